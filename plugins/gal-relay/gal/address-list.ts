@@ -1,0 +1,26 @@
+// The one question this folder answers: is this address in the global address list (GAL)?
+// Every implementation keeps the same promise, so that they can wrap each other: it answers,
+// it never rejects, and what it does not know for certain it calls unavailable.
+import type { Recipient } from '../routing/recipient'
+
+export type GalAnswer =
+  | {
+      readonly state: 'found'
+      /** The entry takes mail from authenticated or relaying clients only. */
+      readonly authenticatedOnly: boolean
+    }
+  | { readonly state: 'absent' }
+  | {
+      readonly state: 'unavailable'
+      /** For the log; never holds a password. */
+      readonly reason: string
+    }
+
+export interface AddressList {
+  /** Opens what it needs in the background; a look-up before that, or without it, works too. */
+  start(): void
+  /** Never rejects. Settles within `[ldap] answer_within`. */
+  lookup(recipient: Recipient): Promise<GalAnswer>
+  /** Ends timers and sockets so that the process can end; look-ups under way are answered first or unavailable. */
+  close(): Promise<void>
+}

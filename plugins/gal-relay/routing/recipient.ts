@@ -1,0 +1,46 @@
+// A recipient as the rules see it: the local part untouched, the domain in the one form that
+// compares, and whether the local part asks some later system to send the mail onward.
+import ipaddr from 'ipaddr.js'
+
+/** One recipient of a transaction (RFC 5321 §4.1.2). */
+export interface Recipient {
+  /** The local part exactly as sent, quotes and case kept; never decoded. */
+  readonly local: string
+  /** Lower-case A-label domain, or a canonical address literal; '' for a bare `<postmaster>`. */
+  readonly domain: string
+  /** The local part holds `%`, `!`, `@` or an IMCEA encapsulation (Q237927, Q244346, Q264330). */
+  readonly routesOnward: boolean
+}
+
+const ONWARD = /[%!@]|^"?imcea[^-]*-/i
+
+/**
+ * @param local the local part as sent
+ * @param domain the domain as Haraka gives it: an A-label of any case, or an address literal
+ */
+export function recipientOf(local: string, domain: string): Recipient {
+  return { local, domain: canonicalDomain(domain), routesOnward: ONWARD.test(local) }
+}
+
+/** The same mailbox name at another domain, for `reroute` rows (Q190710). */
+export function atDomain(recipient: Recipient, domain: string): Recipient {
+  return { ...recipient, domain }
+}
+
+/** `local@domain` for logs and results; a bare postmaster has no `@`. */
+export function addressText(recipient: Recipient): string {
+  return recipient.domain ? `${recipient.local}@${recipient.domain}` : recipient.local
+}
+
+/** Lower case; literals in the one spelling that compares (`[IPv6:2001:DB8:0::7]` is `[ipv6:2001:db8::7]`). */
+export function canonicalDomain(domain: string): string {
+  const lower = domain.toLowerCase()
+  return lower.startsWith('[') ? (canonicalLiteral(lower) ?? lower) : lower
+}
+
+/** @returns the canonical literal, or undefined when the text is no IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
+export function canonicalLiteral(text: string): string | undefined {
+  const [, ipv6, address = ''] = /^\[(ipv6:)?([^\]]+)\]$/i.exec(text) ?? []
+  if (ipv6) return ipaddr.IPv6.isValid(address) ? `[ipv6:${ipaddr.IPv6.parse(address)}]` : undefined
+  return ipaddr.IPv4.isValidFourPartDecimal(address) ? `[${address}]` : undefined
+}
