@@ -1,0 +1,38 @@
+// LDIF (RFC 2849) for what the tests put into real directories.
+
+/** One attribute value or several; undefined leaves the attribute out. */
+export type Values = string | readonly string[] | undefined
+export type Attributes = Readonly<Record<string, Values>>
+
+/** One record: its DN and attributes, values in base64 so that any text can stand there. */
+export function ldifEntry(dn: string, attributes: Attributes): string {
+  return `${[ldifLine('dn', dn), ...attributeLines(attributes)].join('\n')}\n\n`
+}
+
+/** A change record that replaces the given attributes; an empty list of values removes one. */
+export function ldifReplace(dn: string, attributes: Attributes): string {
+  const changes = Object.entries(attributes).map(([type, values]) =>
+    [`replace: ${type}`, ...attributeLines({ [type]: values }), '-'].join('\n'),
+  )
+  return `${[ldifLine('dn', dn), 'changetype: modify', ...changes].join('\n')}\n\n`
+}
+
+/** A change record that deletes the entry. */
+export function ldifDelete(dn: string): string {
+  return `${ldifLine('dn', dn)}\nchangetype: delete\n\n`
+}
+
+/** A change record that adds the entry. */
+export function ldifAdd(dn: string, attributes: Attributes): string {
+  return `${[ldifLine('dn', dn), 'changetype: add', ...attributeLines(attributes)].join('\n')}\n\n`
+}
+
+function attributeLines(attributes: Attributes): string[] {
+  return Object.entries(attributes).flatMap(([type, values]) =>
+    (values === undefined ? [] : [values].flat()).map((value) => ldifLine(type, value)),
+  )
+}
+
+function ldifLine(type: string, value: string): string {
+  return `${type}:: ${Buffer.from(value, 'utf8').toString('base64')}`
+}

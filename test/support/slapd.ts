@@ -1,0 +1,268 @@
+// A real OpenLDAP server for a test: its own folder, a free port of loopback, filled with the given
+// entries, ended by its process id. It knows the mail attributes of Exchange's schema.
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Attributes, ldifAdd, ldifDelete, ldifEntry, ldifReplace, type Values } from './ldif'
+import { freePort, untilListening } from './ports'
+import { findProgram } from './programs'
+
+/** A bare address is an entry with that `mail` and that `SMTP:` proxy address. */
+export type SlapdEntry = string | ({ readonly dn?: string } & Attributes)
+
+export interface SlapdOptions {
+  readonly entries?: Iterable<SlapdEntry>
+  /** Default `dc=corp,dc=test`. */
+  readonly suffix?: string
+  /** Lines for the top of slapd.conf, such as more attribute types, after the mail schema. */
+  readonly schema?: readonly string[]
+  /** Lines for the database section of slapd.conf, such as overlays or other access rules. */
+  readonly database?: readonly string[]
+  /** PEM files; with them the server listens for ldaps too and offers StartTLS. */
+  readonly tls?: {
+    readonly cert: string
+    readonly key: string
+    /** Clients must show a certificate that this CA signed. */
+    readonly clientCa?: string
+  }
+  readonly limits?: { readonly size?: number; readonly seconds?: number }
+}
+
+export interface Slapd {
+  /** `ldap://127.0.0.1:port` */
+  readonly url: string
+  readonly port: number
+  /** `ldaps://127.0.0.1:port`; only with `tls` */
+  readonly tlsUrl: string
+  readonly tlsPort: number
+  readonly base: string
+  /** An account that may read everything but passwords, within the limits. */
+  readonly bindDn: string
+  readonly password: string
+  readonly pid: number
+  /** The DN of an entry that was given without one, by its address or `mail`. */
+  dnOf(address: string): string
+  add(...entries: SlapdEntry[]): Promise<void>
+  /** Replaces attributes; `[]` removes one. */
+  modify(dn: string, attributes: Attributes): Promise<void>
+  delete(...dns: string[]): Promise<void>
+  /** SIGSTOP: the system still accepts connections, nobody answers. */
+  pause(): void
+  /** SIGCONT */
+  resume(): void
+  /** SIGKILL; `restart()` brings it back on the same ports with the same data. */
+  kill(): Promise<void>
+  restart(): Promise<void>
+  /** Ends the server and removes its folder. */
+  stop(): Promise<void>
+}
+
+const ADMIN_PASSWORD = 'admin-secret'
+const READER_PASSWORD = 'reader-secret'
+
+/** The attributes of Exchange that the tests use, for any entry of class `galRecipient`. */
+const MAIL_SCHEMA = `
+attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch
+  SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
+attributetype ( 1.2.840.113556.1.2.352 NAME 'targetAddress' EQUALITY caseIgnoreMatch
+  SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 1.3.6.1.4.1.4203.666.1.901 NAME 'msExchRequireAuthToSendTo' EQUALITY booleanMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
+attributetype ( 1.3.6.1.4.1.4203.666.1.902 NAME 'msExchHideFromAddressLists' EQUALITY booleanMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+objectclass ( 1.3.6.1.4.1.4203.666.3.901 NAME 'galRecipient' SUP top AUXILIARY
+  MAY ( mail $ proxyAddresses $ targetAddress $ otherMailbox $ msExchRequireAuthToSendTo $
+    msExchHideFromAddressLists $ userAccountControl ) )
+`
+
+// Nothing outlives the test that started it, even one that crashed.
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** Starts a server and waits until it listens. */
+export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
+  const folder = mkdtempSync(join(tmpdir(), 'slapd-'))
+  const base = options.suffix ?? 'dc=corp,dc=test'
+  const names = new Names(base)
+  writeFileSync(join(folder, 'mail.schema'), MAIL_SCHEMA)
+  writeFileSync(join(folder, 'cosine.schema'), cosineSchema())
+  writeFileSync(join(folder, 'slapd.conf'), slapdConf(folder, base, options))
+  writeFileSync(join(folder, 'entries.ldif'), firstLdif(base, options.entries ?? [], names))
+  await run('slapadd', ['-q', '-f', join(folder, 'slapd.conf'), '-l', join(folder, 'entries.ldif')])
+
+  const port = await freePort()
+  const tlsPort = options.tls ? await freePort() : 0
+  const url = `ldap://127.0.0.1:${port}`
+  const tlsUrl = `ldaps://127.0.0.1:${tlsPort}`
+  let child: ChildProcess = await launch()
+
+  async function launch(): Promise<ChildProcess> {
+    const listen = options.tls ? `${url}/ ${tlsUrl}/` : `${url}/`
+    const args = ['-d', '0', '-f', join(folder, 'slapd.conf'), '-h', listen]
+    const started = spawn(findProgram('slapd') ?? 'slapd', args, { stdio: 'ignore' })
+    running.add(started)
+    started.once('exit', () => running.delete(started))
+    await untilListening(port, 15_000, () =>
+      started.exitCode === null ? undefined : `slapd ended with ${started.exitCode}`,
+    )
+    return started
+  }
+
+  async function end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill('SIGCONT')
+    child.kill(signal)
+    await exited
+  }
+
+  const change = (ldif: string) =>
+    run('ldapmodify', ['-x', '-H', url, '-D', `cn=admin,${base}`, '-w', ADMIN_PASSWORD], ldif)
+
+  return {
+    url,
+    port,
+    tlsUrl,
+    tlsPort,
+    base,
+    bindDn: `cn=reader,${base}`,
+    password: READER_PASSWORD,
+    get pid() {
+      return child.pid ?? 0
+    },
+    dnOf: (address) => names.dnOf(address),
+    add: (...entries) => change(entries.map((e) => ldifAdd(...names.entry(e))).join('')),
+    modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
+    delete: (...dns) => change(dns.map(ldifDelete).join('')),
+    pause: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
+    kill: () => end('SIGKILL'),
+    async restart() {
+      await end('SIGTERM')
+      child = await launch()
+    },
+    async stop() {
+      await end('SIGTERM')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Gives each entry its DN and the classes and attributes that the schema wants. */
+class Names {
+  readonly #base: string
+  readonly #byAddress = new Map<string, string>()
+  #count = 0
+
+  constructor(base: string) {
+    this.#base = base
+  }
+
+  dnOf(address: string): string {
+    const dn = this.#byAddress.get(address)
+    if (!dn) throw new Error(`no entry was made for ${address}`)
+    return dn
+  }
+
+  entry(entry: SlapdEntry): [dn: string, attributes: Attributes] {
+    const given = typeof entry === 'string' ? addressAttributes(entry) : entry
+    const { dn = `uid=r${++this.#count},${this.#base}`, ...attributes } = given
+    for (const address of typeof entry === 'string' ? [entry] : flat(attributes.mail)) {
+      this.#byAddress.set(address, dn)
+    }
+    const person = {
+      objectClass: ['inetOrgPerson', 'galRecipient'],
+      cn: 'recipient',
+      sn: 'recipient',
+    }
+    return [dn, { ...person, ...(dn.startsWith('cn=') ? { cn: rdnValue(dn) } : {}), ...attributes }]
+  }
+}
+
+function addressAttributes(address: string): Attributes & { dn?: string } {
+  // mail is an IA5 string in the standard schema (RFC 4524 §2.16)
+  const ascii = /^[\x20-\x7e]*$/.test(address)
+  return { ...(ascii ? { mail: address } : {}), proxyAddresses: `SMTP:${address}` }
+}
+
+function flat(values: Values): readonly string[] {
+  return values === undefined ? [] : [values].flat()
+}
+
+function rdnValue(dn: string): string {
+  return /^cn=((?:\\.|[^,\\])*)/.exec(dn)?.[1]?.replace(/\\(.)/g, '$1') ?? 'recipient'
+}
+
+function firstLdif(base: string, entries: Iterable<SlapdEntry>, names: Names): string {
+  const [, type = 'dc', value = 'corp'] = /^(\w+)=([^,]*)/.exec(base) ?? []
+  const top =
+    type === 'dc'
+      ? { objectClass: ['dcObject', 'organization'], dc: value, o: value }
+      : { objectClass: ['organization'], [type]: value }
+  const reader = { objectClass: ['organizationalRole', 'simpleSecurityObject'], cn: 'reader' }
+  const parts = [
+    ldifEntry(base, top),
+    ldifEntry(`cn=reader,${base}`, { ...reader, userPassword: READER_PASSWORD }),
+  ]
+  for (const entry of entries) parts.push(ldifEntry(...names.entry(entry)))
+  return parts.join('')
+}
+
+/** The standard file, where otherMailbox has no matching rule and so cannot be searched for. */
+function cosineSchema(): string {
+  return readFileSync('/etc/ldap/schema/cosine.schema', 'utf8').replace(
+    /(NAME 'otherMailbox')\s+SYNTAX \S+/,
+    '$1 EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15',
+  )
+}
+
+function slapdConf(folder: string, base: string, options: SlapdOptions): string {
+  const { tls, limits } = options
+  return `
+include /etc/ldap/schema/core.schema
+include ${folder}/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+include ${folder}/mail.schema
+${options.schema?.join('\n') ?? ''}
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload syncprov
+pidfile ${folder}/slapd.pid
+loglevel 0
+threads 4
+${tls ? `TLSCertificateFile ${tls.cert}\nTLSCertificateKeyFile ${tls.key}` : ''}
+${tls?.clientCa ? `TLSCACertificateFile ${tls.clientCa}\nTLSVerifyClient demand` : ''}
+sizelimit ${limits?.size ?? 'unlimited'}
+timelimit ${limits?.seconds ?? 'unlimited'}
+
+database mdb
+suffix "${base}"
+rootdn "cn=admin,${base}"
+rootpw ${ADMIN_PASSWORD}
+directory ${folder}
+maxsize 4294967296
+dbnosync
+index objectClass,mail,proxyAddresses,targetAddress,otherMailbox,entryUUID,entryCSN eq
+access to attrs=userPassword by anonymous auth by * none
+access to * by * read
+overlay syncprov
+${options.database?.join('\n') ?? ''}
+`
+}
+
+function run(program: string, args: string[], input?: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const path = findProgram(program) ?? program
+    const child = execFile(path, args, { maxBuffer: 1 << 24 }, (error, _out, err) => {
+      if (error) reject(new Error(`${program}: ${err || error.message}`))
+      else resolve()
+    })
+    child.stdin?.end(input)
+  })
+}
