@@ -1,0 +1,327 @@
+// A real Haraka for a test: a process of its own with a configuration of its own in a temporary
+// folder, on free ports of loopback, whose log and queues the test can read. Nothing it accepts
+// leaves the machine: its outbound queue keeps what it is given, as files.
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import path from 'node:path'
+import { freePorts } from './ports'
+import { type Child, type Exit, startChild } from './processes'
+
+export interface HarakaOptions {
+  /** `config/gal_relay.ini`; without it the file is absent. */
+  readonly ini?: string
+  /** `config/host_list`; default empty */
+  readonly hostList?: readonly string[]
+  /** The whole of `config/plugins`, in order; default gal-relay and test-queue. The plugins that the other options stand for are added. */
+  readonly plugins?: readonly string[]
+  /** How many listeners, each on a free port; default 1 */
+  readonly listen?: number
+  /** These ports instead of free ones. */
+  readonly ports?: readonly number[]
+  /** `nodes` of `config/smtp.ini`; default 0, one process. `unset` leaves the line out: a cluster of one worker. */
+  readonly nodes?: number | 'cpus' | 'unset'
+  /** More files, by their path in the install: `config/…`, `plugins/….js`. They win over what is written here. */
+  readonly files?: Readonly<Record<string, string>>
+  /** Default info */
+  readonly logLevel?: string
+  /** Accounts and passwords; adds AUTH PLAIN and LOGIN, which Haraka offers to private client addresses only. */
+  readonly auth?: Readonly<Record<string, string>>
+  /** Clients must begin with a PROXY line; default true */
+  readonly proxy?: boolean
+  /** Client host names come from a plugin instead of DNS; default true */
+  readonly rdns?: boolean
+  /** Haraka's outbound queue delivers; default false: it keeps everything. */
+  readonly outbound?: boolean
+  /** An install that exists already, which is not removed in the end, instead of a new folder. */
+  readonly dir?: string
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+/** A message that the test-queue plugin took. */
+export interface DeliveredMessage {
+  readonly uuid: string
+  /** '' for the null sender */
+  readonly mail_from: string
+  readonly rcpt_to: readonly string[]
+  /** `connection.relaying` as other plugins saw it at those two moments */
+  readonly relaying: { readonly data_post: boolean; readonly queue: boolean }
+  readonly body: Buffer
+}
+
+/** A message in Haraka's outbound queue; one per domain, or per recipient, as Haraka split it. */
+export interface OutboundMessage {
+  readonly file: string
+  readonly domain: string
+  readonly mail_from: string
+  readonly rcpt_to: readonly string[]
+  readonly notes: Readonly<Record<string, unknown>>
+  /** The queue file's whole header. */
+  readonly todo: Readonly<Record<string, unknown>>
+  readonly body: Buffer
+}
+
+export interface Haraka {
+  /** The install: config/, plugins/, queue/, delivered/ */
+  readonly dir: string
+  /** The first listener's port. */
+  readonly port: number
+  readonly ports: readonly number[]
+  /** The process started last; in a cluster the master. */
+  readonly pid: number
+  /** Its worker processes that are ready, or its one process. */
+  readonly workers: readonly number[]
+  readonly exited: Promise<Exit>
+  log(): string
+  logLines(pattern: RegExp): string[]
+  /** See `Child.waitForLine`. */
+  waitForLog(pattern: RegExp, within?: number, from?: number): Promise<string>
+  /** @param file its name in `config/` */
+  writeConfig(file: string, text: string): void
+  /** What the test-queue plugin answers from now on; CONT leaves the message to other plugins. */
+  queueAnswers(answer: 'OK' | 'DENY' | 'DENYSOFT' | 'CONT'): void
+  /** The messages that test-queue took, oldest first. */
+  delivered(): DeliveredMessage[]
+  /** The names of the files in Haraka's outbound queue. */
+  queueFiles(): string[]
+  outboundMessages(): OutboundMessage[]
+  /** Ends the process only; Haraka shuts down in order at SIGINT. */
+  end(signal?: NodeJS.Signals): Promise<Exit>
+  /** Ends it and starts it again, in the same folder on the same ports. */
+  restart(signal?: NodeJS.Signals): Promise<void>
+  /** Ends it and removes its folder. */
+  stop(signal?: NodeJS.Signals): Promise<Exit>
+}
+
+/** This checkout: the folder of package.json, seen from `dist/test/support`. */
+export const REPOSITORY = path.resolve(__dirname, '..', '..', '..')
+
+const PLUGINS = path.join(REPOSITORY, 'test', 'support', 'plugins')
+
+/**
+ * Starts Haraka and waits until all its processes listen and their plugins are ready.
+ * @throws Error with all that Haraka printed, when it ends at start
+ */
+export async function startHaraka(options: HarakaOptions = {}): Promise<Haraka> {
+  const dir = options.dir ?? mkdtempSync(path.join(tmpdir(), 'haraka-'))
+  const removeDir = () => {
+    if (!options.dir) rmSync(dir, { recursive: true, force: true })
+  }
+  try {
+    return await startIn(dir, options, removeDir)
+  } catch (error) {
+    removeDir()
+    throw error
+  }
+}
+
+/** For configurations that must not start. @returns what Haraka printed; @throws Error when it did start */
+export async function harakaStartFailure(options: HarakaOptions = {}): Promise<string> {
+  const haraka = await startHaraka(options).catch((error: Error) => error.message)
+  if (typeof haraka === 'string') return haraka
+  await haraka.stop()
+  throw new Error(`Haraka started:\n${haraka.log()}`)
+}
+
+/** The install's folder as the options want it, for a Haraka that something else starts. */
+export function writeInstall(
+  dir: string,
+  ports: readonly number[],
+  options: HarakaOptions = {},
+): void {
+  const { auth = {}, hostList = [], nodes = 0, plugins = ['gal-relay', 'test-queue'] } = options
+  const withAuth = Object.keys(auth).length > 0
+  const all = [
+    ...(options.rdns === false ? [] : ['test-rdns']),
+    ...(withAuth ? ['auth/flat_file'] : []),
+    ...plugins,
+    'test-harness',
+  ]
+  const listen = ports.map((port) => `127.0.0.1:${port}`).join(',')
+  const files: Record<string, string | undefined> = {
+    'config/me': 'mx.test\n',
+    'config/smtp.ini': `listen=${listen}\n${nodes === 'unset' ? '' : `nodes=${nodes}\n`}`,
+    'config/log.ini': `[main]\nlevel=${options.logLevel ?? 'info'}\nformat=default\n`,
+    'config/connection.ini': connectionIni(options.proxy ?? true),
+    'config/outbound.ini': `disabled=${!options.outbound}\n`,
+    'config/plugins': lines(all),
+    'config/host_list': lines(hostList),
+    'config/gal_relay.ini': options.ini,
+    'config/auth_flat_file.ini': withAuth
+      ? `[core]\nmethods=PLAIN,LOGIN\nconstrain_sender=false\n[users]\n${lines(Object.entries(auth).map(([user, password]) => `${user}=${password}`))}`
+      : undefined,
+    ...options.files,
+  }
+  for (const folder of ['config', 'plugins', 'queue', 'delivered', 'node_modules']) {
+    mkdirSync(path.join(dir, folder), { recursive: true })
+  }
+  for (const [file, text] of Object.entries(files)) {
+    if (text === undefined) continue
+    mkdirSync(path.dirname(path.join(dir, file)), { recursive: true })
+    writeFileSync(path.join(dir, file), text)
+  }
+  for (const plugin of readdirSync(PLUGINS)) {
+    const target = path.join(dir, 'plugins', plugin)
+    if (!existsSync(target)) writeFileSync(target, readFileSync(path.join(PLUGINS, plugin)))
+  }
+  const installed = path.join(dir, 'node_modules', 'haraka-plugin-gal-relay')
+  if (!existsSync(installed)) symlinkSync(REPOSITORY, installed, 'junction')
+}
+
+async function startIn(
+  dir: string,
+  options: HarakaOptions,
+  removeDir: () => void,
+): Promise<Haraka> {
+  const { ports, child: first } = await launchOnFreePorts(dir, options)
+  let child = first
+
+  const logLines = (pattern: RegExp) =>
+    child
+      .output()
+      .split('\n')
+      .filter((line) => pattern.test(line))
+  const queueFiles = () =>
+    readdirSync(path.join(dir, 'queue'))
+      .filter((file) => !file.startsWith('__tmp__'))
+      .sort()
+
+  return {
+    dir,
+    port: ports[0] ?? 0,
+    ports,
+    get pid() {
+      return child.pid
+    },
+    get workers() {
+      return logLines(READY).map((line) => Number(READY.exec(line)?.[1]))
+    },
+    get exited() {
+      return child.exited
+    },
+    log: () => child.output(),
+    logLines,
+    waitForLog: (pattern, within, from) => child.waitForLine(pattern, within, from),
+    writeConfig: (file, text) => writeFileSync(path.join(dir, 'config', file), text),
+    queueAnswers: (answer) => writeFileSync(path.join(dir, 'queue-answer'), answer),
+    delivered: () => readDelivered(path.join(dir, 'delivered')),
+    queueFiles,
+    outboundMessages: () =>
+      queueFiles().map((file) => readOutbound(path.join(dir, 'queue', file), file)),
+    end: (signal = 'SIGINT') => child.end(signal),
+    async restart(signal = 'SIGINT') {
+      await child.end(signal)
+      child = await launch(dir, options)
+    },
+    async stop(signal = 'SIGINT') {
+      const exit = await child.end(signal)
+      removeDir()
+      return exit
+    },
+  }
+}
+
+/** Another test may take a port between its choice and Haraka's start: then once more. */
+async function launchOnFreePorts(
+  dir: string,
+  options: HarakaOptions,
+): Promise<{ ports: readonly number[]; child: Child }> {
+  for (let attempt = 1; ; attempt++) {
+    const ports = options.ports ?? (await freePorts(options.listen ?? 1))
+    writeInstall(dir, ports, options)
+    try {
+      return { ports, child: await launch(dir, options) }
+    } catch (error) {
+      if (options.ports || attempt === 3 || !String(error).includes('EADDRINUSE')) throw error
+    }
+  }
+}
+
+const READY = /^test-harness: ready (\d+)$/
+
+async function launch(dir: string, options: HarakaOptions): Promise<Child> {
+  const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
+  const child = await startChild(process.execPath, [bin, '-c', dir], {
+    cwd: dir,
+    env: { NODE_TEST_CONTEXT: undefined, ...options.env },
+  })
+  let seen = 0
+  try {
+    for (let waiting = processes(options.nodes); waiting > 0; waiting--) {
+      const line = await child.waitForLine(READY, 30_000, seen)
+      seen = child.output().indexOf(`${line}\n`, seen) + line.length
+    }
+  } catch {
+    await child.end('SIGKILL')
+    throw new Error(`Haraka did not start:\n${child.output()}`)
+  }
+  return child
+}
+
+function processes(nodes: HarakaOptions['nodes']): number {
+  if (nodes === 'cpus') return availableParallelism()
+  return typeof nodes === 'number' ? Math.max(nodes, 1) : 1
+}
+
+/** Haraka's own file as a whole, because it fails at start with a part of it. */
+function connectionIni(proxy: boolean): string {
+  const file = path.join(path.dirname(require.resolve('haraka/package.json')), 'config')
+  const original = readFileSync(path.join(file, 'connection.ini'), 'utf8')
+  return proxy ? original.replace(/^hosts\[\] =$/m, 'hosts[] = 127.0.0.1') : original
+}
+
+function readDelivered(folder: string): DeliveredMessage[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.json'))
+    .sort()
+    .map((file) => ({
+      ...(JSON.parse(readFileSync(path.join(folder, file), 'utf8')) as Omit<
+        DeliveredMessage,
+        'body'
+      >),
+      body: readFileSync(path.join(folder, file.replace(/json$/, 'eml'))),
+    }))
+}
+
+interface Todo extends Record<string, unknown> {
+  readonly domain: string
+  readonly mail_from: { readonly user: string; readonly host: string }
+  readonly rcpt_to: readonly { readonly user: string; readonly host: string }[]
+  readonly notes: Readonly<Record<string, unknown>>
+}
+
+/** A queue file is the length of its JSON header in four bytes, the header, the message dot-stuffed. */
+function readOutbound(file: string, name: string): OutboundMessage {
+  const content = readFileSync(file)
+  const headerEnd = 4 + content.readUInt32BE(0)
+  const todo = JSON.parse(content.subarray(4, headerEnd).toString('utf8')) as Todo
+  const text = (address: { user: string; host: string }) =>
+    address.host ? `${address.user}@${address.host}` : (address.user ?? '')
+  return {
+    file: name,
+    domain: todo.domain,
+    mail_from: text(todo.mail_from),
+    rcpt_to: todo.rcpt_to.map(text),
+    notes: todo.notes,
+    todo,
+    body: Buffer.from(
+      content
+        .subarray(headerEnd)
+        .toString('latin1')
+        .replace(/(^|\n)\.\./g, '$1.'),
+      'latin1',
+    ),
+  }
+}
+
+function lines(items: readonly string[]): string {
+  return items.map((item) => `${item}\n`).join('')
+}

@@ -1,0 +1,49 @@
+// Takes mail as a queue plugin does and keeps it where the test reads it: <install>/delivered, one
+// .eml byte for byte and one .json with the envelope, written last. The word in <install>/queue-answer
+// is answered instead of OK, with nothing kept.
+const fs = require('node:fs')
+const path = require('node:path')
+
+const folder = path.join(process.env.HARAKA, 'delivered')
+const relayingInDataPost = new WeakMap()
+let count = 0
+
+exports.hook_data_post = (next, connection) => {
+  relayingInDataPost.set(connection.transaction, connection.relaying)
+  next()
+}
+
+exports.hook_queue = (next, connection) => {
+  const answer = readAnswer()
+  if (answer === 'DENY') return next(DENY, 'the test said so')
+  if (answer === 'DENYSOFT') return next(DENYSOFT, 'the test said so')
+  if (answer === 'CONT') return next()
+
+  const { transaction } = connection
+  const envelope = {
+    uuid: transaction.uuid,
+    mail_from: transaction.mail_from.address,
+    rcpt_to: transaction.rcpt_to.map((recipient) => recipient.address),
+    relaying: {
+      data_post: relayingInDataPost.get(transaction) ?? false,
+      queue: connection.relaying,
+    },
+  }
+  const file = path.join(folder, `${Date.now()}-${process.pid}-${String(++count).padStart(6, '0')}`)
+  const body = fs.createWriteStream(`${file}.eml`)
+  body.once('error', (error) => next(DENYSOFT, error.message))
+  body.once('close', () => {
+    fs.writeFileSync(`${file}.tmp`, JSON.stringify(envelope))
+    fs.renameSync(`${file}.tmp`, `${file}.json`)
+    next(OK)
+  })
+  transaction.message_stream.pipe(body)
+}
+
+function readAnswer() {
+  try {
+    return fs.readFileSync(path.join(process.env.HARAKA, 'queue-answer'), 'utf8').trim()
+  } catch {
+    return 'OK'
+  }
+}
