@@ -1,0 +1,384 @@
+// The door: Haraka's hooks on one side, the rooms in gal-relay/ on the other. It reads Haraka's
+// objects, asks the rooms, and turns verdicts into next(). Nothing that goes wrong in here may reach
+// Haraka, where an exception after an await ends the server: every hook is guarded, and answers 451.
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import DSN from 'haraka-dsn'
+import { DeliveryPaths, outboundPart, store } from './gal-relay/delivery/paths'
+import type { AddressList } from './gal-relay/gal/address-list'
+import { createAddressList } from './gal-relay/gal/global-address-list'
+import type { Log } from './gal-relay/gal/log'
+import { type Refusal, replyText } from './gal-relay/report/refusal'
+import { answeringBefore, summary, warnings } from './gal-relay/report/startup'
+import {
+  type Client,
+  decide,
+  destinationOf,
+  INTERNAL_ERROR,
+  MIXED_DEFERRED,
+  type Path,
+  type Refused,
+  type Reply,
+  type Verdict,
+} from './gal-relay/routing/decide'
+import { parseIp } from './gal-relay/routing/networks'
+import { recipientOf } from './gal-relay/routing/recipient'
+import { type Trust, trustByAddress, trustOf } from './gal-relay/routing/restrictions'
+import { readIni } from './gal-relay/settings/ini'
+import { SettingsError } from './gal-relay/settings/problem'
+import {
+  canonicalAddress,
+  type ListenerPolicy,
+  policyFor,
+  readSettings,
+  type Settings,
+  unusableHosts,
+} from './gal-relay/settings/settings'
+
+const INI = 'gal_relay.ini'
+
+/** What holds for a connection, for as long as its addresses and the settings stay the same. */
+interface Session {
+  readonly settings: Settings
+  readonly key: string
+  readonly policy: ListenerPolicy
+  readonly byAddress: Trust | undefined
+}
+
+/** What the plugin holds in one process. */
+interface State {
+  settings: Settings
+  list: AddressList | undefined
+  readonly paths: DeliveryPaths
+  readonly outbound: Haraka.Outbound
+  readonly sessions: WeakMap<Haraka.Connection, Session>
+  /** The way Haraka would have taken by itself, for recipients that are not ours to decide. */
+  readonly ownPath: WeakMap<Haraka.Transaction, Path>
+}
+
+let state: State
+
+export function register(this: Haraka.Plugin): void {
+  const settings = loadSettings(this, () => reload(this))
+  state = {
+    settings,
+    list: openList(this, settings),
+    paths: new DeliveryPaths(),
+    outbound: this.haraka_require('outbound'),
+    sessions: new WeakMap(),
+    ownPath: new WeakMap(),
+  }
+  this.register_hook('init_master', 'start')
+  this.register_hook('init_child', 'start')
+  this.register_hook('connect', 'trust_client', -100)
+  this.register_hook('mail', 'begin_transaction', -100)
+  this.register_hook('rcpt', 'check_recipient')
+  this.register_hook('data_post', 'choose_path', 100)
+  this.register_hook('queue', 'deliver', -100)
+  this.register_hook('queue_outbound', 'deliver', -100)
+  this.register_hook('queue_ok', 'deliver_outbound_part', -100)
+}
+
+/** Ends timers and connections, so that a worker that is shut down gracefully can end. */
+export function shutdown(this: Haraka.Plugin): void {
+  void state.list?.close()
+}
+
+// ── Settings ─────────────────────────────────────────────────────────────────────────────────────
+
+function loadSettings(plugin: Haraka.Plugin, onChange: () => void): Settings {
+  const { config } = plugin
+  const configDir = config.overrides_path ?? config.root_path
+  const parsed = config.get(INI, onChange)
+  const hostList = config.get('host_list', 'list', onChange)
+  const ini = readIni(`config/${INI}`, parsed, readText(path.join(configDir, INI)))
+  const settings = readSettings(ini, hostList, configDir)
+  for (const line of unusableHosts(hostList)) {
+    plugin.logwarn(`config/host_list: '${line}' is not a domain name and is not inbound`)
+  }
+  return settings
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function reload(plugin: Haraka.Plugin): void {
+  let list: AddressList | undefined
+  let settings: Settings
+  try {
+    settings = loadSettings(plugin, () => reload(plugin))
+    list = openList(plugin, settings)
+  } catch (error) {
+    const lines = error instanceof SettingsError ? error.message.split('\n') : [error]
+    for (const line of lines) plugin.logerror(line)
+    plugin.logerror('the settings were not reloaded; the last good ones stay in force')
+    return
+  }
+  const former = state.list
+  state.settings = settings
+  state.list = list
+  list?.start()
+  void former?.close()
+  plugin.lognotice('settings reloaded')
+  announce(plugin)
+}
+
+function logOf(plugin: Haraka.Plugin): Log {
+  return {
+    debug: (text) => plugin.logdebug(text),
+    info: (text) => plugin.loginfo(text),
+    notice: (text) => plugin.lognotice(text),
+    warn: (text) => plugin.logwarn(text),
+    error: (text) => plugin.logerror(text),
+  }
+}
+
+function openList(plugin: Haraka.Plugin, { gal, ldap }: Settings): AddressList | undefined {
+  return ldap && createAddressList(gal, ldap, logOf(plugin))
+}
+
+function announce(plugin: Haraka.Plugin): void {
+  for (const line of summary(state.settings)) plugin.lognotice(line)
+  for (const line of warnings(state.settings)) plugin.logwarn(line)
+  for (const earlier of answeringBefore(plugin.config.get('plugins', 'list'), plugin.name)) {
+    plugin.logwarn(
+      `plugin ${earlier} stands before ${plugin.name} in config/plugins and accepts recipients by ` +
+        `itself: for those, ${plugin.name} is not asked`,
+    )
+  }
+}
+
+// ── Hooks ────────────────────────────────────────────────────────────────────────────────────────
+
+type Hook<P, R = undefined> = (
+  this: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  params: P,
+) => R
+
+/** Catches what the hook throws or rejects with; the answer is then 451 and the stack is in the log. */
+function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): Hook<P> {
+  return function (next, connection, params) {
+    let answered = false
+    const answer: Haraka.Next = (code, message) => {
+      answered = true
+      return next(code, message)
+    }
+    const fail = (error: unknown) => {
+      connection.logerror(
+        this,
+        'failed:',
+        error instanceof Error ? error : new Error(String(error)),
+      )
+      if (!answered) answer(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+    }
+    try {
+      hook.call(this, answer, connection, params)?.catch(fail)
+    } catch (error) {
+      fail(error)
+    }
+  }
+}
+
+export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
+  // In a cluster the master answers no mail: it speaks for all, and the workers ask the directory.
+  const isMaster = server.cluster === undefined || server.cluster.isMaster
+  const answersMail = server.cluster === undefined || !server.cluster.isMaster
+  if (isMaster) announce(this)
+  if (answersMail) state.list?.start()
+  next()
+}
+
+// The connect hook runs again when PROXY or XCLIENT replaces the addresses.
+export const trust_client = guarded((next, connection) => {
+  if (connection.xclient) delete connection.notes.auth_user
+  const session = sessionOf(connection)
+  if (session.policy.enabled && clientOf(session, connection).trust.mayRelay) {
+    connection.relaying = true
+  }
+  return next()
+})
+
+// From here on `relaying` is the transaction's. It says what the rules say of the client, whatever
+// an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587.
+export const begin_transaction = guarded((next, connection) => {
+  const session = sessionOf(connection)
+  if (session.policy.enabled) {
+    connection.relaying = clientOf(session, connection).trust.mayRelay
+  }
+  return next()
+})
+
+export const check_recipient = guarded<[Haraka.Address]>(function (next, connection, [address]) {
+  const { transaction } = connection
+  const session = sessionOf(connection)
+  const { policy } = session
+  if (!transaction || !policy.enabled) return next()
+
+  const client = clientOf(session, connection)
+  const destination = destinationOf(policy.routing, recipientOf(address.user, address.host))
+  const answer = (verdict: Verdict) => respond(this, next, connection, address, policy, verdict)
+
+  const verdict = decide(policy.routing, destination, client)
+  if (verdict) return answer(verdict)
+  const { list } = state
+  if (!list) throw new Error('no address list')
+  return list.lookup(destination.recipient).then((listing) => {
+    return answer(decide(policy.routing, destination, client, listing) ?? INTERNAL_ERROR)
+  })
+})
+
+function respond(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  address: Haraka.Address,
+  policy: ListenerPolicy,
+  verdict: Verdict,
+): undefined {
+  const { transaction } = connection
+  // The client has gone while the directory was asked.
+  if (!transaction) return next()
+  if (!verdict.accept) return refuse(plugin, next, connection, address, verdict)
+  if (policy.mixed === 'defer' && state.paths.isMixed(transaction, address, verdict.path)) {
+    return refuse(plugin, next, connection, address, MIXED_DEFERRED)
+  }
+  state.paths.accept(address, verdict.path)
+  const result = `${verdict.rule} ${address.address}`
+  transaction.results.add(plugin, { pass: result, human: result })
+  return next(OK)
+}
+
+function refuse(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  address: Haraka.Address,
+  { rule, reply }: Refused,
+): undefined {
+  const { transaction, remote, local } = connection
+  const result = `${rule} ${address.address}`
+  transaction?.results.add(plugin, { fail: result, human: result })
+  const refusal: Refusal = {
+    client: remote.ip ?? '',
+    host: remote.host ?? '',
+    account: accountOf(connection) ?? '',
+    sender: transaction?.mail_from.address ?? '',
+    recipient: address.address,
+    listener: `${local.ip}:${local.port}`,
+    rule,
+    reply: replyText(reply),
+  }
+  connection.lognotice(plugin, 'refused', refusal)
+  return next(reply.code < 500 ? DENYSOFT : DENY, dsn(reply))
+}
+
+// After the last data_post plugin has read `relaying` as trust in the client, it says which way
+// Haraka goes: a message with anyone for the queue plugins goes there first.
+export const choose_path = guarded((next, connection) => {
+  const { transaction } = connection
+  if (!transaction || !sessionOf(connection).policy.enabled) return next()
+  const ownPath = connection.relaying ? 'outbound' : 'queue'
+  state.ownPath.set(transaction, ownPath)
+  const parts = state.paths.partsOf(transaction, ownPath)
+  if (parts) connection.relaying = parts.queue.length === 0
+  return next()
+})
+
+export const deliver = guarded(function (next, connection) {
+  const { transaction } = connection
+  if (!transaction || !sessionOf(connection).policy.enabled) return next()
+  const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
+  const parts = state.paths.partsOf(transaction, state.ownPath.get(transaction) ?? hookPath)
+  if (!parts) return next()
+  if (parts.queue.length === 0) return storeAll(this, next, connection, transaction)
+  if (hookPath === 'outbound') {
+    connection.logerror(
+      this,
+      'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
+        'leave by the outbound queue; it is deferred',
+    )
+    return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+  }
+  if (parts.outbound.length > 0) state.paths.split(transaction, parts)
+  return next()
+})
+
+// Haraka answers 550 when its own default path cannot write the outbound queue, so we write it.
+function storeAll(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  transaction: Haraka.Transaction,
+): undefined {
+  store(state.outbound, outboundPart(transaction, transaction.rcpt_to), (stored, error) => {
+    if (stored.ok) return next(OK, stored.message)
+    logNotStored(plugin, connection, error)
+    next(DENYSOFT, NOT_STORED)
+  })
+}
+
+export const deliver_outbound_part = guarded(function (next, connection) {
+  const { transaction } = connection
+  const part = transaction && state.paths.takeOutgoing(transaction)
+  if (!part) return next()
+  store(state.outbound, part, (stored, error) => {
+    if (stored.ok) return next()
+    logNotStored(this, connection, error)
+    // Whatever this hook says, Haraka answers 250 while the connection stands. The sender must not
+    // take the message for delivered: better one copy twice than one lost.
+    connection.respond(NOT_STORED.code, NOT_STORED, () => {
+      connection.disconnect()
+      next()
+    })
+  })
+})
+
+const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)
+
+function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
+  connection.logerror(plugin, `the outbound queue could not be written: ${error}`)
+}
+
+// ── Haraka's objects ─────────────────────────────────────────────────────────────────────────────
+
+function sessionOf(connection: Haraka.Connection): Session {
+  const { local, remote, client } = connection
+  // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
+  const ip = local.ip ?? client.localAddress ?? ''
+  const port = local.port ?? client.localPort ?? 0
+  const key = `${remote.ip} ${ip} ${port}`
+  const known = state.sessions.get(connection)
+  if (known && known.settings === state.settings && known.key === key) return known
+  const policy = policyFor(state.settings, canonicalAddress(ip) ?? '', port)
+  const session: Session = {
+    settings: state.settings,
+    key,
+    policy,
+    byAddress: trustByAddress(policy.restrictions, parseIp(remote.ip), parseIp(ip)),
+  }
+  state.sessions.set(connection, session)
+  return session
+}
+
+function clientOf({ policy, byAddress }: Session, connection: Haraka.Connection): Client {
+  const account = accountOf(connection)
+  return {
+    trust: trustOf(policy.restrictions, byAddress, account),
+    authenticated: Boolean(account),
+  }
+}
+
+function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {
+  return notes.auth_user || (xclient && remote.login) || undefined
+}
+
+function dsn({ code, text, status: [subject, detail] }: Reply): DSN {
+  return DSN.create(code, text, subject, detail)
+}

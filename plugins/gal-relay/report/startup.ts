@@ -1,0 +1,113 @@
+// What is said once at start, and again after a reload: who may relay where, and what in the
+// settings will probably surprise their author.
+import { matchesEverything } from '../routing/networks'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+
+/** One line per listener that differs, and one for the domains. */
+export function summary(settings: Settings): readonly string[] {
+  const general = settings.policies.get('*:*')
+  const lines = [...settings.policies.values()].map(
+    (policy) =>
+      `listener ${policy.name}: ${policy.enabled ? whoMayRelay(policy) : 'takes no part'}`,
+  )
+  const inbound = general ? inboundDomains(general) : []
+  lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
+  return lines
+}
+
+function whoMayRelay({ restrictions }: ListenerPolicy): string {
+  if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
+  const who = [
+    ...restrictions.hosts.entries.map(({ text }) => text),
+    ...restrictions.localAddresses.entries.map(({ text }) => `who connects to ${text}`),
+    ...(restrictions.authenticated ? ['authenticated clients'] : []),
+  ]
+  const never = restrictions.never.entries.map(({ text }) => text)
+  const but = never.length > 0 ? `, never ${short(never)}` : ''
+  if (restrictions.open) return `EVERYBODY may relay (open = true)${but}`
+  return `${who.length > 0 ? `${short(who)} may relay` : 'nobody may relay'}${but}`
+}
+
+function inboundDomains({ routing }: ListenerPolicy): readonly string[] {
+  const rows = routing.routes.rows.filter(({ routeTo }) => routeTo.kind === 'inbound')
+  return [...rows.map(({ text }) => text), ...routing.hostList]
+}
+
+const SHOWN = 10
+const short = (items: readonly string[]) =>
+  items.length > SHOWN
+    ? `${items.slice(0, SHOWN).join(', ')} and ${items.length - SHOWN} more`
+    : items.join(', ')
+
+/** Plugins that accept recipients by themselves, so that later ones are not asked. */
+const ACCEPTING = new Set([
+  'rcpt_to.in_host_list',
+  'rcpt_to.ldap',
+  'rcpt-ldap',
+  'ldap',
+  'rcpt_to.qmail_deliverable',
+  'qmail-deliverable',
+  'rcpt-postgresql',
+  'rcpt_to.routes',
+  'recipient-routes',
+  'vpopmail',
+  'mailauth',
+  'relay_all',
+])
+
+/**
+ * @param plugins the lines of config/plugins, in order
+ * @returns those that answer before this plugin is asked
+ */
+export function answeringBefore(plugins: readonly string[], name: string): readonly string[] {
+  const names = plugins.map((line) => line.replace(/^haraka-plugin-/, ''))
+  const own = names.indexOf(name)
+  return names.slice(0, Math.max(own, 0)).filter((plugin) => ACCEPTING.has(plugin))
+}
+
+/** Settings that are valid and still probably not meant. */
+export function warnings(settings: Settings): readonly string[] {
+  const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)
+  return [
+    ...enabled.flatMap(openRelay),
+    ...leftOverRestrictions(enabled),
+    ...clearTextPassword(settings),
+  ]
+}
+
+function openRelay({ name, restrictions }: ListenerPolicy): readonly string[] {
+  if (!restrictions.reroute) return []
+  const everything = restrictions.hosts.entries.find(matchesEverything)
+  const why = restrictions.open
+    ? 'open = true'
+    : everything && `hosts[] = ${everything.text} matches every address`
+  return why
+    ? [`OPEN RELAY on listener ${name}: anybody may send mail anywhere through it (${why})`]
+    : []
+}
+
+// The situation of Q256856, in which Exchange refused everything.
+function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly string[] {
+  const affected = policies.filter(
+    ({ restrictions: { reroute, hosts, localAddresses, authenticated, open } }) =>
+      !reroute &&
+      (hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open),
+  )
+  if (affected.length === 0) return []
+  const listeners = affected.map(({ name }) => name).join(', ')
+  return [
+    `reroute = false while restrictions are still set (listener ${listeners}): nobody may relay there, ` +
+      'whatever hosts[], local_addresses[], authenticated or open say; recipients in the GAL are ' +
+      'accepted all the same, from anyone. To let the listed clients relay, set reroute = true (Q256856)',
+  ]
+}
+
+function clearTextPassword({ ldap }: Settings): readonly string[] {
+  if (!ldap || ldap.starttls || !(ldap.bind_password || ldap.bind_password_file)) return []
+  return ldap.url
+    .filter(({ scheme, host }) => scheme !== 'ldaps' && !/^(127\.|localhost$|::1$)/.test(host))
+    .map(
+      ({ text }) =>
+        `the bind password crosses the network in clear to ${text}: use ldaps:// or starttls = true`,
+    )
+}

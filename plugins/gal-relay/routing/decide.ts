@@ -1,0 +1,220 @@
+// The answer table: recipient × route × trust (× what the directory says) → one verdict.
+// Pure; when the answer depends on the directory it says so, and is asked again with the listing.
+// A verdict carries the name of the rule that made it, so that the reply, the log, the metrics and
+// the tests all speak of the same thing.
+import { atDomain, type Recipient } from './recipient'
+import type { Trust, TrustRule } from './restrictions'
+import { findRow, type NextHop, type RouteTable, type RouteTo } from './routes'
+
+/** What of a listener's settings the answers depend on. */
+export interface RoutingPolicy {
+  /** false: rows other than `inbound` do not exist, their domains are foreign (Q237927). */
+  readonly reroute: boolean
+  readonly routes: RouteTable
+  /** Inbound, exact, unless a row matches: Haraka's config/host_list. A-labels. */
+  readonly hostList: ReadonlySet<string>
+  /** An address found in the GAL is ours whatever its domain (Q237927). */
+  readonly anyDomain: boolean
+  /** Local parts that are accepted at inbound domains unasked, lower case (RFC 5321 §4.5.1). */
+  readonly alwaysAccept: ReadonlySet<string>
+}
+
+/** What the directory says of an address. */
+export type Listing =
+  | { readonly state: 'found'; readonly authenticatedOnly: boolean }
+  | { readonly state: 'absent' }
+  | { readonly state: 'unavailable' }
+
+export interface Client {
+  readonly trust: Trust
+  readonly authenticated: boolean
+}
+
+export type RouteKind = RouteTo['kind'] | 'foreign'
+
+/** A recipient with the route its domain takes, `reroute` rows followed. */
+export interface Destination {
+  /** As it is looked up and delivered. */
+  readonly recipient: Recipient
+  readonly kind: Exclude<RouteKind, 'reroute'>
+  readonly hops: readonly NextHop[]
+  /** The row's left side; undefined when none matched. */
+  readonly row: string | undefined
+  /** The row that renamed the domain, if one did (Q190710). */
+  readonly rerouted: string | undefined
+}
+
+export interface Reply {
+  readonly code: number
+  /** RFC 3463, without the class: `[7, 1]` is x.7.1. */
+  readonly status: readonly [subject: number, detail: number]
+  readonly text: string
+}
+
+export type Rule =
+  | 'postmaster'
+  | 'always-accept'
+  | 'in-gal'
+  | 'authenticated-only'
+  | 'not-in-gal'
+  | 'routes-onward'
+  | 'directory-unavailable'
+  | 'shared'
+  | 'always-relay'
+  | `relay-${TrustRule}`
+  | `no-relay-${TrustRule}`
+  | 'mixed'
+  | 'internal-error'
+
+/** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
+export type Path = 'queue' | 'outbound'
+
+export interface Accepted {
+  readonly accept: true
+  readonly rule: Rule
+  readonly path: Path
+  /** Where the outbound queue hands it to, tried in order; none: the domain's MX hosts. */
+  readonly hops: readonly NextHop[]
+}
+
+export interface Refused {
+  readonly accept: false
+  readonly rule: Rule
+  readonly reply: Reply
+}
+
+export type Verdict = Accepted | Refused
+
+const NO_HOPS: readonly NextHop[] = Object.freeze([])
+
+const PROHIBITED: Reply = { code: 550, status: [7, 1], text: 'Relaying is prohibited' }
+const UNKNOWN: Reply = { code: 550, status: [1, 1], text: 'Recipient unknown' }
+const AUTHENTICATED_ONLY: Reply = {
+  code: 550,
+  status: [7, 1],
+  text: 'This recipient takes mail from authenticated senders only',
+}
+const UNAVAILABLE: Reply = {
+  code: 451,
+  status: [4, 3],
+  text: 'The directory cannot be asked at the moment, please try again later',
+}
+const MIXED: Reply = {
+  code: 452,
+  status: [5, 3],
+  text: 'This recipient needs a transaction of its own, please send it again',
+}
+const INTERNAL: Reply = {
+  code: 451,
+  status: [3, 0],
+  text: 'Local error in processing, please try again later',
+}
+
+const refuse = (rule: Rule, reply: Reply): Refused => Object.freeze({ accept: false, rule, reply })
+const accept = (rule: Rule, path: Path, hops = NO_HOPS): Accepted => ({
+  accept: true,
+  rule,
+  path,
+  hops,
+})
+
+const POSTMASTER = Object.freeze(accept('postmaster', 'queue'))
+const IN_GAL = Object.freeze(accept('in-gal', 'queue'))
+const NOT_IN_GAL = refuse('not-in-gal', UNKNOWN)
+const ROUTES_ONWARD = refuse('routes-onward', PROHIBITED)
+const NEEDS_AUTHENTICATION = refuse('authenticated-only', AUTHENTICATED_ONLY)
+const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
+
+/** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
+export const MIXED_DEFERRED = refuse('mixed', MIXED)
+/** What is answered when the plugin itself fails: never a 250, never a 550. */
+export const INTERNAL_ERROR = refuse('internal-error', INTERNAL)
+
+/** Which route the recipient takes. At most one `reroute` step: settings allow no chains. */
+export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
+  const row = findRow(policy.routes, recipient.domain)
+  if (policy.reroute && row?.routeTo.kind === 'reroute') {
+    const renamed = atDomain(recipient, row.routeTo.domain)
+    return { ...destinationOf(policy, renamed), rerouted: row.text }
+  }
+  const routeTo = row ? row.routeTo : undefined
+  const exists = routeTo && (policy.reroute || routeTo.kind === 'inbound')
+  if (routeTo && routeTo.kind !== 'reroute' && exists) {
+    return {
+      recipient,
+      kind: routeTo.kind,
+      hops: routeTo.hops,
+      row: row?.text,
+      rerouted: undefined,
+    }
+  }
+  const inbound = !row && policy.hostList.has(recipient.domain)
+  return {
+    recipient,
+    kind: inbound ? 'inbound' : 'foreign',
+    hops: NO_HOPS,
+    row: inbound ? 'host_list' : row?.text,
+    rerouted: undefined,
+  }
+}
+
+/**
+ * The answer at RCPT TO.
+ *
+ * @param listing what the directory says of `destination.recipient`; leave it out first
+ * @returns undefined when the answer depends on the directory and no listing was given
+ */
+export function decide(
+  policy: RoutingPolicy,
+  destination: Destination,
+  client: Client,
+  listing?: Listing,
+): Verdict | undefined {
+  const { recipient, kind, hops } = destination
+  if (recipient.domain === '' && recipient.local.toLowerCase() === 'postmaster') return POSTMASTER
+  switch (kind) {
+    case 'inbound':
+      if (policy.alwaysAccept.has(recipient.local.toLowerCase())) {
+        return delivered('always-accept', hops)
+      }
+      if (listing?.state === 'absent') return recipient.routesOnward ? ROUTES_ONWARD : NOT_IN_GAL
+      return listing && ours(listing, client, hops)
+    case 'shared':
+      if (listing?.state === 'absent') return passedOn('shared', destination, client)
+      return listing && ours(listing, client, NO_HOPS)
+    case 'always-relay':
+      return passedOn('always-relay', destination, client)
+    case 'forward':
+    case 'foreign':
+      if (!policy.anyDomain || listing?.state === 'absent') return relayed(destination, client)
+      return listing && ours(listing, client, NO_HOPS)
+  }
+}
+
+function ours(
+  listing: Exclude<Listing, { state: 'absent' }>,
+  client: Client,
+  hops: readonly NextHop[],
+): Verdict {
+  if (listing.state === 'unavailable') return DIRECTORY_UNAVAILABLE
+  if (listing.authenticatedOnly && !client.authenticated && !client.trust.mayRelay) {
+    return NEEDS_AUTHENTICATION
+  }
+  return delivered('in-gal', hops)
+}
+
+function delivered(rule: Rule, hops: readonly NextHop[]): Verdict {
+  if (hops.length > 0) return accept(rule, 'outbound', hops)
+  return rule === 'in-gal' ? IN_GAL : accept(rule, 'queue')
+}
+
+// Accepted from anyone, unless the next system might be made to relay (Q304897).
+function passedOn(rule: Rule, { recipient, hops }: Destination, { trust }: Client): Verdict {
+  if (recipient.routesOnward && !trust.mayRelay) return ROUTES_ONWARD
+  return accept(rule, 'outbound', hops)
+}
+
+function relayed({ hops }: Destination, { trust }: Client): Verdict {
+  if (trust.mayRelay) return accept(`relay-${trust.rule}`, 'outbound', hops)
+  return refuse(`no-relay-${trust.rule}`, PROHIBITED)
+}

@@ -1,0 +1,146 @@
+// Lists of IPv4 and IPv6 networks as the Routing Restrictions dialog knows them (Q193922, Q258140):
+// an entry matches when (client AND mask) = net, and the mask need not be contiguous.
+// A list groups its entries by mask, so that a match costs one look-up for each different mask,
+// however many entries there are.
+import ipaddr from 'ipaddr.js'
+
+/** IPv4-mapped IPv6 addresses are the IPv4 address they hold. */
+export type IpAddress =
+  | { readonly family: 4; readonly bits: number }
+  | { readonly family: 6; readonly bits: bigint }
+
+/** One entry. `net` has no bits outside `mask`. */
+export interface Network {
+  readonly family: 4 | 6
+  readonly net: bigint
+  readonly mask: bigint
+  /** As written in the settings. */
+  readonly text: string
+}
+
+export interface NetworkList {
+  readonly entries: readonly Network[]
+  has(address: IpAddress | undefined): boolean
+}
+
+const WIDTH = { 4: 32, 6: 128 } as const
+const MAPPED = 0xffffn
+const TOP_96 = ((1n << 96n) - 1n) << 32n
+
+/** @returns undefined when the text is no IP address */
+export function parseIp(text: string | null | undefined): IpAddress | undefined {
+  if (!text || !ipaddr.isValid(text)) return undefined
+  const address = ipaddr.process(text)
+  const bits = toBits(address)
+  return address.kind() === 'ipv4' ? { family: 4, bits: Number(bits) } : { family: 6, bits }
+}
+
+/**
+ * Reads `net`, `net/bits` or `net;mask`; without a mask it is one host.
+ *
+ * @returns the entry, or what is wrong with it and what was probably meant
+ * @see Q193922, Q258140
+ */
+export function parseNetwork(text: string): Network | { readonly problem: string } {
+  const [, netText = '', separator = '', maskText = ''] = /^([^/;]*)([/;]?)(.*)$/s.exec(text) ?? []
+  const address = strictIp(netText.trim())
+  if (!address) return { problem: `'${netText.trim()}' is not an IPv4 or IPv6 address` }
+  const family = address.kind() === 'ipv4' ? 4 : 6
+  const mask = parseMask(family, separator, maskText.trim())
+  if (typeof mask !== 'bigint') return mask
+  const net = toBits(address)
+  if ((net & mask) !== net) {
+    const network = `${toText(family, net & mask)}${separator}${maskText.trim()}`
+    return {
+      problem:
+        'the net has bits outside its mask, so the entry can never match; ' +
+        `probably meant: ${network} (that network) or ${netText.trim()} (that one host)`,
+    }
+  }
+  return unmapped({ family, net, mask, text })
+}
+
+export function networkList(entries: readonly Network[]): NetworkList {
+  const v4 = new Map<number, Set<number>>()
+  const v6 = new Map<bigint, Set<bigint>>()
+  for (const { family, net, mask } of entries) {
+    if (family === 4) setOf(v4, Number(mask)).add(Number(net))
+    else setOf(v6, mask).add(net)
+  }
+  const groups4 = [...v4]
+  const groups6 = [...v6]
+  return {
+    entries,
+    has: (address) => {
+      if (!address) return false
+      if (address.family === 4) {
+        return groups4.some(([mask, nets]) => nets.has((address.bits & mask) >>> 0))
+      }
+      return groups6.some(([mask, nets]) => nets.has(address.bits & mask))
+    },
+  }
+}
+
+/** True for `0.0.0.0/0` and `::/0`: the entry matches every address of its family. */
+export function matchesEverything(network: Network): boolean {
+  return network.mask === 0n
+}
+
+function setOf<K>(groups: Map<K, Set<K>>, mask: K): Set<K> {
+  const existing = groups.get(mask)
+  if (existing) return existing
+  const created = new Set<K>()
+  groups.set(mask, created)
+  return created
+}
+
+// ipaddr.js reads 010.1 and 0x7f.1 as inet_aton does; in a list of trusted hosts that is a trap.
+function strictIp(text: string) {
+  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text)
+  if (text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text)) {
+    return ipaddr.IPv6.parse(text)
+  }
+  return undefined
+}
+
+function parseMask(family: 4 | 6, separator: string, text: string): bigint | { problem: string } {
+  const width = WIDTH[family]
+  const all = (1n << BigInt(width)) - 1n
+  if (separator === '') return all
+  if (separator === '/' && /^\d+$/.test(text) && Number(text) <= width) {
+    return all ^ ((1n << BigInt(width - Number(text))) - 1n)
+  }
+  const mask = strictIp(text)
+  const sameFamily = mask !== undefined && (mask.kind() === 'ipv4') === (family === 4)
+  if (separator === ';' && sameFamily) return toBits(mask)
+  if (separator === '/' && sameFamily) {
+    return { problem: `after '/' comes a number of bits; a mask is written with ';': ;${text}` }
+  }
+  if (separator === ';' && /^\d+$/.test(text)) {
+    return { problem: `after ';' comes a mask; a number of bits is written with '/': /${text}` }
+  }
+  return {
+    problem:
+      separator === '/'
+        ? `'${text}' is not a number of bits from 0 to ${width}`
+        : `'${text}' is not an IPv${family} mask`,
+  }
+}
+
+// An entry for mapped addresses would never see one, since those clients are IPv4 clients.
+function unmapped(network: Network): Network {
+  if (network.family === 4 || network.net >> 32n !== MAPPED) return network
+  if ((network.mask & TOP_96) !== TOP_96) return network
+  return { ...network, family: 4, net: network.net & 0xffffffffn, mask: network.mask & 0xffffffffn }
+}
+
+function toBits(address: ipaddr.IPv4 | ipaddr.IPv6): bigint {
+  return address.toByteArray().reduce((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
+}
+
+function toText(family: 4 | 6, bits: bigint): string {
+  const bytes = Array.from({ length: WIDTH[family] / 8 }, (_, i) => i).map((i) =>
+    Number((bits >> BigInt(WIDTH[family] - 8 - 8 * i)) & 0xffn),
+  )
+  return ipaddr.fromByteArray(bytes).toString()
+}

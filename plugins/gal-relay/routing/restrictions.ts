@@ -1,0 +1,87 @@
+// Who may relay? The Routing Restrictions dialog as a list of rules; the first that applies decides
+// (Q193922, Q196626, Q260562). The rules that look at addresses come first, so that they can be
+// worked out once for a connection.
+import type { IpAddress, NetworkList } from './networks'
+
+export interface Restrictions {
+  /** false: "Do not reroute incoming SMTP mail" (Q237927). */
+  readonly reroute: boolean
+  /** "Hosts and clients that can NEVER route mail". */
+  readonly never: NetworkList
+  readonly hosts: NetworkList
+  /** "Hosts and clients connecting to these internal addresses". */
+  readonly localAddresses: NetworkList
+  /** "Hosts and clients that successfully authenticate". */
+  readonly authenticated: boolean
+  /** Lower case (Q251149). */
+  readonly neverAccounts: ReadonlySet<string>
+  /** An open relay, asked for by name. */
+  readonly open: boolean
+}
+
+export type TrustRule =
+  | 'reroute-off'
+  | 'never'
+  | 'hosts'
+  | 'local-addresses'
+  | 'authenticated'
+  | 'open'
+  | 'nobody'
+
+export interface Trust {
+  readonly mayRelay: boolean
+  /** The rule that decided. */
+  readonly rule: TrustRule
+}
+
+const trust = (mayRelay: boolean, rule: TrustRule): Trust => Object.freeze({ mayRelay, rule })
+const REROUTE_OFF = trust(false, 'reroute-off')
+const NEVER = trust(false, 'never')
+const HOSTS = trust(true, 'hosts')
+const LOCAL_ADDRESSES = trust(true, 'local-addresses')
+const AUTHENTICATED = trust(true, 'authenticated')
+const OPEN = trust(true, 'open')
+const NOBODY = trust(false, 'nobody')
+
+/**
+ * Rules 1 to 4, which depend on addresses alone.
+ *
+ * @returns undefined when none of them applies
+ */
+export function trustByAddress(
+  restrictions: Restrictions,
+  client: IpAddress | undefined,
+  local: IpAddress | undefined,
+): Trust | undefined {
+  if (!restrictions.reroute) return REROUTE_OFF
+  // Whoever cannot be told apart cannot be told from a host in never[].
+  if (!client || restrictions.never.has(client)) return NEVER
+  if (restrictions.hosts.has(client)) return HOSTS
+  if (restrictions.localAddresses.has(local)) return LOCAL_ADDRESSES
+  return undefined
+}
+
+/**
+ * All seven rules.
+ *
+ * @param byAddress what {@link trustByAddress} said
+ * @param account the account the client has authenticated as, if it has
+ */
+export function trustOf(
+  restrictions: Restrictions,
+  byAddress: Trust | undefined,
+  account: string | undefined,
+): Trust {
+  if (byAddress) return byAddress
+  if (restrictions.authenticated && account && !isNeverAccount(restrictions, account)) {
+    return AUTHENTICATED
+  }
+  return restrictions.open ? OPEN : NOBODY
+}
+
+// An account is the same account with its domain: CORP\guest and guest@corp.example are guest.
+function isNeverAccount({ neverAccounts }: Restrictions, account: string): boolean {
+  const full = account.trim().toLowerCase()
+  const name = full.replace(/^.*\\/, '').replace(/@.*$/, '')
+  return neverAccounts.has(full) || neverAccounts.has(name)
+}

@@ -1,0 +1,205 @@
+// The routing table: rows "Sent to = Route to" (Q169683, Q217217, Q259531), and which of them a
+// domain takes: an exact row first, else the row with the longest matching suffix on whole labels.
+import { domainToASCII } from 'node:url'
+import { canonicalDomain, canonicalLiteral } from './recipient'
+
+/** Where a route hands mail to. */
+export interface NextHop {
+  readonly protocol: 'smtp' | 'smtps' | 'lmtp'
+  /** Host name, or IP address without brackets. */
+  readonly host: string
+  readonly port: number
+  readonly user?: string
+  readonly password?: string
+  /** The URL without user and password, for logs. */
+  readonly text: string
+}
+
+/** What is right of the `=`; `hops` are tried in order. */
+export type RouteTo =
+  | { readonly kind: 'inbound'; readonly hops: readonly NextHop[] }
+  | { readonly kind: 'shared'; readonly hops: readonly NextHop[] }
+  | { readonly kind: 'always-relay'; readonly hops: readonly NextHop[] }
+  | { readonly kind: 'forward'; readonly hops: readonly NextHop[] }
+  | { readonly kind: 'reroute'; readonly domain: string }
+
+/** What is left of the `=`. */
+export interface SentTo {
+  /** `exact`: that domain or address literal alone; `suffix`: subdomains too. */
+  readonly match: 'exact' | 'suffix'
+  /** Lower-case A-label, or canonical address literal. */
+  readonly domain: string
+}
+
+export interface Row {
+  readonly sentTo: SentTo
+  readonly routeTo: RouteTo
+  /** Left of the `=` as written. */
+  readonly text: string
+}
+
+export interface RouteTable {
+  readonly rows: readonly Row[]
+  readonly exact: ReadonlyMap<string, Row>
+  readonly suffix: ReadonlyMap<string, Row>
+}
+
+export const sentToText = ({ match, domain }: SentTo): string =>
+  match === 'exact' && !domain.startsWith('[') ? `@${domain}` : domain
+
+export function routeTable(rows: readonly Row[]): RouteTable {
+  const of = (match: SentTo['match']) =>
+    new Map(rows.filter((row) => row.sentTo.match === match).map((row) => [row.sentTo.domain, row]))
+  return { rows, exact: of('exact'), suffix: of('suffix') }
+}
+
+/**
+ * @param domain lower-case A-label or canonical address literal
+ * @see Q169683
+ */
+export function findRow(table: RouteTable, domain: string): Row | undefined {
+  const exact = table.exact.get(domain)
+  if (exact || domain.startsWith('[')) return exact
+  for (let rest = domain; ; rest = rest.slice(rest.indexOf('.') + 1)) {
+    const row = table.suffix.get(rest)
+    if (row) return row
+    if (!rest.includes('.')) return undefined
+  }
+}
+
+/** @returns the domain as it compares, or undefined when the text is no domain name */
+export function parseDomain(text: string): string | undefined {
+  const ascii = canonicalDomain(domainToASCII(text))
+  const labels = ascii.split('.')
+  const valid = labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))
+  // domainToASCII reads 1.2 and 0x7f as IPv4 addresses, as a browser does.
+  const address = /^[\d.]+$/.test(ascii)
+  return valid && !address && ascii.length <= 253 ? ascii : undefined
+}
+
+/** @returns the left side of a row, or what is wrong with it */
+export function parseSentTo(text: string): SentTo | { readonly problem: string } {
+  const literal = canonicalLiteral(text)
+  if (literal) return { match: 'exact', domain: literal }
+  if (text.startsWith('[')) return { problem: 'is not an IPv4 or IPv6 address literal' }
+  const exact = text.startsWith('@')
+  const name = exact ? text.slice(1) : text
+  const domain = parseDomain(name)
+  if (domain) return { match: exact ? 'exact' : 'suffix', domain }
+  if (name.includes('@')) {
+    return {
+      problem: `rows are for domains; probably meant: @${name.slice(name.indexOf('@') + 1)}`,
+    }
+  }
+  const bare = name.replace(/^[*.]+/, '').replace(/\.$/, '')
+  if (bare !== name && parseDomain(bare)) {
+    return { problem: `probably meant: ${bare} (it matches the subdomains too)` }
+  }
+  if (canonicalLiteral(`[${name}]`)) return { problem: `probably meant: [${name}]` }
+  return { problem: 'is not a domain name' }
+}
+
+const KINDS = ['inbound', 'shared', 'always-relay', 'forward', 'reroute'] as const
+
+/** @returns the right side of a row, or what is wrong with it; never repeats a password */
+export function parseRouteTo(text: string): RouteTo | { readonly problem: string } {
+  const [word = '', ...rest] = text.split(/[\s,]+/).filter(Boolean)
+  const kind = KINDS.find((name) => name === word.toLowerCase().replace(/_/g, '-'))
+  if (!kind || (kind !== word.toLowerCase() && word.includes('_'))) {
+    return { problem: kind ? `probably meant: ${kind}` : unknownKind(word) }
+  }
+  if (kind === 'reroute') return parseReroute(rest)
+  const hops: NextHop[] = []
+  for (const url of rest) {
+    const hop = parseNextHop(url)
+    if ('problem' in hop) return hop
+    hops.push(hop)
+  }
+  if (hops.length === 0 && (kind === 'shared' || kind === 'forward')) {
+    return { problem: `'${kind}' needs a next hop: ${kind} smtp://host[:port]` }
+  }
+  return { kind, hops }
+}
+
+function unknownKind(word: string): string {
+  const choices = `a route is one of ${KINDS.join(', ')}`
+  if (word === '') return `is empty; ${choices}`
+  if (/^(smtps?|lmtp):\/\//i.test(word)) {
+    return `says where but not what; ${choices}, followed by the URL`
+  }
+  return `'${redactUserinfo(word)}' is no kind of route; ${choices}`
+}
+
+function parseReroute(words: readonly string[]): RouteTo | { problem: string } {
+  const [target = '', ...more] = words
+  if (!target || more.length > 0)
+    return { problem: "'reroute' takes one domain: reroute other.example" }
+  const name = target.replace(/^@/, '')
+  const domain = parseDomain(name) ?? canonicalLiteral(name)
+  return domain
+    ? { kind: 'reroute', domain }
+    : { problem: `'${redactUserinfo(target)}' is not a domain name` }
+}
+
+const DEFAULT_PORT = { smtp: 25, smtps: 465, lmtp: 24 } as const
+
+/**
+ * Reads `smtp://`, `smtps://` or `lmtp://` with host, optional port and optional percent-encoded
+ * `user:password@`.
+ */
+export function parseNextHop(text: string): NextHop | { readonly problem: string } {
+  const shown = redactUserinfo(text)
+  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(text) ?? []
+  if (!scheme) {
+    const hint = parseHostPort(text, 25) ? `; probably meant: smtp://${text}` : ''
+    return { problem: `'${shown}' is not a next hop${hint}` }
+  }
+  const protocol = (['smtp', 'smtps', 'lmtp'] as const).find(
+    (name) => name === scheme.toLowerCase(),
+  )
+  if (!protocol) return { problem: `'${shown}': a next hop is smtp://, smtps:// or lmtp://` }
+  const at = rest.lastIndexOf('@')
+  const target = parseHostPort(rest.slice(at + 1).replace(/\/$/, ''), DEFAULT_PORT[protocol])
+  if (!target)
+    return {
+      problem: `'${shown}': after :// comes a host name or [IPv6] address and a port from 1 to 65535`,
+    }
+  const credentials = at === -1 ? {} : parseUserinfo(rest.slice(0, at))
+  if (!credentials) {
+    return { problem: `'${shown}': before the @ comes user:password, percent-encoded` }
+  }
+  const hostText = target.host.includes(':') ? `[${target.host}]` : target.host
+  return { protocol, ...target, ...credentials, text: `${protocol}://${hostText}:${target.port}` }
+}
+
+function parseHostPort(
+  text: string,
+  defaultPort: number,
+): { host: string; port: number } | undefined {
+  const [, literal, name, portText] =
+    /^(?:\[([^\]]*)\]|([^:[\]/?#@\s]+))(?::(\d+))?$/.exec(text) ?? []
+  const port = portText === undefined ? defaultPort : Number(portText)
+  if (port < 1 || port > 65535) return undefined
+  if (literal !== undefined) {
+    const address = canonicalLiteral(`[IPv6:${literal}]`) ?? canonicalLiteral(`[${literal}]`)
+    return address ? { host: address.replace(/^\[(ipv6:)?|\]$/g, ''), port } : undefined
+  }
+  if (!name) return undefined
+  const host = canonicalLiteral(`[${name}]`) ? name : parseDomain(name)
+  return host ? { host, port } : undefined
+}
+
+function parseUserinfo(text: string): { user: string; password: string } | undefined {
+  const [, user, password] = /^([^:]+):(.*)$/s.exec(text) ?? []
+  if (user === undefined || password === undefined) return undefined
+  try {
+    return { user: decodeURIComponent(user), password: decodeURIComponent(password) }
+  } catch {
+    return undefined
+  }
+}
+
+/** `smtp://user:secret@host` is `smtp://***@host`, also when the password holds an `@`. */
+export function redactUserinfo(text: string): string {
+  return text.replace(/(:\/\/)\S*@/g, '$1***@').replace(/^[^\s/]*:[^\s/]*@/, '***@')
+}

@@ -1,0 +1,53 @@
+// One thing wrong with the settings, and the sentence an operator reads about it.
+import { distance } from 'fastest-levenshtein'
+import { redactUserinfo } from '../routing/routes'
+
+export interface Problem {
+  /** Relative to Haraka's folder: `config/gal_relay.ini`. */
+  readonly file: string
+  readonly line?: number
+  readonly section?: string
+  /** With `[]` for a key that may repeat. */
+  readonly key?: string
+  /** As written; never a password. */
+  readonly value?: string
+  /** What is wrong, and what was probably meant. */
+  readonly what: string
+}
+
+/** Thrown at start when the settings cannot be used; the message lists every problem. */
+export class SettingsError extends Error {
+  constructor(readonly problems: readonly Problem[]) {
+    const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
+    super(`gal-relay: ${count} in the settings\n${problems.map(problemText).join('\n')}`)
+    this.name = 'SettingsError'
+  }
+}
+
+export function problemText({ file, line, section, key, value, what }: Problem): string {
+  const place = line === undefined ? file : `${file} line ${line}`
+  const setting = key === undefined ? '' : ` ${key}${value === undefined ? '' : ` = ${value}`}`
+  return `  ${place}: ${section === undefined ? '' : `[${section}]`}${setting}: ${what}`.replace(
+    / +: /g,
+    ': ',
+  )
+}
+
+/** The value as it may be shown: no password, no credentials in a URL, no endless line. */
+export function shownValue(key: string, value: string): string {
+  if (/password(?!_file)/.test(key)) return '(not shown)'
+  const shown = redactUserinfo(value)
+  return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown
+}
+
+/** @returns the candidate that was probably meant, if any is near enough */
+export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
+  const near = (candidate: string) => distance(word.toLowerCase(), candidate.toLowerCase())
+  let best: string | undefined
+  for (const candidate of candidates) {
+    if (best === undefined || near(candidate) < near(best)) best = candidate
+  }
+  return best !== undefined && near(best) <= Math.max(2, Math.floor(word.length / 3))
+    ? best
+    : undefined
+}

@@ -1,0 +1,170 @@
+// Every key of gal_relay.ini: its kind of value, its default, its meaning. The one source of the
+// settings' types, of their defaults, of error messages, and of what config/gal_relay.ini and the
+// README must list.
+import { z } from 'zod'
+import { dnProblem, filterProblem } from '../gal/directory/syntax'
+import { parseDomain, redactUserinfo } from '../routing/routes'
+import * as value from './values'
+
+/** Keys that a `[listener …]` section may override, by the section they have their default in. */
+export const main = {
+  enabled: value.flag,
+}
+
+export const routing = {
+  reroute: value.flag,
+  host_list: value.flag,
+  mixed: value.word('split', 'defer'),
+}
+
+export const restrictions = {
+  authenticated: value.flag,
+  hosts: value.list(value.network),
+  local_addresses: value.list(value.network),
+  never: value.list(value.network),
+  never_accounts: value.list(value.text),
+  open: value.flag,
+}
+
+/** What a listener's settings are where neither its section nor the general ones say. */
+export const LISTENER_DEFAULTS: ListenerKeys = {
+  enabled: true,
+  reroute: true,
+  host_list: true,
+  mixed: 'split',
+  authenticated: false,
+  hosts: [],
+  local_addresses: [],
+  never: [],
+  never_accounts: ['guest', 'anonymous'],
+  open: false,
+}
+
+const listenerKeys = z.strictObject({ ...main, ...routing, ...restrictions })
+export type ListenerKeys = z.output<typeof listenerKeys>
+
+/** The same keys, all optional: what a section says itself. */
+export const partial = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).partial()
+export const listener = listenerKeys.partial()
+
+const attribute = z.string().transform((name, ctx) => {
+  if (/^[a-z][a-z0-9-]*$/i.test(name)) return name
+  return value.wrong(ctx, 'is not an attribute name')
+})
+
+export const gal = z.strictObject({
+  mode: value.word('live').default('live'),
+  attributes: value.list(attribute).default(['proxyAddresses', 'mail']),
+  filter: z
+    .string()
+    .transform((filter, ctx) => {
+      const problem = filterProblem(filter)
+      return problem ? value.wrong(ctx, problem) : filter
+    })
+    .default('(objectClass=*)'),
+  any_domain: value.flag.default(false),
+  always_accept: value.commaList.default(['postmaster']),
+  recipient_delimiter: z
+    .string()
+    .transform((delimiter, ctx) => {
+      if (delimiter === 'none') return ''
+      if (/^[^a-z0-9\s@".]?$/i.test(delimiter)) return delimiter
+      return value.wrong(ctx, "is not one character such as '+', or none")
+    })
+    .default(''),
+  authenticated_only_attribute: z
+    .string()
+    .transform((name, ctx) => {
+      if (name === '' || name === 'none') return ''
+      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : value.wrong(ctx, 'is not an attribute name')
+    })
+    .default('msExchRequireAuthToSendTo'),
+  cache_found: value.duration().default(15 * 60_000),
+  cache_absent: value.duration().default(60_000),
+  cache_stale: value.duration().default(4 * 3_600_000),
+  cache_size: value.count(1, 10_000_000).default(100_000),
+})
+export type GalSettings = Readonly<z.output<typeof gal>>
+
+/** One `[ldap] url[]`. */
+export interface ServerUrl {
+  readonly scheme: 'ldap' | 'ldaps' | 'srv'
+  /** Host name or IP address without brackets; for srv the domain whose `_ldap._tcp` is asked. */
+  readonly host: string
+  readonly port: number
+  /** Without userinfo. */
+  readonly text: string
+}
+
+const LDAP_PORT = { ldap: 389, ldaps: 636, srv: 0 } as const
+
+const serverUrl = z.string().transform((url, ctx): ServerUrl => {
+  const [, schemeText = '', rest = ''] = /^([a-z]+):\/\/(.*)$/i.exec(url) ?? []
+  const scheme = (['ldap', 'ldaps', 'srv'] as const).find(
+    (name) => name === schemeText.toLowerCase(),
+  )
+  if (!scheme) {
+    const meant = schemeText === '' && parseDomain(url) ? `; probably meant: ldap://${url}` : ''
+    return value.wrong(ctx, `is not an ldap://, ldaps:// or srv:// URL${meant}`)
+  }
+  if (rest.includes('@')) {
+    return value.wrong(
+      ctx,
+      'holds a user name or password; these go into bind_dn and bind_password',
+    )
+  }
+  const [, authority = '', path = ''] = /^([^/?]*)\/?(.*)$/.exec(rest) ?? []
+  if (path !== '') {
+    return value.wrong(ctx, `has '${path}' behind the host; a search base goes into base = ${path}`)
+  }
+  const [, ipv6, name, portText] =
+    /^(?:\[([\da-f:.]+)\]|([^:[\]]+))(?::(\d+))?$/i.exec(authority) ?? []
+  const host = ipv6 ?? name
+  const port = portText === undefined ? LDAP_PORT[scheme] : Number(portText)
+  const named = ipv6 !== undefined || (name && (/^[\d.]+$/.test(name) || parseDomain(name)))
+  if (!host || !named) return value.wrong(ctx, 'has no host name or [IPv6] address behind ://')
+  if (scheme === 'srv' && portText !== undefined) {
+    return value.wrong(ctx, 'has a port; SRV records say which')
+  }
+  if (scheme !== 'srv' && (port < 1 || port > 65535)) {
+    return value.wrong(ctx, 'has a port that is not from 1 to 65535')
+  }
+  return { scheme, host, port, text: redactUserinfo(url) }
+})
+
+const dn = z.string().transform((name, ctx) => {
+  const problem = dnProblem(name)
+  return problem ? value.wrong(ctx, problem) : name
+})
+
+/** @param configDir where relative file names start */
+export const ldap = (configDir: string) =>
+  z.strictObject({
+    url: value.list(serverUrl).optional(),
+    // An empty base is one: a Global Catalog searches the whole forest with it.
+    base: z
+      .union([z.string().transform((one) => [one]), z.array(z.string())])
+      .transform((all) => (all.length === 0 ? [''] : all))
+      .pipe(z.array(dn))
+      .optional(),
+    bind_dn: value.text.default(''),
+    bind_password: value.text.default(''),
+    bind_password_file: value.file(configDir).default(''),
+    starttls: value.flag.default(false),
+    tls_ca: value.file(configDir).default(''),
+    tls_cert: value.file(configDir).default(''),
+    tls_key: value.file(configDir).default(''),
+    tls_verify: value.flag.default(true),
+    connections: value.count(1, 100).default(2),
+    connect_timeout: value.duration('10ms', '25s').default(2000),
+    query_timeout: value.duration('10ms', '25s').default(2000),
+    // Haraka gives a plugin 30 s (plugin_timeout) before it answers in its place.
+    answer_within: value.duration('10ms', '25s').default(5000),
+    retry_after: value.durationRange.default({ least: 1000, most: 30_000 }),
+  })
+export type LdapSettings = Readonly<
+  Omit<z.output<ReturnType<typeof ldap>>, 'url' | 'base'> & {
+    readonly url: readonly ServerUrl[]
+    readonly base: readonly string[]
+  }
+>

@@ -1,0 +1,90 @@
+// The kinds of value a setting can have, as zod types from ini text to what the code uses.
+import path from 'node:path'
+import { z } from 'zod'
+import { parseNetwork } from '../routing/networks'
+
+/** Booleans as in Haraka, but a word that is neither is an error instead of false. */
+export const flag = z.string().transform((text, ctx) => {
+  if (/^(true|yes|ok|enabled|on|1)$/i.test(text)) return true
+  if (/^(false|no|disabled|off|0)$/i.test(text)) return false
+  return wrong(ctx, 'is neither true nor false')
+})
+
+export const word = <const T extends string>(...choices: readonly T[]) =>
+  z.string().transform((text, ctx) => {
+    const choice = choices.find((name) => name === text.toLowerCase())
+    return choice ?? wrong(ctx, `is not one of ${choices.join(', ')}`)
+  })
+
+const UNIT = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+/** `500ms`, `30s`, `15m`, `4h`, `7d` → milliseconds */
+export const duration = (least = '0s', most = '366d') =>
+  z.string().transform((text, ctx) => {
+    const milliseconds = parseDuration(text)
+    if (milliseconds === undefined) {
+      if (/^\d+$/.test(text)) return wrong(ctx, `has no unit; probably meant: ${text}s`)
+      return wrong(ctx, 'is not a duration such as 500ms, 30s, 15m, 4h or 7d')
+    }
+    const inRange =
+      milliseconds >= (parseDuration(least) ?? 0) && milliseconds <= (parseDuration(most) ?? 0)
+    return inRange ? milliseconds : wrong(ctx, `is not from ${least} to ${most}`)
+  })
+
+/** `1s to 30s` → milliseconds */
+export const durationRange = z.string().transform((text, ctx) => {
+  const [, least = '', most = ''] = /^(\S+)\s+to\s+(\S+)$/.exec(text) ?? []
+  const range = { least: parseDuration(least), most: parseDuration(most) }
+  if (range.least === undefined || range.most === undefined) {
+    return wrong(ctx, 'is not a range of durations such as 1s to 30s')
+  }
+  if (range.least === 0 || range.most < range.least) {
+    return wrong(
+      ctx,
+      'is not a range: the first duration is above zero and not longer than the second',
+    )
+  }
+  return { least: range.least, most: range.most }
+})
+
+function parseDuration(text: string): number | undefined {
+  const [, amount = '', unit = ''] = /^(\d{1,9})\s*(ms|s|m|h|d)$/.exec(text) ?? []
+  return unit ? Number(amount) * UNIT[unit as keyof typeof UNIT] : undefined
+}
+
+export const count = (least: number, most: number) =>
+  z.string().transform((text, ctx) => {
+    const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (number >= least && number <= most) return number
+    return wrong(ctx, `is not a whole number from ${least} to ${most}`)
+  })
+
+export const text = z.string()
+
+/** A path relative to Haraka's config folder, made absolute; '' stays ''. */
+export const file = (configDir: string) =>
+  z.string().transform((name) => (name === '' ? '' : path.resolve(configDir, name)))
+
+/** A key that may repeat. One without `[]` is a list of one; an empty value adds nothing. */
+export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
+  z
+    .union([z.string().transform((one) => (one === '' ? [] : [one])), z.array(z.string())])
+    .pipe(z.array(item))
+
+/** Comma separated, or a key that may repeat. */
+export const commaList = z
+  .union([z.string().transform((one) => [one]), z.array(z.string())])
+  .transform((all) =>
+    all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean),
+  )
+
+export const network = z.string().transform((entry, ctx) => {
+  const parsed = parseNetwork(entry)
+  return 'problem' in parsed ? wrong(ctx, parsed.problem) : parsed
+})
+
+/** Reports what is wrong with the value; returned where a transform must return something. */
+export function wrong(ctx: z.RefinementCtx<string>, message: string): never {
+  ctx.addIssue({ code: 'custom', message })
+  return z.NEVER
+}

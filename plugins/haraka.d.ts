@@ -1,0 +1,120 @@
+// The part of Haraka's API that the plugin uses. Haraka has no types of its own; what is written
+// here was read in its source (3.3).
+
+declare module 'haraka-dsn' {
+  /** An enhanced status code with its text (RFC 3463); replaces code and text of a hook's answer. */
+  class DSN {
+    static create(code: number, text: string, subject: number, detail: number): DSN
+    readonly code: number
+    readonly reply: string
+  }
+  export = DSN
+}
+
+/** Return codes of hooks. Haraka makes these global before it loads a plugin. */
+declare const CONT: 900
+declare const OK: 906
+declare const DENY: 902
+declare const DENYSOFT: 903
+
+declare namespace Haraka {
+  type DSN = import('haraka-dsn')
+  type ReturnCode = 900 | 902 | 903 | 906
+  /** May be called once; calls after that are ignored and logged. */
+  type Next = (code?: ReturnCode, message?: string | DSN) => undefined
+  /** A Plugin, an Error or a plain object of fields among the arguments is logged as such. */
+  type Log = (...parts: unknown[]) => void
+
+  interface Logger {
+    logdebug: Log
+    loginfo: Log
+    lognotice: Log
+    logwarn: Log
+    logerror: Log
+    logcrit: Log
+  }
+
+  /** haraka-config, looking in the package's config/ first and then in the install's. */
+  interface Config {
+    get(name: string, type: 'list', onChange?: () => void): string[]
+    get(name: `${string}.ini`, onChange?: () => void): Record<string, Record<string, unknown>>
+    /** Where the package's own config is. */
+    readonly root_path: string
+    /** The install's config folder. */
+    readonly overrides_path?: string
+  }
+
+  interface Plugin extends Logger {
+    readonly name: string
+    readonly config: Config
+    /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
+    register_hook(hook: string, method: string, priority?: number): void
+    haraka_require(name: 'outbound'): Outbound
+  }
+
+  interface Outbound {
+    /** Stores a message in the outbound queue; `done` is called once. */
+    send_trans_email(
+      transaction: Transaction,
+      done: (code: ReturnCode, message?: unknown) => void,
+    ): void
+  }
+
+  /** @haraka/email-address */
+  interface Address {
+    /** As sent, with quotes; '' for the null sender. */
+    readonly user: string
+    /** Lower-case A-label or address literal; '' when there is none. */
+    readonly host: string
+    readonly address: string
+    format(): string
+  }
+
+  interface Notes {
+    [key: string]: unknown
+    get(path: string): unknown
+    set(path: string, value: unknown): void
+  }
+
+  interface Results {
+    /** Given `human`, Haraka does not put the text together from all results so far. */
+    add(plugin: Plugin, result: { pass?: string; fail?: string; human: string }): void
+  }
+
+  interface Transaction {
+    readonly uuid: string
+    readonly mail_from: Address
+    rcpt_to: Address[]
+    notes: Notes
+    readonly results: Results
+  }
+
+  interface Connection extends Logger {
+    readonly uuid: string
+    /** The hook that is running. */
+    readonly hook: string
+    /** XCLIENT may leave the addresses undefined. */
+    readonly local: { ip?: string | null; port?: number | null }
+    readonly remote: {
+      ip?: string | null
+      host?: string | null
+      /** XCLIENT LOGIN. */
+      login?: string | null
+      readonly closed: boolean
+    }
+    readonly hello: { readonly host?: string | null }
+    readonly client: { readonly localAddress?: string; readonly localPort?: number }
+    readonly notes: Notes & { auth_user?: string }
+    readonly transaction: Transaction | null
+    /** True after an XCLIENT command; the connection's addresses are then the ones it named. */
+    readonly xclient?: boolean
+    /** Written to the transaction while there is one, else to the connection. */
+    relaying: boolean
+    respond(code: number, message: string | DSN, done?: () => void): void
+    disconnect(): void
+  }
+
+  interface Server {
+    readonly cluster?: { readonly isMaster: boolean }
+  }
+}
