@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import {
+  type Client,
+  decide,
+  destinationOf,
+  type Listing,
+  type RoutingPolicy,
+} from '../../plugins/gal-relay/routing/decide'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
+import {
+  parseRouteTo,
+  parseSentTo,
+  type Row,
+  routeTable,
+} from '../../plugins/gal-relay/routing/routes'
+
+const ROWS = {
+  'ours.example': 'inbound',
+  'hop.example': 'inbound lmtp://192.0.2.30',
+  'shared.example': 'shared smtp://192.0.2.26',
+  'backup.example': 'always-relay',
+  'partner.example': 'forward smtp://192.0.2.50',
+  'old.example': 'reroute ours.example',
+  'gone.example': 'reroute foreign.example',
+}
+
+function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
+  const rows = Object.entries(ROWS).map(
+    ([text, to]) => ({ text, sentTo: parseSentTo(text), routeTo: parseRouteTo(to) }) as Row,
+  )
+  return {
+    reroute: true,
+    routes: routeTable(rows),
+    hostList: new Set(['listed.example', 'sub.backup.example']),
+    anyDomain: false,
+    alwaysAccept: new Set(['postmaster']),
+    ...changes,
+  }
+}
+
+const STRANGER: Client = { trust: { mayRelay: false, rule: 'nobody' }, authenticated: false }
+const GUEST: Client = { trust: { mayRelay: false, rule: 'nobody' }, authenticated: true }
+const TRUSTED: Client = { trust: { mayRelay: true, rule: 'hosts' }, authenticated: false }
+
+const FOUND: Listing = { state: 'found', authenticatedOnly: false }
+const STAFF_ONLY: Listing = { state: 'found', authenticatedOnly: true }
+const ABSENT: Listing = { state: 'absent' }
+const AWAY: Listing = { state: 'unavailable' }
+
+/** `ask` when the directory must be asked, else what is answered and where the mail goes. */
+function verdict(address: string, client: Client, listing?: Listing, rules = policy()): string {
+  const at = address.lastIndexOf('@')
+  const recipient =
+    at === -1 ? recipientOf(address, '') : recipientOf(address.slice(0, at), address.slice(at + 1))
+  const made = decide(rules, destinationOf(rules, recipient), client, listing)
+  if (!made) return 'ask'
+  if (!made.accept) return `${made.reply.code} ${made.reply.status.join('.')} ${made.rule}`
+  return `${made.path}${made.hops.length > 0 ? ` ${made.hops[0]?.text}` : ''} ${made.rule}`
+}
+
+describe('the answer table', () => {
+  it('asks the directory only where the answer depends on it', () => {
+    for (const address of [
+      'a@ours.example',
+      'a@shared.example',
+      'a@listed.example',
+      'a@old.example',
+    ]) {
+      assert.equal(verdict(address, STRANGER), 'ask', address)
+    }
+    for (const address of [
+      'a@foreign.example',
+      'a@partner.example',
+      'a@gone.example',
+      'a@[192.0.2.8]',
+    ]) {
+      assert.equal(verdict(address, STRANGER), '550 7.1 no-relay-nobody', address)
+    }
+  })
+
+  it('accepts recipients in the GAL from anyone', () => {
+    assert.equal(verdict('a@ours.example', STRANGER, FOUND), 'queue in-gal')
+    assert.equal(verdict('a@deep.sub.ours.example', STRANGER, FOUND), 'queue in-gal')
+    assert.equal(verdict('a@hop.example', STRANGER, FOUND), 'outbound lmtp://192.0.2.30:24 in-gal')
+    assert.equal(verdict('a%b@ours.example', STRANGER, FOUND), 'queue in-gal')
+  })
+
+  it('refuses what is not in the GAL, also from clients that may relay', () => {
+    for (const client of [STRANGER, TRUSTED]) {
+      assert.equal(verdict('x@ours.example', client, ABSENT), '550 1.1 not-in-gal')
+      for (const local of [
+        'x%y',
+        'y!x',
+        '"x@y"',
+        'IMCEASMTP-x+40y',
+        'imceaex-_o',
+        '"IMCEAX400-x"',
+      ]) {
+        assert.equal(
+          verdict(`${local}@ours.example`, client, ABSENT),
+          '550 7.1 routes-onward',
+          local,
+        )
+      }
+    }
+  })
+
+  it('never answers 250 or 550 for a directory that could not be asked', () => {
+    for (const address of [
+      'x@ours.example',
+      'x%y@ours.example',
+      'x@shared.example',
+      'x@old.example',
+    ]) {
+      for (const client of [STRANGER, TRUSTED]) {
+        assert.equal(verdict(address, client, AWAY), '451 4.3 directory-unavailable', address)
+      }
+    }
+    const rules = policy({ anyDomain: true })
+    assert.equal(
+      verdict('x@foreign.example', TRUSTED, AWAY, rules),
+      '451 4.3 directory-unavailable',
+    )
+  })
+
+  it('keeps recipients for authenticated senders from others', () => {
+    assert.equal(verdict('all@ours.example', STRANGER, STAFF_ONLY), '550 7.1 authenticated-only')
+    assert.equal(verdict('all@shared.example', STRANGER, STAFF_ONLY), '550 7.1 authenticated-only')
+    assert.equal(verdict('all@ours.example', GUEST, STAFF_ONLY), 'queue in-gal')
+    assert.equal(verdict('all@ours.example', TRUSTED, STAFF_ONLY), 'queue in-gal')
+  })
+
+  it('passes on what is shared or always relayed, unless it asks to be sent onward', () => {
+    assert.equal(verdict('a@shared.example', STRANGER, FOUND), 'queue in-gal')
+    assert.equal(
+      verdict('x@shared.example', STRANGER, ABSENT),
+      'outbound smtp://192.0.2.26:25 shared',
+    )
+    assert.equal(verdict('x%y@shared.example', STRANGER, FOUND), 'queue in-gal')
+    assert.equal(verdict('x%y@shared.example', STRANGER, ABSENT), '550 7.1 routes-onward')
+    assert.equal(
+      verdict('x%y@shared.example', TRUSTED, ABSENT),
+      'outbound smtp://192.0.2.26:25 shared',
+    )
+    assert.equal(verdict('x@backup.example', STRANGER), 'outbound always-relay')
+    assert.equal(verdict('x!y@backup.example', STRANGER), '550 7.1 routes-onward')
+    assert.equal(verdict('x!y@backup.example', TRUSTED), 'outbound always-relay')
+  })
+
+  it('relays for those who may', () => {
+    assert.equal(verdict('x@foreign.example', TRUSTED), 'outbound relay-hosts')
+    assert.equal(verdict('x@partner.example', TRUSTED), 'outbound smtp://192.0.2.50:25 relay-hosts')
+    assert.equal(verdict('x@gone.example', TRUSTED), 'outbound relay-hosts')
+  })
+
+  it('always reaches the postmaster of inbound domains', () => {
+    assert.equal(verdict('postmaster', STRANGER), 'queue postmaster')
+    assert.equal(verdict('PostMaster@ours.example', STRANGER), 'queue always-accept')
+    assert.equal(
+      verdict('postmaster@hop.example', STRANGER),
+      'outbound lmtp://192.0.2.30:24 always-accept',
+    )
+    assert.equal(verdict('postmaster@old.example', STRANGER), 'queue always-accept')
+    assert.equal(verdict('postmaster@foreign.example', STRANGER), '550 7.1 no-relay-nobody')
+    assert.equal(verdict('root', STRANGER), '550 7.1 no-relay-nobody')
+  })
+
+  it('takes a row before host_list, and host_list exactly', () => {
+    assert.equal(verdict('a@sub.backup.example', STRANGER), 'outbound always-relay')
+    assert.equal(verdict('a@sub.listed.example', STRANGER), '550 7.1 no-relay-nobody')
+  })
+
+  it('knows no rows but inbound ones when rerouting is off', () => {
+    const rules = policy({ reroute: false })
+    for (const domain of ['shared', 'backup', 'partner', 'old', 'gone', 'sub.backup']) {
+      assert.equal(
+        verdict(`a@${domain}.example`, STRANGER, undefined, rules),
+        '550 7.1 no-relay-nobody',
+      )
+    }
+    assert.equal(
+      verdict('a@hop.example', STRANGER, FOUND, rules),
+      'outbound lmtp://192.0.2.30:24 in-gal',
+    )
+    assert.equal(verdict('a@listed.example', STRANGER, FOUND, rules), 'queue in-gal')
+  })
+
+  it('takes whatever is in the GAL for ours when any domain is', () => {
+    const rules = policy({ anyDomain: true })
+    assert.equal(verdict('a@foreign.example', STRANGER, undefined, rules), 'ask')
+    assert.equal(verdict('a@foreign.example', STRANGER, FOUND, rules), 'queue in-gal')
+    assert.equal(verdict('a@foreign.example', STRANGER, ABSENT, rules), '550 7.1 no-relay-nobody')
+    assert.equal(verdict('a@foreign.example', TRUSTED, ABSENT, rules), 'outbound relay-hosts')
+    assert.equal(verdict('a@backup.example', STRANGER, undefined, rules), 'outbound always-relay')
+  })
+})
