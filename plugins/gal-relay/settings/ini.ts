@@ -10,8 +10,8 @@ export type HarakaIni = Readonly<Record<string, Readonly<Record<string, unknown>
 export interface Ini {
   /** Every value as text; arrays for keys written with `[]`. */
   readonly sections: ReadonlyMap<string, ReadonlyMap<string, string | readonly string[]>>
-  /** @param index which of several values of the key, from 0 */
-  lineOf(section: string, key: string, index?: number): number | undefined
+  /** @param key left out: the section's heading; @param index which of several values, from 0 */
+  lineOf(section: string, key?: string, index?: number): number | undefined
   readonly problems: readonly Problem[]
 }
 
@@ -43,7 +43,7 @@ export function readIni(file: string, parsed: HarakaIni, text: string | undefine
   }
   return {
     sections,
-    lineOf: (section, key, index = 0) => occurrences.get(`${section}\n${key}`)?.[index]?.line,
+    lineOf: (section, key = '', index = 0) => occurrences.get(`${section}\n${key}`)?.[index]?.line,
     problems,
   }
 }
@@ -73,6 +73,9 @@ function scan(file: string, text: string) {
     const heading = SECTION.exec(raw)
     if (heading) {
       section = (heading[1] ?? '').trim()
+      if (!occurrences.has(`${section}\n`)) {
+        occurrences.set(`${section}\n`, [{ line, value: '', array: false }])
+      }
       return
     }
     if (CONTINUATION.test(raw)) {

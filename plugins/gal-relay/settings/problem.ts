@@ -19,7 +19,8 @@ export interface Problem {
 export class SettingsError extends Error {
   constructor(readonly problems: readonly Problem[]) {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
-    super(`gal-relay: ${count} in the settings\n${problems.map(problemText).join('\n')}`)
+    const inOrder = [...problems].sort((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity))
+    super(`gal-relay: ${count} in the settings\n${inOrder.map(problemText).join('\n')}`)
     this.name = 'SettingsError'
   }
 }

@@ -330,8 +330,7 @@ class SectionReader {
 
   report(problem: Omit<Problem, 'file'>): void {
     const { section = '', key } = problem
-    const line = key === undefined ? undefined : this.ini.lineOf(section, key)
-    this.problems.push({ file: FILE, line, ...problem })
+    this.problems.push({ file: FILE, line: this.ini.lineOf(section, key), ...problem })
   }
 
   /** @returns undefined when the section has a problem */
@@ -346,7 +345,6 @@ class SectionReader {
   reportUnknown(): void {
     for (const section of this.names()) {
       if (this.known.has(section)) continue
-      // A section without keys, such as Haraka's implied [main], says nothing.
       const meant = didYouMean(section, [...SECTIONS, 'listener *:587'])
       this.report({
         section,

@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type HarakaIni, readIni } from '../../plugins/gal-relay/settings/ini'
+import { SettingsError } from '../../plugins/gal-relay/settings/problem'
+import {
+  canonicalAddress,
+  policyFor,
+  readSettings,
+  type Settings,
+} from '../../plugins/gal-relay/settings/settings'
+
+// The very reader that Haraka hands the plugin its settings with.
+const reader = require('haraka-config/lib/readers/ini') as {
+  parseIni(name: string, options: object, text: string): HarakaIni
+}
+
+const LDAP = '[ldap]\nurl[] = ldap://127.0.0.1\nbase = dc=test\n'
+
+function read(text: string, hostList: string[] = []): Settings {
+  const ini = readIni('config/gal_relay.ini', parse(text), text)
+  return readSettings(ini, hostList, '/etc/haraka/config')
+}
+
+// haraka-config prints the lines that it drops.
+function parse(text: string): HarakaIni {
+  const { log } = console
+  console.log = () => {}
+  try {
+    return reader.parseIni('gal_relay.ini', {}, text)
+  } finally {
+    console.log = log
+  }
+}
+
+/** The message about settings that must not be accepted, without its first line. */
+function problems(text: string): string {
+  try {
+    read(text)
+  } catch (error) {
+    assert.ok(error instanceof SettingsError)
+    return error.message.split('\n').slice(1).join('\n')
+  }
+  throw new assert.AssertionError({ message: `accepted:\n${text}` })
+}
+
+const at = (settings: Settings, address: string, port: number) =>
+  policyFor(settings, canonicalAddress(address) ?? '', port)
+
+describe('settings', () => {
+  it('have the defaults of the documentation', () => {
+    const settings = read(LDAP, ['Example.COM'])
+    const policy = at(settings, '192.0.2.1', 25)
+    assert.equal(policy.enabled, true)
+    assert.equal(policy.mixed, 'split')
+    assert.deepEqual([...policy.routing.hostList], ['example.com'])
+    assert.equal(policy.restrictions.reroute, true)
+    assert.equal(policy.restrictions.open, false)
+    assert.deepEqual([...policy.restrictions.neverAccounts], ['guest', 'anonymous'])
+    assert.deepEqual(settings.gal.attributes, ['proxyAddresses', 'mail'])
+    assert.deepEqual(settings.gal.always_accept, ['postmaster'])
+    assert.equal(settings.gal.cache_stale, 4 * 3600 * 1000)
+    assert.deepEqual(settings.ldap?.retry_after, { least: 1000, most: 30_000 })
+    assert.equal(settings.ldap?.answer_within, 5000)
+  })
+
+  it('need a directory as soon as any listener is enabled', () => {
+    assert.equal(
+      problems(''),
+      '  config/gal_relay.ini: [ldap] url[]: is missing: url[] = ldaps://dc1.corp.example\n' +
+        '  config/gal_relay.ini: [ldap] base: is missing: base = dc=corp,dc=example',
+    )
+    assert.match(problems('[main]\nenabled = false\n[listener *:25]\nenabled = true\n'), /url\[\]/)
+    assert.equal(read('[main]\nenabled = false\n').ldap, undefined)
+  })
+
+  it('report every problem at once, with its line', () => {
+    const text = `[restrictons]
+hosts[] = 1.1.1.1
+[restrictions]
+hosts[] = 192.168.1.0/24
+hosts[] = 1.1.1.1;255.0.0.0
+authentcated = true
+open = maybe
+[routes]
+example.com = inbound
+Example.COM = always-relay
+*.example.net = inbound
+old.example = reroute older.example
+older.example = reroute oldest.example
+supplier.example = forward gateway.example
+[gal]
+cache_found = 15
+attributes[] = proxy addresses
+[ldap]
+url[] = dc1.corp.example
+url[] = ldap://joe:geheim@dc2.corp.example
+answer_within = 40s
+[listener 10.0.0.5]
+enabled = false
+`
+    assert.equal(
+      problems(text),
+      [
+        'line 1: [restrictons]: there is no such section; probably meant: [restrictions]',
+        'line 5: [restrictions] hosts[] = 1.1.1.1;255.0.0.0: the net has bits outside its mask, so the entry can never match; probably meant: 1.0.0.0;255.0.0.0 (that network) or 1.1.1.1 (that one host)',
+        'line 6: [restrictions] authentcated: there is no such key; probably meant: authenticated',
+        'line 7: [restrictions] open = maybe: is neither true nor false',
+        "line 10: [routes] Example.COM = always-relay: is the same domain as 'example.com'; a domain has one row",
+        "line 11: [routes]: Haraka cannot read the key '*.example.net'; probably meant: example.net (it matches the subdomains too)",
+        'line 12: [routes] old.example = reroute older.example: points to another reroute row: old.example → older.example → oldest.example; a domain is rerouted once, probably meant: reroute oldest.example',
+        "line 14: [routes] supplier.example = forward gateway.example: 'gateway.example' is not a next hop; probably meant: smtp://gateway.example",
+        'line 16: [gal] cache_found = 15: has no unit; probably meant: 15s',
+        'line 17: [gal] attributes[] = proxy addresses: is not an attribute name',
+        'line 19: [ldap] url[] = dc1.corp.example: is not an ldap://, ldaps:// or srv:// URL; probably meant: ldap://dc1.corp.example',
+        'line 20: [ldap] url[] = ldap://***@dc2.corp.example: holds a user name or password; these go into bind_dn and bind_password',
+        'line 21: [ldap] answer_within = 40s: is not from 10ms to 25s',
+        'line 22: [listener 10.0.0.5]: is not [listener <address>:<port>], where each may be *: [listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]',
+      ]
+        .map((line) =>
+          line.startsWith(':') ? `  config/gal_relay.ini${line}` : `  config/gal_relay.ini ${line}`,
+        )
+        .join('\n'),
+    )
+  })
+
+  it('say what Haraka would have ignored', () => {
+    assert.match(
+      problems(`${LDAP}[routes]\nmüller.example = inbound\n`),
+      /A-label: xn--mller-kva\.example/,
+    )
+    assert.match(
+      problems(`${LDAP}[listener [2001:db8::5]:25]\nenabled = false\n`),
+      /without brackets: \[listener 2001:db8::5:25\]/,
+    )
+    assert.match(problems(`${LDAP}bind password = geheim\n`), /cannot read the key 'bind password'/)
+    assert.doesNotMatch(problems(`${LDAP}bind password = geheim\n`), /geheim/)
+    assert.match(
+      problems(`${LDAP}base = dc=other\n`),
+      /'base' stands in line 3 already.*base\[\] =/,
+    )
+    assert.match(
+      problems(`${LDAP}[routes]\na.example = inbound\na.example = inbound\n`),
+      /a domain has one row/,
+    )
+  })
+
+  it('never show a password', () => {
+    const text = `[ldap]\nurl[] = ldap://x\nbase = dc=test\nbind_password = geheim\nbind_password = geheim\n[routes]\na.example = forward smtp://joe:geheim@bad_host:99999\n`
+    assert.match(problems(text), /bind_password = \(not shown\)/)
+    assert.doesNotMatch(problems(text), /geheim|joe/)
+  })
+
+  it('send a key home to its section', () => {
+    assert.match(
+      problems(`hosts[] = 10.0.0.1\n${LDAP}`),
+      /\[main\] hosts: belongs into \[restrictions\]/,
+    )
+    assert.match(problems(`example.com = inbound\n${LDAP}`), /go into \[routes\]/)
+    assert.match(problems(`[listener *:25]\nquery_timeout = 2s\n${LDAP}`), /belongs into \[ldap\]/)
+  })
+
+  it('keep the text of values that look like numbers', () => {
+    assert.equal(read(`${LDAP}bind_password = 00123\n`).ldap?.bind_password, '00123')
+    assert.equal(read(`${LDAP}bind_password = 1.50\n`).ldap?.bind_password, '1.50')
+    assert.equal(
+      read(`${LDAP}bind_password = 12345678901234567890\n`).ldap?.bind_password,
+      '12345678901234567890',
+    )
+  })
+
+  it('take one value for a list of one, and an empty list for empty', () => {
+    const settings = read(
+      `${LDAP}[restrictions]\nhosts = 10.0.0.0/8\n[listener *:587]\nhosts[] =\n`,
+    )
+    assert.equal(at(settings, '192.0.2.1', 25).restrictions.hosts.entries.length, 1)
+    assert.equal(at(settings, '192.0.2.1', 587).restrictions.hosts.entries.length, 0)
+    assert.match(
+      problems(`${LDAP}[routing]\nreroute[] = false\n`),
+      /takes one value; write reroute = …, without \[\]/,
+    )
+  })
+
+  it('let the whole of a Global Catalog be searched', () => {
+    assert.deepEqual(read('[ldap]\nurl[] = ldap://x:3268\nbase =\n').ldap?.base, [''])
+    assert.deepEqual(read('[ldap]\nurl[] = ldap://x:3268\nbase[] =\n').ldap?.base, [''])
+  })
+
+  it('find file names in the config folder', () => {
+    const { ldap } = read(`${LDAP}tls_ca = ca.pem\nbind_password_file = /run/secret\n`)
+    assert.equal(ldap?.tls_ca, '/etc/haraka/config/ca.pem')
+    assert.equal(ldap?.bind_password_file, '/run/secret')
+  })
+})
+
+describe('listeners', () => {
+  const settings = read(`${LDAP}
+[restrictions]
+hosts[] = 192.168.1.0/24
+never_accounts[] = test
+[listener *:587]
+authenticated = true
+mixed = defer
+[listener 10.0.0.8:*]
+reroute = false
+mixed = split
+[listener 10.0.0.8:25]
+enabled = false
+[listener 2001:DB8:0::5:25]
+open = true
+`)
+
+  it('inherit what they leave out, the most specific section first', () => {
+    const submission = at(settings, '10.0.0.5', 587)
+    assert.equal(submission.restrictions.authenticated, true)
+    assert.equal(submission.mixed, 'defer')
+    assert.equal(submission.restrictions.hosts.entries.length, 1)
+    const both = at(settings, '10.0.0.8', 587)
+    assert.equal(both.restrictions.authenticated, true)
+    assert.equal(both.restrictions.reroute, false)
+    assert.equal(both.mixed, 'split')
+    assert.equal(at(settings, '10.0.0.8', 25).enabled, false)
+    assert.equal(at(settings, '10.0.0.8', 25).restrictions.reroute, false)
+    assert.equal(at(settings, '10.0.0.8', 26).enabled, true)
+    assert.equal(at(settings, '10.0.0.5', 25).restrictions.authenticated, false)
+  })
+
+  it('are found by any spelling of their address', () => {
+    assert.equal(at(settings, '2001:db8::5', 25).restrictions.open, true)
+    assert.equal(at(settings, '::ffff:10.0.0.8', 25).enabled, false)
+    assert.equal(at(settings, '', 0).name, '*:*')
+  })
+
+  it('are errors where they could never match or say it twice', () => {
+    assert.match(
+      problems(`${LDAP}[listener 0.0.0.0:25]\nopen = true\n`),
+      /meant: \[listener \*:25\]/,
+    )
+    assert.match(problems(`${LDAP}[listener *:*]\nopen = true\n`), /holds for every listener/)
+    assert.match(problems(`${LDAP}[listener *:70000]\nopen = true\n`), /is not \[listener/)
+    assert.match(
+      problems(
+        `${LDAP}[listener 2001:db8::5:25]\nopen = false\n[listener 2001:DB8::5:25]\nopen = false\n`,
+      ),
+      /is the same listener as \[listener 2001:db8::5:25\]/,
+    )
+  })
+})
