@@ -44,6 +44,8 @@ export interface HarakaOptions {
   /** An install that exists already, which is not removed in the end, instead of a new folder. */
   readonly dir?: string
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Called with each line that Haraka prints. */
+  readonly onLine?: (line: string) => void
 }
 
 /** A message that the test-queue plugin took. */
@@ -252,6 +254,7 @@ async function launch(dir: string, options: HarakaOptions): Promise<Child> {
   const child = await startChild(process.execPath, [bin, '-c', dir], {
     cwd: dir,
     env: { NODE_TEST_CONTEXT: undefined, ...options.env },
+    onLine: options.onLine,
   })
   let seen = 0
   try {

@@ -12,7 +12,7 @@ const LAST = 32_000
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(FIRST, LAST)
-    if (await bindable(port)) return port
+    if (await isFree(port)) return port
   }
 }
 
@@ -23,7 +23,8 @@ export async function freePorts(count: number): Promise<number[]> {
   return [...ports]
 }
 
-function bindable(port: number): Promise<boolean> {
+/** Whether a server could listen on that port of 127.0.0.1 now. @throws Error when it may not be used at all */
+export function isFree(port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', (error: NodeJS.ErrnoException) =>
       error.code === 'EADDRINUSE' ? resolve(false) : reject(error),

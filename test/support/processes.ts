@@ -28,6 +28,8 @@ export interface ChildOptions {
   readonly cwd?: string
   /** Added to the environment of this process; undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Called with each line as it comes. */
+  readonly onLine?: (line: string) => void
 }
 
 const running = new Set<ChildProcess>()
@@ -53,7 +55,14 @@ export async function startChild(
   running.add(child)
 
   let output = ''
-  const onOutput = new Set<() => void>()
+  let told = 0
+  const tellLines = () => {
+    for (let end = output.indexOf('\n', told); end >= 0; end = output.indexOf('\n', told)) {
+      options.onLine?.(output.slice(told, end))
+      told = end + 1
+    }
+  }
+  const onOutput = new Set<() => void>(options.onLine ? [tellLines] : [])
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text

@@ -13,7 +13,7 @@ exports.hook_data_post = (next, connection) => {
   next()
 }
 
-exports.hook_queue = (next, connection) => {
+exports.hook_queue = function (next, connection) {
   const answer = readAnswer()
   if (answer === 'DENY') return next(DENY, 'the test said so')
   if (answer === 'DENYSOFT') return next(DENYSOFT, 'the test said so')
@@ -35,6 +35,7 @@ exports.hook_queue = (next, connection) => {
   body.once('close', () => {
     fs.writeFileSync(`${file}.tmp`, JSON.stringify(envelope))
     fs.renameSync(`${file}.tmp`, `${file}.json`)
+    connection.lognotice(this, `kept ${file}.eml for ${envelope.rcpt_to.join(', ')}`)
     next(OK)
   })
   transaction.message_stream.pipe(body)

@@ -1,0 +1,6 @@
+// Says in words that Node is too old, before anything is loaded that an older Node cannot even read.
+const { node } = process.versions
+if (Number(node.split('.')[0]) < 20) {
+  console.error(`This needs Node.js 20 or newer, and here is ${node}.`)
+  process.exit(1)
+}

@@ -1,0 +1,134 @@
+// What `npm start` prints is true: each thing to try gives the reply that stands beside it, and
+// Ctrl-C leaves nothing behind. Runs on free ports, the two of `npm start` may be in use.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { REPOSITORY } from '../support/haraka'
+import { freePorts, isFree } from '../support/ports'
+import { type Child, startChild } from '../support/processes'
+import { findProgram, skipWithout } from '../support/programs'
+
+const START = path.join(REPOSITORY, 'dist', 'demo', 'start.js')
+
+function startDemo(args: readonly (string | number)[], env = {}): Promise<Child> {
+  return startChild(process.execPath, [START, ...args.map(String)], { env })
+}
+
+/** The commands that the demo printed and the reply beside each. */
+function printed(output: string): { command: string; reply: string }[] {
+  const pairs = output.matchAll(/^ {4}(.+)\n {4}→ (.+)$/gm)
+  return Array.from(pairs, ([, command = '', reply = '']) => ({ command, reply }))
+}
+
+function shell(command: string, env: NodeJS.ProcessEnv): Promise<string> {
+  return new Promise((resolve) => {
+    const options = { env: { ...process.env, ...env } }
+    // a command may fail: swaks does, when the recipient is refused
+    execFile('/bin/sh', ['-c', command], options, (_error, stdout, stderr) =>
+      resolve(stdout + stderr),
+    )
+  })
+}
+
+// So that nothing depends on which of these tools is here: one PATH without swaks, where nc is a few
+// lines of Node that do what `nc HOST PORT` does.
+const NC = `#!${process.execPath}
+const socket = require('node:net').connect(Number(process.argv[3]), process.argv[2])
+process.stdin.pipe(socket)
+socket.pipe(process.stdout)
+`
+let tools: string
+before(() => {
+  tools = mkdtempSync(path.join(tmpdir(), 'tools-'))
+  writeFileSync(path.join(tools, 'nc'), NC, { mode: 0o755 })
+  for (const name of ['sh', 'sleep']) {
+    symlinkSync(findProgram(name) ?? `/bin/${name}`, path.join(tools, name))
+  }
+})
+after(() => rmSync(tools, { recursive: true, force: true }))
+
+async function doesAsPrinted(searchPath: string | undefined, tool: RegExp): Promise<void> {
+  const env = { PATH: searchPath }
+  const demo = await startDemo(await freePorts(2), env)
+  try {
+    await demo.waitForLine(/Ctrl-C/, 30_000)
+    const attempts = printed(demo.output())
+    assert.deepEqual(
+      attempts.map(({ reply }) => reply.slice(0, 9)),
+      ['250 recip', '550 5.1.1', '550 5.7.1', '550 5.7.1', '250 recip'],
+    )
+    const replies = await Promise.all(attempts.map(({ command }) => shell(command, env)))
+    for (const [index, { command, reply }] of attempts.entries()) {
+      assert.match(command, tool)
+      const got = replies[index]?.split(/\r?\n/).map((line) => line.replace(/^<[-~*]+ */, ''))
+      assert.ok(got?.includes(reply), `${command}\n${replies[index]}`)
+    }
+  } finally {
+    await demo.end()
+  }
+}
+
+describe('what the demo prints to try gives the replies that it prints', () => {
+  test('with nc', () => doesAsPrinted(tools, /\| nc 127/))
+  test('with swaks', { skip: skipWithout('swaks') }, () =>
+    doesAsPrinted(process.env.PATH, /^swaks /),
+  )
+})
+
+test('a port in use is one sentence', async () => {
+  const [taken = 0, free = 0] = await freePorts(2)
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(taken, '127.0.0.1', resolve))
+  try {
+    for (const ports of [
+      [taken, free],
+      [free, taken],
+    ]) {
+      const demo = await startDemo(ports)
+      assert.deepEqual(await demo.exited, { code: 1, signal: null })
+      assert.match(demo.output(), new RegExp(`^Port ${taken} is in use: .*\\n$`))
+    }
+  } finally {
+    server.close()
+  }
+})
+
+test('arguments that are no ports are one sentence', async () => {
+  for (const args of [['mail'], [2525, 2525], [2525, 2587, 1], [2525, 0]]) {
+    const demo = await startDemo(args)
+    assert.deepEqual(await demo.exited, { code: 1, signal: null })
+    assert.match(demo.output(), /^Usage: npm start.*\n$/)
+  }
+})
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test(`${signal} ends everything and leaves nothing behind`, async () => {
+    const [mx = 0, submission = 0] = await freePorts(2)
+    const demo = await startDemo([mx, submission])
+    await demo.waitForLine(/Ctrl-C/, 30_000)
+    const [, dir = ''] = /folder +(\S+)/.exec(demo.output()) ?? []
+    assert.ok(existsSync(path.join(dir, 'config', 'gal_relay.ini')))
+    assert.deepEqual(await demo.end(signal), { code: 0, signal: null })
+    assert.ok(!existsSync(dir), 'the folder is gone')
+    assert.ok((await isFree(mx)) && (await isFree(submission)), 'nobody listens')
+  })
+
+  test(`${signal} while it starts does too`, async () => {
+    const demo = await startDemo(await freePorts(2))
+    await demo.waitForLine(/Starting/, 30_000)
+    assert.deepEqual(await demo.end(signal), { code: 0, signal: null })
+  })
+}
+
+test('an older Node is told so, before it reads what it cannot', async () => {
+  const check = path.join(REPOSITORY, 'demo', 'check-node.cjs')
+  const pretend = "Object.defineProperty(process.versions, 'node', { value: '18.20.4' });"
+  const run = `${pretend} require(${JSON.stringify(check)})`
+  const child = await startChild(process.execPath, ['-e', run])
+  assert.deepEqual(await child.exited, { code: 1, signal: null })
+  assert.equal(child.output(), 'This needs Node.js 20 or newer, and here is 18.20.4.\n')
+})
