@@ -1,8 +1,37 @@
+// The list that the plugin asks: the live look-up behind a cache, with sub-addresses taken apart.
+import type { GalSettings, LdapSettings } from '../settings/settings'
 import type { AddressList } from './address-list'
-export function createAddressList(_gal: unknown, _ldap: unknown, _log: unknown): AddressList {
+import { CachedList, type CacheReport } from './cache'
+import type { ServerReport } from './directory/health'
+import { LiveList } from './live'
+import type { Log } from './log'
+import { SubAddressedList } from './sub-addresses'
+
+/** How the list is, for the log, metrics and the status page. */
+export interface ListReport {
+  readonly servers: readonly ServerReport[]
+  readonly cache: CacheReport
+}
+
+export interface GlobalAddressList extends AddressList {
+  report(): ListReport
+}
+
+/** A new list starts with an empty cache and reads certificates and the password file anew. */
+export function createAddressList(
+  gal: GalSettings,
+  ldap: LdapSettings,
+  log: Log,
+): GlobalAddressList {
+  const live = new LiveList(gal, ldap, log)
+  const cached = new CachedList(live, gal)
+  const list = gal.recipient_delimiter
+    ? new SubAddressedList(cached, gal.recipient_delimiter)
+    : cached
   return {
-    start() {},
-    lookup: async () => ({ state: 'unavailable', reason: 'no directory yet' }),
-    close: async () => {},
+    start: () => list.start(),
+    lookup: (recipient) => list.lookup(recipient),
+    close: () => list.close(),
+    report: () => ({ servers: live.report(), cache: cached.report() }),
   }
 }

@@ -1,3 +1,5 @@
+// Where this folder says what happens. Haraka's plugin object has these methods with these meanings.
+
 export interface Log {
   debug(text: string): void
   info(text: string): void

@@ -1,2 +1,22 @@
-export const filterProblem = (_: string): string | undefined => undefined
-export const dnProblem = (_: string): string | undefined => undefined
+// What is wrong with a filter or a DN that somebody wrote into the settings.
+import { filterFromText } from './filter'
+import { parseDN } from './ldapjs'
+
+/** @returns what is wrong with a search filter (RFC 4515), or undefined */
+export function filterProblem(text: string): string | undefined {
+  return problem(() => filterFromText(text))
+}
+
+/** @returns what is wrong with a DN (RFC 4514), or undefined; the empty one is right */
+export function dnProblem(text: string): string | undefined {
+  return problem(() => parseDN(text))
+}
+
+function problem(parse: () => unknown): string | undefined {
+  try {
+    parse()
+    return undefined
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}

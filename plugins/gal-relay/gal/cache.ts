@@ -1,0 +1,105 @@
+// Keeps answers for a while. Found and absent ones are kept apart, so that a harvester's endless
+// guesses cannot push out the addresses that mail is really sent to. While no server can be asked, an
+// address that was found before may still be accepted for some time; that one was absent is no reason
+// to refuse it then, since it may have been made meanwhile.
+import { LRUCache } from 'lru-cache'
+import type { Recipient } from '../routing/recipient'
+import type { GalSettings } from '../settings/settings'
+import { recipientKey } from './address-key'
+import type { AddressList, GalAnswer } from './address-list'
+
+interface Kept {
+  /** Settled already; the same one for every recipient that asks. */
+  readonly answer: Promise<GalAnswer>
+  readonly freshUntil: number
+  readonly usableUntil: number
+}
+
+/** What the cache did since it was made. */
+export interface CacheReport {
+  readonly found: number
+  readonly absent: number
+  readonly hits: number
+  readonly misses: number
+  /** Answers given after their time because no server could be asked. */
+  readonly stale: number
+}
+
+export class CachedList implements AddressList {
+  readonly #list: AddressList
+  readonly #settings: GalSettings
+  readonly #now: () => number
+  readonly #found: LRUCache<string, Kept>
+  readonly #absent: LRUCache<string, Kept>
+  readonly #underWay = new Map<string, Promise<GalAnswer>>()
+  #hits = 0
+  #misses = 0
+  #stale = 0
+
+  /** @param now milliseconds on a clock that never goes back */
+  constructor(list: AddressList, settings: GalSettings, now = () => performance.now()) {
+    this.#list = list
+    this.#settings = settings
+    this.#now = now
+    this.#found = new LRUCache({ max: settings.cache_size })
+    this.#absent = new LRUCache({ max: settings.cache_size })
+  }
+
+  start(): void {
+    this.#list.start()
+  }
+
+  lookup(recipient: Recipient): Promise<GalAnswer> {
+    const key = recipientKey(recipient)
+    const kept = this.#found.get(key) ?? this.#absent.get(key)
+    if (kept && this.#now() < kept.freshUntil) {
+      this.#hits++
+      return kept.answer
+    }
+    return this.#underWay.get(key) ?? this.#ask(key, recipient)
+  }
+
+  close(): Promise<void> {
+    return this.#list.close()
+  }
+
+  report(): CacheReport {
+    return {
+      found: this.#found.size,
+      absent: this.#absent.size,
+      hits: this.#hits,
+      misses: this.#misses,
+      stale: this.#stale,
+    }
+  }
+
+  #ask(key: string, recipient: Recipient): Promise<GalAnswer> {
+    this.#misses++
+    const answer = this.#list.lookup(recipient).then((given) => {
+      this.#underWay.delete(key)
+      if (given.state !== 'unavailable') return this.#keep(key, given)
+      const kept = this.#found.get(key)
+      if (!kept || this.#now() >= kept.usableUntil) return given
+      this.#stale++
+      return kept.answer
+    })
+    this.#underWay.set(key, answer)
+    return answer
+  }
+
+  #keep(key: string, answer: GalAnswer): GalAnswer {
+    const { cache_found, cache_absent, cache_stale } = this.#settings
+    const now = this.#now()
+    const settled = Promise.resolve(answer)
+    if (answer.state === 'found') {
+      const freshUntil = now + cache_found
+      this.#absent.delete(key)
+      this.#found.set(key, { answer: settled, freshUntil, usableUntil: freshUntil + cache_stale })
+    } else {
+      const freshUntil = now + cache_absent
+      this.#found.delete(key)
+      this.#absent.set(key, { answer: settled, freshUntil, usableUntil: freshUntil })
+    }
+    return answer
+  }
+}

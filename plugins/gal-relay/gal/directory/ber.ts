@@ -1,0 +1,140 @@
+// The little of the Basic Encoding Rules that LDAP needs (RFC 4511 §5.1): tag, definite length, value.
+// Reading never goes past the end it was given and throws MalformedBer instead of guessing.
+
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  octets: 0x04,
+  enumerated: 0x0a,
+  sequence: 0x30,
+  set: 0x31,
+} as const
+
+/** What came is not LDAP, or not all of it. */
+export class MalformedBer extends Error {
+  override readonly name = 'MalformedBer'
+}
+
+/** One value with its tag and length. */
+export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  return Buffer.concat([Buffer.from([tag]), encodedLength(length), ...parts])
+}
+
+/** An OCTET STRING of the text in UTF-8. */
+export function octets(text: string | Buffer, tag: number = TAG.octets): Buffer {
+  return tlv(tag, typeof text === 'string' ? Buffer.from(text) : text)
+}
+
+/** An INTEGER, 0 to 2³¹−1. */
+export function integer(value: number, tag: number = TAG.integer): Buffer {
+  const bytes = [value & 0xff]
+  for (let rest = value >>> 8; rest > 0; rest >>>= 8) bytes.unshift(rest & 0xff)
+  if ((bytes[0] ?? 0) & 0x80) bytes.unshift(0)
+  return tlv(tag, Buffer.from(bytes))
+}
+
+/** An ENUMERATED, 0 to 127. */
+export function enumerated(value: number): Buffer {
+  return integer(value, TAG.enumerated)
+}
+
+export function boolean(value: boolean, tag: number = TAG.boolean): Buffer {
+  return tlv(tag, Buffer.from([value ? 0xff : 0]))
+}
+
+function encodedLength(length: number): Buffer {
+  if (length < 0x80) return Buffer.from([length])
+  const bytes: number[] = []
+  for (let rest = length; rest > 0; rest >>>= 8) bytes.unshift(rest & 0xff)
+  return Buffer.from([0x80 | bytes.length, ...bytes])
+}
+
+/** Walks over the values in a part of a buffer. */
+export class BerReader {
+  /** Where the next value starts. */
+  at: number
+  /** The value that `next` found last: its first byte and the one after its last. */
+  start = 0
+  end = 0
+
+  constructor(
+    readonly bytes: Buffer,
+    at: number,
+    readonly limit: number,
+  ) {
+    this.at = at
+  }
+
+  get more(): boolean {
+    return this.at < this.limit
+  }
+
+  /** Steps over one value. @returns its tag */
+  next(): number {
+    const { bytes, limit } = this
+    let at = this.at
+    if (at + 2 > limit) throw new MalformedBer('a value is cut off')
+    const tag = bytes[at++] as number
+    let length = bytes[at++] as number
+    if (length > 0x7f) {
+      let count = length & 0x7f
+      if (count === 0 || count > 4 || at + count > limit) throw new MalformedBer('a bad length')
+      for (length = 0; count > 0; count--) length = length * 256 + (bytes[at++] as number)
+    }
+    if (length > limit - at) throw new MalformedBer('a value is longer than what holds it')
+    this.start = at
+    this.end = at + length
+    this.at = this.end
+    return tag
+  }
+
+  /** Steps over one value that must have this tag. */
+  expect(tag: number): this {
+    const found = this.next()
+    if (found !== tag) {
+      throw new MalformedBer(`expected tag 0x${tag.toString(16)}, got 0x${found.toString(16)}`)
+    }
+    return this
+  }
+
+  /** Into the value that `next` found last. */
+  inside(): BerReader {
+    return new BerReader(this.bytes, this.start, this.end)
+  }
+
+  /** The value that `next` found last as text. */
+  text(): string {
+    return this.bytes.toString('utf8', this.start, this.end)
+  }
+
+  /** The value that `next` found last as a non-negative number of at most 31 bits. */
+  number(): number {
+    const { bytes, start, end } = this
+    if (end - start < 1 || end - start > 4 || (bytes[start] as number) > 0x7f) {
+      throw new MalformedBer('a bad number')
+    }
+    let value = 0
+    for (let at = start; at < end; at++) value = value * 256 + (bytes[at] as number)
+    return value
+  }
+}
+
+/**
+ * @returns the length of the whole value that starts at `at`, or 0 when too little has come to tell
+ * @throws MalformedBer for anything that does not start like an LDAP message
+ */
+export function messageLength(bytes: Buffer, at: number): number {
+  const have = bytes.length - at
+  if (have < 1) return 0
+  if (bytes[at] !== TAG.sequence) throw new MalformedBer('not an LDAP message')
+  if (have < 2) return 0
+  const first = bytes[at + 1] as number
+  if (first < 0x80) return 2 + first
+  const count = first & 0x7f
+  if (count === 0 || count > 4) throw new MalformedBer('a bad length')
+  if (have < 2 + count) return 0
+  let length = 0
+  for (let i = 0; i < count; i++) length = length * 256 + (bytes[at + 2 + i] as number)
+  return 2 + count + length
+}

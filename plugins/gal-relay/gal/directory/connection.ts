@@ -1,0 +1,272 @@
+// One connection to a directory server, with many requests in flight on it. Every request ends: with
+// the server's result, in its time-out, or when the connection ends, and after that end nothing is
+// left of it. Requests made in one turn of the event loop leave in one write.
+import type { Socket } from 'node:net'
+import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'
+import { DirectoryError, directoryError, printable } from './directory-error'
+import { type Entry, readEntry } from './entry'
+import { abandonRequest, bindRequest, startTlsRequest, unbindRequest } from './ldapjs'
+
+/** How a request ended, and the entries that came before that. */
+export interface Result {
+  readonly code: number
+  readonly diagnostic: string
+  readonly entries: readonly Entry[]
+}
+
+interface Request {
+  /** The tag of the response that ends it. */
+  readonly endsWith: number
+  readonly sentAt: number
+  readonly entries: Entry[]
+  readonly timer: NodeJS.Timeout
+  resolve(result: Result): void
+  reject(error: DirectoryError): void
+}
+
+const OP = {
+  bindResponse: 0x61,
+  searchEntry: 0x64,
+  searchDone: 0x65,
+  searchReference: 0x73,
+  extendedResponse: 0x78,
+  intermediateResponse: 0x79,
+} as const
+
+/** Larger messages than any entry needs are not read into memory. */
+const MAX_MESSAGE = 16 * 1024 * 1024
+/** More entries than any search for an address should bring are a server gone mad. */
+const MAX_ENTRIES = 1000
+/** Small numbers need few bytes, and none comes back while an old one may still be answered. */
+const MAX_ID = 0x7fffff
+
+export class Connection {
+  readonly openedAt = performance.now()
+  /** When the last result came that nobody had stopped waiting for. */
+  answeredAt = 0
+  /** When the last request was sent. */
+  usedAt = performance.now()
+  /** Called once, after every request in flight has failed. */
+  onEnd: (error: DirectoryError) => void = () => {}
+  /** Called when a request has ended and there is room for one more. */
+  onRoom: () => void = () => {}
+
+  #socket: Socket
+  #ended: DirectoryError | undefined
+  #lastId = 0
+  #rest: Buffer | undefined
+  #outgoing: Buffer[] = []
+  readonly #requests = new Map<number, Request>()
+
+  /** @param socket connected already, TLS or not */
+  constructor(socket: Socket) {
+    this.#socket = socket
+    this.#attach(socket)
+  }
+
+  get inFlight(): number {
+    return this.#requests.size
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined
+  }
+
+  /**
+   * @param operation a SearchRequest, encoded without message number
+   * @param timeout milliseconds
+   * @throws DirectoryError when no result came; any result code is a result
+   */
+  search(operation: Buffer, timeout: number): Promise<Result> {
+    return this.#request(operation, OP.searchDone, timeout)
+  }
+
+  /** A simple bind. @throws DirectoryError when no result came */
+  bind(name: string, password: string, timeout: number): Promise<Result> {
+    const message = bindRequest(this.#nextId(), name, password)
+    return this.#requestMessage(message, OP.bindResponse, timeout)
+  }
+
+  /**
+   * RFC 4511 §4.14. The caller puts TLS on the socket after that, with `upgrade`.
+   * @throws DirectoryError when the server will not
+   */
+  async startTls(timeout: number): Promise<Socket> {
+    const message = startTlsRequest(this.#nextId())
+    const result = await this.#requestMessage(message, OP.extendedResponse, timeout)
+    if (result.code !== 0) {
+      throw new DirectoryError('tls', `StartTLS refused: ${printable(result.diagnostic)}`)
+    }
+    // Anything that came in clear behind the answer would be taken for protected.
+    if (this.#rest) throw new DirectoryError('protocol', 'data in clear after StartTLS')
+    this.#detach()
+    return this.#socket
+  }
+
+  /** Goes on over this socket. */
+  upgrade(socket: Socket): void {
+    this.#socket = socket
+    this.#attach(socket)
+  }
+
+  /** Says goodbye and ends; requests still in flight fail. */
+  close(): void {
+    if (this.#ended) return
+    const goodbye = unbindRequest(this.#nextId())
+    this.#end(new DirectoryError('connection', 'connection closed'), () =>
+      this.#socket.end(goodbye, () => this.#socket.destroy()),
+    )
+    // A server that does not read must not keep the process.
+    setTimeout(() => this.#socket.destroy(), 500).unref()
+  }
+
+  /** Ends at once; requests in flight fail with this error. */
+  destroy(error: DirectoryError): void {
+    this.#end(error, () => this.#socket.destroy())
+  }
+
+  #request(operation: Buffer, endsWith: number, timeout: number): Promise<Result> {
+    const id = this.#nextId()
+    return this.#send(id, [operation], endsWith, timeout)
+  }
+
+  #requestMessage(message: Buffer, endsWith: number, timeout: number): Promise<Result> {
+    return this.#send(this.#lastId, message, endsWith, timeout)
+  }
+
+  #send(
+    id: number,
+    message: Buffer | readonly Buffer[],
+    endsWith: number,
+    timeout: number,
+  ): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended)
+      const sentAt = performance.now()
+      const timer = setTimeout(() => this.#timedOut(id, timeout), timeout)
+      this.#requests.set(id, { endsWith, sentAt, entries: [], timer, resolve, reject })
+      this.usedAt = sentAt
+      this.#write(Buffer.isBuffer(message) ? message : tlv(TAG.sequence, integer(id), ...message))
+    })
+  }
+
+  #nextId(): number {
+    do this.#lastId = this.#lastId >= MAX_ID ? 1 : this.#lastId + 1
+    while (this.#requests.has(this.#lastId))
+    return this.#lastId
+  }
+
+  #write(message: Buffer): void {
+    if (this.#outgoing.push(message) > 1) return
+    setImmediate(() => {
+      const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
+      this.#outgoing = []
+      if (!this.#ended && bytes) this.#socket.write(bytes)
+    })
+  }
+
+  #timedOut(id: number, timeout: number): void {
+    const request = this.#take(id)
+    if (!request) return
+    this.#write(abandonRequest(this.#nextId(), id))
+    request.reject(new DirectoryError('timeout', `no answer in ${Math.round(timeout)} ms`))
+    this.onRoom()
+  }
+
+  #take(id: number): Request | undefined {
+    const request = this.#requests.get(id)
+    if (!request) return undefined
+    this.#requests.delete(id)
+    clearTimeout(request.timer)
+    return request
+  }
+
+  #attach(socket: Socket): void {
+    socket.on('data', (chunk) => this.#receive(chunk))
+    socket.on('error', (error) => this.destroy(directoryError(error)))
+    socket.on('close', () =>
+      this.destroy(new DirectoryError('connection', 'the server closed the connection')),
+    )
+  }
+
+  #detach(): void {
+    this.#socket.removeAllListeners('data').removeAllListeners('close')
+  }
+
+  #receive(chunk: Buffer): void {
+    const bytes = this.#rest ? Buffer.concat([this.#rest, chunk]) : chunk
+    let at = 0
+    try {
+      while (!this.#ended) {
+        const length = messageLength(bytes, at)
+        if (length > MAX_MESSAGE) throw new MalformedBer(`a message of ${length} bytes`)
+        if (length === 0 || length > bytes.length - at) break
+        this.#message(new BerReader(bytes, at, at + length))
+        at += length
+      }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.destroy(new DirectoryError('protocol', `not an LDAP answer: ${reason}`))
+    }
+    this.#rest = at < bytes.length ? bytes.subarray(at) : undefined
+  }
+
+  #message(outer: BerReader): void {
+    const message = outer.expect(TAG.sequence).inside()
+    const id = message.expect(TAG.integer).number()
+    const tag = message.next()
+    const body = message.inside()
+    if (id === 0) {
+      this.#notice(tag, body)
+      return
+    }
+    const request = this.#requests.get(id)
+    // The answer to a request that we stopped waiting for.
+    if (!request) return
+    switch (tag) {
+      case OP.searchEntry:
+        if (request.entries.length >= MAX_ENTRIES) throw new MalformedBer('too many entries')
+        request.entries.push(readEntry(body))
+        return
+      case OP.searchReference:
+      case OP.intermediateResponse:
+        return
+      case request.endsWith: {
+        const code = body.expect(TAG.enumerated).number()
+        body.expect(TAG.octets)
+        const diagnostic = body.expect(TAG.octets).text()
+        this.#take(id)
+        this.answeredAt = performance.now()
+        request.resolve({ code, diagnostic, entries: request.entries })
+        this.onRoom()
+        return
+      }
+      default:
+        throw new MalformedBer(`an answer with tag 0x${tag.toString(16)}`)
+    }
+  }
+
+  /** RFC 4511 §4.4.1: the server says that it is about to close. */
+  #notice(tag: number, body: BerReader): void {
+    if (tag !== OP.extendedResponse) throw new MalformedBer('a message without number')
+    body.expect(TAG.enumerated).number()
+    body.expect(TAG.octets)
+    const words = printable(body.expect(TAG.octets).text())
+    const text = `the server disconnects${words && `: ${words}`}`
+    this.destroy(new DirectoryError('connection', text))
+  }
+
+  #end(error: DirectoryError, endSocket: () => void): void {
+    if (this.#ended) return
+    this.#ended = error
+    this.#rest = undefined
+    endSocket()
+    const requests = [...this.#requests.values()]
+    this.#requests.clear()
+    for (const request of requests) {
+      clearTimeout(request.timer)
+      request.reject(error)
+    }
+    this.onEnd(error)
+  }
+}

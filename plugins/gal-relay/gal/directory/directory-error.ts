@@ -1,0 +1,48 @@
+// Why a directory server gave no answer. None of these ever means that an address is not in the list.
+import { resultName } from './ldapjs'
+
+export type Failure =
+  /** No connection, or it ended: refused, cut, closed by us. */
+  | 'connection'
+  /** No answer in time. */
+  | 'timeout'
+  /** TLS was refused, or the certificate is not the one that was expected. */
+  | 'tls'
+  /** What came is not LDAP, or breaks its rules. */
+  | 'protocol'
+  /** A result code other than success. */
+  | 'result'
+  /** More searches than we send at a time were waiting already. */
+  | 'overload'
+
+export class DirectoryError extends Error {
+  override readonly name = 'DirectoryError'
+
+  /** @param code the LDAP result code (RFC 4511 §4.1.9), with failure `result` */
+  constructor(
+    readonly failure: Failure,
+    message: string,
+    readonly code?: number,
+  ) {
+    super(message)
+  }
+}
+
+/** For a result code that is not success; the server's own words are cut short and made printable. */
+export function resultError(code: number, diagnostic: string): DirectoryError {
+  const words = printable(diagnostic)
+  return new DirectoryError('result', `${resultName(code)}${words && `: ${words}`}`, code)
+}
+
+/** Whatever was thrown, as one of ours. */
+export function directoryError(error: unknown): DirectoryError {
+  if (error instanceof DirectoryError) return error
+  const text = error instanceof Error ? error.message || error.name : String(error)
+  return new DirectoryError('connection', printable(text))
+}
+
+/** Text that a server sent, fit for one line of a log. */
+export function printable(text: string): string {
+  const line = text.replace(/[\p{C}\s]+/gu, ' ').trim()
+  return line.length > 200 ? `${line.slice(0, 200)}…` : line
+}

@@ -1,0 +1,77 @@
+// What is known of a directory server: the one place that the log, metrics and a status page read.
+
+export type ServerState = 'starting' | 'up' | 'down'
+
+/** One server as it is now; all times are milliseconds, dates since 1970. */
+export interface ServerReport {
+  readonly server: string
+  readonly state: ServerState
+  /** Since when it is in this state. */
+  readonly since: number
+  /** The last thing that went wrong, also after it went well again. */
+  readonly lastError: string | undefined
+  readonly lastErrorAt: number | undefined
+  readonly connections: number
+  readonly inFlight: number
+  /** Searches that were sent, those among them without a usable answer, and how long the others took in sum. */
+  readonly searches: number
+  readonly failures: number
+  readonly time: number
+  /** The moving average of the last hundred or so. */
+  readonly latency: number
+}
+
+/** Counts for one server. */
+export class ServerHealth {
+  state: ServerState = 'starting'
+  since = Date.now()
+  lastError: string | undefined
+  lastErrorAt: number | undefined
+  searches = 0
+  failures = 0
+  time = 0
+  latency = 0
+
+  constructor(readonly server: string) {}
+
+  enter(state: ServerState): void {
+    if (this.state === state) return
+    this.state = state
+    this.since = Date.now()
+  }
+
+  failed(reason: string): void {
+    this.lastError = reason
+    this.lastErrorAt = Date.now()
+  }
+
+  answered(milliseconds: number): void {
+    this.searches++
+    this.time += milliseconds
+    const weight = Math.min(this.searches - this.failures, 100)
+    this.latency += (milliseconds - this.latency) / weight
+  }
+
+  unanswered(reason: string): void {
+    this.searches++
+    this.failures++
+    this.failed(reason)
+  }
+
+  report(connections: number, inFlight: number): ServerReport {
+    const { server, state, since, lastError, lastErrorAt, searches, failures, time, latency } = this
+    return {
+      server,
+      state,
+      since,
+      lastError,
+      lastErrorAt,
+      connections,
+      inFlight,
+      searches,
+      failures,
+      time,
+      latency,
+    }
+  }
+}

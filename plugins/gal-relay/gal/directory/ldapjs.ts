@@ -1,0 +1,75 @@
+// What we take from ldapjs, with the types it lacks: the parsers of filters and DNs, and the requests
+// that open a connection. Its Client is not used. It waits for ever on a dead connection (issue 463),
+// hides connection errors (403), forgets the bind when it reconnects (392), leaves callbacks uncalled,
+// ends a search at the first intermediate response, and describes every message for a trace log that
+// nobody reads, which is most of what a search with it costs.
+import * as ldapjs from 'ldapjs'
+
+/** A filter as ldapjs parses it; values are still escaped as in RFC 4515 §3. */
+export interface ParsedFilter {
+  readonly type: string
+  readonly attribute?: string
+  readonly value?: string
+  readonly clauses?: readonly ParsedFilter[]
+  readonly filter?: ParsedFilter
+  readonly initial?: string
+  readonly any?: readonly string[]
+  readonly final?: string
+  readonly matchingRule?: string
+  readonly dnAttributes?: boolean
+}
+
+/** A request of ldapjs that knows its BER. */
+interface Message {
+  toBer(): { readonly buffer: Buffer }
+}
+
+interface Untyped {
+  parseFilter(text: string): ParsedFilter
+  parseDN(text: string): unknown
+  resultCodeToName(code: number): string | undefined
+  BindRequest: new (o: { messageId: number; name: string; credentials: string }) => Message
+  ExtensionRequest: new (o: { messageId: number; requestName: string }) => Message
+  UnbindRequest: new (o: { messageId: number }) => Message
+  AbandonRequest: new (o: { messageId: number; abandonId: number }) => Message
+}
+
+const {
+  parseFilter,
+  parseDN,
+  resultCodeToName,
+  BindRequest,
+  ExtensionRequest,
+  UnbindRequest,
+  AbandonRequest,
+} = ldapjs as unknown as Untyped
+
+export { parseDN, parseFilter }
+
+/** `no such object (32)`: a result code for people. */
+export function resultName(code: number): string {
+  const name = resultCodeToName(code)
+  return name ? `${name.toLowerCase().replaceAll('_', ' ')} (${code})` : `result code ${code}`
+}
+
+const START_TLS = '1.3.6.1.4.1.1466.20037'
+
+/** A simple bind (RFC 4511 §4.2); the name is whatever the server knows accounts by. */
+export function bindRequest(messageId: number, name: string, credentials: string): Buffer {
+  return new BindRequest({ messageId, name, credentials }).toBer().buffer
+}
+
+/** RFC 4511 §4.14 */
+export function startTlsRequest(messageId: number): Buffer {
+  return new ExtensionRequest({ messageId, requestName: START_TLS }).toBer().buffer
+}
+
+/** RFC 4511 §4.3 */
+export function unbindRequest(messageId: number): Buffer {
+  return new UnbindRequest({ messageId }).toBer().buffer
+}
+
+/** RFC 4511 §4.11; nothing answers it. */
+export function abandonRequest(messageId: number, abandonId: number): Buffer {
+  return new AbandonRequest({ messageId, abandonId }).toBer().buffer
+}

@@ -1,0 +1,259 @@
+// One directory server: its connections, whether it is up, and coming back when it is down. A server
+// is up when it has answered a search like those for recipients, not merely when it accepts
+// connections. While it is down nobody waits for it: it is tried again in the background.
+import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
+import type { LdapSettings } from '../../settings/settings'
+import type { Log } from '../log'
+import type { Connection } from './connection'
+import { type DirectoryError, directoryError, resultError } from './directory-error'
+import { ServerHealth, type ServerReport } from './health'
+import { type Endpoint, openConnection } from './open'
+
+export interface ServerOptions {
+  readonly endpoint: Endpoint
+  readonly ldap: LdapSettings
+  /** Searches that must end with success before the server counts as up. */
+  readonly check: readonly Buffer[]
+  readonly log: Log
+  /** Something changed that searches may wait for. */
+  readonly onChange: () => void
+  /** No other server can be asked, so that this one is missed. */
+  readonly isLast: () => boolean
+}
+
+/** Servers close connections with many requests pending: slapd anonymous ones with more than 100. */
+const IN_FLIGHT = 64
+/** A connection that was idle this long is tried before a recipient has to. */
+const IDLE = 30_000
+/** While no server at all is up, each is tried again at least this often. */
+const MISSED = 2000
+
+export class Server {
+  readonly health: ServerHealth
+  /** When it last showed an entry that has an address, and which. */
+  entryAt = Number.NEGATIVE_INFINITY
+  witness: string | undefined
+
+  readonly #options: ServerOptions
+  readonly #connections: Connection[] = []
+  readonly #suspects = new WeakSet<Connection>()
+  readonly #backoff: ExponentialBackoff<number>
+  readonly #closing = new AbortController()
+  #started = false
+  #opening = false
+  #growing = false
+  #growAfter = 0
+  #delay: IBackoff<unknown> | undefined
+  #upAt = 0
+  #retry: NodeJS.Timeout | undefined
+  #idle: NodeJS.Timeout | undefined
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    this.health = new ServerHealth(options.endpoint.name)
+    const { least, most } = options.ldap.retry_after
+    this.#backoff = new ExponentialBackoff({
+      generator: halfJitterGenerator,
+      initialDelay: least * 2,
+      maxDelay: most,
+    })
+  }
+
+  get name(): string {
+    return this.#options.endpoint.name
+  }
+
+  get isUp(): boolean {
+    return this.health.state === 'up'
+  }
+
+  /** It is being tried for the first time, or again after its connections were lost. */
+  get isStarting(): boolean {
+    return this.health.state === 'starting' && !this.#closing.signal.aborted
+  }
+
+  report(): ServerReport {
+    const inFlight = this.#connections.reduce((sum, connection) => sum + connection.inFlight, 0)
+    return this.health.report(this.#connections.length, inFlight)
+  }
+
+  /** Connects in the background, once. */
+  start(): void {
+    if (this.#started) return
+    this.#started = true
+    this.#idle = setInterval(() => this.#tryIdle(), IDLE / 2).unref()
+    void this.#open()
+  }
+
+  /** @returns the connection with the fewest searches in flight, if one has room */
+  connection(): Connection | undefined {
+    let best: Connection | undefined
+    for (const one of this.#connections) {
+      if (!best || one.inFlight < best.inFlight) best = one
+    }
+    if (!best) return undefined
+    if (best.inFlight > 0 && this.#connections.length < this.#options.ldap.connections) this.#grow()
+    return best.inFlight < IN_FLIGHT ? best : undefined
+  }
+
+  /**
+   * A search on this connection had no answer in time.
+   * @param sentAt when it was sent
+   */
+  timedOut(connection: Connection, sentAt: number, error: DirectoryError): void {
+    if (connection.answeredAt > sentAt || connection.ended) return
+    if (this.#connections.some((one) => one !== connection && one.answeredAt > sentAt)) {
+      connection.destroy(error)
+    } else {
+      this.#lost(error, connection.openedAt)
+    }
+  }
+
+  /** A search on this connection ended in a way that makes one doubt the server: tries it. */
+  async doubt(connection: Connection): Promise<void> {
+    if (this.#suspects.has(connection) || connection.ended) return
+    this.#suspects.add(connection)
+    try {
+      await this.#check(connection)
+    } catch (error) {
+      if (!connection.ended) this.#down(directoryError(error))
+    } finally {
+      this.#suspects.delete(connection)
+    }
+  }
+
+  /** No other server is up: waits no longer than need be. */
+  hurry(): void {
+    if (this.health.state === 'down' && !this.#opening) this.#scheduleRetry(MISSED)
+  }
+
+  /** Says goodbye on all connections. */
+  close(): void {
+    this.#closing.abort()
+    clearTimeout(this.#retry)
+    clearInterval(this.#idle)
+    for (const connection of this.#connections.splice(0)) {
+      connection.onEnd = () => {}
+      connection.close()
+    }
+  }
+
+  async #open(): Promise<void> {
+    const { endpoint, ldap } = this.#options
+    this.#opening = true
+    try {
+      const connection = await openConnection(endpoint, ldap, this.#closing.signal)
+      try {
+        await this.#check(connection)
+      } catch (error) {
+        connection.destroy(directoryError(error))
+        throw error
+      }
+      this.#opening = false
+      if (this.#closing.signal.aborted) return connection.close()
+      this.#adopt(connection)
+      this.#up()
+    } catch (error) {
+      this.#opening = false
+      this.#down(directoryError(error))
+    }
+  }
+
+  async #check(connection: Connection): Promise<void> {
+    const { check, ldap } = this.#options
+    const results = await Promise.all(
+      check.map((operation) => connection.search(operation, ldap.query_timeout)),
+    )
+    for (const { code, diagnostic } of results) {
+      if (code !== 0) throw resultError(code, diagnostic)
+    }
+  }
+
+  #adopt(connection: Connection): void {
+    this.#connections.push(connection)
+    connection.onRoom = this.#options.onChange
+    connection.onEnd = (error) => {
+      const index = this.#connections.indexOf(connection)
+      if (index >= 0) this.#connections.splice(index, 1)
+      if (this.#connections.length === 0) this.#lost(error, connection.openedAt)
+    }
+  }
+
+  #grow(): void {
+    if (this.#growing || this.#closing.signal.aborted || performance.now() < this.#growAfter) return
+    const { endpoint, ldap, log } = this.#options
+    this.#growing = true
+    openConnection(endpoint, ldap, this.#closing.signal)
+      .then(
+        (connection) => {
+          if (this.#closing.signal.aborted || !this.isUp) return connection.close()
+          this.#adopt(connection)
+          this.#options.onChange()
+        },
+        (error) => {
+          this.#growAfter = performance.now() + ldap.retry_after.most
+          log.debug(`${this.name}: no further connection: ${directoryError(error).message}`)
+        },
+      )
+      .finally(() => {
+        this.#growing = false
+      })
+  }
+
+  #tryIdle(): void {
+    const now = performance.now()
+    for (const connection of this.#connections) {
+      if (connection.inFlight === 0 && now - connection.usedAt >= IDLE) void this.doubt(connection)
+    }
+  }
+
+  /** The last connection is gone: comes back at once, unless that did not last the last time. */
+  #lost(error: DirectoryError, openedAt: number): void {
+    if (this.#closing.signal.aborted || this.health.state !== 'up') return
+    if (performance.now() - openedAt < this.#options.ldap.retry_after.least) {
+      this.#down(error)
+      return
+    }
+    this.health.failed(error.message)
+    this.health.enter('starting')
+    this.#drop(error)
+    void this.#open()
+    this.#options.onChange()
+  }
+
+  #up(): void {
+    this.health.enter('up')
+    this.#upAt = performance.now()
+    this.#options.log.notice(`directory ${this.name} is up`)
+    this.#options.onChange()
+  }
+
+  #down(error: DirectoryError): void {
+    if (this.#closing.signal.aborted) return
+    const { log, ldap } = this.#options
+    const news = this.health.state !== 'down' || this.health.lastError !== error.message
+    const stayedUp = this.health.state !== 'down' && performance.now() - this.#upAt
+    this.health.failed(error.message)
+    this.health.enter('down')
+    if (news) log.warn(`directory ${this.name} is down: ${error.message}`)
+    this.#drop(error)
+    if (stayedUp !== false && stayedUp > ldap.retry_after.most) this.#delay = undefined
+    this.#delay = (this.#delay ?? this.#backoff).next(undefined)
+    this.#scheduleRetry(this.#options.isLast() ? MISSED : Number.POSITIVE_INFINITY)
+    this.#options.onChange()
+  }
+
+  #scheduleRetry(atMost: number): void {
+    clearTimeout(this.#retry)
+    const { least } = this.#options.ldap.retry_after
+    const delay = Math.max(least, Math.min(this.#delay?.duration ?? least, atMost))
+    this.#retry = setTimeout(() => void this.#open(), delay)
+  }
+
+  #drop(error: DirectoryError): void {
+    for (const connection of this.#connections.splice(0)) {
+      connection.onEnd = () => {}
+      connection.destroy(error)
+    }
+  }
+}

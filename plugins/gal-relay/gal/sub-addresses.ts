@@ -1,0 +1,38 @@
+// Sub-addresses (RFC 5233): `user+tag@` is looked up as it stands, and when it is not in the list, as
+// `user@`. Never so when the local part asks some later system to send the mail onward, or is quoted:
+// taking anything off those would accept what the list does not hold.
+import type { Recipient } from '../routing/recipient'
+import type { AddressList, GalAnswer } from './address-list'
+
+export class SubAddressedList implements AddressList {
+  readonly #list: AddressList
+  readonly #delimiter: string
+
+  /** @param delimiter one character */
+  constructor(list: AddressList, delimiter: string) {
+    this.#list = list
+    this.#delimiter = delimiter
+  }
+
+  start(): void {
+    this.#list.start()
+  }
+
+  lookup(recipient: Recipient): Promise<GalAnswer> {
+    const answer = this.#list.lookup(recipient)
+    const user = this.#userOf(recipient)
+    if (!user) return answer
+    return answer.then((given) => (given.state === 'absent' ? this.#list.lookup(user) : given))
+  }
+
+  close(): Promise<void> {
+    return this.#list.close()
+  }
+
+  #userOf(recipient: Recipient): Recipient | undefined {
+    const { local, routesOnward } = recipient
+    const end = local.indexOf(this.#delimiter)
+    if (end < 1 || routesOnward || local.startsWith('"')) return undefined
+    return { ...recipient, local: local.slice(0, end) }
+  }
+}
