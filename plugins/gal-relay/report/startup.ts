@@ -8,12 +8,15 @@ export function summary(settings: Settings): readonly string[] {
   const general = settings.policies.get('*:*')
   const lines = [...settings.policies.values()].map(
     (policy) =>
-      `listener ${policy.name}: ${policy.enabled ? whoMayRelay(policy) : 'takes no part'}`,
+      `${listenerText(policy)}: ${policy.enabled ? whoMayRelay(policy) : 'takes no part'}`,
   )
   const inbound = general ? inboundDomains(general) : []
   lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
   return lines
 }
+
+const listenerText = ({ name }: ListenerPolicy) =>
+  name === '*:*' ? 'listeners without a section of their own' : `listener ${name}`
 
 function whoMayRelay({ restrictions }: ListenerPolicy): string {
   if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
@@ -75,14 +78,15 @@ export function warnings(settings: Settings): readonly string[] {
   ]
 }
 
-function openRelay({ name, restrictions }: ListenerPolicy): readonly string[] {
+function openRelay(policy: ListenerPolicy): readonly string[] {
+  const { restrictions } = policy
   if (!restrictions.reroute) return []
   const everything = restrictions.hosts.entries.find(matchesEverything)
   const why = restrictions.open
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
   return why
-    ? [`OPEN RELAY on listener ${name}: anybody may send mail anywhere through it (${why})`]
+    ? [`OPEN RELAY on ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
     : []
 }
 
@@ -94,9 +98,9 @@ function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly str
       (hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open),
   )
   if (affected.length === 0) return []
-  const listeners = affected.map(({ name }) => name).join(', ')
+  const listeners = affected.map(listenerText).join(', ')
   return [
-    `reroute = false while restrictions are still set (listener ${listeners}): nobody may relay there, ` +
+    `reroute = false while restrictions are still set (${listeners}): nobody may relay there, ` +
       'whatever hosts[], local_addresses[], authenticated or open say; recipients in the GAL are ' +
       'accepted all the same, from anyone. To let the listed clients relay, set reroute = true (Q256856)',
   ]

@@ -1,6 +1,7 @@
 // The routing table: rows "Sent to = Route to" (Q169683, Q217217, Q259531), and which of them a
 // domain takes: an exact row first, else the row with the longest matching suffix on whole labels.
 import { domainToASCII } from 'node:url'
+import { didYouMean } from './did-you-mean'
 import { canonicalDomain, canonicalLiteral } from './recipient'
 
 /** Where a route hands mail to. */
@@ -127,7 +128,8 @@ function unknownKind(word: string): string {
   if (/^(smtps?|lmtp):\/\//i.test(word)) {
     return `says where but not what; ${choices}, followed by the URL`
   }
-  return `'${redactUserinfo(word)}' is no kind of route; ${choices}`
+  const meant = didYouMean(word, KINDS)
+  return `'${redactUserinfo(word)}' is no kind of route; ${meant ? `probably meant: ${meant}` : choices}`
 }
 
 function parseReroute(words: readonly string[]): RouteTo | { problem: string } {

@@ -1,5 +1,4 @@
 // One thing wrong with the settings, and the sentence an operator reads about it.
-import { distance } from 'fastest-levenshtein'
 import { redactUserinfo } from '../routing/routes'
 
 export interface Problem {
@@ -17,11 +16,19 @@ export interface Problem {
 
 /** Thrown at start when the settings cannot be used; the message lists every problem. */
 export class SettingsError extends Error {
-  constructor(readonly problems: readonly Problem[]) {
+  readonly #problems: readonly Problem[]
+
+  constructor(problems: readonly Problem[]) {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
     const inOrder = [...problems].sort((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity))
     super(`gal-relay: ${count} in the settings\n${inOrder.map(problemText).join('\n')}`)
-    this.name = 'SettingsError'
+    this.#problems = problems
+    // Haraka prints the stack of what stops its start; its reader needs no line of ours.
+    this.stack = `${this.message}\n    at config/gal_relay.ini`
+  }
+
+  get problems(): readonly Problem[] {
+    return this.#problems
   }
 }
 
@@ -39,16 +46,4 @@ export function shownValue(key: string, value: string): string {
   if (/password(?!_file)/.test(key)) return '(not shown)'
   const shown = redactUserinfo(value)
   return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown
-}
-
-/** @returns the candidate that was probably meant, if any is near enough */
-export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
-  const near = (candidate: string) => distance(word.toLowerCase(), candidate.toLowerCase())
-  let best: string | undefined
-  for (const candidate of candidates) {
-    if (best === undefined || near(candidate) < near(best)) best = candidate
-  }
-  return best !== undefined && near(best) <= Math.max(2, Math.floor(word.length / 3))
-    ? best
-    : undefined
 }

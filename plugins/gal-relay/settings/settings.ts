@@ -2,6 +2,7 @@
 // not just the first; with a problem there are no settings.
 import type { ZodError, ZodType, z } from 'zod'
 import type { RoutingPolicy } from '../routing/decide'
+import { didYouMean } from '../routing/did-you-mean'
 import { type NetworkList, networkList, parseIp } from '../routing/networks'
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
@@ -16,7 +17,7 @@ import {
   sentToText,
 } from '../routing/routes'
 import type { Ini } from './ini'
-import { didYouMean, type Problem, SettingsError, shownValue } from './problem'
+import { type Problem, SettingsError, shownValue } from './problem'
 import * as schema from './schema'
 
 export type { GalSettings, LdapSettings, ServerUrl } from './schema'
