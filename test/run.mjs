@@ -1,0 +1,46 @@
+// `npm test`: runs the compiled tests with Node's own test runner, two files at a time, since each
+// starts servers. `npm test -- vectors` runs the files whose path holds that word. Where CI=true a
+// skipped test is a failure: a green run there means that everything ran.
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import { run } from 'node:test'
+import { spec as Spec } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
+
+const TEN_MINUTES = 600_000
+const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /
+
+const folder = fileURLToPath(new URL('../dist/test', import.meta.url))
+const words = process.argv.slice(2)
+const files = readdirSync(folder, { recursive: true })
+  .filter((file) => file.endsWith('.test.js'))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .map((file) => path.join(folder, file))
+  .sort()
+if (files.length === 0) {
+  console.error(`no test file in dist/test has ${words.join(' or ')} in its path`)
+  process.exit(1)
+}
+
+const summary = []
+const skipped = []
+const tests = run({ files, concurrency: 2, timeout: TEN_MINUTES })
+tests.on('test:fail', () => {
+  process.exitCode = 1
+})
+tests.on('test:pass', ({ name, skip }) => {
+  if (skip !== undefined) skipped.push(name)
+})
+tests.on('test:diagnostic', ({ message }) => {
+  if (SUMMARY.test(message)) summary.push(`ℹ ${message}`)
+})
+tests.compose(new Spec()).pipe(process.stdout)
+
+// The reporter tells of failures after the summary, which is to be the last that is printed.
+process.on('exit', () => {
+  if (process.env.CI === 'true' && skipped.length > 0) {
+    process.exitCode = 1
+    console.log(`\nSkipped, which counts as failed where CI=true:\n  ${skipped.join('\n  ')}`)
+  }
+  if (process.exitCode) console.log(`\n${summary.join('\n')}`)
+})
