@@ -11,6 +11,19 @@ declare module 'haraka-dsn' {
   export = DSN
 }
 
+declare module 'haraka-utils' {
+  export const rfc1869: {
+    /**
+     * @param line what follows the verb: `TO:<a@b.example> NOTIFY=NEVER`
+     * @returns the path in angle brackets, then the parameters
+     * @throws Error when the line is no such command
+     */
+    parse(type: 'mail' | 'rcpt', line: string, strict: boolean): string[]
+  }
+  /** Without control characters. */
+  export function sanitize(text: string): string
+}
+
 /** Return codes of hooks. Haraka makes these global before it loads a plugin. */
 declare const CONT: 900
 declare const OK: 906

@@ -1,7 +1,7 @@
 // Which way each accepted recipient's copy goes: the install's queue plugins, or Haraka's outbound
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
-import type { Path } from '../routing/decide'
+import { mixes, type Path } from '../routing/decide'
 
 /** A message's recipients by the way they go. */
 export interface Parts {
@@ -23,10 +23,9 @@ export class DeliveryPaths {
 
   /** True when the transaction already has a recipient that goes another way. */
   isMixed(transaction: Haraka.Transaction, recipient: Haraka.Address, path: Path): boolean {
-    return transaction.rcpt_to.some((other) => {
-      const otherPath = other === recipient ? undefined : this.paths.get(other)
-      return otherPath !== undefined && otherPath !== path
-    })
+    return transaction.rcpt_to.some(
+      (other) => other !== recipient && mixes(path, this.paths.get(other)),
+    )
   }
 
   /**

@@ -130,6 +130,15 @@ export const MIXED_DEFERRED = refuse('mixed', MIXED)
 /** What is answered when the plugin itself fails: never a 250, never a 550. */
 export const INTERNAL_ERROR = refuse('internal-error', INTERNAL)
 
+/**
+ * Whether a recipient may not join another one's transaction under `mixed = defer`.
+ *
+ * @param other undefined for one that is not ours to deliver
+ */
+export function mixes(path: Path, other: Path | undefined): boolean {
+  return other !== undefined && other !== path
+}
+
 /** Which route the recipient takes. At most one `reroute` step: settings allow no chains. */
 export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
   const row = findRow(policy.routes, recipient.domain)

@@ -81,6 +81,11 @@ export function networkList(entries: readonly Network[]): NetworkList {
   }
 }
 
+/** @returns the first entry that matches, for those who want to know why */
+export function entryFor(list: NetworkList, address: IpAddress | undefined): Network | undefined {
+  return list.entries.find((entry) => networkList([entry]).has(address))
+}
+
 /** True for `0.0.0.0/0` and `::/0`: the entry matches every address of its family. */
 export function matchesEverything(network: Network): boolean {
   return network.mask === 0n

@@ -1,0 +1,36 @@
+// What Haraka makes of the address in MAIL FROM and RCPT TO, by Haraka's own parsers, and what it
+// replies when it makes nothing of it.
+import { Address } from '@haraka/email-address'
+import { rfc1869, sanitize } from 'haraka-utils'
+
+/** `connection.ini`, `[main]`; both are off unless set there. */
+export interface EnvelopeGrammar {
+  readonly postel?: boolean
+  readonly strict_rfc1869?: boolean
+}
+
+/**
+ * @param text as it stands behind `MAIL FROM:` or `RCPT TO:`; angle brackets may be left out
+ * @returns the address, or the whole reply, lines separated by `\n`
+ */
+export function parsePath(
+  command: 'mail' | 'rcpt',
+  text: string,
+  grammar: EnvelopeGrammar,
+): Address | { readonly reply: string } {
+  const [keyword, name] = command === 'mail' ? ['FROM', 'MAIL FROM'] : ['TO', 'RCPT TO']
+  const path = text.startsWith('<') ? text : `<${text}>`
+  let raw = ''
+  try {
+    raw =
+      rfc1869.parse(command, `${keyword}:${path}`, grammar.strict_rfc1869 ?? false).shift() ?? ''
+  } catch (error) {
+    return { reply: `501-Command parsing failed\n501 ${error}` }
+  }
+  try {
+    return new Address(raw, { postel: grammar.postel ?? false })
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return { reply: `501 Invalid ${name} address ${sanitize(raw)}: ${reason}` }
+  }
+}
