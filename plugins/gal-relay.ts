@@ -1,8 +1,6 @@
 // The door: Haraka's hooks on one side, the rooms in gal-relay/ on the other. It reads Haraka's
 // objects, asks the rooms, and turns verdicts into next(). Nothing that goes wrong in here may reach
 // Haraka, where an exception after an await ends the server: every hook is guarded, and answers 451.
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import DSN from 'haraka-dsn'
 import { DeliveryPaths, outboundPart, store } from './gal-relay/delivery/paths'
 import type { AddressList } from './gal-relay/gal/address-list'
@@ -24,18 +22,14 @@ import {
 import { parseIp } from './gal-relay/routing/networks'
 import { recipientOf } from './gal-relay/routing/recipient'
 import { type Trust, trustByAddress, trustOf } from './gal-relay/routing/restrictions'
-import { readIni } from './gal-relay/settings/ini'
+import { loadSettings } from './gal-relay/settings/load'
 import { SettingsError } from './gal-relay/settings/problem'
 import {
   canonicalAddress,
   type ListenerPolicy,
   policyFor,
-  readSettings,
   type Settings,
-  unusableHosts,
 } from './gal-relay/settings/settings'
-
-const INI = 'gal_relay.ini'
 
 /** What holds for a connection, for as long as its addresses and the settings stay the same. */
 interface Session {
@@ -59,7 +53,7 @@ interface State {
 let state: State
 
 export function register(this: Haraka.Plugin): void {
-  const settings = loadSettings(this, () => reload(this))
+  const settings = settingsOf(this)
   state = {
     settings,
     list: openList(this, settings),
@@ -86,32 +80,17 @@ export function shutdown(this: Haraka.Plugin): void {
 
 // ── Settings ─────────────────────────────────────────────────────────────────────────────────────
 
-function loadSettings(plugin: Haraka.Plugin, onChange: () => void): Settings {
-  const { config } = plugin
-  const configDir = config.overrides_path ?? config.root_path
-  const parsed = config.get(INI, onChange)
-  const hostList = config.get('host_list', 'list', onChange)
-  const ini = readIni(`config/${INI}`, parsed, readText(path.join(configDir, INI)))
-  const settings = readSettings(ini, hostList, configDir)
-  for (const line of unusableHosts(hostList)) {
-    plugin.logwarn(`config/host_list: '${line}' is not a domain name and is not inbound`)
-  }
+function settingsOf(plugin: Haraka.Plugin): Settings {
+  const { settings, ignored } = loadSettings(plugin.config, () => reload(plugin))
+  for (const line of ignored) plugin.logwarn(line)
   return settings
-}
-
-function readText(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
-  }
 }
 
 function reload(plugin: Haraka.Plugin): void {
   let list: AddressList | undefined
   let settings: Settings
   try {
-    settings = loadSettings(plugin, () => reload(plugin))
+    settings = settingsOf(plugin)
     list = openList(plugin, settings)
   } catch (error) {
     const lines = error instanceof SettingsError ? error.message.split('\n') : [error]

@@ -192,9 +192,7 @@ async function explainRecipient(
     return { ...notOurs(transaction, 'syntax', address.reply, [...steps, answer]), recipient }
   }
   if (!policy.enabled) {
-    const reply = relaying
-      ? accepted(address)
-      : `550 I cannot deliver mail for ${address.format()}`
+    const reply = relaying ? accepted(address) : `550 I cannot deliver mail for ${address.format()}`
     const text = 'what Haraka answers when no other plugin does: this one takes no part here'
     const answer: Step = { step: 'answer', text, source: '' }
     return { ...notOurs(transaction, 'not-enabled', reply, [...steps, answer]), recipient }
