@@ -85,7 +85,7 @@ export class Directory {
         return answer
       } catch (thrown) {
         last = directoryError(thrown)
-        server.health.unanswered(last.message)
+        server.health.unanswered(last)
         // A connection may have been dead already; once more on another one. Anything else: elsewhere.
         const again = last.failure === 'connection' && !tries.has(server)
         tries.set(server, again ? 1 : 2)

@@ -1,4 +1,5 @@
 // What is known of a directory server: the one place that the log, metrics and a status page read.
+import type { DirectoryError, Failure } from './directory-error'
 
 export type ServerState = 'starting' | 'up' | 'down'
 
@@ -19,7 +20,14 @@ export interface ServerReport {
   readonly time: number
   /** The moving average of the last hundred or so. */
   readonly latency: number
+  /** How many of the failures were of each kind. */
+  readonly failuresBy: Readonly<Partial<Record<Failure, number>>>
+  /** How many of the answered searches took at most each of {@link DURATIONS}, one more for longer ones. */
+  readonly durations: readonly number[]
 }
+
+/** Bounds, in milliseconds, by which answered searches are counted. */
+export const DURATIONS: readonly number[] = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 
 /** Counts for one server. */
 export class ServerHealth {
@@ -31,6 +39,8 @@ export class ServerHealth {
   failures = 0
   time = 0
   latency = 0
+  readonly failuresBy: Partial<Record<Failure, number>> = {}
+  readonly durations = new Array<number>(DURATIONS.length + 1).fill(0)
 
   constructor(readonly server: string) {}
 
@@ -50,12 +60,16 @@ export class ServerHealth {
     this.time += milliseconds
     const weight = Math.min(this.searches - this.failures, 100)
     this.latency += (milliseconds - this.latency) / weight
+    const bound = DURATIONS.findIndex((most) => milliseconds <= most)
+    const bucket = bound < 0 ? DURATIONS.length : bound
+    this.durations[bucket] = (this.durations[bucket] ?? 0) + 1
   }
 
-  unanswered(reason: string): void {
+  unanswered({ failure, message }: DirectoryError): void {
     this.searches++
     this.failures++
-    this.failed(reason)
+    this.failuresBy[failure] = (this.failuresBy[failure] ?? 0) + 1
+    this.failed(message)
   }
 
   report(connections: number, inFlight: number): ServerReport {
@@ -72,6 +86,8 @@ export class ServerHealth {
       failures,
       time,
       latency,
+      failuresBy: { ...this.failuresBy },
+      durations: [...this.durations],
     }
   }
 }
