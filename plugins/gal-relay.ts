@@ -22,7 +22,7 @@ import {
 import { parseIp } from './gal-relay/routing/networks'
 import { recipientOf } from './gal-relay/routing/recipient'
 import { type Trust, trustByAddress, trustOf } from './gal-relay/routing/restrictions'
-import { loadSettings } from './gal-relay/settings/load'
+import { type LoadedSettings, loadSettings, watchHostList } from './gal-relay/settings/load'
 import { SettingsError } from './gal-relay/settings/problem'
 import {
   canonicalAddress,
@@ -42,25 +42,35 @@ interface Session {
 /** What the plugin holds in one process. */
 interface State {
   settings: Settings
+  /** Sentences on what counts for nothing. */
+  ignored: readonly string[]
   list: AddressList | undefined
   readonly paths: DeliveryPaths
   readonly outbound: Haraka.Outbound
   readonly sessions: WeakMap<Haraka.Connection, Session>
   /** The way Haraka would have taken by itself, for recipients that are not ours to decide. */
   readonly ownPath: WeakMap<Haraka.Transaction, Path>
+  readonly unwatch: () => void
+  /** In a cluster the master answers no mail: it speaks of the settings for all. */
+  speaks: boolean
+  /** The workers answer mail, so they ask the directory. */
+  answers: boolean
 }
 
 let state: State
 
 export function register(this: Haraka.Plugin): void {
-  const settings = settingsOf(this)
+  const loaded = settingsOf(this)
   state = {
-    settings,
-    list: openList(this, settings),
+    ...loaded,
+    list: openList(this, loaded.settings),
     paths: new DeliveryPaths(),
     outbound: this.haraka_require('outbound'),
     sessions: new WeakMap(),
     ownPath: new WeakMap(),
+    unwatch: watchHostList(this.config, () => reload(this)),
+    speaks: false,
+    answers: false,
   }
   this.register_hook('init_master', 'start')
   this.register_hook('init_child', 'start')
@@ -75,23 +85,22 @@ export function register(this: Haraka.Plugin): void {
 
 /** Ends timers and connections, so that a worker that is shut down gracefully can end. */
 export function shutdown(this: Haraka.Plugin): void {
+  state.unwatch()
   void state.list?.close()
 }
 
 // ── Settings ─────────────────────────────────────────────────────────────────────────────────────
 
-function settingsOf(plugin: Haraka.Plugin): Settings {
-  const { settings, ignored } = loadSettings(plugin.config, () => reload(plugin))
-  for (const line of ignored) plugin.logwarn(line)
-  return settings
+function settingsOf(plugin: Haraka.Plugin): LoadedSettings {
+  return loadSettings(plugin.config, () => reload(plugin))
 }
 
 function reload(plugin: Haraka.Plugin): void {
   let list: AddressList | undefined
-  let settings: Settings
+  let loaded: LoadedSettings
   try {
-    settings = settingsOf(plugin)
-    list = openList(plugin, settings)
+    loaded = settingsOf(plugin)
+    list = openList(plugin, loaded.settings)
   } catch (error) {
     const lines = error instanceof SettingsError ? error.message.split('\n') : [error]
     for (const line of lines) plugin.logerror(line)
@@ -99,12 +108,11 @@ function reload(plugin: Haraka.Plugin): void {
     return
   }
   const former = state.list
-  state.settings = settings
-  state.list = list
-  list?.start()
+  Object.assign(state, loaded, { list })
+  if (state.answers) list?.start()
   void former?.close()
   plugin.lognotice('settings reloaded')
-  announce(plugin)
+  if (state.speaks) announce(plugin)
 }
 
 function logOf(plugin: Haraka.Plugin): Log {
@@ -123,7 +131,7 @@ function openList(plugin: Haraka.Plugin, { gal, ldap }: Settings): AddressList |
 
 function announce(plugin: Haraka.Plugin): void {
   for (const line of summary(state.settings)) plugin.lognotice(line)
-  for (const line of warnings(state.settings)) plugin.logwarn(line)
+  for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
   for (const earlier of answeringBefore(plugin.config.get('plugins', 'list'), plugin.name)) {
     plugin.logwarn(
       `plugin ${earlier} stands before ${plugin.name} in config/plugins and accepts recipients by ` +
@@ -166,11 +174,10 @@ function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): 
 }
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
-  // In a cluster the master answers no mail: it speaks for all, and the workers ask the directory.
-  const isMaster = server.cluster === undefined || server.cluster.isMaster
-  const answersMail = server.cluster === undefined || !server.cluster.isMaster
-  if (isMaster) announce(this)
-  if (answersMail) state.list?.start()
+  state.speaks = server.cluster === undefined || server.cluster.isMaster
+  state.answers = server.cluster === undefined || !server.cluster.isMaster
+  if (state.speaks) announce(this)
+  if (state.answers) state.list?.start()
   next()
 }
 
@@ -262,7 +269,7 @@ function refuse(
 // Haraka goes: a message with anyone for the queue plugins goes there first.
 export const choose_path = guarded((next, connection) => {
   const { transaction } = connection
-  if (!transaction || !sessionOf(connection).policy.enabled) return next()
+  if (!transaction) return next()
   const ownPath = connection.relaying ? 'outbound' : 'queue'
   state.ownPath.set(transaction, ownPath)
   const parts = state.paths.partsOf(transaction, ownPath)
@@ -272,7 +279,7 @@ export const choose_path = guarded((next, connection) => {
 
 export const deliver = guarded(function (next, connection) {
   const { transaction } = connection
-  if (!transaction || !sessionOf(connection).policy.enabled) return next()
+  if (!transaction) return next()
   const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
   const parts = state.paths.partsOf(transaction, state.ownPath.get(transaction) ?? hookPath)
   if (!parts) return next()

@@ -118,7 +118,21 @@ describe('Route to', () => {
     assert.equal(hop.text, 'smtp://relay.example:587')
     assert.doesNotMatch(problem(parseNextHop('smtp://joe:geheim@bad host')), /geheim|joe/)
     assert.doesNotMatch(problem(parseNextHop('http://joe:ge@heim@host')), /heim/)
-    assert.equal(redactUserinfo('smtp://u:p@ss@host smtp://v:w@x'), 'smtp://***@host smtp://***@x')
+    assert.equal(
+      redactUserinfo('smtp://u:p@ss@host:25 smtp://v:w@x'),
+      'smtp://***@host:25 smtp://***@x',
+    )
+    assert.equal(redactUserinfo('inbound u:p@host'), 'inbound ***@host')
+    assert.equal(redactUserinfo('forward smtp://u:p q@host'), 'forward smtp://***@host')
+    assert.equal(redactUserinfo('reroute user@host'), 'reroute user@host')
+    for (const text of ['smtp://joe:geheim', 'joe:geheim', 'geheim@host', 'joe:geheim@host']) {
+      assert.doesNotMatch(problem(parseRouteTo(`inbound ${text}`)), /geheim/)
+      assert.doesNotMatch(problem(parseRouteTo(text)), /geheim/)
+    }
+    assert.match(
+      problem(parseNextHop('smtp://[2001:db8::1]:99999')),
+      /'smtp:\/\/\[2001:db8::1\]:99999'/,
+    )
   })
 
   it('says what is wrong', () => {

@@ -115,6 +115,7 @@ enabled = false
         'line 20: [ldap] url[] = ldap://***@dc2.corp.example: holds a user name or password; these go into bind_dn and bind_password',
         'line 21: [ldap] answer_within = 40s: is not from 10ms to 25s',
         'line 22: [listener 10.0.0.5]: is not [listener <address>:<port>], where each may be *: [listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]',
+        ': [ldap] base: is missing: base = dc=corp,dc=example',
       ]
         .map((line) =>
           line.startsWith(':') ? `  config/gal_relay.ini${line}` : `  config/gal_relay.ini ${line}`,

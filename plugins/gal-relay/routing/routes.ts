@@ -129,7 +129,7 @@ function unknownKind(word: string): string {
     return `says where but not what; ${choices}, followed by the URL`
   }
   const meant = didYouMean(word, KINDS)
-  return `'${redactUserinfo(word)}' is no kind of route; ${meant ? `probably meant: ${meant}` : choices}`
+  return `'${shownHop(word)}' is no kind of route; ${meant ? `probably meant: ${meant}` : choices}`
 }
 
 function parseReroute(words: readonly string[]): RouteTo | { problem: string } {
@@ -150,7 +150,7 @@ const DEFAULT_PORT = { smtp: 25, smtps: 465, lmtp: 24 } as const
  * `user:password@`.
  */
 export function parseNextHop(text: string): NextHop | { readonly problem: string } {
-  const shown = redactUserinfo(text)
+  const shown = shownHop(text)
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/i.exec(text) ?? []
   if (!scheme) {
     const hint = parseHostPort(text, 25) ? `; probably meant: smtp://${text}` : ''
@@ -201,7 +201,19 @@ function parseUserinfo(text: string): { user: string; password: string } | undef
   }
 }
 
-/** `smtp://user:secret@host` is `smtp://***@host`, also when the password holds an `@`. */
+/**
+ * `smtp://user:secret@host` is `smtp://***@host`, also when the password holds an `@` or a space, and
+ * when there is no `smtp://`.
+ */
 export function redactUserinfo(text: string): string {
-  return text.replace(/(:\/\/)\S*@/g, '$1***@').replace(/^[^\s/]*:[^\s/]*@/, '***@')
+  return text
+    .replace(/:\/\/((?!:\/\/).)*@/gs, '://***@')
+    .replace(/[^\s,:/@]+:(?!\/\/)((?!:\/\/).)*@/gs, '***@')
+}
+
+// Half of a password, when it holds the space or comma that ends a word.
+function shownHop(word: string): string {
+  return redactUserinfo(word)
+    .replace(/^[^/]*@/, '***@')
+    .replace(/^((?:[a-z][a-z0-9+.-]*:\/\/)?[^:/@[]+:)(?!\/\/|\d+\/?$).*/i, '$1***')
 }

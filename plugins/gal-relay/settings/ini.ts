@@ -3,6 +3,7 @@
 // text of values that it turned into numbers (a password 0123 is not 123).
 import { domainToASCII } from 'node:url'
 import { type Problem, shownValue } from './problem'
+import { LIST_KEYS } from './schema'
 
 /** What haraka-config's ini reader returns: sections of keys. */
 export type HarakaIni = Readonly<Record<string, Readonly<Record<string, unknown>>>>
@@ -114,7 +115,8 @@ function scan(file: string, text: string) {
 function repeated(section: string, key: string, first: Occurrence): string {
   const where = `'${key}' stands in line ${first.line} already`
   if (section === 'routes') return `${where}; a domain has one row`
-  return `${where}, and only one of them can count; write ${key}[] = for each value of a list`
+  const advice = LIST_KEYS.has(key) ? `; write ${key}[] = for each value of the list` : ''
+  return `${where}, and only one of them can count${advice}`
 }
 
 // Nothing right of the = is repeated: the line may be a mistyped password.

@@ -1,31 +1,68 @@
 // The settings of an install, read through Haraka's own config reader: defaults of the package, the
 // install's files over them. The plugin and the gal-relay command both read them here.
-import { readFileSync } from 'node:fs'
+// config/host_list we read and watch ourselves: haraka-config tells of a change only the plugin that
+// read the file last, and rcpt_to.in_host_list reads it too.
+import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { readIni } from './ini'
 import { readSettings, type Settings, unusableHosts } from './settings'
 
 const INI = 'gal_relay.ini'
 
+export interface LoadedSettings {
+  readonly settings: Settings
+  /** A sentence for each line elsewhere that counts for nothing. */
+  readonly ignored: readonly string[]
+}
+
 /**
- * @param onChange called whenever one of the files has changed
- * @returns the settings, and a sentence for each line elsewhere that counts for nothing
+ * @param onChange called whenever gal_relay.ini has changed
  * @throws SettingsError with every problem
  */
-export function loadSettings(
-  config: Haraka.Config,
-  onChange?: () => void,
-): { readonly settings: Settings; readonly ignored: readonly string[] } {
-  const configDir = config.overrides_path ?? config.root_path
+export function loadSettings(config: Haraka.Config, onChange?: () => void): LoadedSettings {
   const parsed = config.get(INI, onChange)
-  const hostList = config.get('host_list', 'list', onChange)
-  const ini = readIni(`config/${INI}`, parsed, readText(path.join(configDir, INI)))
+  const folder = configDir(config)
+  const hostList = readList(path.join(folder, 'host_list'))
+  const ini = readIni(`config/${INI}`, parsed, readText(path.join(folder, INI)))
   return {
-    settings: readSettings(ini, hostList, configDir),
+    settings: readSettings(ini, hostList, folder),
     ignored: unusableHosts(hostList).map(
       (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
     ),
   }
+}
+
+const LOOK_EVERY = 2000
+// Whoever writes it may not be done.
+const COME_TO_REST = 3000
+
+/**
+ * Calls `onChange` some seconds after config/host_list has changed, come or gone.
+ * @returns ends the watch
+ */
+export function watchHostList(config: Haraka.Config, onChange: () => void): () => void {
+  const file = path.join(configDir(config), 'host_list')
+  let rest: NodeJS.Timeout | undefined
+  const look = (now: { mtimeMs: number }, before: { mtimeMs: number }) => {
+    if (now.mtimeMs === before.mtimeMs) return
+    clearTimeout(rest)
+    rest = setTimeout(onChange, COME_TO_REST).unref()
+  }
+  watchFile(file, { persistent: false, interval: LOOK_EVERY }, look)
+  return () => {
+    unwatchFile(file, look)
+    clearTimeout(rest)
+  }
+}
+
+const configDir = (config: Haraka.Config) => config.overrides_path ?? config.root_path
+
+/** The lines as Haraka reads a list: no comments, no blank ones. */
+function readList(file: string): readonly string[] {
+  return (readText(file) ?? '')
+    .split(/\r\n|\r|\n/)
+    .map((line) => line.trim())
+    .filter((line) => !/^([;#]|$)/.test(line))
 }
 
 function readText(file: string): string | undefined {

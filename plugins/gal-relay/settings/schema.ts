@@ -168,3 +168,12 @@ export type LdapSettings = Readonly<
     readonly base: readonly string[]
   }
 >
+
+/** The keys that may stand several times, with `[]`. */
+export const LIST_KEYS: ReadonlySet<string> = new Set(
+  [listenerKeys, gal, ldap('')].flatMap(({ shape }) =>
+    Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>
+      type.safeParse([]).success ? [key] : [],
+    ),
+  ),
+)

@@ -66,7 +66,7 @@ export function readSettings(ini: Ini, hostList: readonly string[], configDir: s
   sections.reportUnknown()
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
-  if (ldap && enabled) reportMissingDirectory(ldap, problems)
+  if (enabled) reportMissingDirectory(ini, problems)
   if (problems.length > 0 || !gal || !ldap) throw new SettingsError(problems)
 
   const context = { routes, hostList: domainSet(hostList), gal }
@@ -161,15 +161,13 @@ function* cascade(
   const ports = new Set(['*', ...split.map(({ port }) => port)])
   for (const address of addresses) {
     for (const port of ports) {
-      yield [
-        `${address}:${port}`,
-        {
-          ...general,
-          ...overrides.get(`*:${port}`),
-          ...overrides.get(`${address}:*`),
-          ...overrides.get(`${address}:${port}`),
-        },
-      ]
+      const name = `${address}:${port}`
+      const byPort = overrides.get(`*:${port}`)
+      const byAddress = overrides.get(`${address}:*`)
+      const own = overrides.get(name)
+      // Any other combination is what policyFor falls back to.
+      if (name !== ANY && !own && !(byPort && byAddress)) continue
+      yield [name, { ...general, ...byPort, ...byAddress, ...own }]
     }
   }
 }
@@ -262,11 +260,15 @@ function readRoutes(sections: SectionReader): RouteTable {
   for (const row of rows) {
     if (row.routeTo.kind !== 'reroute') continue
     const chain = rerouteChain(table, row)
-    if (chain) {
-      const { text: key, routeTo } = row
-      const what = `points to another reroute row: ${chain.join(' → ')}; a domain is rerouted once, probably meant: reroute ${chain.at(-1)}`
-      sections.report({ section, key, value: `reroute ${routeTo.domain}`, what })
-    }
+    if (!chain) continue
+    const { text: key, routeTo } = row
+    const last = chain.at(-1) ?? ''
+    const steps = chain.join(' → ')
+    const what =
+      chain.indexOf(last) < chain.length - 1
+        ? `goes in a circle: ${steps}; a domain is rerouted once, to one that is not`
+        : `points to another reroute row: ${steps}; a domain is rerouted once, probably meant: reroute ${last}`
+    sections.report({ section, key, value: `reroute ${routeTo.domain}`, what })
   }
   return table
 }
@@ -285,26 +287,16 @@ function rerouteChain(table: RouteTable, first: Row): readonly string[] | undefi
   return chain.length > 2 ? chain : undefined
 }
 
-function reportMissingDirectory(
-  ldap: z.output<ReturnType<typeof schema.ldap>>,
-  problems: Problem[],
-): void {
+function reportMissingDirectory(ini: Ini, problems: Problem[]): void {
   const section = 'ldap'
-  if (!ldap.url?.length) {
-    problems.push({
-      file: FILE,
-      section,
-      key: 'url[]',
-      what: 'is missing: url[] = ldaps://dc1.corp.example',
-    })
+  const given = ini.sections.get(section)
+  if (!given?.get('url')?.length) {
+    const what = 'is missing: url[] = ldaps://dc1.corp.example'
+    problems.push({ file: FILE, section, key: 'url[]', what })
   }
-  if (!ldap.base) {
-    problems.push({
-      file: FILE,
-      section,
-      key: 'base',
-      what: 'is missing: base = dc=corp,dc=example',
-    })
+  if (given?.get('base') === undefined) {
+    const what = 'is missing: base = dc=corp,dc=example'
+    problems.push({ file: FILE, section, key: 'base', what })
   }
 }
 
