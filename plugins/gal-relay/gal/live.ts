@@ -1,33 +1,57 @@
-// The list as the directory has it now: every question is a search. An address is in the list when a
-// returned entry really holds it, and it is not when a server that shows entries at all has none with
-// it. Whatever lies between is unavailable.
-
+// The list as the directory has it now: every question is a search. An address is in the list when an
+// entry that came back really holds it, and it is not when a server that shows what it should show
+// has no such entry. Whatever lies between is unavailable.
+import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings, LdapSettings } from '../settings/settings'
 import { addressKey, recipientKey, spellings } from './address-key'
 import type { AddressList, GalAnswer } from './address-list'
 import { AddressSearch } from './directory/address-search'
-import type { Connection } from './directory/connection'
 import { Directory } from './directory/directory'
-import { directoryError, resultError } from './directory/directory-error'
+import { DirectoryError, directoryError, printable } from './directory/directory-error'
 import type { Entry } from './directory/entry'
 import { addressesOf, isTrue } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
+import { isCutShort, remainingValues } from './directory/remaining-values'
 import type { Server } from './directory/server'
+import { hasEntries, requireSuccess, type Turn } from './directory/turn'
+import { type Known, Witness } from './directory/witness'
 import type { Log } from './log'
 
-const SIZE_LIMIT_EXCEEDED = 4
 const ABSENT: GalAnswer = { state: 'absent' }
 const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
 const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
 
+/** Compares as loosely as any directory does: without case, accents, width and ligatures. */
+const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })
+
+/** What is asked of a server for one recipient. */
+interface Wanted {
+  readonly key: string
+  /** All addresses that the search is for, the witness among them. */
+  readonly addresses: readonly string[]
+  readonly witness: Known | undefined
+}
+
+/** That a server showed what it should show. */
+interface Proof {
+  readonly asked: number
+  readonly done: Promise<void>
+}
+
 export class LiveList implements AddressList {
+  readonly #log: Log
   readonly #search: AddressSearch
   readonly #directory: Directory
   readonly #attributes: ReadonlySet<string>
   readonly #flag: string
+  readonly #witness = new Witness()
+  readonly #proofs = new WeakMap<Server, Proof>()
+  readonly #doubtful = new WeakSet<Server>()
+  readonly #warned = new LRUCache<string, true>({ max: 1000 })
 
   constructor(gal: GalSettings, ldap: LdapSettings, log: Log) {
+    this.#log = log
     this.#search = new AddressSearch(gal, ldap)
     this.#directory = new Directory(ldap, this.#search.forNobody(), log)
     this.#attributes = new Set(gal.attributes.map((name) => name.toLowerCase()))
@@ -39,12 +63,14 @@ export class LiveList implements AddressList {
   }
 
   async lookup(recipient: Recipient): Promise<GalAnswer> {
-    const searches = this.#search.forAddress(spellings(recipient))
     const key = recipientKey(recipient)
+    const own = spellings(recipient)
     try {
-      return await this.#directory.ask(async (server, connection, timeout) =>
-        this.#answer(key, searches, server, connection, timeout),
-      )
+      return await this.#directory.ask((turn) => {
+        const witness = this.#witness.current
+        const addresses = witness ? [...own, witness.address] : own
+        return this.#lookup({ key, addresses, witness }, turn)
+      })
     } catch (error) {
       return { state: 'unavailable', reason: directoryError(error).message }
     }
@@ -58,31 +84,135 @@ export class LiveList implements AddressList {
     return this.#directory.report()
   }
 
-  async #answer(
-    key: string,
-    searches: readonly Buffer[],
-    _server: Server,
-    connection: Connection,
-    timeout: number,
-  ): Promise<GalAnswer> {
-    const results = await Promise.all(searches.map((one) => connection.search(one, timeout)))
+  async #lookup(wanted: Wanted, turn: Turn): Promise<GalAnswer> {
+    const results = await turn.search(this.#search.forAddresses(wanted.addresses))
+    const entries = results.filter(hasEntries).flatMap((result) => result.entries)
     const holders: Entry[] = []
-    for (const { code, entries } of results) {
-      if (code !== 0 && code !== SIZE_LIMIT_EXCEEDED) continue
-      for (const entry of entries) if (this.#holds(entry, key)) holders.push(entry)
+    const others: Entry[] = []
+    let isWitnessed = false
+    for (const entry of entries) {
+      const held = this.#addressIn(entry, wanted.key)
+      if (held !== undefined) {
+        if (holders.length === 0) this.#witness.found({ key: wanted.key, address: held })
+        holders.push(entry)
+      } else if (wanted.witness && this.#addressIn(entry, wanted.witness.key) !== undefined) {
+        isWitnessed = true
+      } else {
+        others.push(entry)
+      }
     }
-    if (holders.length > 0) {
-      return this.#flag && holders.every((entry) => isTrue(entry, this.#flag))
-        ? FOUND_AUTHENTICATED
-        : FOUND
+    if (holders.length === 0) {
+      for (const entry of others) {
+        if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
+      }
     }
-    for (const { code, diagnostic } of results) {
-      if (code !== 0) throw resultError(code, diagnostic)
-    }
+    if (holders.length > 0) return this.#found(wanted.key, holders)
+    requireSuccess(results)
+    if (!isWitnessed) await this.#prove(turn)
     return ABSENT
   }
 
-  #holds(entry: Entry, key: string): boolean {
-    return addressesOf(entry, this.#attributes).some((address) => addressKey(address) === key)
+  #found(key: string, holders: readonly Entry[]): GalAnswer {
+    if (holders.length > 1) this.#warnOfSeveral(key, holders)
+    // Where several disagree, the mail system knows which one it means.
+    const flagged = this.#flag !== '' && holders.every((entry) => isTrue(entry, this.#flag))
+    return flagged ? FOUND_AUTHENTICATED : FOUND
   }
+
+  /** @returns the address as the entry has it */
+  #addressIn(entry: Entry, key: string): string | undefined {
+    return addressesOf(entry, this.#attributes).find((address) => addressKey(address) === key)
+  }
+
+  /**
+   * Whether an entry that came back without showing the address holds it nevertheless.
+   * @throws DirectoryError when that cannot be known
+   */
+  async #holdsUnseen(entry: Entry, { key, addresses }: Wanted, turn: Turn): Promise<boolean> {
+    if (isCutShort(entry)) {
+      const rest = await remainingValues(entry, this.#search, turn)
+      return this.#addressIn(rest, key) !== undefined
+    }
+    const asked = addresses.map(withoutSpaces)
+    const alike = addressesOf(entry, this.#attributes)
+      .map(withoutSpaces)
+      .some((shown) => asked.some((address) => LOOSELY.compare(shown, address) === 0))
+    if (alike) return false
+    const name = printable(entry.dn)
+    const text = `${name} came for ${key} without showing it: are its addresses readable?`
+    this.#warnOnce(text)
+    throw new DirectoryError('unproven', text)
+  }
+
+  /**
+   * The server did not show the witness: has it lost its entries?
+   * @throws DirectoryError when it may have
+   */
+  async #prove(turn: Turn): Promise<void> {
+    const { server, startedAt } = turn
+    let proof = this.#proofs.get(server)
+    if (!proof || proof.asked < startedAt) {
+      proof = { asked: performance.now(), done: this.#showsEntries(turn) }
+      this.#proofs.set(server, proof)
+    }
+    try {
+      await proof.done
+      if (this.#doubtful.delete(server))
+        this.#log.notice(`directory ${server.name}: as it should be`)
+    } catch (thrown) {
+      const { failure, message } = directoryError(thrown)
+      if (failure === 'connection') throw thrown
+      if (!this.#doubtful.has(server)) {
+        this.#doubtful.add(server)
+        this.#log.warn(`directory ${server.name}: unknown recipients are deferred: ${message}`)
+      }
+      throw new DirectoryError('unproven', message)
+    }
+  }
+
+  async #showsEntries(turn: Turn): Promise<void> {
+    const roll = this.#witness.roll()
+    const results = await turn.search(
+      roll.length > 0
+        ? this.#search.forAddresses(roll.map(({ address }) => address))
+        : this.#search.forAnyone(),
+    )
+    const shown = new Map<string, Known>()
+    for (const entry of results.filter(hasEntries).flatMap((result) => result.entries)) {
+      for (const address of addressesOf(entry, this.#attributes)) {
+        const key = addressKey(address)
+        shown.set(key, { key, address })
+      }
+    }
+    if (shown.size === 0) requireSuccess(results)
+    const called = roll.length > 0 ? roll.filter(({ key }) => shown.has(key)) : [...shown.values()]
+    const [first] = called
+    if (!first || called.length * 2 < roll.length) {
+      const what =
+        roll.length > 0
+          ? `only ${called.length} of ${roll.length} addresses that were found before`
+          : 'no entry with an address'
+      throw new DirectoryError(
+        'unproven',
+        `it shows ${what}: is it empty, or are base, filter or rights wrong?`,
+      )
+    }
+    this.#witness.replace(first)
+  }
+
+  #warnOfSeveral(key: string, holders: readonly Entry[]): void {
+    const names = new Map(holders.map(({ dn }) => [dn.toLowerCase(), printable(dn)]))
+    if (names.size < 2) return
+    this.#warnOnce(`${key} is held by several entries: ${[...names.values()].join(' and ')}`)
+  }
+
+  #warnOnce(text: string): void {
+    if (this.#warned.has(text)) return
+    this.#warned.set(text, true)
+    this.#log.warn(text)
+  }
+}
+
+function withoutSpaces(text: string): string {
+  return text.replace(/\s+/g, '')
 }

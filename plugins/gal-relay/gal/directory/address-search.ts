@@ -7,8 +7,8 @@ import { and, equals, filterFromText, or, present } from './filter'
 const SEARCH_REQUEST = 0x63
 const SCOPE = { base: 0, subtree: 2 } as const
 
-/** More entries than a few with the same address are not wanted; those that only look alike count. */
-const SIZE_LIMIT = 20
+/** Entries with the same address are few; those that only look alike to the server count too. */
+const SIZE_LIMIT = 50
 
 /** No mailbox can have this address (RFC 2606 §2): searching for it shows that searches work. */
 const NOBODY = 'gal-relay-check@gal-relay.invalid'
@@ -32,8 +32,8 @@ export class AddressSearch {
   }
 
   /** @returns one search for each base, for entries that may hold one of these addresses */
-  forAddress(spellings: readonly string[]): Buffer[] {
-    const terms = spellings.flatMap((address) =>
+  forAddresses(addresses: readonly string[]): Buffer[] {
+    const terms = addresses.flatMap((address) =>
       this.#attributes.map((name) => equals(name, addressPrefix(name) + address)),
     )
     const filter = this.#with(or(...terms))
@@ -42,7 +42,7 @@ export class AddressSearch {
 
   /** @returns one search for each base, to see whether a server answers as it should */
   forNobody(): Buffer[] {
-    return this.forAddress([NOBODY])
+    return this.forAddresses([NOBODY])
   }
 
   /** @returns one search for each base, for any entry that has an address */
@@ -51,16 +51,23 @@ export class AddressSearch {
     return this.#bases.map((base) => this.#search(base, SCOPE.subtree, 1, filter))
   }
 
-  /** @returns a search for this entry, if it still is one with an address */
-  forEntry(dn: string): Buffer {
-    return this.#search(dn, SCOPE.base, 1, this.#with(or(...this.#attributes.map(present))))
+  /** @returns a search for more values of one entry's attribute, named with its range option */
+  forValues(dn: string, attribute: string): Buffer {
+    const wanted = tlv(TAG.sequence, octets(attribute))
+    return this.#search(dn, SCOPE.base, 0, present('objectClass'), wanted)
   }
 
   #with(filter: Buffer): Buffer {
     return this.#filter ? and(this.#filter, filter) : filter
   }
 
-  #search(base: string, scope: number, sizeLimit: number, filter: Buffer): Buffer {
+  #search(
+    base: string,
+    scope: number,
+    sizeLimit: number,
+    filter: Buffer,
+    wanted = this.#wanted,
+  ): Buffer {
     return tlv(
       SEARCH_REQUEST,
       octets(base),
@@ -70,7 +77,7 @@ export class AddressSearch {
       integer(this.#seconds),
       boolean(false),
       filter,
-      this.#wanted,
+      wanted,
     )
   }
 }

@@ -68,8 +68,9 @@ export class Connection {
     return this.#requests.size
   }
 
-  get ended(): boolean {
-    return this.#ended !== undefined
+  /** Why it ended, once it has. */
+  get ended(): DirectoryError | undefined {
+    return this.#ended
   }
 
   /**

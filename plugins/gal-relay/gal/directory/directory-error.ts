@@ -12,6 +12,8 @@ export type Failure =
   | 'protocol'
   /** A result code other than success. */
   | 'result'
+  /** The answer was success, and yet says nothing that may be relied on. */
+  | 'unproven'
   /** More searches than we send at a time were waiting already. */
   | 'overload'
 

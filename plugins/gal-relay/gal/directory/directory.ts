@@ -4,13 +4,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
-import type { Connection } from './connection'
 import { DirectoryError, directoryError } from './directory-error'
-import type { ServerReport } from './health'
+import { ServerHealth, type ServerReport } from './health'
+import type { Endpoint } from './open'
 import { Server } from './server'
+import { SrvSource } from './srv'
+import { Turn } from './turn'
 
-/** A question put to one server on one of its connections; throws DirectoryError to ask elsewhere. */
-export type Question<T> = (server: Server, connection: Connection, timeout: number) => Promise<T>
+/** Asks one server; throws DirectoryError for the next one to be asked. */
+export type Question<T> = (turn: Turn) => Promise<T>
 
 /** Questions that wait for a connection with room; more are turned away. */
 const WAITING = 2000
@@ -19,36 +21,49 @@ const GRACE = 1000
 
 export class Directory {
   readonly #ldap: LdapSettings
+  readonly #check: readonly Buffer[]
   readonly #log: Log
-  readonly #servers: readonly Server[]
+  /** One for each url, in order: a server, or where servers are looked up. */
+  readonly #sources: readonly (Endpoint | SrvSource)[]
+  /** By name; the same server for as long as it is listed. */
+  #known = new Map<string, Server>()
+  /** In the order in which they are asked. */
+  #servers: readonly Server[] = []
   #waiting: (() => void)[] = []
   #asked = 0
-  #closed = false
-  #allDown = false
+  #isStarted = false
+  #isClosed = false
+  #isAllDown = false
 
   /** @param check searches that a server must answer with success before it is asked anything else */
   constructor(ldap: LdapSettings, check: readonly Buffer[], log: Log) {
     this.#ldap = ldap
+    this.#check = check
     this.#log = log
-    this.#servers = ldap.url.map(
-      (url): Server =>
-        new Server({
-          endpoint: { tls: url.scheme === 'ldaps', host: url.host, port: url.port, name: url.text },
-          ldap,
-          check,
-          log,
-          onChange: () => this.#changed(),
-          isLast: () => !this.#servers.some((server) => server.isUp),
-        }),
+    this.#sources = ldap.url.map(({ scheme, host, port, text }) =>
+      scheme === 'srv'
+        ? new SrvSource(host, ldap, log, () => this.#list())
+        : { tls: scheme === 'ldaps', host, port, name: text },
     )
+    this.#list()
   }
 
+  /** Connects to all servers in the background. */
   start(): void {
+    this.#isStarted = true
+    for (const source of this.#sources) if (source instanceof SrvSource) source.start()
     for (const server of this.#servers) server.start()
   }
 
+  /** Each server, and each domain whose servers are not known. */
   report(): ServerReport[] {
-    return this.#servers.map((server) => server.report())
+    const unresolved = this.#sources.flatMap((source) => {
+      if (!(source instanceof SrvSource) || source.endpoints?.length) return []
+      const health = new ServerHealth(source.name)
+      if (source.error) health.down(source.error.message)
+      return [health.report(0, 0)]
+    })
+    return [...this.#servers.map((server) => server.report()), ...unresolved]
   }
 
   /**
@@ -64,64 +79,94 @@ export class Directory {
     }
   }
 
+  /** Waits a moment for the questions under way, then ends all connections. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#wakeAll()
+    const end = performance.now() + GRACE
+    while (this.#asked > 0 && performance.now() < end) await sleep(10)
+    for (const source of this.#sources) if (source instanceof SrvSource) source.close()
+    for (const server of this.#servers) server.close()
+  }
+
   async #ask<T>(question: Question<T>): Promise<T> {
     const { answer_within, query_timeout } = this.#ldap
     const deadline = performance.now() + answer_within
-    const tries = new Map<Server, number>()
+    const failed = new Map<Server, 'once' | 'for good'>()
     let last: DirectoryError | undefined
+    if (!this.#isStarted) this.start()
     for (;;) {
-      const now = performance.now()
-      const server = this.#choose(tries)
-      if (this.#closed) throw new DirectoryError('connection', 'shutting down')
-      if (!server || now >= deadline) throw last ?? this.#unavailable()
-      const connection = server.isUp ? server.connection() : undefined
-      if (!connection) {
-        await this.#change(deadline - now)
+      if (this.#isClosed) throw new DirectoryError('connection', 'closed')
+      const left = deadline - performance.now()
+      const server = this.#servers.find((one) => one.isUp && failed.get(one) !== 'for good')
+      const connection = server?.connection()
+      if (!server || !connection) {
+        const isHope = server ?? this.#isSomethingStarting(failed)
+        if (!isHope || left <= 0) throw last ?? this.#reasonWhyNone()
+        await this.#change(left)
         continue
       }
+      if (left <= 0) throw last ?? new DirectoryError('timeout', 'no answer in time')
+      const turn = new Turn(server, connection, Math.min(query_timeout, left))
       try {
-        const answer = await question(server, connection, Math.min(query_timeout, deadline - now))
-        server.health.answered(performance.now() - now)
+        const answer = await question(turn)
+        server.health.answered(performance.now() - turn.startedAt)
         return answer
       } catch (thrown) {
         last = directoryError(thrown)
         server.health.unanswered(last)
-        // A connection may have been dead already; once more on another one. Anything else: elsewhere.
-        const again = last.failure === 'connection' && !tries.has(server)
-        tries.set(server, again ? 1 : 2)
-        if (last.failure === 'timeout') server.timedOut(connection, now, last)
-        else if (last.failure === 'result') void server.doubt(connection)
+        // A connection may have been dead already: once more on another one. Else: elsewhere.
+        const again = last.failure === 'connection' && !failed.has(server)
+        failed.set(server, again ? 'once' : 'for good')
+        if (last.failure === 'result') void server.doubt(connection)
+        // A search that had less than its time says nothing about the server.
+        if (last.failure === 'timeout' && turn.timeout === query_timeout) {
+          server.timedOut(connection, turn.startedAt, last)
+        }
       }
     }
   }
 
-  /** Waits a moment for the questions under way, then ends all connections. */
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#wakeAll()
-    const end = performance.now() + GRACE
-    while (this.#asked > 0 && performance.now() < end) await sleep(10)
-    for (const server of this.#servers) server.close()
-    this.#wakeAll()
+  #isSomethingStarting(failed: ReadonlyMap<Server, string>): boolean {
+    return (
+      this.#servers.some((server) => server.isStarting && failed.get(server) !== 'for good') ||
+      this.#sources.some((source) => source instanceof SrvSource && !source.endpoints)
+    )
   }
 
-  #choose(tries: ReadonlyMap<Server, number>): Server | undefined {
-    let starting: Server | undefined
-    for (const server of this.#servers) {
-      if (tries.get(server) === 2) continue
-      if (server.isUp) return server
-      if (server.isStarting) {
-        server.start()
-        starting ??= server
+  #reasonWhyNone(): DirectoryError {
+    const reasons = this.report().flatMap(({ lastError }) => lastError ?? [])
+    return new DirectoryError('connection', `no server is up: ${reasons[0] ?? 'none is known'}`)
+  }
+
+  /** The servers of all sources as they are listed now; those no longer listed are left. */
+  #list(): void {
+    const former = this.#known
+    this.#known = new Map()
+    for (const source of this.#sources) {
+      for (const endpoint of source instanceof SrvSource ? (source.endpoints ?? []) : [source]) {
+        const { name } = endpoint
+        if (this.#known.has(name)) continue
+        this.#known.set(name, former.get(name) ?? this.#newServer(endpoint))
+        former.delete(name)
       }
     }
-    return starting
+    this.#servers = [...this.#known.values()]
+    for (const server of former.values()) server.close()
+    if (this.#isStarted) for (const server of this.#servers) server.start()
+    this.#changed()
   }
 
-  #unavailable(): DirectoryError {
-    const [first] = this.#servers
-    const reason = first?.health.lastError ?? 'no server'
-    return new DirectoryError('connection', `no directory server is up: ${reason}`)
+  #newServer(endpoint: Endpoint): Server {
+    return new Server({
+      endpoint,
+      ldap: this.#ldap,
+      check: this.#check,
+      log: this.#log,
+      onChange: () => this.#changed(),
+      onRoom: () => this.#waiting.shift()?.(),
+      isLast: () => !this.#servers.some((server) => server.isUp),
+    })
   }
 
   /** Waits until something may be different, or `within` milliseconds are over. */
@@ -130,11 +175,15 @@ export class Directory {
       throw new DirectoryError('overload', 'too many searches are waiting')
     }
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, within)
-      this.#waiting.push(() => {
+      const wake = () => {
         clearTimeout(timer)
         resolve()
-      })
+      }
+      const timer = setTimeout(() => {
+        this.#waiting = this.#waiting.filter((one) => one !== wake)
+        resolve()
+      }, within)
+      this.#waiting.push(wake)
     })
   }
 
@@ -145,13 +194,15 @@ export class Directory {
   }
 
   #changed(): void {
-    if (this.#waiting.length > 0) this.#wakeAll()
-    const allDown = this.#servers.every((server) => server.health.state === 'down')
-    if (allDown === this.#allDown || this.#closed) return
-    this.#allDown = allDown
-    if (allDown) {
-      this.#log.error('no directory server can be asked; recipients are deferred')
-      for (const server of this.#servers) server.hurry()
-    }
+    this.#wakeAll()
+    const isAllDown =
+      this.#servers.every((server) => server.isDown) &&
+      this.#sources.every((source) => !(source instanceof SrvSource) || source.endpoints)
+    if (isAllDown === this.#isAllDown || this.#isClosed) return
+    this.#isAllDown = isAllDown
+    if (!isAllDown) return
+    this.#log.error('no directory server can be asked; recipients are deferred')
+    for (const server of this.#servers) server.hurry()
+    for (const source of this.#sources) if (source instanceof SrvSource) source.hurry()
   }
 }

@@ -50,6 +50,11 @@ export class ServerHealth {
     this.since = Date.now()
   }
 
+  down(reason: string): void {
+    this.failed(reason)
+    this.enter('down')
+  }
+
   failed(reason: string): void {
     this.lastError = reason
     this.lastErrorAt = Date.now()

@@ -5,7 +5,7 @@ import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatie
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import type { Connection } from './connection'
-import { type DirectoryError, directoryError, resultError } from './directory-error'
+import { DirectoryError, directoryError, resultError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
 import { type Endpoint, openConnection } from './open'
 
@@ -17,6 +17,8 @@ export interface ServerOptions {
   readonly log: Log
   /** Something changed that searches may wait for. */
   readonly onChange: () => void
+  /** A connection has room for one more search. */
+  readonly onRoom: () => void
   /** No other server can be asked, so that this one is missed. */
   readonly isLast: () => boolean
 }
@@ -25,15 +27,11 @@ export interface ServerOptions {
 const IN_FLIGHT = 64
 /** A connection that was idle this long is tried before a recipient has to. */
 const IDLE = 30_000
-/** While no server at all is up, each is tried again at least this often. */
+/** While no server at all is up, each is tried again about this often. */
 const MISSED = 2000
 
 export class Server {
   readonly health: ServerHealth
-  /** When it last showed an entry that has an address, and which. */
-  entryAt = Number.NEGATIVE_INFINITY
-  witness: string | undefined
-
   readonly #options: ServerOptions
   readonly #connections: Connection[] = []
   readonly #suspects = new WeakSet<Connection>()
@@ -72,6 +70,10 @@ export class Server {
     return this.health.state === 'starting' && !this.#closing.signal.aborted
   }
 
+  get isDown(): boolean {
+    return this.health.state === 'down'
+  }
+
   report(): ServerReport {
     const inFlight = this.#connections.reduce((sum, connection) => sum + connection.inFlight, 0)
     return this.health.report(this.#connections.length, inFlight)
@@ -100,12 +102,14 @@ export class Server {
    * A search on this connection had no answer in time.
    * @param sentAt when it was sent
    */
-  timedOut(connection: Connection, sentAt: number, error: DirectoryError): void {
+  timedOut(connection: Connection, sentAt: number, { message }: DirectoryError): void {
+    // Only that search is slow.
     if (connection.answeredAt > sentAt || connection.ended) return
+    const dead = new DirectoryError('connection', message)
     if (this.#connections.some((one) => one !== connection && one.answeredAt > sentAt)) {
-      connection.destroy(error)
+      connection.destroy(dead)
     } else {
-      this.#lost(error, connection.openedAt)
+      this.#lost(dead, connection.openedAt)
     }
   }
 
@@ -113,10 +117,13 @@ export class Server {
   async doubt(connection: Connection): Promise<void> {
     if (this.#suspects.has(connection) || connection.ended) return
     this.#suspects.add(connection)
+    const sentAt = performance.now()
     try {
       await this.#check(connection)
-    } catch (error) {
-      if (!connection.ended) this.#down(directoryError(error))
+    } catch (thrown) {
+      const error = directoryError(thrown)
+      if (error.failure === 'timeout') this.timedOut(connection, sentAt, error)
+      else if (!connection.ended) this.#down(error)
     } finally {
       this.#suspects.delete(connection)
     }
@@ -124,7 +131,7 @@ export class Server {
 
   /** No other server is up: waits no longer than need be. */
   hurry(): void {
-    if (this.health.state === 'down' && !this.#opening) this.#scheduleRetry(MISSED)
+    if (this.health.state === 'down' && !this.#opening) this.#scheduleRetry()
   }
 
   /** Says goodbye on all connections. */
@@ -145,12 +152,13 @@ export class Server {
       const connection = await openConnection(endpoint, ldap, this.#closing.signal)
       try {
         await this.#check(connection)
+        if (connection.ended) throw connection.ended
+        if (this.#closing.signal.aborted) throw new DirectoryError('connection', 'closed')
       } catch (error) {
         connection.destroy(directoryError(error))
         throw error
       }
       this.#opening = false
-      if (this.#closing.signal.aborted) return connection.close()
       this.#adopt(connection)
       this.#up()
     } catch (error) {
@@ -171,7 +179,7 @@ export class Server {
 
   #adopt(connection: Connection): void {
     this.#connections.push(connection)
-    connection.onRoom = this.#options.onChange
+    connection.onRoom = this.#options.onRoom
     connection.onEnd = (error) => {
       const index = this.#connections.indexOf(connection)
       if (index >= 0) this.#connections.splice(index, 1)
@@ -214,6 +222,7 @@ export class Server {
       this.#down(error)
       return
     }
+    this.#options.log.info(`directory ${this.name}: connecting again: ${error.message}`)
     this.health.failed(error.message)
     this.health.enter('starting')
     this.#drop(error)
@@ -222,30 +231,34 @@ export class Server {
   }
 
   #up(): void {
+    const again = this.#upAt > 0 && this.health.state === 'starting'
     this.health.enter('up')
     this.#upAt = performance.now()
-    this.#options.log.notice(`directory ${this.name} is up`)
+    this.#options.log[again ? 'info' : 'notice'](`directory ${this.name} is up`)
     this.#options.onChange()
   }
 
   #down(error: DirectoryError): void {
     if (this.#closing.signal.aborted) return
     const { log, ldap } = this.#options
-    const news = this.health.state !== 'down' || this.health.lastError !== error.message
-    const stayedUp = this.health.state !== 'down' && performance.now() - this.#upAt
-    this.health.failed(error.message)
-    this.health.enter('down')
+    const { state, lastError } = this.health
+    const news = state !== 'down' || lastError !== error.message
+    // One that keeps failing soon after it came back is tried less and less often.
+    const stayedUp = state !== 'down' && performance.now() - this.#upAt > ldap.retry_after.most
+    if (stayedUp) this.#delay = undefined
+    this.health.down(error.message)
     if (news) log.warn(`directory ${this.name} is down: ${error.message}`)
     this.#drop(error)
-    if (stayedUp !== false && stayedUp > ldap.retry_after.most) this.#delay = undefined
     this.#delay = (this.#delay ?? this.#backoff).next(undefined)
-    this.#scheduleRetry(this.#options.isLast() ? MISSED : Number.POSITIVE_INFINITY)
+    this.#scheduleRetry()
     this.#options.onChange()
   }
 
-  #scheduleRetry(atMost: number): void {
+  #scheduleRetry(): void {
     clearTimeout(this.#retry)
     const { least } = this.#options.ldap.retry_after
+    const missed = MISSED * (0.75 + Math.random() / 2)
+    const atMost = this.#options.isLast() ? missed : Number.POSITIVE_INFINITY
     const delay = Math.max(least, Math.min(this.#delay?.duration ?? least, atMost))
     this.#retry = setTimeout(() => void this.#open(), delay)
   }

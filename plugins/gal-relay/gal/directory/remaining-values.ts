@@ -1,0 +1,44 @@
+// Active Directory returns at most 1,500 values of an attribute at a time and says so in its name,
+// `proxyAddresses;range=0-1499` (MS-ADTS 3.1.1.3.1.3.3). The rest is asked for here.
+import type { AddressSearch } from './address-search'
+import { DirectoryError } from './directory-error'
+import type { Attribute, Entry } from './entry'
+import { requireSuccess, type Turn } from './turn'
+
+const RANGE = /^(.+);range=\d+-(\d+)$/i
+/** Ranges of one attribute that are read before giving up: 150,000 values. */
+const MOST = 100
+
+/** Whether the entry has values that the server did not send. */
+export function isCutShort(entry: Entry): boolean {
+  return entry.attributes.some(({ type }) => RANGE.test(type))
+}
+
+/**
+ * @returns an entry with the values that were not sent at first
+ * @throws DirectoryError
+ */
+export async function remainingValues(
+  entry: Entry,
+  search: AddressSearch,
+  turn: Turn,
+): Promise<Entry> {
+  const attributes: Attribute[] = []
+  for (const attribute of entry.attributes) {
+    let range = RANGE.exec(attribute.type)
+    for (let reads = 0; range; reads++) {
+      if (reads === MOST) throw new DirectoryError('unproven', `${entry.dn} has too many values`)
+      const [, name = '', last = ''] = range
+      const request = `${name};range=${Number(last) + 1}-*`
+      const results = await turn.search([search.forValues(entry.dn, request)])
+      requireSuccess(results)
+      const next = results[0]?.entries[0]?.attributes.find(({ type }) =>
+        type.toLowerCase().startsWith(`${name.toLowerCase()};range=`),
+      )
+      if (!next) throw new DirectoryError('unproven', `${entry.dn} does not show all its values`)
+      attributes.push(next)
+      range = RANGE.exec(next.type)
+    }
+  }
+  return { dn: entry.dn, attributes }
+}

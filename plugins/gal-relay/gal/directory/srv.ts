@@ -1,0 +1,130 @@
+// The servers of a domain, found by DNS SRV records (RFC 2782): `_ldap._tcp` of the domain, which is how
+// Active Directory announces its domain controllers.
+import type { SrvRecord } from 'node:dns'
+import { resolveSrv } from 'node:dns/promises'
+import type { LdapSettings } from '../../settings/settings'
+import type { Log } from '../log'
+import { DirectoryError, directoryError } from './directory-error'
+import type { Endpoint } from './open'
+
+/** Servers come and go slowly. */
+const AGAIN = 300_000
+/** When there was no answer, or none of its servers is up. */
+const SOON = 5000
+
+export class SrvSource {
+  readonly name: string
+  /** Why there are no endpoints, if that is so. */
+  error: DirectoryError | undefined
+  /** Where the servers are, in the order in which they are to be asked; undefined before the first answer. */
+  endpoints: readonly Endpoint[] | undefined
+
+  readonly #domain: string
+  readonly #timeout: number
+  readonly #log: Log
+  readonly #onChange: () => void
+  #records = ''
+  #timer: NodeJS.Timeout | undefined
+  #started = false
+  #closed = false
+
+  constructor(domain: string, ldap: LdapSettings, log: Log, onChange: () => void) {
+    this.name = `srv://${domain}`
+    this.#domain = domain
+    this.#timeout = ldap.connect_timeout
+    this.#log = log
+    this.#onChange = onChange
+  }
+
+  /** Asks the DNS in the background, now and from time to time. */
+  start(): void {
+    if (this.#started) return
+    this.#started = true
+    void this.#resolve()
+  }
+
+  /** None of its servers is up: there may be others by now. */
+  hurry(): void {
+    if (this.#timer) this.#schedule(SOON)
+  }
+
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#timer)
+  }
+
+  async #resolve(): Promise<void> {
+    this.#timer = undefined
+    try {
+      const records = await within(this.#timeout, resolveSrv(`_ldap._tcp.${this.#domain}`))
+      if (this.#closed) return
+      this.error = undefined
+      this.#take(records)
+      this.#schedule(AGAIN)
+    } catch (thrown) {
+      if (this.#closed) return
+      this.#failed(directoryError(thrown))
+      this.#schedule(SOON)
+    }
+  }
+
+  #take(records: readonly SrvRecord[]): void {
+    // The same records keep the order that chance gave them.
+    const text = JSON.stringify(records.map((r) => [r.name, r.port, r.priority, r.weight]).sort())
+    if (text === this.#records) return
+    this.#records = text
+    this.endpoints = inOrder(records)
+      // A lone "." says that there is no such service (RFC 2782).
+      .filter(({ name }) => name !== '' && name !== '.')
+      .map(({ name, port }) => ({ tls: false, host: name, port, name: `ldap://${name}:${port}` }))
+    const names = this.endpoints.map(({ name }) => name)
+    this.#log.info(`directory ${this.name}: ${names.join(', ') || 'no servers'}`)
+    if (names.length === 0)
+      this.error = new DirectoryError('connection', `${this.name}: no servers`)
+    this.#onChange()
+  }
+
+  #failed({ message }: DirectoryError): void {
+    const text = `${this.name}: ${message}`
+    if (this.error?.message === text) return
+    this.error = new DirectoryError('connection', text)
+    this.#log.warn(`directory ${text}`)
+    // Servers found before are still there, as far as anyone knows.
+    this.endpoints ??= []
+    this.#onChange()
+  }
+
+  #schedule(delay: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => void this.#resolve(), delay * (0.75 + Math.random() / 2))
+  }
+}
+
+/** By priority, and within one by chance as the weights say (RFC 2782). */
+export function inOrder(records: readonly SrvRecord[], random = Math.random): SrvRecord[] {
+  const left = [...records].sort((a, b) => a.priority - b.priority || a.weight - b.weight)
+  const ordered: SrvRecord[] = []
+  while (left.length > 0) {
+    const priority = left[0]?.priority
+    const group = left.filter((record) => record.priority === priority)
+    const total = group.reduce((sum, { weight }) => sum + weight, 0)
+    let point = random() * total
+    const chosen = group.find(({ weight }) => {
+      point -= weight
+      return point < 0
+    })
+    const record = chosen ?? group[group.length - 1]
+    if (!record) break
+    left.splice(left.indexOf(record), 1)
+    ordered.push(record)
+  }
+  return ordered
+}
+
+function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new DirectoryError('timeout', `no DNS answer in ${milliseconds} ms`))
+    const timer = setTimeout(late, milliseconds)
+    promise.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}

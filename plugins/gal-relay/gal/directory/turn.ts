@@ -1,0 +1,41 @@
+// One server's turn to answer a question, on one of its connections and for a limited time.
+import type { Connection, Result } from './connection'
+import { resultError } from './directory-error'
+import type { Server } from './server'
+
+const SIZE_LIMIT_EXCEEDED = 4
+
+export class Turn {
+  readonly startedAt = performance.now()
+  readonly #endsAt: number
+
+  /** @param timeout milliseconds for all that is asked in this turn */
+  constructor(
+    readonly server: Server,
+    readonly connection: Connection,
+    readonly timeout: number,
+  ) {
+    this.#endsAt = this.startedAt + timeout
+  }
+
+  /**
+   * All of the searches at once, with whatever results they have.
+   * @throws DirectoryError when one has none
+   */
+  search(searches: readonly Buffer[]): Promise<Result[]> {
+    const left = Math.max(1, this.#endsAt - performance.now())
+    return Promise.all(searches.map((one) => this.connection.search(one, left)))
+  }
+}
+
+/** @throws DirectoryError unless all the searches ended with success */
+export function requireSuccess(results: readonly Result[]): void {
+  for (const { code, diagnostic } of results) {
+    if (code !== 0) throw resultError(code, diagnostic)
+  }
+}
+
+/** Whether the entries of this result may be relied on, though more may be missing. */
+export function hasEntries({ code, entries }: Result): boolean {
+  return entries.length > 0 && (code === 0 || code === SIZE_LIMIT_EXCEEDED)
+}
