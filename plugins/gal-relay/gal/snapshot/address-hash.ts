@@ -1,0 +1,52 @@
+// What the snapshot keeps of an address instead of the address: 63 bits of SipHash-2-4 under a secret
+// random key, and one bit for "authenticated senders only". Nobody can tell from outside which
+// addresses collide, and without the key a hash says nothing about its address. (With it, an address
+// that somebody guesses can be confirmed: docs/snapshot.md.)
+//
+// A hash is two 32-bit words: `hi` is its upper half; `lo` the lower, whose lowest bit is the flag.
+import { randomBytes } from 'node:crypto'
+import siphash24 from 'siphash24'
+
+export const KEY_BYTES = 16
+
+/** The bit of `lo` that is not hash: the recipient takes mail from authenticated senders only. */
+export const AUTHENTICATED_ONLY = 1
+
+const utf8 = new TextEncoder()
+
+export function newKey(): Buffer {
+  return randomBytes(KEY_BYTES)
+}
+
+/** Hashes without making garbage: the last result stands in `hi` and `lo`, its flag cleared. */
+export class Hasher {
+  hi = 0
+  lo = 0
+  readonly #key: Uint8Array
+  readonly #out = new Uint8Array(8)
+  readonly #words = new Uint32Array(this.#out.buffer)
+  readonly #text = new Uint8Array(2048)
+
+  /** @param key 16 secret bytes */
+  constructor(key: Uint8Array) {
+    if (key.length !== KEY_BYTES) throw new Error(`a key has ${KEY_BYTES} bytes`)
+    this.#key = key
+  }
+
+  /** @param address in its normal form, see address-key.ts */
+  address(address: string): this {
+    const { read, written } = utf8.encodeInto(address, this.#text)
+    return this.bytes(
+      read === address.length ? this.#text.subarray(0, written) : utf8.encode(address),
+    )
+  }
+
+  bytes(data: Uint8Array): this {
+    siphash24(data, this.#key, this.#out, true)
+    this.hi = this.#words[1] as number
+    this.lo = ((this.#words[0] as number) & ~AUTHENTICATED_ONLY) >>> 0
+    // Zero marks an empty slot. That one hash of 2⁶³ is shared by two values changes no probability.
+    if (this.hi === 0 && this.lo === 0) this.lo = 2
+    return this
+  }
+}

@@ -1,0 +1,349 @@
+// The snapshot on disk: how mail processes, however many and whenever started, get the list and each
+// change to it. One process writes; all others follow (follower.ts).
+//
+//   header   what list this is, how large, its key, and a SHA-256 of header and table
+//   table    the slots exactly as they stand in memory
+//   batches  appended one by one: what was added and removed since, and when the directory last
+//            confirmed that this is all; each with a checksum of its own
+//
+// A new list is a new file that takes the old one's name when all of it is on the disk, so that at any
+// moment, a killed process or a power cut included, the name stands for a whole list. A batch that was
+// cut off is not one. Who has the old file open, a writer that was overtaken included, harms nobody.
+import { createHash, type Hash } from 'node:crypto'
+import type { BigIntStats } from 'node:fs'
+import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import path from 'node:path'
+import { KEY_BYTES } from './address-hash'
+import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
+
+/** What a list holds besides its addresses. */
+export interface SnapshotMeta {
+  /** Under which the addresses are hashed. */
+  readonly key: Buffer
+  /** Of the settings that decide which addresses are in the list; 32 bytes. */
+  readonly fingerprint: Buffer
+  /** When the directory began to be read, milliseconds since 1970. */
+  readonly takenAt: number
+}
+
+/** A step of a list's history. */
+export interface Batch {
+  /** Hashes as pairs of words, `hi` and `lo`, with flags. Additions come before removals. */
+  readonly added: Uint32Array
+  readonly removed: Uint32Array
+  /** The directory, asked at this moment (milliseconds since 1970), showed no other changes. 0: the changes feed was lost. */
+  readonly confirmedAt: number
+  /** By which feed: its number in FEEDS. */
+  readonly feed: number
+}
+
+/** Why a file is not used. */
+export class UnusableFile extends Error {
+  override readonly name = 'UnusableFile'
+}
+
+const MAGIC = Buffer.from('GALRELAY')
+const VERSION = 1
+/** Reads as another number on a machine with the other order of bytes. */
+const ORDER = 0x01020304
+const HEADER_BYTES = 128
+const SUM_AT = 96
+const SUM_BYTES = 32
+/** So much is read and summed at a time: a millisecond or two. */
+const CHUNK = 1 << 20
+
+const BATCH_HEADER = 32
+const BATCH_SUM = 8
+/** Hashes in one batch at most. */
+export const BATCH_MOST = 100_000
+const BATCH_BYTES_MOST = BATCH_HEADER + BATCH_MOST * SLOT_BYTES + BATCH_SUM
+
+function encodeHeader(meta: SnapshotMeta, table: AddressTable): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES)
+  const words = new Uint32Array(header.buffer, header.byteOffset, 8)
+  MAGIC.copy(header)
+  words.set([VERSION, ORDER, table.capacity, table.count], 2)
+  header.writeDoubleLE(meta.takenAt, 24)
+  meta.key.copy(header, 32)
+  meta.fingerprint.copy(header, 32 + KEY_BYTES)
+  return header
+}
+
+interface Header extends SnapshotMeta {
+  readonly capacity: number
+  readonly count: number
+  readonly sum: Buffer
+}
+
+function decodeHeader(header: Buffer): Header {
+  const words = new Uint32Array(header.buffer, header.byteOffset, 8)
+  const [version, order, capacity, count] = words.subarray(2, 6) as unknown as number[]
+  if (!header.subarray(0, MAGIC.length).equals(MAGIC)) {
+    throw new UnusableFile('it is not a snapshot')
+  }
+  if (order !== ORDER) throw new UnusableFile('it comes from another kind of machine')
+  if (version !== VERSION) throw new UnusableFile(`it has version ${version}, not ${VERSION}`)
+  return {
+    capacity: capacity as number,
+    count: count as number,
+    takenAt: header.readDoubleLE(24),
+    key: Buffer.from(header.subarray(32, 32 + KEY_BYTES)),
+    fingerprint: Buffer.from(header.subarray(32 + KEY_BYTES, 32 + KEY_BYTES + 32)),
+    sum: Buffer.from(header.subarray(SUM_AT, SUM_AT + SUM_BYTES)),
+  }
+}
+
+function startSum(header: Buffer): Hash {
+  return createHash('sha256').update(header.subarray(0, SUM_AT))
+}
+
+function bytesOf(table: AddressTable): Uint8Array {
+  const { buffer, byteOffset, byteLength } = table.slots
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+/** An open snapshot file that is read from its start and then for what is appended. */
+export class SnapshotReader {
+  readonly #handle: FileHandle
+  readonly #identity: BigIntStats
+  /** Where the next batch starts. */
+  #at: number
+
+  private constructor(
+    handle: FileHandle,
+    identity: BigIntStats,
+    at: number,
+    readonly meta: SnapshotMeta,
+    /** As the file began; whoever reads batches applies them. */
+    readonly table: AddressTable,
+  ) {
+    this.#handle = handle
+    this.#identity = identity
+    this.#at = at
+  }
+
+  /**
+   * Reads and checks the whole table, never much at a time.
+   * @throws UnusableFile for anything but a whole snapshot for these settings
+   * @throws Error with a `code` such as ENOENT
+   */
+  static async open(file: string, fingerprint: Buffer): Promise<SnapshotReader> {
+    const handle = await open(file, 'r')
+    try {
+      const header = Buffer.alloc(HEADER_BYTES)
+      await readWhole(handle, header, 0)
+      const { capacity, count, sum, ...meta } = decodeHeader(header)
+      if (!meta.fingerprint.equals(fingerprint)) {
+        throw new UnusableFile('it was made with another base, filter or list of attributes')
+      }
+      const identity = await handle.stat({ bigint: true })
+      const tableBytes = slotsFor(capacity) * SLOT_BYTES
+      if (identity.size < HEADER_BYTES + tableBytes) throw new UnusableFile('it is cut off')
+      const table = new AddressTable(new Uint32Array(tableBytes / 4), capacity, count)
+      const bytes = bytesOf(table)
+      const found = startSum(header)
+      for (let at = 0; at < tableBytes; at += CHUNK) {
+        const part = bytes.subarray(at, at + CHUNK)
+        await readWhole(handle, part, HEADER_BYTES + at)
+        found.update(part)
+      }
+      if (!found.digest().equals(sum)) throw new UnusableFile('it is damaged')
+      return new SnapshotReader(handle, identity, HEADER_BYTES + tableBytes, meta, table)
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  /** Whether this is what the name stands for now. */
+  is(named: BigIntStats): boolean {
+    return isSame(this.#identity, named)
+  }
+
+  /**
+   * The whole batches that have been appended since the last call.
+   * @param size of the file, now
+   */
+  async *batches(size: number): AsyncGenerator<Batch> {
+    while (this.#at + BATCH_HEADER <= size) {
+      const header = Buffer.alloc(BATCH_HEADER)
+      await readWhole(this.#handle, header, this.#at)
+      const length = header.readUInt32LE(0)
+      if (length < BATCH_HEADER + BATCH_SUM || length > BATCH_BYTES_MOST) return
+      if (this.#at + length > size) return
+      const bytes = Buffer.alloc(length)
+      await readWhole(this.#handle, bytes, this.#at)
+      const batch = decodeBatch(bytes)
+      if (!batch) return
+      this.#at += length
+      yield batch
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close()
+  }
+}
+
+/** A file's numbers stay its own as long as somebody has it open. */
+function isSame(one: BigIntStats, other: BigIntStats): boolean {
+  return one.ino === other.ino && one.dev === other.dev
+}
+
+async function readWhole(handle: FileHandle, into: Uint8Array, from: number): Promise<void> {
+  for (let at = 0; at < into.length; ) {
+    const { bytesRead } = await handle.read(into, at, into.length - at, from + at)
+    if (bytesRead === 0) throw new UnusableFile('it is cut off')
+    at += bytesRead
+  }
+}
+
+/** The file of the list in force, open for appending batches. */
+export class SnapshotWriter {
+  readonly #handle: FileHandle
+  readonly #file: string
+  #size: number
+  #broken = false
+
+  private constructor(handle: FileHandle, file: string, size: number) {
+    this.#handle = handle
+    this.#file = file
+    this.#size = size
+  }
+
+  /**
+   * Writes a whole list under another name, makes sure that it is on the disk, and puts it in force.
+   * @param first the first batch
+   * @throws Error with a `code` such as ENOSPC; the list in force is then the old one
+   */
+  static async create(
+    file: string,
+    meta: SnapshotMeta,
+    table: AddressTable,
+    first: Batch,
+  ): Promise<SnapshotWriter> {
+    const unfinished = `${file}.${process.pid}-${Date.now()}${UNFINISHED}`
+    const handle = await open(unfinished, 'wx', 0o600)
+    try {
+      const header = encodeHeader(meta, table)
+      const bytes = bytesOf(table)
+      const sum = startSum(header)
+      for (let at = 0; at < bytes.length; at += CHUNK) {
+        const part = bytes.subarray(at, at + CHUNK)
+        await writeWhole(handle, part, HEADER_BYTES + at)
+        sum.update(part)
+      }
+      sum.digest().copy(header, SUM_AT)
+      await writeWhole(handle, header, 0)
+      const writer = new SnapshotWriter(handle, file, HEADER_BYTES + bytes.length)
+      await writer.append(first)
+      await handle.sync()
+      await rename(unfinished, file)
+      await syncFolder(path.dirname(file))
+      return writer
+    } catch (error) {
+      await handle.close()
+      await unlink(unfinished).catch(() => {})
+      throw error
+    }
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** @throws Error when it cannot be written; nothing may be appended to this file after that */
+  async append(batch: Batch): Promise<void> {
+    if (this.#broken) throw new Error('the file could not be written before')
+    const bytes = encodeBatch(batch)
+    try {
+      await writeWhole(this.#handle, bytes, this.#size)
+      this.#size += bytes.length
+    } catch (error) {
+      this.#broken = true
+      throw error
+    }
+  }
+
+  /** Whether this is still the list in force: nobody else has put another one there. */
+  async isInForce(): Promise<boolean> {
+    const mine = await this.#handle.stat({ bigint: true })
+    return stat(this.#file, { bigint: true }).then(
+      (named) => isSame(mine, named),
+      () => false,
+    )
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close()
+  }
+}
+
+const UNFINISHED = '.unfinished'
+
+/** Removes what writers that were killed left beside the file. Only for the one process that writes. */
+export async function removeUnfinished(file: string): Promise<void> {
+  const folder = path.dirname(file)
+  const start = `${path.basename(file)}.`
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(start) && name.endsWith(UNFINISHED)) {
+      await unlink(path.join(folder, name)).catch(() => {})
+    }
+  }
+}
+
+async function writeWhole(handle: FileHandle, bytes: Uint8Array, to: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, to + at)
+    at += bytesWritten
+  }
+}
+
+// The new name itself must be on the disk. Not every system lets one open a folder.
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined)
+  try {
+    await handle?.sync()
+  } catch {
+    // nor sync it
+  } finally {
+    await handle?.close()
+  }
+}
+
+// length, feed, number added, number removed, when confirmed, nothing yet; hashes; checksum
+function encodeBatch({ added, removed, confirmedAt, feed }: Batch): Buffer {
+  const hashBytes = (added.length + removed.length) * 4
+  const bytes = Buffer.alloc(BATCH_HEADER + hashBytes + BATCH_SUM)
+  bytes.writeUInt32LE(bytes.length, 0)
+  bytes.writeUInt32LE(feed, 4)
+  bytes.writeUInt32LE(added.length / 2, 8)
+  bytes.writeUInt32LE(removed.length / 2, 12)
+  bytes.writeDoubleLE(confirmedAt, 16)
+  const words = new Uint32Array(hashBytes / 4)
+  words.set(added)
+  words.set(removed, added.length)
+  bytes.set(new Uint8Array(words.buffer), BATCH_HEADER)
+  batchSum(bytes).copy(bytes, bytes.length - BATCH_SUM)
+  return bytes
+}
+
+function decodeBatch(bytes: Buffer): Batch | undefined {
+  if (!batchSum(bytes).equals(bytes.subarray(bytes.length - BATCH_SUM))) return undefined
+  const added = bytes.readUInt32LE(8) * 2
+  const removed = bytes.readUInt32LE(12) * 2
+  const end = BATCH_HEADER + (added + removed) * 4
+  if (end + BATCH_SUM !== bytes.length) return undefined
+  const words = new Uint32Array(new Uint8Array(bytes.subarray(BATCH_HEADER, end)).buffer)
+  return {
+    added: words.subarray(0, added),
+    removed: words.subarray(added),
+    confirmedAt: bytes.readDoubleLE(16),
+    feed: bytes.readUInt32LE(4),
+  }
+}
+
+function batchSum(bytes: Buffer): Buffer {
+  const content = bytes.subarray(0, bytes.length - BATCH_SUM)
+  return createHash('sha256').update(content).digest().subarray(0, BATCH_SUM)
+}

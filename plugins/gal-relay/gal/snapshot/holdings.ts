@@ -1,0 +1,136 @@
+// Which entry holds which addresses, so that an entry that was changed or deleted takes the right
+// ones with it. Only the process that reads the directory keeps this: 16 bytes for each pair of entry
+// and address, at most three quarters of the slots taken, both as hashes.
+//
+// Linear probing; an entry's pairs stand in no order between its home and the next empty slot.
+import { AUTHENTICATED_ONLY } from './address-hash'
+
+/** A hash: upper half, and lower half with its flag. */
+export type Hash = readonly [hi: number, lo: number]
+
+const FULL = 0.75
+
+export class Holdings {
+  #slots: Uint32Array
+  #capacity: number
+  #count = 0
+
+  /** @param expected how many pairs are going to be added */
+  constructor(expected = 0) {
+    this.#capacity = Math.max(64, Math.ceil(expected / FULL))
+    this.#slots = new Uint32Array(this.#capacity * 4)
+  }
+
+  /** @returns false when the entry holds the address already; its flag is then the new one */
+  add(entry: Hash, [hi, lo]: Hash): boolean {
+    if (this.#count >= this.#capacity * FULL) this.#grow()
+    const [entryHi, entryLo] = entry
+    const slots = this.#slots
+    let at = this.#home(entryHi)
+    for (; !this.#isEmpty(at); at = this.#next(at)) {
+      if (this.#isOf(at, entryHi, entryLo) && slots[at * 4 + 2] === hi) {
+        if (((slots[at * 4 + 3] as number) ^ lo) >>> 1 === 0) {
+          slots[at * 4 + 3] = lo
+          return false
+        }
+      }
+    }
+    slots[at * 4] = entryHi
+    slots[at * 4 + 1] = entryLo
+    slots[at * 4 + 2] = hi
+    slots[at * 4 + 3] = lo
+    this.#count++
+    return true
+  }
+
+  /** The addresses that an entry holds. */
+  of([entryHi, entryLo]: Hash): Hash[] {
+    const slots = this.#slots
+    const held: Hash[] = []
+    for (let at = this.#home(entryHi); !this.#isEmpty(at); at = this.#next(at)) {
+      if (!this.#isOf(at, entryHi, entryLo)) continue
+      held.push([slots[at * 4 + 2] as number, slots[at * 4 + 3] as number])
+    }
+    return held
+  }
+
+  remove([entryHi, entryLo]: Hash, [hi, lo]: Hash): void {
+    const slots = this.#slots
+    for (let at = this.#home(entryHi); !this.#isEmpty(at); at = this.#next(at)) {
+      if (!this.#isOf(at, entryHi, entryLo) || slots[at * 4 + 2] !== hi) continue
+      if (((slots[at * 4 + 3] as number) ^ lo) >>> 1 !== 0) continue
+      this.#vacate(at)
+      this.#count--
+      return
+    }
+  }
+
+  /** Every entry's address hashes, once for each entry that holds it, as 64-bit words to be sorted. */
+  addresses(hiWord: number, loWord: number): BigUint64Array {
+    const words = new Uint32Array(this.#count * 2)
+    let next = 0
+    for (let at = 0; at < this.#capacity; at++) {
+      if (this.#isEmpty(at)) continue
+      words[next + hiWord] = this.#slots[at * 4 + 2] as number
+      words[next + loWord] = this.#slots[at * 4 + 3] as number
+      next += 2
+    }
+    return new BigUint64Array(words.buffer)
+  }
+
+  /** The entries' hashes; an entry appears once for each of its addresses. */
+  *entries(): Generator<Hash> {
+    for (let at = 0; at < this.#capacity; at++) {
+      if (this.#isEmpty(at)) continue
+      yield [this.#slots[at * 4] as number, this.#slots[at * 4 + 1] as number]
+    }
+  }
+
+  /** Moves back what would not be found any more with this slot empty (Knuth 6.4, algorithm R). */
+  #vacate(gap: number): void {
+    const slots = this.#slots
+    for (let at = this.#next(gap); !this.#isEmpty(at); at = this.#next(at)) {
+      const home = this.#home(slots[at * 4] as number)
+      const staysFindable = gap <= at ? gap < home && home <= at : gap < home || home <= at
+      if (staysFindable) continue
+      slots.copyWithin(gap * 4, at * 4, at * 4 + 4)
+      gap = at
+    }
+    slots.fill(0, gap * 4, gap * 4 + 4)
+  }
+
+  #grow(): void {
+    const old = this.#slots
+    this.#capacity *= 2
+    this.#slots = new Uint32Array(this.#capacity * 4)
+    this.#count = 0
+    for (let at = 0; at < old.length; at += 4) {
+      const [entryHi, entryLo, hi, lo] = old.subarray(at, at + 4) as unknown as number[]
+      if (hi || (lo as number) >>> 1) {
+        this.add([entryHi as number, entryLo as number], [hi as number, lo as number])
+      }
+    }
+  }
+
+  #home(hi: number): number {
+    return Math.floor((hi / 2 ** 32) * this.#capacity)
+  }
+
+  #next(at: number): number {
+    return at + 1 === this.#capacity ? 0 : at + 1
+  }
+
+  #isOf(at: number, entryHi: number, entryLo: number): boolean {
+    return this.#slots[at * 4] === entryHi && this.#slots[at * 4 + 1] === entryLo
+  }
+
+  /** No address hash is zero. */
+  #isEmpty(at: number): boolean {
+    return this.#slots[at * 4 + 2] === 0 && (this.#slots[at * 4 + 3] as number) < 2
+  }
+}
+
+export const sameAddress = ([hi, lo]: Hash, [otherHi, otherLo]: Hash): boolean =>
+  hi === otherHi && (lo ^ otherLo) >>> 1 === 0
+
+export const isFlagged = ([, lo]: Hash): boolean => (lo & AUTHENTICATED_ONLY) === 1
