@@ -11,6 +11,15 @@ declare module 'haraka-dsn' {
   export = DSN
 }
 
+declare module 'haraka-config' {
+  /** Reads the environment variable HARAKA when it is loaded. */
+  const config: {
+    /** Defaults from the first folder's config/, and over them what is in the second's. */
+    module_config(defaults: string, overrides: string): Haraka.Config
+  }
+  export = config
+}
+
 declare module 'haraka-utils' {
   export const rfc1869: {
     /**
@@ -51,6 +60,10 @@ declare namespace Haraka {
   interface Config {
     get(name: string, type: 'list', onChange?: () => void): string[]
     get(name: `${string}.ini`, onChange?: () => void): Record<string, Record<string, unknown>>
+    get(
+      name: `${string}.ini`,
+      options: { booleans: readonly string[] },
+    ): Record<string, Record<string, unknown>>
     /** Where the package's own config is. */
     readonly root_path: string
     /** The install's config folder. */

@@ -1,45 +1,18 @@
 // The rulebook's cases, each asked of a real Haraka that looks recipients up in a real directory.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { startEmbeddedLdap } from './support/embedded-ldap'
-import { type HarakaOptions, REPOSITORY, startHaraka } from './support/haraka'
+import { type HarakaOptions, startHaraka } from './support/haraka'
 import { skipWithout } from './support/programs'
 import { type SlapdEntry, startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
-
-interface Case {
-  readonly client: string
-  readonly local: string
-  readonly from?: string
-  readonly auth?: string
-  readonly to: string | readonly string[]
-  readonly reply: string | readonly string[]
-}
-
-interface Scenario {
-  readonly name: string
-  readonly source: string
-  /** gal_relay.ini without `[ldap]` */
-  readonly ini: string
-  readonly gal: readonly GalEntry[]
-  readonly host_list?: readonly string[]
-  readonly cases: readonly Case[]
-}
-
-type GalEntry = string | Readonly<Record<string, string | readonly string[]>>
+import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from './support/vectors'
 
 interface LdapServer {
   readonly url: string
   readonly base: string
   stop(): Promise<void>
 }
-
-const file = path.join(REPOSITORY, 'test', 'vectors', 'ims-routing.json')
-const { scenarios } = JSON.parse(readFileSync(file, 'utf8')) as { scenarios: Scenario[] }
-
-const PASSWORDS = { carol: 'carol-secret', guest: 'guest-secret' }
 
 every('embedded LDAP directory', (entries) => startEmbeddedLdap(entries))
 every('embedded LDAP directory, nodes = 2', (entries) => startEmbeddedLdap(entries), { nodes: 2 })
@@ -79,27 +52,6 @@ function every(
       })
     })
   })
-}
-
-/** Each scenario's address list is a branch of its own in one directory. */
-function unitOf(index: number): string {
-  return `ou=scenario ${index},dc=corp,dc=test`
-}
-
-function entriesOf({ gal }: Scenario, index: number): SlapdEntry[] {
-  const dn = unitOf(index)
-  const unit = {
-    dn,
-    objectClass: 'organizationalUnit',
-    ou: `scenario ${index}`,
-    cn: undefined,
-    sn: undefined,
-  }
-  const recipients = gal.map((entry, number) => ({
-    dn: `uid=r${number},${dn}`,
-    ...(typeof entry === 'string' ? { mail: entry, proxyAddresses: `SMTP:${entry}` } : entry),
-  }))
-  return [unit, ...recipients]
 }
 
 /** @returns a line for each reply that is not the expected one */

@@ -392,7 +392,7 @@ function directorySteps({ recipient }: Destination, asked: Asked | undefined): S
     case 'absent':
       return [{ step, text: `${address} is not in the directory ${took}`, source: 'Q255695' }]
     case 'unavailable':
-      return [{ step, text: `the directory: ${answer.reason} ${took}`, source: 'RFC 3463 §3.5' }]
+      return [{ step, text: `${answer.reason} ${took}`, source: 'RFC 3463 §3.5' }]
   }
 }
 

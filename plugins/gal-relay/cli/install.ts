@@ -1,0 +1,71 @@
+// The Haraka install that the command speaks of: its folder, and its settings as its server reads them.
+import { statSync } from 'node:fs'
+import path from 'node:path'
+import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
+import type { Log } from '../gal/log'
+import { loadSettings } from '../settings/load'
+import type { Settings } from '../settings/settings'
+
+/** The folder of this package, seen from dist/plugins/gal-relay/cli. */
+const PACKAGE = path.resolve(__dirname, '..', '..', '..', '..')
+
+/** The command cannot do what it was asked; the message says why. Ends with exit code 2. */
+export class CannotRun extends Error {}
+
+export interface Install {
+  /** The folder above config/. */
+  readonly root: string
+  /** As the plugin's `this.config` in the server. */
+  readonly config: Haraka.Config
+}
+
+export interface Configured extends Install {
+  readonly settings: Settings
+}
+
+/**
+ * @param folder the install's root or its config/; default `$HARAKA`, else the current folder
+ * @throws CannotRun when there is no install
+ */
+export async function openInstall(folder: string | undefined): Promise<Install> {
+  const start = path.resolve(folder ?? process.env.HARAKA ?? '.')
+  const root = isFolder(path.join(start, 'config'))
+    ? start
+    : path.basename(start) === 'config' && isFolder(start) && path.dirname(start)
+  if (!root) {
+    throw new CannotRun(
+      `${start} is no Haraka install: it has no folder config. Name the install with --config DIR`,
+    )
+  }
+  // haraka-config reads this once, when it is loaded.
+  process.env.HARAKA = root
+  const { default: harakaConfig } = await import('haraka-config')
+  return { root, config: harakaConfig.module_config(PACKAGE, root) }
+}
+
+/** @throws CannotRun, SettingsError */
+export async function openConfigured(folder: string | undefined): Promise<Configured> {
+  const install = await openInstall(folder)
+  return { ...install, settings: loadSettings(install.config).settings }
+}
+
+/**
+ * The list as the server asks it, with an empty cache. To be closed.
+ * @returns undefined when no directory is configured
+ */
+export function openList({ gal, ldap }: Settings): GlobalAddressList | undefined {
+  return ldap && createAddressList(gal, ldap, SILENT)
+}
+
+const nothing = () => {}
+const SILENT: Log = {
+  debug: nothing,
+  info: nothing,
+  notice: nothing,
+  warn: nothing,
+  error: nothing,
+}
+
+function isFolder(name: string): boolean {
+  return statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
+}

@@ -1,0 +1,244 @@
+// `gal-relay explain` says what the server says: each case is asked of a running Haraka and of the
+// command, and the replies must be the same word for word.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import type { Explanation } from '../../plugins/gal-relay/report/explain'
+import { runCommand, runJson } from '../support/command'
+import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
+import { type Haraka, startHaraka } from '../support/haraka'
+import { connectSmtp } from '../support/smtp'
+import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from '../support/vectors'
+
+type Question = Omit<Case, 'reply'>
+
+interface Answer {
+  readonly recipients: readonly Explanation[]
+}
+
+const SENDER = 'something@sender.example'
+
+function argumentsOf({ client, local, from = SENDER, auth, to }: Question, haraka: Haraka) {
+  return [
+    ...['--config', haraka.dir, '--client', client, '--listener', local, '--from', from],
+    ...(auth ? ['--auth', auth] : []),
+    ...['--', ...[to].flat()],
+  ]
+}
+
+/** @returns the reply to each recipient, all its lines */
+async function askServer(haraka: Haraka, question: Question): Promise<string[]> {
+  const { client, local, auth, from = SENDER, to } = question
+  const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
+  try {
+    await smtp.ehlo()
+    if (auth === 'carol' || auth === 'guest') {
+      assert.equal((await smtp.auth(auth, PASSWORDS[auth])).code, 235, `AUTH as ${auth}`)
+    }
+    const mail = await smtp.mail(from)
+    const replies: string[] = []
+    for (const recipient of [to].flat()) {
+      const rcpt = recipient.startsWith('<')
+        ? await smtp.command(`RCPT TO:${recipient}`)
+        : await smtp.rcpt(recipient)
+      replies.push((mail.code === 250 ? rcpt : mail).lines.join('\n'))
+    }
+    return replies
+  } finally {
+    await smtp.quit()
+  }
+}
+
+/** @returns what the command said, for more to be checked */
+async function agree(haraka: Haraka, question: Question): Promise<readonly Explanation[]> {
+  const replies = await askServer(haraka, question)
+  const { code, json } = await runJson<Answer>(['explain', ...argumentsOf(question, haraka)])
+  assert.deepEqual(
+    json.recipients.map(({ reply }) => reply),
+    replies,
+    JSON.stringify(question),
+  )
+  assert.equal(code, replies.every((reply) => reply.startsWith('250')) ? 0 : 1)
+  for (const [index, one] of json.recipients.entries()) {
+    assert.equal(one.recipient, [question.to].flat()[index])
+    assert.equal(one.code, Number(replies[index]?.slice(0, 3)))
+    assert.ok(one.rule && one.steps.length > 0)
+  }
+  return json.recipients
+}
+
+describe('explain agrees with the server', { concurrency: 2 }, () => {
+  let ldap: EmbeddedLdap
+  before(async () => {
+    ldap = await startEmbeddedLdap(scenarios.flatMap(entriesOf))
+  })
+  after(() => ldap.stop())
+
+  scenarios.forEach((scenario, index) => {
+    test(`${scenario.name} (${scenario.source})`, async () => {
+      const haraka = await startHaraka({
+        ini: `${scenario.ini}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`,
+        hostList: scenario.host_list ?? [],
+        auth: PASSWORDS,
+      })
+      try {
+        for (const one of scenario.cases) {
+          const explained = await agree(haraka, one)
+          for (const [i, expected] of [one.reply].flat().entries()) {
+            assert.ok(explained[i]?.reply.startsWith(expected), `${explained[i]?.reply}`)
+          }
+        }
+      } finally {
+        await haraka.stop()
+      }
+    })
+  })
+})
+
+describe('explain, where the rulebook has no case', () => {
+  const ini = `[routes]
+example.com = inbound
+hop.example = inbound smtp://192.0.2.25
+[restrictions]
+hosts[] = 192.168.1.0/24
+[listener 10.0.0.9:*]
+enabled = false
+[listener 10.0.0.7:25]
+mixed = defer
+hosts[] = 192.168.1.0/24
+`
+  const client = '192.168.1.7'
+  const stranger = '203.0.113.9'
+  const local = '10.0.0.5:25'
+  let ldap: EmbeddedLdap
+  let haraka: Haraka
+  before(async () => {
+    ldap = await startEmbeddedLdap(['alice@example.com', 'josé@example.com', 'bob@hop.example'])
+    const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
+    haraka = await startHaraka({ ini: ini + directory, auth: PASSWORDS })
+  })
+  after(async () => {
+    await haraka.stop()
+    await ldap.stop()
+  })
+
+  test('addresses that Haraka cannot read, and those that it reads its own way', async () => {
+    const to = [
+      'user@a@b.example',
+      'no-domain',
+      '',
+      'alice@',
+      '@example.com',
+      'a b@example.com',
+      '"a b"@example.com',
+      'alice@[1.2.3]',
+      'alice@example.com NOTIFY=NEVER',
+      'postmaster',
+      'PostMaster@example.com',
+      '@relay.example,@other.example:alice@Example.COM',
+      'alice@[192.0.2.7]',
+      'alice@[IPv6:2001:DB8::7]',
+      'josé@example.com',
+      'x@münchen.example',
+      `${'x'.repeat(250)}@example.com`,
+      '<alice@example.com> SIZE',
+    ]
+    for (const one of to) await agree(haraka, { client: stranger, local, to: one })
+  })
+
+  test('a sender that Haraka cannot read', async () => {
+    const [one] = await agree(haraka, { client, local, from: 'a@b@c', to: 'alice@example.com' })
+    assert.equal(one?.rule, 'syntax')
+    assert.equal(one?.may_relay, true)
+  })
+
+  test('submission ports want authentication before MAIL', async () => {
+    const to = 'alice@example.com'
+    const [one] = await agree(haraka, { client: stranger, local: '10.0.0.5:587', to })
+    assert.equal(one?.reply, '550 Authentication required')
+    assert.equal(one?.rule, 'authentication-required')
+    await agree(haraka, { client: stranger, local: '10.0.0.5:465', to })
+    await agree(haraka, { client, local: '10.0.0.5:587', to })
+    await agree(haraka, { client: stranger, local: '10.0.0.5:587', auth: 'carol', to })
+  })
+
+  test('a listener on which the plugin takes no part', async () => {
+    const to = ['alice@example.com', 'friend@elsewhere.example']
+    for (const port of [25, 587]) {
+      for (const auth of [undefined, 'carol']) {
+        const [one] = await agree(haraka, { client, local: `10.0.0.9:${port}`, auth, to })
+        assert.equal(one?.rule, port === 587 && !auth ? 'authentication-required' : 'not-enabled')
+      }
+    }
+  })
+
+  test('both kinds of recipient in one transaction', async () => {
+    const to = [
+      'alice@example.com',
+      'nobody@example.com',
+      'friend@elsewhere.example',
+      'b@hop.example',
+    ]
+    const deferred = await agree(haraka, { client, local: '10.0.0.7:25', to })
+    assert.deepEqual(
+      deferred.map(({ rule }) => rule),
+      ['in-gal', 'not-in-gal', 'mixed', 'not-in-gal'],
+    )
+    const split = await agree(haraka, { client, local, to })
+    assert.deepEqual(
+      split.map(({ path }) => path),
+      ['queue', null, 'outbound', null],
+    )
+    const outboundFirst = ['friend@elsewhere.example', 'bob@hop.example', 'alice@example.com']
+    const [, , last] = await agree(haraka, { client, local: '10.0.0.7:25', to: outboundFirst })
+    assert.equal(last?.rule, 'mixed')
+  })
+
+  test('IPv4-mapped clients and IPv6 listeners', async () => {
+    const to = 'friend@elsewhere.example'
+    const [one] = await agree(haraka, { client: `::ffff:${client}`, local: '[2001:db8::5]:25', to })
+    assert.equal(one?.may_relay, true)
+  })
+
+  test('in words: the reply, and each step with its source', async () => {
+    const to = 'other%elsewhere.example@example.com'
+    const question = { client: stranger, local, to }
+    const { code, stdout, stderr } = await runCommand(['explain', ...argumentsOf(question, haraka)])
+    assert.equal(code, 1)
+    assert.equal(stderr, '')
+    assert.match(
+      stdout,
+      /^RCPT TO:<other%elsewhere\.example@example\.com>\n550 5\.7\.1 Relaying is prohibited\n/,
+    )
+    assert.match(stdout, /^ {2}client +203\.0\.113\.9 is in no list .*\[Q193922, Q260562\]$/m)
+    assert.match(stdout, /^ {2}route +example\.com takes row example\.com = inbound /m)
+    assert.match(
+      stdout,
+      /^ {2}directory +other%elsewhere\.example@example\.com is not in the directory /m,
+    )
+    assert.match(stdout, /^ {2}answer +routes-onward: .*\[Q237927, Q244346, Q264330\]$/m)
+    assert.ok(!stdout.includes('\x1b'), 'no colour where nobody sees it')
+  })
+
+  test('what cannot be asked ends with 2 and one sentence', async () => {
+    const config = ['--config', haraka.dir]
+    const wrong = [
+      ['--client', 'mail.example', '--listener', local],
+      ['--client', client, '--listener', '10.0.0.5'],
+      ['--client', client, '--listener', '10.0.0.5:0'],
+      ['--client', client],
+      ['--listener', local],
+      ['--client', client, '--listener', local, '--account', 'carol'],
+    ]
+    for (const args of wrong) {
+      const { code, stdout, stderr } = await runCommand([
+        'explain',
+        'a@b.example',
+        ...config,
+        ...args,
+      ])
+      assert.equal(code, 2, args.join(' '))
+      assert.equal(stdout, '')
+      assert.match(stderr, /^[^\n]+\n(\(Did you mean [^\n]+\n)?$/)
+    }
+  })
+})
