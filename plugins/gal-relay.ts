@@ -75,8 +75,9 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('init_master', 'start')
   this.register_hook('init_child', 'start')
   this.register_hook('connect', 'trust_client', -100)
-  this.register_hook('mail', 'begin_transaction', -100)
+  this.register_hook('mail', 'trust_transaction', -100)
   this.register_hook('rcpt', 'check_recipient')
+  this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'deliver', -100)
   this.register_hook('queue_outbound', 'deliver', -100)
@@ -192,8 +193,9 @@ export const trust_client = guarded((next, connection) => {
 })
 
 // From here on `relaying` is the transaction's. It says what the rules say of the client, whatever
-// an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587.
-export const begin_transaction = guarded((next, connection) => {
+// an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587, or
+// sets in the middle of the transaction.
+export const trust_transaction = guarded((next, connection) => {
   const session = sessionOf(connection)
   if (session.policy.enabled) {
     connection.relaying = clientOf(session, connection).trust.mayRelay
@@ -208,6 +210,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   if (!transaction || !policy.enabled) return next()
 
   const client = clientOf(session, connection)
+  connection.relaying = client.trust.mayRelay
   const destination = destinationOf(policy.routing, recipientOf(address.user, address.host))
   const answer = (verdict: Verdict) => respond(this, next, connection, address, policy, verdict)
 
