@@ -1,11 +1,8 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
 import type { GalSettings, LdapSettings } from '../../settings/settings'
-import { boolean, enumerated, integer, octets, TAG, tlv } from './ber'
 import { addressPrefix } from './entry-addresses'
 import { and, equals, filterFromText, or, present } from './filter'
-
-const SEARCH_REQUEST = 0x63
-const SCOPE = { base: 0, subtree: 2 } as const
+import { attributeList, SCOPE, searchRequest } from './search-request'
 
 /** Entries with the same address are few; those that only look alike to the server count too. */
 const SIZE_LIMIT = 50
@@ -26,8 +23,7 @@ export class AddressSearch {
     this.#filter = gal.filter === '(objectClass=*)' ? undefined : filterFromText(gal.filter)
     this.#bases = ldap.base
     const flag = gal.authenticated_only_attribute
-    const wanted = flag ? [...gal.attributes, flag] : gal.attributes
-    this.#wanted = tlv(TAG.sequence, ...wanted.map((name) => octets(name)))
+    this.#wanted = attributeList(flag ? [...gal.attributes, flag] : gal.attributes)
     this.#seconds = Math.ceil(ldap.query_timeout / 1000)
   }
 
@@ -53,8 +49,7 @@ export class AddressSearch {
 
   /** @returns a search for more values of one entry's attribute, named with its range option */
   forValues(dn: string, attribute: string): Buffer {
-    const wanted = tlv(TAG.sequence, octets(attribute))
-    return this.#search(dn, SCOPE.base, 0, present('objectClass'), wanted)
+    return this.#search(dn, SCOPE.base, 0, present('objectClass'), attributeList([attribute]))
   }
 
   #with(filter: Buffer): Buffer {
@@ -63,21 +58,11 @@ export class AddressSearch {
 
   #search(
     base: string,
-    scope: number,
+    scope: 0 | 2,
     sizeLimit: number,
     filter: Buffer,
-    wanted = this.#wanted,
+    attributes = this.#wanted,
   ): Buffer {
-    return tlv(
-      SEARCH_REQUEST,
-      octets(base),
-      enumerated(scope),
-      enumerated(0),
-      integer(sizeLimit),
-      integer(this.#seconds),
-      boolean(false),
-      filter,
-      wanted,
-    )
+    return searchRequest({ base, scope, sizeLimit, seconds: this.#seconds, filter, attributes })
   }
 }

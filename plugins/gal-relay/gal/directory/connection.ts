@@ -3,6 +3,7 @@
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
 import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'
+import { type Control, encodeControls, readControls } from './controls'
 import { DirectoryError, directoryError, printable } from './directory-error'
 import { type Entry, readEntry } from './entry'
 import { abandonRequest, bindRequest, startTlsRequest, unbindRequest } from './ldapjs'
@@ -14,13 +15,36 @@ export interface Result {
   readonly entries: readonly Entry[]
 }
 
+/** Takes what a search brings as it comes; must not throw. */
+export interface Sink {
+  entry(entry: Entry, controls: readonly Control[]): void
+  /** An IntermediateResponse (RFC 4511 §4.13). */
+  intermediate?(name: string, value: Buffer): void
+}
+
+export interface StreamOptions {
+  readonly controls?: readonly Control[]
+  /** How long nothing may come before the search has failed, milliseconds; 0: for ever. */
+  readonly patience: number
+}
+
+/** A search whose entries go to a sink. */
+export interface Stream {
+  /** How it ended, with the controls of the result. */
+  readonly result: Promise<Omit<Result, 'entries'> & { readonly controls: readonly Control[] }>
+  /** Tells the server to stop; the result never comes. */
+  abandon(): void
+}
+
 interface Request {
   /** The tag of the response that ends it. */
   readonly endsWith: number
   readonly sentAt: number
   readonly entries: Entry[]
-  readonly timer: NodeJS.Timeout
-  resolve(result: Result): void
+  readonly timer: NodeJS.Timeout | undefined
+  /** Where a stream's entries go. */
+  readonly sink?: Sink
+  resolve(result: Result & { readonly controls: readonly Control[] }): void
   reject(error: DirectoryError): void
 }
 
@@ -82,6 +106,21 @@ export class Connection {
     return this.#request(operation, OP.searchDone, timeout)
   }
 
+  /**
+   * A search that may bring any number of entries and go on for ever. Its result rejects with a
+   * DirectoryError when it cannot come.
+   * @param operation a SearchRequest, encoded without message number
+   */
+  stream(operation: Buffer, sink: Sink, { controls = [], patience }: StreamOptions): Stream {
+    const id = this.#nextId()
+    const message = [operation, ...(controls.length > 0 ? [encodeControls(controls)] : [])]
+    const result = this.#send(id, message, OP.searchDone, patience, sink)
+    const abandon = () => {
+      if (this.#take(id)) this.#write(abandonRequest(this.#nextId(), id))
+    }
+    return { result, abandon }
+  }
+
   /** A simple bind. @throws DirectoryError when no result came */
   bind(name: string, password: string, timeout: number): Promise<Result> {
     const message = bindRequest(this.#nextId(), name, password)
@@ -140,12 +179,14 @@ export class Connection {
     message: Buffer | readonly Buffer[],
     endsWith: number,
     timeout: number,
-  ): Promise<Result> {
+    sink?: Sink,
+  ): Promise<Result & { readonly controls: readonly Control[] }> {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended)
       const sentAt = performance.now()
-      const timer = setTimeout(() => this.#timedOut(id, timeout), timeout)
-      this.#requests.set(id, { endsWith, sentAt, entries: [], timer, resolve, reject })
+      const endless = sink !== undefined && timeout === 0
+      const timer = endless ? undefined : setTimeout(() => this.#timedOut(id, timeout), timeout)
+      this.#requests.set(id, { endsWith, sentAt, entries: [], timer, sink, resolve, reject })
       this.usedAt = sentAt
       this.#write(Buffer.isBuffer(message) ? message : tlv(TAG.sequence, integer(id), ...message))
     })
@@ -224,13 +265,20 @@ export class Connection {
     const request = this.#requests.get(id)
     // The answer to a request that we stopped waiting for.
     if (!request) return
+    if (request.sink) request.timer?.refresh()
     switch (tag) {
       case OP.searchEntry:
+        if (request.sink) {
+          request.sink.entry(readEntry(body), readControls(message))
+          return
+        }
         if (request.entries.length >= MAX_ENTRIES) throw new MalformedBer('too many entries')
         request.entries.push(readEntry(body))
         return
       case OP.searchReference:
+        return
       case OP.intermediateResponse:
+        request.sink?.intermediate?.(...readIntermediate(body))
         return
       case request.endsWith: {
         const code = body.expect(TAG.enumerated).number()
@@ -238,7 +286,8 @@ export class Connection {
         const diagnostic = body.expect(TAG.octets).text()
         this.#take(id)
         this.answeredAt = performance.now()
-        request.resolve({ code, diagnostic, entries: request.entries })
+        const controls = request.sink ? readControls(message) : []
+        request.resolve({ code, diagnostic, entries: request.entries, controls })
         this.onRoom()
         return
       }
@@ -270,4 +319,15 @@ export class Connection {
     }
     this.onEnd(error)
   }
+}
+
+function readIntermediate(body: BerReader): [name: string, value: Buffer] {
+  let name = ''
+  let value: Buffer = Buffer.alloc(0)
+  while (body.more) {
+    const tag = body.next()
+    if (tag === 0x80) name = body.text()
+    if (tag === 0x81) value = body.bytes.subarray(body.start, body.end)
+  }
+  return [name, value]
 }

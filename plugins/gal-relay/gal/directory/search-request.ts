@@ -1,0 +1,40 @@
+// A search as it goes over the wire (RFC 4511 §4.5.1).
+import { boolean, enumerated, integer, octets, TAG, tlv } from './ber'
+
+const SEARCH_REQUEST = 0x63
+
+export const SCOPE = { base: 0, subtree: 2 } as const
+
+export interface Search {
+  readonly base: string
+  readonly scope: 0 | 2
+  /** Encoded. */
+  readonly filter: Buffer
+  /** Which ones are wanted, from `attributeList`. */
+  readonly attributes: Buffer
+  /** Entries at most; 0: as many as there are. */
+  readonly sizeLimit?: number
+  /** How long the server may take; 0: as long as it wants. */
+  readonly seconds?: number
+}
+
+/** @returns the SearchRequest, without message number */
+export function searchRequest(search: Search): Buffer {
+  const { base, scope, filter, attributes, sizeLimit = 0, seconds = 0 } = search
+  return tlv(
+    SEARCH_REQUEST,
+    octets(base),
+    enumerated(scope),
+    enumerated(0),
+    integer(sizeLimit),
+    integer(seconds),
+    boolean(false),
+    filter,
+    attributes,
+  )
+}
+
+/** @param names none means all that are not operational, `1.1` means none (RFC 4511 §4.5.1.8) */
+export function attributeList(names: readonly string[]): Buffer {
+  return tlv(TAG.sequence, ...names.map((name) => octets(name)))
+}
