@@ -6,7 +6,14 @@ import { DeliveryPaths, outboundPart, store } from './gal-relay/delivery/paths'
 import type { AddressList } from './gal-relay/gal/address-list'
 import { createAddressList } from './gal-relay/gal/global-address-list'
 import type { Log } from './gal-relay/gal/log'
-import { type Refusal, replyText } from './gal-relay/report/refusal'
+import { Counts } from './gal-relay/report/counts'
+import {
+  type Given,
+  type Observed,
+  ObservedTransaction,
+  outcomeOfVerdict,
+} from './gal-relay/report/observation'
+import { type Envelope, replyText } from './gal-relay/report/refusal'
 import { answeringBefore, summary, warnings } from './gal-relay/report/startup'
 import {
   type Client,
@@ -47,6 +54,10 @@ interface State {
   list: AddressList | undefined
   readonly paths: DeliveryPaths
   readonly outbound: Haraka.Outbound
+  readonly counts: Counts
+  readonly observed: WeakMap<Haraka.Transaction, ObservedTransaction>
+  /** Recipients that are observed already: the hook may have been registered twice. */
+  readonly watched: WeakSet<Haraka.Address>
   readonly sessions: WeakMap<Haraka.Connection, Session>
   /** The way Haraka would have taken by itself, for recipients that are not ours to decide. */
   readonly ownPath: WeakMap<Haraka.Transaction, Path>
@@ -66,6 +77,9 @@ export function register(this: Haraka.Plugin): void {
     list: openList(this, loaded.settings),
     paths: new DeliveryPaths(),
     outbound: this.haraka_require('outbound'),
+    counts: new Counts(),
+    observed: new WeakMap(),
+    watched: new WeakSet(),
     sessions: new WeakMap(),
     ownPath: new WeakMap(),
     unwatch: watchHostList(this.config, () => reload(this)),
@@ -78,11 +92,20 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('mail', 'trust_transaction', -100)
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
+  // Before any plugin that answers; each hook costs something, so only where it is needed.
+  if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
+  this.register_hook('reset_transaction', 'watch_end', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'deliver', -100)
   this.register_hook('queue_outbound', 'deliver', -100)
   this.register_hook('queue_ok', 'deliver_outbound_part', -100)
 }
+
+/** The plugin's verdict is the answer. */
+const decidesOn = ({ enabled, enforce }: ListenerPolicy) => enabled && enforce
+
+const observesAnywhere = ({ policies }: Settings) =>
+  [...policies.values()].some(({ enabled, enforce }) => enabled && !enforce)
 
 /** Ends timers and connections, so that a worker that is shut down gracefully can end. */
 export function shutdown(this: Haraka.Plugin): void {
@@ -159,11 +182,7 @@ function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): 
       return next(code, message)
     }
     const fail = (error: unknown) => {
-      connection.logerror(
-        this,
-        'failed:',
-        error instanceof Error ? error : new Error(String(error)),
-      )
+      logFailure(this, connection, error)
       if (!answered) answer(DENYSOFT, dsn(INTERNAL_ERROR.reply))
     }
     try {
@@ -172,6 +191,25 @@ function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): 
       fail(error)
     }
   }
+}
+
+/** For hooks that only look on: Haraka goes on as if they were not there, whatever happens in them. */
+function looking<P = undefined>(
+  look: (this: Haraka.Plugin, connection: Haraka.Connection, params: P) => void,
+): Hook<P> {
+  return function (next, connection, params) {
+    try {
+      look.call(this, connection, params)
+    } catch (error) {
+      logFailure(this, connection, error)
+    }
+    return next()
+  }
+}
+
+function logFailure(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
+  state.counts.errors++
+  connection.logerror(plugin, 'failed:', error instanceof Error ? error : new Error(String(error)))
 }
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
@@ -184,11 +222,10 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
 
 // The connect hook runs again when PROXY or XCLIENT replaces the addresses.
 export const trust_client = guarded((next, connection) => {
-  if (connection.xclient) delete connection.notes.auth_user
   const session = sessionOf(connection)
-  if (session.policy.enabled && clientOf(session, connection).trust.mayRelay) {
-    connection.relaying = true
-  }
+  if (!decidesOn(session.policy)) return next()
+  if (connection.xclient) delete connection.notes.auth_user
+  if (clientOf(session, connection).trust.mayRelay) connection.relaying = true
   return next()
 })
 
@@ -197,31 +234,41 @@ export const trust_client = guarded((next, connection) => {
 // sets in the middle of the transaction.
 export const trust_transaction = guarded((next, connection) => {
   const session = sessionOf(connection)
-  if (session.policy.enabled) {
+  if (decidesOn(session.policy)) {
     connection.relaying = clientOf(session, connection).trust.mayRelay
   }
   return next()
 })
 
-export const check_recipient = guarded<[Haraka.Address]>(function (next, connection, [address]) {
+export const check_recipient = guarded<[Haraka.Address]>(function (next, connection, params) {
+  const [address] = params
   const { transaction } = connection
   const session = sessionOf(connection)
   const { policy } = session
   if (!transaction || !policy.enabled) return next()
+  if (!policy.enforce) return watch_recipient.call(this, next, connection, params)
 
   const client = clientOf(session, connection)
   connection.relaying = client.trust.mayRelay
-  const destination = destinationOf(policy.routing, recipientOf(address.user, address.host))
   const answer = (verdict: Verdict) => respond(this, next, connection, address, policy, verdict)
+  const verdict = verdictOn(policy, client, address)
+  return verdict instanceof Promise ? verdict.then(answer) : answer(verdict)
+})
 
-  const verdict = decide(policy.routing, destination, client)
-  if (verdict) return answer(verdict)
+function verdictOn(
+  { routing }: ListenerPolicy,
+  client: Client,
+  address: Haraka.Address,
+): Verdict | Promise<Verdict> {
+  const destination = destinationOf(routing, recipientOf(address.user, address.host))
+  const verdict = decide(routing, destination, client)
+  if (verdict) return verdict
   const { list } = state
   if (!list) throw new Error('no address list')
-  return list.lookup(destination.recipient).then((listing) => {
-    return answer(decide(policy.routing, destination, client, listing) ?? INTERNAL_ERROR)
-  })
-})
+  return list
+    .lookup(destination.recipient)
+    .then((listing) => decide(routing, destination, client, listing) ?? INTERNAL_ERROR)
+}
 
 function respond(
   plugin: Haraka.Plugin,
@@ -234,10 +281,11 @@ function respond(
   const { transaction } = connection
   // The client has gone while the directory was asked.
   if (!transaction) return next()
-  if (!verdict.accept) return refuse(plugin, next, connection, address, verdict)
+  if (!verdict.accept) return refuse(plugin, next, connection, address, policy, verdict)
   if (policy.mixed === 'defer' && state.paths.isMixed(transaction, address, verdict.path)) {
-    return refuse(plugin, next, connection, address, MIXED_DEFERRED)
+    return refuse(plugin, next, connection, address, policy, MIXED_DEFERRED)
   }
+  state.counts.answered(policy.name, 'enforce', verdict)
   state.paths.accept(address, verdict.path)
   const result = `${verdict.rule} ${address.address}`
   transaction.results.add(plugin, { pass: result, human: result })
@@ -249,23 +297,71 @@ function refuse(
   next: Haraka.Next,
   connection: Haraka.Connection,
   address: Haraka.Address,
-  { rule, reply }: Refused,
+  policy: ListenerPolicy,
+  verdict: Refused,
 ): undefined {
-  const { transaction, remote, local } = connection
+  const { rule, reply } = verdict
   const result = `${rule} ${address.address}`
-  transaction?.results.add(plugin, { fail: result, human: result })
-  const refusal: Refusal = {
-    client: remote.ip ?? '',
-    host: remote.host ?? '',
-    account: accountOf(connection) ?? '',
-    sender: transaction?.mail_from.address ?? '',
-    recipient: address.address,
-    listener: `${local.ip}:${local.port}`,
-    rule,
-    reply: replyText(reply),
-  }
+  connection.transaction?.results.add(plugin, { fail: result, human: result })
+  const refusal = { ...envelopeOf(connection, address), rule, reply: replyText(reply) }
+  state.counts.answered(policy.name, 'enforce', verdict)
+  state.counts.refused(refusal)
   connection.lognotice(plugin, 'refused', refusal)
   return next(reply.code < 500 ? DENYSOFT : DENY, dsn(reply))
+}
+
+// ── Hooks that only look on ──────────────────────────────────────────────────────────────────────
+
+// Nobody waits for the verdict, so that a slow directory does not change the answer by a moment.
+export const watch_recipient = looking<[Haraka.Address]>(function (connection, [address]) {
+  const { transaction } = connection
+  const session = sessionOf(connection)
+  const { policy } = session
+  if (!transaction || !policy.enabled || policy.enforce || state.watched.has(address)) return
+  state.watched.add(address)
+
+  const given = givenTo(transaction)
+  const observed = state.observed.get(transaction) ?? new ObservedTransaction()
+  state.observed.set(transaction, observed)
+  observed.answered(given)
+  const verdict = verdictOn(policy, clientOf(session, connection), address)
+  const envelope = envelopeOf(connection, address)
+  observed.add(given.length, policy.mixed, verdict).then(
+    (both) => compare(this, connection, policy, envelope, both),
+    (error) => logFailure(this, connection, error),
+  )
+})
+
+export const watch_end = looking((connection) => {
+  const { transaction } = connection
+  const observed = transaction && state.observed.get(transaction)
+  if (!observed) return
+  observed.answered(givenTo(transaction))
+  observed.end()
+})
+
+function compare(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  { name }: ListenerPolicy,
+  envelope: Envelope,
+  { verdict, given }: Observed,
+): void {
+  const { counts } = state
+  const { rule } = verdict
+  const outcome = outcomeOfVerdict(verdict)
+  const reply = verdict.accept ? '250' : replyText(verdict.reply)
+  const observation = { ...envelope, rule, reply, answered: given?.reply ?? '' }
+  counts.answered(name, 'observe', verdict)
+  if (!verdict.accept) counts.refused(observation)
+  if (given && given.outcome !== outcome) {
+    counts.differed(name, rule, outcome, given.outcome)
+    connection.lognotice(plugin, 'observed DIFFERS', observation)
+  } else if (verdict.accept) {
+    connection.loginfo(plugin, 'observed', observation)
+  } else {
+    connection.lognotice(plugin, 'observed', observation)
+  }
 }
 
 // After the last data_post plugin has read `relaying` as trust in the client, it says which way
@@ -366,6 +462,30 @@ function clientOf({ policy, byAddress }: Session, connection: Haraka.Connection)
 
 function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {
   return notes.auth_user || (xclient && remote.login) || undefined
+}
+
+function envelopeOf(connection: Haraka.Connection, address: Haraka.Address): Envelope {
+  const { transaction, remote, local, hello } = connection
+  return {
+    client: remote.ip ?? '',
+    host: remote.host ?? '',
+    helo: hello.host ?? '',
+    account: accountOf(connection) ?? '',
+    sender: transaction?.mail_from.address ?? '',
+    recipient: address.address,
+    listener: `${local.ip}:${local.port}`,
+  }
+}
+
+/** What Haraka has answered to the recipients of a transaction so far, in order. */
+function givenTo({ results }: Haraka.Transaction): readonly Given[] {
+  const answers = results.get('rcpt_to')?.recipient ?? []
+  return answers.map(({ action, code, msg }) => {
+    if (action === 'accept') return { outcome: 'accepted', reply: '250' }
+    const refused = action === 'reject'
+    const number = typeof code === 'number' ? code : refused ? 550 : 450
+    return { outcome: refused ? 'refused' : 'deferred', reply: `${number} ${msg ?? ''}`.trim() }
+  })
 }
 
 function dsn({ code, text, status: [subject, detail] }: Reply): DSN {

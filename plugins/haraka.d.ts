@@ -105,6 +105,17 @@ declare namespace Haraka {
   interface Results {
     /** Given `human`, Haraka does not put the text together from all results so far. */
     add(plugin: Plugin, result: { pass?: string; fail?: string; human: string }): void
+    /** Haraka adds a recipient once it has answered RCPT. */
+    get(name: 'rcpt_to'): { readonly recipient?: readonly RecipientResult[] } | undefined
+  }
+
+  interface RecipientResult {
+    readonly address: string
+    readonly action: 'accept' | 'reject' | 'tempfail'
+    /** A reply code, or the name of a hook's return code. */
+    readonly code?: number | string
+    /** Left out where the answer is Haraka's own. */
+    readonly msg?: string
   }
 
   interface Transaction {

@@ -1,10 +1,13 @@
 // The line in the log for each refused recipient (Q193922, last paragraph).
 import type { Reply } from '../routing/decide'
 
-export interface Refusal {
+/** Who wanted to send what to whom. */
+export interface Envelope {
   readonly client: string
   /** Client host name as found by reverse DNS. */
   readonly host: string
+  /** What the client called itself in EHLO. */
+  readonly helo: string
   /** The account the client authenticated as; '' when it has not. */
   readonly account: string
   readonly sender: string
@@ -12,8 +15,13 @@ export interface Refusal {
   readonly recipient: string
   /** Local address and port the client connected to. */
   readonly listener: string
+}
+
+export interface Refusal extends Envelope {
   readonly rule: string
   readonly reply: string
+  /** Where the plugin only observes: what Haraka answered; '' when the client did not wait for it. */
+  readonly answered?: string
 }
 
 /** `550 5.7.1 Relaying is prohibited` */

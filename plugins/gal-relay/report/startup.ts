@@ -7,8 +7,7 @@ import type { ListenerPolicy, Settings } from '../settings/settings'
 export function summary(settings: Settings): readonly string[] {
   const general = settings.policies.get('*:*')
   const lines = [...settings.policies.values()].map(
-    (policy) =>
-      `${listenerText(policy)}: ${policy.enabled ? whoMayRelay(policy) : 'takes no part'}`,
+    (policy) => `${listenerText(policy)}: ${part(policy)}`,
   )
   const inbound = general ? inboundDomains(general) : []
   lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
@@ -17,6 +16,12 @@ export function summary(settings: Settings): readonly string[] {
 
 const listenerText = ({ name }: ListenerPolicy) =>
   name === '*:*' ? 'listeners without a section of their own' : `listener ${name}`
+
+function part(policy: ListenerPolicy): string {
+  if (!policy.enabled) return 'takes no part'
+  if (policy.enforce) return whoMayRelay(policy)
+  return `only observes (enforce = false); enforced, it would be: ${whoMayRelay(policy)}`
+}
 
 function whoMayRelay({ restrictions }: ListenerPolicy): string {
   if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
@@ -85,9 +90,9 @@ function openRelay(policy: ListenerPolicy): readonly string[] {
   const why = restrictions.open
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
-  return why
-    ? [`OPEN RELAY on ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
-    : []
+  if (!why) return []
+  const open = policy.enforce ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
+  return [`${open} ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
 }
 
 // The situation of Q256856, in which Exchange refused everything.

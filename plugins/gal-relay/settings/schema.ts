@@ -9,6 +9,7 @@ import * as value from './values'
 /** Keys that a `[listener …]` section may override, by the section they have their default in. */
 export const main = {
   enabled: value.flag,
+  enforce: value.flag,
 }
 
 export const routing = {
@@ -29,6 +30,7 @@ export const restrictions = {
 /** What a listener's settings are where neither its section nor the general ones say. */
 export const LISTENER_DEFAULTS: ListenerKeys = {
   enabled: true,
+  enforce: true,
   reroute: true,
   host_list: true,
   mixed: 'split',

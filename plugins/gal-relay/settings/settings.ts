@@ -27,6 +27,8 @@ export interface ListenerPolicy {
   /** The sections that made it, for the log: `*:587`, or `*:*` for the general settings. */
   readonly name: string
   readonly enabled: boolean
+  /** false: decides, logs and counts, and leaves the answer to Haraka. */
+  readonly enforce: boolean
   /** Both kinds of recipient in one transaction: both ways, or the second kind later. */
   readonly mixed: 'split' | 'defer'
   readonly routing: RoutingPolicy
@@ -119,6 +121,7 @@ function policyOf(
   return {
     name,
     enabled: keys.enabled,
+    enforce: keys.enforce,
     mixed: keys.mixed,
     routing: {
       reroute: keys.reroute,

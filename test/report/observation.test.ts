@@ -1,0 +1,291 @@
+// `enforce = false`: an install answers as it did before the plugin was there, and the log says where
+// the plugin would have answered otherwise.
+import assert from 'node:assert/strict'
+import { createServer } from 'node:net'
+import { after, before, describe, test } from 'node:test'
+import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
+import type { Verdict } from '../../plugins/gal-relay/routing/decide'
+import { startEmbeddedLdap } from '../support/embedded-ldap'
+import { type Haraka, type HarakaOptions, startHaraka } from '../support/haraka'
+import { connectSmtp } from '../support/smtp'
+import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from '../support/vectors'
+
+const OBSERVE = '[main]\nenforce = false\n'
+const DIFFERS = /\[NOTICE\].*\[gal-relay\] observed DIFFERS /
+const OBSERVED = /\[gal-relay\] observed /
+
+/** An install that knew its domains and its network before. */
+const BEFORE: HarakaOptions = {
+  plugins: ['relay', 'rcpt_to.in_host_list', 'test-queue'],
+  auth: PASSWORDS,
+  hostList: ['example.com'],
+  files: { 'config/relay_acl_allow': '192.168.1.0/24\n' },
+}
+const observing = (options: HarakaOptions, ini: string): HarakaOptions => ({
+  ...options,
+  plugins: [...(options.plugins ?? []), 'gal-relay'],
+  ini: `${OBSERVE}${ini}`,
+})
+
+describe('an install that observes answers as it did before', { concurrency: 2 }, () => {
+  let ldap: Awaited<ReturnType<typeof startEmbeddedLdap>>
+  before(async () => {
+    ldap = await startEmbeddedLdap(scenarios.flatMap(entriesOf))
+  })
+  after(() => ldap.stop())
+
+  scenarios.forEach((scenario, index) => {
+    test(scenario.name, async () => {
+      const install = { ...BEFORE, ...(scenario.host_list ? { hostList: scenario.host_list } : {}) }
+      const hostList = scenario.host_list ? '' : '\n[routing]\nhost_list = false\n'
+      const directory = `\n[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
+      const [without, with_] = await Promise.all([
+        startHaraka(install),
+        startHaraka(observing(install, `${scenario.ini}${hostList}${directory}`)),
+      ])
+      try {
+        let differences = 0
+        let observed = 0
+        for (const one of scenario.cases) {
+          const given = await replies(without, one)
+          assert.deepEqual(await replies(with_, one), given, `${one.client} → ${one.to}`)
+          if (/^10\.0\.0\.9:25$/.test(one.local)) continue // where that scenario has enabled = false
+          ;[one.reply].flat().forEach((verdict, recipient) => {
+            const answer = given.rcpt[recipient]?.[0]
+            if (answer === undefined || answer.startsWith('501')) return
+            observed++
+            if (verdict[0] !== answer[0]) differences++
+          })
+        }
+        await with_.end()
+        assert.equal(with_.logLines(OBSERVED).length, observed, 'recipients observed')
+        assert.equal(with_.logLines(DIFFERS).length, differences, 'differences marked')
+      } finally {
+        await Promise.all([without.stop(), with_.stop()])
+      }
+    })
+  })
+})
+
+async function replies(haraka: Haraka, { client, local, auth, from, to }: Case) {
+  const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
+  try {
+    await smtp.ehlo()
+    if (auth === 'carol' || auth === 'guest') await smtp.auth(auth, PASSWORDS[auth])
+    const { mail, rcpt } = await smtp.transaction(from ?? 'something@sender.example', [to].flat())
+    return { mail: mail.lines, rcpt: rcpt.map(({ lines }) => lines) }
+  } finally {
+    await smtp.quit()
+  }
+}
+
+describe('observing', () => {
+  const entries = entriesOf(
+    { name: '', source: '', ini: '', gal: ['alice@example.com'], cases: [] },
+    0,
+  )
+  const ini = (url: string) =>
+    `[routes]\nexample.com = inbound\n[ldap]\nurl[] = ${url}\nbase = ${unitOf(0)}\n`
+
+  test('logs what both said, and changes neither the way of a message nor its results', async () => {
+    const ldap = await startEmbeddedLdap(entries)
+    const haraka = await startHaraka(observing(BEFORE, ini(ldap.url)))
+    try {
+      const inside = { client: '192.168.1.7', local: '10.0.0.5:25' }
+      const outside = { client: '192.0.2.77', local: '10.0.0.5:25' }
+      const body = 'Subject: way\r\n\r\nbody\r\n'
+      const submitted = await send(haraka, inside, ['alice@example.com', 'bob@far.example'], body)
+      assert.deepEqual(submitted, [250, 250, 250])
+      const received = await send(
+        haraka,
+        outside,
+        ['alice@example.com', 'nobody@example.com'],
+        body,
+      )
+      assert.deepEqual(received, [250, 250, 250])
+      assert.deepEqual(await send(haraka, outside, ['bob@far.example']), [550])
+      await haraka.end()
+
+      // Haraka without the plugin sends all of a relaying client's mail by its outbound queue.
+      const out = haraka.outboundMessages().flatMap(({ rcpt_to }) => rcpt_to)
+      assert.deepEqual(out.sort(), ['alice@example.com', 'bob@far.example'])
+      assert.deepEqual(
+        haraka.delivered().map(({ rcpt_to, relaying }) => [rcpt_to, relaying.data_post]),
+        [[['alice@example.com', 'nobody@example.com'], false]],
+      )
+      const lines = haraka.logLines(OBSERVED).map((line) => line.replace(/^.*\] observed/, ''))
+      assert.deepEqual(lines.map(brief), [
+        ' client=192.168.1.7 recipient=alice@example.com rule=in-gal reply=250 answered=250',
+        ' DIFFERS client=192.168.1.7 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered=250',
+        ' client=192.0.2.77 recipient=alice@example.com rule=in-gal reply=250 answered=250',
+        ' DIFFERS client=192.0.2.77 recipient=nobody@example.com rule=not-in-gal reply="550 5.1.1 Recipient unknown" answered=250',
+        ' client=192.0.2.77 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered="550 I cannot deliver mail for <bob@far.example>"',
+      ])
+      assert.deepEqual(haraka.logLines(/\[(ERROR|CRIT)\].*gal-relay/), [])
+      assert.match(haraka.log(), /only observes \(enforce = false\)/)
+    } finally {
+      await haraka.stop()
+      await ldap.stop()
+    }
+  })
+
+  test('knows the answers of other plugins, also those that end the connection', async () => {
+    const ldap = await startEmbeddedLdap(entries)
+    const moody = `exports.hook_rcpt = (next, connection, [{ user }]) => {
+      if (user === 'later') return next(DENYSOFT, 'not now')
+      if (user === 'gone') return next(DENYDISCONNECT, 'go away')
+      next()
+    }
+    exports.hook_rcpt_ok = (next, connection, { user }) => user === 'second' ? next(DENY, 'no') : next()
+    exports.hook_deny = (next, connection, [, , , , [recipient]]) =>
+      next(recipient?.user === 'later' && recipient.host === 'pardoned.example' ? OK : CONT)`
+    const install = {
+      ...BEFORE,
+      plugins: ['moody', ...(BEFORE.plugins ?? [])],
+      files: { ...BEFORE.files, 'plugins/moody.js': moody },
+    }
+    const haraka = await startHaraka(observing(install, ini(ldap.url)))
+    try {
+      const to = [
+        'later@example.com',
+        'second@example.com',
+        'later@pardoned.example',
+        'alice@example.com',
+        'gone@example.com',
+      ]
+      const smtp = await connectSmtp({
+        port: haraka.port,
+        proxy: { client: '192.0.2.77', local: '10.0.0.5:25' },
+      })
+      await smtp.ehlo()
+      const { rcpt } = await smtp.transaction('me@sender.example', to)
+      assert.deepEqual(
+        rcpt.map(({ line }) => line),
+        [
+          '450 not now',
+          '550 no',
+          '550 I cannot deliver mail for <later@pardoned.example>',
+          '250 recipient <alice@example.com> OK',
+          '550 go away',
+        ],
+      )
+      await haraka.waitForLog(/observed.*gone@/)
+      const answered = haraka
+        .logLines(OBSERVED)
+        .map((line) => line.replace(/^.*observed(?: (DIFFERS))?.* answered=/, '$1 '))
+      assert.deepEqual(answered, [
+        'DIFFERS "450 not now"',
+        ' "550 no"',
+        ' "550 I cannot deliver mail for <later@pardoned.example>"',
+        ' 250',
+        ' "550 go away"',
+      ])
+    } finally {
+      await haraka.stop()
+      await ldap.stop()
+    }
+  })
+
+  test('does not wait for a directory that never answers', async () => {
+    const silent = createServer(() => {}).listen(0, '127.0.0.1')
+    await new Promise((resolve) => silent.once('listening', resolve))
+    const address = silent.address()
+    assert.ok(address && typeof address === 'object')
+    const haraka = await startHaraka(observing(BEFORE, ini(`ldap://127.0.0.1:${address.port}`)))
+    try {
+      const started = performance.now()
+      const codes = await send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, [
+        'alice@example.com',
+        'nobody@example.com',
+        'bob@far.example',
+      ])
+      assert.deepEqual(codes, [250, 250, 550])
+      const took = performance.now() - started
+      assert.ok(took < 1500, `${took} ms for answers that take none; query_timeout is 2 s`)
+      // The verdict comes when the directory has been given up, after the client has gone.
+      await haraka.waitForLog(/observed DIFFERS .*nobody@example.com.* rule=directory-unavailable /)
+    } finally {
+      await haraka.stop()
+      silent.close()
+    }
+  })
+
+  test('one listener observes while another enforces; a reload changes which', async () => {
+    const ldap = await startEmbeddedLdap(entries)
+    const listeners = `[listener *:25]\nenforce = false\n${ini(ldap.url)}`
+    const haraka = await startHaraka({ ...observing(BEFORE, ''), ini: listeners })
+    try {
+      const to = async (local: string) =>
+        (await send(haraka, { client: '192.168.1.7', local }, ['bob@far.example']))[0]
+      assert.equal(await to('10.0.0.5:25'), 250)
+      assert.equal(await to('10.0.0.5:2525'), 550)
+      haraka.writeConfig('gal_relay.ini', `[listener *:2525]\nenforce = false\n${ini(ldap.url)}`)
+      await haraka.waitForLog(/settings reloaded/)
+      assert.equal(await to('10.0.0.5:25'), 550)
+      assert.equal(await to('10.0.0.5:2525'), 250)
+    } finally {
+      await haraka.stop()
+      await ldap.stop()
+    }
+  })
+})
+
+const FIELDS = /^( DIFFERS)?.* (client=\S+) .*(recipient=\S+) .*(rule=.*)$/
+const brief = (line: string) => line.replace(FIELDS, '$1 $2 $3 $4')
+
+/** @returns the codes of the replies to each recipient, and to the message if there is one */
+async function send(
+  haraka: Haraka,
+  proxy: { client: string; local: string },
+  to: readonly string[],
+  body?: string,
+): Promise<number[]> {
+  const smtp = await connectSmtp({ port: haraka.port, proxy })
+  try {
+    await smtp.ehlo()
+    const { rcpt, data } = await smtp.transaction('me@sender.example', to, body)
+    return [...rcpt, ...(data ? [data] : [])].map(({ code }) => code)
+  } finally {
+    await smtp.quit()
+  }
+}
+
+describe('verdict and answer of one recipient meet', () => {
+  const accept = (path: 'queue' | 'outbound'): Verdict => ({
+    accept: true,
+    rule: 'in-gal',
+    path,
+    hops: [],
+  })
+  const given = { outcome: 'accepted', reply: '250' } as const
+
+  test('whichever comes first', async () => {
+    const observed = new ObservedTransaction()
+    let say: (verdict: Verdict) => void = () => {}
+    const late = observed.add(0, 'split', new Promise<Verdict>((resolve) => (say = resolve)))
+    observed.answered([given])
+    const soon = observed.add(1, 'split', accept('queue'))
+    say(accept('queue'))
+    assert.deepEqual((await late).given, given)
+    observed.answered([given, { outcome: 'deferred', reply: '450' }])
+    assert.deepEqual((await soon).given, { outcome: 'deferred', reply: '450' })
+  })
+
+  test('a client that left before its answer has none', async () => {
+    const observed = new ObservedTransaction()
+    const one = observed.add(0, 'split', accept('queue'))
+    observed.end()
+    assert.equal((await one).given, undefined)
+  })
+
+  test('mixed = defer counts those before it, in order, however late their verdicts', async () => {
+    const observed = new ObservedTransaction()
+    let say: (verdict: Verdict) => void = () => {}
+    const first = observed.add(0, 'defer', new Promise<Verdict>((resolve) => (say = resolve)))
+    const second = observed.add(1, 'defer', accept('outbound'))
+    say(accept('queue'))
+    observed.answered([given, given])
+    assert.equal((await first).verdict.accept, true)
+    assert.equal((await second).verdict.rule, 'mixed')
+  })
+})
