@@ -41,9 +41,10 @@ export async function untilListening(
   port: number,
   within = 15_000,
   gaveUp: () => string | undefined = () => undefined,
+  host = '127.0.0.1',
 ): Promise<void> {
   const end = Date.now() + within
-  while (!(await accepts(port))) {
+  while (!(await accepts(port, host))) {
     const reason = gaveUp()
     if (reason) throw new Error(reason)
     if (Date.now() > end) throw new Error(`nothing listens on port ${port} after ${within} ms`)
@@ -51,9 +52,9 @@ export async function untilListening(
   }
 }
 
-function accepts(port: number): Promise<boolean> {
+function accepts(port: number, host: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, host)
     socket.once('connect', () => {
       socket.destroy()
       resolve(true)

@@ -1,0 +1,129 @@
+// A real Active Directory for a test: a Samba domain controller of its own in a temporary folder, on a
+// loopback address of its own, since its ports (389, 636, and 3268, 3269 for the Global Catalog) cannot
+// be chosen. Provisioning takes some seconds. Needs root, for these ports.
+import { execFile } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type CertificateAuthority, makeAuthority } from './certificates'
+import { type Attributes, ldifAdd, ldifDelete, ldifReplace } from './ldif'
+import { untilListening } from './ports'
+import { startChild } from './processes'
+import { findProgram, skipWithout } from './programs'
+
+export interface SambaEntry {
+  readonly dn: string
+  readonly attributes: Attributes
+}
+
+export interface Samba {
+  /** The domain controller's address; the certificate is for this one and `dc.corp.test`. */
+  readonly host: string
+  /** PEM file of the CA that signed its certificate */
+  readonly ca: string
+  readonly base: string
+  readonly bindDn: string
+  readonly password: string
+  readonly pid: number
+  add(...entries: SambaEntry[]): Promise<void>
+  /** Replaces attributes; `[]` removes one. */
+  modify(dn: string, attributes: Attributes): Promise<void>
+  delete(...dns: string[]): Promise<void>
+  /** Ends the server and removes its folder. */
+  stop(): Promise<void>
+}
+
+const PASSWORD = 'Adm1n-Secret!'
+
+/** For the `skip` option of tests that start one. */
+export function skipWithoutSamba(): string | false {
+  const missing = skipWithout('samba', 'samba-tool', 'ldapmodify', 'openssl')
+  if (missing || process.getuid?.() === 0) return missing
+  if (process.env.CI === 'true') throw new Error('samba needs root')
+  return 'samba needs root'
+}
+
+/** Provisions a domain corp.test and starts its controller. */
+export async function startSamba(): Promise<Samba> {
+  const folder = mkdtempSync(join(tmpdir(), 'samba-'))
+  const host = `127.${randomInt(1, 255)}.${randomInt(1, 255)}.${randomInt(2, 255)}`
+  const authority = makeAuthority()
+  const conf = await provision(folder, host, authority)
+  const child = await startChild(findProgram('samba') ?? 'samba', [
+    '-i',
+    '-M',
+    'single',
+    '-s',
+    conf,
+  ])
+  let isEnded = false
+  void child.exited.then(() => {
+    isEnded = true
+  })
+  const ended = () => (isEnded ? `samba ended: ${child.output()}` : undefined)
+  for (const port of [389, 636, 3268, 3269]) await untilListening(port, 30_000, ended, host)
+
+  const bindDn = 'cn=Administrator,cn=Users,dc=corp,dc=test'
+  const change = (ldif: string) =>
+    run('ldapmodify', ['-x', '-H', `ldap://${host}`, '-D', bindDn, '-w', PASSWORD], ldif)
+  return {
+    host,
+    ca: authority.ca,
+    base: 'dc=corp,dc=test',
+    bindDn,
+    password: PASSWORD,
+    pid: child.pid,
+    add: (...entries) =>
+      change(entries.map(({ dn, attributes }) => ldifAdd(dn, attributes)).join('')),
+    modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
+    delete: (...dns) => change(dns.map(ldifDelete).join('')),
+    async stop() {
+      await child.end('SIGTERM')
+      authority.remove()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** @returns the path of the new domain's smb.conf */
+async function provision(
+  folder: string,
+  host: string,
+  authority: CertificateAuthority,
+): Promise<string> {
+  // The system's own smb.conf would get in the way.
+  const empty = join(folder, 'empty.conf')
+  writeFileSync(empty, '[global]\n')
+  await run('samba-tool', [
+    ...['domain', 'provision', '-s', empty, '--realm=CORP.TEST', '--domain=CORP'],
+    ...['--server-role=dc', '--dns-backend=NONE', `--adminpass=${PASSWORD}`, '--host-name=dc'],
+    ...[`--targetdir=${folder}`, '--use-rfc2307', `--host-ip=${host}`],
+    ...[`--option=interfaces=${host}/8`, '--option=bind interfaces only=yes'],
+  ])
+  const conf = join(folder, 'etc', 'smb.conf')
+  const { cert, key } = authority.issue({ names: [`IP:${host}`, 'DNS:dc.corp.test'] })
+  const settings = [
+    'server services = ldap',
+    'ldap server require strong auth = no',
+    `pid directory = ${folder}`,
+    `log file = ${folder}/log`,
+    `tls certfile = ${cert}`,
+    `tls keyfile = ${key}`,
+    `tls cafile = ${authority.ca}`,
+  ]
+  const text = readFileSync(conf, 'utf8').replace(/^\s*server services = .*\n/m, '')
+  writeFileSync(conf, text.replace('[global]\n', `[global]\n${settings.join('\n')}\n`))
+  return conf
+}
+
+function run(program: string, args: string[], input?: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const path = findProgram(program) ?? program
+    const child = execFile(path, args, { maxBuffer: 1 << 24 }, (error, _out, err) => {
+      if (error) reject(new Error(`${program}: ${err || error.message}`))
+      else resolve()
+    })
+    child.stdin?.end(input)
+  })
+}

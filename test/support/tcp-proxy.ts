@@ -1,0 +1,105 @@
+// A TCP proxy in front of a server, that can be told to misbehave, now and for the connections that
+// come later.
+import { randomBytes } from 'node:crypto'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+
+/** What it does with what the server sends. */
+export type Behaviour =
+  | { readonly kind: 'pass' }
+  /** Accepts and never passes on another byte, in either direction. */
+  | { readonly kind: 'hang' }
+  /** Adds so many milliseconds to each round trip. */
+  | { readonly kind: 'delay'; readonly milliseconds: number }
+  /** Answers every request with bytes that mean nothing. */
+  | { readonly kind: 'garbage' }
+  /** Ends the connection after that many bytes of the next answer. */
+  | { readonly kind: 'cut'; readonly after: number }
+  /** Resets connections as soon as they are there. */
+  | { readonly kind: 'reset' }
+
+export interface TcpProxy {
+  readonly port: number
+  /** Connections from clients that are open. */
+  readonly connections: number
+  behave(behaviour: Behaviour): void
+  /** Ends all connections, in order or by reset. */
+  drop(how?: 'end' | 'reset'): void
+  stop(): Promise<void>
+}
+
+interface Pair {
+  readonly client: Socket
+  readonly server: Socket
+}
+
+/** @param port of 127.0.0.1, where the real server is */
+export async function startTcpProxy(port: number, host = '127.0.0.1'): Promise<TcpProxy> {
+  let behaviour: Behaviour = { kind: 'pass' }
+  const pairs = new Set<Pair>()
+
+  const listener = createServer({ noDelay: true }, (client) => {
+    if (behaviour.kind === 'reset') {
+      client.on('error', () => {})
+      client.resetAndDestroy()
+      return
+    }
+    const server = connect({ port, host, noDelay: true })
+    const pair = { client, server }
+    pairs.add(pair)
+    const forget = () => {
+      pairs.delete(pair)
+      client.destroy()
+      server.destroy()
+    }
+    for (const socket of [client, server]) socket.on('error', forget).on('close', forget)
+    client.on('data', (bytes) => toServer(pair, bytes))
+    server.on('data', (bytes) => toClient(pair, bytes))
+  })
+
+  function toServer({ client, server }: Pair, bytes: Buffer): void {
+    if (behaviour.kind === 'hang') return
+    if (behaviour.kind === 'garbage') client.write(randomBytes(64))
+    else if (behaviour.kind === 'delay') later(server, bytes, behaviour.milliseconds)
+    else server.write(bytes)
+  }
+
+  function toClient({ client }: Pair, bytes: Buffer): void {
+    if (behaviour.kind === 'hang' || behaviour.kind === 'garbage') return
+    if (behaviour.kind === 'delay') later(client, bytes, behaviour.milliseconds)
+    else if (behaviour.kind === 'cut') client.end(bytes.subarray(0, behaviour.after))
+    else client.write(bytes)
+  }
+
+  function drop(how: 'end' | 'reset' = 'end'): void {
+    for (const { client } of pairs) {
+      if (how === 'reset') client.resetAndDestroy()
+      else client.destroy()
+    }
+  }
+
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
+  return {
+    port: (listener.address() as AddressInfo).port,
+    get connections() {
+      return pairs.size
+    },
+    behave(next) {
+      behaviour = next
+      if (next.kind === 'reset') drop('reset')
+    },
+    drop,
+    stop() {
+      return new Promise((resolve) => {
+        listener.close(() => resolve())
+        for (const { client, server } of pairs) {
+          client.destroy()
+          server.destroy()
+        }
+      })
+    },
+  }
+}
+
+function later(socket: Socket, bytes: Buffer, milliseconds: number): void {
+  setTimeout(() => socket.writable && socket.write(bytes), milliseconds / 2)
+}
