@@ -4,8 +4,10 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { domainToASCII } from 'node:url'
 import fc from 'fast-check'
-import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
+import { startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, startHaraka } from './support/haraka'
+import { findProgram } from './support/programs'
+import { startSlapd } from './support/slapd'
 import { connectSmtp, type SmtpClient } from './support/smtp'
 
 const LINES = 10_000
@@ -205,10 +207,12 @@ const line = fc
 
 // ── The run ──────────────────────────────────────────────────────────────────────────────────────
 
-let directory: EmbeddedLdap
+// ldapjs' server hangs up on some of the searches, so that it is the second choice here.
+const isReal = findProgram('slapd') !== undefined
+let directory: { readonly url: string; readonly base: string; stop(): Promise<void> }
 let haraka: Haraka
 before(async () => {
-  directory = await startEmbeddedLdap(KNOWN)
+  directory = isReal ? await startSlapd({ entries: KNOWN }) : await startEmbeddedLdap(KNOWN)
   haraka = await startHaraka({
     logLevel: 'notice',
     ini: `[routes]\nexample.com = inbound\n[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`,
@@ -269,6 +273,8 @@ test('random RCPT lines are answered, and bring in nothing', async (t) => {
     LINES,
   )
 
+  if (isReal) assert.equal(codes.get(451), undefined)
+  else await haraka.waitForLog(/directory .* is up/, 40_000, haraka.log().lastIndexOf(' is down: '))
   const smtp = await connect()
   const { rcpt } = await smtp.transaction('a@b.example', ['alice@example.com', 'x@foreign.example'])
   assert.deepEqual(
