@@ -141,7 +141,7 @@ test('a refusal is logged with all that is needed to explain it', async () => {
     const host = `client-${client.replace(/[.:]+/g, '-')}.test`
     assert.equal(
       await refusal(to),
-      `client=${client} host=${host} account="" sender=Sender@B.example recipient=${to} listener=${local.replace(/[[\]]/g, '')} rule=${rule} reply="${reply}"`,
+      `client=${client} host=${host} helo=client.test account="" sender=Sender@B.example recipient=${to} listener=${local.replace(/[[\]]/g, '')} rule=${rule} reply="${reply}"`,
     )
     await smtp.quit()
   }
@@ -154,7 +154,7 @@ test('a refusal names the account, and an empty sender', async () => {
   assert.equal(rcpt[0]?.code, 550)
   assert.equal(
     await refusal('friend@five.example'),
-    'client=10.2.0.1 host=client-10-2-0-1.test account=guest sender="" recipient=friend@five.example listener=10.0.0.5:587 rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited"',
+    'client=10.2.0.1 host=client-10-2-0-1.test helo=client.test account=guest sender="" recipient=friend@five.example listener=10.0.0.5:587 rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited"',
   )
   await smtp.quit()
 })

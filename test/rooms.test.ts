@@ -1,0 +1,171 @@
+// The house keeps its shape (docs: which room may import which), and every setting is told of where
+// people look for it.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, test } from 'node:test'
+import type { z } from 'zod'
+import * as schema from '../plugins/gal-relay/settings/schema'
+import { REPOSITORY } from './support/haraka'
+
+const DOOR = 'plugins/gal-relay.ts'
+const HOUSE = 'plugins/gal-relay'
+
+interface Source {
+  /** Relative to the repository. */
+  readonly file: string
+  /** Relative to the repository, without suffix, or a package's name. */
+  readonly imports: readonly string[]
+  readonly text: string
+}
+
+const sources: readonly Source[] = [
+  DOOR,
+  ...readdirSync(path.join(REPOSITORY, HOUSE), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => `${HOUSE}/${file}`),
+].map((file) => {
+  const text = readFileSync(path.join(REPOSITORY, file), 'utf8')
+  const named = [...text.matchAll(/(?:\bfrom|\bimport|\brequire\()\s*\(?'([^']+)'/g)]
+  const imports = named.map(([, name = '']) =>
+    name.startsWith('.') ? path.posix.join(path.posix.dirname(file), name) : name,
+  )
+  return { file, imports, text }
+})
+
+/** The folder below plugins/gal-relay, `door`, or undefined for what is not ours. */
+function roomOf(file: string): string | undefined {
+  if (file.replace(/\.ts$/, '') === DOOR.replace(/\.ts$/, '')) return 'door'
+  return file.startsWith(`${HOUSE}/`) ? file.split('/')[2]?.replace(/\.ts$/, '') : undefined
+}
+
+/** Rooms that each room may import from, besides its own. */
+const INWARDS: Readonly<Record<string, readonly string[]>> = {
+  routing: [],
+  settings: ['routing', 'gal'],
+  gal: ['routing', 'settings'],
+  delivery: ['routing', 'settings', 'gal'],
+  harvest: ['routing', 'settings', 'gal'],
+  report: ['routing', 'settings', 'gal', 'delivery', 'harvest'],
+  cli: ['routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
+  door: ['routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
+}
+
+describe('imports', () => {
+  test('are found by this test', () => {
+    assert.ok(sources.length > 20)
+    const door = sources.find(({ file }) => file === DOOR)
+    assert.ok(door?.imports.includes(`${HOUSE}/routing/decide`), door?.imports.join())
+  })
+
+  test('point inwards', () => {
+    const outwards = sources.flatMap(({ file, imports }) => {
+      const room = roomOf(file) ?? ''
+      const allowed = INWARDS[room]
+      assert.ok(allowed, `${file} is in no known room`)
+      return imports
+        .map(roomOf)
+        .filter((other) => other !== undefined && other !== room && !allowed.includes(other))
+        .map((other) => `${file} imports from ${other}`)
+    })
+    assert.deepEqual(outwards, [])
+  })
+
+  test('of settings from gal are of its grammar alone', () => {
+    const beyond = sources
+      .filter(({ file }) => roomOf(file) === 'settings')
+      .flatMap(({ imports }) => imports.filter((name) => roomOf(name) === 'gal'))
+    assert.deepEqual([...new Set(beyond)], [`${HOUSE}/gal/directory/syntax`])
+  })
+
+  test('bring the LDAP client into one room only', () => {
+    const users = sources.filter(({ imports }) => imports.some((name) => /^@?ldapjs\b/.test(name)))
+    assert.ok(users.length > 0)
+    for (const { file } of users) assert.match(file, /^plugins\/gal-relay\/gal\/directory\//)
+  })
+
+  test('leave the rules pure: no files, no network, no clock', () => {
+    for (const { file, imports, text } of sources.filter(
+      ({ file }) => roomOf(file) === 'routing',
+    )) {
+      const impure = imports.filter((name) => name.startsWith('node:') && name !== 'node:url')
+      assert.deepEqual(impure, [], file)
+      assert.doesNotMatch(
+        text,
+        /\b(Date\.now|new Date|setTimeout|setInterval|process\.|performance\.)/,
+        file,
+      )
+    }
+  })
+
+  test('keep Haraka outside of all rooms that need not know it', () => {
+    const knowing = sources.filter(({ text }) => /\bHaraka\.\w/.test(text)).map(({ file }) => file)
+    const rooms = new Set(knowing.map(roomOf))
+    for (const room of ['routing', 'gal', 'harvest'])
+      assert.ok(!rooms.has(room), `${room} knows Haraka`)
+    // Settings are read with Haraka's config reader.
+    const inSettings = knowing.filter((file) => roomOf(file) === 'settings')
+    assert.deepEqual(inSettings, [`${HOUSE}/settings/load.ts`])
+    const answering = sources.filter(({ text }) =>
+      /\b(DENYSOFT|DENY|CONT)\b(?!')/.test(text.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, '')),
+    )
+    assert.deepEqual(
+      answering.map(({ file }) => file),
+      [DOOR],
+    )
+  })
+})
+
+// ── Every key of the schema, where people look for it ───────────────────────────────────────────
+
+/** `[section] key`, with `[]` where README and ini show it. */
+const KEYS: readonly string[] = Object.entries({
+  main: schema.main,
+  routing: schema.routing,
+  restrictions: schema.restrictions,
+  gal: schema.gal.shape,
+  ldap: schema.ldap('').shape,
+} satisfies Record<string, Record<string, z.ZodType>>)
+  .flatMap(([section, shape]) => Object.keys(shape).map((key) => `[${section}] ${key}`))
+  .sort()
+
+describe('every key of the settings', () => {
+  test('is in config/gal_relay.ini, commented out, and nothing else is', () => {
+    const text = readFileSync(path.join(REPOSITORY, 'config', 'gal_relay.ini'), 'utf8')
+    assert.deepEqual(
+      text.split('\n').filter((line) => !/^(;.*|\[[a-z]+\]|)$/.test(line)),
+      [],
+      'lines that set something',
+    )
+    assert.deepEqual([...keysOfIni(text)].sort(), KEYS)
+  })
+
+  test('is in the table of the README, and nothing else is', () => {
+    const readme = readFileSync(path.join(REPOSITORY, 'README.md'), 'utf8')
+    assert.deepEqual([...keysOfTable(readme)].sort(), KEYS)
+  })
+})
+
+function keysOfIni(text: string): Set<string> {
+  const keys = new Set<string>()
+  let section = 'main'
+  for (const line of text.split('\n')) {
+    const heading = /^;?\[(\w+)/.exec(line)
+    if (heading) section = heading[1] ?? ''
+    const key = /^;([a-z_]+)(?:\[\])? =/.exec(line)?.[1]
+    if (key && section !== 'listener') keys.add(`[${section}] ${key}`)
+  }
+  return keys
+}
+
+function keysOfTable(markdown: string): Set<string> {
+  const keys = new Set<string>()
+  let section = ''
+  const start = markdown.indexOf('| section | key |')
+  for (const line of markdown.slice(start, markdown.indexOf('\n\n', start)).split('\n').slice(2)) {
+    const [, first = '', second = ''] = line.split('|')
+    section = /\[(\w+)\]/.exec(first)?.[1] ?? section
+    for (const [, key] of second.matchAll(/`([a-z_]+)(?:\[\])?`/g)) keys.add(`[${section}] ${key}`)
+  }
+  return keys
+}
