@@ -29,7 +29,7 @@ interface Untyped {
   parseDN(text: string): unknown
   resultCodeToName(code: number): string | undefined
   BindRequest: new (o: { messageId: number; name: string; credentials: string }) => Message
-  ExtensionRequest: new (o: { messageId: number; requestName: string }) => Message
+  ExtendedRequest: new (o: { messageId: number; requestName: string }) => Message
   UnbindRequest: new (o: { messageId: number }) => Message
   AbandonRequest: new (o: { messageId: number; abandonId: number }) => Message
 }
@@ -39,7 +39,7 @@ const {
   parseDN,
   resultCodeToName,
   BindRequest,
-  ExtensionRequest,
+  ExtendedRequest,
   UnbindRequest,
   AbandonRequest,
 } = ldapjs as unknown as Untyped
@@ -61,7 +61,7 @@ export function bindRequest(messageId: number, name: string, credentials: string
 
 /** RFC 4511 §4.14 */
 export function startTlsRequest(messageId: number): Buffer {
-  return new ExtensionRequest({ messageId, requestName: START_TLS }).toBer().buffer
+  return new ExtendedRequest({ messageId, requestName: START_TLS }).toBer().buffer
 }
 
 /** RFC 4511 §4.3 */

@@ -1,0 +1,143 @@
+// The two kinds of directory that the same tests run against: OpenLDAP and Active Directory.
+import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { makeAuthority } from '../support/certificates'
+import type { Attributes } from '../support/ldif'
+import { skipWithout } from '../support/programs'
+import { skipWithoutSamba, startSamba } from '../support/samba'
+import { startSlapd } from '../support/slapd'
+import { serverUrl } from './lists'
+
+/** An entry that either directory can hold. */
+export interface TestEntry {
+  readonly name: string
+  readonly kind?: 'person' | 'disabled account' | 'group' | 'contact'
+  /** In this container below the base, which exists: `ou=one` or `ou=two`. */
+  readonly in?: 'one' | 'two'
+  readonly attributes: Attributes
+  /** Takes mail from authenticated senders only. */
+  readonly authenticatedOnly?: boolean
+}
+
+/** How a directory is reached. */
+export type Access = 'clear' | 'StartTLS' | 'TLS' | 'Global Catalog' | 'Global Catalog with TLS'
+
+export interface TestDirectory {
+  readonly base: string
+  /** The attribute that stands for msExchRequireAuthToSendTo. */
+  readonly flag: string
+  settings(access?: Access): Partial<LdapSettings>
+  dn(entry: TestEntry): string
+  add(...entries: TestEntry[]): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface DirectoryKind {
+  readonly name: string
+  readonly skip: string | false
+  readonly accesses: readonly Access[]
+  start(): Promise<TestDirectory>
+}
+
+export const OPENLDAP: DirectoryKind = {
+  name: 'OpenLDAP',
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
+  accesses: ['clear', 'StartTLS', 'TLS', 'Global Catalog'],
+  async start() {
+    const authority = makeAuthority()
+    const slapd = await startSlapd({
+      tls: authority.issue(),
+      // Answers a search with an empty base as a Global Catalog does.
+      schema: ['defaultsearchbase "dc=corp,dc=test"'],
+      entries: ['one', 'two'].map((ou) => ({
+        dn: `ou=${ou},dc=corp,dc=test`,
+        objectClass: 'organizationalUnit',
+        ou,
+        cn: undefined,
+        sn: undefined,
+      })),
+    })
+    const { base } = slapd
+    const dn = (entry: TestEntry) => `cn=${entry.name},${entry.in ? `ou=${entry.in},` : ''}${base}`
+    return {
+      base,
+      flag: 'msExchRequireAuthToSendTo',
+      dn,
+      settings: (access = 'clear') => ({
+        url: [serverUrl(access === 'TLS' ? slapd.tlsUrl : slapd.url)],
+        base: [access === 'Global Catalog' ? '' : base],
+        bind_dn: slapd.bindDn,
+        bind_password: slapd.password,
+        starttls: access === 'StartTLS',
+        tls_ca: authority.ca,
+      }),
+      add: (...entries) =>
+        slapd.add(
+          ...entries.map((entry) => ({
+            ...(entry.authenticatedOnly ? { msExchRequireAuthToSendTo: 'TRUE' } : {}),
+            ...(entry.kind === 'disabled account' ? { userAccountControl: '514' } : {}),
+            ...(entry.kind === 'group'
+              ? { objectClass: ['groupOfNames', 'galRecipient'], member: base, sn: undefined }
+              : {}),
+            ...entry.attributes,
+            dn: dn(entry),
+          })),
+        ),
+      async stop() {
+        await slapd.stop()
+        authority.remove()
+      },
+    }
+  },
+}
+
+export const ACTIVE_DIRECTORY: DirectoryKind = {
+  name: 'Active Directory',
+  skip: skipWithoutSamba(),
+  accesses: ['clear', 'StartTLS', 'TLS', 'Global Catalog', 'Global Catalog with TLS'],
+  async start() {
+    const samba = await startSamba()
+    const { host, base } = samba
+    for (const ou of ['one', 'two']) {
+      const attributes = { objectClass: 'organizationalUnit', ou }
+      await samba.add({ dn: `ou=${ou},${base}`, attributes })
+    }
+    const urls: Readonly<Record<Access, string>> = {
+      clear: `ldap://${host}:389`,
+      StartTLS: `ldap://${host}:389`,
+      TLS: `ldaps://${host}:636`,
+      'Global Catalog': `ldap://${host}:3268`,
+      'Global Catalog with TLS': `ldaps://${host}:3269`,
+    }
+    const dn = (entry: TestEntry) =>
+      `cn=${entry.name},${entry.in ? `ou=${entry.in}` : 'cn=Users'},${base}`
+    return {
+      base,
+      // The schema has no attributes of Exchange; this one is a boolean of anyone's.
+      flag: 'showInAdvancedViewOnly',
+      dn,
+      settings: (access = 'clear') => ({
+        url: [serverUrl(urls[access])],
+        base: [access.startsWith('Global Catalog') ? '' : base],
+        bind_dn: samba.bindDn,
+        bind_password: samba.password,
+        starttls: access === 'StartTLS',
+        tls_ca: samba.ca,
+      }),
+      add: (...entries) =>
+        samba.add(
+          ...entries.map((entry) => {
+            const account = { objectClass: 'user', sAMAccountName: entry.name }
+            const kind = {
+              person: account,
+              'disabled account': { ...account, userAccountControl: '514' },
+              group: { objectClass: 'group', sAMAccountName: entry.name },
+              contact: { objectClass: 'contact' },
+            }[entry.kind ?? 'person']
+            const flag = entry.authenticatedOnly ? { showInAdvancedViewOnly: 'TRUE' } : {}
+            return { dn: dn(entry), attributes: { ...kind, ...flag, ...entry.attributes } }
+          }),
+        ),
+      stop: () => samba.stop(),
+    }
+  },
+}

@@ -1,0 +1,297 @@
+// Which addresses are in the list, asked of real directories: the same answers from OpenLDAP and from
+// Active Directory, on every way to reach them.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { ACTIVE_DIRECTORY, OPENLDAP, type TestDirectory, type TestEntry } from './directories'
+import { type TestList, testList } from './lists'
+
+const ALICE: TestEntry = {
+  name: 'alice',
+  attributes: {
+    mail: 'alice@example.com',
+    proxyAddresses: [
+      'SMTP:alice@example.com',
+      'smtp:a.smith@example.com',
+      'X400:c=us;a= ;p=Example;o=Exchange;s=alice;',
+      'x500:/o=Example/ou=First/cn=Recipients/cn=alice@x500.example.com',
+      'SIP:alice@sip.example.com',
+      'sip:phone@example.com',
+      'EUM:1234@eum.example.com',
+      'sms:text@example.com',
+    ],
+  },
+}
+const ENTRIES: readonly TestEntry[] = [
+  ALICE,
+  { name: 'mailonly', attributes: { mail: 'Mail.Only@Example.COM' } },
+  { name: 'proxyonly', attributes: { proxyAddresses: ['smtp:Proxy.Only@Example.COM'] } },
+  { name: 'shared', kind: 'disabled account', attributes: { mail: 'shared@example.com' } },
+  { name: 'sales', kind: 'group', attributes: { mail: 'sales@example.com' } },
+  { name: 'partner', kind: 'contact', attributes: { mail: 'partner@elsewhere.example' } },
+  {
+    name: 'staff',
+    kind: 'group',
+    attributes: { mail: 'staff@example.com', proxyAddresses: ['SMTP:staff@example.com'] },
+    authenticatedOnly: true,
+  },
+  { name: 'old55', attributes: { otherMailbox: ['smtp$old55@example.com', 'ms$EX/OLD55'] } },
+  { name: 'utf8', attributes: { proxyAddresses: ['SMTP:jürgen@example.com'] } },
+  { name: 'decomposed', attributes: { proxyAddresses: ['SMTP:rene\u0301@example.com'] } },
+  { name: 'ulabel', attributes: { proxyAddresses: ['SMTP:info@Bücher.example'] } },
+  { name: 'alabel', attributes: { proxyAddresses: ['SMTP:info@xn--mller-kva.example'] } },
+  { name: 'literal', attributes: { proxyAddresses: ['SMTP:alice@[192.0.2.7]'] } },
+  { name: 'quoted', attributes: { proxyAddresses: ['SMTP:"john  doe"@example.com'] } },
+  { name: 'onward', attributes: { proxyAddresses: ['SMTP:user%other.example@example.com'] } },
+  { name: 'grammar', attributes: { proxyAddresses: ['SMTP:a*(b)\\2a|&=c@example.com'] } },
+  { name: 'one', in: 'one', attributes: { mail: 'one@example.com' } },
+  { name: 'two', in: 'two', attributes: { mail: 'two@example.com' } },
+  { name: 'twin1', attributes: { mail: 'twin@example.com' } },
+  { name: 'twin2', attributes: { proxyAddresses: ['smtp:twin@example.com'] } },
+  {
+    name: 'many',
+    attributes: {
+      proxyAddresses: Array.from({ length: 2000 }, (_, i) => `smtp:many${i}@example.com`),
+    },
+  },
+]
+
+for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
+  describe(kind.name, { skip: kind.skip }, () => {
+    let directory: TestDirectory
+    before(async () => {
+      directory = await kind.start()
+      await directory.add(...ENTRIES)
+    })
+    after(() => directory?.stop())
+
+    async function withList(
+      run: (list: TestList) => Promise<void>,
+      gal: Partial<GalSettings> = {},
+      ldap: Partial<LdapSettings> = {},
+    ): Promise<void> {
+      const list = testList({ ...directory.settings(), ...ldap }, gal)
+      try {
+        await run(list)
+      } finally {
+        await list.close()
+      }
+    }
+
+    async function answers(
+      expected: Readonly<Record<string, string>>,
+      gal: Partial<GalSettings> = {},
+      ldap: Partial<LdapSettings> = {},
+    ): Promise<void> {
+      await withList(
+        async (list) => {
+          for (const [address, answer] of Object.entries(expected)) {
+            assert.deepEqual([address, await list.ask(address)], [address, answer])
+          }
+        },
+        gal,
+        ldap,
+      )
+    }
+
+    for (const access of kind.accesses) {
+      test(`over ${access}`, () =>
+        answers(
+          {
+            'alice@example.com': 'found',
+            'nobody@example.com': 'absent',
+            'many1999@example.com': 'found',
+            'many2000@example.com': 'absent',
+          },
+          {},
+          directory.settings(access),
+        ))
+    }
+
+    test('every SMTP address of an entry, in any case, and none of another kind', () =>
+      answers({
+        'alice@example.com': 'found',
+        'ALICE@EXAMPLE.com': 'found',
+        'A.Smith@example.com': 'found',
+        'mail.only@example.com': 'found',
+        'proxy.only@example.com': 'found',
+        'alice@sip.example.com': 'absent',
+        'phone@example.com': 'absent',
+        '1234@eum.example.com': 'absent',
+        'text@example.com': 'absent',
+        'SMTP:alice@example.com': 'absent',
+        'cn=alice@x500.example.com': 'absent',
+        '/o=Example/ou=First/cn=Recipients/cn=alice@x500.example.com': 'absent',
+      }))
+
+    test('groups, contacts, disabled accounts', () =>
+      answers({
+        'shared@example.com': 'found',
+        'sales@example.com': 'found',
+        'partner@elsewhere.example': 'found',
+      }))
+
+    test('only part of an address, or more than one, is none', () =>
+      answers({
+        'lice@example.com': 'absent',
+        'alice@example.co': 'absent',
+        'alice@example.com.example.net': 'absent',
+        ' alice@example.com': 'absent',
+        'alice @example.com': 'absent',
+        'alice.@example.com': 'absent',
+      }))
+
+    test('an attribute that marks entries for authenticated senders only', () =>
+      answers(
+        { 'staff@example.com': 'found authenticated', 'sales@example.com': 'found' },
+        { authenticated_only_attribute: directory.flag },
+      ))
+
+    test('no such attribute wanted', () =>
+      answers({ 'staff@example.com': 'found' }, { authenticated_only_attribute: '' }))
+
+    test('attributes that the schema does not have are no error', () =>
+      answers(
+        { 'mail.only@example.com': 'found', 'nobody@example.com': 'absent' },
+        {
+          attributes: ['noSuchAttribute', 'mail'],
+          authenticated_only_attribute: 'noSuchFlagEither',
+        },
+      ))
+
+    test('the attributes are those of the settings', () =>
+      answers(
+        { 'alice@example.com': 'found', 'proxy.only@example.com': 'absent' },
+        { attributes: ['mail'] },
+      ))
+
+    test('otherMailbox as in Exchange 5.5', () =>
+      answers(
+        { 'old55@example.com': 'found', 'EX/OLD55@example.com': 'absent' },
+        { attributes: ['mail', 'otherMailbox'] },
+      ))
+
+    test('the filter says which entries count', () =>
+      answers(
+        { 'alice@example.com': 'found', 'sales@example.com': 'absent' },
+        { filter: '(&(objectClass=*)(!(|(cn=sales)(cn=staff))))' },
+      ))
+
+    test('escapes in the filter mean the character', () =>
+      answers(
+        { 'alice@example.com': 'found', 'shared@example.com': 'absent' },
+        { filter: '(|(cn=\\61lice)(cn=\\c3\\bcnused))' },
+      ))
+
+    test('several bases, one inside another', async () => {
+      const [one, two] = [`ou=one,${directory.base}`, `ou=two,${directory.base}`]
+      await answers(
+        { 'one@example.com': 'found', 'two@example.com': 'found', 'alice@example.com': 'absent' },
+        {},
+        { base: [one, two] },
+      )
+      await answers({ 'two@example.com': 'absent' }, {}, { base: [one] })
+      await withList(
+        async (list) => {
+          assert.equal(await list.ask('one@example.com'), 'found')
+          assert.deepEqual(
+            list.log.lines.filter((line) => line.startsWith('warn')),
+            [],
+          )
+        },
+        {},
+        { base: [one, directory.base] },
+      )
+    })
+
+    test('local parts in UTF-8 are what they are, though the directory compares loosely', () =>
+      answers({
+        'jürgen@example.com': 'found',
+        'JÜRGEN@example.com': 'found',
+        'ju\u0308rgen@example.com': 'found',
+        'jurgen@example.com': 'absent',
+        'juergen@example.com': 'absent',
+        'jurgén@example.com': 'absent',
+        'älice@example.com': 'absent',
+        'al\u00adice@example.com': 'absent',
+        'ａlice@example.com': 'absent',
+        'ſales@example.com': 'absent',
+        'ﬁ@example.com': 'absent',
+        'alice\u200b@example.com': 'absent',
+      }))
+
+    test('a domain stored as U-label or as A-label is found by its A-label', () =>
+      answers({
+        'info@xn--bcher-kva.example': 'found',
+        'info@xn--mller-kva.example': 'found',
+        'info@bucher.example': 'absent',
+      }))
+
+    test('address literals, quoted and onward-routing local parts as they stand', () =>
+      answers({
+        'alice@[192.0.2.7]': 'found',
+        'alice@[192.0.2.8]': 'absent',
+        '"john  doe"@example.com': 'found',
+        '"john doe"@example.com': 'absent',
+        'john doe@example.com': 'absent',
+        'user%other.example@example.com': 'found',
+        'user@example.com': 'absent',
+      }))
+
+    test('no address is part of the filter grammar', () =>
+      answers({
+        '*@example.com': 'absent',
+        'a*@example.com': 'absent',
+        'alice@example.com)(objectClass=*': 'absent',
+        '*)(mail=*@example.com': 'absent',
+        'a*(b)\\2a|&=c@example.com': 'found',
+        'a*(b)*|&=c@example.com': 'absent',
+        '\\61lice@example.com': 'absent',
+        'alice\u0000@example.com': 'absent',
+        '\u0000@example.com': 'absent',
+      }))
+
+    test('sub-addresses: as it stands, then without, never where mail would go onward', () =>
+      answers(
+        {
+          'alice+tag@example.com': 'found',
+          'alice+tag+more@example.com': 'found',
+          'nobody+tag@example.com': 'absent',
+          '+alice@example.com': 'absent',
+          '"alice+tag"@example.com': 'absent',
+          'alice+user%other.example@example.com': 'absent',
+          'alice+other.example!user@example.com': 'absent',
+          'alice+"x@other.example"@example.com': 'absent',
+          'IMCEASMTP-alice+40other+2Eexample@example.com': 'absent',
+        },
+        { recipient_delimiter: '+' },
+      ))
+
+    test('sub-addresses are not taken apart unless the settings say so', () =>
+      answers({ 'alice+tag@example.com': 'absent' }))
+
+    test('two entries with one address: found, and one warning that names both', () =>
+      withList(async (list) => {
+        assert.equal(await list.ask('twin@example.com'), 'found')
+        assert.equal(await list.ask('twin@example.com'), 'found')
+        const warnings = list.log.lines.filter((line) => line.startsWith('warn'))
+        assert.equal(warnings.length, 1)
+        for (const name of ['twin1', 'twin2']) {
+          assert.match(String(warnings[0]).toLowerCase(), new RegExp(`cn=${name},`))
+        }
+      }))
+
+    test('many searches at once', () =>
+      withList(async (list) => {
+        const asked = Array.from({ length: 1000 }, (_, i) =>
+          list.ask(i % 2 ? `many${i}@example.com` : `nobody${i}@example.com`),
+        )
+        const given = await Promise.all(asked)
+        assert.equal(
+          given.filter((answer, i) => answer === (i % 2 ? 'found' : 'absent')).length,
+          1000,
+        )
+        assert.ok(list.report().servers.every(({ connections }) => connections <= 2))
+      }))
+  })
+}

@@ -1,0 +1,100 @@
+// Address lists for the tests in this folder: settings with their defaults, short ways to ask, and a
+// log that can be read.
+import type { GalAnswer } from '../../plugins/gal-relay/gal/address-list'
+import {
+  createAddressList,
+  type GlobalAddressList,
+} from '../../plugins/gal-relay/gal/global-address-list'
+import type { Log } from '../../plugins/gal-relay/gal/log'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
+import type {
+  GalSettings,
+  LdapSettings,
+  ServerUrl,
+} from '../../plugins/gal-relay/settings/settings'
+
+export const GAL: GalSettings = {
+  mode: 'live',
+  attributes: ['proxyAddresses', 'mail'],
+  filter: '(objectClass=*)',
+  any_domain: false,
+  always_accept: ['postmaster'],
+  recipient_delimiter: '',
+  authenticated_only_attribute: 'msExchRequireAuthToSendTo',
+  cache_found: 0,
+  cache_absent: 0,
+  cache_stale: 0,
+  cache_size: 1000,
+}
+
+export const LDAP: LdapSettings = {
+  url: [],
+  base: ['dc=corp,dc=test'],
+  bind_dn: '',
+  bind_password: '',
+  bind_password_file: '',
+  starttls: false,
+  tls_ca: '',
+  tls_cert: '',
+  tls_key: '',
+  tls_verify: true,
+  connections: 2,
+  connect_timeout: 2000,
+  query_timeout: 2000,
+  answer_within: 5000,
+  retry_after: { least: 1000, most: 30_000 },
+}
+
+/** `ldap://host:port`, `ldaps://host:port` or `srv://domain` */
+export function serverUrl(text: string): ServerUrl {
+  const { protocol, hostname, port } = new URL(text)
+  const scheme = protocol.slice(0, -1) as ServerUrl['scheme']
+  return { scheme, host: hostname, port: Number(port), text }
+}
+
+/** A log that keeps its lines, as `level text`. */
+export interface RecordedLog extends Log {
+  readonly lines: string[]
+}
+
+export function recordedLog(): RecordedLog {
+  const lines: string[] = []
+  const level = (name: string) => (text: string) => void lines.push(`${name} ${text}`)
+  return {
+    lines,
+    debug: level('debug'),
+    info: level('info'),
+    notice: level('notice'),
+    warn: level('warn'),
+    error: level('error'),
+  }
+}
+
+export interface TestList extends GlobalAddressList {
+  readonly log: RecordedLog
+  /** What the list answers: `found`, `found authenticated`, `absent` or `unavailable`. */
+  ask(address: string): Promise<string>
+  /** The same with everything that it says. */
+  answer(address: string): Promise<GalAnswer>
+}
+
+/** A list that is not cached, unless the settings say so. */
+export function testList(ldap: Partial<LdapSettings>, gal: Partial<GalSettings> = {}): TestList {
+  const log = recordedLog()
+  const list = createAddressList({ ...GAL, ...gal }, { ...LDAP, ...ldap }, log)
+  const answer = (address: string) => {
+    const at = address.lastIndexOf('@')
+    return list.lookup(recipientOf(address.slice(0, at), address.slice(at + 1)))
+  }
+  return {
+    ...list,
+    log,
+    answer,
+    async ask(address) {
+      const given = await answer(address)
+      return given.state === 'found' && given.authenticatedOnly
+        ? 'found authenticated'
+        : given.state
+    },
+  }
+}
