@@ -22,6 +22,19 @@ export function ldifDelete(dn: string): string {
   return `${ldifLine('dn', dn)}\nchangetype: delete\n\n`
 }
 
+/** A change record that puts the entry, and all below it, elsewhere. */
+export function ldifMove(dn: string, newSuperior: string): string {
+  const rdn = dn.slice(0, dn.indexOf(','))
+  const lines = [
+    ldifLine('dn', dn),
+    'changetype: modrdn',
+    ldifLine('newrdn', rdn),
+    'deleteoldrdn: 0',
+    ldifLine('newsuperior', newSuperior),
+  ]
+  return `${lines.join('\n')}\n\n`
+}
+
 /** A change record that adds the entry. */
 export function ldifAdd(dn: string, attributes: Attributes): string {
   return `${[ldifLine('dn', dn), 'changetype: add', ...attributeLines(attributes)].join('\n')}\n\n`

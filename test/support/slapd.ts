@@ -5,7 +5,15 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Attributes, ldifAdd, ldifDelete, ldifEntry, ldifReplace, type Values } from './ldif'
+import {
+  type Attributes,
+  ldifAdd,
+  ldifDelete,
+  ldifEntry,
+  ldifMove,
+  ldifReplace,
+  type Values,
+} from './ldif'
 import { freePort, untilListening } from './ports'
 import { findProgram } from './programs'
 
@@ -48,6 +56,8 @@ export interface Slapd {
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
+  /** Puts an entry, and all below it, elsewhere, at one moment. */
+  move(dn: string, newSuperior: string): Promise<void>
   /** SIGSTOP: the system still accepts connections, nobody answers. */
   pause(): void
   /** SIGCONT */
@@ -140,6 +150,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     add: (...entries) => change(entries.map((e) => ldifAdd(...names.entry(e))).join('')),
     modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
     delete: (...dns) => change(dns.map(ldifDelete).join('')),
+    move: (dn, newSuperior) => change(ldifMove(dn, newSuperior)),
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
     kill: () => end('SIGKILL'),

@@ -1,0 +1,83 @@
+// A steady load of questions on a list, valid and unknown addresses by turns, and what came of them.
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TestList } from './lists'
+
+/** These are in the directory. */
+export const VALID = Array.from({ length: 200 }, (_, i) => `user${i}@example.com`)
+
+interface Asked {
+  readonly address: string
+  readonly isValid: boolean
+  readonly state: string
+  readonly at: number
+  readonly took: number
+}
+
+export interface Load {
+  /** Milliseconds since it began. */
+  readonly now: number
+  /** What was asked since then. */
+  since(at: number): Asked[]
+  /** Waits until valid and unknown addresses are answered as they should be. @throws after `within` ms */
+  untilAnswered(within: number): Promise<void>
+  stop(): Promise<Asked[]>
+}
+
+const ASKERS = 10
+const PAUSE = 4
+
+export function startLoad(list: TestList): Load {
+  const asked: Asked[] = []
+  const begin = performance.now()
+  let isOver = false
+  let count = 0
+
+  async function ask(): Promise<void> {
+    while (!isOver) {
+      const isValid = ++count % 2 === 0
+      const address = isValid
+        ? (VALID[count % VALID.length] as string)
+        : `nobody${count}@example.com`
+      const at = performance.now()
+      const { state } = await list.answer(address)
+      const took = performance.now() - at
+      asked.push({ address, isValid, state, at: at - begin, took })
+      await sleep(PAUSE)
+    }
+  }
+  const askers = Array.from({ length: ASKERS }, ask)
+
+  return {
+    get now() {
+      return performance.now() - begin
+    },
+    since: (at) => asked.filter((one) => one.at >= at),
+    async untilAnswered(within) {
+      const from = performance.now() - begin
+      const end = performance.now() + within
+      for (;;) {
+        const recent = asked.filter((one) => one.at >= from).slice(-20)
+        const isNormal =
+          recent.length === 20 && recent.every(({ state }) => state !== 'unavailable')
+        if (isNormal) return
+        assert.ok(performance.now() < end, `not answered normally within ${within} ms`)
+        await sleep(20)
+      }
+    },
+    async stop() {
+      isOver = true
+      await Promise.all(askers)
+      return asked
+    },
+  }
+}
+
+/** No valid address was called absent, no unknown one found, and each answer came in time. */
+export function assertNothingWrong(asked: readonly Asked[], answerWithin: number): void {
+  assert.ok(asked.length > 0)
+  const wrong = asked.filter(({ isValid, state }) => state === (isValid ? 'absent' : 'found'))
+  assert.deepEqual(wrong.slice(0, 3), [])
+  const late = asked.filter(({ took }) => took > answerWithin + 500)
+  assert.deepEqual(late.slice(0, 3), [])
+}

@@ -1,0 +1,39 @@
+// A port where connecting hangs: a process that was stopped, its queue of connections full.
+import { connect, type Socket } from 'node:net'
+import { startChild } from './processes'
+
+export interface StalledPort {
+  readonly port: number
+  stop(): Promise<void>
+}
+
+const LISTEN = `
+const server = require('node:net').createServer()
+server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => console.log('port', server.address().port))
+`
+
+export async function startStalledPort(): Promise<StalledPort> {
+  const child = await startChild(process.execPath, ['-e', LISTEN])
+  const port = Number((await child.waitForLine(/port \d+/)).replace(/.*port /, ''))
+  process.kill(child.pid, 'SIGSTOP')
+  const sockets: Socket[] = []
+  // The queue holds a few; the first that gets no answer fills nothing any more.
+  for (let isFull = false; !isFull; ) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    sockets.push(socket)
+    isFull = await new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(true), 300)
+      socket.once('connect', () => {
+        clearTimeout(timer)
+        resolve(false)
+      })
+    })
+  }
+  return {
+    port,
+    async stop() {
+      for (const socket of sockets) socket.destroy()
+      await child.end('SIGKILL')
+    },
+  }
+}
