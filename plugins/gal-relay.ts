@@ -2,7 +2,11 @@
 // objects, asks the rooms, and turns verdicts into next(). Nothing that goes wrong in here may reach
 // Haraka, where an exception after an await ends the server: every hook is guarded, and answers 451.
 import DSN from 'haraka-dsn'
-import { DeliveryPaths, outboundPart, store } from './gal-relay/delivery/paths'
+import { heldBack } from './gal-relay/delivery/held-back'
+import { keptWith } from './gal-relay/delivery/kept'
+import { TRACE, Traces } from './gal-relay/delivery/loops'
+import { nameAsWritten, OutboundMail } from './gal-relay/delivery/outbound'
+import { DeliveryPaths } from './gal-relay/delivery/paths'
 import type { AddressList } from './gal-relay/gal/address-list'
 import { createAddressList } from './gal-relay/gal/global-address-list'
 import type { Log } from './gal-relay/gal/log'
@@ -14,9 +18,10 @@ import {
   outcomeOfVerdict,
 } from './gal-relay/report/observation'
 import { type Envelope, replyText } from './gal-relay/report/refusal'
-import { answeringBefore, summary, warnings } from './gal-relay/report/startup'
+import { answeringBefore, rewriting, summary, warnings } from './gal-relay/report/startup'
 import {
   type Client,
+  type Destination,
   decide,
   destinationOf,
   INTERNAL_ERROR,
@@ -30,6 +35,7 @@ import { parseIp } from './gal-relay/routing/networks'
 import { recipientOf } from './gal-relay/routing/recipient'
 import { type Trust, trustByAddress, trustOf } from './gal-relay/routing/restrictions'
 import { type LoadedSettings, loadSettings, watchHostList } from './gal-relay/settings/load'
+import { ownHost } from './gal-relay/settings/own-host'
 import { SettingsError } from './gal-relay/settings/problem'
 import {
   canonicalAddress,
@@ -53,13 +59,14 @@ interface State {
   ignored: readonly string[]
   list: AddressList | undefined
   readonly paths: DeliveryPaths
-  readonly outbound: Haraka.Outbound
+  readonly outbound: OutboundMail
+  readonly traces: Traces
   readonly counts: Counts
   readonly observed: WeakMap<Haraka.Transaction, ObservedTransaction>
   /** Recipients that are observed already: the hook may have been registered twice. */
   readonly watched: WeakSet<Haraka.Address>
   readonly sessions: WeakMap<Haraka.Connection, Session>
-  /** The way Haraka would have taken by itself, for recipients that are not ours to decide. */
+  /** Trust in the client, and so the way Haraka would have taken by itself. */
   readonly ownPath: WeakMap<Haraka.Transaction, Path>
   readonly unwatch: () => void
   /** In a cluster the master answers no mail: it speaks of the settings for all. */
@@ -76,7 +83,8 @@ export function register(this: Haraka.Plugin): void {
     ...loaded,
     list: openList(this, loaded.settings),
     paths: new DeliveryPaths(),
-    outbound: this.haraka_require('outbound'),
+    outbound: new OutboundMail(this.haraka_require('outbound'), ownHost(this.config), logOf(this)),
+    traces: new Traces(),
     counts: new Counts(),
     observed: new WeakMap(),
     watched: new WeakSet(),
@@ -90,15 +98,23 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('init_child', 'start')
   this.register_hook('connect', 'trust_client', -100)
   this.register_hook('mail', 'trust_transaction', -100)
+  this.register_hook('mail', 'note_utf8', -100)
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
   // Before any plugin that answers; each hook costs something, so only where it is needed.
   if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
   this.register_hook('reset_transaction', 'watch_end', -100)
+  const { before } = rewriting(this.config.get('plugins', 'list'), this.name)
+  if (before.length > 0) this.register_hook('rcpt', 'begin_recipient', -100)
+  this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)
-  this.register_hook('queue', 'deliver', -100)
-  this.register_hook('queue_outbound', 'deliver', -100)
+  this.register_hook('queue', 'prepare', -100)
+  this.register_hook('queue_outbound', 'prepare', -100)
+  this.register_hook('queue_outbound', 'deliver', 100)
   this.register_hook('queue_ok', 'deliver_outbound_part', -100)
+  this.register_hook('pre_send_trans_email', 'trace', -100)
+  this.register_hook('get_mx', 'find_next_hops', -100)
+  this.register_hook('bounce', 'name_recipients', -100)
 }
 
 /** The plugin's verdict is the answer. */
@@ -111,6 +127,7 @@ const observesAnywhere = ({ policies }: Settings) =>
 export function shutdown(this: Haraka.Plugin): void {
   state.unwatch()
   void state.list?.close()
+  void state.outbound.close()
 }
 
 // ── Settings ─────────────────────────────────────────────────────────────────────────────────────
@@ -156,10 +173,16 @@ function openList(plugin: Haraka.Plugin, { gal, ldap }: Settings): AddressList |
 function announce(plugin: Haraka.Plugin): void {
   for (const line of summary(state.settings)) plugin.lognotice(line)
   for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
-  for (const earlier of answeringBefore(plugin.config.get('plugins', 'list'), plugin.name)) {
+  const plugins = plugin.config.get('plugins', 'list')
+  for (const earlier of answeringBefore(plugins, plugin.name)) {
     plugin.logwarn(
       `plugin ${earlier} stands before ${plugin.name} in config/plugins and accepts recipients by ` +
         `itself: for those, ${plugin.name} is not asked`,
+    )
+  }
+  for (const later of rewriting(plugins, plugin.name).after) {
+    plugin.logwarn(
+      `plugin ${later} stands behind ${plugin.name} in config/plugins and is never asked: put it before`,
     )
   }
 }
@@ -240,6 +263,20 @@ export const trust_transaction = guarded((next, connection) => {
   return next()
 })
 
+// The next server must hear SMTPUTF8 as well (RFC 6531 §3.5).
+export const note_utf8 = guarded<[Haraka.Address, Haraka.Parameters]>(
+  (next, { transaction }, [, parameters]) => {
+    if (transaction && 'SMTPUTF8' in parameters) state.paths.declareUtf8(transaction)
+    return next()
+  },
+)
+
+// Before a plugin such as aliases puts other recipients into its place.
+export const begin_recipient = guarded<[Haraka.Address]>((next, { transaction }, [address]) => {
+  if (transaction) state.paths.begin(transaction, address)
+  return next()
+})
+
 export const check_recipient = guarded<[Haraka.Address]>(function (next, connection, params) {
   const [address] = params
   const { transaction } = connection
@@ -250,45 +287,61 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
 
   const client = clientOf(session, connection)
   connection.relaying = client.trust.mayRelay
-  const answer = (verdict: Verdict) => respond(this, next, connection, address, policy, verdict)
-  const verdict = verdictOn(policy, client, address)
-  return verdict instanceof Promise ? verdict.then(answer) : answer(verdict)
+  const answer = (decided: readonly Decided[]) => respond(this, next, connection, policy, decided)
+  const [target = address, ...others] = state.paths.targets(transaction)
+  const first = decideOn(policy, client, target)
+  if (others.length === 0 && !(first instanceof Promise)) return answer([first])
+  const rest = others.map((other) => decideOn(policy, client, other))
+  return Promise.all([first, ...rest]).then(answer)
 })
 
-function verdictOn(
+/** A recipient with what is answered to it. */
+interface Decided {
+  readonly target: Haraka.Address
+  readonly destination: Destination
+  readonly verdict: Verdict
+}
+
+function decideOn(
   { routing }: ListenerPolicy,
   client: Client,
-  address: Haraka.Address,
-): Verdict | Promise<Verdict> {
-  const destination = destinationOf(routing, recipientOf(address.user, address.host))
+  target: Haraka.Address,
+): Decided | Promise<Decided> {
+  const destination = destinationOf(routing, recipientOf(target.user, target.host))
   const verdict = decide(routing, destination, client)
-  if (verdict) return verdict
+  if (verdict) return { target, destination, verdict }
   const { list } = state
   if (!list) throw new Error('no address list')
-  return list
-    .lookup(destination.recipient)
-    .then((listing) => decide(routing, destination, client, listing) ?? INTERNAL_ERROR)
+  return list.lookup(destination.recipient).then((listing) => {
+    const verdict = decide(routing, destination, client, listing) ?? INTERNAL_ERROR
+    return { target, destination, verdict }
+  })
 }
 
 function respond(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
   connection: Haraka.Connection,
-  address: Haraka.Address,
   policy: ListenerPolicy,
-  verdict: Verdict,
+  decided: readonly Decided[],
 ): undefined {
   const { transaction } = connection
   // The client has gone while the directory was asked.
   if (!transaction) return next()
-  if (!verdict.accept) return refuse(plugin, next, connection, address, policy, verdict)
-  if (policy.mixed === 'defer' && state.paths.isMixed(transaction, address, verdict.path)) {
-    return refuse(plugin, next, connection, address, policy, MIXED_DEFERRED)
+  for (const { target, verdict } of decided) {
+    const written = state.paths.written(transaction, target)
+    if (!verdict.accept) return refuse(plugin, next, connection, written, policy, verdict)
+    if (policy.mixed === 'defer' && state.paths.isMixed(transaction, target, verdict.path)) {
+      return refuse(plugin, next, connection, written, policy, MIXED_DEFERRED)
+    }
   }
-  state.counts.answered(policy.name, 'enforce', verdict)
-  state.paths.accept(address, verdict.path)
-  const result = `${verdict.rule} ${address.address}`
-  transaction.results.add(plugin, { pass: result, human: result })
+  for (const { target, destination, verdict } of decided) {
+    if (!verdict.accept) continue
+    state.counts.answered(policy.name, 'enforce', verdict)
+    const written = state.paths.accept(transaction, target, destination, verdict)
+    const result = `${verdict.rule} ${written.address}`
+    transaction.results.add(plugin, { pass: result, human: result })
+  }
   return next(OK)
 }
 
@@ -296,14 +349,16 @@ function refuse(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
   connection: Haraka.Connection,
-  address: Haraka.Address,
+  written: Haraka.Address,
   policy: ListenerPolicy,
   verdict: Refused,
 ): undefined {
+  const { transaction } = connection
   const { rule, reply } = verdict
-  const result = `${rule} ${address.address}`
-  connection.transaction?.results.add(plugin, { fail: result, human: result })
-  const refusal = { ...envelopeOf(connection, address), rule, reply: replyText(reply) }
+  const result = `${rule} ${written.address}`
+  if (transaction) state.paths.refuse(transaction)
+  transaction?.results.add(plugin, { fail: result, human: result })
+  const refusal = { ...envelopeOf(connection, written), rule, reply: replyText(reply) }
   state.counts.answered(policy.name, 'enforce', verdict)
   state.counts.refused(refusal)
   connection.lognotice(plugin, 'refused', refusal)
@@ -324,7 +379,9 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const observed = state.observed.get(transaction) ?? new ObservedTransaction()
   state.observed.set(transaction, observed)
   observed.answered(given)
-  const verdict = verdictOn(policy, clientOf(session, connection), address)
+  const decided = decideOn(policy, clientOf(session, connection), address)
+  const verdict =
+    decided instanceof Promise ? decided.then(({ verdict }) => verdict) : decided.verdict
   const envelope = envelopeOf(connection, address)
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, envelope, both),
@@ -364,6 +421,22 @@ function compare(
   }
 }
 
+// ── Delivery ─────────────────────────────────────────────────────────────────────────────────────
+
+export const refuse_loops = guarded(function (next, connection) {
+  const { transaction } = connection
+  const traces = transaction?.header.get_all(TRACE) ?? []
+  const parts = transaction && traces.length > 0 && state.paths.partsOf(transaction, 'queue')
+  if (!parts) return next()
+  const addresses = parts.outbound.map(({ address }) => address)
+  const looping = state.traces.passedOn(traces, addresses)
+  if (looping === undefined) return next()
+  connection.lognotice(this, `mail loop: this message was passed on to <${looping}> before`)
+  return next(DENY, LOOP)
+})
+
+const LOOP = DSN.create(554, 'Mail loop: this message was here before', 4, 6)
+
 // After the last data_post plugin has read `relaying` as trust in the client, it says which way
 // Haraka goes: a message with anyone for the queue plugins goes there first.
 export const choose_path = guarded((next, connection) => {
@@ -376,23 +449,36 @@ export const choose_path = guarded((next, connection) => {
   return next()
 })
 
-export const deliver = guarded(function (next, connection) {
+// Before the queue plugins: each way gets its own recipients.
+export const prepare = guarded(function (next, connection) {
   const { transaction } = connection
   if (!transaction) return next()
   const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
-  const parts = state.paths.partsOf(transaction, state.ownPath.get(transaction) ?? hookPath)
+  const ownPath = state.ownPath.get(transaction) ?? hookPath
+  const parts = state.paths.partsOf(transaction, ownPath)
   if (!parts) return next()
-  if (parts.queue.length === 0) return storeAll(this, next, connection, transaction)
-  if (hookPath === 'outbound') {
-    connection.logerror(
-      this,
-      'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
-        'leave by the outbound queue; it is deferred',
-    )
-    return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+  const trusted = ownPath === 'outbound'
+  if (parts.queue.length === 0) {
+    state.paths.toOutbound(transaction, parts, trusted, heldBack(connection, transaction))
+    return hookPath === 'queue' ? storeAll(this, next, connection, transaction) : next()
   }
-  if (parts.outbound.length > 0) state.paths.split(transaction, parts)
-  return next()
+  if (hookPath === 'queue') {
+    state.paths.toQueuePlugins(transaction, parts, trusted)
+    return next()
+  }
+  connection.logerror(
+    this,
+    'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
+      'leave by the outbound queue; it is deferred',
+  )
+  return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+})
+
+// After the plugins that discard, quarantine or sign.
+export const deliver = guarded(function (next, connection) {
+  const { transaction } = connection
+  if (!transaction || !state.paths.isUnderWay(transaction)) return next()
+  return storeAll(this, next, connection, transaction)
 })
 
 // Haraka answers 550 when its own default path cannot write the outbound queue, so we write it.
@@ -402,7 +488,12 @@ function storeAll(
   connection: Haraka.Connection,
   transaction: Haraka.Transaction,
 ): undefined {
-  store(state.outbound, outboundPart(transaction, transaction.rcpt_to), (stored, error) => {
+  const held = heldBack(connection, transaction)
+  if (held) {
+    connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
+    return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+  }
+  state.outbound.store(transaction, (stored, error) => {
     if (stored.ok) return next(OK, stored.message)
     logNotStored(plugin, connection, error)
     next(DENYSOFT, NOT_STORED)
@@ -411,9 +502,14 @@ function storeAll(
 
 export const deliver_outbound_part = guarded(function (next, connection) {
   const { transaction } = connection
-  const part = transaction && state.paths.takeOutgoing(transaction)
+  const part = transaction && state.paths.restore(transaction)
   if (!part) return next()
-  store(state.outbound, part, (stored, error) => {
+  const held = heldBack(connection, transaction)
+  if (held) {
+    connection.lognotice(this, `marked for ${held}: nothing of the message goes out`)
+    return next()
+  }
+  state.outbound.store(part, (stored, error) => {
     if (stored.ok) return next()
     logNotStored(this, connection, error)
     // Whatever this hook says, Haraka answers 250 while the connection stands. The sender must not
@@ -429,6 +525,59 @@ const NOT_STORED = DSN.create(451, 'The message could not be stored, please try 
 
 function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
   connection.logerror(plugin, `the outbound queue could not be written: ${error}`)
+}
+
+// Runs for whatever goes into the outbound queue, with a transaction and no connection.
+export const trace = guarded((next, { transaction }) => {
+  if (transaction && keptWith(transaction.notes)) {
+    const addresses = transaction.rcpt_to.map(({ address }) => address)
+    transaction.add_leading_header(TRACE, state.traces.of(addresses))
+  }
+  return next()
+})
+
+export function find_next_hops(
+  this: Haraka.Plugin,
+  next: Haraka.NextMx,
+  item: Haraka.QueueItem,
+  domain: string,
+): void {
+  const failed = (error: unknown) => {
+    state.counts.errors++
+    item.logerror(this, 'failed:', error)
+    next(DENYSOFT, INTERNAL_ERROR.reply.text)
+  }
+  state.outbound.mxFor(item, domain, state.settings).then((answer) => {
+    switch (answer.code) {
+      case 'ok':
+        return next(OK, answer.mxs)
+      case 'not-ours':
+        return next()
+      case 'split':
+        // The item is gone: others stand in its place.
+        item.get_mx_respond = () => {}
+        return next()
+      case 'later':
+      case 'never':
+        item.logwarn(this, answer.reason)
+        return next(answer.code === 'never' ? DENY : DENYSOFT, answer.reason)
+    }
+  }, failed)
+}
+
+export function name_recipients(
+  this: Haraka.Plugin,
+  next: Haraka.Next,
+  item: Haraka.QueueItem,
+  error: Error,
+): void {
+  try {
+    nameAsWritten(item, error)
+  } catch (failure) {
+    state.counts.errors++
+    item.logerror(this, 'failed:', failure)
+  }
+  next()
 }
 
 // ── Haraka's objects ─────────────────────────────────────────────────────────────────────────────

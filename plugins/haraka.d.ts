@@ -44,6 +44,8 @@ declare namespace Haraka {
   type ReturnCode = 900 | 902 | 903 | 906
   /** May be called once; calls after that are ignored and logged. */
   type Next = (code?: ReturnCode, message?: string | DSN) => undefined
+  /** The `get_mx` hook's: with OK, the hosts to try, in order. */
+  type NextMx = (code?: ReturnCode, message?: string | readonly Mx[]) => undefined
   /** A Plugin, an Error or a plain object of fields among the arguments is logged as such. */
   type Log = (...parts: unknown[]) => void
 
@@ -59,6 +61,7 @@ declare namespace Haraka {
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
     get(name: string, type: 'list', onChange?: () => void): string[]
+    get(name: 'me'): string | null
     get(name: `${string}.ini`, onChange?: () => void): Record<string, Record<string, unknown>>
     get(
       name: `${string}.ini`,
@@ -84,6 +87,67 @@ declare namespace Haraka {
       transaction: Transaction,
       done: (code: ReturnCode, message?: unknown) => void,
     ): void
+    /** Stores one part of a message; send_trans_email calls it on its own `this`, one after the other. */
+    process_delivery(paths: string[], todo: Todo, items: QueueItem[]): Promise<void>
+    /** Where items wait for their attempt that is due. */
+    readonly delivery_queue: { push(item: QueueItem): void }
+    readonly net_utils: NetUtils
+  }
+
+  /** haraka-net-utils */
+  interface NetUtils {
+    readonly HarakaMx: new (fields: Partial<Mx>) => Mx
+    /** MX records, or the domain's own addresses. @throws Error when DNS could not be asked for MX records */
+    get_mx(domain: string): Promise<Mx[]>
+    /** One for each address; those without address are left out. */
+    resolve_mx_hosts(mxs: readonly Mx[]): Promise<Mx[]>
+    /** Never rejects. */
+    getHostIPs(name: string): Promise<{ readonly addrs: string[]; readonly errors: Error[] }>
+    is_local_ip(address: string): boolean
+  }
+
+  /** Where an attempt to deliver goes. Haraka copies these fields by name. */
+  interface Mx {
+    /** Host name or IP address. */
+    readonly exchange?: string
+    /** A Unix-domain socket, instead of exchange and port. */
+    readonly path?: string
+    readonly priority: number
+    readonly port?: number
+    readonly using_lmtp?: boolean
+    /** The host name that `exchange` was looked up for; TLS goes by it. Haraka skips its own addresses then. */
+    readonly from_dns?: string
+  }
+
+  /** The JSON header of a file in the outbound queue. */
+  interface Todo {
+    readonly domain: string
+    readonly uuid: string
+    rcpt_to: QueuedAddress[]
+    readonly mail_from: Address
+    readonly notes: Notes
+  }
+
+  /** Extended by what became of it: `dsn_status`, `reason` and so on. */
+  type QueuedAddress = Address & Record<string, unknown>
+
+  /** One message to one domain in the outbound queue; Haraka calls it hmail. */
+  interface QueueItem extends Logger {
+    readonly todo: Todo
+    readonly obtls: {
+      /** `[outbound]` of tls.ini, with what tls.connect needs for this host. */
+      get_tls_options(mx: Partial<Mx>): import('node:tls').ConnectionOptions
+    }
+    /** What Haraka does with the get_mx hook's answer. */
+    get_mx_respond: (code: ReturnCode, message?: unknown) => void
+    /** Stores the same message for some of its recipients only. */
+    split_to_new_recipients(
+      recipients: readonly QueuedAddress[],
+      reason: string,
+      done: (item: QueueItem) => void,
+    ): void
+    /** Takes it out of the queue. */
+    discard(): void
   }
 
   /** @haraka/email-address */
@@ -93,8 +157,12 @@ declare namespace Haraka {
     /** Lower-case A-label or address literal; '' when there is none. */
     readonly host: string
     readonly address: string
-    format(): string
+    /** `<user@host>` @param ascii with the A-label instead of what was sent */
+    format(ascii?: boolean): string
   }
+
+  /** Of MAIL and RCPT, names in upper case; null for one without value. */
+  type Parameters = Readonly<Record<string, string | null>>
 
   interface Notes {
     [key: string]: unknown
@@ -124,6 +192,8 @@ declare namespace Haraka {
     rcpt_to: Address[]
     notes: Notes
     readonly results: Results
+    readonly header: { get_all(name: string): readonly string[] }
+    add_leading_header(name: string, value: string): void
   }
 
   interface Connection extends Logger {

@@ -73,6 +73,22 @@ export function answeringBefore(plugins: readonly string[], name: string): reado
   return names.slice(0, Math.max(own, 0)).filter((plugin) => ACCEPTING.has(plugin))
 }
 
+/** Plugins that put other recipients in the place of those they are given. */
+const REWRITING = new Set(['aliases'])
+
+/** @returns those that are asked before this plugin, and those that never are for what it answers */
+export function rewriting(
+  plugins: readonly string[],
+  name: string,
+): { readonly before: readonly string[]; readonly after: readonly string[] } {
+  const names = plugins.map((line) => line.replace(/^haraka-plugin-/, ''))
+  const own = Math.max(names.indexOf(name), 0)
+  return {
+    before: names.slice(0, own).filter((plugin) => REWRITING.has(plugin)),
+    after: names.slice(own).filter((plugin) => REWRITING.has(plugin)),
+  }
+}
+
 /** Settings that are valid and still probably not meant. */
 export function warnings(settings: Settings): readonly string[] {
   const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)

@@ -5,6 +5,7 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { readIni } from './ini'
+import { ownHost } from './own-host'
 import { readSettings, type Settings, unusableHosts } from './settings'
 
 const INI = 'gal_relay.ini'
@@ -25,7 +26,7 @@ export function loadSettings(config: Haraka.Config, onChange?: () => void): Load
   const hostList = readList(path.join(folder, 'host_list'))
   const ini = readIni(`config/${INI}`, parsed, readText(path.join(folder, INI)))
   return {
-    settings: readSettings(ini, hostList, folder),
+    settings: readSettings(ini, hostList, folder, ownHost(config)),
     ignored: unusableHosts(hostList).map(
       (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
     ),

@@ -17,6 +17,7 @@ import {
   sentToText,
 } from '../routing/routes'
 import type { Ini } from './ini'
+import { type OwnHost, ownListener } from './own-host'
 import { type Problem, SettingsError, shownValue } from './problem'
 import * as schema from './schema'
 
@@ -49,9 +50,15 @@ const ANY = '*:*'
 /**
  * @param hostList the lines of config/host_list
  * @param configDir where relative file names start
+ * @param own whom no row may name as its next hop
  * @throws SettingsError with every problem
  */
-export function readSettings(ini: Ini, hostList: readonly string[], configDir: string): Settings {
+export function readSettings(
+  ini: Ini,
+  hostList: readonly string[],
+  configDir: string,
+  own?: OwnHost,
+): Settings {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
 
@@ -62,7 +69,7 @@ export function readSettings(ini: Ini, hostList: readonly string[], configDir: s
     ...sections.read('restrictions', schema.partial(schema.restrictions)),
   }
   const overrides = readListeners(sections)
-  const routes = readRoutes(sections)
+  const routes = readRoutes(sections, own)
   const gal = sections.read('gal', schema.gal)
   const ldap = sections.read('ldap', schema.ldap(configDir))
   sections.reportUnknown()
@@ -235,7 +242,7 @@ export function canonicalAddress(address: string): string | undefined {
   return canonicalLiteral(`[IPv6:${address}]`)?.slice('[ipv6:'.length, -1)
 }
 
-function readRoutes(sections: SectionReader): RouteTable {
+function readRoutes(sections: SectionReader, own: OwnHost | undefined): RouteTable {
   const section = 'routes'
   const rows: Row[] = []
   for (const [key, value] of sections.entries(section)) {
@@ -254,6 +261,11 @@ function readRoutes(sections: SectionReader): RouteTable {
     if ('problem' in routeTo) {
       report(routeTo.problem)
       continue
+    }
+    for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) {
+      const listener = own && ownListener(own, hop)
+      if (listener)
+        report(`${hop.text} is this Haraka itself, which listens on ${listener}: a loop`)
     }
     const twin = rows.find((row) => sentToText(row.sentTo) === sentToText(sentTo))
     if (twin) report(`is the same domain as '${twin.text}'; a domain has one row`)

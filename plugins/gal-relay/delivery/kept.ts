@@ -1,0 +1,46 @@
+// What a message takes along in its file in the outbound queue: the next hops it was accepted with,
+// by domain, for when their row is gone; and its recipients as the sender wrote them, for bounces.
+// Never a password: the file outlives the settings.
+import type { NextHop } from '../routing/routes'
+
+/** What a route came to for one domain when the message was accepted. */
+export interface RouteOfDomain {
+  /** Tried in order; none: the domain's MX hosts. */
+  readonly hops: readonly KeptHop[]
+  /** Of the MX hosts only those before ourselves. */
+  readonly backup?: true
+}
+
+export interface KeptHop {
+  /** Without user and password. */
+  readonly url: string
+  /** Whose password is in the settings; without, the hop asks for none. */
+  readonly user?: string
+}
+
+export interface Kept {
+  readonly routes: readonly (readonly [domain: string, route: RouteOfDomain])[]
+  /** Addresses that are not as the sender wrote them. */
+  readonly written: readonly (readonly [address: string, asWritten: string])[]
+  /** The sender said SMTPUTF8. */
+  readonly smtputf8: boolean
+}
+
+const NOTE = 'gal_relay'
+
+export function keptRoute(hops: readonly NextHop[], alwaysRelay: boolean): RouteOfDomain {
+  const kept = hops.map(({ text, user }) => ({
+    url: text,
+    ...(user === undefined ? {} : { user }),
+  }))
+  return alwaysRelay && hops.length === 0 ? { hops: kept, backup: true } : { hops: kept }
+}
+
+export function keep(notes: Haraka.Notes, kept: Kept): void {
+  notes[NOTE] = kept
+}
+
+/** @returns undefined when the plugin accepted none of the message's recipients */
+export function keptWith(notes: Haraka.Notes): Kept | undefined {
+  return notes[NOTE] as Kept | undefined
+}

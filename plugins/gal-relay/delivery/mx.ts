@@ -1,0 +1,68 @@
+// The MX hosts of a domain that we are a backup for: those of better preference than ourselves, for
+// otherwise we would hand the mail to ourselves, or to another backup that hands it back (RFC 5321 §5.1).
+import { isIP } from 'node:net'
+import type { OwnHost } from '../settings/own-host'
+
+export type MxHosts =
+  | { readonly mxs: readonly Haraka.Mx[] }
+  /** No host, now or ever. */
+  | { readonly temporary: boolean; readonly reason: string }
+
+/** @param domain A-label or address literal */
+export async function mxBeforeUs(
+  dns: Haraka.NetUtils,
+  own: OwnHost,
+  domain: string,
+): Promise<MxHosts> {
+  const found = await mxsOf(dns, domain)
+  if ('reason' in found) return found
+  const hosts = await Promise.all(found.mxs.map((mx) => addressesOf(dns, mx)))
+  const ourselves = hosts.filter(({ mx, addresses }) => isOwn(own, mx, addresses))
+  const ours = Math.min(...ourselves.map(({ mx }) => mx.priority))
+  const better = hosts.filter(({ mx }) => mx.priority < ours)
+  if (better.length === 0) {
+    const reason = `no MX host of ${domain} has a better preference than this host; give its row a host`
+    return { temporary: true, reason }
+  }
+  const mxs = better
+    .map((host) => ({ ...host, order: Math.random() }))
+    .sort((a, b) => a.mx.priority - b.mx.priority || a.order - b.order)
+    .flatMap(({ addresses }) => addresses)
+  if (mxs.length > 0) return { mxs }
+  return { temporary: true, reason: `no address was found for the MX hosts of ${domain}` }
+}
+
+async function mxsOf(dns: Haraka.NetUtils, domain: string): Promise<MxHosts> {
+  const literal = domain.replace(/^\[(ipv6:)?|\]$/gi, '')
+  if (isIP(literal)) return { mxs: [new dns.HarakaMx({ exchange: literal, priority: 0 })] }
+  let mxs: readonly Haraka.Mx[]
+  try {
+    mxs = await dns.get_mx(domain)
+  } catch (error) {
+    return { temporary: true, reason: `the MX hosts of ${domain} could not be looked up: ${error}` }
+  }
+  if (mxs.some(({ exchange }) => exchange === '')) {
+    return { temporary: false, reason: `${domain} takes no mail (null MX)` }
+  }
+  if (mxs.length > 0) return { mxs }
+  // Haraka takes the domain's own addresses for its MX, and a look-up of these that failed for none.
+  const { errors } = await dns.getHostIPs(domain)
+  const failed = errors.find((error) => !/ENOTFOUND|ENODATA/.test(String(error)))
+  return failed
+    ? { temporary: true, reason: `the addresses of ${domain} could not be looked up: ${failed}` }
+    : { temporary: false, reason: `${domain} has neither MX hosts nor addresses` }
+}
+
+interface MxHost {
+  readonly mx: Haraka.Mx
+  readonly addresses: readonly Haraka.Mx[]
+}
+
+async function addressesOf(dns: Haraka.NetUtils, mx: Haraka.Mx): Promise<MxHost> {
+  return { mx, addresses: await dns.resolve_mx_hosts([mx]) }
+}
+
+function isOwn(own: OwnHost, mx: Haraka.Mx, addresses: readonly Haraka.Mx[]): boolean {
+  const name = mx.exchange?.toLowerCase() ?? ''
+  return own.names.has(name) || addresses.some(({ exchange = '' }) => own.addresses.has(exchange))
+}

@@ -1,0 +1,183 @@
+// Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
+// in it, where an attempt goes, and by which names a bounce tells of the recipients.
+import { Address } from '@haraka/email-address'
+import type { Log } from '../gal/log'
+import type { NextHop } from '../routing/routes'
+import type { OwnHost } from '../settings/own-host'
+import type { Settings } from '../settings/settings'
+import { HostAddresses } from './host-addresses'
+import { keptWith, type RouteOfDomain } from './kept'
+import { mxBeforeUs } from './mx'
+import { nextAttempt } from './next-hops'
+import { needsTls, SecureHops } from './secure-hop'
+
+/** What became of storing a message. */
+export type Stored = { readonly ok: true; readonly message: string } | { readonly ok: false }
+
+/** What the get_mx hook answers. */
+export type MxAnswer =
+  | { readonly code: 'ok'; readonly mxs: readonly Haraka.Mx[] }
+  /** Haraka, or another plugin, knows where to. */
+  | { readonly code: 'not-ours' }
+  | { readonly code: 'later' | 'never'; readonly reason: string }
+  /** The message has been put back into the queue, one for each recipient. */
+  | { readonly code: 'split' }
+
+export class OutboundMail {
+  private readonly addresses = new HostAddresses()
+  private readonly secureHops: SecureHops
+
+  constructor(
+    private readonly outbound: Haraka.Outbound,
+    private readonly own: OwnHost,
+    private readonly log: Log,
+  ) {
+    this.secureHops = new SecureHops(own.name, log)
+  }
+
+  /** Stores a message; `done` is called once, with whether all of it was stored. */
+  store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
+    const storing: Haraka.Outbound = Object.create(this.outbound, {
+      process_delivery: {
+        value: async (paths: string[], todo: Haraka.Todo, items: Haraka.QueueItem[]) => {
+          for (const part of oneRecipientByLmtp(todo)) {
+            await this.outbound.process_delivery(paths, part, items)
+          }
+        },
+      },
+    })
+    storing.send_trans_email(transaction, (code, message) => {
+      if (code === OK) done({ ok: true, message: String(message ?? '') })
+      else done({ ok: false }, message)
+    })
+  }
+
+  /** Where this attempt goes. */
+  async mxFor(item: Haraka.QueueItem, domain: string, settings: Settings): Promise<MxAnswer> {
+    const { todo } = item
+    const kept = keptWith(todo.notes)
+    const route = kept && routeOf(kept.routes, domain)
+    // Mail from a listener where the plugin takes no part, or for recipients others accepted.
+    if (!route && !isOurOwn(todo)) return { code: 'not-ours' }
+    if (kept?.smtputf8) declareUtf8(todo.mail_from)
+    const attempt = nextAttempt(settings, domain, route)
+    switch (attempt.to) {
+      case 'mx':
+        return { code: 'not-ours' }
+      case 'nowhere-now':
+        return { code: 'later', reason: attempt.reason }
+      case 'mx-before-us': {
+        const found = await mxBeforeUs(this.outbound.net_utils, this.own, domain)
+        if ('mxs' in found) return { code: 'ok', mxs: found.mxs }
+        return { code: found.temporary ? 'later' : 'never', reason: found.reason }
+      }
+      case 'hops':
+        if (byLmtp(attempt.hops) && todo.rcpt_to.length > 1) {
+          this.split(item)
+          return { code: 'split' }
+        }
+        return this.through(item, attempt.hops)
+    }
+  }
+
+  close(): Promise<void> {
+    return this.secureHops.close()
+  }
+
+  private async through(item: Haraka.QueueItem, hops: readonly NextHop[]): Promise<MxAnswer> {
+    const mxs: Haraka.Mx[] = []
+    const reasons: string[] = []
+    for (const hop of hops) {
+      try {
+        mxs.push(...(await this.mxsOf(item, hop)))
+      } catch (error) {
+        reasons.push(`next hop ${hop.text}: ${(error as Error).message}`)
+      }
+    }
+    for (const reason of reasons) this.log.warn(reason)
+    return mxs.length > 0 ? { code: 'ok', mxs } : { code: 'later', reason: reasons.join('; ') }
+  }
+
+  private async mxsOf(item: Haraka.QueueItem, hop: NextHop): Promise<Haraka.Mx[]> {
+    const { HarakaMx, is_local_ip } = this.outbound.net_utils
+    const base = { priority: 0, ...(hop.protocol === 'lmtp' ? { using_lmtp: true } : {}) }
+    if (needsTls(hop)) {
+      const path = await this.secureHops.pathTo(hop, (host) =>
+        item.obtls.get_tls_options({ exchange: host }),
+      )
+      return [new HarakaMx({ ...base, path })]
+    }
+    return (await this.addresses.of(hop.host)).map((address) => {
+      // The name makes TLS ask for the right certificate; and makes Haraka skip a hop on this machine.
+      const named = address !== hop.host && !is_local_ip(address)
+      const from = named ? { from_dns: hop.host } : {}
+      return new HarakaMx({ ...base, ...from, exchange: address, port: hop.port })
+    })
+  }
+
+  // For mail that was stored for an SMTP hop, before its row came to name an LMTP one.
+  private split(item: Haraka.QueueItem): void {
+    const recipients = item.todo.rcpt_to
+    let left = recipients.length
+    for (const recipient of recipients) {
+      item.split_to_new_recipients([recipient], 'LMTP', (one) => {
+        this.outbound.delivery_queue.push(one)
+        if (--left === 0) item.discard()
+      })
+    }
+  }
+}
+
+// Haraka 3.3.4 puts down one recipient's failure to another when an LMTP server takes the message
+// for the first and not for the second (hmail.js, `dot_lmtp`): that one is lost, the other gets two.
+function* oneRecipientByLmtp(todo: Haraka.Todo): Generator<Haraka.Todo> {
+  const route = routeOf(keptWith(todo.notes)?.routes ?? [], todo.domain)
+  if (!route?.hops.some(({ url }) => url.startsWith('lmtp:')) || todo.rcpt_to.length === 1) {
+    yield todo
+    return
+  }
+  for (const [index, recipient] of todo.rcpt_to.entries()) {
+    const part = Object.create(Object.getPrototypeOf(todo))
+    yield Object.assign(part, todo, { rcpt_to: [recipient], uuid: `${todo.uuid}.${index + 1}` })
+  }
+}
+
+const byLmtp = (hops: readonly NextHop[]) => hops.some(({ protocol }) => protocol === 'lmtp')
+
+function routeOf(
+  routes: readonly (readonly [string, RouteOfDomain])[],
+  domain: string,
+): RouteOfDomain | undefined {
+  return routes.find(([of]) => of === domain)?.[1]
+}
+
+// A message that came in by SMTP has the connection, the transaction and the part in its id, one
+// that Haraka wrote itself (a bounce) no connection. [routes] says where the mail of a domain goes,
+// and a bounce to a domain of ours would else go by its MX record: back to ourselves.
+const isOurOwn = ({ uuid }: Haraka.Todo) => /^[^.]+\.\d+$/.test(uuid)
+
+// Haraka's outbound says SMTPUTF8 only for a sender that needs it, and asks `format` with false when
+// the other side knows SMTPUTF8 (hmail.js, get_reverse_path_with_params).
+function declareUtf8(sender: Haraka.Todo['mail_from']): void {
+  const plain = Object.getPrototypeOf(sender).format as (ascii?: boolean) => string
+  sender.format = (ascii) => {
+    const path = plain.call(sender, ascii)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is what is meant
+    return ascii === false && /^[\x00-\x7f]*$/.test(path) ? `${path} SMTPUTF8` : path
+  }
+}
+
+/** Puts the recipients' names as the sender wrote them into what a bounce is made from. */
+export function nameAsWritten({ todo }: Haraka.QueueItem, error: Error): void {
+  const written = new Map(keptWith(todo.notes)?.written)
+  if (written.size === 0) return
+  todo.rcpt_to = todo.rcpt_to.map((recipient) => {
+    const name = written.get(recipient.address)
+    if (name === undefined) return recipient
+    const named = new Address(`<${name}>`)
+    error.message = error.message.replaceAll(recipient.format(), named.format())
+    // What became of it: dsn_status, dsn_smtp_response, reason and so on.
+    const fate = Object.entries(recipient).filter(([key]) => /^(dsn_|reason$)/.test(key))
+    return Object.assign(named, Object.fromEntries(fate)) as Haraka.QueuedAddress
+  })
+}

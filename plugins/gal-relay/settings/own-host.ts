@@ -1,0 +1,82 @@
+// Who we are on the network: our names, addresses and listeners. Mail is never sent to them.
+import { hostname, networkInterfaces } from 'node:os'
+import type { NextHop } from '../routing/routes'
+
+export interface OwnHost {
+  /** What we call ourselves. */
+  readonly name: string
+  /** Lower case. */
+  readonly names: ReadonlySet<string>
+  readonly addresses: ReadonlySet<string>
+  readonly listeners: readonly Listener[]
+}
+
+export interface Listener {
+  /** IP address; `0.0.0.0` and `::` stand for all. */
+  readonly host: string
+  readonly port: number
+}
+
+/** From `config/me`, `config/smtp.ini` and the network interfaces. */
+export function ownHost(config: Haraka.Config): OwnHost {
+  const { main = {} } = config.get('smtp.ini')
+  const interfaces = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
+  const listeners = listenersOf(main)
+  const addresses = [
+    ...interfaces.map(({ address }) => address),
+    ...listeners.map(({ host }) => host),
+    String(main.public_ip ?? ''),
+  ]
+  const name = config.get('me') || hostname()
+  return {
+    name,
+    names: new Set([name, hostname()].map((one) => one.toLowerCase())),
+    addresses: new Set(addresses.filter((address) => address && !isAll(address))),
+    listeners,
+  }
+}
+
+/** As Haraka reads it: `listen` and, before 3.0, `listen_host` and `port`; port 25 of all addresses without. */
+function listenersOf(main: Readonly<Record<string, unknown>>): Listener[] {
+  const listeners = String(main.listen ?? '')
+    .split(/\s*,\s*/)
+    .flatMap((text) => parseListener(text) ?? [])
+  if (main.port) {
+    listeners.push({ host: bare(String(main.listen_host ?? '::')), port: Number(main.port) })
+  }
+  return listeners.length > 0 ? listeners : [{ host: '::', port: 25 }]
+}
+
+function parseListener(text: string): Listener | undefined {
+  const [, ipv6, other, port] = /^(?:\[([^\]]*)\]|([^:/]+))(?::(\d+))?$/.exec(text) ?? []
+  const host = ipv6 ?? other
+  return host ? { host: bare(host), port: Number(port ?? 25) } : undefined
+}
+
+// Haraka writes `[::0]` for all addresses.
+function bare(host: string): string {
+  const address = host.replace(/^\[|\]$/g, '')
+  return address === '::0' ? '::' : address
+}
+
+const isAll = (host: string) => host === '::' || host === '0.0.0.0'
+const isLoopback = (host: string) => /^127\.|^::1$/.test(host)
+
+/**
+ * @returns our listener that the next hop is, `127.0.0.1:25`; undefined when it is none as far as
+ *   can be known without asking DNS
+ */
+export function ownListener(own: OwnHost, hop: NextHop): string | undefined {
+  const host = hop.host.toLowerCase()
+  const local = host === 'localhost' || own.names.has(host)
+  const listener = own.listeners.find((one) => {
+    if (one.port !== hop.port) return false
+    if (one.host === host) return true
+    if (!isAll(one.host)) return local && (isLoopback(one.host) || own.names.has(host))
+    return local || isLoopback(host) || own.addresses.has(host)
+  })
+  return (
+    listener &&
+    `${listener.host.includes(':') ? `[${listener.host}]` : listener.host}:${listener.port}`
+  )
+}

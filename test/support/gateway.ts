@@ -1,0 +1,80 @@
+// A Haraka with the plugin, an address list in memory and mail that really goes out, for the tests of
+// delivery: the ini's lines on the directory are written here.
+import { type EmbeddedLdap, startEmbeddedLdap } from './embedded-ldap'
+import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
+import { connectSmtp, type SmtpClient } from './smtp'
+
+export interface GatewayOptions extends Omit<HarakaOptions, 'ini'> {
+  /** Lines of `[routes]`. */
+  readonly routes: readonly string[]
+  /** More of gal_relay.ini; the default lets 127.0.0.1 relay. */
+  readonly ini?: string
+  /** Addresses in the list. */
+  readonly people?: readonly string[]
+  /** Lines of outbound.ini. */
+  readonly outboundIni?: readonly string[]
+}
+
+export interface Gateway extends Haraka {
+  /** Writes the ini anew, and waits until it counts. */
+  setRoutes(routes: readonly string[]): Promise<void>
+  /** Said EHLO already. */
+  client(): Promise<SmtpClient>
+  /** Everything, the directory too. */
+  end(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+}
+
+export const LET_LOCAL_RELAY = '[restrictions]\nhosts[] = 127.0.0.1\n'
+
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { routes, ini = LET_LOCAL_RELAY, people = [], outboundIni = [], ...rest } = options
+  const ldap = await startEmbeddedLdap(people)
+  const iniOf = (rows: readonly string[]) => galRelayIni(ldap, rows, ini)
+  const haraka = await startHaraka({
+    plugins: ['test-retry', 'gal-relay', 'test-queue'],
+    proxy: false,
+    outbound: true,
+    ...rest,
+    ini: iniOf(routes),
+    files: {
+      'config/outbound.ini': `${['temp_fail_intervals=5s*20', ...outboundIni].join('\n')}\n`,
+      ...rest.files,
+    },
+  })
+  return Object.assign(Object.create(haraka) as Haraka, {
+    async setRoutes(rows: readonly string[]) {
+      const from = haraka.log().length
+      haraka.writeConfig('gal_relay.ini', iniOf(rows))
+      await haraka.waitForLog(/settings reloaded/, 20_000, from)
+    },
+    async client() {
+      const client = await connectSmtp({ port: haraka.port })
+      await client.ehlo()
+      return client
+    },
+    async end() {
+      const exit = await haraka.stop()
+      await ldap.stop()
+      return exit
+    },
+  })
+}
+
+function galRelayIni(ldap: EmbeddedLdap, routes: readonly string[], more: string): string {
+  return `[routes]\n${routes.join('\n')}\n${more}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
+}
+
+/** Polls until it holds. @throws Error with the reason when it does not within that many milliseconds */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string | (() => string),
+  within = 30_000,
+): Promise<void> {
+  const end = Date.now() + within
+  while (!(await holds())) {
+    if (Date.now() > end) {
+      throw new Error(`not within ${within} ms: ${typeof what === 'string' ? what : what()}`)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}

@@ -1,0 +1,171 @@
+// A real Postfix for a test, with a configuration, queue and log of its own: it sends what it is
+// given to one host and tries again by itself, or takes mail and keeps it in files. Loopback only.
+import { execFile } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { freePort, untilListening } from './ports'
+import { skipWithout } from './programs'
+
+export interface PostfixOptions {
+  /** Everything goes to this port of loopback; without, Postfix keeps all that it takes. */
+  readonly relayTo?: number
+  /** Lines for main.cf. */
+  readonly settings?: readonly string[]
+}
+
+/** A message that Postfix delivered into a mailbox. */
+export interface KeptMail {
+  readonly recipient: string
+  /** Everything, with the headers that Postfix puts on top; line ends are LF. */
+  readonly text: string
+}
+
+export interface Postfix {
+  readonly port: number
+  log(): string
+  /** Message ids in its queue. */
+  queue(): Promise<string[]>
+  mailboxes(): KeptMail[]
+  /** Tries everything in its queue now. */
+  flush(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Its master has to be root; elsewhere `sudo` must ask no questions. */
+export function skipWithoutPostfix(): string | false {
+  const missing = skipWithout('postfix')
+  return missing || (process.getuid?.() === 0 ? false : skipWithout('sudo'))
+}
+
+export async function startPostfix(options: PostfixOptions = {}): Promise<Postfix> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'postfix-'))
+  // Its programs, which run as other users, walk through it.
+  chmodSync(folder, 0o755)
+  const port = await freePort()
+  const dir = (name: string) => path.join(folder, name)
+  for (const name of ['etc', 'queue', 'data', 'mail']) mkdirSync(dir(name))
+  writeFileSync(dir('etc/main.cf'), mainCf(folder, options))
+  writeFileSync(dir('etc/master.cf'), masterCf(port))
+  await root('chown', 'postfix', dir('data'))
+  await root('chown', 'nobody', dir('mail'))
+  const postfix = (...args: string[]) => root('postfix', '-c', dir('etc'), ...args)
+  const log = () => (existsSync(dir('log')) ? readFileSync(dir('log'), 'utf8') : '')
+  try {
+    await postfix('start')
+    await untilListening(port)
+  } catch (error) {
+    throw new Error(`Postfix did not start: ${(error as Error).message}\n${log()}`)
+  }
+  return {
+    port,
+    log,
+    async queue() {
+      const { stdout } = await root('postqueue', '-c', dir('etc'), '-j')
+      return stdout
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { queue_id: string }).queue_id)
+    },
+    mailboxes: () => readMailboxes(dir('mail')),
+    flush: async () => void (await root('postqueue', '-c', dir('etc'), '-f')),
+    async stop() {
+      await postfix('stop').catch(() => {})
+      await root('rm', '-rf', folder)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function root(program: string, ...args: string[]): Promise<{ stdout: string }> {
+  const run = promisify(execFile)
+  return process.getuid?.() === 0 ? run(program, args) : run('sudo', ['-n', program, ...args])
+}
+
+function mainCf(folder: string, { relayTo, settings = [] }: PostfixOptions): string {
+  const route =
+    relayTo === undefined
+      ? [
+          'relay_domains =',
+          'virtual_mailbox_domains = static:all',
+          `virtual_mailbox_base = ${folder}/mail`,
+          'virtual_mailbox_maps = pcre:{{/^(.*)$/ $${1}/}}',
+          'virtual_uid_maps = static:65534',
+          'virtual_gid_maps = static:65534',
+          'virtual_minimum_uid = 1',
+        ]
+      : [`relayhost = [127.0.0.1]:${relayTo}`, 'virtual_mailbox_domains =']
+  return `
+compatibility_level = 3.6
+queue_directory = ${folder}/queue
+data_directory = ${folder}/data
+maillog_file = ${folder}/log
+maillog_file_prefixes = ${folder}
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = postfix.test
+mydestination =
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_peername_lookup = no
+smtp_host_lookup = native
+smtputf8_enable = yes
+alias_maps =
+alias_database =
+local_recipient_maps =
+biff = no
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+transport_retry_time = 1s
+${[...route, ...settings].join('\n')}
+`
+}
+
+function masterCf(port: number): string {
+  const services = [
+    `127.0.0.1:${port} inet n - n - - smtpd`,
+    'pickup unix n - n 60 1 pickup',
+    'cleanup unix n - n - 0 cleanup',
+    'qmgr unix n - n 1 1 qmgr',
+    'rewrite unix - - n - - trivial-rewrite',
+    'bounce unix - - n - 0 bounce',
+    'defer unix - - n - 0 bounce',
+    'trace unix - - n - 0 bounce',
+    'verify unix - - n - 1 verify',
+    'flush unix n - n 1000? 0 flush',
+    'proxymap unix - - n - - proxymap',
+    'proxywrite unix - - n - 1 proxymap',
+    'smtp unix - - n - - smtp',
+    'relay unix - - n - - smtp',
+    'showq unix n - n - - showq',
+    'error unix - - n - - error',
+    'retry unix - - n - - error',
+    'discard unix - - n - - discard',
+    'local unix - n n - - local',
+    'virtual unix - n n - - virtual',
+    'anvil unix - - n - 1 anvil',
+    'scache unix - - n - 1 scache',
+    'postlog unix-dgram n - n - 1 postlogd',
+  ]
+  return `${services.join('\n')}\n`
+}
+
+function readMailboxes(folder: string): KeptMail[] {
+  return readdirSync(folder).flatMap((recipient) =>
+    readFileSync(path.join(folder, recipient), 'latin1')
+      .split(/^(?=From \S+ {2})/m)
+      .filter(Boolean)
+      .map((text) => ({ recipient, text })),
+  )
+}
