@@ -95,11 +95,12 @@ export class LiveList implements AddressList {
       if (held !== undefined) {
         if (holders.length === 0) this.#witness.found({ key: wanted.key, address: held })
         holders.push(entry)
-      } else if (wanted.witness && this.#addressIn(entry, wanted.witness.key) !== undefined) {
-        isWitnessed = true
-      } else {
-        others.push(entry)
+        continue
       }
+      const isWitness =
+        wanted.witness !== undefined && this.#addressIn(entry, wanted.witness.key) !== undefined
+      if (isWitness) isWitnessed = true
+      if (!isWitness || isCutShort(entry)) others.push(entry)
     }
     if (holders.length === 0) {
       for (const entry of others) {

@@ -23,6 +23,7 @@ export class Directory {
   readonly #ldap: LdapSettings
   readonly #check: readonly Buffer[]
   readonly #log: Log
+  readonly #idle: number
   /** One for each url, in order: a server, or where servers are looked up. */
   readonly #sources: readonly (Endpoint | SrvSource)[]
   /** By name; the same server for as long as it is listed. */
@@ -35,11 +36,15 @@ export class Directory {
   #isClosed = false
   #isAllDown = false
 
-  /** @param check searches that a server must answer with success before it is asked anything else */
-  constructor(ldap: LdapSettings, check: readonly Buffer[], log: Log) {
+  /**
+   * @param check searches that a server must answer with success before it is asked anything else
+   * @param idle milliseconds after which an idle connection is tried; servers and firewalls drop them
+   */
+  constructor(ldap: LdapSettings, check: readonly Buffer[], log: Log, idle = 30_000) {
     this.#ldap = ldap
     this.#check = check
     this.#log = log
+    this.#idle = idle
     this.#sources = ldap.url.map(({ scheme, host, port, text }) =>
       scheme === 'srv'
         ? new SrvSource(host, ldap, log, () => this.#list())
@@ -163,6 +168,7 @@ export class Directory {
       ldap: this.#ldap,
       check: this.#check,
       log: this.#log,
+      idle: this.#idle,
       onChange: () => this.#changed(),
       onRoom: () => this.#waiting.shift()?.(),
       isLast: () => !this.#servers.some((server) => server.isUp),

@@ -15,6 +15,8 @@ export interface ServerOptions {
   /** Searches that must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
   readonly log: Log
+  /** A connection that was idle so many milliseconds is tried before a recipient has to. */
+  readonly idle: number
   /** Something changed that searches may wait for. */
   readonly onChange: () => void
   /** A connection has room for one more search. */
@@ -25,8 +27,6 @@ export interface ServerOptions {
 
 /** Servers close connections with many requests pending: slapd anonymous ones with more than 100. */
 const IN_FLIGHT = 64
-/** A connection that was idle this long is tried before a recipient has to. */
-const IDLE = 30_000
 /** While no server at all is up, each is tried again about this often. */
 const MISSED = 2000
 
@@ -83,7 +83,7 @@ export class Server {
   start(): void {
     if (this.#started) return
     this.#started = true
-    this.#idle = setInterval(() => this.#tryIdle(), IDLE / 2).unref()
+    this.#idle = setInterval(() => this.#tryIdle(), this.#options.idle / 2).unref()
     void this.#open()
   }
 
@@ -211,7 +211,8 @@ export class Server {
   #tryIdle(): void {
     const now = performance.now()
     for (const connection of this.#connections) {
-      if (connection.inFlight === 0 && now - connection.usedAt >= IDLE) void this.doubt(connection)
+      const isIdle = connection.inFlight === 0 && now - connection.usedAt >= this.#options.idle
+      if (isIdle) void this.doubt(connection)
     }
   }
 

@@ -1,0 +1,126 @@
+// An LDAP server that answers searches with whatever a test wants, right or wrong.
+import * as ldapjs from 'ldapjs'
+import type { Attributes } from './ldif'
+
+/** A search as it came. */
+export interface FakeSearch {
+  readonly base: string
+  readonly scope: string
+  readonly filter: string
+  /** The values of all equality tests in the filter. */
+  readonly values: readonly string[]
+  readonly attributes: readonly string[]
+}
+
+export interface FakeAnswer {
+  readonly entries?: readonly { readonly dn: string; readonly attributes: Attributes }[]
+  /** URLs of a searchResultReference, sent before the entries */
+  readonly references?: readonly string[]
+  /** The result code; default success. */
+  readonly code?: number
+  /** These bytes instead of all that. */
+  readonly bytes?: Buffer
+  /** No answer. */
+  readonly isSilent?: boolean
+  /** The connection is closed behind the entries, without a result. */
+  readonly isCut?: boolean
+}
+
+export interface FakeLdap {
+  readonly port: number
+  readonly url: string
+  /** All searches so far. */
+  readonly searches: readonly FakeSearch[]
+  stop(): Promise<void>
+}
+
+/** Binds always succeed. Searches that `answer` says nothing about find nothing, with success. */
+export async function startFakeLdap(
+  answer: (search: FakeSearch) => FakeAnswer | undefined,
+): Promise<FakeLdap> {
+  const server = ldapjs.createServer() as unknown as Server
+  const searches: FakeSearch[] = []
+  server.on('error', () => {})
+  server.bind('', (_request, response, next) => {
+    response.end()
+    return next()
+  })
+  server.search('', (request, response, next) => {
+    const search = {
+      base: String(request.baseObject),
+      scope: request.scope,
+      filter: request.filter.toString(),
+      values: equalityValues(request.filter),
+      attributes: request.attributes,
+    }
+    searches.push(search)
+    send(request, response, answer(search) ?? {})
+    return next()
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address()
+  return {
+    port,
+    url: `ldap://127.0.0.1:${port}`,
+    searches,
+    stop: () => new Promise((resolve) => server.close(() => resolve())),
+  }
+}
+
+function send(request: Request, response: Response, answer: FakeAnswer): void {
+  if (answer.isSilent) return
+  if (answer.bytes) {
+    request.connection.write(answer.bytes)
+    return
+  }
+  if (answer.references) {
+    response.send(response.createSearchReference([...answer.references]))
+  }
+  for (const { dn, attributes } of answer.entries ?? []) {
+    const lists = Object.entries(attributes).flatMap(([type, values]) =>
+      values === undefined ? [] : [{ type, values: [values].flat() }],
+    )
+    response.send(response.createSearchEntry({ dn, attributes: lists }))
+  }
+  if (answer.isCut) request.connection.end()
+  else response.end(answer.code ?? 0)
+}
+
+function equalityValues(filter: Filter): string[] {
+  if (filter.type === 'EqualityFilter') return [unescaped(filter.value)]
+  return (filter.clauses ?? []).flatMap(equalityValues)
+}
+
+/** ldapjs gives values with everything but ASCII escaped as in a filter's text. */
+function unescaped(value: string): string {
+  return decodeURIComponent(value.replaceAll('%', '%25').replace(/\\([0-9a-f]{2})/g, '%$1'))
+}
+
+// What we use of ldapjs' server, as far as its own types leave it out.
+interface Filter {
+  readonly type: string
+  readonly value: string
+  readonly clauses?: readonly Filter[]
+}
+interface Request {
+  readonly baseObject: unknown
+  readonly scope: string
+  readonly filter: Filter
+  readonly attributes: readonly string[]
+  readonly connection: { write(bytes: Buffer): void; end(): void }
+}
+interface Response {
+  send(message: unknown): void
+  createSearchReference(urls: string[]): unknown
+  createSearchEntry(entry: { dn: string; attributes: unknown[] }): unknown
+  end(code?: number): void
+}
+type Handler = (request: Request, response: Response, next: () => void) => void
+interface Server {
+  on(event: 'error', listener: (error: Error) => void): void
+  bind(base: string, handler: Handler): void
+  search(base: string, handler: Handler): void
+  listen(port: number, host: string, done: () => void): void
+  address(): { readonly port: number }
+  close(done: () => void): void
+}
