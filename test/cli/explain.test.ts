@@ -102,6 +102,8 @@ hop.example = inbound smtp://192.0.2.25
 hosts[] = 192.168.1.0/24
 [listener 10.0.0.9:*]
 enabled = false
+[listener 10.0.0.6:25]
+enforce = false
 [listener 10.0.0.7:25]
 mixed = defer
 hosts[] = 192.168.1.0/24
@@ -191,6 +193,20 @@ hosts[] = 192.168.1.0/24
     const outboundFirst = ['friend@elsewhere.example', 'bob@hop.example', 'alice@example.com']
     const [, , last] = await agree(haraka, { client, local: '10.0.0.7:25', to: outboundFirst })
     assert.equal(last?.rule, 'mixed')
+  })
+
+  test('a listener on which the plugin only observes: what it would answer', async () => {
+    const args = ['--config', haraka.dir, '--client', stranger, '--listener', '10.0.0.6:25']
+    const ask = ['explain', 'alice@example.com', 'friend@elsewhere.example', ...args]
+    const { json } = await runJson<Answer>(ask)
+    assert.deepEqual(
+      json.recipients.map(({ code, enforced }) => [code, enforced]),
+      [
+        [250, false],
+        [550, false],
+      ],
+    )
+    assert.match((await runCommand(ask)).stdout, /enforce = false: it only observes/)
   })
 
   test('IPv4-mapped clients and IPv6 listeners', async () => {

@@ -71,7 +71,7 @@ function grammarOf(config: Haraka.Config): EnvelopeGrammar {
 }
 
 function inWords(explanation: Explanation): string[] {
-  const { recipient, reply, code, steps } = explanation
+  const { recipient, reply, code, rule, enforced, steps } = explanation
   const paint = code === 250 ? colour.green : code < 500 ? colour.yellow : colour.red
   const rows = steps.map(({ step, text, source }) => [
     `  ${step}`,
@@ -80,6 +80,9 @@ function inWords(explanation: Explanation): string[] {
   return [
     `RCPT TO:${recipient.startsWith('<') ? recipient : `<${recipient}>`}`,
     ...reply.split('\n').map((line) => paint(colour.bold(line))),
+    ...(enforced || rule === 'not-enabled'
+      ? []
+      : [colour.yellow('(not enforced on this listener)')]),
     ...columns(rows),
     '',
   ]

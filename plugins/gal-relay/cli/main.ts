@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander'
 import { SettingsError } from '../settings/problem'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
+import { whoMayRelayCommand } from './who-may-relay'
 
 const { version } = JSON.parse(
   readFileSync(path.resolve(__dirname, '..', '..', '..', '..', 'package.json'), 'utf8'),
@@ -25,7 +26,7 @@ async function main(): Promise<void> {
     .option('--json', 'print one JSON object')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
-  for (const command of [explainCommand()]) {
+  for (const command of [explainCommand(), whoMayRelayCommand()]) {
     program.addCommand(command.copyInheritedSettings(program))
   }
   program.addHelpText('after', EXIT_CODES)

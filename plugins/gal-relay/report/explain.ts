@@ -72,6 +72,8 @@ export interface Explanation {
   /** undefined when nobody looked at the domain. */
   readonly route: Destination['kind'] | undefined
   readonly may_relay: boolean
+  /** false: the plugin only observes, and this is what it would answer if it were enforced. */
+  readonly enforced: boolean
   /** Accepted recipients only. */
   readonly path: Path | undefined
   /** Where the outbound queue hands it to, in order; none: the domain's MX hosts. */
@@ -216,6 +218,7 @@ async function explainRecipient(
     rule: verdict.rule,
     route: destination.kind,
     may_relay: client.trust.mayRelay,
+    enforced: policy.enforce,
     path: verdict.accept ? verdict.path : undefined,
     next_hops: verdict.accept ? verdict.hops.map(({ text }) => text) : [],
     steps: [
@@ -242,6 +245,7 @@ function notOurs(
     rule,
     route: undefined,
     may_relay: policy.enabled ? client.trust.mayRelay : relaying,
+    enforced: policy.enabled && policy.enforce,
     path: undefined,
     next_hops: [],
     steps,
@@ -269,9 +273,10 @@ async function ask(
 
 function listenerStep(policy: ListenerPolicy, address: string): Step {
   const whose = policy.name === '*:*' ? 'the general settings' : `the settings of ${policy.name}`
-  const text = policy.enabled
-    ? `${address} has ${whose}`
-    : `${address} has ${whose}, where enabled = false: the plugin takes no part`
+  const part = policy.enabled
+    ? ', where enforce = false: it only observes, and what follows is what it would answer'
+    : ', where enabled = false: the plugin takes no part'
+  const text = `${address} has ${whose}${policy.enabled && policy.enforce ? '' : part}`
   return { step: 'listener', text, source: '' }
 }
 

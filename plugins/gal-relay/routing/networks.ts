@@ -62,10 +62,11 @@ export function parseNetwork(text: string): Network | { readonly problem: string
 
 export function networkList(entries: readonly Network[]): NetworkList {
   const v4 = new Map<number, Set<number>>()
-  const v6 = new Map<bigint, Set<bigint>>()
+  // As text: V8 hashes big integers by their lowest 64 bits, which networks do not have.
+  const v6 = new Map<bigint, Set<string>>()
   for (const { family, net, mask } of entries) {
     if (family === 4) setOf(v4, Number(mask)).add(Number(net))
-    else setOf(v6, mask).add(net)
+    else setOf(v6, mask).add(net.toString(36))
   }
   const groups4 = [...v4]
   const groups6 = [...v6]
@@ -76,7 +77,7 @@ export function networkList(entries: readonly Network[]): NetworkList {
       if (address.family === 4) {
         return groups4.some(([mask, nets]) => nets.has((address.bits & mask) >>> 0))
       }
-      return groups6.some(([mask, nets]) => nets.has(address.bits & mask))
+      return groups6.some(([mask, nets]) => nets.has((address.bits & mask).toString(36)))
     },
   }
 }
@@ -91,10 +92,10 @@ export function matchesEverything(network: Network): boolean {
   return network.mask === 0n
 }
 
-function setOf<K>(groups: Map<K, Set<K>>, mask: K): Set<K> {
+function setOf<K, N>(groups: Map<K, Set<N>>, mask: K): Set<N> {
   const existing = groups.get(mask)
   if (existing) return existing
-  const created = new Set<K>()
+  const created = new Set<N>()
   groups.set(mask, created)
   return created
 }
@@ -143,7 +144,8 @@ function toBits(address: ipaddr.IPv4 | ipaddr.IPv6): bigint {
   return address.toByteArray().reduce((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
 }
 
-function toText(family: 4 | 6, bits: bigint): string {
+/** The address with these bits, as it is written. */
+export function toText(family: 4 | 6, bits: bigint): string {
   const bytes = Array.from({ length: WIDTH[family] / 8 }, (_, i) => i).map((i) =>
     Number((bits >> BigInt(WIDTH[family] - 8 - 8 * i)) & 0xffn),
   )
