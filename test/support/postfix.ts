@@ -65,7 +65,9 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Postfi
     await postfix('start')
     await untilListening(port)
   } catch (error) {
-    throw new Error(`Postfix did not start: ${(error as Error).message}\n${log()}`)
+    const reason = `Postfix did not start: ${(error as Error).message}\n${log()}`
+    await root('rm', '-rf', folder)
+    throw new Error(reason)
   }
   return {
     port,
@@ -99,7 +101,7 @@ function mainCf(folder: string, { relayTo, settings = [] }: PostfixOptions): str
           'relay_domains =',
           'virtual_mailbox_domains = static:all',
           `virtual_mailbox_base = ${folder}/mail`,
-          'virtual_mailbox_maps = pcre:{{/^(.*)$/ $${1}/}}',
+          'virtual_mailbox_maps = static:all',
           'virtual_uid_maps = static:65534',
           'virtual_gid_maps = static:65534',
           'virtual_minimum_uid = 1',
@@ -162,10 +164,10 @@ function masterCf(port: number): string {
 }
 
 function readMailboxes(folder: string): KeptMail[] {
-  return readdirSync(folder).flatMap((recipient) =>
-    readFileSync(path.join(folder, recipient), 'latin1')
+  return readdirSync(folder).flatMap((file) =>
+    readFileSync(path.join(folder, file), 'utf8')
       .split(/^(?=From \S+ {2})/m)
       .filter(Boolean)
-      .map((text) => ({ recipient, text })),
+      .map((text) => ({ recipient: /^X-Original-To: (.*)$/m.exec(text)?.[1] ?? '', text })),
   )
 }
