@@ -1,0 +1,92 @@
+// Bounces: a next hop that is down for good or says no comes back to the sender as a DSN, which
+// names the recipient as the sender wrote it, whatever a row or an alias made of it on its way.
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { type Gateway, startGateway, until } from '../support/gateway'
+import { freePort } from '../support/ports'
+import { skipWithout } from '../support/programs'
+import { type SinkMessage, type SmtpSink, startSink } from '../support/smtp-sink'
+
+describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
+  let senders: SmtpSink
+  let refusing: SmtpSink
+  let gateway: Gateway
+
+  before(async () => {
+    senders = await startSink()
+    refusing = await startSink({ args: ['-f', 'RCPT', '-B', '550 5.1.1 nobody here'] })
+    const down = await freePort()
+    gateway = await startGateway({
+      people: ['bob@down.test', 'bob@refusing.test'],
+      plugins: ['test-retry', 'aliases', 'gal-relay', 'test-queue'],
+      routes: [
+        `sender.test = forward smtp://127.0.0.1:${senders.port}`,
+        `down.test = inbound smtp://127.0.0.1:${down}`,
+        `refusing.test = inbound smtp://127.0.0.1:${refusing.port}`,
+        'old-down.test = reroute down.test',
+        'old-refusing.test = reroute refusing.test',
+      ],
+      files: {
+        // One attempt more after the first.
+        'config/outbound.ini': 'temp_fail_intervals=5s\n',
+        'config/aliases.json': JSON.stringify({
+          'team@refusing.test': { action: 'alias', to: 'bob@refusing.test' },
+        }),
+      },
+    })
+  })
+  after(async () => {
+    await gateway?.end()
+    await senders?.stop()
+    await refusing?.stop()
+  })
+
+  async function bounceFor(to: string, sender: string, parameters = ''): Promise<SinkMessage> {
+    const client = await gateway.client()
+    assert.equal((await client.mail(sender)).code, 250)
+    assert.equal((await client.rcpt(to, parameters)).code, 250)
+    const data = await client.data(`From: ${sender}\r\nSubject: to bounce\r\n\r\nHello.\r\n`)
+    assert.equal(data.code, 250, data.line)
+    await client.quit()
+    const found = () => senders.messages().filter(({ rcpt_to }) => rcpt_to.includes(sender))
+    await until(
+      () => found().length > 0,
+      () => gateway.log().slice(-4000),
+    )
+    const [bounce] = found()
+    assert.ok(bounce)
+    assert.equal(found().length, 1)
+    assert.equal(bounce.mail_from, '')
+    return bounce
+  }
+
+  const cases = [
+    ['a next hop that is down', 'bob@down.test', /Status: 4|Status: 5/],
+    ['a next hop that says no', 'bob@refusing.test', /Diagnostic-Code: smtp;550 5\.1\.1/],
+    ['a renamed domain whose next hop is down', 'bob@old-down.test', /Status: [45]/],
+    [
+      'a renamed domain whose next hop says no',
+      'Bob@old-refusing.test',
+      /Diagnostic-Code: smtp;550 5\.1\.1/,
+    ],
+    ['an alias', 'team@refusing.test', /Diagnostic-Code: smtp;550 5\.1\.1/],
+  ] as const
+  for (const [index, [what, recipient, field]] of cases.entries()) {
+    it(`for ${what} names <${recipient}>, and no other recipient`, async () => {
+      const { body } = await bounceFor(recipient, `s${index}@sender.test`)
+      assert.ok(body.includes(`Final-Recipient: rfc822;${recipient}\n`), body)
+      assert.match(body, field)
+      const named = new Set(body.match(/[\w.]+@(old-)?(down|refusing)\.test/g))
+      assert.deepEqual([...named], [recipient])
+    })
+  }
+
+  it('names the recipient as written when the client gave ORCPT too', async () => {
+    const { body } = await bounceFor(
+      'bob@old-refusing.test',
+      'orcpt@sender.test',
+      'NOTIFY=FAILURE ORCPT=rfc822;bob@old-refusing.test',
+    )
+    assert.ok(body.includes('Final-Recipient: rfc822;bob@old-refusing.test\n'), body)
+  })
+})

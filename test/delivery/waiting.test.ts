@@ -1,0 +1,138 @@
+// Mail that waits for its next hop: it survives restarts; each attempt goes by today's table, and
+// where the row is gone by the next hops that the message was accepted with.
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { type Gateway, startGateway, until } from '../support/gateway'
+import { startLmtp } from '../support/lmtp-server'
+import { freePort } from '../support/ports'
+import { skipWithout } from '../support/programs'
+import { type SmtpSink, startSink } from '../support/smtp-sink'
+
+const MESSAGE = 'From: a@sender.test\r\nSubject: waiting\r\n\r\nHello.\r\n'
+
+describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
+  let other: SmtpSink
+  let gateway: Gateway
+  let down: number
+  const row = (domain: string, port: number) => `${domain} = inbound smtp://127.0.0.1:${port}`
+  const people = ['stays', 'moves', 'gone', 'plain', 'lmtp', 'renamed'].flatMap((name) => [
+    `one@${name}.test`,
+    `two@${name}.test`,
+    `three@${name}.test`,
+  ])
+
+  before(async () => {
+    other = await startSink()
+    down = await freePort()
+  })
+  after(() => other?.stop())
+
+  async function startWith(routes: readonly string[]): Promise<void> {
+    gateway = await startGateway({ people, routes })
+  }
+  async function send(...to: string[]): Promise<void> {
+    const client = await gateway.client()
+    const { data } = await client.transaction('a@sender.test', to, MESSAGE)
+    assert.equal(data?.code, 250, data?.line)
+    await client.quit()
+  }
+  const deferred = async (from = 0) => {
+    await gateway.waitForLog(/Temp failing/, 15_000, from)
+  }
+  const sunk = (sink: SmtpSink) => sink.messages().flatMap(({ rcpt_to }) => rcpt_to)
+  const empty = () => until(() => gateway.queueFiles().length === 0, 'the queue gets empty')
+
+  it('survives a graceful and a sudden end', async () => {
+    await startWith([row('stays.test', down)])
+    try {
+      await send('one@stays.test')
+      await deferred()
+      await gateway.restart()
+      await send('two@stays.test')
+      await deferred()
+      await gateway.restart('SIGKILL')
+      const sink = await startSink({ port: down })
+      try {
+        await empty()
+        assert.deepEqual(sunk(sink).sort(), ['one@stays.test', 'two@stays.test'])
+      } finally {
+        await sink.stop()
+      }
+    } finally {
+      await gateway.end()
+    }
+  })
+
+  it('moves when its row names another host, and stays with the host of a row that is gone', async () => {
+    const routes = [row('gone.test', down), row('plain.test', down), row('renamed.test', down)]
+    await startWith([row('moves.test', down), ...routes])
+    try {
+      await send('one@moves.test', 'one@gone.test', 'one@plain.test', 'one@renamed.test')
+      await deferred()
+      await gateway.setRoutes([
+        row('moves.test', other.port),
+        'plain.test = inbound',
+        'renamed.test = reroute plain.test',
+      ])
+      await until(() => gateway.queueFiles().length === 3, 'one of them has moved')
+      assert.deepEqual(sunk(other), ['one@moves.test'])
+      const sink = await startSink({ port: down })
+      try {
+        await empty()
+        assert.deepEqual(sunk(sink).sort(), ['one@gone.test', 'one@plain.test', 'one@renamed.test'])
+      } finally {
+        await sink.stop()
+      }
+    } finally {
+      await gateway.end()
+    }
+  })
+
+  it('goes recipient by recipient when its row comes to name an LMTP host', async () => {
+    let full = true
+    const lmtp = await startLmtp((recipient) =>
+      full && recipient.startsWith('two') ? '452 4.2.2 mailbox full' : '250 2.0.0 OK',
+    )
+    await startWith([row('lmtp.test', down)])
+    try {
+      await send('one@lmtp.test', 'two@lmtp.test', 'three@lmtp.test')
+      await deferred()
+      await gateway.setRoutes([`lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`])
+      await until(() => lmtp.taken.length === 2, 'two of three are taken')
+      full = false
+      await empty()
+      assert.deepEqual([...lmtp.taken].sort(), [
+        'one@lmtp.test',
+        'three@lmtp.test',
+        'two@lmtp.test',
+      ])
+      assert.doesNotMatch(gateway.log(), /\[CRIT\]|bouncing mail/)
+    } finally {
+      await gateway.end()
+      await lmtp.stop()
+    }
+  })
+
+  it('for an LMTP host comes to each recipient once, whoever of them is deferred', async () => {
+    let full = true
+    const lmtp = await startLmtp((recipient) =>
+      full && recipient.startsWith('two') ? '452 4.2.2 mailbox full' : '250 2.0.0 OK',
+    )
+    await startWith([`lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`])
+    try {
+      await send('one@lmtp.test', 'two@lmtp.test', 'three@lmtp.test')
+      await until(() => lmtp.taken.length === 2, 'two of three are taken')
+      await deferred()
+      full = false
+      await empty()
+      assert.deepEqual([...lmtp.taken].sort(), [
+        'one@lmtp.test',
+        'three@lmtp.test',
+        'two@lmtp.test',
+      ])
+    } finally {
+      await gateway.end()
+      await lmtp.stop()
+    }
+  })
+})
