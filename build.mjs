@@ -1,6 +1,6 @@
 // Compiles into an emptied dist/, so that no file of an earlier build is tested or packed.
 import { execFileSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 
@@ -13,4 +13,10 @@ try {
   })
 } catch {
   process.exit(1)
+}
+
+// What the status page loads is served as it is.
+const status = 'plugins/gal-relay/report/status'
+for (const file of ['page.css', 'page.js']) {
+  cpSync(path.join(root, status, file), path.join(root, 'dist', status, file))
 }

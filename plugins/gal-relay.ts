@@ -1,24 +1,30 @@
 // The door: Haraka's hooks on one side, the rooms in gal-relay/ on the other. It reads Haraka's
 // objects, asks the rooms, and turns verdicts into next(). Nothing that goes wrong in here may reach
 // Haraka, where an exception after an await ends the server: every hook is guarded, and answers 451.
+import { hostname } from 'node:os'
 import DSN from 'haraka-dsn'
 import { heldBack } from './gal-relay/delivery/held-back'
 import { keptWith } from './gal-relay/delivery/kept'
 import { TRACE, Traces } from './gal-relay/delivery/loops'
 import { nameAsWritten, OutboundMail } from './gal-relay/delivery/outbound'
 import { DeliveryPaths } from './gal-relay/delivery/paths'
-import type { AddressList } from './gal-relay/gal/address-list'
-import { createAddressList } from './gal-relay/gal/global-address-list'
+import { createAddressList, type GlobalAddressList } from './gal-relay/gal/global-address-list'
 import type { Log } from './gal-relay/gal/log'
 import { Counts } from './gal-relay/report/counts'
+import { grammarOf } from './gal-relay/report/envelope'
+import { type ProcessReport, processReport } from './gal-relay/report/install'
 import {
   type Given,
   type Observed,
   ObservedTransaction,
   outcomeOfVerdict,
 } from './gal-relay/report/observation'
+import { answerForWorkers, onlyProcess, type Reports, worker } from './gal-relay/report/processes'
 import { type Envelope, replyText } from './gal-relay/report/refusal'
+import { type Sample, samplesOfList, sum } from './gal-relay/report/samples'
 import { answeringBefore, rewriting, summary, warnings } from './gal-relay/report/startup'
+import { missingHttpServer } from './gal-relay/report/status/http-server'
+import { PAGE_PATH, statusPage } from './gal-relay/report/status/status-page'
 import {
   type Client,
   type Destination,
@@ -57,11 +63,17 @@ interface State {
   settings: Settings
   /** Sentences on what counts for nothing. */
   ignored: readonly string[]
-  list: AddressList | undefined
+  list: GlobalAddressList | undefined
   readonly paths: DeliveryPaths
   readonly outbound: OutboundMail
   readonly traces: Traces
   readonly counts: Counts
+  /** What address lists counted that a reload has replaced. */
+  retired: readonly Sample[]
+  reloadFailedAt: number | undefined
+  readonly startedAt: number
+  /** undefined until the process starts to answer mail */
+  reports: Reports | undefined
   readonly observed: WeakMap<Haraka.Transaction, ObservedTransaction>
   /** Recipients that are observed already: the hook may have been registered twice. */
   readonly watched: WeakSet<Haraka.Address>
@@ -86,6 +98,10 @@ export function register(this: Haraka.Plugin): void {
     outbound: new OutboundMail(this.haraka_require('outbound'), ownHost(this.config), logOf(this)),
     traces: new Traces(),
     counts: new Counts(),
+    retired: [],
+    reloadFailedAt: undefined,
+    startedAt: Date.now(),
+    reports: undefined,
     observed: new WeakMap(),
     watched: new WeakSet(),
     sessions: new WeakMap(),
@@ -96,16 +112,18 @@ export function register(this: Haraka.Plugin): void {
   }
   this.register_hook('init_master', 'start')
   this.register_hook('init_child', 'start')
+  this.register_hook('init_http', 'serve_status')
   this.register_hook('connect', 'trust_client', -100)
   this.register_hook('mail', 'trust_transaction', -100)
   this.register_hook('mail', 'note_utf8', -100)
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
-  // Before any plugin that answers; each hook costs something, so only where it is needed.
-  if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
   this.register_hook('reset_transaction', 'watch_end', -100)
+  // Each hook costs something, so these are only where they are needed.
   const { before } = rewriting(this.config.get('plugins', 'list'), this.name)
   if (before.length > 0) this.register_hook('rcpt', 'begin_recipient', -100)
+  // Before any plugin that answers, but not before one that puts another recipient into its place.
+  else if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'prepare', -100)
@@ -126,6 +144,7 @@ const observesAnywhere = ({ policies }: Settings) =>
 /** Ends timers and connections, so that a worker that is shut down gracefully can end. */
 export function shutdown(this: Haraka.Plugin): void {
   state.unwatch()
+  state.reports?.close()
   void state.list?.close()
   void state.outbound.close()
 }
@@ -137,7 +156,7 @@ function settingsOf(plugin: Haraka.Plugin): LoadedSettings {
 }
 
 function reload(plugin: Haraka.Plugin): void {
-  let list: AddressList | undefined
+  let list: GlobalAddressList | undefined
   let loaded: LoadedSettings
   try {
     loaded = settingsOf(plugin)
@@ -146,10 +165,12 @@ function reload(plugin: Haraka.Plugin): void {
     const lines = error instanceof SettingsError ? error.message.split('\n') : [error]
     for (const line of lines) plugin.logerror(line)
     plugin.logerror('the settings were not reloaded; the last good ones stay in force')
+    state.reloadFailedAt = Date.now()
     return
   }
   const former = state.list
-  Object.assign(state, loaded, { list })
+  if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
+  Object.assign(state, loaded, { list, reloadFailedAt: undefined })
   if (state.answers) list?.start()
   void former?.close()
   plugin.lognotice('settings reloaded')
@@ -166,7 +187,7 @@ function logOf(plugin: Haraka.Plugin): Log {
   }
 }
 
-function openList(plugin: Haraka.Plugin, { gal, ldap }: Settings): AddressList | undefined {
+function openList(plugin: Haraka.Plugin, { gal, ldap }: Settings): GlobalAddressList | undefined {
   return ldap && createAddressList(gal, ldap, logOf(plugin))
 }
 
@@ -185,6 +206,8 @@ function announce(plugin: Haraka.Plugin): void {
       `plugin ${later} stands behind ${plugin.name} in config/plugins and is never asked: put it before`,
     )
   }
+  const missing = state.settings.http.enabled && missingHttpServer(plugin.config.get('http.ini'))
+  if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
 }
 
 // ── Hooks ────────────────────────────────────────────────────────────────────────────────────────
@@ -240,7 +263,32 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   state.answers = server.cluster === undefined || !server.cluster.isMaster
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
+  if (!server.cluster) state.reports = onlyProcess(reportOfThis)
+  else if (state.answers) state.reports = worker(reportOfThis)
+  else answerForWorkers()
   next()
+}
+
+// Before Haraka adds its own pages and the answer for those that do not exist.
+export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
+  const { reports } = state
+  if (reports && server.http?.app) {
+    const page = statusPage({
+      name: this.config.get('me') ?? hostname(),
+      grammar: grammarOf(this.config),
+      settings: () => state.settings,
+      list: () => state.list,
+      reports,
+      failed: (error) => this.logerror('the status page failed:', error),
+    })
+    server.http.app.use(PAGE_PATH, page)
+  }
+  next()
+}
+
+function reportOfThis(): ProcessReport {
+  const { counts, list, retired, startedAt, reloadFailedAt } = state
+  return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
 }
 
 // The connect hook runs again when PROXY or XCLIENT replaces the addresses.
@@ -318,6 +366,12 @@ function decideOn(
   })
 }
 
+/** Whom an alias stands for are accepted together or not at all. */
+function verdictOn(decided: readonly Decided[]): Verdict {
+  const one = decided.find(({ verdict }) => !verdict.accept) ?? decided[0]
+  return one?.verdict ?? INTERNAL_ERROR
+}
+
 function respond(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
@@ -335,9 +389,9 @@ function respond(
       return refuse(plugin, next, connection, written, policy, MIXED_DEFERRED)
     }
   }
+  state.counts.answered(policy.name, 'enforce', verdictOn(decided))
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
-    state.counts.answered(policy.name, 'enforce', verdict)
     const written = state.paths.accept(transaction, target, destination, verdict)
     const result = `${verdict.rule} ${written.address}`
     transaction.results.add(plugin, { pass: result, human: result })
@@ -379,10 +433,12 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const observed = state.observed.get(transaction) ?? new ObservedTransaction()
   state.observed.set(transaction, observed)
   observed.answered(given)
-  const decided = decideOn(policy, clientOf(session, connection), address)
-  const verdict =
-    decided instanceof Promise ? decided.then(({ verdict }) => verdict) : decided.verdict
-  const envelope = envelopeOf(connection, address)
+  const client = clientOf(session, connection)
+  const targets = state.paths.targets(transaction)
+  const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
+    (decided) => verdictOn(decided),
+  )
+  const envelope = envelopeOf(connection, state.paths.written(transaction, address))
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, envelope, both),
     (error) => logFailure(this, connection, error),

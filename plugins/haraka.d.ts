@@ -221,7 +221,15 @@ declare namespace Haraka {
     disconnect(): void
   }
 
+  type RequestHandler = (
+    request: import('node:http').IncomingMessage,
+    response: import('node:http').ServerResponse,
+    next: () => void,
+  ) => void
+
   interface Server {
     readonly cluster?: { readonly isMaster: boolean }
+    /** Where config/http.ini has `listen` and express is installed. */
+    readonly http?: { readonly app?: { use(path: string, handler: RequestHandler): void } }
   }
 }

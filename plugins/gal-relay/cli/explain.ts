@@ -1,6 +1,6 @@
 // gal-relay explain: the reply to each recipient word for word, and how it came about.
 import { Command } from 'commander'
-import type { EnvelopeGrammar } from '../report/envelope'
+import { grammarOf } from '../report/envelope'
 import { type Explanation, explain, QuestionError } from '../report/explain'
 import { CannotRun, openConfigured, openList } from './install'
 import { colour, columns, printJson, printLines } from './print'
@@ -63,12 +63,6 @@ async function run(recipients: string[], _: unknown, command: Command): Promise<
 }
 
 const asked = ({ client, listener, auth, from }: Options) => ({ client, listener, auth, from })
-
-function grammarOf(config: Haraka.Config): EnvelopeGrammar {
-  const booleans = ['-main.postel', '-main.strict_rfc1869']
-  const { main } = config.get('connection.ini', { booleans })
-  return { postel: main?.postel === true, strict_rfc1869: main?.strict_rfc1869 === true }
-}
 
 function inWords(explanation: Explanation): string[] {
   const { recipient, reply, code, rule, enforced, steps } = explanation

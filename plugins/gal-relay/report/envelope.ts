@@ -9,6 +9,13 @@ export interface EnvelopeGrammar {
   readonly strict_rfc1869?: boolean
 }
 
+/** @param config as the plugin's own */
+export function grammarOf(config: Haraka.Config): EnvelopeGrammar {
+  const booleans = ['-main.postel', '-main.strict_rfc1869']
+  const { main } = config.get('connection.ini', { booleans })
+  return { postel: main?.postel === true, strict_rfc1869: main?.strict_rfc1869 === true }
+}
+
 /**
  * @param text as it stands behind `MAIL FROM:` or `RCPT TO:`; angle brackets may be left out
  * @returns the address, or the whole reply, lines separated by `\n`

@@ -80,6 +80,7 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
 /** The rules that can make a verdict. */
 export const RULES = Object.keys(MEANINGS) as readonly Rule[]
 
-export function meaningOf(rule: Rule): RuleMeaning {
-  return MEANINGS[rule] ?? { meaning: rule, source: '' }
+export function meaningOf(rule: string): RuleMeaning {
+  const known: Readonly<Partial<Record<string, RuleMeaning>>> = MEANINGS
+  return known[rule] ?? { meaning: rule, source: '' }
 }

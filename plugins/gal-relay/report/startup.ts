@@ -7,17 +7,18 @@ import type { ListenerPolicy, Settings } from '../settings/settings'
 export function summary(settings: Settings): readonly string[] {
   const general = settings.policies.get('*:*')
   const lines = [...settings.policies.values()].map(
-    (policy) => `${listenerText(policy)}: ${part(policy)}`,
+    (policy) => `${listenerText(policy)}: ${partText(policy)}`,
   )
   const inbound = general ? inboundDomains(general) : []
   lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
   return lines
 }
 
-const listenerText = ({ name }: ListenerPolicy) =>
+export const listenerText = ({ name }: ListenerPolicy) =>
   name === '*:*' ? 'listeners without a section of their own' : `listener ${name}`
 
-function part(policy: ListenerPolicy): string {
+/** Whether it decides there, and who may relay. */
+export function partText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
   if (policy.enforce) return whoMayRelay(policy)
   return `only observes (enforce = false); enforced, it would be: ${whoMayRelay(policy)}`

@@ -171,9 +171,14 @@ export type LdapSettings = Readonly<
   }
 >
 
+export const http = z.strictObject({
+  enabled: value.flag.default(false),
+  allow: value.list(value.network).prefault(['127.0.0.1', '::1']),
+})
+
 /** The keys that may stand several times, with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
-  [listenerKeys, gal, ldap('')].flatMap(({ shape }) =>
+  [listenerKeys, gal, ldap(''), http].flatMap(({ shape }) =>
     Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>
       type.safeParse([]).success ? [key] : [],
     ),

@@ -42,6 +42,8 @@ export interface Settings {
   readonly gal: schema.GalSettings
   /** undefined when the plugin is enabled on no listener and no directory is named. */
   readonly ldap: schema.LdapSettings | undefined
+  /** Metrics and the status page, and the clients they are for. */
+  readonly http: { readonly enabled: boolean; readonly allow: NetworkList }
 }
 
 const FILE = 'config/gal_relay.ini'
@@ -72,11 +74,12 @@ export function readSettings(
   const routes = readRoutes(sections, own)
   const gal = sections.read('gal', schema.gal)
   const ldap = sections.read('ldap', schema.ldap(configDir))
+  const http = sections.read('http', schema.http)
   sections.reportUnknown()
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   if (enabled) reportMissingDirectory(ini, problems)
-  if (problems.length > 0 || !gal || !ldap) throw new SettingsError(problems)
+  if (problems.length > 0 || !gal || !ldap || !http) throw new SettingsError(problems)
 
   const context = { routes, hostList: domainSet(hostList), gal }
   const policies = new Map<string, ListenerPolicy>()
@@ -84,7 +87,12 @@ export function readSettings(
     policies.set(name, policyOf(name, keys, context))
   }
   const { url = [], base = [] } = ldap
-  return { policies, gal, ldap: url.length > 0 ? { ...ldap, url, base } : undefined }
+  return {
+    policies,
+    gal,
+    ldap: url.length > 0 ? { ...ldap, url, base } : undefined,
+    http: { enabled: http.enabled, allow: networkList(http.allow) },
+  }
 }
 
 /**
@@ -395,6 +403,7 @@ const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   restrictions: Object.keys(schema.restrictions),
   gal: Object.keys(schema.gal.shape),
   ldap: Object.keys(schema.ldap('').shape),
+  http: Object.keys(schema.http.shape),
 }
 export const SECTIONS: readonly string[] = [...Object.keys(SECTION_KEYS), 'routes']
 

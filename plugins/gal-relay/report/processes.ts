@@ -1,0 +1,140 @@
+// Haraka's workers share one HTTP port, so that any of them may be asked for what all have counted.
+// The master, which answers no mail, keeps the last report of each worker: the worker that was asked
+// asks the master, the master asks all for a fresh report, and one that does not answer in time
+// counts with its last. A worker that ended stays counted with its last report, which is at most
+// SENT_EVERY old.
+import cluster, { type Worker } from 'node:cluster'
+import {
+  type History,
+  type InstallReport,
+  NO_HISTORY,
+  type ProcessReport,
+  reportOf,
+  together,
+} from './install'
+
+/** Messages between the processes; `event` is how Haraka's own are told apart too. */
+type Message =
+  | { readonly event: 'gal-relay: asked'; readonly question: number }
+  | { readonly event: 'gal-relay: tell'; readonly round: number }
+  | { readonly event: 'gal-relay: told'; readonly round: number; readonly report: ProcessReport }
+  | {
+      readonly event: 'gal-relay: answered'
+      readonly question: number
+      readonly report: InstallReport
+    }
+
+/** How often a worker reports unasked, in milliseconds. */
+const SENT_EVERY = 5000
+/** How long the master waits for a worker's report. */
+const TOLD_WITHIN = 500
+/** How long a worker waits for the master's answer before it speaks for itself alone. */
+const ANSWERED_WITHIN = 2000
+/** A report that nobody asked for. */
+const UNASKED = 0
+
+/** Where reports of all processes are to be had. */
+export interface Reports {
+  collect(): Promise<InstallReport>
+  close(): void
+}
+
+/** For a server that is one process. */
+export function onlyProcess(own: () => ProcessReport): Reports {
+  return { collect: async () => reportOf([own()]), close: () => {} }
+}
+
+/** For a worker. */
+export function worker(own: () => ProcessReport): Reports {
+  const waiting = new Map<number, (report: InstallReport) => void>()
+  let questions = 0
+  const send = (message: Message) => {
+    // The channel may be closing; then nobody is there to be told.
+    if (process.connected) process.send?.(message, undefined, undefined, () => {})
+  }
+  const tell = (round: number) => send({ event: 'gal-relay: told', round, report: own() })
+  const receive = (message: Message) => {
+    if (message?.event === 'gal-relay: tell') tell(message.round)
+    else if (message?.event === 'gal-relay: answered') {
+      waiting.get(message.question)?.(message.report)
+      waiting.delete(message.question)
+    }
+  }
+  process.on('message', receive)
+  const timer = setInterval(() => tell(UNASKED), SENT_EVERY).unref()
+  tell(UNASKED)
+  return {
+    collect: () =>
+      new Promise((resolve) => {
+        const question = ++questions
+        const alone = setTimeout(() => {
+          waiting.delete(question)
+          resolve(reportOf([own()]))
+        }, ANSWERED_WITHIN)
+        waiting.set(question, (report) => {
+          clearTimeout(alone)
+          resolve(report)
+        })
+        send({ event: 'gal-relay: asked', question })
+      }),
+    close: () => {
+      clearInterval(timer)
+      tell(UNASKED)
+    },
+  }
+}
+
+/** For the master, for as long as it lives. */
+export function answerForWorkers(): void {
+  const last = new Map<number, ProcessReport>()
+  const rounds = new Map<number, Round>()
+  let ended: History = NO_HISTORY
+  let round = UNASKED
+
+  const send = (to: Worker, message: Message) => {
+    if (to.isConnected()) to.send(message, () => {})
+  }
+  const tellAll = (then: () => void) => {
+    const asked = Object.values(cluster.workers ?? {}).filter(
+      (one) => one !== undefined && last.has(one.id),
+    ) as Worker[]
+    const number = ++round
+    const finish = () => {
+      clearTimeout(timer)
+      if (rounds.delete(number)) then()
+    }
+    const timer = setTimeout(finish, TOLD_WITHIN)
+    rounds.set(number, { missing: new Set(asked.map(({ id }) => id)), finish })
+    for (const one of asked) send(one, { event: 'gal-relay: tell', round: number })
+    settle()
+  }
+  const settle = () => {
+    for (const { missing, finish } of [...rounds.values()]) if (missing.size === 0) finish()
+  }
+  cluster.on('message', (from: Worker, message: Message) => {
+    if (message?.event === 'gal-relay: told') {
+      last.set(from.id, message.report)
+      rounds.get(message.round)?.missing.delete(from.id)
+      settle()
+    } else if (message?.event === 'gal-relay: asked') {
+      const { question } = message
+      tellAll(() => {
+        const report = reportOf([...last.values()], ended)
+        send(from, { event: 'gal-relay: answered', question, report })
+      })
+    }
+  })
+  // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
+  cluster.on('disconnect', ({ id }: Worker) => {
+    const report = last.get(id)
+    if (report) ended = together([ended, report])
+    last.delete(id)
+    for (const { missing } of rounds.values()) missing.delete(id)
+    settle()
+  })
+}
+
+interface Round {
+  readonly missing: Set<number>
+  readonly finish: () => void
+}

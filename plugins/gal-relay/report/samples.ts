@@ -1,0 +1,72 @@
+// Counters as they go from process to process: a name, labels, a value. What several processes have
+// counted is added up by name and labels.
+import { DURATIONS, type ServerReport } from '../gal/directory/health'
+import type { ListReport } from '../gal/global-address-list'
+import { type CountsReport, outcomeOf } from './counts'
+
+export interface Sample {
+  readonly name: CounterName
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+export type CounterName =
+  | 'answers'
+  | 'differences'
+  | 'errors'
+  | 'searches'
+  /** Answered searches by `bound`, the longest they took in milliseconds; `Infinity` beyond all. */
+  | 'search_durations'
+  /** Milliseconds. */
+  | 'search_time'
+  | 'cache_lookups'
+
+export function samplesOfCounts({ answers, differences, errors }: CountsReport): Sample[] {
+  return [
+    ...answers.map(({ listener, mode, rule, code, count }): Sample => {
+      const labels = { listener, mode, verdict: outcomeOf(code), code: String(code), rule }
+      return { name: 'answers', labels, value: count }
+    }),
+    ...differences.map(({ count, ...labels }): Sample => {
+      return { name: 'differences', labels, value: count }
+    }),
+    { name: 'errors', labels: {}, value: errors },
+  ]
+}
+
+export function samplesOfList({ servers, cache }: ListReport): Sample[] {
+  const lookups = { hit: cache.hits, miss: cache.misses, stale: cache.stale }
+  return [
+    ...servers.flatMap(samplesOfServer),
+    ...Object.entries(lookups).map(([result, value]): Sample => {
+      return { name: 'cache_lookups', labels: { result }, value }
+    }),
+  ]
+}
+
+function samplesOfServer(report: ServerReport): Sample[] {
+  const { server, searches, failures, failuresBy, durations, time } = report
+  const results = { answered: searches - failures, ...failuresBy }
+  return [
+    ...Object.entries(results).map(([result, value]): Sample => {
+      return { name: 'searches', labels: { server, result }, value }
+    }),
+    ...durations.map((value, index): Sample => {
+      const bound = String(DURATIONS[index] ?? Number.POSITIVE_INFINITY)
+      return { name: 'search_durations', labels: { server, bound }, value }
+    }),
+    { name: 'search_time', labels: { server }, value: time },
+  ]
+}
+
+/** One sample for each name and labels, in the order of their first appearance. */
+export function sum(samples: Iterable<Sample>): Sample[] {
+  const sums = new Map<string, { sample: Sample; value: number }>()
+  for (const sample of samples) {
+    const key = JSON.stringify([sample.name, sample.labels])
+    const known = sums.get(key)
+    if (known) known.value += sample.value
+    else sums.set(key, { sample, value: sample.value })
+  }
+  return [...sums.values()].map(({ sample, value }) => ({ ...sample, value }))
+}

@@ -1,0 +1,40 @@
+// One answer explained: the reply word for word, and each step on the way to it.
+import { outcomeOf } from '../counts'
+import type { Explanation, Step } from '../explain'
+import { type Asked, explainForm, frame } from './frame'
+import { type Html, html, shown } from './html'
+
+/** @param explained or why the question cannot be answered */
+export function explanationPage(
+  name: string,
+  asked: Asked,
+  explained: Explanation | string | undefined,
+): Html {
+  const result = typeof explained === 'object' ? explanation(explained) : problem(explained)
+  return frame(
+    `Explain · gal-relay on ${name}`,
+    html`<header><h1><a href="./">gal-relay</a></h1><p>What would be answered on ${name}, and why</p></header>
+<main>
+<section><h2>Question</h2>${explainForm(asked)}</section>
+<section id="answer"><h2>Answer</h2>${result}</section>
+<p><a href="./">Back to the overview</a></p>
+</main>`,
+  )
+}
+
+const problem = (text = 'There is no answer.') => html`<p class="problem">${shown(text)}</p>`
+
+function explanation({ reply, code, rule, route, may_relay, steps, next_hops }: Explanation): Html {
+  const facts: [string, string][] = [
+    ['Rule', rule],
+    ['Route', route ?? 'none'],
+    ['The client may relay', may_relay ? 'yes' : 'no'],
+    ...(next_hops.length > 0 ? [['Next hop', next_hops.join(', ')] as [string, string]] : []),
+  ]
+  return html`<p class="reply ${outcomeOf(code)}"><code>${shown(reply)}</code></p>
+<dl class="facts">${facts.map(([term, fact]) => html`<div><dt>${term}</dt><dd>${fact}</dd></div>`)}</dl>
+<ol class="steps">${steps.map(stepText)}</ol>`
+}
+
+const stepText = ({ step, text, source }: Step) =>
+  html`<li><b>${step}</b><span>${shown(text)}${source && html` <small>${source}</small>`}</span></li>`

@@ -1,0 +1,173 @@
+// What is served below /gal-relay/ on Haraka's own HTTP server: the status page, an explanation of an
+// answer, the metrics. Only to clients in `[http] allow[]`; and the pages, on which mail addresses
+// stand, only by a name that is this server's: no page elsewhere gets at them by a DNS name of its
+// own that it lets point here.
+import { readFileSync } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
+import { hostname } from 'node:os'
+import path from 'node:path'
+import type { AddressList } from '../../gal/address-list'
+import { parseIp } from '../../routing/networks'
+import type { Settings } from '../../settings/settings'
+import type { EnvelopeGrammar } from '../envelope'
+import { explain, QuestionError } from '../explain'
+import { registryOf } from '../metrics'
+import type { Reports } from '../processes'
+import { explanationPage } from './explanation-page'
+import type { Html } from './html'
+import { overviewPage } from './overview-page'
+
+export const PAGE_PATH = '/gal-relay'
+
+/** Where the pages have what they show from. */
+export interface StatusSource {
+  /** This server's: Haraka's config/me. */
+  readonly name: string
+  readonly grammar: EnvelopeGrammar
+  readonly reports: Reports
+  settings(): Settings
+  list(): Pick<AddressList, 'lookup'> | undefined
+  failed(error: unknown): void
+}
+
+interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Mounted at {@link PAGE_PATH}: `url` begins behind it; express keeps the whole. */
+type Request = IncomingMessage & { readonly originalUrl?: string }
+
+export function statusPage(
+  source: StatusSource,
+): (request: Request, response: ServerResponse, next: () => void) => void {
+  return (request, response, next) => {
+    if (!source.settings().http.enabled) return next()
+    answerTo(request, source)
+      .catch((error) => {
+        source.failed(error)
+        return plain(500, 'The page could not be made; the log says why.')
+      })
+      .then((answer) => (answer ? send(request, response, answer) : next()))
+  }
+}
+
+async function answerTo(request: Request, source: StatusSource): Promise<Answer | undefined> {
+  const { method, socket, headers, url = '/', originalUrl = '/' } = request
+  const client = socket.remoteAddress
+  if (!source.settings().http.allow.has(parseIp(client))) {
+    return plain(403, `${client} is not in allow[] of [http] in config/gal_relay.ini.`)
+  }
+  if (method !== 'GET' && method !== 'HEAD') return plain(405, 'Only GET and HEAD are answered.')
+  const { pathname, searchParams } = new URL(url, 'http://localhost')
+  if (pathname === '/metrics') return metrics(source)
+  if (!isOwnName(headers.host, source.name)) {
+    return plain(403, 'Ask for this page by an IP address, localhost, or the name in config/me.')
+  }
+  switch (pathname) {
+    case '/':
+      // Links on the page are relative and need the last slash.
+      return originalUrl.split('?')[0] === PAGE_PATH
+        ? { ...plain(302, ''), headers: { location: `${PAGE_PATH}/` } }
+        : overview(source, searchParams)
+    case '/explain':
+      return explanation(source, searchParams)
+    case '/page.css':
+      return { status: 200, type: 'text/css; charset=utf-8', body: CSS }
+    case '/page.js':
+      return { status: 200, type: 'text/javascript; charset=utf-8', body: SCRIPT }
+    default:
+      return undefined
+  }
+}
+
+async function metrics({ reports }: StatusSource): Promise<Answer> {
+  const registry = registryOf(await reports.collect())
+  return { status: 200, type: registry.contentType, body: await registry.metrics() }
+}
+
+async function overview(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
+  const { name, reports } = source
+  const report = await reports.collect()
+  const filter = {
+    client: asked.get('client') ?? '',
+    recipient: asked.get('recipient') ?? '',
+    rule: asked.get('rule') ?? '',
+  }
+  return page(overviewPage({ name, settings: source.settings(), report, filter, now: Date.now() }))
+}
+
+async function explanation(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
+  const { name, grammar } = source
+  const question = {
+    recipient: asked.get('recipient') ?? '',
+    client: asked.get('client') ?? '',
+    listener: asked.get('listener') ?? '',
+    account: asked.get('account') ?? '',
+    sender: asked.get('sender') ?? '',
+  }
+  try {
+    const [explained] = await explain(source.settings(), source.list(), {
+      ...question,
+      recipients: [question.recipient],
+      account: question.account || undefined,
+      grammar,
+    })
+    return page(explanationPage(name, question, explained))
+  } catch (error) {
+    if (!(error instanceof QuestionError)) throw error
+    return page(explanationPage(name, question, error.message))
+  }
+}
+
+function isOwnName(host: string | undefined, name: string): boolean {
+  const [, bracketed, bare] = /^(?:\[(.+)\]|([^:]*))(?::\d+)?$/.exec(host ?? '') ?? []
+  const asked = (bracketed ?? bare ?? '').toLowerCase()
+  const own = ['localhost', name, hostname()].map((one) => one.toLowerCase())
+  return isIP(asked) !== 0 || own.includes(asked)
+}
+
+const page = ({ text }: Html): Answer => ({
+  status: 200,
+  type: 'text/html; charset=utf-8',
+  body: text,
+})
+const plain = (status: number, text: string): Answer => ({
+  status,
+  type: 'text/plain; charset=utf-8',
+  body: `${text}\n`,
+})
+
+/** Even if a stranger's text became markup, it could load and run nothing. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  'img-src data:',
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+function send(request: Request, response: ServerResponse, answer: Answer): void {
+  const { status, type, body, headers } = answer
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'content-security-policy': POLICY,
+    'cache-control': 'no-store',
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+    ...headers,
+  })
+  response.end(request.method === 'HEAD' ? undefined : body)
+}
+
+const read = (file: string) => readFileSync(path.join(__dirname, file), 'utf8')
+const CSS = read('page.css')
+const SCRIPT = read('page.js')
