@@ -22,7 +22,7 @@ import {
 import { answerForWorkers, onlyProcess, type Reports, worker } from './gal-relay/report/processes'
 import { type Envelope, replyText } from './gal-relay/report/refusal'
 import { type Sample, samplesOfList, sum } from './gal-relay/report/samples'
-import { answeringBefore, rewriting, summary, warnings } from './gal-relay/report/startup'
+import { pluginOrder, rewriting, summary, warnings } from './gal-relay/report/startup'
 import { missingHttpServer } from './gal-relay/report/status/http-server'
 import { PAGE_PATH, statusPage } from './gal-relay/report/status/status-page'
 import {
@@ -195,17 +195,7 @@ function announce(plugin: Haraka.Plugin): void {
   for (const line of summary(state.settings)) plugin.lognotice(line)
   for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
   const plugins = plugin.config.get('plugins', 'list')
-  for (const earlier of answeringBefore(plugins, plugin.name)) {
-    plugin.logwarn(
-      `plugin ${earlier} stands before ${plugin.name} in config/plugins and accepts recipients by ` +
-        `itself: for those, ${plugin.name} is not asked`,
-    )
-  }
-  for (const later of rewriting(plugins, plugin.name).after) {
-    plugin.logwarn(
-      `plugin ${later} stands behind ${plugin.name} in config/plugins and is never asked: put it before`,
-    )
-  }
+  for (const line of pluginOrder(plugins, plugin.name)) plugin.logwarn(line)
   const missing = state.settings.http.enabled && missingHttpServer(plugin.config.get('http.ini'))
   if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
 }

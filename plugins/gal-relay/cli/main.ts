@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { SettingsError } from '../settings/problem'
+import { checkCommand } from './check'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
 import { whoMayRelayCommand } from './who-may-relay'
@@ -26,7 +27,7 @@ async function main(): Promise<void> {
     .option('--json', 'print one JSON object')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
-  for (const command of [explainCommand(), whoMayRelayCommand()]) {
+  for (const command of [checkCommand(), explainCommand(), whoMayRelayCommand()]) {
     program.addCommand(command.copyInheritedSettings(program))
   }
   program.addHelpText('after', EXIT_CODES)

@@ -90,17 +90,43 @@ export function rewriting(
   }
 }
 
-/** Settings that are valid and still probably not meant. */
-export function warnings(settings: Settings): readonly string[] {
-  const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)
+/**
+ * @param plugins the lines of config/plugins, in order
+ * @returns a sentence for each plugin whose place there is probably not meant
+ */
+export function pluginOrder(plugins: readonly string[], name: string): readonly string[] {
   return [
-    ...enabled.flatMap(openRelay),
-    ...leftOverRestrictions(enabled),
-    ...clearTextPassword(settings),
+    ...answeringBefore(plugins, name).map(
+      (earlier) =>
+        `plugin ${earlier} stands before ${name} in config/plugins and accepts recipients by ` +
+        `itself: for those, ${name} is not asked`,
+    ),
+    ...rewriting(plugins, name).after.map(
+      (later) =>
+        `plugin ${later} stands behind ${name} in config/plugins and is never asked: put it before`,
+    ),
   ]
 }
 
-function openRelay(policy: ListenerPolicy): readonly string[] {
+/** Settings that are valid and still probably not meant. */
+export function warnings(settings: Settings): readonly string[] {
+  return [...enabledOnes(settings).flatMap(openRelay), ...doubts(settings)]
+}
+
+/** What is probably not meant, and does no harm to others. */
+export function doubts(settings: Settings): readonly string[] {
+  return [
+    ...leftOverRestrictions(enabledOnes(settings)),
+    ...clearTextPassword(settings),
+    ...uncheckedServer(settings),
+  ]
+}
+
+const enabledOnes = ({ policies }: Settings) =>
+  [...policies.values()].filter(({ enabled }) => enabled)
+
+/** @returns a sentence if anybody may relay on the listener */
+export function openRelay(policy: ListenerPolicy): readonly string[] {
   const { restrictions } = policy
   if (!restrictions.reroute) return []
   const everything = restrictions.hosts.entries.find(matchesEverything)
@@ -136,4 +162,11 @@ function clearTextPassword({ ldap }: Settings): readonly string[] {
       ({ text }) =>
         `the bind password crosses the network in clear to ${text}: use ldaps:// or starttls = true`,
     )
+}
+
+function uncheckedServer({ ldap }: Settings): readonly string[] {
+  const isTls = ldap?.starttls || ldap?.url.some(({ scheme }) => scheme === 'ldaps')
+  return isTls && !ldap?.tls_verify
+    ? ['tls_verify = false: whoever can redirect our connections can pass for the directory']
+    : []
 }

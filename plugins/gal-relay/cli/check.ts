@@ -1,0 +1,177 @@
+// gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
+// the plugins, its next hops, and the directory servers.
+import { Command } from 'commander'
+import { HostAddresses } from '../delivery/host-addresses'
+import { type Finding, probeDirectory } from '../gal/directory/probe'
+import { deferredTogether, unreachable } from '../report/settings-check'
+import { doubts, openRelay, pluginOrder, summary } from '../report/startup'
+import { whoMayRelay } from '../report/who-may-relay'
+import { parseIp } from '../routing/networks'
+import type { NextHop } from '../routing/routes'
+import { loadSettings } from '../settings/load'
+import { ownHost, ownListener } from '../settings/own-host'
+import { SettingsError } from '../settings/problem'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+import { type Install, openInstall } from './install'
+import { colour, columns, counted, printJson, printLines } from './print'
+
+interface Options {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+/** Findings about one thing. */
+interface Section {
+  readonly about: string
+  readonly findings: readonly Finding[]
+}
+
+const PLUGIN = 'gal-relay'
+
+const EXAMPLES = `
+Asks every directory server what look-ups and a snapshot need of it; nothing is changed there. Exit code 1
+when there is a problem; warnings and notes are for you to judge.
+
+Examples:
+  After a change of gal_relay.ini, before Haraka reads it:
+    gal-relay check
+  An install that does not run here:
+    gal-relay check --config /srv/haraka
+  What is wrong, for a script:
+    gal-relay check --json | jq -r '.sections[].findings[] | select(.level == "problem").text'`
+
+export function checkCommand(): Command {
+  return new Command('check')
+    .description('what is wrong with the configuration, and are the directory servers well')
+    .addHelpText('after', EXAMPLES)
+    .action(run)
+}
+
+async function run(_: unknown, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<Options>()
+  const install = await openInstall(options.config)
+  const sections = await check(install)
+  const count = (level: Finding['level']) =>
+    sections.reduce((sum, one) => sum + one.findings.filter((f) => f.level === level).length, 0)
+  const problems = count('problem')
+  const warnings = count('warning')
+  if (options.json) printJson({ install: install.root, problems, warnings, sections })
+  else {
+    printLines([
+      ...sections.flatMap(inWords),
+      `${counted(problems, 'problem')}, ${counted(warnings, 'warning')}`,
+    ])
+  }
+  if (problems > 0) process.exitCode = 1
+}
+
+async function check(install: Install): Promise<Section[]> {
+  const { config, root } = install
+  const plugins = { about: 'config/plugins', findings: pluginFindings(config) }
+  let settings: Settings
+  let ignored: readonly string[]
+  try {
+    ;({ settings, ignored } = loadSettings(config))
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error
+    // The first line says how many they are.
+    const [, ...lines] = error.message.split('\n')
+    const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
+    return [{ about: `settings of ${root}`, findings }, plugins]
+  }
+  const [hops, servers] = await Promise.all([
+    nextHopFindings(config, settings),
+    settings.ldap ? probeDirectory(settings.gal, settings.ldap) : [],
+  ])
+  return [
+    { about: `settings of ${root}`, findings: settingsFindings(settings, ignored) },
+    plugins,
+    ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
+    ...servers.map(({ server, findings }) => ({ about: `directory ${server}`, findings })),
+  ]
+}
+
+function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {
+  const warnings = [
+    ...ignored,
+    ...doubts(settings),
+    ...unreachable(settings),
+    ...deferredTogether(settings),
+  ]
+  const open = [...settings.policies.values()].flatMap(openTo)
+  return [
+    ...summary(settings).map((text): Finding => ({ level: 'ok', text })),
+    ...open.map((text): Finding => ({ level: 'problem', text })),
+    ...warnings.map((text): Finding => ({ level: 'warning', text })),
+  ]
+}
+
+function openTo(policy: ListenerPolicy): readonly string[] {
+  const open = policy.enabled ? openRelay(policy) : []
+  if (open.length > 0) return open
+  const { name } = policy
+  const address = name.slice(0, name.lastIndexOf(':'))
+  return whoMayRelay(policy, parseIp(address)).internet
+    ? [`listener ${name}: the internet may relay; gal-relay who-may-relay has the details`]
+    : []
+}
+
+function pluginFindings(config: Haraka.Config): Finding[] {
+  const plugins = config.get('plugins', 'list')
+  if (!plugins.some((line) => line.replace(/^haraka-plugin-/, '') === PLUGIN)) {
+    return [{ level: 'problem', text: `${PLUGIN} is not listed: Haraka does not load it` }]
+  }
+  const warnings = pluginOrder(plugins, PLUGIN)
+  if (warnings.length === 0) return [{ level: 'ok', text: 'no plugin answers in our place' }]
+  return warnings.map((text) => ({ level: 'warning', text }))
+}
+
+async function nextHopFindings(config: Haraka.Config, settings: Settings): Promise<Finding[]> {
+  const [policy] = settings.policies.values()
+  const rows = policy?.routing.routes.rows ?? []
+  const hops = new Map<string, NextHop>()
+  for (const { routeTo } of rows) {
+    for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) hops.set(hop.text, hop)
+  }
+  const own = ownHost(config)
+  const addresses = new HostAddresses()
+  return Promise.all(
+    Array.from(hops.values(), async (hop): Promise<Finding> => {
+      const { text, host } = hop
+      try {
+        const all = await addresses.of(host)
+        for (const address of all) {
+          const listener = ownListener(own, { ...hop, host: address })
+          if (!listener) continue
+          return {
+            level: 'problem',
+            text: `${text} is this Haraka itself (${address}, ${listener})`,
+          }
+        }
+        return { level: 'ok', text: all[0] === host ? text : `${text} is ${all.join(', ')}` }
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error)
+        return { level: 'problem', text: `${text}: no address found: ${reason}` }
+      }
+    }),
+  )
+}
+
+const PAINT = {
+  ok: colour.green,
+  note: colour.dim,
+  warning: colour.yellow,
+  problem: colour.red,
+} as const
+
+function inWords({ about, findings }: Section): string[] {
+  const rows = columns(findings.map(({ level, text }) => [`  ${level.padEnd(7)}`, text]))
+  return [
+    colour.bold(about),
+    ...rows.map((row, i) => {
+      const level = findings[i]?.level ?? 'note'
+      return row.replace(level, PAINT[level](level))
+    }),
+    '',
+  ]
+}

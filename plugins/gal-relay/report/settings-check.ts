@@ -1,0 +1,166 @@
+// What in valid settings can never make a difference, or makes one that its author may not expect:
+// rows and entries that another one swallows, and domains that cannot meet in one message.
+import type { Path } from '../routing/decide'
+import type { Network, NetworkList } from '../routing/networks'
+import { type RouteTo, type Row, sentToText } from '../routing/routes'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+
+/** A sentence for each row and entry that no mail ever comes to. */
+export function unreachable(settings: Settings): readonly string[] {
+  const policies = [...settings.policies.values()].filter(({ enabled }) => enabled)
+  return [...unreachableRows(policies), ...swallowedEntries(policies)]
+}
+
+/** A sentence for each pair of kinds of recipient that need two transactions, with its listeners. */
+export function deferredTogether(settings: Settings): readonly string[] {
+  const listeners = new Map<string, string[]>()
+  for (const policy of settings.policies.values()) {
+    const text = policy.enabled && policy.mixed === 'defer' ? deferredOn(policy) : undefined
+    if (text) listeners.set(text, [...(listeners.get(text) ?? []), policy.name])
+  }
+  return Array.from(listeners, ([text, names]) => `mixed = defer on ${names.join(', ')}: ${text}`)
+}
+
+// ── Rows ─────────────────────────────────────────────────────────────────────────────────────────
+
+function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[] {
+  const [first] = policies
+  if (!first) return []
+  const { rows, suffix } = first.routing.routes
+  const isForeignOnly = policies.every(({ routing }) => !routing.reroute)
+  const lines: string[] = []
+  for (const row of rows) {
+    const text = `[routes] ${row.text} = ${routeText(row.routeTo)}`
+    const wider = widerRow(row, suffix)
+    if (isForeignOnly && row.routeTo.kind !== 'inbound') {
+      lines.push(`${text} does not count: with reroute = false only inbound rows do`)
+    } else if (wider && routeText(wider.routeTo) === routeText(row.routeTo)) {
+      lines.push(`${text} changes nothing: row ${wider.text} says the same of it`)
+    }
+  }
+  for (const domain of hostsOf(policies)) {
+    const row = first.routing.routes.exact.get(domain) ?? suffix.get(domain)
+    if (row && row.routeTo.kind !== 'inbound') {
+      lines.push(
+        `config/host_list: ${domain} is not inbound, because row ${row.text} is ${row.routeTo.kind}`,
+      )
+    }
+  }
+  return lines
+}
+
+/** The row that would match if this one were not there. */
+function widerRow({ sentTo }: Row, suffix: ReadonlyMap<string, Row>): Row | undefined {
+  const { match, domain } = sentTo
+  if (domain.startsWith('[')) return undefined
+  let rest = match === 'exact' ? domain : parentOf(domain)
+  while (rest !== '') {
+    const row = suffix.get(rest)
+    if (row) return row
+    rest = parentOf(rest)
+  }
+  return undefined
+}
+
+const parentOf = (domain: string) =>
+  domain.includes('.') ? domain.slice(domain.indexOf('.') + 1) : ''
+
+function routeText(routeTo: RouteTo): string {
+  if (routeTo.kind === 'reroute') return `reroute ${routeTo.domain}`
+  return [routeTo.kind, ...routeTo.hops.map(({ text }) => text)].join(' ')
+}
+
+const hostsOf = (policies: readonly ListenerPolicy[]) =>
+  new Set(policies.flatMap(({ routing }) => [...routing.hostList]))
+
+// ── Entries ──────────────────────────────────────────────────────────────────────────────────────
+
+function swallowedEntries(policies: readonly ListenerPolicy[]): readonly string[] {
+  const lines = new Set<string>()
+  for (const { restrictions } of policies) {
+    const { hosts, never, localAddresses } = restrictions
+    const lists = [
+      ['hosts[]', hosts, 'never[]', never],
+      ['never[]', never, undefined, undefined],
+      ['local_addresses[]', localAddresses, undefined, undefined],
+    ] as const
+    for (const [name, list, otherName, other] of lists) {
+      const inSame = widest(list)
+      const inOther = other && widest(other)
+      for (const entry of list.entries) {
+        const exception = inOther?.(entry)
+        const same = inSame(entry)
+        if (exception) {
+          lines.add(
+            `${name} = ${entry.text} lets nobody relay: it is in ${otherName} = ${exception.text}`,
+          )
+        } else if (same) {
+          lines.add(`${name} = ${entry.text} changes nothing: it is in ${name} = ${same.text}`)
+        }
+      }
+    }
+  }
+  return [...lines]
+}
+
+/**
+ * @returns finds another entry of the list that holds all addresses of an entry: one that asks for
+ *   no other bits, and for the same values of them; of equal ones the first
+ */
+function widest(list: NetworkList): (entry: Network) => Network | undefined {
+  const byMask = new Map<string, { mask: bigint; family: 4 | 6; nets: Map<string, Network> }>()
+  for (const entry of list.entries) {
+    const { family, mask, net } = entry
+    const key = `${family} ${mask}`
+    const group = byMask.get(key) ?? { family, mask, nets: new Map<string, Network>() }
+    byMask.set(key, group)
+    if (!group.nets.has(`${net}`)) group.nets.set(`${net}`, entry)
+  }
+  return (entry) => {
+    for (const { family, mask, nets } of byMask.values()) {
+      if (family !== entry.family || (mask & entry.mask) !== mask) continue
+      const other = nets.get(`${entry.net & mask}`)
+      if (other && other !== entry) return other
+    }
+    return undefined
+  }
+}
+
+// ── mixed = defer ────────────────────────────────────────────────────────────────────────────────
+
+function deferredOn({ routing, restrictions }: ListenerPolicy): string | undefined {
+  const { rows } = routing.routes
+  const goingTo = (wanted: Path) =>
+    rows
+      .filter(({ routeTo }) => routing.reroute || routeTo.kind === 'inbound')
+      .filter(({ routeTo }) => pathsOf(routeTo).includes(wanted))
+      .map(({ sentTo }) => sentToText(sentTo))
+  const queue = [...goingTo('queue'), ...routing.hostList]
+  const { hosts, localAddresses, authenticated, open, reroute } = restrictions
+  const someRelay =
+    reroute &&
+    (hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open)
+  const outbound = [...goingTo('outbound'), ...(someRelay ? ['elsewhere'] : [])]
+  if (queue.length === 0 || outbound.length === 0) return undefined
+  const submission = authenticated
+    ? '. Clients that authenticate are mail programs, which handle that badly: use mixed = split'
+    : ''
+  return (
+    `in a message to ${short(queue)} and also to ${short(outbound)}, the second kind of ` +
+    `recipient is answered 452${submission}`
+  )
+}
+
+/** Of a reroute row the other domain's row tells. */
+function pathsOf(routeTo: RouteTo): readonly Path[] {
+  if (routeTo.kind === 'reroute') return []
+  // What is in the GAL goes one way, and what is not the other.
+  if (routeTo.kind === 'shared') return ['queue', 'outbound']
+  return [routeTo.kind === 'inbound' && routeTo.hops.length === 0 ? 'queue' : 'outbound']
+}
+
+const SHOWN = 5
+const short = (items: readonly string[]) =>
+  items.length > SHOWN
+    ? `${items.slice(0, SHOWN).join(', ')} or ${items.length - SHOWN} more`
+    : items.join(', ')

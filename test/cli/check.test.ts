@@ -1,0 +1,409 @@
+// `gal-relay check`: each kind of broken configuration and broken directory is found and named, and a
+// sound one passes, on OpenLDAP and on Active Directory.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type CertificateAuthority, makeAuthority } from '../support/certificates'
+import { runCommand, runJson } from '../support/command'
+import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
+import { type HarakaOptions, writeInstall } from '../support/haraka'
+import { freePort } from '../support/ports'
+import { skipWithout } from '../support/programs'
+import { type Samba, skipWithoutSamba, startSamba } from '../support/samba'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { startStalledPort } from '../support/stalled-port'
+
+interface Finding {
+  readonly level: 'ok' | 'note' | 'warning' | 'problem'
+  readonly text: string
+}
+
+interface Report {
+  readonly code: number
+  readonly problems: number
+  readonly warnings: number
+  readonly sections: readonly { readonly about: string; readonly findings: readonly Finding[] }[]
+  /** `level text` of all findings. */
+  readonly lines: readonly string[]
+}
+
+async function check(options: HarakaOptions): Promise<Report> {
+  const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+  try {
+    writeInstall(root, [25], options)
+    const { code, json } = await runJson<Omit<Report, 'lines' | 'code'>>([
+      ...['check', '--config', root],
+    ])
+    const findings = json.sections.flatMap((section) => section.findings)
+    return { code, ...json, lines: findings.map(({ level, text }) => `${level} ${text}`) }
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
+function has({ lines }: Report, ...patterns: RegExp[]): void {
+  for (const pattern of patterns) {
+    assert.ok(
+      lines.some((line) => pattern.test(line)),
+      `${pattern}\n${lines.join('\n')}`,
+    )
+  }
+}
+
+function hasNot({ lines }: Report, ...patterns: RegExp[]): void {
+  for (const pattern of patterns) {
+    assert.ok(!lines.some((line) => pattern.test(line)), `${pattern}\n${lines.join('\n')}`)
+  }
+}
+
+describe('settings', () => {
+  let ldap: EmbeddedLdap
+  let directory: string
+  before(async () => {
+    ldap = await startEmbeddedLdap(['alice@example.com'])
+    directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
+  })
+  after(() => ldap.stop())
+
+  test('all problems at once, and none of their passwords', async () => {
+    const ini = `[routes]
+example.com = inbund
+[restrictions]
+hosts[] = 1.1.1.1;255.0.0.0
+opne = true
+[gal]
+cache_found = 15
+[ldap]
+bind_pasword = hunter2
+`
+    const report = await check({ ini })
+    assert.equal(report.code, 1)
+    has(
+      report,
+      /^problem config\/gal_relay\.ini line 2: \[routes\] example\.com = inbund: .*probably meant: inbound/,
+      /^problem .* line 4: .*can never match; probably meant: 1\.0\.0\.0;255\.0\.0\.0/,
+      /^problem .*opne: .*probably meant: open/,
+      /^problem .*cache_found = 15: has no unit; probably meant: 15s/,
+      /^problem .*\[ldap\] url\[\]: is missing/,
+      /^problem .*\[ldap\] base: is missing/,
+    )
+    assert.ok(!JSON.stringify(report).includes('hunter2'))
+    assert.equal(report.problems, report.lines.filter((line) => line.startsWith('problem')).length)
+  })
+
+  test('no gal_relay.ini', async () => {
+    has(await check({}), /^problem .*\[ldap\] url\[\]: is missing/)
+  })
+
+  test('the plugin is not loaded', async () => {
+    const report = await check({ ini: directory, plugins: ['rcpt_to.in_host_list'] })
+    assert.equal(report.code, 1)
+    has(report, /^problem gal-relay is not listed: Haraka does not load it$/)
+  })
+
+  test('other plugins answer before ours, or never', async () => {
+    const plugins = ['rcpt_to.in_host_list', 'gal-relay', 'aliases']
+    const report = await check({ ini: directory, plugins })
+    assert.equal(report.code, 0)
+    has(report, /^warning plugin rcpt_to\.in_host_list stands before gal-relay/)
+    has(report, /^warning plugin aliases stands behind gal-relay/)
+  })
+
+  test('the situation of Q256856', async () => {
+    const left = '[routing]\nreroute = false\n[restrictions]\nhosts[] = 192.168.1.0/24\n'
+    has(await check({ ini: left + directory }), /^warning reroute = false while .*\(Q256856\)$/)
+  })
+
+  test('open relays, by name and by list', async () => {
+    const open = await check({ ini: `[restrictions]\nopen = true\n${directory}` })
+    assert.equal(open.code, 1)
+    has(open, /^problem OPEN RELAY on .*\(open = true\)$/)
+    const halves = '[restrictions]\nhosts[] = 0.0.0.0/1\nhosts[] = 128.0.0.0/1\n'
+    const listed = await check({ ini: halves + directory })
+    assert.equal(listed.code, 1)
+    has(listed, /^problem listener \*:\*: the internet may relay; gal-relay who-may-relay /)
+  })
+
+  test('rows and entries that another one swallows', async () => {
+    const ini = `[routes]
+example.com = inbound
+sub.example.com = inbound
+other.example.com = inbound smtp://192.0.2.25
+@example.com = inbound
+[restrictions]
+hosts[] = 192.168.1.0/24
+hosts[] = 192.168.1.77
+hosts[] = 192.168.1.4
+hosts[] = 10.0.0.1
+never[] = 192.168.1.0;255.255.255.248
+`
+    const report = await check({ ini: ini + directory })
+    assert.equal(report.code, 0)
+    has(
+      report,
+      /^warning \[routes\] sub\.example\.com = inbound changes nothing: row example\.com says/,
+      /^warning \[routes\] @example\.com = inbound changes nothing: row example\.com says/,
+      /^warning hosts\[\] = 192\.168\.1\.77 changes nothing: it is in hosts\[\] = 192\.168\.1\.0\/24$/,
+      /^warning hosts\[\] = 192\.168\.1\.4 lets nobody relay: it is in never\[\] = 192\.168\.1\.0;/,
+    )
+    hasNot(report, /^warning .*other\.example\.com/, /^warning .*10\.0\.0\.1/)
+  })
+
+  test('rows that cannot count, and host_list against a row', async () => {
+    const routes =
+      '[routes]\npartner.example = always-relay\nours.example = forward smtp://192.0.2.25\n'
+    const off = await check({ ini: `${routes}[routing]\nreroute = false\n${directory}` })
+    has(
+      off,
+      /^warning \[routes\] partner\.example = always-relay does not count: with reroute = false/,
+    )
+    const on = await check({ ini: routes + directory, hostList: ['ours.example', '*.bad'] })
+    has(
+      on,
+      /^warning config\/host_list: ours\.example is not inbound, because row ours\.example is forward$/,
+    )
+    has(on, /^warning config\/host_list: '\*\.bad' is not a domain name/)
+  })
+
+  test('domains that meet in one message under mixed = defer', async () => {
+    const ini = `[routing]
+mixed = defer
+[routes]
+example.com = inbound
+hop.example = inbound smtp://192.0.2.25
+`
+    const report = await check({ ini: ini + directory })
+    has(
+      report,
+      /^warning mixed = defer on \*:\*: in a message to example\.com and also to hop\.example, /,
+    )
+    const submission = `[routing]\nmixed = defer\n[listener *:587]\nauthenticated = true\n`
+    const mail = await check({ ini: submission + directory, hostList: ['example.com'] })
+    has(mail, /^warning mixed = defer on \*:587: .* and also to elsewhere, .*use mixed = split$/)
+    hasNot(await check({ ini: `[routes]\nexample.com = inbound\n${directory}` }), /mixed/)
+  })
+
+  test('next hops: ourselves, by name too, and names that nobody knows', async () => {
+    const routes = (hop: string) => `[routes]\nexample.com = inbound smtp://${hop}\n${directory}`
+    const self = await check({ ini: routes('127.0.0.1:25') })
+    assert.equal(self.code, 1)
+    has(self, /^problem .*example\.com = inbound smtp:\/\/127\.0\.0\.1:25: /)
+    const unknown = await check({ ini: routes('nohost.invalid') })
+    assert.equal(unknown.code, 1)
+    has(unknown, /^problem smtp:\/\/nohost\.invalid:25: no address found: /)
+    has(
+      await check({ ini: routes('localhost:2525') }),
+      /^ok smtp:\/\/localhost:2525 is 127\.0\.0\.1/,
+    )
+  })
+
+  test('a folder that is no install ends with 2', async () => {
+    const { code, stderr } = await runCommand(['check', '--config', tmpdir()])
+    assert.equal(code, 2)
+    assert.match(
+      stderr,
+      /is no Haraka install: it has no folder config\. Name the install with --config DIR\n$/,
+    )
+  })
+
+  test('in words', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    try {
+      writeInstall(root, [25], { ini: `[routes]\nexample.com = inbound\n${directory}` })
+      for (const folder of [root, path.join(root, 'config')]) {
+        const { code, stdout, stderr } = await runCommand(['check'], { env: { HARAKA: folder } })
+        assert.equal(stderr, '')
+        assert.equal(code, 0)
+        assert.match(stdout, new RegExp(`^settings of ${root}\n`))
+        assert.match(stdout, /^ {2}ok {7}inbound domains: example\.com$/m)
+        assert.match(stdout, /^config\/plugins\n {2}ok {7}no plugin answers in our place$/m)
+        assert.match(
+          stdout,
+          /^directory ldap:.*\n {2}ok {7}connected without TLS and bound anonymously /m,
+        )
+        assert.match(stdout, /\n0 problems, \d warnings?\n$/)
+      }
+      assert.equal((await runCommand(['check'], { cwd: root })).code, 0)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+})
+
+describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () => {
+  let authority: CertificateAuthority
+  let strangers: CertificateAuthority
+  let slapd: Slapd
+  before(async () => {
+    authority = makeAuthority()
+    strangers = makeAuthority()
+    slapd = await startSlapd({
+      tls: authority.issue({ names: ['IP:127.0.0.1'] }),
+      entries: [
+        'alice@example.com',
+        {
+          dn: 'ou=empty,dc=corp,dc=test',
+          objectClass: 'organizationalUnit',
+          ou: 'empty',
+          cn: undefined,
+          sn: undefined,
+        },
+      ],
+      schema: [
+        "attributetype ( 1.3.6.1.4.1.4203.666.1.950 NAME 'noRule' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )",
+      ],
+      database: ['access to dn.subtree="ou=secret,dc=corp,dc=test" by * none'],
+    })
+  })
+  after(async () => {
+    await slapd.stop()
+    authority.remove()
+    strangers.remove()
+  })
+
+  const ini = (ldap: Readonly<Record<string, string>> = {}, gal = '') => {
+    const all = {
+      'url[]': slapd.tlsUrl,
+      base: slapd.base,
+      bind_dn: slapd.bindDn,
+      bind_password: slapd.password,
+      tls_ca: authority.ca,
+      ...ldap,
+    }
+    const lines = Object.entries(all).map(([key, value]) => `${key} = ${value}`)
+    return `[routes]\nexample.com = inbound\n[gal]\n${gal}\n[ldap]\n${lines.join('\n')}\n`
+  }
+
+  test('a sound one', async () => {
+    const report = await check({ ini: ini() })
+    assert.equal(report.code, 0, report.lines.join('\n'))
+    assert.equal(report.warnings, 0)
+    has(
+      report,
+      /^ok connected with TLS and bound as cn=reader,dc=corp,dc=test in \d+ ms$/,
+      /^ok base dc=corp,dc=test is readable$/,
+      /^ok entries with an address in proxyAddresses, mail are there and readable$/,
+      /^note a search for an address takes [\d.]+ ms; which attributes are indexed cannot be read$/,
+      /^ok it gives long results in pages$/,
+      /^ok it tells of changes: content synchronization \(RFC 4533\)$/,
+    )
+    has(
+      await check({ ini: ini({ 'url[]': slapd.url, starttls: 'true' }) }),
+      /^ok connected with StartTLS/,
+    )
+  })
+
+  test('TLS: a stranger signed the certificate, or it is for another name', async () => {
+    const stranger = await check({ ini: ini({ tls_ca: strangers.ca }) })
+    assert.equal(stranger.code, 1)
+    has(stranger, /^problem TLS: .*; set tls_ca to the file with its authority's certificate$/)
+    const name = await check({
+      ini: ini({ 'url[]': slapd.tlsUrl.replace('127.0.0.1', 'localhost') }),
+    })
+    has(name, /^problem TLS: .*; url\[\] must have the name in the certificate$/)
+    has(
+      await check({ ini: ini({ tls_verify: 'false', tls_ca: strangers.ca }) }),
+      /^warning tls_verify = false/,
+    )
+    has(await check({ ini: ini({ tls_ca: '/nowhere/ca.pem' }) }), /^problem .*\/nowhere\/ca\.pem/)
+  })
+
+  test('bind: a wrong password, which is not shown', async () => {
+    const report = await check({ ini: ini({ bind_password: 'swordfish' }) })
+    assert.equal(report.code, 1)
+    has(report, /^problem invalid credentials \(49\).*; are bind_dn and bind_password right\?$/)
+    assert.ok(!JSON.stringify(report).includes('swordfish'))
+    const file = path.join(tmpdir(), `password-${process.pid}`)
+    writeFileSync(file, `${slapd.password}\n`)
+    try {
+      const { bind_password_file, bind_password } = { bind_password_file: file, bind_password: '' }
+      assert.equal((await check({ ini: ini({ bind_password, bind_password_file }) })).code, 0)
+    } finally {
+      rmSync(file)
+    }
+  })
+
+  test('base: not there, or nothing in it', async () => {
+    const wrong = await check({ ini: ini({ base: 'dc=crop,dc=test' }) })
+    assert.equal(wrong.code, 1)
+    has(wrong, /^problem base dc=crop,dc=test: .*; the server has dc=corp,dc=test$/)
+    const empty = await check({ ini: ini({ base: 'ou=empty,dc=corp,dc=test' }) })
+    assert.equal(empty.code, 1)
+    has(empty, /^problem no entry has an address in proxyAddresses, mail: are base, filter /)
+    const filter = await check({ ini: ini({}, 'filter = (objectClass=group)') })
+    has(filter, /^problem no entry has an address/)
+  })
+
+  test('attributes: unknown, without a rule, and the flag', async () => {
+    const some = await check({ ini: ini({}, 'attributes[] = mail\nattributes[] = mailNickname2') })
+    assert.equal(some.code, 0)
+    has(some, /^note its schema has no attribute mailNickname2, so that nothing is found by it$/)
+    const none = await check({ ini: ini({}, 'attributes[] = mailNickname2') })
+    assert.equal(none.code, 1)
+    has(none, /^problem its schema has no attribute mailNickname2/)
+    const rule = await check({ ini: ini({}, 'attributes[] = mail\nattributes[] = noRule') })
+    has(rule, /^warning noRule has no equality rule in its schema/)
+    const flag = await check({ ini: ini({}, 'authenticated_only_attribute = noSuchFlag') })
+    has(flag, /^note its schema has no noSuchFlag: /)
+  })
+
+  test('a server that is not there, one that does not answer, and a password in clear', async () => {
+    const port = await freePort()
+    const stalled = await startStalledPort()
+    try {
+      const urls = `ldap://127.0.0.1:${port}\nurl[] = ldap://127.0.0.1:${stalled.port}`
+      const report = await check({ ini: ini({ 'url[]': urls, connect_timeout: '300ms' }) })
+      assert.equal(report.code, 1)
+      has(report, /^problem connect ECONNREFUSED .*; nothing listens there$/)
+      has(report, /^problem no connection in 300 ms; is it the right port, and does a firewall/)
+    } finally {
+      await stalled.stop()
+    }
+  })
+})
+
+describe('Active Directory', { skip: skipWithoutSamba() }, () => {
+  let samba: Samba
+  before(async () => {
+    samba = await startSamba()
+    await samba.add({
+      dn: `cn=alice,cn=Users,${samba.base}`,
+      attributes: { objectClass: 'contact', mail: 'alice@example.com' },
+    })
+  })
+  after(() => samba.stop())
+
+  const ini = (url: string, base = samba.base) => `[ldap]
+url[] = ${url}
+base = ${base}
+bind_dn = ${samba.bindDn}
+bind_password = ${samba.password}
+tls_ca = ${samba.ca}
+[gal]
+attributes[] = mail
+attributes[] = proxyAddresses
+`
+
+  test('a sound one', async () => {
+    const report = await check({ ini: ini(`ldaps://${samba.host}`) })
+    assert.equal(report.code, 0, report.lines.join('\n'))
+    has(
+      report,
+      /^ok connected with TLS and bound as cn=Administrator/,
+      /^ok base dc=corp,dc=test is readable$/,
+      /^ok entries with an address in mail, proxyAddresses are there and readable$/,
+      /^(ok the attributes are indexed; a search|warning \w+ is not indexed)/,
+      /^ok it gives long results in pages$/,
+      /^ok it tells of changes: DirSync$/,
+      /^note its schema has no msExchRequireAuthToSendTo/,
+    )
+  })
+
+  test('a Global Catalog with an empty base', async () => {
+    const report = await check({ ini: ini(`ldap://${samba.host}:3268`, '') })
+    has(report, /^ok entries with an address in mail, proxyAddresses are there and readable$/)
+    has(report, /^warning the bind password crosses the network in clear|^ok connected without TLS/)
+  })
+})
