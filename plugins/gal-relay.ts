@@ -4,8 +4,7 @@
 import { hostname } from 'node:os'
 import DSN from 'haraka-dsn'
 import { heldBack } from './gal-relay/delivery/held-back'
-import { keptWith } from './gal-relay/delivery/kept'
-import { TRACE, Traces } from './gal-relay/delivery/loops'
+import { Traces } from './gal-relay/delivery/loops'
 import { nameAsWritten, OutboundMail } from './gal-relay/delivery/outbound'
 import { DeliveryPaths } from './gal-relay/delivery/paths'
 import { createAddressList, type GlobalAddressList } from './gal-relay/gal/global-address-list'
@@ -130,7 +129,6 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('queue_outbound', 'prepare', -100)
   this.register_hook('queue_outbound', 'deliver', 100)
   this.register_hook('queue_ok', 'deliver_outbound_part', -100)
-  this.register_hook('pre_send_trans_email', 'trace', -100)
   this.register_hook('get_mx', 'find_next_hops', -100)
   this.register_hook('bounce', 'name_recipients', -100)
 }
@@ -282,13 +280,32 @@ function reportOfThis(): ProcessReport {
 }
 
 // The connect hook runs again when PROXY or XCLIENT replaces the addresses.
-export const trust_client = guarded((next, connection) => {
+export const trust_client = guarded(function (next, connection) {
   const session = sessionOf(connection)
   if (!decidesOn(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (clientOf(session, connection).trust.mayRelay) connection.relaying = true
+  traceReceivedLine(this, connection)
   return next()
 })
+
+// Haraka makes the line before the data hooks.
+function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Connection): void {
+  if (Object.hasOwn(connection, 'received_line')) return
+  const { received_line } = connection
+  connection.received_line = () => {
+    const line = received_line.call(connection)
+    const { transaction } = connection
+    try {
+      const addresses = transaction ? state.paths.addresses(transaction) : []
+      if (addresses.length === 0) return line
+      return state.traces.into(line, listenerOf(connection), addresses)
+    } catch (error) {
+      logFailure(plugin, connection, error)
+      return line
+    }
+  }
+}
 
 // From here on `relaying` is the transaction's. It says what the rules say of the client, whatever
 // an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587, or
@@ -471,13 +488,13 @@ function compare(
 
 export const refuse_loops = guarded(function (next, connection) {
   const { transaction } = connection
-  const traces = transaction?.header.get_all(TRACE) ?? []
-  const parts = transaction && traces.length > 0 && state.paths.partsOf(transaction, 'queue')
-  if (!parts) return next()
-  const addresses = parts.outbound.map(({ address }) => address)
-  const looping = state.traces.passedOn(traces, addresses)
+  if (!transaction) return next()
+  const { header, uuid } = transaction
+  const received = header.get_all('received').filter((line) => !line.includes(uuid))
+  const addresses = state.paths.addresses(transaction)
+  const looping = state.traces.cameFor(received, listenerOf(connection), addresses)
   if (looping === undefined) return next()
-  connection.lognotice(this, `mail loop: this message was passed on to <${looping}> before`)
+  connection.lognotice(this, `mail loop: this message was accepted for <${looping}> before`)
   return next(DENY, LOOP)
 })
 
@@ -573,15 +590,6 @@ function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, erro
   connection.logerror(plugin, `the outbound queue could not be written: ${error}`)
 }
 
-// Runs for whatever goes into the outbound queue, with a transaction and no connection.
-export const trace = guarded((next, { transaction }) => {
-  if (transaction && keptWith(transaction.notes)) {
-    const addresses = transaction.rcpt_to.map(({ address }) => address)
-    transaction.add_leading_header(TRACE, state.traces.of(addresses))
-  }
-  return next()
-})
-
 export function find_next_hops(
   this: Haraka.Plugin,
   next: Haraka.NextMx,
@@ -659,8 +667,12 @@ function accountOf({ notes, xclient, remote }: Haraka.Connection): string | unde
   return notes.auth_user || (xclient && remote.login) || undefined
 }
 
+function listenerOf({ local }: Haraka.Connection): string {
+  return `${local.ip}:${local.port}`
+}
+
 function envelopeOf(connection: Haraka.Connection, address: Haraka.Address): Envelope {
-  const { transaction, remote, local, hello } = connection
+  const { transaction, remote, hello } = connection
   return {
     client: remote.ip ?? '',
     host: remote.host ?? '',
@@ -668,7 +680,7 @@ function envelopeOf(connection: Haraka.Connection, address: Haraka.Address): Env
     account: accountOf(connection) ?? '',
     sender: transaction?.mail_from.address ?? '',
     recipient: address.address,
-    listener: `${local.ip}:${local.port}`,
+    listener: listenerOf(connection),
   }
 }
 

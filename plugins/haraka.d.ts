@@ -193,7 +193,6 @@ declare namespace Haraka {
     notes: Notes
     readonly results: Results
     readonly header: { get_all(name: string): readonly string[] }
-    add_leading_header(name: string, value: string): void
   }
 
   interface Connection extends Logger {
@@ -218,6 +217,8 @@ declare namespace Haraka {
     /** Written to the transaction while there is one, else to the connection. */
     relaying: boolean
     respond(code: number, message: string | DSN, done?: () => void): void
+    /** The value of the Received line for the transaction. */
+    received_line(): string
     disconnect(): void
   }
 

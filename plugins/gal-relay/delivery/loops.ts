@@ -1,10 +1,8 @@
-// Mail that comes round again. Each message that leaves by the outbound queue carries a header that
-// says, for us alone to read, to which recipients we passed it on; when it comes back for one of
-// them, it is in a loop. The header is keyed, so that nobody can have another's mail refused with a
-// made-up one; it tells neither who the recipients are nor, but for the next sixteen, how many.
+// Mail that comes round again. Our Received line says, for us alone to read, to which recipients we
+// took the message and on which listener; when it comes there again for one of them, it is in a loop.
+// What it says is keyed, so that nobody can have another's mail refused with a made-up line; it tells
+// neither who the recipients are nor, but for the next sixteen, how many.
 import { createHmac, randomBytes, randomInt } from 'node:crypto'
-
-export const TRACE = 'X-Gal-Relay-Trace'
 
 /** Workers inherit their master's environment, and so all read each other's traces. */
 const KEY = 'GAL_RELAY_TRACE_KEY'
@@ -21,10 +19,19 @@ export class Traces {
     this.key = Buffer.from(env[KEY], 'base64')
   }
 
-  /** @returns the header's value for a message that leaves to these addresses */
-  of(addresses: readonly string[]): string {
+  /**
+   * @param line Haraka's Received line, without its name
+   * @returns the line with the trace of a message that these recipients were accepted for
+   */
+  into(line: string, listener: string, addresses: readonly string[]): string {
+    const trace = this.of(listener, addresses)
+    const end = line.lastIndexOf(';')
+    return `${line.slice(0, end)}\r\n\t(gal-relay ${trace})${line.slice(end)}`
+  }
+
+  private of(listener: string, addresses: readonly string[]): string {
     const salt = randomBytes(SALT)
-    const slots = addresses.map((address) => this.slot(salt, address))
+    const slots = addresses.map((address) => this.slot(salt, listener, address))
     while (slots.length % SLOTS !== 0)
       slots.splice(randomInt(slots.length + 1), 0, randomBytes(SLOT))
     const text = Buffer.concat([salt, ...slots]).toString('base64url')
@@ -32,23 +39,29 @@ export class Traces {
   }
 
   /**
-   * @param traces the values of all such headers of a message
-   * @returns the first of the addresses that the message was passed on to before
+   * @param received the values of a message's Received lines
+   * @returns the first of the addresses that the message has come to this listener for before
    */
-  passedOn(traces: readonly string[], addresses: readonly string[]): string | undefined {
-    for (const trace of traces) {
+  cameFor(
+    received: readonly string[],
+    listener: string,
+    addresses: readonly string[],
+  ): string | undefined {
+    for (const line of received) {
+      const [, trace] = /\(gal-relay ([\w\s-]+)\)/.exec(line) ?? []
+      if (!trace) continue
       const bytes = Buffer.from(trace.replace(/\s/g, ''), 'base64url')
       const salt = bytes.subarray(0, SALT)
       const slots = bytes.subarray(SALT)
-      const known = addresses.find((address) => holds(slots, this.slot(salt, address)))
+      const known = addresses.find((address) => holds(slots, this.slot(salt, listener, address)))
       if (known !== undefined) return known
     }
     return undefined
   }
 
-  private slot(salt: Buffer, address: string): Buffer {
+  private slot(salt: Buffer, listener: string, address: string): Buffer {
     const hmac = createHmac('sha256', this.key).update(salt)
-    return hmac.update(address.toLowerCase()).digest().subarray(0, SLOT)
+    return hmac.update(`${listener} ${address.toLowerCase()}`).digest().subarray(0, SLOT)
   }
 }
 

@@ -92,6 +92,14 @@ export class DeliveryPaths {
     return rcpt_to.slice(0, from).some((other) => mixes(path, this.ways.get(other)?.path))
   }
 
+  /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
+  addresses(transaction: Haraka.Transaction): readonly string[] {
+    return transaction.rcpt_to.flatMap((recipient) => {
+      const way = this.ways.get(recipient)
+      return way ? [way.address.address] : []
+    })
+  }
+
   /**
    * @param otherwise the way of recipients that another plugin accepted or put in
    * @returns undefined when the plugin accepted none of the recipients
