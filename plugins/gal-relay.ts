@@ -124,6 +124,7 @@ export function register(this: Haraka.Plugin): void {
   // Before any plugin that answers, but not before one that puts another recipient into its place.
   else if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
+  this.register_hook('deny', 'keep_refusal', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'prepare', -100)
   this.register_hook('queue_outbound', 'prepare', -100)
@@ -425,6 +426,16 @@ function refuse(
   connection.lognotice(plugin, 'refused', refusal)
   return next(reply.code < 500 ? DENYSOFT : DENY, dsn(reply))
 }
+
+// A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
+// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay.
+export const keep_refusal = guarded<readonly [unknown, unknown, string]>(function (
+  next,
+  _connection,
+  [, , refusedBy],
+) {
+  return refusedBy === this.name ? next(STOP) : next()
+})
 
 // ── Hooks that only look on ──────────────────────────────────────────────────────────────────────
 

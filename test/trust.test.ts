@@ -19,8 +19,12 @@ before(async () => {
 })
 after(() => directory.stop())
 
-function start(ini: string, options: HarakaOptions = {}): Promise<Haraka> {
-  const ldap = `[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`
+function start(
+  ini: string,
+  options: HarakaOptions = {},
+  { url, base } = directory,
+): Promise<Haraka> {
+  const ldap = `[ldap]\nurl[] = ${url}\nbase = ${base}\n`
   return startHaraka({
     ini: `[routes]\nexample.com = inbound\npartner.example = always-relay\n${ini}${ldap}`,
     auth: PASSWORDS,
@@ -188,6 +192,44 @@ exports.open = (next, connection) => {
         await smtp.quit()
       } finally {
         await haraka.stop()
+      }
+    })
+  }
+})
+
+describe('a plugin that overrides refusals', () => {
+  for (const [name, options] of Object.entries<HarakaOptions>({
+    delay_deny: { plugins: ['delay_deny', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'] },
+    'one with a deny hook of its own': {
+      plugins: ['forgives', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
+      files: { 'plugins/forgives.js': 'exports.hook_deny = (next) => next(OK)\n' },
+    },
+  })) {
+    test(`finds that an answer to a recipient is final: ${name}`, async () => {
+      let isStopped = false
+      const ownDirectory = await startEmbeddedLdap(['alice@example.com'])
+      const haraka = await start(
+        '[restrictions]\nhosts[] = 10.1.0.0/16\n',
+        { hostList: ['example.com'], ...options },
+        ownDirectory,
+      )
+      try {
+        const stranger = await connect(haraka, '203.0.113.9')
+        const trusted = await connect(haraka, '10.1.0.1')
+        assert.equal(await rcpt(stranger, FOREIGN), '550 5.7.1')
+        for (const smtp of [stranger, trusted]) {
+          assert.equal(await rcpt(smtp, 'alice@example.com'), '250 recip')
+          assert.equal(await rcpt(smtp, 'nobody@example.com'), '550 5.1.1')
+        }
+        await ownDirectory.stop()
+        isStopped = true
+        for (const smtp of [stranger, trusted]) {
+          assert.equal(await rcpt(smtp, 'other@example.com'), '451 4.4.3')
+          await smtp.quit()
+        }
+      } finally {
+        await haraka.stop()
+        if (!isStopped) await ownDirectory.stop()
       }
     })
   }
