@@ -12,6 +12,12 @@ export type Records = Readonly<
       readonly mx?: readonly (readonly [preference: number, host: string])[]
       readonly a?: readonly string[]
       readonly aaaa?: readonly string[]
+      readonly srv?: readonly {
+        readonly priority: number
+        readonly weight: number
+        readonly port: number
+        readonly target: string
+      }[]
       /** Answers SERVFAIL. */
       readonly fails?: boolean
     }
@@ -66,7 +72,7 @@ function codeOf(records: Records, name: string): number {
 }
 
 function answersTo(records: Records, { name, type }: packet.Question): packet.Answer[] {
-  const { mx = [], a = [], aaaa = [], fails } = records[name.toLowerCase()] ?? {}
+  const { mx = [], a = [], aaaa = [], srv = [], fails } = records[name.toLowerCase()] ?? {}
   if (fails) return []
   const common = { name, ttl: 1, class: 'IN' as const }
   if (type === 'MX') {
@@ -78,5 +84,6 @@ function answersTo(records: Records, { name, type }: packet.Question): packet.An
   }
   if (type === 'A') return a.map((data) => ({ ...common, type: 'A' as const, data }))
   if (type === 'AAAA') return aaaa.map((data) => ({ ...common, type: 'AAAA' as const, data }))
+  if (type === 'SRV') return srv.map((data) => ({ ...common, type: 'SRV' as const, data }))
   return []
 }

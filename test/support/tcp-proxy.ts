@@ -32,8 +32,18 @@ interface Pair {
   readonly server: Socket
 }
 
-/** @param port of 127.0.0.1, where the real server is */
-export async function startTcpProxy(port: number, host = '127.0.0.1'): Promise<TcpProxy> {
+export interface TcpProxyOptions {
+  /** Where the real server is; default 127.0.0.1 */
+  readonly host?: string
+  /** Called with what clients send. */
+  readonly onRequest?: (bytes: Buffer) => void
+}
+
+/** @param port where the real server is */
+export async function startTcpProxy(
+  port: number,
+  { host = '127.0.0.1', onRequest }: TcpProxyOptions = {},
+): Promise<TcpProxy> {
   let behaviour: Behaviour = { kind: 'pass' }
   const pairs = new Set<Pair>()
 
@@ -57,6 +67,7 @@ export async function startTcpProxy(port: number, host = '127.0.0.1'): Promise<T
   })
 
   function toServer({ client, server }: Pair, bytes: Buffer): void {
+    onRequest?.(bytes)
     if (behaviour.kind === 'hang') return
     if (behaviour.kind === 'garbage') client.write(randomBytes(64))
     else if (behaviour.kind === 'delay') later(server, bytes, behaviour.milliseconds)

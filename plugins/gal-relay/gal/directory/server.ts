@@ -27,6 +27,8 @@ export interface ServerOptions {
 
 /** Servers close connections with many requests pending: slapd anonymous ones with more than 100. */
 const IN_FLIGHT = 64
+/** So many reasons are logged for one time of being down. */
+const REASONS = 5
 /** While no server at all is up, each is tried again about this often. */
 const MISSED = 2000
 
@@ -37,6 +39,8 @@ export class Server {
   readonly #suspects = new WeakSet<Connection>()
   readonly #backoff: ExponentialBackoff<number>
   readonly #closing = new AbortController()
+  /** Why it is down, as far as the log knows. */
+  readonly #reasons = new Set<string>()
   #started = false
   #opening = false
   #growing = false
@@ -242,13 +246,17 @@ export class Server {
   #down(error: DirectoryError): void {
     if (this.#closing.signal.aborted) return
     const { log, ldap } = this.#options
-    const { state, lastError } = this.health
-    const news = state !== 'down' || lastError !== error.message
+    const { state } = this.health
     // One that keeps failing soon after it came back is tried less and less often.
     const stayedUp = state !== 'down' && performance.now() - this.#upAt > ldap.retry_after.most
     if (stayedUp) this.#delay = undefined
     this.health.down(error.message)
-    if (news) log.warn(`directory ${this.name} is down: ${error.message}`)
+    if (state !== 'down') this.#reasons.clear()
+    if (!this.#reasons.has(error.message) && this.#reasons.size < REASONS) {
+      const level = this.#reasons.size === 0 ? 'warn' : 'info'
+      log[level](`directory ${this.name} is down: ${error.message}`)
+      this.#reasons.add(error.message)
+    }
     this.#drop(error)
     this.#delay = (this.#delay ?? this.#backoff).next(undefined)
     this.#scheduleRetry()

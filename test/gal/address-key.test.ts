@@ -1,0 +1,61 @@
+// The form in which addresses compare, and the spellings that are searched for.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { addressKey, recipientKey, spellings } from '../../plugins/gal-relay/gal/address-key'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
+
+const keyOf = (local: string, domain: string) => recipientKey(recipientOf(local, domain))
+
+test('addresses that are one and the same', () => {
+  const same: readonly (readonly [entry: string, local: string, domain: string])[] = [
+    ['Alice.Smith@Example.COM', 'alice.smith', 'example.com'],
+    ['info@Bücher.example', 'INFO', 'xn--bcher-kva.example'],
+    ['info@XN--BCHER-KVA.example', 'info', 'xn--bcher-kva.example'],
+    ['info@bu\u0308cher.example', 'info', 'xn--bcher-kva.example'],
+    ['JÜRGEN@example.com', 'ju\u0308rgen', 'example.com'],
+    ['alice@[192.0.2.7]', 'alice', '[192.0.2.7]'],
+    ['alice@[IPv6:2001:DB8:0::7]', 'alice', '[IPv6:2001:db8::7]'],
+    ['"John Doe"@example.com', '"john doe"', 'example.com'],
+    ['"a@b"@example.com', '"a@b"', 'example.com'],
+    ['postmaster', 'Postmaster', ''],
+  ]
+  for (const [entry, local, domain] of same) assert.equal(addressKey(entry), keyOf(local, domain))
+})
+
+test('addresses that are not', () => {
+  const different: readonly (readonly [entry: string, local: string, domain: string])[] = [
+    ['jurgen@example.com', 'jürgen', 'example.com'],
+    ['straße@example.com', 'strasse', 'example.com'],
+    ['"john  doe"@example.com', '"john doe"', 'example.com'],
+    ['"alice"@example.com', 'alice', 'example.com'],
+    ['ａlice@example.com', 'alice', 'example.com'],
+    ['alice @example.com', 'alice', 'example.com'],
+    ['alice@example.com ', 'alice', 'example.com'],
+    ['alice@example.com.', 'alice', 'example.com'],
+  ]
+  for (const [entry, local, domain] of different) {
+    assert.notEqual(addressKey(entry), keyOf(local, domain))
+  }
+})
+
+test('every spelling has the key of the recipient', () => {
+  const domain = fc.constantFrom('example.com', 'xn--bcher-kva.example', '[192.0.2.7]', 'xn--zz')
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), domain, (local, name) => {
+      const recipient = recipientOf(local, name)
+      const all = spellings(recipient)
+      assert.ok(all.includes(`${local}@${recipient.domain}`))
+      for (const spelling of all) assert.equal(addressKey(spelling), recipientKey(recipient))
+    }),
+  )
+})
+
+test('the key of a key is the key', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme' }), fc.domain(), (local, name) => {
+      const key = addressKey(`${local}@${name}`)
+      assert.equal(addressKey(key), key)
+    }),
+  )
+})

@@ -1,0 +1,146 @@
+// What the cache may answer by itself, with a clock that the test turns.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { AddressList, GalAnswer } from '../../plugins/gal-relay/gal/address-list'
+import { CachedList } from '../../plugins/gal-relay/gal/cache'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
+import type { GalSettings } from '../../plugins/gal-relay/settings/settings'
+import { GAL } from './lists'
+
+const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
+const ABSENT: GalAnswer = { state: 'absent' }
+const AWAY: GalAnswer = { state: 'unavailable', reason: 'away' }
+
+/** A cache over a list that answers what the test says. */
+function cacheOf(settings: Partial<GalSettings> = {}) {
+  let answer = (_local: string): GalAnswer | Promise<GalAnswer> => FOUND
+  let now = 0
+  const asked: string[] = []
+  const list: AddressList = {
+    start() {},
+    async lookup({ local }) {
+      asked.push(local)
+      return answer(local)
+    },
+    async close() {},
+  }
+  const gal = { ...GAL, cache_found: 1000, cache_absent: 100, cache_stale: 5000, ...settings }
+  const cache = new CachedList(list, gal, () => now)
+  return {
+    cache,
+    asked,
+    answers: (next: typeof answer) => {
+      answer = next
+    },
+    pass: (milliseconds: number) => {
+      now += milliseconds
+    },
+    ask: async (local: string) => (await cache.lookup(recipientOf(local, 'example.com'))).state,
+  }
+}
+
+test('found and absent answers are kept for their own times', async () => {
+  const { ask, asked, answers, pass } = cacheOf()
+  answers((local) => (local === 'alice' ? FOUND : ABSENT))
+  assert.equal(await ask('alice'), 'found')
+  assert.equal(await ask('ALICE'), 'found')
+  assert.equal(await ask('nobody'), 'absent')
+  assert.equal(await ask('nobody'), 'absent')
+  assert.deepEqual(asked, ['alice', 'nobody'])
+  pass(100)
+  await ask('alice')
+  await ask('nobody')
+  assert.deepEqual(asked, ['alice', 'nobody', 'nobody'])
+  pass(900)
+  await ask('alice')
+  assert.deepEqual(asked, ['alice', 'nobody', 'nobody', 'alice'])
+})
+
+test('a kept answer is the very same promise', async () => {
+  const { cache, ask } = cacheOf()
+  await ask('alice')
+  const alice = recipientOf('alice', 'example.com')
+  assert.equal(cache.lookup(alice), cache.lookup(alice))
+})
+
+test('one search at a time for the same address', async () => {
+  const { ask, asked, answers } = cacheOf()
+  let settle = (_: GalAnswer) => {}
+  answers(() => new Promise((resolve) => (settle = resolve)))
+  const all = ['alice', 'Alice', 'ALICE'].map(ask)
+  settle(FOUND)
+  assert.deepEqual(await Promise.all(all), ['found', 'found', 'found'])
+  assert.deepEqual(asked, ['alice'])
+})
+
+test('unavailable is never kept', async () => {
+  const { ask, asked, answers } = cacheOf()
+  answers(() => AWAY)
+  assert.equal(await ask('alice'), 'unavailable')
+  answers(() => FOUND)
+  assert.equal(await ask('alice'), 'found')
+  assert.equal(asked.length, 2)
+})
+
+test('while no server can be asked, who was found is found for some time longer', async () => {
+  const { ask, answers, pass, cache } = cacheOf()
+  assert.equal(await ask('alice'), 'found')
+  answers(() => AWAY)
+  pass(1000)
+  assert.equal(await ask('alice'), 'found')
+  pass(4999)
+  assert.equal(await ask('alice'), 'found')
+  assert.equal(cache.report().stale, 2)
+  pass(1)
+  assert.equal(await ask('alice'), 'unavailable')
+})
+
+test('an answer past its time is not given while a server can be asked', async () => {
+  const { ask, answers, pass } = cacheOf()
+  assert.equal(await ask('alice'), 'found')
+  pass(1000)
+  answers(() => ABSENT)
+  assert.equal(await ask('alice'), 'absent')
+  answers(() => AWAY)
+  pass(100)
+  assert.equal(await ask('alice'), 'unavailable')
+})
+
+test('that an address was absent is no reason to refuse it later', async () => {
+  const { ask, answers, pass } = cacheOf()
+  answers(() => ABSENT)
+  assert.equal(await ask('new'), 'absent')
+  answers(() => AWAY)
+  pass(100)
+  assert.equal(await ask('new'), 'unavailable')
+})
+
+test('found again after absent', async () => {
+  const { ask, answers, pass } = cacheOf()
+  answers(() => ABSENT)
+  assert.equal(await ask('new'), 'absent')
+  pass(100)
+  answers(() => FOUND)
+  assert.equal(await ask('new'), 'found')
+  pass(99)
+  assert.equal(await ask('new'), 'found')
+})
+
+test('endless absent addresses neither push out found ones nor grow the cache', async () => {
+  const { ask, asked, answers, cache } = cacheOf({ cache_size: 100 })
+  answers((local) => (local.startsWith('user') ? FOUND : ABSENT))
+  for (let i = 0; i < 100; i++) await ask(`user${i}`)
+  for (let i = 0; i < 10_000; i++) await ask(`nobody${i}`)
+  const before = asked.length
+  for (let i = 0; i < 100; i++) assert.equal(await ask(`user${i}`), 'found')
+  assert.equal(asked.length, before)
+  const { found, absent } = cache.report()
+  assert.deepEqual({ found, absent }, { found: 100, absent: 100 })
+})
+
+test('no times, no cache', async () => {
+  const { ask, asked } = cacheOf({ cache_found: 0, cache_absent: 0, cache_stale: 0 })
+  await ask('alice')
+  await ask('alice')
+  assert.equal(asked.length, 2)
+})

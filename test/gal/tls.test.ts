@@ -1,0 +1,193 @@
+// TLS and passwords: only the right server is spoken to, never in clear where TLS was asked for, and
+// files are read again for new connections.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { type Certificate, type CertificateAuthority, makeAuthority } from '../support/certificates'
+import { skipWithout } from '../support/programs'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { startTcpProxy } from '../support/tcp-proxy'
+import { serverUrl, testList } from './lists'
+
+const ADDRESS = 'alice@example.com'
+
+describe('TLS', { skip: skipWithout('slapd', 'slapadd', 'openssl'), concurrency: 4 }, () => {
+  let authority: CertificateAuthority
+  let stranger: CertificateAuthority
+  before(() => {
+    authority = makeAuthority()
+    stranger = makeAuthority()
+  })
+  after(() => {
+    authority?.remove()
+    stranger?.remove()
+  })
+
+  /** Asks over ldaps and over StartTLS. @returns the two answers, or why there were none */
+  async function asked(
+    slapd: Slapd,
+    ldap: Partial<LdapSettings>,
+  ): Promise<[overTls: string, startTls: string]> {
+    const answers = [slapd.tlsUrl, slapd.url].map(async (url) => {
+      const list = testList({
+        url: [serverUrl(url)],
+        starttls: url === slapd.url,
+        tls_ca: authority.ca,
+        ...ldap,
+      })
+      const answer = await list.answer(ADDRESS)
+      await list.close()
+      return answer.state === 'unavailable' ? answer.reason : answer.state
+    })
+    const [overTls = '', startTls = ''] = await Promise.all(answers)
+    return [overTls, startTls]
+  }
+
+  async function withServer(
+    tls: Certificate & { readonly clientCa?: string },
+    run: (slapd: Slapd) => Promise<void>,
+  ): Promise<void> {
+    const slapd = await startSlapd({ entries: [ADDRESS], tls })
+    try {
+      await run(slapd)
+    } finally {
+      await slapd.stop()
+    }
+  }
+
+  test('a right certificate', () =>
+    withServer(authority.issue(), async (slapd) => {
+      assert.deepEqual(await asked(slapd, {}), ['found', 'found'])
+    }))
+
+  const WRONG: readonly [string, () => Certificate, RegExp][] = [
+    ['expired', () => authority.issue({ isExpired: true }), /expired/],
+    ['signed by itself', () => authority.issue({ isSelfSigned: true }), /self-signed/],
+    ['of another CA', () => stranger.issue(), /unable to (verify|get)|self-signed/],
+    [
+      'for another name',
+      () => authority.issue({ names: ['DNS:dc.elsewhere.example', 'IP:127.0.0.2'] }),
+      /IP: 127\.0\.0\.1 is not in the cert's list/,
+    ],
+  ]
+  for (const [what, issue, reason] of WRONG) {
+    test(`a certificate that is ${what} is refused, unless tls_verify is off`, () =>
+      withServer(issue(), async (slapd) => {
+        for (const answer of await asked(slapd, {})) assert.match(answer, reason)
+        assert.deepEqual(await asked(slapd, { tls_verify: false }), ['found', 'found'])
+      }))
+  }
+
+  test('the CA of the system does not know ours', () =>
+    withServer(authority.issue(), async (slapd) => {
+      for (const answer of await asked(slapd, { tls_ca: '' }))
+        assert.match(answer, /unable to|self-signed/)
+    }))
+
+  test('a client certificate', () =>
+    withServer({ ...authority.issue(), clientCa: authority.ca }, async (slapd) => {
+      const client = authority.issue()
+      const ldap = { tls_cert: client.cert, tls_key: client.key }
+      assert.deepEqual(await asked(slapd, ldap), ['found', 'found'])
+      for (const answer of await asked(slapd, {})) assert.match(answer, /no server is up/)
+    }))
+
+  test('a server that will not do StartTLS is not spoken to in clear', async () => {
+    const slapd = await startSlapd({ entries: [ADDRESS] })
+    const seen: Buffer[] = []
+    const proxy = await startTcpProxy(slapd.port, { onRequest: (bytes) => seen.push(bytes) })
+    const list = testList({
+      url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)],
+      starttls: true,
+      bind_dn: slapd.bindDn,
+      bind_password: slapd.password,
+    })
+    const answer = await list.answer(ADDRESS)
+    assert.ok(answer.state === 'unavailable' && /StartTLS refused/.test(answer.reason))
+    const text = Buffer.concat(seen).toString('latin1')
+    assert.match(text, /1\.3\.6\.1\.4\.1\.1466\.20037/)
+    assert.ok(!text.includes(slapd.password) && !text.includes(ADDRESS))
+    await list.close()
+    await proxy.stop()
+    await slapd.stop()
+  })
+
+  test('files that cannot be read are named, and nothing is sent', () =>
+    withServer(authority.issue(), async (slapd) => {
+      const missing = '/nowhere/at-all.pem'
+      for (const key of ['tls_ca', 'tls_cert', 'tls_key'] as const) {
+        for (const answer of await asked(slapd, { [key]: missing }))
+          assert.match(answer, /at-all\.pem/)
+      }
+    }))
+})
+
+describe('passwords', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => {
+  let slapd: Slapd
+  let folder: string
+  before(async () => {
+    folder = mkdtempSync(path.join(tmpdir(), 'passwords-'))
+    slapd = await startSlapd({
+      entries: [ADDRESS],
+      schema: ['disallow bind_anon', 'require authc'],
+    })
+  })
+  after(async () => {
+    await slapd?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const list = (ldap: Partial<LdapSettings>) =>
+    testList({
+      url: [serverUrl(slapd.url)],
+      bind_dn: slapd.bindDn,
+      retry_after: { least: 100, most: 200 },
+      ...ldap,
+    })
+
+  async function answer(ldap: Partial<LdapSettings>): Promise<string> {
+    const asked = list(ldap)
+    const given = await asked.answer(ADDRESS)
+    await asked.close()
+    for (const line of asked.log.lines) assert.ok(!line.includes('secret'), line)
+    return given.state === 'unavailable' ? given.reason : given.state
+  }
+
+  test('the right one, from the settings or from a file', async () => {
+    const file = path.join(folder, 'right')
+    writeFileSync(file, `${slapd.password}\n`)
+    assert.equal(await answer({ bind_password: slapd.password }), 'found')
+    assert.equal(await answer({ bind_password_file: file }), 'found')
+  })
+
+  test('a wrong one, none, and a file that is not there', async () => {
+    assert.match(await answer({ bind_password: 'wrong-secret' }), /invalid credentials \(49\)/)
+    assert.match(await answer({ bind_password: '' }), /the password is empty/)
+    assert.match(await answer({ bind_password_file: '/nowhere/at-all' }), /ENOENT.*at-all/)
+    const empty = path.join(folder, 'empty')
+    writeFileSync(empty, '\n')
+    assert.match(await answer({ bind_password_file: empty }), /the password is empty/)
+  })
+
+  test('a server that wants a password gets none: down, not absent', async () => {
+    assert.match(await answer({ bind_dn: '' }), /no server is up/)
+  })
+
+  test('a file that is put right is read without a reload', async () => {
+    const file = path.join(folder, 'later')
+    writeFileSync(file, 'wrong-secret')
+    const asked = list({ bind_password_file: file })
+    assert.equal(await asked.ask(ADDRESS), 'unavailable')
+    writeFileSync(file, slapd.password)
+    const end = performance.now() + 5000
+    while ((await asked.ask(ADDRESS)) !== 'found') {
+      assert.ok(performance.now() < end)
+      await sleep(20)
+    }
+    await asked.close()
+  })
+})
