@@ -199,6 +199,11 @@ hop.example = inbound smtp://192.0.2.25
     )
   })
 
+  test('a status page without an HTTP server', async () => {
+    const report = await check({ ini: `[http]\nenabled = true\n${directory}` })
+    has(report, /^warning no metrics and no status page: config\/http\.ini has no address /)
+  })
+
   test('a folder that is no install ends with 2', async () => {
     const { code, stderr } = await runCommand(['check', '--config', tmpdir()])
     assert.equal(code, 2)

@@ -5,6 +5,7 @@ import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { deferredTogether, unreachable } from '../report/settings-check'
 import { doubts, openRelay, pluginOrder, summary } from '../report/startup'
+import { missingHttpServer } from '../report/status/http-server'
 import { whoMayRelay } from '../report/who-may-relay'
 import { parseIp } from '../routing/networks'
 import type { NextHop } from '../routing/routes'
@@ -84,7 +85,10 @@ async function check(install: Install): Promise<Section[]> {
     settings.ldap ? probeDirectory(settings.gal, settings.ldap) : [],
   ])
   return [
-    { about: `settings of ${root}`, findings: settingsFindings(settings, ignored) },
+    {
+      about: `settings of ${root}`,
+      findings: [...settingsFindings(settings, ignored), ...httpFindings(config, settings)],
+    },
     plugins,
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
     ...servers.map(({ server, findings }) => ({ about: `directory ${server}`, findings })),
@@ -104,6 +108,11 @@ function settingsFindings(settings: Settings, ignored: readonly string[]): Findi
     ...open.map((text): Finding => ({ level: 'problem', text })),
     ...warnings.map((text): Finding => ({ level: 'warning', text })),
   ]
+}
+
+function httpFindings(config: Haraka.Config, { http }: Settings): Finding[] {
+  const missing = http.enabled && missingHttpServer(config.get('http.ini'))
+  return missing ? [{ level: 'warning', text: `no metrics and no status page: ${missing}` }] : []
 }
 
 function openTo(policy: ListenerPolicy): readonly string[] {

@@ -9,6 +9,7 @@ import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
+import { lookupCommand } from './lookup'
 import { whoMayRelayCommand } from './who-may-relay'
 
 const { version } = JSON.parse(
@@ -27,7 +28,7 @@ async function main(): Promise<void> {
     .option('--json', 'print one JSON object')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
-  for (const command of [checkCommand(), explainCommand(), whoMayRelayCommand()]) {
+  for (const command of [checkCommand(), explainCommand(), whoMayRelayCommand(), lookupCommand()]) {
     program.addCommand(command.copyInheritedSettings(program))
   }
   program.addHelpText('after', EXIT_CODES)

@@ -10,7 +10,7 @@ import { AddressSearch } from './directory/address-search'
 import { Directory } from './directory/directory'
 import { DirectoryError, directoryError, printable } from './directory/directory-error'
 import type { Entry } from './directory/entry'
-import { addressesOf, isTrue } from './directory/entry-addresses'
+import { addressesOf, addressIn, baseName, isTrue } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import type { Server } from './directory/server'
@@ -24,6 +24,32 @@ const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true
 
 /** Compares as loosely as any directory does: without case, accents, width and ligatures. */
 const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })
+
+/** An entry that holds an address. */
+export interface Holder {
+  readonly dn: string
+  /** Where the address stands, as the entry has it; undefined when that was not among what it showed. */
+  readonly attribute: string | undefined
+  readonly value: string | undefined
+  readonly isAuthenticatedOnly: boolean
+  /** From Exchange's address lists. Such entries receive mail. */
+  readonly isHidden: boolean
+  /** As the account of a shared mailbox is. Such entries receive mail. */
+  readonly isDisabled: boolean
+}
+
+/** How an answer came about. */
+export interface Inspection {
+  readonly answer: GalAnswer
+  /** Who gave it; undefined when it is that nobody can be asked. */
+  readonly server: string | undefined
+  readonly milliseconds: number | undefined
+  readonly holders: readonly Holder[]
+}
+
+/** In lower case; the second is 2 for disabled accounts (MS-ADTS §2.2.16). */
+const HIDDEN = 'msexchhidefromaddresslists'
+const ACCOUNT_CONTROL = 'useraccountcontrol'
 
 /** What is asked of a server for one recipient. */
 interface Wanted {
@@ -63,16 +89,32 @@ export class LiveList implements AddressList {
   }
 
   async lookup(recipient: Recipient): Promise<GalAnswer> {
-    const key = recipientKey(recipient)
-    const own = spellings(recipient)
     try {
-      return await this.#directory.ask((turn) => {
-        const witness = this.#witness.current
-        const addresses = witness ? [...own, witness.address] : own
-        return this.#lookup({ key, addresses, witness }, turn)
-      })
+      const holders = await this.#directory.ask((turn) => this.#holders(recipient, turn))
+      return this.#answer(recipient, holders)
     } catch (error) {
       return { state: 'unavailable', reason: directoryError(error).message }
+    }
+  }
+
+  /** The same, with all that is known of how it came about; for people, since it asks for more. */
+  async inspect(recipient: Recipient): Promise<Inspection> {
+    try {
+      return await this.#directory.ask(async (turn) => {
+        const holders = await this.#holders(recipient, turn)
+        const milliseconds = performance.now() - turn.startedAt
+        const key = recipientKey(recipient)
+        const inspected = holders.map((entry) => this.#inspected(entry, key, turn))
+        return {
+          answer: this.#answer(recipient, holders),
+          server: turn.server.name,
+          milliseconds,
+          holders: await Promise.all(inspected),
+        }
+      })
+    } catch (error) {
+      const answer: GalAnswer = { state: 'unavailable', reason: directoryError(error).message }
+      return { answer, server: undefined, milliseconds: undefined, holders: [] }
     }
   }
 
@@ -84,7 +126,15 @@ export class LiveList implements AddressList {
     return this.#directory.report()
   }
 
-  async #lookup(wanted: Wanted, turn: Turn): Promise<GalAnswer> {
+  /**
+   * @returns the entries that hold the address; none when the directory has shown that it has none
+   * @throws DirectoryError when neither is certain
+   */
+  async #holders(recipient: Recipient, turn: Turn): Promise<Entry[]> {
+    const witness = this.#witness.current
+    const own = spellings(recipient)
+    const addresses = witness ? [...own, witness.address] : own
+    const wanted: Wanted = { key: recipientKey(recipient), addresses, witness }
     const results = await turn.search(this.#search.forAddresses(wanted.addresses))
     const entries = results.filter(hasEntries).flatMap((result) => result.entries)
     const holders: Entry[] = []
@@ -107,17 +157,42 @@ export class LiveList implements AddressList {
         if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
       }
     }
-    if (holders.length > 0) return this.#found(wanted.key, holders)
+    if (holders.length > 0) return holders
     requireSuccess(results)
     if (!isWitnessed) await this.#prove(turn)
-    return ABSENT
+    return holders
   }
 
-  #found(key: string, holders: readonly Entry[]): GalAnswer {
-    if (holders.length > 1) this.#warnOfSeveral(key, holders)
+  #answer(recipient: Recipient, holders: readonly Entry[]): GalAnswer {
+    if (holders.length === 0) return ABSENT
+    if (holders.length > 1) this.#warnOfSeveral(recipientKey(recipient), holders)
     // Where several disagree, the mail system knows which one it means.
     const flagged = this.#flag !== '' && holders.every((entry) => isTrue(entry, this.#flag))
     return flagged ? FOUND_AUTHENTICATED : FOUND
+  }
+
+  async #inspected(entry: Entry, key: string, turn: Turn): Promise<Holder> {
+    const shown = entry.attributes.flatMap(({ type, values }) => {
+      const attribute = baseName(type)
+      if (!this.#attributes.has(attribute)) return []
+      return values.map((value) => ({ attribute: type, text: value.toString('utf8') }))
+    })
+    const holding = shown.find(({ attribute, text }) => {
+      const address = addressIn(baseName(attribute), text)
+      return address !== undefined && addressKey(address) === key
+    })
+    const flags = [HIDDEN, ACCOUNT_CONTROL]
+    const [result] = await turn.search([this.#search.forValues(entry.dn, ...flags)])
+    const more = result?.entries[0]
+    const control = more?.attributes.find(({ type }) => baseName(type) === ACCOUNT_CONTROL)
+    return {
+      dn: printable(entry.dn),
+      attribute: holding?.attribute,
+      value: holding && printable(holding.text),
+      isAuthenticatedOnly: this.#flag !== '' && isTrue(entry, this.#flag),
+      isHidden: more !== undefined && isTrue(more, HIDDEN),
+      isDisabled: (Number(control?.values[0]?.toString('latin1') ?? 0) & 2) !== 0,
+    }
   }
 
   /** @returns the address as the entry has it */

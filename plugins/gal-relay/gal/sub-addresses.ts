@@ -20,7 +20,7 @@ export class SubAddressedList implements AddressList {
 
   lookup(recipient: Recipient): Promise<GalAnswer> {
     const answer = this.#list.lookup(recipient)
-    const user = this.#userOf(recipient)
+    const user = withoutTag(recipient, this.#delimiter)
     if (!user) return answer
     return answer.then((given) => (given.state === 'absent' ? this.#list.lookup(user) : given))
   }
@@ -28,11 +28,15 @@ export class SubAddressedList implements AddressList {
   close(): Promise<void> {
     return this.#list.close()
   }
+}
 
-  #userOf(recipient: Recipient): Recipient | undefined {
-    const { local, routesOnward } = recipient
-    const end = local.indexOf(this.#delimiter)
-    if (end < 1 || routesOnward || local.startsWith('"')) return undefined
-    return { ...recipient, local: local.slice(0, end) }
-  }
+/**
+ * @param delimiter one character; '' takes nothing apart
+ * @returns the recipient without its tag, if it has one
+ */
+export function withoutTag(recipient: Recipient, delimiter: string): Recipient | undefined {
+  const { local, routesOnward } = recipient
+  const end = delimiter === '' ? -1 : local.indexOf(delimiter)
+  if (end < 1 || routesOnward || local.startsWith('"')) return undefined
+  return { ...recipient, local: local.slice(0, end) }
 }

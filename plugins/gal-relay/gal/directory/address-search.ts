@@ -47,9 +47,9 @@ export class AddressSearch {
     return this.#bases.map((base) => this.#search(base, SCOPE.subtree, 1, filter))
   }
 
-  /** @returns a search for more values of one entry's attribute, named with its range option */
-  forValues(dn: string, attribute: string): Buffer {
-    return this.#search(dn, SCOPE.base, 0, present('objectClass'), attributeList([attribute]))
+  /** @returns a search for more values of one entry's attributes, named with their range options */
+  forValues(dn: string, ...attributes: readonly string[]): Buffer {
+    return this.#search(dn, SCOPE.base, 0, present('objectClass'), attributeList(attributes))
   }
 
   #with(filter: Buffer): Buffer {

@@ -217,12 +217,9 @@ class Probe {
         : note(`${time}; which attributes are indexed cannot be read`)
       return
     }
-    const missing = this.gal.attributes.filter((name) => indexed.get(name.toLowerCase()) === false)
-    for (const name of missing) {
-      yield warning(`${name} is not indexed: searches read the whole directory`)
-    }
-    if (missing.length === 0) yield ok(`the attributes are indexed; ${time}`)
-    else yield note(time)
+    const problems = this.gal.attributes.flatMap((name) => indexed.get(name.toLowerCase()) || [])
+    for (const text of problems) yield warning(text)
+    yield problems.length === 0 ? ok(`the attributes are indexed; ${time}`) : note(time)
   }
 
   /** MS-ADTS §2.2.9: the lowest bit of searchFlags. */
@@ -241,8 +238,9 @@ class Probe {
       if (!entry) continue
       const isIndexed = (Number(valuesOf(entry, 'searchFlags')[0] ?? 0) & 1) === 1
       const inCatalog = valuesOf(entry, 'isMemberOfPartialAttributeSet')[0] === 'TRUE'
-      const isThere = inCatalog || !GLOBAL_CATALOG_PORTS.has(this.endpoint.port)
-      indexes.set(name.toLowerCase(), isIndexed && isThere)
+      const isMissing = GLOBAL_CATALOG_PORTS.has(this.endpoint.port) && !inCatalog
+      const text = isMissing ? `${name} is not marked for the Global Catalog` : ''
+      indexes.set(name.toLowerCase(), isIndexed ? text : notIndexed(name))
     }
     return indexes.size > 0 ? indexes : undefined
   }
@@ -261,7 +259,9 @@ class Probe {
         .filter((line) => /\beq\b/.test(line))
         .flatMap((line) => (line.split(' ')[0] ?? '').toLowerCase().split(',')),
     )
-    return new Map([...this.#attributes].map((name) => [name, indexed.has(name)]))
+    return new Map(
+      [...this.#attributes].map((name) => [name, indexed.has(name) ? '' : notIndexed(name)]),
+    )
   }
 
   #paging(): Finding {
@@ -347,8 +347,8 @@ class Probe {
   }
 }
 
-/** Whether an attribute, its name in lower case, is indexed. */
-type Indexes = Map<string, boolean>
+/** What is wrong with the index of an attribute, its name in lower case; '' when it is well. */
+type Indexes = Map<string, string>
 type Ended = Pick<Result, 'code' | 'diagnostic'>
 
 const SIZE_LIMIT_EXCEEDED = 4
@@ -357,6 +357,8 @@ const ok = (text: string): Finding => ({ level: 'ok', text })
 const note = (text: string): Finding => ({ level: 'note', text })
 const warning = (text: string): Finding => ({ level: 'warning', text })
 const problem = (text: string): Finding => ({ level: 'problem', text })
+
+const notIndexed = (name: string) => `${name} is not indexed: searches read the whole directory`
 
 const reason = ({ code, diagnostic }: Ended) => resultError(code, diagnostic).message
 

@@ -1,0 +1,116 @@
+// gal-relay lookup: is this address in the list, and which entry of the directory has it? Every question is
+// a search, without a cache in between.
+import { Command } from 'commander'
+import type { GalAnswer } from '../gal/address-list'
+import { type Holder, type Inspection, LiveList } from '../gal/live'
+import { withoutTag } from '../gal/sub-addresses'
+import { parsePath } from '../report/envelope'
+import { addressText, type Recipient, recipientOf } from '../routing/recipient'
+import type { Settings } from '../settings/settings'
+import { CannotRun, openConfigured, SILENT } from './install'
+import { colour, columns, printJson, printLines } from './print'
+
+interface Options {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+const EXAMPLES = `
+Exit code 0: the address is in the list; 1: it is not; 2: nobody can tell.
+
+Examples:
+    gal-relay lookup alice@example.com
+    gal-relay lookup --json alice@example.com | jq -r '.live.entries[].dn'`
+
+export function lookupCommand(): Command {
+  return new Command('lookup')
+    .description('is the address in the directory, and which entry has it')
+    .argument('<address>', 'a mail address')
+    .addHelpText('after', EXAMPLES)
+    .action(run)
+}
+
+async function run(address: string, _: unknown, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<Options>()
+  const { settings } = await openConfigured(options.config)
+  const recipient = recipientFrom(address)
+  const live = await searched(settings, recipient)
+  if (options.json) printJson({ address, found: foundIn(live.answer), live: liveJson(live) })
+  else printLines(inWords(live))
+  process.exitCode = { found: 0, absent: 1, unavailable: 2 }[live.answer.state]
+}
+
+function recipientFrom(text: string): Recipient {
+  const address = parsePath('rcpt', text, {})
+  if ('reply' in address) throw new CannotRun(`'${text}' is no mail address: ${address.reply}`)
+  if (!address.host) throw new CannotRun(`'${text}' is no mail address: it has no domain`)
+  return recipientOf(address.user, address.host)
+}
+
+interface Searched extends Inspection {
+  /** What was found or not: without its tag, where that was looked for. */
+  readonly recipient: Recipient
+}
+
+async function searched({ gal, ldap }: Settings, recipient: Recipient): Promise<Searched> {
+  if (!ldap) throw new CannotRun('no directory is configured: [ldap] url[]')
+  const list = new LiveList(gal, ldap, SILENT)
+  try {
+    const found = { ...(await list.inspect(recipient)), recipient }
+    const user = withoutTag(recipient, gal.recipient_delimiter)
+    if (!user || found.answer.state !== 'absent') return found
+    return { ...(await list.inspect(user)), recipient: user }
+  } finally {
+    await list.close()
+  }
+}
+
+const foundIn = ({ state }: GalAnswer) => (state === 'unavailable' ? undefined : state === 'found')
+
+function liveJson({ answer, recipient, server, milliseconds, holders }: Searched) {
+  return {
+    state: answer.state,
+    reason: answer.state === 'unavailable' ? answer.reason : undefined,
+    address: addressText(recipient),
+    server,
+    milliseconds,
+    entries: holders.map((holder) => ({
+      dn: holder.dn,
+      attribute: holder.attribute,
+      value: holder.value,
+      authenticated_only: holder.isAuthenticatedOnly,
+      hidden: holder.isHidden,
+      disabled: holder.isDisabled,
+    })),
+  }
+}
+
+function inWords({ answer, recipient, server, milliseconds, holders }: Searched): string[] {
+  const address = addressText(recipient)
+  if (answer.state === 'unavailable') {
+    return [`${colour.yellow(`${address}: nobody can tell`)}: ${answer.reason}`]
+  }
+  const title =
+    answer.state === 'found'
+      ? colour.green(`${address} is in the directory`)
+      : colour.red(`${address} is not in the directory`)
+  const time = `${milliseconds?.toFixed(1)} ms`
+  return [
+    title,
+    ...columns([['  server', server ?? ''], ['  time', time], ...holders.flatMap(holderRows)]),
+  ]
+}
+
+function holderRows(holder: Holder): string[][] {
+  const { dn, attribute, value } = holder
+  const flags = [
+    ...(holder.isAuthenticatedOnly ? ['takes mail from authenticated senders only'] : []),
+    ...(holder.isHidden ? ['hidden from address lists'] : []),
+    ...(holder.isDisabled ? ['disabled account'] : []),
+  ]
+  return [
+    ['  entry', dn],
+    ['  attribute', attribute ? `${attribute}: ${value}` : 'in one of its many values'],
+    ...(flags.length > 0 ? [['  flags', flags.join(', ')]] : []),
+  ]
+}
