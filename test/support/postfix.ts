@@ -139,7 +139,7 @@ function masterCf(port: number): string {
     `127.0.0.1:${port} inet n - n - - smtpd`,
     'pickup unix n - n 60 1 pickup',
     'cleanup unix n - n - 0 cleanup',
-    'qmgr unix n - n 1 1 qmgr',
+    'qmgr unix n - n 300 1 qmgr',
     'rewrite unix - - n - - trivial-rewrite',
     'bounce unix - - n - 0 bounce',
     'defer unix - - n - 0 bounce',

@@ -1,0 +1,154 @@
+// Messages whose recipients go different ways: a real Postfix sends them, and brings what is deferred
+// by itself; each recipient gets one copy, and no copy tells of another's recipients.
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { type Gateway, LET_LOCAL_RELAY, startGateway, until } from '../support/gateway'
+import type { DeliveredMessage } from '../support/haraka'
+import { type Postfix, skipWithoutPostfix, startPostfix } from '../support/postfix'
+import { skipWithout } from '../support/programs'
+import { connectSmtp } from '../support/smtp'
+import { type SmtpSink, startSink } from '../support/smtp-sink'
+
+const message = (subject: string) =>
+  `From: a@sender.test\r\nTo: anna@in.test\r\nSubject: ${subject}\r\nMessage-Id: <${subject}@sender.test>\r\n\r\nHello.\r\n`
+
+for (const mixed of ['split', 'defer'] as const) {
+  describe(`a real Postfix with mixed = ${mixed}`, { skip: skipWithoutPostfix() }, () => {
+    let postfix: Postfix
+    let hop: SmtpSink
+    let foreign: SmtpSink
+    let gateway: Gateway
+
+    before(async () => {
+      hop = await startSink()
+      foreign = await startSink()
+      gateway = await startGateway({
+        people: ['anna@in.test', 'bob@hop.test'],
+        routes: [
+          'in.test = inbound',
+          `hop.test = inbound smtp://127.0.0.1:${hop.port}`,
+          `foreign.test = forward smtp://127.0.0.1:${foreign.port}`,
+        ],
+        ini: `[routing]\nmixed = ${mixed}\n${LET_LOCAL_RELAY}`,
+      })
+      postfix = await startPostfix({ relayTo: gateway.port })
+    })
+    after(async () => {
+      await postfix?.stop()
+      await gateway?.end()
+      await hop?.stop()
+      await foreign?.stop()
+    })
+
+    it('sends one message to an inbound, a hop and a foreign recipient: each gets it once', async () => {
+      const client = await connectSmtp({ port: postfix.port })
+      await client.ehlo()
+      const to = ['x@foreign.test', 'anna@in.test', 'bob@hop.test']
+      const { data } = await client.transaction('a@sender.test', to, message('three'))
+      assert.equal(data?.code, 250)
+      await client.quit()
+      await until(
+        async () => (await postfix.queue()).length === 0,
+        () => `${postfix.log().slice(-3000)}\n${gateway.log().slice(-2000)}`,
+      )
+      await until(() => gateway.queueFiles().length === 0, 'outbound delivers')
+      const arrived = [
+        ...gateway.delivered().map(({ rcpt_to }) => ['queue', ...rcpt_to]),
+        ...hop.messages().map(({ rcpt_to }) => ['hop', ...rcpt_to]),
+        ...foreign.messages().map(({ rcpt_to }) => ['foreign', ...rcpt_to]),
+      ]
+      assert.deepEqual(arrived, [
+        ['queue', 'anna@in.test'],
+        ['hop', 'bob@hop.test'],
+        ['foreign', 'x@foreign.test'],
+      ])
+      const deferred = postfix.log().match(/452[ -]4\.5\.3/g)?.length ?? 0
+      assert.equal(deferred > 0, mixed === 'defer')
+    })
+  })
+}
+
+describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
+  let sinks: SmtpSink[]
+  let gateway: Gateway
+  const domains = Array.from({ length: 10 }, (_, index) => `d${index}.test`)
+  const people = domains.flatMap((domain) =>
+    Array.from({ length: 10 }, (_, index) => `r${index}@${domain}`),
+  )
+
+  before(async () => {
+    sinks = await Promise.all(domains.map(() => startSink()))
+    const lmtp = await startSink({ lmtp: true })
+    await sinks[9]?.stop()
+    sinks[9] = lmtp
+    const routeTo = (index: number) => {
+      const url = `${index === 9 ? 'lmtp' : 'smtp'}://127.0.0.1:${sinks[index]?.port}`
+      return [`inbound ${url}`, `shared ${url}`, `always-relay ${url}`, `forward ${url}`][index % 4]
+    }
+    gateway = await startGateway({
+      people: [...people.filter((address) => !/@d[159]\./.test(address)), 'anna@in.test'],
+      routes: ['in.test = inbound', ...domains.map((domain, i) => `${domain} = ${routeTo(i)}`)],
+    })
+  })
+  after(async () => {
+    await gateway?.end()
+    for (const sink of sinks ?? []) await sink.stop()
+  })
+
+  async function send(subject: string, ...to: string[]): Promise<void> {
+    const client = await gateway.client()
+    const { rcpt, data } = await client.transaction('a@sender.test', to, message(subject))
+    for (const { code, line } of rcpt) assert.equal(code, 250, line)
+    assert.equal(data?.code, 250, data?.line)
+    await client.quit()
+    await until(
+      () => gateway.queueFiles().length === 0,
+      () => gateway.log().slice(-3000),
+    )
+  }
+
+  it('to 100 recipients over 10 routes reaches each at its host, once', async () => {
+    // In an order that mixes the routes.
+    const mixedUp = [...people].sort((a, b) => a.localeCompare(b))
+    await send('hundred', ...mixedUp)
+    for (const [index, sink] of sinks.entries()) {
+      const arrived = sink.messages()
+      assert.deepEqual(
+        arrived.flatMap(({ rcpt_to }) => rcpt_to).sort(),
+        people.filter((address) => address.endsWith(`@${domains[index]}`)),
+      )
+      // By LMTP each recipient has a transaction of its own.
+      assert.equal(arrived.length, index === 9 ? 10 : 1)
+      for (const { body, mail_from } of arrived) {
+        assert.deepEqual([mail_from, body], ['a@sender.test', 'Hello.\n'])
+      }
+    }
+    assert.equal(gateway.delivered().length, 0)
+  })
+
+  it('shows no other recipient in any copy, and has the same headers as when it is not split', async () => {
+    await send('alone', 'anna@in.test')
+    await send('alone', 'anna@in.test', 'bcc@d3.test', 'r1@d0.test')
+    const [alone, split, ...others] = gateway.delivered()
+    assert.ok(alone && split && others.length === 0)
+    const headers = ({ body }: DeliveredMessage) =>
+      body
+        .toString()
+        .replace(/\r\n\r\n[\s\S]*$/, '')
+        .replace(/\r\n\t/g, ' ')
+        // What differs from one transaction to the next.
+        .replace(/ id \S+| \(gal-relay [^)]*\)|;[^;]*$/gm, '')
+    assert.equal(headers(split), headers(alone))
+    const copies = [
+      split.body.toString(),
+      ...sinks.flatMap((sink) =>
+        sink
+          .messages()
+          .filter(({ headers }) => headers.includes('Subject: alone'))
+          .map((copy) => [...copy.headers, copy.body].join('\n')),
+      ),
+    ]
+    assert.equal(copies.length, 3)
+    for (const copy of copies) assert.doesNotMatch(copy, /bcc@|r1@/)
+  })
+})
