@@ -36,7 +36,7 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
   after(async () => {
-    await gateway?.end()
+    await gateway?.stop()
     await senders?.stop()
     await refusing?.stop()
   })

@@ -80,7 +80,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
   after(async () => {
-    await gateway?.end()
+    await gateway?.stop()
     await sink?.stop()
   })
 
@@ -172,8 +172,8 @@ describe('two Harakas that point at each other', { skip: skipWithout('smtp-sink'
       assert.ok(hops < 30, `${hops} hops`)
       assert.equal(hops, 2, 'there, back (refused), and the bounce')
     } finally {
-      await a.end()
-      await b.end()
+      await a.stop()
+      await b.stop()
       await senders.stop()
     }
   })

@@ -23,7 +23,7 @@ describe('Postfix as the next hop', { skip: skipWithoutPostfix() }, () => {
     })
   })
   after(async () => {
-    await gateway?.end()
+    await gateway?.stop()
     await postfix?.stop()
   })
 

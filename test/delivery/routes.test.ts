@@ -76,7 +76,7 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
   after(async () => {
-    await gateway?.end()
+    await gateway?.stop()
     await Promise.all(Object.values(sinks).map((one) => one.stop()))
   })
 

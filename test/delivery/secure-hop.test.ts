@@ -88,7 +88,7 @@ exports.hook_data_post = (next, connection) => {
     })
   })
   after(async () => {
-    await gateway?.end()
+    await gateway?.stop()
     for (const one of hops) await one.stop()
     authority?.remove()
   })

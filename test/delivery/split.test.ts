@@ -35,7 +35,7 @@ for (const mixed of ['split', 'defer'] as const) {
     })
     after(async () => {
       await postfix?.stop()
-      await gateway?.end()
+      await gateway?.stop()
       await hop?.stop()
       await foreign?.stop()
     })
@@ -91,7 +91,7 @@ describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
   after(async () => {
-    await gateway?.end()
+    await gateway?.stop()
     for (const sink of sinks ?? []) await sink.stop()
   })
 

@@ -59,7 +59,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
         await sink.stop()
       }
     } finally {
-      await gateway.end()
+      await gateway.stop()
     }
   })
 
@@ -84,7 +84,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
         await sink.stop()
       }
     } finally {
-      await gateway.end()
+      await gateway.stop()
     }
   })
 
@@ -108,7 +108,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
       ])
       assert.doesNotMatch(gateway.log(), /\[CRIT\]|bouncing mail/)
     } finally {
-      await gateway.end()
+      await gateway.stop()
       await lmtp.stop()
     }
   })
@@ -131,7 +131,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
         'two@lmtp.test',
       ])
     } finally {
-      await gateway.end()
+      await gateway.stop()
       await lmtp.stop()
     }
   })

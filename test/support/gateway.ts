@@ -20,8 +20,6 @@ export interface Gateway extends Haraka {
   setRoutes(routes: readonly string[]): Promise<void>
   /** Said EHLO already. */
   client(): Promise<SmtpClient>
-  /** Everything, the directory too. */
-  end(): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 }
 
 export const LET_LOCAL_RELAY = '[restrictions]\nhosts[] = 127.0.0.1\n'
@@ -52,8 +50,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await client.ehlo()
       return client
     },
-    async end() {
-      const exit = await haraka.stop()
+    async stop(signal?: NodeJS.Signals) {
+      const exit = await haraka.stop(signal)
       await ldap.stop()
       return exit
     },

@@ -193,7 +193,7 @@ async function startIn(
       .filter((line) => pattern.test(line))
   const queueFiles = () =>
     readdirSync(path.join(dir, 'queue'))
-      .filter((file) => !file.startsWith('__tmp__'))
+      .filter((file) => !/^\.?__tmp__/.test(file))
       .sort()
 
   return {
