@@ -34,7 +34,7 @@ export function overviewPage(overview: Overview): Html {
   const processes = counted(report.processes.length, 'process', 'processes')
   return frame(
     `gal-relay on ${name}`,
-    html`<header><h1>gal-relay</h1><p>${name} <span id="fresh" data-live>${processes} · up ${duration(now - since)} · ${dateTime(now)}</span></p></header>
+    html`<header><h1>gal-relay</h1><p>${name} · <span id="fresh" data-live>${processes} · up ${duration(now - since)} · ${dateTime(now)}</span></p></header>
 <main>
 <div id="conditions" data-live>${conditions(overview)}</div>
 <section id="answers" data-live><h2>Answers</h2>${answers(report, now)}</section>
@@ -139,10 +139,6 @@ interface Server {
   /** How many processes see it in that state, of how many. */
   readonly seenBy: readonly [number, number]
   readonly since: number
-  readonly searches: number
-  readonly failures: number
-  /** Milliseconds; undefined before the first answer. */
-  readonly mean: number | undefined
   readonly connections: number
   readonly lastError: string | undefined
   readonly lastErrorAt: number | undefined
@@ -160,18 +156,12 @@ function together(reports: readonly ServerReport[]): Server {
   const state = WORST_FIRST.find((one) => reports.some((report) => report.state === one)) ?? 'up'
   const inState = reports.filter((report) => report.state === state)
   const failed = [...reports].sort((a, b) => (b.lastErrorAt ?? 0) - (a.lastErrorAt ?? 0))[0]
-  const sum = (of: (report: ServerReport) => number) =>
-    reports.reduce((before, report) => before + of(report), 0)
-  const answered = sum(({ searches, failures }) => searches - failures)
   return {
     server: reports[0]?.server ?? '',
     state,
     seenBy: [inState.length, reports.length],
     since: Math.max(...inState.map(({ since }) => since)),
-    searches: sum(({ searches }) => searches),
-    failures: sum(({ failures }) => failures),
-    mean: answered > 0 ? sum(({ time }) => time) / answered : undefined,
-    connections: sum(({ connections }) => connections),
+    connections: reports.reduce((sum, { connections }) => sum + connections, 0),
     lastError: failed?.lastError,
     lastErrorAt: failed?.lastErrorAt,
   }
@@ -180,24 +170,28 @@ function together(reports: readonly ServerReport[]): Server {
 function directory({ processes, counters }: InstallReport, now: number): Html {
   const servers = serversOf(processes)
   if (servers.length === 0) return html`<p class="note">None is configured.</p>`
-  const rows = servers.map((server) => serverRow(server, now))
+  const rows = servers.map((server) => serverRow(server, counters, now))
   return html`<table class="servers"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
 <tbody>${rows}</tbody></table>
 <p class="note">${cacheText(processes, counters)}</p>`
 }
 
-function serverRow(one: Server, now: number): Html {
+function serverRow(one: Server, counters: readonly Sample[], now: number): Html {
+  const { server } = one
+  const searches = total(counters, 'searches', { server })
+  const answered = total(counters, 'searches', { server, result: 'answered' })
+  const mean = total(counters, 'search_time', { server }) / answered
   const [seen, all] = one.seenBy
   const where = seen < all ? ` in ${seen} of ${all} processes` : ''
   const error =
     one.lastError === undefined
       ? 'none'
       : `${one.lastError} (${duration(now - (one.lastErrorAt ?? now))} ago)`
-  return html`<tr><th scope="row"><code>${one.server}</code></th>
+  return html`<tr><th scope="row"><code>${server}</code></th>
 <td data-label="State"><span class="state ${one.state}">${one.state}${where}</span> for ${duration(now - one.since)}</td>
-<td class="count" data-label="Searches">${number(one.searches)}</td>
-<td class="count" data-label="Failed">${number(one.failures)}</td>
-<td class="count" data-label="Mean time">${one.mean === undefined ? '–' : `${one.mean.toFixed(1)} ms`}</td>
+<td class="count" data-label="Searches">${number(searches)}</td>
+<td class="count" data-label="Failed">${number(searches - answered)}</td>
+<td class="count" data-label="Mean time">${answered > 0 ? `${mean.toFixed(1)} ms` : '–'}</td>
 <td class="count" data-label="Connections">${number(one.connections)}</td>
 <td class="wide" data-label="Last error">${shown(error)}</td></tr>\n`
 }
@@ -298,7 +292,8 @@ function total(
 const number = (value: number) => value.toLocaleString('en')
 const counted = (value: number, one: string, many: string) =>
   `${number(value)} ${value === 1 ? one : many}`
-const share = (part: number, of: number) => `${((part / of) * 100).toFixed(1)} %`
+const share = (part: number, of: number) =>
+  part > 0 && part / of < 0.0005 ? '< 0.1 %' : `${((part / of) * 100).toFixed(1)} %`
 
 const DATE_TIME = new Intl.DateTimeFormat('en-GB', {
   day: 'numeric',

@@ -114,6 +114,7 @@ async function explanation(source: StatusSource, asked: URLSearchParams): Promis
       ...question,
       recipients: [question.recipient],
       account: question.account || undefined,
+      sender: question.sender || undefined,
       grammar,
     })
     return page(explanationPage(name, question, explained))

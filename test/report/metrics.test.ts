@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { Counts } from '../../plugins/gal-relay/report/counts'
+import { processReport, reportOf, together } from '../../plugins/gal-relay/report/install'
+import { registryOf } from '../../plugins/gal-relay/report/metrics'
+import { type Sample, sum } from '../../plugins/gal-relay/report/samples'
+import type { Verdict } from '../../plugins/gal-relay/routing/decide'
+import { busyInstall } from '../support/install-report'
+
+const ACCEPTED: Verdict = { accept: true, rule: 'in-gal', path: 'queue', hops: [] }
+const REFUSED: Verdict = {
+  accept: false,
+  rule: 'not-in-gal',
+  reply: { code: 550, status: [1, 1], text: 'Recipient unknown' },
+}
+const DEFERRED: Verdict = {
+  accept: false,
+  rule: 'mixed',
+  reply: { code: 452, status: [5, 3], text: 'later' },
+}
+const PROCESS = { startedAt: 0, reloadFailedAt: undefined }
+const refusal = (recipient: string) => ({
+  client: '192.0.2.1',
+  host: '',
+  helo: '',
+  account: '',
+  sender: '',
+  recipient,
+  listener: '10.0.0.5:25',
+  rule: 'not-in-gal',
+  reply: '550',
+})
+
+const lines = async (counts: Counts, ...more: Counts[]) => {
+  const processes = [counts, ...more].map((one) =>
+    processReport(one.report(), undefined, [], PROCESS),
+  )
+  return (await registryOf(reportOf(processes)).metrics()).split('\n')
+}
+
+describe('metrics', () => {
+  test('tell answers apart by listener, mode, verdict, code and rule', async () => {
+    const counts = new Counts()
+    for (let i = 0; i < 3; i++) counts.answered('*:*', 'enforce', ACCEPTED)
+    counts.answered('*:*', 'enforce', REFUSED)
+    counts.answered('*:587', 'observe', REFUSED)
+    counts.answered('*:*', 'enforce', DEFERRED)
+    counts.differed('*:587', 'not-in-gal', 'refused', 'accepted')
+    counts.errors++
+    const text = await lines(counts)
+    for (const line of [
+      'gal_relay_answers_total{listener="*:*",mode="enforce",verdict="accepted",code="250",rule="in-gal"} 3',
+      'gal_relay_answers_total{listener="*:*",mode="enforce",verdict="refused",code="550",rule="not-in-gal"} 1',
+      'gal_relay_answers_total{listener="*:587",mode="observe",verdict="refused",code="550",rule="not-in-gal"} 1',
+      'gal_relay_answers_total{listener="*:*",mode="enforce",verdict="deferred",code="452",rule="mixed"} 1',
+      'gal_relay_observe_differences_total{listener="*:587",rule="not-in-gal",verdict="refused",answer="accepted"} 1',
+      'gal_relay_errors_total 1',
+      'gal_relay_processes 1',
+    ]) {
+      assert.ok(text.includes(line), `${line} in\n${text.join('\n')}`)
+    }
+  })
+
+  test('add up what several processes counted', async () => {
+    const [one, other] = [new Counts(), new Counts()]
+    one.answered('*:*', 'enforce', ACCEPTED)
+    other.answered('*:*', 'enforce', ACCEPTED)
+    other.answered('*:*', 'enforce', REFUSED)
+    const text = await lines(one, other)
+    assert.ok(text.some((line) => /verdict="accepted".* 2$/.test(line)))
+    assert.ok(text.some((line) => /verdict="refused".* 1$/.test(line)))
+    assert.ok(text.includes('gal_relay_processes 2'))
+  })
+
+  test('show durations as a histogram that prometheus reads: cumulative, in seconds', async () => {
+    const text = await registryOf(busyInstall(Date.now())).metrics()
+    const server = 'server="ldaps://dc1.corp.example"'
+    const name = 'gal_relay_directory_search_duration_seconds'
+    const buckets = [
+      ...text.matchAll(new RegExp(`${name}_bucket{${server},le="(.*)"} (\\d+)`, 'g')),
+    ]
+    assert.equal(buckets[0]?.[1], '0.0005')
+    const values = buckets.map(([, , value]) => Number(value))
+    assert.deepEqual(
+      values,
+      [...values].sort((a, b) => a - b),
+    )
+    assert.ok(text.includes(`# TYPE ${name} histogram`))
+    assert.ok(text.includes(`${name}_sum{${server}} 2412`))
+    assert.ok(text.includes(`${name}_count{${server}} ${values.at(-1)}`))
+  })
+
+  test('a directory server is up only where every process has it up', async () => {
+    const text = await registryOf(busyInstall(Date.now())).metrics()
+    assert.match(text, /gal_relay_directory_up\{server="ldaps:\/\/dc1.corp.example"\} 1/)
+    assert.match(text, /gal_relay_directory_up\{server="ldaps:\/\/dc2.corp.example"\} 0/)
+  })
+})
+
+describe('what processes report', () => {
+  test('the counters of those that ended stay in the sum', () => {
+    const sample = (value: number): Sample => ({ name: 'errors', labels: {}, value })
+    assert.deepEqual(sum([sample(1), sample(2), sample(3)]), [sample(6)])
+    const ended = together([{ counters: [sample(4)], minutes: [], refusals: [] }])
+    assert.deepEqual(reportOf([], ended).counters, [sample(4)])
+  })
+
+  test('minutes are added up by minute, and only the last hour is kept', () => {
+    const minutes = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({
+        minute: from + i,
+        accepted: 1,
+        refused: 2,
+        deferred: 3,
+      }))
+    const history = together([
+      { counters: [], minutes: minutes(100, 60), refusals: [] },
+      { counters: [], minutes: minutes(130, 60), refusals: [] },
+    ])
+    assert.equal(history.minutes.length, 60)
+    assert.deepEqual(history.minutes[0], { minute: 130, accepted: 2, refused: 4, deferred: 6 })
+    assert.deepEqual(history.minutes.at(-1), { minute: 189, accepted: 1, refused: 2, deferred: 3 })
+  })
+
+  test('the last two hundred refusals are kept, in order, of one process and of all', () => {
+    const counts = new Counts()
+    for (let i = 0; i < 450; i++) counts.refused(refusal(`r${i}@example.com`))
+    const { refusals } = counts.report()
+    assert.deepEqual(
+      refusals.map(({ recipient }) => recipient),
+      Array.from({ length: 200 }, (_, i) => `r${250 + i}@example.com`),
+    )
+    const histories = [refusals.slice(0, 150), refusals.slice(50)].map((some) => {
+      return { counters: [], minutes: [], refusals: some }
+    })
+    const all = together(histories).refusals
+    assert.equal(all.length, 200)
+    assert.equal(all.at(-1)?.recipient, 'r449@example.com')
+  })
+})

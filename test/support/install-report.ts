@@ -1,0 +1,116 @@
+// Reports as a busy install would make them, for tests of what is shown of them.
+import { DURATIONS } from '../../plugins/gal-relay/gal/directory/health'
+import type { RecentRefusal } from '../../plugins/gal-relay/report/counts'
+import {
+  type InstallReport,
+  type ProcessReport,
+  reportOf,
+} from '../../plugins/gal-relay/report/install'
+import type { Sample } from '../../plugins/gal-relay/report/samples'
+
+const answers = (rule: string, code: string, value: number, listener = '*:*'): Sample => {
+  const verdict = code === '250' ? 'accepted' : code < '500' ? 'deferred' : 'refused'
+  return { name: 'answers', labels: { listener, mode: 'enforce', verdict, code, rule }, value }
+}
+
+/** Ten million answers in two processes, two directory servers of which one is down, 200 refusals. */
+export function busyInstall(now: number): InstallReport {
+  const servers = ['ldaps://dc1.corp.example', 'ldaps://dc2.corp.example']
+  const counters: Sample[] = [
+    answers('in-gal', '250', 3_102_443),
+    answers('not-in-gal', '550', 1_250_021),
+    answers('no-relay-nobody', '550', 402_118),
+    answers('relay-authenticated', '250', 191_204, '*:587'),
+    answers('relay-hosts', '250', 40_102),
+    answers('routes-onward', '550', 9_120),
+    answers('directory-unavailable', '451', 2_604),
+    answers('authenticated-only', '550', 1_908),
+    answers('always-relay', '250', 380),
+    answers('postmaster', '250', 100),
+    ...servers.flatMap((server, index): Sample[] => [
+      {
+        name: 'searches',
+        labels: { server, result: 'answered' },
+        value: 402_000 - index * 401_000,
+      },
+      { name: 'searches', labels: { server, result: 'timeout' }, value: index * 14 },
+      { name: 'search_time', labels: { server }, value: 1_206_000 - index * 1_202_000 },
+      ...DURATIONS.map((bound, step): Sample => {
+        return { name: 'search_durations', labels: { server, bound: String(bound) }, value: step }
+      }),
+    ]),
+    { name: 'cache_lookups', labels: { result: 'hit' }, value: 3_951_000 },
+    { name: 'cache_lookups', labels: { result: 'miss' }, value: 403_014 },
+    { name: 'cache_lookups', labels: { result: 'stale' }, value: 0 },
+    { name: 'errors', labels: {}, value: 0 },
+  ]
+  const minute = Math.floor(now / 60_000)
+  const day = 86_400_000
+  const one = (pid: number): ProcessReport => ({
+    pid,
+    startedAt: now - 12 * day,
+    reloadFailedAt: undefined,
+    counters,
+    minutes: Array.from({ length: 60 }, (_, index) => {
+      const wave = 1 + Math.sin(index / 9) / 3 + ((index * 7) % 5) / 20
+      return {
+        minute: minute - 59 + index,
+        accepted: Math.round(190 * wave),
+        refused: Math.round(95 * wave + ((index * 13) % 17)),
+        deferred: index > 37 && index < 43 ? 12 + index : 0,
+      }
+    }),
+    refusals: pid === 1 ? refusals(now) : [],
+    list: {
+      servers: servers.map((server, index) => ({
+        server,
+        state: index === 0 ? 'up' : 'down',
+        since: now - (index === 0 ? 12 * day : 640_000),
+        lastError: index === 0 ? undefined : 'no answer within 2000 ms',
+        lastErrorAt: index === 0 ? undefined : now - 21_000,
+        connections: index === 0 ? 2 : 0,
+        inFlight: 0,
+        searches: 402_000,
+        failures: 0,
+        time: 1_206_000,
+        latency: 3,
+        failuresBy: {},
+        durations: [],
+      })),
+      cache: { found: 11_420, absent: 38_204, hits: 0, misses: 0, stale: 0 },
+    },
+  })
+  return reportOf([one(1), one(2)])
+}
+
+const RULES = [
+  ['not-in-gal', '550 5.1.1 Recipient unknown', 'mary.mayor', 'example.com'],
+  ['no-relay-nobody', '550 5.7.1 Relaying is prohibited', 'winner', 'elsewhere.example'],
+  ['not-in-gal', '550 5.1.1 Recipient unknown', 'info-2019', 'example.com'],
+  ['routes-onward', '550 5.7.1 Relaying is prohibited', 'x%victim.example', 'example.com'],
+  [
+    'authenticated-only',
+    '550 5.7.1 This recipient takes mail from authenticated senders only',
+    'all-staff',
+    'example.com',
+  ],
+] as const
+
+function refusals(now: number): RecentRefusal[] {
+  return Array.from({ length: 200 }, (_, index) => {
+    const [rule, reply, local, domain] =
+      RULES[(index * 7 + (index >> 3)) % RULES.length] ?? RULES[0]
+    return {
+      at: now - (200 - index) * 3_700,
+      client: index % 9 ? `198.51.100.${(index * 37) % 255}` : '2001:db8:4401:9::1c',
+      host: index % 4 ? `mail${index}.isp.example` : '',
+      helo: index % 3 ? `mail${index}.isp.example` : 'localhost.localdomain',
+      account: '',
+      sender: index % 6 ? `newsletter-${index}@shop.example` : '',
+      recipient: `${local}@${domain}`,
+      listener: '10.0.0.5:25',
+      rule,
+      reply,
+    }
+  })
+}
