@@ -397,7 +397,8 @@ class SectionReader {
   }
 }
 
-const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
+/** Every key, by its section; a `[listener …]` section may have those of the first three. */
+export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   main: Object.keys(schema.main),
   routing: Object.keys(schema.routing),
   restrictions: Object.keys(schema.restrictions),
