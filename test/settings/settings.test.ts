@@ -145,6 +145,26 @@ enabled = false
     )
   })
 
+  it('say what was probably meant', () => {
+    const cases = {
+      '[restrictions]\nhosts[] = 10.0.0.0/8, 192.168.0.0/16':
+        /holds more than one value; write a line for each/,
+      '[restrictions]\nhosts[] = 10.1.*': /probably meant: 10\.1\.0\.0\/16/,
+      '[restrictions]\nhosts[] = 192.168.1.': /probably meant: 192\.168\.1\.0\/24/,
+      '[restrictions]\nhosts[] = 300.1': /is not an IPv4 or IPv6 address$/m,
+      '[Listener *:25]\nenabled = true': /\[Listener \*:25\]: probably meant: \[listener \*:25\]/,
+      '[gal]\nattributes[] =': /attributes\[\]: is empty, so that nobody would be found/,
+    }
+    for (const [text, problem] of Object.entries(cases)) {
+      assert.match(problems(`${text}\n${LDAP}`), problem)
+    }
+    assert.match(
+      problems('[ldap]\nurl[] = ldap://dc1, ldap://dc2\nbase = corp.example\n'),
+      /base = corp\.example: is not a DN; probably meant: dc=corp,dc=example/,
+    )
+    assert.match(problems('[ldap]\nurl = dc1, dc2\nbase = dc=test\n'), /write a line for each/)
+  })
+
   it('never show a password', () => {
     const text = `[ldap]\nurl[] = ldap://x\nbase = dc=test\nbind_password = geheim\nbind_password = geheim\n[routes]\na.example = forward smtp://joe:geheim@bad_host:99999\n`
     assert.match(problems(text), /bind_password = \(not shown\)/)
@@ -229,6 +249,11 @@ open = true
     assert.equal(at(settings, '2001:db8::5', 25).restrictions.open, true)
     assert.equal(at(settings, '::ffff:10.0.0.8', 25).enabled, false)
     assert.equal(at(settings, '', 0).name, '*:*')
+  })
+
+  it('are found whatever zeros stand before the port', () => {
+    const settings = read(`${LDAP}[listener *:0587]\nopen = true\n`)
+    assert.equal(at(settings, '192.0.2.1', 587).restrictions.open, true)
   })
 
   it('are errors where they could never match or say it twice', () => {

@@ -44,7 +44,7 @@ export function parseIp(text: string | null | undefined): IpAddress | undefined 
 export function parseNetwork(text: string): Network | { readonly problem: string } {
   const [, netText = '', separator = '', maskText = ''] = /^([^/;]*)([/;]?)(.*)$/s.exec(text) ?? []
   const address = strictIp(netText.trim())
-  if (!address) return { problem: `'${netText.trim()}' is not an IPv4 or IPv6 address` }
+  if (!address) return { problem: notAnAddress(netText.trim()) }
   const family = address.kind() === 'ipv4' ? 4 : 6
   const mask = parseMask(family, separator, maskText.trim())
   if (typeof mask !== 'bigint') return mask
@@ -58,6 +58,15 @@ export function parseNetwork(text: string): Network | { readonly problem: string
     }
   }
   return unmapped({ family, net, mask, text })
+}
+
+// `10.1.*`, `10.1.` and `10.1`, as other programs have them, are all 10.1.0.0/16.
+function notAnAddress(text: string): string {
+  const [, start = ''] = /^(\d{1,3}(?:\.\d{1,3}){0,2})\.?(?:\.\*)*$/.exec(text) ?? []
+  const octets = start.split('.')
+  const net = [...octets, '0', '0', '0'].slice(0, 4).join('.')
+  const meant = strictIp(net) && `; probably meant: ${net}/${octets.length * 8}`
+  return `'${text}' is not an IPv4 or IPv6 address${meant ?? ''}`
 }
 
 export function networkList(entries: readonly Network[]): NetworkList {

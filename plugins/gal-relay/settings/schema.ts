@@ -56,7 +56,10 @@ const attribute = z.string().transform((name, ctx) => {
 
 export const gal = z.strictObject({
   mode: value.word('live').default('live'),
-  attributes: value.list(attribute).default(['proxyAddresses', 'mail']),
+  attributes: value
+    .list(attribute)
+    .refine((names) => names.length > 0, 'is empty, so that nobody would be found')
+    .default(['proxyAddresses', 'mail']),
   filter: z
     .string()
     .transform((filter, ctx) => {
@@ -105,6 +108,7 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
   const scheme = (['ldap', 'ldaps', 'srv'] as const).find(
     (name) => name === schemeText.toLowerCase(),
   )
+  if (!scheme && /[\s,]/.test(url)) return value.wrong(ctx, value.ONE_EACH)
   if (!scheme) {
     const meant = schemeText === '' && parseDomain(url) ? `; probably meant: ldap://${url}` : ''
     return value.wrong(ctx, `is not an ldap://, ldaps:// or srv:// URL${meant}`)
@@ -136,7 +140,13 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
 
 const dn = z.string().transform((name, ctx) => {
   const problem = dnProblem(name)
-  return problem ? value.wrong(ctx, problem) : name
+  if (!problem) return name
+  const domain = parseDomain(name)
+  const meant = domain?.includes('.') && `dc=${domain.split('.').join(',dc=')}`
+  return value.wrong(
+    ctx,
+    meant ? `is not a DN; probably meant: ${meant}` : `is not a DN: ${problem}`,
+  )
 })
 
 /** @param configDir where relative file names start */

@@ -215,7 +215,8 @@ function readListeners(sections: SectionReader): Overrides {
 }
 
 function parseListener(section: string): string | { readonly problem: string } {
-  const [, text = ''] = /^listener\s+(\S+)$/.exec(section) ?? []
+  const [, word, text = ''] = /^(listener)\s+(\S+)$/i.exec(section) ?? []
+  if (word && word !== 'listener') return { problem: `probably meant: [listener ${text}]` }
   const { address, port } = splitListener(text)
   const valid =
     port === '*' || (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65535)
@@ -237,7 +238,7 @@ function parseListener(section: string): string | { readonly problem: string } {
       problem: 'holds for every listener; put its keys into [main], [routing] and [restrictions]',
     }
   }
-  return `${ip}:${port}`
+  return `${ip}:${port === '*' ? port : Number(port)}`
 }
 
 /** One spelling for each IP address; IPv4-mapped IPv6 is IPv4. undefined for anything else. */

@@ -78,7 +78,10 @@ export const commaList = z
     all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean),
   )
 
+export const ONE_EACH = 'holds more than one value; write a line for each'
+
 export const network = z.string().transform((entry, ctx) => {
+  if (/[\s,]/.test(entry)) return wrong(ctx, ONE_EACH)
   const parsed = parseNetwork(entry)
   return 'problem' in parsed ? wrong(ctx, parsed.problem) : parsed
 })
