@@ -153,7 +153,7 @@ enabled = false
       '[restrictions]\nhosts[] = 192.168.1.': /probably meant: 192\.168\.1\.0\/24/,
       '[restrictions]\nhosts[] = 300.1': /is not an IPv4 or IPv6 address$/m,
       '[Listener *:25]\nenabled = true': /\[Listener \*:25\]: probably meant: \[listener \*:25\]/,
-      '[gal]\nattributes[] =': /attributes\[\]: is empty, so that nobody would be found/,
+      '[gal]\nattributes[] =': /attributes\[\] =: is empty, so that nobody would be found/,
     }
     for (const [text, problem] of Object.entries(cases)) {
       assert.match(problems(`${text}\n${LDAP}`), problem)
