@@ -411,6 +411,7 @@ function deliverySteps(verdict: Verdict): Step[] {
   if (verdict.path === 'queue') {
     return [{ step: 'delivery', text: "goes to the install's queue plugins", source: 'Q255695' }]
   }
-  const to = verdict.hops.map(({ text }) => text).join(', then ') || "the domain's MX hosts"
-  return [{ step: 'delivery', text: `goes to the outbound queue, for ${to}`, source: 'Q258203' }]
+  const hops = verdict.hops.map(({ text }) => text).join(', then ')
+  const text = `goes to the outbound queue, for ${hops || "the domain's MX hosts"}`
+  return [{ step: 'delivery', text, source: hops ? 'Q190710, Q258203' : 'RFC 5321 §5.1' }]
 }

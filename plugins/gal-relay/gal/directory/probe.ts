@@ -135,25 +135,24 @@ class Probe {
     ]
     this.#root = (await this.#read('', wanted)).entries[0]
     if (!this.#root) yield warning('it says nothing about itself: its root entry is not readable')
-    for (const base of this.ldap.base) yield* this.#base(base)
-    yield* this.#entries()
+    const bases = await Promise.all(this.ldap.base.map((base) => this.#base(base)))
+    yield* bases.flat()
     yield* this.#schema()
-    yield* this.#indexes()
     yield this.#paging()
+    if (bases.flat().some(({ level }) => level === 'problem')) return
+    yield* this.#entries()
+    yield* this.#indexes()
     yield await this.#feed()
   }
 
-  async *#base(base: string): AsyncGenerator<Finding> {
+  async #base(base: string): Promise<Finding[]> {
     // The empty base of a Global Catalog has no entry of its own.
-    if (base === '') return
+    if (base === '') return []
     const result = await this.#read(base, ['1.1'])
-    if (result.code === 0 && result.entries.length > 0) {
-      yield ok(`base ${base} is readable`)
-      return
-    }
+    if (result.code === 0 && result.entries.length > 0) return [ok(`base ${base} is readable`)]
     const why = result.code === 0 ? 'is not readable for us' : reason(result)
     const contexts = printable(this.#rootValues('namingContexts').join(', '))
-    yield problem(`base ${base}: ${why}${contexts && `; the server has ${contexts}`}`)
+    return [problem(`base ${base}: ${why}${contexts && `; the server has ${contexts}`}`)]
   }
 
   async *#entries(): AsyncGenerator<Finding> {
