@@ -186,8 +186,9 @@ function logOf(plugin: Haraka.Plugin): Log {
   }
 }
 
-function openList(plugin: Haraka.Plugin, { gal, ldap }: Settings): GlobalAddressList | undefined {
-  return ldap && createAddressList(gal, ldap, logOf(plugin))
+function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
+  const { ldap } = settings
+  return ldap && createAddressList({ ...settings, ldap }, logOf(plugin))
 }
 
 function announce(plugin: Haraka.Plugin): void {

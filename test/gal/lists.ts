@@ -11,6 +11,7 @@ import type {
   GalSettings,
   LdapSettings,
   ServerUrl,
+  SnapshotSettings,
 } from '../../plugins/gal-relay/settings/settings'
 
 export const GAL: GalSettings = {
@@ -43,6 +44,14 @@ export const LDAP: LdapSettings = {
   query_timeout: 2000,
   answer_within: 5000,
   retry_after: { least: 1000, most: 30_000 },
+}
+
+export const SNAPSHOT: SnapshotSettings = {
+  file: '/nonexistent/gal_relay.snapshot',
+  full_every: 6 * 3_600_000,
+  changes_every: 30_000,
+  usable_for: 7 * 86_400_000,
+  shrink_limit: 0.2,
 }
 
 /** `ldap://host:port`, `ldaps://host:port` or `srv://domain` */
@@ -79,9 +88,18 @@ export interface TestList extends GlobalAddressList {
 }
 
 /** A list that is not cached, unless the settings say so. */
-export function testList(ldap: Partial<LdapSettings>, gal: Partial<GalSettings> = {}): TestList {
+export function testList(
+  ldap: Partial<LdapSettings>,
+  gal: Partial<GalSettings> = {},
+  snapshot: Partial<SnapshotSettings> = {},
+): TestList {
   const log = recordedLog()
-  const list = createAddressList({ ...GAL, ...gal }, { ...LDAP, ...ldap }, log)
+  const settings = {
+    gal: { ...GAL, ...gal },
+    ldap: { ...LDAP, ...ldap },
+    snapshot: { ...SNAPSHOT, ...snapshot },
+  }
+  const list = createAddressList(settings, log)
   const answer = (address: string) => {
     const at = address.lastIndexOf('@')
     return list.lookup(recipientOf(address.slice(0, at), address.slice(at + 1)))

@@ -53,8 +53,9 @@ export async function openConfigured(folder: string | undefined): Promise<Config
  * The list as the server asks it, with an empty cache. To be closed.
  * @returns undefined when no directory is configured
  */
-export function openList({ gal, ldap }: Settings): GlobalAddressList | undefined {
-  return ldap && createAddressList(gal, ldap, SILENT)
+export function openList(settings: Settings): GlobalAddressList | undefined {
+  const { ldap } = settings
+  return ldap && createAddressList({ ...settings, ldap }, SILENT)
 }
 
 const nothing = () => {}

@@ -1,16 +1,20 @@
-// The list that the plugin asks: the live look-up behind a cache, with sub-addresses taken apart.
-import type { GalSettings, LdapSettings } from '../settings/settings'
+// The list that the plugin asks: the live look-up behind a cache, with sub-addresses taken apart; in
+// snapshot mode behind the whole list in memory.
 import type { AddressList } from './address-list'
 import { CachedList, type CacheReport } from './cache'
 import type { ServerReport } from './directory/health'
 import { LiveList } from './live'
 import type { Log } from './log'
+import { SnapshotList, type SnapshotReport } from './snapshot/snapshot-list'
+import type { ListSettings } from './snapshot/syncer'
 import { SubAddressedList } from './sub-addresses'
 
 /** How the list is, for the log, metrics and the status page. */
 export interface ListReport {
   readonly servers: readonly ServerReport[]
   readonly cache: CacheReport
+  /** In snapshot mode. */
+  readonly snapshot: SnapshotReport | undefined
 }
 
 export interface GlobalAddressList extends AddressList {
@@ -19,19 +23,25 @@ export interface GlobalAddressList extends AddressList {
 
 /** A new list starts with an empty cache and reads certificates and the password file anew. */
 export function createAddressList(
-  gal: GalSettings,
-  ldap: LdapSettings,
+  { gal, ldap, snapshot }: ListSettings,
   log: Log,
 ): GlobalAddressList {
   const live = new LiveList(gal, ldap, log)
   const cached = new CachedList(live, gal)
-  const list = gal.recipient_delimiter
+  const asked = gal.recipient_delimiter
     ? new SubAddressedList(cached, gal.recipient_delimiter)
     : cached
+  const kept =
+    gal.mode === 'snapshot' ? new SnapshotList(asked, { gal, ldap, snapshot }, log) : undefined
+  const list = kept ?? asked
   return {
     start: () => list.start(),
     lookup: (recipient) => list.lookup(recipient),
     close: () => list.close(),
-    report: () => ({ servers: live.report(), cache: cached.report() }),
+    report: () => ({
+      servers: live.report(),
+      cache: cached.report(),
+      snapshot: kept?.report(),
+    }),
   }
 }

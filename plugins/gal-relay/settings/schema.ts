@@ -1,6 +1,7 @@
 // Every key of gal_relay.ini: its kind of value, its default, its meaning. The one source of the
 // settings' types, of their defaults, of error messages, and of what config/gal_relay.ini and the
 // README must list.
+import path from 'node:path'
 import { z } from 'zod'
 import { dnProblem, filterProblem } from '../gal/directory/syntax'
 import { parseDomain, redactUserinfo } from '../routing/routes'
@@ -55,7 +56,7 @@ const attribute = z.string().transform((name, ctx) => {
 })
 
 export const gal = z.strictObject({
-  mode: value.word('live').default('live'),
+  mode: value.word('live', 'snapshot').default('live'),
   attributes: value
     .list(attribute)
     .refine((names) => names.length > 0, 'is empty, so that nobody would be found')
@@ -90,6 +91,18 @@ export const gal = z.strictObject({
   cache_size: value.count(1, 10_000_000).default(100_000),
 })
 export type GalSettings = Readonly<z.output<typeof gal>>
+
+/** @param configDir where relative file names start */
+export const snapshot = (configDir: string) =>
+  z.strictObject({
+    // Beside the queue folder of an install that has it where Haraka puts it.
+    file: value.file(configDir).default(path.resolve(configDir, '..', 'gal_relay.snapshot')),
+    full_every: value.duration('1m').default(6 * 3_600_000),
+    changes_every: value.duration('1s', '10m').default(30_000),
+    usable_for: value.duration().default(7 * 86_400_000),
+    shrink_limit: value.share.default(0.2),
+  })
+export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>>
 
 /** One `[ldap] url[]`. */
 export interface ServerUrl {

@@ -21,7 +21,7 @@ import { type OwnHost, ownListener } from './own-host'
 import { type Problem, SettingsError, shownValue } from './problem'
 import * as schema from './schema'
 
-export type { GalSettings, LdapSettings, ServerUrl } from './schema'
+export type { GalSettings, LdapSettings, ServerUrl, SnapshotSettings } from './schema'
 
 /** What holds on one listener. */
 export interface ListenerPolicy {
@@ -40,6 +40,7 @@ export interface Settings {
   /** By `address:port`, `address:*`, `*:port` and `*:*`; ask {@link policyFor}. */
   readonly policies: ReadonlyMap<string, ListenerPolicy>
   readonly gal: schema.GalSettings
+  readonly snapshot: schema.SnapshotSettings
   /** undefined when the plugin is enabled on no listener and no directory is named. */
   readonly ldap: schema.LdapSettings | undefined
   /** Metrics and the status page, and the clients they are for. */
@@ -75,11 +76,12 @@ export function readSettings(
   const gal = sections.read('gal', schema.gal)
   const ldap = sections.read('ldap', schema.ldap(configDir))
   const http = sections.read('http', schema.http)
+  const snapshot = sections.read('snapshot', schema.snapshot(configDir))
   sections.reportUnknown()
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   if (enabled) reportMissingDirectory(ini, problems)
-  if (problems.length > 0 || !gal || !ldap || !http) throw new SettingsError(problems)
+  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) throw new SettingsError(problems)
 
   const context = { routes, hostList: domainSet(hostList), gal }
   const policies = new Map<string, ListenerPolicy>()
@@ -90,6 +92,7 @@ export function readSettings(
   return {
     policies,
     gal,
+    snapshot,
     ldap: url.length > 0 ? { ...ldap, url, base } : undefined,
     http: { enabled: http.enabled, allow: networkList(http.allow) },
   }
@@ -405,6 +408,7 @@ export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   restrictions: Object.keys(schema.restrictions),
   gal: Object.keys(schema.gal.shape),
   ldap: Object.keys(schema.ldap('').shape),
+  snapshot: Object.keys(schema.snapshot('').shape),
   http: Object.keys(schema.http.shape),
 }
 export const SECTIONS: readonly string[] = [...Object.keys(SECTION_KEYS), 'routes']

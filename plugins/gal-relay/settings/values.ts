@@ -59,6 +59,14 @@ export const count = (least: number, most: number) =>
     return wrong(ctx, `is not a whole number from ${least} to ${most}`)
   })
 
+/** `20%` → 0.2 */
+export const share = z.string().transform((text, ctx) => {
+  const [, percent] = /^(\d{1,3})\s*%$/.exec(text) ?? []
+  if (percent !== undefined && Number(percent) <= 100) return Number(percent) / 100
+  const meant = /^\d{1,2}$/.test(text) ? `; probably meant: ${text}%` : ''
+  return wrong(ctx, `is not a share from 0% to 100%${meant}`)
+})
+
 export const text = z.string()
 
 /** A path relative to Haraka's config folder, made absolute; '' stays ''. */

@@ -27,6 +27,15 @@ export function equals(attribute: string, value: string): Buffer {
   return tlv(EQUALS, octets(attribute), octets(value))
 }
 
+/** For attributes whose values are bytes, such as entryUUID's relatives. */
+export function equalsBytes(attribute: string, value: Buffer): Buffer {
+  return tlv(EQUALS, octets(attribute), octets(value))
+}
+
+export function atLeast(attribute: string, value: string): Buffer {
+  return tlv(AT_LEAST, octets(attribute), octets(value))
+}
+
 export function present(attribute: string): Buffer {
   return octets(attribute, PRESENT)
 }
@@ -37,6 +46,16 @@ export function present(attribute: string): Buffer {
  */
 export function filterFromText(text: string): Buffer {
   return encoded(parseFilter(text))
+}
+
+/** The names of the attributes that a filter looks at, as they are written. */
+export function attributesOfFilter(text: string): string[] {
+  const names = ({ type, attribute, clauses, filter }: ParsedFilter): string[] => {
+    if (type === 'AndFilter' || type === 'OrFilter') return (clauses ?? []).flatMap(names)
+    if (type === 'NotFilter') return filter ? names(filter) : []
+    return attribute ? [attribute] : []
+  }
+  return [...new Set(names(parseFilter(text)))]
 }
 
 function encoded(filter: ParsedFilter): Buffer {

@@ -21,7 +21,7 @@ export function isCutShort(entry: Entry): boolean {
 export async function remainingValues(
   entry: Entry,
   search: AddressSearch,
-  turn: Turn,
+  turn: Pick<Turn, 'search'>,
 ): Promise<Entry> {
   const attributes: Attribute[] = []
   for (const attribute of entry.attributes) {

@@ -56,7 +56,7 @@ export class SrvSource {
   async #resolve(): Promise<void> {
     this.#timer = undefined
     try {
-      const records = await within(this.#timeout, resolveSrv(`_ldap._tcp.${this.#domain}`))
+      const records = await recordsOf(this.#domain, this.#timeout)
       if (this.#closed) return
       this.error = undefined
       this.#take(records)
@@ -73,10 +73,7 @@ export class SrvSource {
     const text = JSON.stringify(records.map((r) => [r.name, r.port, r.priority, r.weight]).sort())
     if (text === this.#records) return
     this.#records = text
-    this.endpoints = inOrder(records)
-      // A lone "." says that there is no such service (RFC 2782).
-      .filter(({ name }) => name !== '' && name !== '.')
-      .map(({ name, port }) => ({ tls: false, host: name, port, name: `ldap://${name}:${port}` }))
+    this.endpoints = endpointsIn(records)
     const names = this.endpoints.map(({ name }) => name)
     this.#log.info(`directory ${this.name}: ${names.join(', ') || 'no servers'}`)
     if (names.length === 0)
@@ -98,6 +95,24 @@ export class SrvSource {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => void this.#resolve(), delay * (0.75 + Math.random() / 2))
   }
+}
+
+/** @returns a domain's servers as they are now, in the order in which they are to be asked */
+export async function findServers(domain: string, timeout: number): Promise<Endpoint[]> {
+  return endpointsIn(await recordsOf(domain, timeout))
+}
+
+function recordsOf(domain: string, timeout: number): Promise<SrvRecord[]> {
+  return within(timeout, resolveSrv(`_ldap._tcp.${domain}`))
+}
+
+function endpointsIn(records: readonly SrvRecord[]): Endpoint[] {
+  return (
+    inOrder(records)
+      // A lone "." says that there is no such service (RFC 2782).
+      .filter(({ name }) => name !== '' && name !== '.')
+      .map(({ name, port }) => ({ tls: false, host: name, port, name: `ldap://${name}:${port}` }))
+  )
 }
 
 /** By priority, and within one by chance as the weights say (RFC 2782). */

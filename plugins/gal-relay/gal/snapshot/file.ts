@@ -155,6 +155,11 @@ export class SnapshotReader {
     }
   }
 
+  /** The file's size when it was opened. */
+  get sizeAtFirst(): number {
+    return Number(this.#identity.size)
+  }
+
   /** Whether this is what the name stands for now. */
   is(named: BigIntStats): boolean {
     return isSame(this.#identity, named)
@@ -196,6 +201,30 @@ async function readWhole(handle: FileHandle, into: Uint8Array, from: number): Pr
     if (bytesRead === 0) throw new UnusableFile('it is cut off')
     at += bytesRead
   }
+}
+
+/** Changes applied in one turn of the event loop: well under a millisecond. */
+const AT_A_TIME = 2000
+
+/**
+ * Brings a table to the state after the batch, a little at a time.
+ * @returns false when something did not fit in
+ */
+export async function applyBatch({ added, removed }: Batch, table: AddressTable): Promise<boolean> {
+  let fits = true
+  for (let at = 0; at < added.length; at += 2) {
+    if (!table.add(added[at] as number, added[at + 1] as number)) fits = false
+    if (at % (AT_A_TIME * 2) === AT_A_TIME) await turn()
+  }
+  for (let at = 0; at < removed.length; at += 2) {
+    table.remove(removed[at] as number, removed[at + 1] as number)
+    if (at % (AT_A_TIME * 2) === AT_A_TIME) await turn()
+  }
+  return fits
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** The file of the list in force, open for appending batches. */

@@ -117,6 +117,11 @@ export class Membership {
     return [hi, lo]
   }
 
+  /** Whether an entry holds any address. */
+  holds(entry: Hash): boolean {
+    return this.#holdings.of(entry).length > 0
+  }
+
   remove(entry: Hash): void {
     this.#replace(entry, [])
   }

@@ -1,0 +1,7 @@
+// Names that Active Directory gives things (MS-ADTS 3.1.1.3.4.1).
+
+/** Searches find deleted objects too, as far as the account may read them. */
+export const SHOW_DELETED = '1.2.840.113556.1.4.417'
+
+/** What names an object for its whole life. */
+export const OBJECT_GUID = 'objectGUID'

@@ -1,0 +1,32 @@
+// Active Directory's change notification (MS-ADTS 3.1.1.3.4.1.9): a search that brings each entry in
+// the moment it changes. It says that something changed, which makes us look now instead of later;
+// what changed is found by looking. Not every account hears of deletions.
+
+import { SHOW_DELETED } from './active-directory'
+import type { Connection } from './connection'
+import { present } from './filter'
+import { attributeList, SCOPE, searchRequest } from './search-request'
+
+export const NOTIFICATION = '1.2.840.113556.1.4.528'
+
+/**
+ * @param context a naming context
+ * @param onChange called for each change
+ * @param onRefused the server does not do it, or not any more
+ */
+export function notifyOfChanges(
+  connection: Connection,
+  context: string,
+  onChange: () => void,
+  onRefused: () => void,
+): void {
+  const search = searchRequest({
+    base: context,
+    scope: SCOPE.subtree,
+    filter: present('objectClass'),
+    attributes: attributeList(['objectGUID']),
+  })
+  const controls = [{ oid: NOTIFICATION, critical: true }, { oid: SHOW_DELETED }]
+  const { result } = connection.stream(search, { entry: onChange }, { controls, patience: 0 })
+  result.then(onRefused, () => {})
+}

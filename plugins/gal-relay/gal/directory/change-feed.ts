@@ -1,0 +1,123 @@
+// How a directory tells what changed since the list was read: what every way of doing that is given,
+// and what it promises. A way first reads the whole list and then goes on with its changes until the
+// connection ends. What happened while nobody listened is found by reading the list again, whatever
+// clocks, cookies and change numbers have done meanwhile.
+import type { GalSettings, LdapSettings } from '../../settings/settings'
+import type { Log } from '../log'
+import type { Connection } from './connection'
+import type { Entry } from './entry'
+import type { RootDse } from './root-dse'
+import type { WholeList } from './whole-list'
+
+/** In the order of preference; a feed's number is its place here. */
+export const FEEDS = ['none', 'syncrepl', 'dirsync', 'usn', 'timestamps'] as const
+export type FeedName = (typeof FEEDS)[number]
+
+/** Whoever keeps the list. */
+export interface ListKeeper {
+  /** An entry that is in the list, new or known, with all its addresses. Must not throw. */
+  entry(id: Buffer, entry: Entry): void
+  /** An entry that is not in the list, or not any more. Must not throw. */
+  gone(id: Buffer): void
+  /**
+   * All entries have been handed over; from now on it is changes.
+   * @throws Error to end the feed
+   */
+  complete(): Promise<void>
+  /**
+   * All changes before this moment on the local clock have been handed over.
+   * @throws Error to end the feed
+   */
+  confirmed(at: number): Promise<void>
+  /** Begins to be told of all the entries there are, to find those that are gone. */
+  compare(): Comparison
+}
+
+export interface Comparison {
+  /** Must not throw. */
+  seen(id: Buffer): void
+  /**
+   * There are no others.
+   * @returns the ids of those among them that have no address in the list
+   * @throws Error to end the feed
+   */
+  end(): Buffer[]
+}
+
+export interface FeedContext {
+  readonly connection: Connection
+  readonly rootDse: RootDse
+  readonly list: WholeList
+  readonly keeper: ListKeeper
+  readonly gal: GalSettings
+  readonly ldap: LdapSettings
+  /** Milliseconds between two looks, and the measure for being current. */
+  readonly every: number
+  readonly log: Log
+  /** Aborted when the connection has ended, or when the feed is not wanted any more. */
+  readonly signal: AbortSignal
+}
+
+/** The server, or this account, does not do it this way; nothing has been handed over yet. */
+export class NotOffered extends Error {
+  override readonly name = 'NotOffered'
+}
+
+/** Results that say so: protocol error, unavailable critical extension, no rights, unwilling. */
+const REFUSALS: ReadonlySet<number> = new Set([2, 12, 50, 53])
+
+export function isRefusal(code: number): boolean {
+  return REFUSALS.has(code)
+}
+
+/** Between two looks: until the time is over, or somebody who heard of a change rings. */
+export class Bell {
+  #ring = () => {}
+  #rung = false
+
+  ring(): void {
+    this.#rung = true
+    this.#ring()
+  }
+
+  /** @throws whatever the signal is aborted with */
+  async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
+    if (!this.#rung) {
+      await interruptible(milliseconds, signal, (interrupt) => {
+        this.#ring = interrupt
+      })
+    }
+    if (!this.#rung) return
+    this.#rung = false
+    // One change seldom comes alone.
+    await interruptible(SETTLE, signal)
+  }
+}
+
+const SETTLE = 500
+
+/** @throws whatever the signal is aborted with */
+export function interruptible(
+  milliseconds: number,
+  signal: AbortSignal,
+  take: (interrupt: () => void) => void = () => {},
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
+    const end = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', abort)
+    }
+    const abort = () => {
+      end()
+      reject(signal.reason)
+    }
+    const done = () => {
+      end()
+      resolve()
+    }
+    const timer = setTimeout(done, milliseconds)
+    signal.addEventListener('abort', abort)
+    take(done)
+  })
+}

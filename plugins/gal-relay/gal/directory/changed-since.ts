@@ -1,0 +1,166 @@
+// Directories that do not tell of changes are asked for them: by the number that Active Directory gives
+// each change of an object on a domain controller (uSNChanged), or by the time of each entry's last
+// modification. Neither shows every removal, which is found by listing the entries that there are,
+// about as often as is bearable.
+//
+// Change numbers only grow. Times do what clocks do, so that with them only a complete comparison
+// confirms the list.
+import { OBJECT_GUID, SHOW_DELETED } from './active-directory'
+import { NOTIFICATION, notifyOfChanges } from './ad-notification'
+import { Bell, type FeedContext } from './change-feed'
+import { DirectoryError } from './directory-error'
+import type { Entry } from './entry'
+import { atLeast } from './filter'
+import { contextsOf } from './naming-contexts'
+import { PAGED_RESULTS, pagedSearch } from './paged-search'
+import { readAgain } from './read-again'
+import { readRootDse, valuesOf } from './root-dse'
+import { attributeList, SCOPE, searchRequest } from './search-request'
+import { PATIENCE } from './whole-list'
+
+/** Of the time, at most one part in so many is spent on comparisons. */
+const COMPARE_SHARE = 10
+
+export async function changedSince(
+  kind: 'usn' | 'timestamps',
+  context: FeedContext,
+): Promise<never> {
+  const looker = kind === 'usn' ? new ChangeNumbers(context) : new Timestamps(context)
+  const { keeper, every, signal } = context
+  const bell = new Bell()
+  await looker.begin(bell)
+  await keeper.complete()
+  let compareAt = 0
+  for (;;) {
+    const askedAt = Date.now()
+    const started = performance.now()
+    await looker.look()
+    const compares = started >= compareAt
+    if (compares) {
+      await looker.compare()
+      compareAt = started + COMPARE_SHARE * (performance.now() - started)
+    }
+    if (compares || kind === 'usn') await keeper.confirmed(askedAt)
+    await bell.wait(every, signal)
+  }
+}
+
+class ChangeNumbers {
+  readonly #context: FeedContext
+  /** All changes up to this one have been seen. */
+  #seen: bigint
+
+  constructor(context: FeedContext) {
+    this.#context = context
+    this.#seen = context.rootDse.highestCommittedUsn ?? 0n
+  }
+
+  async begin(bell: Bell): Promise<void> {
+    const { connection, rootDse, list, keeper } = this.#context
+    if (rootDse.controls.has(NOTIFICATION)) {
+      for (const name of this.#roots()) {
+        notifyOfChanges(
+          connection,
+          name,
+          () => bell.ring(),
+          () => this.#context.log.notice(`no change notification for '${name}'`),
+        )
+      }
+    }
+    await list.readAll((id, entry) => keeper.entry(id, entry))
+  }
+
+  async look(): Promise<void> {
+    const { connection, ldap } = this.#context
+    const { highestCommittedUsn: now } = await readRootDse(connection, ldap.query_timeout)
+    if (now === undefined || now < this.#seen) {
+      throw new DirectoryError('unproven', 'the change numbers of the server went back')
+    }
+    if (now === this.#seen) return
+    const changed: Buffer[] = []
+    for (const root of this.#roots()) await this.#find(root, changed)
+    await readAgain(this.#context, OBJECT_GUID, changed)
+    this.#seen = now
+  }
+
+  async compare(): Promise<void> {
+    const { list, keeper } = this.#context
+    const comparison = keeper.compare()
+    await list.readIds((id) => comparison.seen(id))
+    await readAgain(this.#context, OBJECT_GUID, comparison.end())
+  }
+
+  /** Objects that left the bases are found as long as they are anywhere in the domain. */
+  #roots(): readonly string[] {
+    const { list, rootDse } = this.#context
+    return contextsOf(list.bases, rootDse.namingContexts) ?? list.bases
+  }
+
+  async #find(root: string, changed: Buffer[]): Promise<void> {
+    const { connection, rootDse } = this.#context
+    const search = searchRequest({
+      base: root,
+      scope: SCOPE.subtree,
+      filter: atLeast('uSNChanged', String(this.#seen + 1n)),
+      attributes: attributeList([OBJECT_GUID]),
+    })
+    const entry = (one: Entry) => {
+      const [id] = valuesOf(one, OBJECT_GUID)
+      if (id) changed.push(Buffer.from(id))
+    }
+    await pagedSearch(
+      connection,
+      search,
+      { entry },
+      {
+        paged: rootDse.controls.has(PAGED_RESULTS),
+        controls: [{ oid: SHOW_DELETED }],
+        patience: PATIENCE,
+      },
+    )
+  }
+}
+
+class Timestamps {
+  readonly #context: FeedContext
+  /** The latest that any entry showed, in the server's own notation. */
+  #latest = ''
+
+  constructor(context: FeedContext) {
+    this.#context = context
+  }
+
+  async begin(): Promise<void> {
+    await this.#readAll(() => {})
+  }
+
+  async look(): Promise<void> {
+    if (!this.#latest) return
+    const { list } = this.#context
+    await list.readChangedSince(MODIFIED, this.#latest, (id, entry) => this.#take(id, entry))
+  }
+
+  async compare(): Promise<void> {
+    const comparison = this.#context.keeper.compare()
+    await this.#readAll((id) => comparison.seen(id))
+    comparison.end()
+  }
+
+  async #readAll(seen: (id: Buffer) => void): Promise<void> {
+    const take = (id: Buffer, entry: Entry) => {
+      seen(id)
+      this.#take(id, entry)
+    }
+    await this.#context.list.readAll(take, [MODIFIED])
+  }
+
+  #take(id: Buffer, entry: Entry): void {
+    const [modified] = valuesOf(entry, MODIFIED)
+    const time = modified?.toString('latin1') ?? ''
+    // GeneralizedTime in UTC sorts as text (RFC 4517 §3.3.13).
+    if (/^\d{14}(\.\d+)?Z$/.test(time) && time > this.#latest) this.#latest = time
+    this.#context.keeper.entry(id, entry)
+  }
+}
+
+const MODIFIED = 'modifyTimestamp'

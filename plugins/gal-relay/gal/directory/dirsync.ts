@@ -1,0 +1,119 @@
+// Active Directory's DirSync control (MS-ADTS 3.1.1.3.4.1.3): what changed in a naming context since a
+// cookie, deletions included. Needs the right Replicating Directory Changes. Which of the changed
+// objects are in the list is then found by reading those again.
+
+import { OBJECT_GUID } from './active-directory'
+import { NOTIFICATION, notifyOfChanges } from './ad-notification'
+import { BerReader, integer, octets, TAG, tlv } from './ber'
+import { Bell, type FeedContext, isRefusal, NotOffered } from './change-feed'
+import type { Sink } from './connection'
+import { controlValue } from './controls'
+import { DirectoryError, resultError } from './directory-error'
+import { attributesOfFilter, equalsBytes, present } from './filter'
+import { contextsOf } from './naming-contexts'
+import { readAgain } from './read-again'
+import { valuesOf } from './root-dse'
+import { attributeList, SCOPE, searchRequest } from './search-request'
+import { PATIENCE } from './whole-list'
+
+export const DIRSYNC = '1.2.840.113556.1.4.841'
+const MAX_BYTES = 1 << 20
+
+/** Whatever the settings say, these tell of moves and deletions. */
+const ALWAYS = ['name', 'parentGUID', 'isDeleted']
+
+export async function dirSync(context: FeedContext): Promise<never> {
+  const { connection, rootDse, list, keeper, every, signal } = context
+  const contexts = contextsOf(list.bases, rootDse.namingContexts)
+  if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
+
+  const cookies = new Map<string, Buffer>()
+  const bell = new Bell()
+  for (const name of contexts) cookies.set(name, await cookieNow(context, name))
+  if (rootDse.controls.has(NOTIFICATION)) {
+    for (const name of contexts) {
+      notifyOfChanges(
+        connection,
+        name,
+        () => bell.ring(),
+        () => context.log.notice(`no change notification for ${name}`),
+      )
+    }
+  }
+  await list.readAll((id, entry) => keeper.entry(id, entry))
+  await keeper.complete()
+  for (;;) {
+    const askedAt = Date.now()
+    for (const name of contexts) {
+      const changed: Buffer[] = []
+      const cookie = await changes(context, name, cookies.get(name) ?? Buffer.alloc(0), changed)
+      await readAgain(context, OBJECT_GUID, changed)
+      cookies.set(name, cookie)
+    }
+    await keeper.confirmed(askedAt)
+    await bell.wait(every, signal)
+  }
+}
+
+/** @throws NotOffered when the account may not */
+async function cookieNow(context: FeedContext, name: string): Promise<Buffer> {
+  // No object has this GUID: the way to the present, without what lies on it.
+  const nothing = equalsBytes(OBJECT_GUID, Buffer.alloc(16))
+  try {
+    return await sync(context, name, nothing, Buffer.alloc(0), { entry() {} })
+  } catch (error) {
+    if (error instanceof DirectoryError && error.code !== undefined && isRefusal(error.code)) {
+      throw new NotOffered(error.message)
+    }
+    throw error
+  }
+}
+
+function changes(
+  context: FeedContext,
+  name: string,
+  cookie: Buffer,
+  changed: Buffer[],
+): Promise<Buffer> {
+  const entry: Sink['entry'] = (one) => {
+    const [id] = valuesOf(one, OBJECT_GUID)
+    if (id) changed.push(Buffer.from(id))
+  }
+  return sync(context, name, present('objectClass'), cookie, { entry })
+}
+
+/** @returns the cookie for the next time */
+async function sync(
+  { connection, gal }: FeedContext,
+  name: string,
+  filter: Buffer,
+  cookie: Buffer,
+  sink: Sink,
+): Promise<Buffer> {
+  const flag = gal.authenticated_only_attribute
+  const attributes = [
+    ...[...gal.attributes, ...(flag ? [flag] : [])],
+    ...[...attributesOfFilter(gal.filter), ...ALWAYS],
+  ]
+  const search = searchRequest({
+    base: name,
+    scope: SCOPE.subtree,
+    filter,
+    attributes: attributeList([...new Set(attributes)]),
+  })
+  for (let more = true; more; ) {
+    const value = tlv(TAG.sequence, integer(0), integer(MAX_BYTES), octets(cookie))
+    const controls = [{ oid: DIRSYNC, critical: true, value }]
+    const { result } = connection.stream(search, sink, { controls, patience: PATIENCE })
+    const { code, diagnostic, controls: returned } = await result
+    if (code !== 0) throw resultError(code, diagnostic)
+    const answer = controlValue(returned, DIRSYNC)
+    if (!answer) throw new DirectoryError('protocol', 'DirSync without cookie')
+    const parts = new BerReader(answer, 0, answer.length).expect(TAG.sequence).inside()
+    more = parts.expect(TAG.integer).number() !== 0
+    parts.expect(TAG.integer)
+    parts.expect(TAG.octets)
+    cookie = Buffer.from(answer.subarray(parts.start, parts.end))
+  }
+  return cookie
+}

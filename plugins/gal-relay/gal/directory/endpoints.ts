@@ -1,0 +1,23 @@
+// Where the directory's servers are right now, in the order in which they are to be asked.
+import type { LdapSettings } from '../../settings/settings'
+import type { Endpoint } from './open'
+import { findServers } from './srv'
+
+/** @throws DirectoryError when a domain's servers cannot be found and no others are named */
+export async function endpointsOf(ldap: LdapSettings): Promise<Endpoint[]> {
+  const found: Endpoint[] = []
+  let failure: unknown
+  for (const { scheme, host, port, text: name } of ldap.url) {
+    if (scheme !== 'srv') {
+      found.push({ tls: scheme === 'ldaps', host, port, name })
+      continue
+    }
+    try {
+      found.push(...(await findServers(host, ldap.connect_timeout)))
+    } catch (error) {
+      failure = error
+    }
+  }
+  if (found.length === 0 && failure) throw failure
+  return found
+}

@@ -1,0 +1,64 @@
+// Takes the best way there is to follow the list: what a directory offers stands in its root DSE, and a
+// way that is refused is passed over for the next.
+import { FEEDS, type FeedContext, type FeedName, NotOffered } from './change-feed'
+import { changedSince } from './changed-since'
+import { DirectoryError } from './directory-error'
+import { DIRSYNC, dirSync } from './dirsync'
+import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
+import { SYNC_REQUEST, syncrepl } from './syncrepl'
+import { WholeList } from './whole-list'
+
+interface Way {
+  isAnnounced(rootDse: RootDse): boolean
+  /**
+   * Reads the list and follows it.
+   * @throws NotOffered when another way must be taken
+   * @throws DirectoryError when it has ended
+   */
+  run(context: FeedContext): Promise<never>
+}
+
+const WAYS: Readonly<Record<Exclude<FeedName, 'none'>, Way>> = {
+  syncrepl: {
+    isAnnounced: ({ controls }) => controls.has(SYNC_REQUEST),
+    run: syncrepl,
+  },
+  dirsync: {
+    isAnnounced: (rootDse) => isActiveDirectory(rootDse) && rootDse.controls.has(DIRSYNC),
+    run: dirSync,
+  },
+  usn: {
+    isAnnounced: (rootDse) => rootDse.highestCommittedUsn !== undefined,
+    run: (context) => changedSince('usn', context),
+  },
+  timestamps: {
+    isAnnounced: () => true,
+    run: (context) => changedSince('timestamps', context),
+  },
+}
+
+export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
+  /** Told which way is tried, before anything is handed over. */
+  readonly onWay: (name: FeedName) => void
+}
+
+/**
+ * Reads the list over this connection and follows its changes.
+ * @throws Error when that has ended
+ */
+export async function follow(options: FollowOptions): Promise<never> {
+  const { connection, gal, ldap, log, onWay } = options
+  const rootDse = await readRootDse(connection, ldap.query_timeout)
+  const list = new WholeList(connection, rootDse, gal, ldap)
+  for (const name of FEEDS) {
+    if (name === 'none' || !WAYS[name].isAnnounced(rootDse)) continue
+    onWay(name)
+    try {
+      return await WAYS[name].run({ ...options, rootDse, list })
+    } catch (error) {
+      if (!(error instanceof NotOffered)) throw error
+      log.notice(`changes of the list cannot be had by ${name}: ${error.message}`)
+    }
+  }
+  throw new DirectoryError('unproven', 'the directory does not show its list')
+}

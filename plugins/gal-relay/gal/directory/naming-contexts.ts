@@ -1,0 +1,26 @@
+// The parts of a directory (naming contexts, in Active Directory domains) that search bases lie in.
+
+/**
+ * @param bases DNs
+ * @param contexts DNs of all naming contexts of the server
+ * @returns the contexts that hold the bases, each once; undefined when a base lies in none
+ */
+export function contextsOf(
+  bases: readonly string[],
+  contexts: readonly string[],
+): readonly string[] | undefined {
+  const found = new Set<string>()
+  for (const base of bases) {
+    const inside = contexts.filter((context) => isWithin(normal(base), normal(context)))
+    const [nearest] = inside.sort((one, other) => other.length - one.length)
+    if (!nearest) return undefined
+    found.add(nearest)
+  }
+  return [...found]
+}
+
+function isWithin(dn: string, context: string): boolean {
+  return context !== '' && (dn === context || dn.endsWith(`,${context}`))
+}
+
+const normal = (dn: string) => dn.toLowerCase().replace(/\s*([,=])\s*/g, '$1')

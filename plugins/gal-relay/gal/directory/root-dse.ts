@@ -1,0 +1,59 @@
+// What a server says of itself (RFC 4512 §5.1).
+import type { Connection } from './connection'
+import type { Entry } from './entry'
+import { present } from './filter'
+import { attributeList, SCOPE, searchRequest } from './search-request'
+
+export interface RootDse {
+  /** OIDs. */
+  readonly controls: ReadonlySet<string>
+  /** OIDs; Active Directory says what it is. */
+  readonly capabilities: ReadonlySet<string>
+  readonly namingContexts: readonly string[]
+  /** Active Directory: the number of the last change on this domain controller. */
+  readonly highestCommittedUsn: bigint | undefined
+  /** Active Directory: the DN of this domain controller's own settings. */
+  readonly dsServiceName: string | undefined
+}
+
+const ACTIVE_DIRECTORY = ['1.2.840.113556.1.4.800', '1.2.840.113556.1.4.1851']
+
+const SEARCH = searchRequest({
+  base: '',
+  scope: SCOPE.base,
+  filter: present('objectClass'),
+  attributes: attributeList([
+    'supportedControl',
+    'supportedCapabilities',
+    'namingContexts',
+    'highestCommittedUSN',
+    'dsServiceName',
+  ]),
+})
+
+/**
+ * A server that does not show its root DSE is one that can nothing special.
+ * @throws DirectoryError when no answer came
+ */
+export async function readRootDse(connection: Connection, timeout: number): Promise<RootDse> {
+  const { entries } = await connection.search(SEARCH, timeout)
+  const values = (name: string) => valuesOf(entries[0], name).map((value) => value.toString())
+  const [usn] = values('highestCommittedUSN')
+  return {
+    controls: new Set(values('supportedControl')),
+    capabilities: new Set(values('supportedCapabilities')),
+    namingContexts: values('namingContexts'),
+    highestCommittedUsn: usn && /^\d+$/.test(usn) ? BigInt(usn) : undefined,
+    dsServiceName: values('dsServiceName')[0],
+  }
+}
+
+export function isActiveDirectory({ capabilities }: RootDse): boolean {
+  return ACTIVE_DIRECTORY.some((oid) => capabilities.has(oid))
+}
+
+/** The values of an attribute, whatever the case of its name. */
+export function valuesOf(entry: Entry | undefined, name: string): readonly Buffer[] {
+  const lower = name.toLowerCase()
+  return entry?.attributes.find(({ type }) => type.toLowerCase() === lower)?.values ?? []
+}

@@ -1,0 +1,136 @@
+// Reads the list itself: every entry that counts, or those of some entries that may have changed. Both
+// with the same bases, filter and attributes as the look-up of a single address, so that an entry is
+// in the list exactly when the live look-up would find it.
+import type { GalSettings, LdapSettings } from '../../settings/settings'
+import { AddressSearch } from './address-search'
+import type { Connection } from './connection'
+import { DirectoryError } from './directory-error'
+import type { Entry } from './entry'
+import { and, atLeast, equalsBytes, filterFromText, or, present } from './filter'
+import { PAGED_RESULTS, pagedSearch } from './paged-search'
+import { isCutShort, remainingValues } from './remaining-values'
+import { type RootDse, valuesOf } from './root-dse'
+import { attributeList, SCOPE, searchRequest } from './search-request'
+
+/** Takes entries one by one; must not throw. */
+export type TakeEntry = (id: Buffer, entry: Entry) => void
+
+/**
+ * What names an entry for its whole life, wherever it is moved: Active Directory's, the standard's
+ * (RFC 4530), 389 Directory Server's.
+ */
+const IDS = ['objectGUID', 'entryUUID', 'nsUniqueId']
+
+/** How long a server may say nothing in the middle of a large search. */
+export const PATIENCE = 60_000
+/** Entries asked for by id in one search. */
+const AT_A_TIME = 50
+
+export class WholeList {
+  readonly connection: Connection
+  readonly #ldap: LdapSettings
+  readonly #search: AddressSearch
+  readonly #filter: Buffer
+  readonly #wanted: readonly string[]
+  readonly #paged: boolean
+
+  constructor(connection: Connection, rootDse: RootDse, gal: GalSettings, ldap: LdapSettings) {
+    this.connection = connection
+    this.#ldap = ldap
+    this.#search = new AddressSearch(gal, ldap)
+    const hasAddress = or(...gal.attributes.map(present))
+    this.#filter =
+      gal.filter === '(objectClass=*)' ? hasAddress : and(filterFromText(gal.filter), hasAddress)
+    const flag = gal.authenticated_only_attribute
+    this.#wanted = [...gal.attributes, ...(flag ? [flag] : []), ...IDS]
+    this.#paged = rootDse.controls.has(PAGED_RESULTS)
+  }
+
+  get bases(): readonly string[] {
+    return this.#ldap.base
+  }
+
+  /** @param more attributes to bring besides */
+  searches(more: readonly string[] = []): Buffer[] {
+    return this.bases.map((base) => this.#request(base, this.#filter, [...this.#wanted, ...more]))
+  }
+
+  /** All entries; one that several bases hold comes several times. @throws DirectoryError */
+  async readAll(take: TakeEntry, more: readonly string[] = []): Promise<void> {
+    for (const search of this.searches(more)) await this.#read(search, take)
+  }
+
+  /** Entries in which this attribute is not below this value; brings the attribute too. */
+  async readChangedSince(attribute: string, value: string, take: TakeEntry): Promise<void> {
+    const filter = and(this.#filter, atLeast(attribute, value))
+    for (const base of this.bases) {
+      await this.#read(this.#request(base, filter, [...this.#wanted, attribute]), take)
+    }
+  }
+
+  /** The ids of all entries. @throws DirectoryError */
+  async readIds(take: (id: Buffer) => void): Promise<void> {
+    for (const base of this.bases) {
+      await this.#read(this.#request(base, this.#filter, IDS), (id) => take(id))
+    }
+  }
+
+  /**
+   * Those of these entries that are in the list now; the others are not, or not any more.
+   * @param attribute whose values the ids are
+   * @throws DirectoryError
+   */
+  async readThese(attribute: string, ids: readonly Buffer[], take: TakeEntry): Promise<void> {
+    for (let at = 0; at < ids.length; at += AT_A_TIME) {
+      const some = ids.slice(at, at + AT_A_TIME)
+      const filter = and(or(...some.map((id) => equalsBytes(attribute, id))), this.#filter)
+      for (const base of this.bases) {
+        await this.#read(this.#request(base, filter, this.#wanted), take)
+      }
+    }
+  }
+
+  /** With the values that the server holds back in large attributes. */
+  async complete(entry: Entry): Promise<Entry> {
+    if (!isCutShort(entry)) return entry
+    const { query_timeout } = this.#ldap
+    const rest = await remainingValues(entry, this.#search, {
+      search: (searches) =>
+        Promise.all(searches.map((one) => this.connection.search(one, query_timeout))),
+    })
+    return { dn: entry.dn, attributes: [...entry.attributes, ...rest.attributes] }
+  }
+
+  async #read(search: Buffer, take: TakeEntry): Promise<void> {
+    let cutShort: Entry[] = []
+    const entry = (one: Entry) => {
+      if (isCutShort(one)) cutShort.push(one)
+      else take(idOf(one), one)
+    }
+    const afterPage = async () => {
+      for (const one of cutShort) take(idOf(one), await this.complete(one))
+      cutShort = []
+    }
+    const options = { paged: this.#paged, patience: PATIENCE, afterPage }
+    await pagedSearch(this.connection, search, { entry }, options)
+  }
+
+  #request(base: string, filter: Buffer, attributes: readonly string[]): Buffer {
+    return searchRequest({
+      base,
+      scope: SCOPE.subtree,
+      filter,
+      attributes: attributeList(attributes),
+    })
+  }
+}
+
+/** What identifies an entry; its name where the server has nothing that stays. */
+export function idOf(entry: Entry): Buffer {
+  for (const name of IDS) {
+    const [id] = valuesOf(entry, name)
+    if (id) return id
+  }
+  if (!entry.dn) throw new DirectoryError('protocol', 'an entry without name')
+  return Buffer.from(entry.dn.toLowerCase())
+}

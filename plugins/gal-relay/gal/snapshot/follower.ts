@@ -1,0 +1,169 @@
+// The list in a process that answers mail: read from the file, kept as new as the file is, and never
+// in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
+// be relied on, for which it trusts no single clock.
+import { stat } from 'node:fs/promises'
+import { FEEDS, type FeedName } from '../directory/change-feed'
+import type { Log } from '../log'
+import { Hasher } from './address-hash'
+import { ABSENT, type AddressTable } from './address-table'
+import { applyBatch, SnapshotReader } from './file'
+
+/** How often the file is looked at: a list or a change is in force everywhere within a second. */
+const LOOK_EVERY = 250
+/** The clocks of machines that share a file may differ by so much. */
+const SKEW = 5000
+
+export interface FollowerOptions {
+  readonly file: string
+  readonly fingerprint: Buffer
+  /** How old the last confirmation of a current list may be, milliseconds. */
+  readonly currentFor: number
+  readonly log: Log
+}
+
+interface List {
+  readonly reader: SnapshotReader
+  readonly table: AddressTable
+  readonly hasher: Hasher
+  readonly takenAt: number
+  feed: FeedName
+  /** When the directory confirmed it last, milliseconds since 1970; 0: its feed was lost. */
+  confirmedAt: number
+  /** The same, whatever happened to the feed. */
+  lastConfirmedAt: number
+  /** When this process learned of that, on the clock that only goes forward. */
+  learnedAt: number
+  /** A change did not fit in; a new file is about to come. */
+  isIncomplete: boolean
+}
+
+export class Follower {
+  readonly #options: FollowerOptions
+  #list: List | undefined
+  #ignored = ''
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+  #loaded: Promise<void> | undefined
+
+  constructor(options: FollowerOptions) {
+    this.#options = options
+  }
+
+  /** Reads the file that is there, if one is, and follows it from then on. Settles when it is read. */
+  start(): Promise<void> {
+    this.#loaded ??= this.#look(false).finally(() => this.#lookLater())
+    return this.#loaded
+  }
+
+  /** There is a list; it may be old. */
+  get hasList(): boolean {
+    return this.#list !== undefined
+  }
+
+  get addresses(): number {
+    return this.#list?.table.count ?? 0
+  }
+
+  get feed(): FeedName {
+    return this.#list?.feed ?? 'none'
+  }
+
+  /** When the list was last known to be right, milliseconds since 1970. */
+  get asOf(): number {
+    const { lastConfirmedAt = 0, takenAt = 0 } = this.#list ?? {}
+    return Math.max(lastConfirmedAt, takenAt)
+  }
+
+  /** The directory confirmed the list a moment ago: an address that is not in it is not in the GAL. */
+  get isCurrent(): boolean {
+    const list = this.#list
+    if (!list || list.isIncomplete || list.confirmedAt === 0) return false
+    const { currentFor } = this.#options
+    // The wall clock sees that this process or this machine slept; the other, that the clock was set.
+    const age = Date.now() - list.confirmedAt
+    return age <= currentFor && age >= -SKEW && performance.now() - list.learnedAt <= currentFor
+  }
+
+  /**
+   * @param key an address in its normal form
+   * @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY
+   */
+  find(key: string): number {
+    const list = this.#list
+    if (!list) return ABSENT
+    const { hi, lo } = list.hasher.address(key)
+    return list.table.find(hi, lo)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#loaded
+    await this.#list?.reader.close()
+  }
+
+  #lookLater(): void {
+    if (this.#closed) return
+    this.#timer = setTimeout(() => {
+      this.#loaded = this.#look(true).finally(() => this.#lookLater())
+    }, LOOK_EVERY).unref()
+  }
+
+  /** @param isNews what is found was written while we watched */
+  async #look(isNews: boolean): Promise<void> {
+    const { file, log } = this.#options
+    try {
+      const named = await stat(file, { bigint: true })
+      if (!this.#list?.reader.is(named)) await this.#load(isNews)
+      else await follow(this.#list, Number(named.size), isNews)
+      this.#ignored = ''
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
+      const reason = error instanceof Error ? error.message : String(error)
+      if (reason === this.#ignored) return
+      this.#ignored = reason
+      const instead = this.#list ? 'the list before it stays in force' : 'a new one will be made'
+      log.error(`the snapshot in ${file} is not used: ${reason}; ${instead}`)
+    }
+  }
+
+  async #load(isNews: boolean): Promise<void> {
+    const { file, fingerprint, log } = this.#options
+    const reader = await SnapshotReader.open(file, fingerprint)
+    const { table, meta } = reader
+    const list: List = {
+      reader,
+      table,
+      hasher: new Hasher(meta.key),
+      takenAt: meta.takenAt,
+      feed: 'none',
+      confirmedAt: 0,
+      lastConfirmedAt: 0,
+      learnedAt: Number.NEGATIVE_INFINITY,
+      isIncomplete: false,
+    }
+    try {
+      await follow(list, reader.sizeAtFirst, isNews)
+    } catch (error) {
+      await reader.close()
+      throw error
+    }
+    const before = this.#list
+    this.#list = list
+    await before?.reader.close()
+    log.info(`snapshot: ${table.count} recipients, as of ${new Date(this.asOf).toISOString()}`)
+  }
+}
+
+/** Applies what has been appended. @param isNews it was appended while we watched */
+async function follow(list: List, size: number, isNews: boolean): Promise<void> {
+  for await (const batch of list.reader.batches(size)) {
+    if (!(await applyBatch(batch, list.table))) list.isIncomplete = true
+    const { confirmedAt } = batch
+    list.feed = FEEDS[batch.feed] ?? 'none'
+    if (confirmedAt === list.confirmedAt) continue
+    list.confirmedAt = confirmedAt
+    if (confirmedAt > 0) list.lastConfirmedAt = confirmedAt
+    if (isNews) list.learnedAt = performance.now()
+  }
+}

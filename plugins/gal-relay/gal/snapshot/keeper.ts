@@ -1,0 +1,270 @@
+// Keeps one reading of the directory and puts it in force: first collects all entries, then holds the
+// list against the one before, writes it, and from then on appends what changes. While the file cannot
+// be written, what is in force stays in force and is not confirmed; it is tried again.
+import { addressKey } from '../address-key'
+import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../directory/change-feed'
+import type { Entry } from '../directory/entry'
+import { addressesOf, isTrue } from '../directory/entry-addresses'
+import type { Log } from '../log'
+import { BATCH_MOST, type Batch, SnapshotWriter } from './file'
+import { type Hash, Holdings } from './holdings'
+import { type Membership, MembershipBuilder } from './membership'
+
+/** The list is not put in force, or its changes are not followed further. */
+export class Refused extends Error {
+  override readonly name = 'Refused'
+}
+
+export interface KeeperOptions {
+  readonly file: string
+  readonly fingerprint: Buffer
+  /** Names of the attributes with addresses, in lower case. */
+  readonly attributes: ReadonlySet<string>
+  /** Name of the attribute that says "authenticated senders only", in lower case; or ''. */
+  readonly flag: string
+  /** By what share the list may shrink, 0 to 1. */
+  readonly shrinkLimit: number
+  /** How many addresses the list in force has, if there is one. */
+  readonly before: number | undefined
+  /** Whatever the directory shows is right. */
+  readonly force: boolean
+  readonly log: Log
+}
+
+/** Changes are collected for so long before they are written. */
+const FLUSH_AFTER = 50
+/** A file is written anew when its batches have outgrown its table, and this. */
+const BATCHES_LEAST = 4 << 20
+/** That so many addresses go one by one is no slip of an administrator. */
+const FEW = 100
+
+const NONE = new Uint32Array(0)
+
+export class Keeper implements ListKeeper {
+  /** By which way the directory tells of changes. */
+  feed: FeedName = 'none'
+  /** How many entries have been read at first. */
+  entries = 0
+  /** Why the list is not on the disk. */
+  unwritten: string | undefined
+
+  readonly #options: KeeperOptions
+  readonly #takenAt = Date.now()
+  readonly #early: Buffer[] = []
+  #builder: MembershipBuilder | undefined = new MembershipBuilder()
+  #membership: Membership | undefined
+  #first = 0
+  #writer: SnapshotWriter | undefined
+  /** Of the file as it was written first. */
+  #capacity = 0
+  #size = 0
+  #confirmedAt = 0
+  #timer: NodeJS.Timeout | undefined
+  #work: Promise<void> = Promise.resolve()
+  #ended = false
+
+  constructor(options: KeeperOptions) {
+    this.#options = options
+  }
+
+  get addresses(): number {
+    return this.#membership?.table.count ?? 0
+  }
+
+  entry(id: Buffer, entry: Entry): void {
+    const { attributes, flag } = this.#options
+    const addresses = new Set<string>()
+    for (const address of addressesOf(entry, attributes)) addresses.add(addressKey(address))
+    const flagged = flag !== '' && isTrue(entry, flag)
+    if (this.#builder) {
+      this.entries++
+      this.#builder.add(id, addresses, flagged)
+    } else {
+      this.#membership?.set(id, addresses, flagged)
+      this.#writeSoon()
+    }
+  }
+
+  gone(id: Buffer): void {
+    if (this.#builder) {
+      this.#early.push(Buffer.from(id))
+    } else {
+      this.#membership?.set(id, [], false)
+      this.#writeSoon()
+    }
+  }
+
+  /** @throws Refused when the list is not one to be put in force */
+  complete(): Promise<void> {
+    if (!this.#builder) throw new Error('complete already')
+    const membership = this.#builder.build()
+    this.#builder = undefined
+    for (const id of this.#early.splice(0)) membership.set(id, [], false)
+    membership.takeChanges()
+    this.#requireEnough(membership.table.count)
+    this.#membership = membership
+    this.#first = membership.table.count
+    return this.#write()
+  }
+
+  /** @throws Refused when so much has gone that it cannot be meant */
+  confirmed(at: number): Promise<void> {
+    return this.#write(at)
+  }
+
+  compare(): Comparison {
+    const membership = this.#membership
+    if (!membership) throw new Error('not complete')
+    const seen = new Holdings()
+    const unknown: Buffer[] = []
+    return {
+      seen(id) {
+        const entry = membership.entryOf(id)
+        if (seen.add(entry, SEEN) && !membership.holds(entry)) unknown.push(Buffer.from(id))
+      },
+      end: () => {
+        const gone: Hash[] = []
+        for (const entry of membership.entries()) {
+          if (seen.of(entry).length === 0) gone.push(entry)
+        }
+        for (const entry of gone) membership.remove(entry)
+        return unknown
+      },
+    }
+  }
+
+  /** The feed has ended: those who use the list are told. */
+  async end(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#ended = true
+    await this.#work.catch(() => {})
+    const writer = this.#writer
+    this.#writer = undefined
+    await writer?.append(this.#batch(NONE, NONE, 0)).catch(() => {})
+    await writer?.close()
+  }
+
+  #writeSoon(): void {
+    if (this.#timer || this.#ended || !this.#membership) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      // What goes wrong shows at the next confirmation.
+      this.#write().catch(() => {})
+    }, FLUSH_AFTER)
+  }
+
+  /** Brings what has changed to the disk, and when it was confirmed if that is new. */
+  #write(confirmedAt?: number): Promise<void> {
+    this.#work = this.#work.then(
+      () => this.#writeNow(confirmedAt),
+      () => this.#writeNow(confirmedAt),
+    )
+    return this.#work
+  }
+
+  async #writeNow(confirmedAt: number | undefined): Promise<void> {
+    const membership = this.#membership
+    if (!membership || this.#ended) return
+    this.#requireNoSlip(membership.table.count)
+    if (this.#writer && !(await this.#writer.isInForce())) {
+      throw new Refused('another list has been put in force')
+    }
+    if (membership.table.isFull) membership.layOutAnew()
+    try {
+      if (this.#isOutgrown(membership)) await this.#publish(membership, confirmedAt)
+      else await this.#append(membership, confirmedAt)
+      this.#written()
+    } catch (error) {
+      await this.#notWritten(error)
+    }
+  }
+
+  #isOutgrown({ table }: Membership): boolean {
+    if (!this.#writer || table.capacity !== this.#capacity) return true
+    const batches = this.#writer.size - this.#size
+    return batches > Math.max(BATCHES_LEAST, table.slots.byteLength)
+  }
+
+  async #publish(membership: Membership, confirmedAt = this.#confirmedAt): Promise<void> {
+    const { file, fingerprint } = this.#options
+    const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
+    membership.takeChanges()
+    const { table } = membership
+    const first = this.#batch(NONE, NONE, confirmedAt)
+    const writer = await SnapshotWriter.create(file, meta, table, first)
+    this.#confirmedAt = confirmedAt
+    await this.#writer?.close()
+    this.#writer = writer
+    this.#capacity = table.capacity
+    this.#size = writer.size
+  }
+
+  async #append(membership: Membership, confirmedAt: number | undefined): Promise<void> {
+    const { added, removed } = membership.takeChanges()
+    const batches = [
+      // Additions first: an address that goes from one entry to another is never missing.
+      ...pieces(added).map((some) => this.#batch(some, NONE)),
+      ...pieces(removed).map((some) => this.#batch(NONE, some)),
+    ]
+    for (const batch of batches) await this.#writer?.append(batch)
+    if (confirmedAt === undefined) return
+    this.#confirmedAt = confirmedAt
+    await this.#writer?.append(this.#batch(NONE, NONE))
+  }
+
+  #batch(added: Uint32Array, removed: Uint32Array, confirmedAt = this.#confirmedAt): Batch {
+    return { added, removed, confirmedAt, feed: FEEDS.indexOf(this.feed) }
+  }
+
+  #written(): void {
+    if (this.unwritten === undefined) return
+    this.unwritten = undefined
+    this.#options.log.notice(`the list is written to ${this.#options.file} again`)
+  }
+
+  async #notWritten(error: unknown): Promise<void> {
+    const { file, log } = this.#options
+    const reason = error instanceof Error ? error.message : String(error)
+    if (this.unwritten !== reason) {
+      log.error(`the list cannot be written to ${file}, the one in force stays: ${reason}`)
+    }
+    this.unwritten = reason
+    const writer = this.#writer
+    this.#writer = undefined
+    await writer?.close().catch(() => {})
+  }
+
+  #requireEnough(now: number): void {
+    const { before, force, shrinkLimit } = this.#options
+    if (force) return
+    if (now === 0) throw new Refused('the directory shows no recipients at all')
+    if (before === undefined) return
+    const most = Math.max(1, Math.floor(before * shrinkLimit))
+    if (before - now > most) throw shrunk(before, now, shrinkLimit)
+  }
+
+  #requireNoSlip(now: number): void {
+    const { shrinkLimit } = this.#options
+    const most = Math.max(FEW, Math.floor(this.#first * shrinkLimit))
+    if (this.#first - now > most) throw shrunk(this.#first, now, shrinkLimit)
+  }
+}
+
+/** At most so many hashes as go into one batch. */
+function pieces(hashes: Uint32Array): Uint32Array[] {
+  const found: Uint32Array[] = []
+  for (let at = 0; at < hashes.length; at += BATCH_MOST * 2) {
+    found.push(hashes.subarray(at, at + BATCH_MOST * 2))
+  }
+  return found
+}
+
+/** Stands for the address of an entry of which only counts that it was seen. */
+const SEEN: Hash = [0, 2]
+
+function shrunk(before: number, now: number, limit: number): Refused {
+  return new Refused(
+    `the directory shows ${now} recipients where there were ${before}, fewer by more than ` +
+      `shrink_limit (${Math.round(limit * 100)}%); if that is right: gal-relay sync --force`,
+  )
+}

@@ -1,0 +1,113 @@
+// Who keeps the list: one process of all that use the same file, on whatever machine. The sign is a
+// symbolic link beside the file, whose holder touches it every second; one that nobody has touched for
+// some seconds is taken over. No clock is compared with another, so that none can be wrong. Should two
+// processes believe for a moment that they hold it, each writes a file of its own and the last one
+// counts (file.ts).
+import { randomUUID } from 'node:crypto'
+import type { BigIntStats } from 'node:fs'
+import { lstat, lutimes, readlink, rename, symlink, unlink } from 'node:fs/promises'
+
+const TICK = 1000
+/** Untouched for so long, the link's holder is taken for dead. */
+const DEAD_AFTER = 5000
+
+export interface LeaseOptions {
+  /** The link. */
+  readonly file: string
+  readonly onHeld: () => void
+  readonly onLost: () => void
+  /** The link cannot be made; said once for each reason. */
+  readonly onError: (error: Error) => void
+}
+
+export class Lease {
+  readonly #options: LeaseOptions
+  readonly #token = `${process.pid}-${randomUUID()}`
+  #isHeld = false
+  #seen = ''
+  #seenAt = 0
+  #lastError = ''
+  #timer: NodeJS.Timeout | undefined
+  #turn: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(options: LeaseOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#turn = this.#tick().finally(() => {
+      if (!this.#closed) this.#timer = setTimeout(() => this.start(), TICK).unref()
+    })
+  }
+
+  /** Gives it up at once. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#turn
+    if (this.#isHeld && (await this.#isMine())) await unlink(this.#options.file).catch(() => {})
+  }
+
+  async #tick(): Promise<void> {
+    try {
+      if (this.#isHeld) await this.#keep()
+      else await this.#seek()
+      this.#lastError = ''
+    } catch (thrown) {
+      const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+      if (error.message !== this.#lastError) this.#options.onError(error)
+      this.#lastError = error.message
+    }
+  }
+
+  async #keep(): Promise<void> {
+    if (await this.#isMine()) {
+      const now = new Date()
+      await lutimes(this.#options.file, now, now)
+    } else {
+      this.#isHeld = false
+      this.#options.onLost()
+    }
+  }
+
+  async #seek(): Promise<void> {
+    const { file } = this.#options
+    if (await this.#isMine()) {
+      this.#isHeld = true
+      if (!this.#closed) this.#options.onHeld()
+      return
+    }
+    const sign = await lstat(file, { bigint: true }).then(signOf, () => undefined)
+    if (sign === undefined) {
+      await symlink(this.#token, file).catch(ignore('EEXIST'))
+      return this.#seekAgain()
+    }
+    if (sign !== this.#seen) {
+      this.#seen = sign
+      this.#seenAt = performance.now()
+    } else if (performance.now() - this.#seenAt > DEAD_AFTER) {
+      // Whoever else does the same: the last one has it, and each looks before it believes so.
+      const mine = `${file}.${this.#token}`
+      await symlink(this.#token, mine)
+      await rename(mine, file)
+    }
+  }
+
+  /** Nobody held it: no need to wait for the next turn. */
+  async #seekAgain(): Promise<void> {
+    if (!(await this.#isMine())) return
+    this.#isHeld = true
+    if (!this.#closed) this.#options.onHeld()
+  }
+
+  async #isMine(): Promise<boolean> {
+    return (await readlink(this.#options.file).catch(() => '')) === this.#token
+  }
+}
+
+const signOf = ({ ino, mtimeNs }: BigIntStats) => `${ino} ${mtimeNs}`
+
+const ignore = (code: string) => (error: NodeJS.ErrnoException) => {
+  if (error.code !== code) throw error
+}

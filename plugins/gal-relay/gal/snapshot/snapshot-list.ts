@@ -1,0 +1,123 @@
+// The whole list in memory, answering without asking anybody. What it holds is found for as long as the
+// list may be used. What it does not hold is absent only while the directory has just confirmed the
+// list; else that is asked live: an address may have been made since.
+import type { Recipient } from '../../routing/recipient'
+import { recipientKey } from '../address-key'
+import type { AddressList, GalAnswer } from '../address-list'
+import type { FeedName } from '../directory/change-feed'
+import type { Log } from '../log'
+import { withoutTag } from '../sub-addresses'
+import { FOUND_AUTHENTICATED_ONLY } from './address-table'
+import { fingerprintOf } from './fingerprint'
+import { Follower } from './follower'
+import { SyncHome } from './sync-home'
+import type { ListSettings, SyncReport } from './syncer'
+
+/** How the list is, for the log, metrics and the status page. */
+export interface SnapshotReport {
+  readonly addresses: number
+  /** Whether an address that is not in it is taken for absent. */
+  readonly isCurrent: boolean
+  /** When it was last known to be right, milliseconds since 1970; 0: there is none. */
+  readonly asOf: number
+  /** By which way the directory tells of changes. */
+  readonly feed: FeedName
+  /** How it is kept, when that is done by this process. */
+  readonly sync: SyncReport | undefined
+  /** Answers from memory, and those that were asked live. */
+  readonly answered: number
+  readonly asked: number
+}
+
+const ABSENT: GalAnswer = { state: 'absent' }
+const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
+const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
+
+/** Settled already; the same ones for every recipient. */
+const absent = Promise.resolve(ABSENT)
+const found = Promise.resolve(FOUND)
+const foundAuthenticated = Promise.resolve(FOUND_AUTHENTICATED)
+
+export class SnapshotList implements AddressList {
+  readonly #live: AddressList
+  readonly #follower: Follower
+  readonly #home: SyncHome
+  readonly #delimiter: string
+  readonly #usableFor: number
+  #loading: Promise<void> | undefined
+  #isLoaded = false
+  #answered = 0
+  #asked = 0
+
+  /** @param live what is asked instead, sub-addresses included */
+  constructor(live: AddressList, settings: ListSettings, log: Log) {
+    const { gal, snapshot } = settings
+    this.#live = live
+    this.#delimiter = gal.recipient_delimiter
+    this.#usableFor = snapshot.usable_for
+    this.#follower = new Follower({
+      file: snapshot.file,
+      fingerprint: fingerprintOf(settings),
+      currentFor: 2 * snapshot.changes_every,
+      log,
+    })
+    this.#home = new SyncHome(settings, log)
+  }
+
+  start(): void {
+    this.#live.start()
+    void this.#load()
+    this.#home.start()
+  }
+
+  lookup(recipient: Recipient): Promise<GalAnswer> {
+    if (this.#isLoaded) return this.#answer(recipient)
+    return this.#load().then(() => this.#answer(recipient))
+  }
+
+  report(): SnapshotReport {
+    return {
+      addresses: this.#follower.addresses,
+      isCurrent: this.#follower.isCurrent,
+      asOf: this.#follower.asOf,
+      feed: this.#follower.feed,
+      sync: this.#home.report,
+      answered: this.#answered,
+      asked: this.#asked,
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#home.close(), this.#follower.close(), this.#live.close()])
+  }
+
+  #load(): Promise<void> {
+    this.#loading ??= this.#follower.start().then(() => {
+      this.#isLoaded = true
+    })
+    return this.#loading
+  }
+
+  #answer(recipient: Recipient): Promise<GalAnswer> {
+    const follower = this.#follower
+    if (!follower.hasList) return this.#ask(recipient)
+    let state = follower.find(recipientKey(recipient))
+    if (state < 0) {
+      const user = withoutTag(recipient, this.#delimiter)
+      if (user) state = follower.find(recipientKey(user))
+    }
+    if (state < 0) {
+      if (!follower.isCurrent) return this.#ask(recipient)
+      this.#answered++
+      return absent
+    }
+    if (Date.now() - follower.asOf > this.#usableFor) return this.#ask(recipient)
+    this.#answered++
+    return state === FOUND_AUTHENTICATED_ONLY ? foundAuthenticated : found
+  }
+
+  #ask(recipient: Recipient): Promise<GalAnswer> {
+    this.#asked++
+    return this.#live.lookup(recipient)
+  }
+}

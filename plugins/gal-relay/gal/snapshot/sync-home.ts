@@ -1,0 +1,102 @@
+// Sees to it that somebody keeps the list: takes part in the choice of one process among all that use
+// the same file, and, when chosen, starts the process that does the work, again and again if need be.
+import { type ChildProcess, fork } from 'node:child_process'
+import path from 'node:path'
+import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
+import type { Log } from '../log'
+import { Lease } from './lease'
+import type { FromSyncProcess } from './sync-process'
+import type { ListSettings, SyncReport } from './syncer'
+
+const PROGRAM = path.join(__dirname, 'sync-process.js')
+/** One that ran for so long did not fail at once. */
+const STABLE = 60_000
+
+export class SyncHome {
+  readonly #settings: ListSettings
+  readonly #log: Log
+  readonly #lease: Lease
+  readonly #backoff = new ExponentialBackoff({
+    generator: halfJitterGenerator,
+    initialDelay: 1000,
+    maxDelay: 60_000,
+  })
+  #delay: IBackoff<unknown> | undefined
+  #child: ChildProcess | undefined
+  #restart: NodeJS.Timeout | undefined
+  #isChosen = false
+  #report: SyncReport | undefined
+
+  constructor(settings: ListSettings, log: Log) {
+    this.#settings = settings
+    this.#log = log
+    const { file } = settings.snapshot
+    this.#lease = new Lease({
+      file: `${file}.lock`,
+      onHeld: () => this.#chosen(),
+      onLost: () => this.#dismissed(),
+      onError: (error) =>
+        log.error(
+          `no list can be kept in ${file}, recipients are looked up one by one: ${error.message}`,
+        ),
+    })
+  }
+
+  /** How the list is being kept, when that is done from here. */
+  get report(): SyncReport | undefined {
+    return this.#report
+  }
+
+  start(): void {
+    this.#lease.start()
+  }
+
+  async close(): Promise<void> {
+    this.#dismissed()
+    await this.#lease.close()
+  }
+
+  #chosen(): void {
+    this.#isChosen = true
+    this.#spawn()
+  }
+
+  #dismissed(): void {
+    this.#isChosen = false
+    this.#report = undefined
+    clearTimeout(this.#restart)
+    this.#child?.kill('SIGKILL')
+    this.#child = undefined
+  }
+
+  #spawn(): void {
+    const startedAt = performance.now()
+    // Not this process's own flags, such as a debugger's port.
+    const child = fork(PROGRAM, { execArgv: [], serialization: 'advanced' })
+    this.#child = child
+    child.on('message', (message: FromSyncProcess) => this.#heard(message))
+    child.on('error', (error) =>
+      this.#log.error(`the process that keeps the list: ${error.message}`),
+    )
+    child.once('exit', (code, signal) => this.#ended(child, startedAt, signal ?? `code ${code}`))
+    child.send(this.#settings, () => {})
+    // Mail goes on or ends without it.
+    child.unref()
+    child.channel?.unref()
+  }
+
+  #heard(message: FromSyncProcess): void {
+    if (message.kind === 'report') this.#report = message.report
+    else this.#log[message.level](message.text)
+  }
+
+  #ended(child: ChildProcess, startedAt: number, how: string): void {
+    if (this.#child !== child || !this.#isChosen) return
+    this.#child = undefined
+    this.#report = undefined
+    const wasStable = performance.now() - startedAt > STABLE
+    this.#delay = (wasStable ? this.#backoff : (this.#delay ?? this.#backoff)).next(undefined)
+    this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
+    this.#restart = setTimeout(() => this.#spawn(), this.#delay?.duration ?? 0).unref()
+  }
+}

@@ -1,0 +1,292 @@
+// Reads the whole list, puts it in force and follows its changes, and does all that again when the feed
+// of changes ends, when it is time for it, or when somebody has put another list in force. While it
+// reads anew in good order, the list before it goes on being followed.
+import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
+import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
+import type { FeedName } from '../directory/change-feed'
+import { interruptible } from '../directory/change-feed'
+import { directoryError } from '../directory/directory-error'
+import { endpointsOf } from '../directory/endpoints'
+import { follow } from '../directory/follow'
+import { type Endpoint, openConnection } from '../directory/open'
+import type { Log } from '../log'
+import { applyBatch, removeUnfinished, SnapshotReader } from './file'
+import { fingerprintOf } from './fingerprint'
+import { Keeper, Refused } from './keeper'
+
+export interface ListSettings {
+  readonly gal: GalSettings
+  readonly ldap: LdapSettings
+  readonly snapshot: SnapshotSettings
+}
+
+/** How the list is being kept, for the log, metrics and the status page. Times in milliseconds since 1970. */
+export interface SyncReport {
+  /** `reading` a whole list, `following` its changes, or `waiting` after something went wrong. */
+  readonly state: 'reading' | 'following' | 'waiting'
+  readonly server: string
+  /** By which way the directory tells of changes. */
+  readonly feed: FeedName
+  /** Entries read so far, while a whole list is read. */
+  readonly entries: number
+  /** When the list in force began to be read, and how long that took. */
+  readonly readAt: number | undefined
+  readonly readFor: number | undefined
+  readonly lastError: string | undefined
+  readonly lastErrorAt: number | undefined
+}
+
+/** How often the progress of a reading is logged. */
+const PROGRESS = 10_000
+/** A list that was refused is not asked for again sooner: it takes a person to mend that. */
+const AFTER_REFUSAL = 300_000
+
+/** One reading of the directory over one connection, and the following of its changes. */
+class Reading {
+  readonly keeper: Keeper
+  readonly startedAt = Date.now()
+  /** The list is in force. */
+  readonly complete: Promise<void>
+  /** It is over, and why; never rejects. */
+  readonly ended: Promise<Error>
+  readonly #stop = new AbortController()
+
+  constructor(
+    readonly endpoint: Endpoint,
+    settings: ListSettings,
+    keeper: Keeper,
+    log: Log,
+  ) {
+    this.keeper = keeper
+    let completed = () => {}
+    this.complete = new Promise((resolve) => {
+      completed = resolve
+    })
+    this.ended = this.#run(settings, log, completed).then(
+      () => new Error('ended'),
+      (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+    )
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('not wanted any more'))
+  }
+
+  async #run(
+    { gal, ldap, snapshot }: ListSettings,
+    log: Log,
+    completed: () => void,
+  ): Promise<void> {
+    const { keeper, endpoint } = this
+    const { signal } = this.#stop
+    const connection = await openConnection(endpoint, ldap, signal)
+    connection.onEnd = (error) => this.#stop.abort(error)
+    signal.addEventListener('abort', () => connection.destroy(directoryError(signal.reason)))
+    try {
+      await follow({
+        connection,
+        gal,
+        ldap,
+        log,
+        signal,
+        every: snapshot.changes_every,
+        keeper: {
+          entry: (id, entry) => keeper.entry(id, entry),
+          gone: (id) => keeper.gone(id),
+          confirmed: (at) => keeper.confirmed(at),
+          compare: () => keeper.compare(),
+          async complete() {
+            await keeper.complete()
+            completed()
+          },
+        },
+        onWay: (name) => {
+          keeper.feed = name
+        },
+      })
+    } finally {
+      connection.onEnd = () => {}
+      connection.close()
+      await keeper.end()
+    }
+  }
+}
+
+export class Syncer {
+  readonly #settings: ListSettings
+  readonly #log: Log
+  readonly #backoff: ExponentialBackoff<number>
+  #following: Reading | undefined
+  #reading: Reading | undefined
+  #readFor: number | undefined
+  #isStopped = false
+  #lastError: string | undefined
+  #lastErrorAt: number | undefined
+
+  constructor(settings: ListSettings, log: Log) {
+    this.#settings = settings
+    this.#log = log
+    const { least, most } = settings.ldap.retry_after
+    this.#backoff = new ExponentialBackoff({
+      generator: halfJitterGenerator,
+      initialDelay: least * 2,
+      maxDelay: most,
+    })
+  }
+
+  report(): SyncReport {
+    const one = this.#reading ?? this.#following
+    return {
+      state: this.#reading ? 'reading' : this.#following ? 'following' : 'waiting',
+      server: one?.endpoint.name ?? '',
+      feed: one?.keeper.feed ?? 'none',
+      entries: one?.keeper.entries ?? 0,
+      readAt: this.#following?.startedAt,
+      readFor: this.#readFor,
+      lastError: one?.keeper.unwritten ?? this.#lastError,
+      lastErrorAt: this.#lastErrorAt,
+    }
+  }
+
+  /** Goes on until the signal. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => {
+      this.#isStopped = true
+      this.#reading?.stop()
+      this.#following?.stop()
+    })
+    await removeUnfinished(this.#settings.snapshot.file).catch(() => {})
+    let delay: IBackoff<unknown> | undefined
+    while (!signal.aborted) {
+      const refusal = await this.#readAnew()
+      if (signal.aborted) break
+      if (refusal === undefined) {
+        delay = undefined
+        await this.#untilDue(signal)
+      } else {
+        delay = (delay ?? this.#backoff).next(undefined)
+        const least = refusal instanceof Refused ? AFTER_REFUSAL : (delay?.duration ?? 0)
+        await pause(Math.max(least, this.#readFor ?? 0), signal)
+      }
+    }
+    await Promise.all([this.#reading?.ended, this.#following?.ended])
+  }
+
+  /**
+   * Reads from the first server that shows its list.
+   * @returns why there is no new list, if so
+   */
+  async #readAnew(): Promise<Error | undefined> {
+    let failure: Error = new Error('no server')
+    try {
+      for (const endpoint of await endpointsOf(this.#settings.ldap)) {
+        const ended = await this.#readFrom(endpoint)
+        if (!ended) return undefined
+        failure = ended
+        this.#failed(`${endpoint.name}: the list was not read: ${failure.message}`)
+        if (failure instanceof Refused) break
+      }
+    } catch (error) {
+      failure = directoryError(error)
+      this.#failed(failure.message)
+    }
+    return failure
+  }
+
+  /** @returns undefined when its list is in force */
+  async #readFrom(endpoint: Endpoint): Promise<Error | undefined> {
+    const known = await countInForce(this.#settings)
+    const keeper = new Keeper(keeperOptions(this.#settings, this.#log, known, false))
+    const reading = new Reading(endpoint, this.#settings, keeper, this.#log)
+    this.#reading = reading
+    const progress = setInterval(() => this.#progress(reading), PROGRESS)
+    const failure = await Promise.race([reading.complete, reading.ended])
+    clearInterval(progress)
+    this.#reading = undefined
+    if (failure) return failure
+    this.#readFor = Date.now() - reading.startedAt
+    this.#log.notice(
+      `the list is in force: ${keeper.addresses} recipients, ${keeper.entries} entries read from ` +
+        `${endpoint.name} in ${(this.#readFor / 1000).toFixed(1)} s; changes come by ${keeper.feed}`,
+    )
+    const before = this.#following
+    this.#following = reading
+    before?.stop()
+    void reading.ended.then((error) => this.#lost(reading, error))
+    return undefined
+  }
+
+  #lost(reading: Reading, { message }: Error): void {
+    if (this.#following !== reading) return
+    this.#following = undefined
+    if (this.#isStopped) return
+    this.#failed(`${reading.endpoint.name}: changes are not followed any more: ${message}`)
+  }
+
+  /** Until the list must be read again: when it is time, or when its changes are lost. */
+  async #untilDue(signal: AbortSignal): Promise<void> {
+    const following = this.#following
+    if (following) {
+      const due = new AbortController()
+      const stop = () => due.abort()
+      signal.addEventListener('abort', stop)
+      void following.ended.then(stop)
+      await pause(this.#settings.snapshot.full_every, due.signal)
+      signal.removeEventListener('abort', stop)
+    }
+    // Not more of the directory's time than of ours.
+    if (!this.#following) await pause(Math.min(this.#readFor ?? 0, AFTER_REFUSAL), signal)
+  }
+
+  #failed(text: string): void {
+    this.#lastError = text
+    this.#lastErrorAt = Date.now()
+    this.#log.error(text)
+  }
+
+  #progress({ endpoint, keeper, startedAt }: Reading): void {
+    const rate = Math.round(keeper.entries / ((Date.now() - startedAt) / 1000))
+    this.#log.info(`${endpoint.name}: ${keeper.entries} entries read, ${rate} a second`)
+  }
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return interruptible(milliseconds, signal).catch(() => {})
+}
+
+/** @param force the list may shrink by any number */
+export function keeperOptions(
+  settings: ListSettings,
+  log: Log,
+  before: number | undefined,
+  force: boolean,
+) {
+  const { gal, snapshot } = settings
+  return {
+    file: snapshot.file,
+    fingerprint: fingerprintOf(settings),
+    attributes: new Set(gal.attributes.map((name) => name.toLowerCase())),
+    flag: gal.authenticated_only_attribute.toLowerCase(),
+    shrinkLimit: snapshot.shrink_limit,
+    before,
+    force,
+    log,
+  }
+}
+
+/** How many recipients the list on the disk has, as its last change left it; undefined without one. */
+async function countInForce(settings: ListSettings): Promise<number | undefined> {
+  try {
+    const reader = await SnapshotReader.open(settings.snapshot.file, fingerprintOf(settings))
+    try {
+      for await (const batch of reader.batches(reader.sizeAtFirst)) {
+        await applyBatch(batch, reader.table)
+      }
+      return reader.table.count
+    } finally {
+      await reader.close()
+    }
+  } catch {
+    return undefined
+  }
+}
