@@ -78,6 +78,7 @@ export function busyInstall(now: number): InstallReport {
         durations: [],
       })),
       cache: { found: 11_420, absent: 38_204, hits: 0, misses: 0, stale: 0 },
+      snapshot: undefined,
     },
   })
   return reportOf([one(1), one(2)])
