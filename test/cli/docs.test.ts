@@ -40,35 +40,50 @@ const ENTRIES = [
 const DIRECTORY = 'ldap://dc1.corp.example'
 const FOLDER = '/srv/haraka'
 
-/** @returns the page with the output that its commands have now */
-async function withOutput(page: string): Promise<string> {
+interface Install {
+  readonly root: string
+  /** Writes its gal_relay.ini. */
+  configure(ini: string): void
+  /** What was printed, with the names that the page has for the folder and the directory. */
+  shown(text: string): string
+}
+
+/** An install with the page's first configuration, and its directory, for as long as it is used. */
+async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
   const ldap = await startSlapd({ entries: ENTRIES, suffix: BASE })
   const root = mkdtempSync(path.join(tmpdir(), 'install-'))
-  const shown = (text: string) => text.replaceAll(ldap.url, DIRECTORY).replaceAll(root, FOLDER)
   const configure = (ini: string) =>
     writeInstall(root, [25], { ini: ini.replaceAll(DIRECTORY, ldap.url) })
-  const [, first = ''] = /^```ini\n([\s\S]*?)^```$/m.exec(page) ?? []
+  const shown = (text: string) => text.replaceAll(ldap.url, DIRECTORY).replaceAll(root, FOLDER)
   try {
-    const parts = page.split(/^(```(?:ini|console)\n[\s\S]*?^```\n)/m)
-    for (const [index, part] of parts.entries()) {
-      if (/^## /m.test(part)) configure(first)
-      const [, kind, text = ''] = /^```(ini|console)\n([\s\S]*)```\n$/.exec(part) ?? []
-      if (kind === 'ini') configure(text)
-      if (kind !== 'console') continue
-      const outputs: string[] = []
-      for (const line of text.split('\n').filter((one) => one.startsWith('$ '))) {
-        assert.match(line, /^\$ npx gal-relay /)
-        const { stdout, stderr } = await runCommand(wordsOf(line).slice(3), { cwd: root })
-        outputs.push(`${line}\n${shown(stdout + stderr).trimEnd()}\n`)
-      }
-      parts[index] = `\`\`\`console\n${outputs.join('\n')}\`\`\`\n`
-    }
-    return parts.join('')
+    configure(firstIni(readFileSync(PAGE, 'utf8')))
+    return await use({ root, configure, shown })
   } finally {
     await ldap.stop()
     rmSync(root, { recursive: true, force: true })
   }
 }
+
+/** @returns the page with the output that its commands have now */
+async function withOutput(page: string, { root, configure, shown }: Install): Promise<string> {
+  const parts = page.split(/^(```(?:ini|console)\n[\s\S]*?^```\n)/m)
+  for (const [index, part] of parts.entries()) {
+    if (/^## /m.test(part)) configure(firstIni(page))
+    const [, kind, text = ''] = /^```(ini|console)\n([\s\S]*)```\n$/.exec(part) ?? []
+    if (kind === 'ini') configure(text)
+    if (kind !== 'console') continue
+    const outputs: string[] = []
+    for (const line of text.split('\n').filter((one) => one.startsWith('$ '))) {
+      assert.match(line, /^\$ npx gal-relay /)
+      const { stdout, stderr } = await runCommand(wordsOf(line).slice(3), { cwd: root })
+      outputs.push(`${line}\n${shown(stdout + stderr).trimEnd()}\n`)
+    }
+    parts[index] = `\`\`\`console\n${outputs.join('\n')}\`\`\`\n`
+  }
+  return parts.join('')
+}
+
+const firstIni = (page: string) => /^```ini\n([\s\S]*?)^```$/m.exec(page)?.[1] ?? ''
 
 /** As a shell reads them: single quotes hold words together. */
 const wordsOf = (line: string) =>
@@ -78,14 +93,44 @@ const wordsOf = (line: string) =>
 const timeless = (text: string) =>
   text.replace(/\d+(\.\d+)? ms/g, 'N ms').replace(/"milliseconds":[\d.]+/g, '"milliseconds":N')
 
+/** What the command, or one of its subcommands, says to `--help`. */
+const help = async (...name: string[]) => (await runCommand([...name, '--help'])).stdout
+
+/** The commands that stand four columns in, or none. */
+const indented = (text: string) =>
+  Array.from(text.matchAll(/^ {4}(?:npx )?(gal-relay .*)$/gm), ([, command = '']) => command)
+
+const page = () => readFileSync(PAGE, 'utf8')
+
 if (process.argv.includes('--write')) {
-  withOutput(readFileSync(PAGE, 'utf8')).then((page) => writeFileSync(PAGE, page))
+  inInstall((install) => withOutput(page(), install)).then((text) => writeFileSync(PAGE, text))
 } else {
-  describe('docs/commands.md', { skip: skipWithout('slapd', 'slapadd') }, () => {
-    test('shows what its commands print', async () => {
-      const page = readFileSync(PAGE, 'utf8')
-      assert.ok((page.match(/^\$ /gm) ?? []).length > 10)
-      assert.equal(timeless(await withOutput(page)), timeless(page))
+  describe('commands in the docs', { skip: skipWithout('slapd', 'slapadd') }, () => {
+    test('docs/commands.md shows what they print', async () => {
+      assert.ok((page().match(/^\$ /gm) ?? []).length > 10)
+      const now = await inInstall((install) => withOutput(page(), install))
+      assert.equal(timeless(now), timeless(page()))
+    })
+
+    test('those in the README and in each --help run as they stand', async () => {
+      const commands = indented(readFileSync(path.join(REPOSITORY, 'README.md'), 'utf8'))
+      assert.ok(commands.length > 3)
+      const [, list = ''] = (await help()).split('\nCommands:\n')
+      const names = Array.from(list.matchAll(/^ {2}([a-z-]+) /gm), ([, name = '']) => name)
+      assert.ok(names.length > 4)
+      for (const name of names.filter((one) => one !== 'help')) {
+        const examples = indented((await help(name)).replace(/ \\\n +/g, ' '))
+        assert.ok(examples.length > 0, `${name} --help has no examples`)
+        commands.push(...examples)
+      }
+      await inInstall(async ({ root }) => {
+        for (const command of commands) {
+          // What follows a | is for another program.
+          const [line = ''] = command.replace(FOLDER, root).split(' | ')
+          const { code, stderr } = await runCommand(wordsOf(line).slice(1), { cwd: root })
+          assert.ok(code < 2 && stderr === '', `${line}: ${code} ${stderr}`)
+        }
+      })
     })
   })
 }
