@@ -1,6 +1,7 @@
 // The directory goes away and comes back while Haraka runs: nobody is refused or accepted on a guess,
 // answers do not take long, and nothing has to be done to Haraka.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Haraka, startHaraka } from './support/haraka'
@@ -106,6 +107,7 @@ base = ${slapd.base}
   test('deaf and dumb: the same', async () => {
     slapd.pause()
     try {
+      await untilStopped(slapd.pid)
       await assertDeferred()
     } finally {
       slapd.resume()
@@ -119,6 +121,12 @@ base = ${slapd.base}
     assert.deepEqual(haraka.logLines(/plugin timeout|exception|gal-relay\] failed/), [])
   })
 })
+
+/** A stop signal takes effect some time after it was sent. */
+async function untilStopped(pid: number): Promise<void> {
+  const state = () => /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1]
+  while (state() !== 'T') await sleep(10)
+}
 
 describe('a directory that is not there at the start', {
   skip: skipWithout('slapd', 'slapadd'),
