@@ -7,6 +7,7 @@ import { deferredTogether, unreachable } from '../report/settings-check'
 import { doubts, openRelay, pluginOrder, summary } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
 import { whoMayRelay } from '../report/who-may-relay'
+import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
 import type { NextHop } from '../routing/routes'
 import { loadSettings } from '../settings/load'
@@ -14,7 +15,7 @@ import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { type Install, openInstall } from './install'
-import { colour, columns, counted, printJson, printLines } from './print'
+import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string

@@ -7,10 +7,11 @@ import {
   type RelayReport,
   whoMayRelay,
 } from '../report/who-may-relay'
+import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
 import { policyFor, type Settings } from '../settings/settings'
 import { CannotRun, openConfigured } from './install'
-import { colour, columns, counted, printJson, printLines } from './print'
+import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string

@@ -18,7 +18,7 @@ export const listenerText = ({ name }: ListenerPolicy) =>
   name === '*:*' ? 'listeners without a section of their own' : `listener ${name}`
 
 /** Whether it decides there, and who may relay. */
-export function partText(policy: ListenerPolicy): string {
+function partText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
   if (policy.enforce) return whoMayRelay(policy)
   return `only observes (enforce = false); enforced, it would be: ${whoMayRelay(policy)}`

@@ -1,15 +1,17 @@
 // The status page: is all well, what has been answered, how is the directory, who may relay, whom did
 // we refuse. Made whole on the server; the script only keeps it fresh and filters as one types.
 import type { ServerReport, ServerState } from '../../gal/directory/health'
-import type { ListenerPolicy, Settings } from '../../settings/settings'
+import type { Settings } from '../../settings/settings'
 import type { Outcome, RecentRefusal } from '../counts'
 import type { InstallReport } from '../install'
 import { meaningOf } from '../rules'
 import type { CounterName, Sample } from '../samples'
-import { listenerText, partText, warnings } from '../startup'
+import { warnings } from '../startup'
+import { counted } from '../words'
 import { chart } from './chart'
 import { explainForm, explainUrl, frame } from './frame'
 import { type Html, html, shown } from './html'
+import { relaySection } from './relay-section'
 
 export interface Overview {
   /** The server's. */
@@ -39,7 +41,7 @@ export function overviewPage(overview: Overview): Html {
 <div id="conditions" data-live>${conditions(overview)}</div>
 <section id="answers" data-live><h2>Answers</h2>${answers(report, now)}</section>
 <section id="directory" data-live><h2>Directory</h2>${directory(report, now)}</section>
-<section id="relay" data-live><h2>Who may relay</h2>${relay(overview.settings)}</section>
+<section id="relay" data-live><h2>Who may relay</h2>${relaySection(overview.settings)}</section>
 <section><h2>Explain an answer</h2>${explainForm({})}</section>
 <section><h2>Last refusals</h2>${filterForm(overview)}<div id="refusals" data-live>${refusals(overview)}</div></section>
 </main>
@@ -81,9 +83,7 @@ function troubles({ processes, counters }: InstallReport, now: number): string[]
   }
   const errors = total(counters, 'errors')
   if (errors > 0) {
-    troubles.push(
-      `${counted(errors, 'failure', 'failures')} of the plugin itself: see "failed:" in the log.`,
-    )
+    troubles.push(`${counted(errors, 'failure')} of the plugin itself: see "failed:" in the log.`)
   }
   return troubles
 }
@@ -211,16 +211,6 @@ function cacheText(processes: InstallReport['processes'], counters: readonly Sam
   return `${kept}${used}${old}.`
 }
 
-// ── Who may relay ────────────────────────────────────────────────────────────────────────────────
-
-function relay({ policies }: Settings): Html {
-  const rows = [...policies.values()].map(
-    (policy: ListenerPolicy) =>
-      html`<tr><th scope="row">${listenerText(policy)}</th><td class="wide">${partText(policy)}</td></tr>\n`,
-  )
-  return html`<table class="relay"><tbody>${rows}</tbody></table>`
-}
-
 // ── Refusals ─────────────────────────────────────────────────────────────────────────────────────
 
 function filterForm({ filter, report }: Overview): Html {
@@ -290,8 +280,6 @@ function total(
 }
 
 const number = (value: number) => value.toLocaleString('en')
-const counted = (value: number, one: string, many: string) =>
-  `${number(value)} ${value === 1 ? one : many}`
 const share = (part: number, of: number) =>
   part > 0 && part / of < 0.0005 ? '< 0.1 %' : `${((part / of) * 100).toFixed(1)} %`
 
@@ -315,5 +303,5 @@ const UNITS = [
 /** In the largest unit of which there are at least two. */
 function duration(milliseconds: number): string {
   const [unit, length] = UNITS.find(([, length]) => milliseconds >= 2 * length) ?? UNITS[3]
-  return counted(Math.max(0, Math.floor(milliseconds / length)), unit, `${unit}s`)
+  return counted(Math.max(0, Math.floor(milliseconds / length)), unit)
 }
