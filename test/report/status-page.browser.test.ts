@@ -73,7 +73,7 @@ describe('the status page of a busy install', { skip }, () => {
         assert.deepEqual(await page.evaluate(ILLEGIBLE), [])
         const { SCREENSHOT } = process.env
         if (SCREENSHOT && look.width === 1000) {
-          const clip = { x: 0, y: 0, width: 1000, height: 1290 }
+          const clip = { x: 0, y: 0, width: 1000, height: 1560 }
           await page.screenshot({ path: SCREENSHOT, clip, fullPage: true })
         }
       })
