@@ -36,11 +36,7 @@ url[] = ${slapd.url}
 base = ${slapd.base}
 `,
     })
-    smtp = await connectSmtp({
-      port: haraka.port,
-      proxy: { client: '203.0.113.9', local: '10.0.0.5:25' },
-    })
-    await smtp.ehlo()
+    smtp = await connect()
     await smtp.mail('a@b.example')
   })
   after(async () => {
@@ -48,6 +44,13 @@ base = ${slapd.base}
     await haraka?.stop()
     await slapd?.stop()
   })
+
+  async function connect(): Promise<SmtpClient> {
+    const proxy = { client: '203.0.113.9', local: '10.0.0.5:25' }
+    const client = await connectSmtp({ port: haraka.port, proxy })
+    await client.ehlo()
+    return client
+  }
 
   async function ask(to: string): Promise<{ reply: string; took: number }> {
     const start = performance.now()
@@ -108,6 +111,13 @@ base = ${slapd.base}
     slapd.pause()
     try {
       await untilStopped(slapd.pid)
+      const impatient = await Promise.all(Array.from({ length: 10 }, () => connect()))
+      for (const client of impatient) {
+        await client.mail('a@b.example')
+        client.write(`RCPT TO:<${somebody()}>\r\n`)
+      }
+      await sleep(100)
+      for (const client of impatient) client.close()
       await assertDeferred()
     } finally {
       slapd.resume()
