@@ -17,13 +17,16 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
     refusing = await startSink({ args: ['-f', 'RCPT', '-B', '550 5.1.1 nobody here'] })
     const down = await freePort()
     gateway = await startGateway({
-      people: ['bob@down.test', 'bob@refusing.test'],
+      people: ['bob@down.test', 'bob@refusing.test', 'anna@plain.test', 'carl@shared.test'],
       plugins: ['test-retry', 'aliases', 'gal-relay', 'test-queue'],
       routes: [
         `sender.test = forward smtp://127.0.0.1:${senders.port}`,
         `down.test = inbound smtp://127.0.0.1:${down}`,
         `refusing.test = inbound smtp://127.0.0.1:${refusing.port}`,
         'old-down.test = reroute down.test',
+        'plain.test = inbound',
+        'old-plain.test = reroute plain.test',
+        `shared.test = shared smtp://127.0.0.1:${senders.port}`,
         'old-refusing.test = reroute refusing.test',
       ],
       files: {
@@ -41,13 +44,17 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
     await refusing?.stop()
   })
 
-  async function bounceFor(to: string, sender: string, parameters = ''): Promise<SinkMessage> {
+  async function send(to: string, sender: string, parameters = ''): Promise<void> {
     const client = await gateway.client()
     assert.equal((await client.mail(sender)).code, 250)
     assert.equal((await client.rcpt(to, parameters)).code, 250)
     const data = await client.data(`From: ${sender}\r\nSubject: to bounce\r\n\r\nHello.\r\n`)
     assert.equal(data.code, 250, data.line)
     await client.quit()
+  }
+
+  async function bounceFor(to: string, sender: string, parameters = ''): Promise<SinkMessage> {
+    await send(to, sender, parameters)
     const found = () => senders.messages().filter(({ rcpt_to }) => rcpt_to.includes(sender))
     await until(
       () => found().length > 0,
@@ -88,5 +95,22 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
       'NOTIFY=FAILURE ORCPT=rfc822;bob@old-refusing.test',
     )
     assert.ok(body.includes('Final-Recipient: rfc822;bob@old-refusing.test\n'), body)
+  })
+
+  for (const sender of ['anna@plain.test', 'anna@old-plain.test', 'carl@shared.test']) {
+    it(`to <${sender}>, who is ours, goes to the queue plugins`, async () => {
+      await send('bob@refusing.test', sender)
+      const found = () =>
+        gateway.delivered().find(({ rcpt_to }) => rcpt_to.includes(sender.replace('old-', '')))
+      await until(
+        () => found() !== undefined,
+        () => gateway.log().slice(-4000),
+      )
+      assert.match(found()?.body.toString() ?? '', /Final-Recipient: rfc822;bob@refusing\.test/)
+    })
+  }
+
+  it('to a stranger of a shared domain goes to the shared host', async () => {
+    await bounceFor('bob@refusing.test', 'stranger@shared.test')
   })
 })

@@ -1,9 +1,11 @@
 // Where a message in the outbound queue goes at this attempt. Pure. Today's table decides if it
 // names a way out for the domain, so that a postmaster moves waiting mail by editing a row; else the
 // next hops it was accepted with.
-import { canonicalDomain } from '../routing/recipient'
+import { destinationOf } from '../routing/decide'
+import { canonicalDomain, recipientOf } from '../routing/recipient'
 import { findRow, type NextHop, parseNextHop } from '../routing/routes'
-import type { ListenerPolicy, Settings } from '../settings/settings'
+import type { Listener } from '../settings/own-host'
+import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
 import type { KeptHop, RouteOfDomain } from './kept'
 
 export type Attempt =
@@ -14,37 +16,67 @@ export type Attempt =
   | { readonly to: 'mx' }
   | { readonly to: 'nowhere-now'; readonly reason: string }
 
-/** @param kept undefined for mail that this Haraka wrote itself: bounces */
+/**
+ * @param kept undefined for mail that this Haraka wrote itself: bounces
+ * @param listeners our own
+ */
 export function nextAttempt(
   settings: Settings,
   domain: string,
   kept: RouteOfDomain | undefined,
+  listeners: readonly Listener[],
 ): Attempt {
-  const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)
-  return today(enabled, domain) ?? (kept ? asAccepted(enabled, domain, kept) : { to: 'mx' })
+  const deciding = [...settings.policies.values()].filter(decides)
+  if (kept) return today(deciding, domain) ?? asAccepted(deciding, domain, kept)
+  return toOurselves(settings, listeners, domain) ?? today(deciding, domain) ?? { to: 'mx' }
 }
+
+const decides = ({ enabled, enforce }: ListenerPolicy) => enabled && enforce
+
+// A bounce to a domain of ours: only a listener knows whether the recipient is listed, and has the
+// queue plugins. Haraka would go by the domain's MX record, find itself, and give up in the end.
+function toOurselves(
+  settings: Settings,
+  listeners: readonly Listener[],
+  domain: string,
+): Attempt | undefined {
+  for (const { host, port } of listeners) {
+    const address = host === '::' || host === '0.0.0.0' ? '127.0.0.1' : host
+    const policy = policyFor(settings, address, port)
+    if (!decides(policy) || SUBMISSION_PORTS.has(port)) continue
+    const { kind, hops, rerouted } = destinationOf(policy.routing, recipientOf('', domain))
+    const ours = kind === 'shared' || (kind === 'inbound' && (rerouted || hops.length === 0))
+    if (!ours) continue
+    const hop = parseNextHop(`smtp://${address.includes(':') ? `[${address}]` : address}:${port}`)
+    if (!('problem' in hop)) return { to: 'hops', hops: [hop] }
+  }
+  return undefined
+}
+
+/** Haraka wants authentication there, or TLS from the first byte. */
+const SUBMISSION_PORTS = new Set([465, 587])
 
 // A plain inbound row names no way out of this queue, nor does one that renames: what was accepted
 // before it was written keeps its next hops.
-function today(enabled: readonly ListenerPolicy[], domain: string): Attempt | undefined {
-  const routing = enabled[0]?.routing
+function today(deciding: readonly ListenerPolicy[], domain: string): Attempt | undefined {
+  const routing = deciding[0]?.routing
   const routeTo = routing && findRow(routing.routes, canonicalDomain(domain))?.routeTo
   if (!routeTo || routeTo.kind === 'reroute') return undefined
   // With `reroute = false` everywhere, rows other than inbound do not exist.
-  const exists = routeTo.kind === 'inbound' || enabled.some(({ routing }) => routing.reroute)
+  const exists = routeTo.kind === 'inbound' || deciding.some(({ routing }) => routing.reroute)
   if (!exists) return undefined
   if (routeTo.hops.length > 0) return { to: 'hops', hops: routeTo.hops }
   return routeTo.kind === 'always-relay' ? { to: 'mx-before-us' } : undefined
 }
 
 function asAccepted(
-  enabled: readonly ListenerPolicy[],
+  deciding: readonly ListenerPolicy[],
   domain: string,
   { hops, backup }: RouteOfDomain,
 ): Attempt {
   if (backup) return { to: 'mx-before-us' }
   if (hops.length === 0) return { to: 'mx' }
-  const rows = enabled[0]?.routing.routes.rows ?? []
+  const rows = deciding[0]?.routing.routes.rows ?? []
   const known = rows.flatMap(({ routeTo }) => (routeTo.kind === 'reroute' ? [] : routeTo.hops))
   const usable = hops.map((hop) => withPassword(hop, known)).filter((hop) => hop !== undefined)
   if (usable.length > 0) return { to: 'hops', hops: usable }

@@ -60,7 +60,7 @@ export class OutboundMail {
     // Mail from a listener where the plugin takes no part, or for recipients others accepted.
     if (!route && !isOurOwn(todo)) return { code: 'not-ours' }
     if (kept?.smtputf8) declareUtf8(todo.mail_from)
-    const attempt = nextAttempt(settings, domain, route)
+    const attempt = nextAttempt(settings, domain, route, this.own.listeners)
     switch (attempt.to) {
       case 'mx':
         return { code: 'not-ours' }
