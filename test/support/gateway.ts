@@ -18,8 +18,8 @@ export interface GatewayOptions extends Omit<HarakaOptions, 'ini'> {
 export interface Gateway extends Haraka {
   /** Writes the ini anew, and waits until it counts. */
   setRoutes(routes: readonly string[]): Promise<void>
-  /** Said EHLO already. */
-  client(): Promise<SmtpClient>
+  /** Said EHLO already. @param address where the client comes from, with `proxy: true` only */
+  client(address?: string): Promise<SmtpClient>
 }
 
 export const LET_LOCAL_RELAY = '[restrictions]\nhosts[] = 127.0.0.1\n'
@@ -45,8 +45,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       haraka.writeConfig('gal_relay.ini', iniOf(rows))
       await haraka.waitForLog(/settings reloaded/, 20_000, from)
     },
-    async client() {
-      const client = await connectSmtp({ port: haraka.port })
+    async client(address?: string) {
+      const proxy = address === undefined ? undefined : { client: address, local: '10.0.0.5:25' }
+      const client = await connectSmtp({ port: haraka.port, proxy })
       await client.ehlo()
       return client
     },

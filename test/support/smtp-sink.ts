@@ -73,7 +73,7 @@ export async function startSink(options: SinkOptions = {}): Promise<SmtpSink> {
     port,
     messages: () =>
       readdirSync(folder)
-        .map((file) => parse(file, readFileSync(path.join(folder, file), 'latin1')))
+        .map((file) => parse(path.join(folder, file)))
         .filter((message) => message !== undefined),
     end: async (signal = 'SIGKILL') => void (await child.end(signal)),
     start,
@@ -85,7 +85,8 @@ export async function startSink(options: SinkOptions = {}): Promise<SmtpSink> {
 }
 
 // The last line that smtp-sink writes of a message is an empty one of its own.
-function parse(file: string, text: string): SinkMessage | undefined {
+function parse(file: string): SinkMessage | undefined {
+  const text = readFileSync(file, 'latin1')
   const [, envelope = '', rest = ''] =
     /^((?:X-[^\n]*\n)*)Received:[^\n]*\n(?:\t[^\n]*\n)*([\s\S]*)$/.exec(text) ?? []
   if (!rest.endsWith('\n\n')) return undefined
