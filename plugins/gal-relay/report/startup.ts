@@ -1,5 +1,6 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author.
+import type { Path } from '../routing/decide'
 import { matchesEverything } from '../routing/networks'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
@@ -117,6 +118,7 @@ export function warnings(settings: Settings): readonly string[] {
 export function doubts(settings: Settings): readonly string[] {
   return [
     ...leftOverRestrictions(enabledOnes(settings)),
+    ...deferredKinds(enabledOnes(settings)),
     ...clearTextPassword(settings),
     ...uncheckedServer(settings),
   ]
@@ -141,9 +143,7 @@ export function openRelay(policy: ListenerPolicy): readonly string[] {
 // The situation of Q256856, in which Exchange refused everything.
 function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly string[] {
   const affected = policies.filter(
-    ({ restrictions: { reroute, hosts, localAddresses, authenticated, open } }) =>
-      !reroute &&
-      (hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open),
+    ({ restrictions }) => !restrictions.reroute && namesAnybody(restrictions),
   )
   if (affected.length === 0) return []
   const listeners = affected.map(listenerText).join(', ')
@@ -152,6 +152,44 @@ function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly str
       'whatever hosts[], local_addresses[], authenticated or open say; recipients in the GAL are ' +
       'accepted all the same, from anyone. To let the listed clients relay, set reroute = true (Q256856)',
   ]
+}
+
+// Mail programs handle the 452 badly, and servers come back for it: both are worth to know.
+function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
+  const deferring = policies.filter(({ mixed }) => mixed === 'defer')
+  return deferring.flatMap((policy) => {
+    const { queue, outbound } = domainsByPath(policy)
+    if (queue.length === 0 || outbound.length === 0) return []
+    return [
+      `mixed = defer on ${listenerText(policy)}: a message may be for recipients at ${short(queue)} ` +
+        `(queue plugins) and at ${short(outbound)} (outbound queue); those of the second kind are ` +
+        'answered 452, to be sent again',
+    ]
+  })
+}
+
+function domainsByPath({ routing, restrictions }: ListenerPolicy): Record<Path, readonly string[]> {
+  const relays = restrictions.reroute && namesAnybody(restrictions)
+  const queue = [...routing.hostList]
+  const outbound: string[] = []
+  for (const { text, routeTo } of routing.routes.rows) {
+    const { kind } = routeTo
+    if (kind === 'reroute' || (kind !== 'inbound' && !routing.reroute)) continue
+    if (kind === 'forward' && !relays) continue
+    const toQueue = kind === 'shared' || (kind === 'inbound' && routeTo.hops.length === 0)
+    if (toQueue) queue.push(kind === 'shared' ? `${text} (listed)` : text)
+    if (!toQueue || kind === 'shared') {
+      outbound.push(kind === 'shared' ? `${text} (not listed)` : text)
+    }
+  }
+  if (relays) outbound.push('foreign domains')
+  return { queue, outbound }
+}
+
+/** Whether the restrictions let anybody relay, with `reroute = true`. */
+function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
+  const { hosts, localAddresses, authenticated, open } = restrictions
+  return hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open
 }
 
 function clearTextPassword({ ldap }: Settings): readonly string[] {

@@ -1,0 +1,57 @@
+// What is said at start about settings that are valid: the domains that meet in one message.
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { doubts } from '../../plugins/gal-relay/report/startup'
+import { readIni } from '../../plugins/gal-relay/settings/ini'
+import { readSettings } from '../../plugins/gal-relay/settings/settings'
+
+const ROUTES = {
+  'a.test': 'inbound',
+  'b.test': 'inbound smtp://hop',
+  'c.test': 'shared smtp://hop',
+  'd.test': 'always-relay',
+  'e.test': 'forward smtp://hop',
+  'f.test': 'reroute a.test',
+}
+
+function said(sections: Readonly<Record<string, Record<string, string>>>): readonly string[] {
+  const ldap = { url: 'ldap://127.0.0.1', base: 'dc=a' }
+  const ini = readIni('gal_relay.ini', { routes: ROUTES, ldap, ...sections }, undefined)
+  return doubts(readSettings(ini, ['listed.test'], '/')).filter((line) => /^mixed/.test(line))
+}
+
+describe('mixed = defer', () => {
+  it('names the domains of both kinds, on each listener where it holds', () => {
+    assert.deepEqual(
+      said({
+        routing: { mixed: 'defer' },
+        'listener *:587': { authenticated: 'true' },
+        'listener *:25': { reroute: 'false' },
+        'listener *:26': { mixed: 'split' },
+      }),
+      [
+        [
+          'listeners without a section of their own',
+          'b.test, c.test (not listed), d.test',
+          'listed.test, a.test, c.test (listed)',
+        ],
+        [
+          'listener *:587',
+          'b.test, c.test (not listed), d.test, e.test, foreign domains',
+          'listed.test, a.test, c.test (listed)',
+        ],
+        ['listener *:25', 'b.test', 'listed.test, a.test'],
+      ].map(
+        ([listener, outbound, queue]) =>
+          `mixed = defer on ${listener}: a message may be for recipients at ${queue} (queue plugins) and ` +
+          `at ${outbound} (outbound queue); those of the second kind are answered 452, to be sent again`,
+      ),
+    )
+  })
+
+  it('is no matter where all mail goes one way, or is split', () => {
+    const inbound = { 'a.test': 'inbound' }
+    assert.deepEqual(said({ routing: { mixed: 'defer' }, routes: inbound }), [])
+    assert.deepEqual(said({}), [])
+  })
+})
