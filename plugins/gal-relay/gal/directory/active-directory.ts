@@ -5,3 +5,6 @@ export const SHOW_DELETED = '1.2.840.113556.1.4.417'
 
 /** What names an object for its whole life. */
 export const OBJECT_GUID = 'objectGUID'
+
+/** TRUE on what is left of deleted objects. */
+export const IS_DELETED = 'isDeleted'

@@ -46,6 +46,11 @@ export interface Comparison {
 
 export interface FeedContext {
   readonly connection: Connection
+  /**
+   * Another one to the same server, which ends together with the first.
+   * @throws DirectoryError
+   */
+  readonly connect: () => Promise<Connection>
   readonly rootDse: RootDse
   readonly list: WholeList
   readonly keeper: ListKeeper

@@ -5,7 +5,7 @@
 //
 // Change numbers only grow. Times do what clocks do, so that with them only a complete comparison
 // confirms the list.
-import { OBJECT_GUID, SHOW_DELETED } from './active-directory'
+import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from './active-directory'
 import { NOTIFICATION, notifyOfChanges } from './ad-notification'
 import { Bell, type FeedContext } from './change-feed'
 import { DirectoryError } from './directory-error'
@@ -13,7 +13,7 @@ import type { Entry } from './entry'
 import { atLeast } from './filter'
 import { contextsOf } from './naming-contexts'
 import { PAGED_RESULTS, pagedSearch } from './paged-search'
-import { readAgain } from './read-again'
+import { compareIds, mayHaveMovedOthers, readAgain } from './read-again'
 import { readRootDse, valuesOf } from './root-dse'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 import { PATIENCE } from './whole-list'
@@ -78,16 +78,15 @@ class ChangeNumbers {
     }
     if (now === this.#seen) return
     const changed: Buffer[] = []
-    for (const root of this.#roots()) await this.#find(root, changed)
+    const names: string[] = []
+    for (const root of this.#roots()) await this.#find(root, changed, names)
     await readAgain(this.#context, OBJECT_GUID, changed)
+    if (await mayHaveMovedOthers(this.#context, names)) await this.compare()
     this.#seen = now
   }
 
   async compare(): Promise<void> {
-    const { list, keeper } = this.#context
-    const comparison = keeper.compare()
-    await list.readIds((id) => comparison.seen(id))
-    await readAgain(this.#context, OBJECT_GUID, comparison.end())
+    await compareIds(this.#context, OBJECT_GUID)
   }
 
   /** Objects that left the bases are found as long as they are anywhere in the domain. */
@@ -96,17 +95,19 @@ class ChangeNumbers {
     return contextsOf(list.bases, rootDse.namingContexts) ?? list.bases
   }
 
-  async #find(root: string, changed: Buffer[]): Promise<void> {
+  async #find(root: string, changed: Buffer[], names: string[]): Promise<void> {
     const { connection, rootDse } = this.#context
     const search = searchRequest({
       base: root,
       scope: SCOPE.subtree,
       filter: atLeast('uSNChanged', String(this.#seen + 1n)),
-      attributes: attributeList([OBJECT_GUID]),
+      attributes: attributeList([OBJECT_GUID, IS_DELETED]),
     })
     const entry = (one: Entry) => {
       const [id] = valuesOf(one, OBJECT_GUID)
-      if (id) changed.push(Buffer.from(id))
+      if (!id) return
+      changed.push(Buffer.from(id))
+      if (valuesOf(one, IS_DELETED).length === 0) names.push(one.dn)
     }
     await pagedSearch(
       connection,

@@ -2,7 +2,7 @@
 // cookie, deletions included. Needs the right Replicating Directory Changes. Which of the changed
 // objects are in the list is then found by reading those again.
 
-import { OBJECT_GUID } from './active-directory'
+import { IS_DELETED, OBJECT_GUID } from './active-directory'
 import { NOTIFICATION, notifyOfChanges } from './ad-notification'
 import { BerReader, integer, octets, TAG, tlv } from './ber'
 import { Bell, type FeedContext, isRefusal, NotOffered } from './change-feed'
@@ -11,7 +11,7 @@ import { controlValue } from './controls'
 import { DirectoryError, resultError } from './directory-error'
 import { attributesOfFilter, equalsBytes, present } from './filter'
 import { contextsOf } from './naming-contexts'
-import { readAgain } from './read-again'
+import { compareIds, mayHaveMovedOthers, readAgain } from './read-again'
 import { valuesOf } from './root-dse'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 import { PATIENCE } from './whole-list'
@@ -19,8 +19,10 @@ import { PATIENCE } from './whole-list'
 export const DIRSYNC = '1.2.840.113556.1.4.841'
 const MAX_BYTES = 1 << 20
 
+/** Comes when an object is new, renamed or moved. */
+const NAME = 'name'
 /** Whatever the settings say, these tell of moves and deletions. */
-const ALWAYS = ['name', 'parentGUID', 'isDeleted']
+const ALWAYS = [NAME, 'parentGUID', IS_DELETED]
 
 export async function dirSync(context: FeedContext): Promise<never> {
   const { connection, rootDse, list, keeper, every, signal } = context
@@ -45,9 +47,9 @@ export async function dirSync(context: FeedContext): Promise<never> {
   for (;;) {
     const askedAt = Date.now()
     for (const name of contexts) {
-      const changed: Buffer[] = []
-      const cookie = await changes(context, name, cookies.get(name) ?? Buffer.alloc(0), changed)
+      const { cookie, changed, moved } = await changes(context, name, cookies.get(name))
       await readAgain(context, OBJECT_GUID, changed)
+      if (await mayHaveMovedOthers(context, moved)) await compareIds(context, OBJECT_GUID)
       cookies.set(name, cookie)
     }
     await keeper.confirmed(askedAt)
@@ -69,17 +71,29 @@ async function cookieNow(context: FeedContext, name: string): Promise<Buffer> {
   }
 }
 
-function changes(
+interface Changes {
+  readonly cookie: Buffer
+  readonly changed: readonly Buffer[]
+  /** DNs of what is at another place than before, or new. */
+  readonly moved: readonly string[]
+}
+
+async function changes(
   context: FeedContext,
   name: string,
-  cookie: Buffer,
-  changed: Buffer[],
-): Promise<Buffer> {
+  since = Buffer.alloc(0) as Buffer,
+): Promise<Changes> {
+  const changed: Buffer[] = []
+  const moved: string[] = []
   const entry: Sink['entry'] = (one) => {
     const [id] = valuesOf(one, OBJECT_GUID)
-    if (id) changed.push(Buffer.from(id))
+    if (!id) return
+    changed.push(Buffer.from(id))
+    const isDeleted = valuesOf(one, IS_DELETED).length > 0
+    if (!isDeleted && valuesOf(one, NAME).length > 0) moved.push(one.dn)
   }
-  return sync(context, name, present('objectClass'), cookie, { entry })
+  const cookie = await sync(context, name, present('objectClass'), since, { entry })
+  return { cookie, changed, moved }
 }
 
 /** @returns the cookie for the next time */

@@ -1,12 +1,17 @@
 // The LDAP content synchronization operation (RFC 4533), as OpenLDAP's syncprov overlay does it: one
 // search for each base brings all entries and then, in the moment they happen, their changes, for as
 // long as the connection lives (refreshAndPersist). No cookie is used: those are made of clocks.
+//
+// Of entries that move because something above them does, nothing is told. So that is watched too, and
+// ends the feed: the list is read again.
 import { BerReader, enumerated, TAG, tlv } from './ber'
 import { type FeedContext, interruptible, isRefusal, NotOffered } from './change-feed'
-import type { Sink, Stream } from './connection'
+import type { Connection, Sink, Stream } from './connection'
 import { controlValue } from './controls'
-import { DirectoryError, resultError } from './directory-error'
-import { readRootDse } from './root-dse'
+import { DirectoryError, printable, resultError } from './directory-error'
+import type { Entry } from './entry'
+import { equals, present } from './filter'
+import { attributeList, SCOPE, searchRequest } from './search-request'
 
 export const SYNC_REQUEST = '1.3.6.1.4.1.4203.1.9.1.1'
 const SYNC_STATE = '1.3.6.1.4.1.4203.1.9.1.2'
@@ -20,57 +25,146 @@ const REFRESH_PRESENT = 0xa2
 const ID_SET = 0xa3
 
 export async function syncrepl(context: FeedContext): Promise<never> {
-  const { keeper, list } = context
-  const searches = list.searches().map((search, base) => synchronize(context, search, base))
+  const { connection, keeper, list } = context
+  const started: Synchronization[] = []
   let isComplete = false
   const confirm = async () => {
     const askedAt = Date.now()
-    await ask(context)
+    await Promise.all(started.map((one) => ask(context, one)))
     if (isComplete) await keeper.confirmed(askedAt)
   }
-  const ended = Promise.race([...searches.map((one) => one.ended), again(context, confirm)])
-  ended.catch(() => {})
+  const stopped = again(context, confirm)
+  stopped.catch(() => {})
+  const begin = async <T extends Synchronization>(one: T): Promise<T> => {
+    started.push(one)
+    await Promise.race([one.refreshed, one.ended, stopped])
+    return one
+  }
   try {
-    await Promise.race([Promise.all(searches.map((one) => one.refreshed)), ended])
+    // First, so that none is moved unseen. Each search has a connection of its own: slapd answers
+    // nothing else on one that has half as many of them as it has threads.
+    for (const base of list.bases)
+      await begin(watchContainers(await context.connect(), context, base))
+    const searches = []
+    for (const [index, search] of list.searches().entries()) {
+      const own = index === 0 ? connection : await context.connect()
+      searches.push(await begin(synchronize(own, context, search, index)))
+    }
     await keeper.complete()
     isComplete = true
     for (const one of searches) one.release()
     await confirm()
-    return await ended
+    return await Promise.race([...started.map((one) => one.ended), stopped])
   } finally {
-    for (const one of searches) one.stream.abandon()
+    for (const one of started) one.stream.abandon()
   }
 }
 
+/** A search with the control. */
 interface Synchronization {
+  readonly connection: Connection
+  /** Where it searches. */
+  readonly base: string
   readonly stream: Stream
   /** All entries have come. */
   readonly refreshed: Promise<void>
   /** Only ever rejects. */
   readonly ended: Promise<never>
-  /** Hands over the changes that came while other searches were still bringing their entries. */
-  release(): void
 }
 
+interface Taker {
+  /** An entry, new or changed. Must not throw anything but DirectoryError, which ends the connection. */
+  entry(uuid: Buffer, entry: Entry): void
+  gone(uuid: Buffer): void
+  /** All there were have come. */
+  refreshed(): void
+}
+
+/** The entries of the list. */
 function synchronize(
-  { connection, keeper }: FeedContext,
+  connection: Connection,
+  { keeper, list }: FeedContext,
   search: Buffer,
-  base: number,
-): Synchronization {
+  index: number,
+): Synchronization & {
+  /** Hands over the changes that came while other searches were still bringing their entries. */
+  release(): void
+} {
   // An entry that moves from one base to another leaves the one and enters the other, in any order.
-  const idOf = (uuid: Buffer) => Buffer.concat([Buffer.from([base]), uuid])
-  let handedOver = false
+  const idOf = (uuid: Buffer) => Buffer.concat([Buffer.from([index]), uuid])
   const held: (() => void)[] = []
   let holds = false
   const handOver = (action: () => void) => {
     if (holds) held.push(action)
     else action()
   }
+  const synchronization = start(connection, list.bases[index] ?? '', search, {
+    entry: (uuid, entry) => {
+      const id = idOf(uuid)
+      handOver(() => keeper.entry(id, entry))
+    },
+    gone: (uuid) => {
+      const id = idOf(uuid)
+      handOver(() => keeper.gone(id))
+    },
+    refreshed: () => {
+      holds = true
+    },
+  })
+  const release = () => {
+    holds = false
+    for (const action of held.splice(0)) action()
+  }
+  return { ...synchronization, release }
+}
+
+/** The entries that have others below them. */
+function watchContainers(
+  connection: Connection,
+  { log }: FeedContext,
+  base: string,
+): Synchronization {
+  const names = new Map<string, string>()
+  let isRefreshed = false
+  const moved = (dn: string) => {
+    log.info(`${printable(dn) || 'a part of the directory'} was moved`)
+    connection.destroy(
+      new DirectoryError('unproven', 'a part of the directory was moved with all that is in it'),
+    )
+  }
+  const search = searchRequest({
+    base,
+    scope: SCOPE.subtree,
+    filter: equals('hasSubordinates', 'TRUE'),
+    attributes: attributeList(['1.1']),
+  })
+  return start(connection, base, search, {
+    entry(uuid, { dn }) {
+      const id = uuid.toString('latin1')
+      if (isRefreshed && names.get(id) !== dn) moved(dn)
+      names.set(id, dn)
+    },
+    gone(uuid) {
+      const dn = names.get(uuid.toString('latin1'))
+      if (dn !== undefined) moved(dn)
+    },
+    refreshed() {
+      isRefreshed = true
+    },
+  })
+}
+
+function start(
+  connection: Connection,
+  base: string,
+  search: Buffer,
+  taker: Taker,
+): Synchronization {
+  let handedOver = false
   let isRefreshed = () => {}
   const refreshed = new Promise<void>((resolve) => {
     isRefreshed = resolve
   })
-
   const sink: Sink = {
     entry(entry, controls) {
       const value = controlValue(controls, SYNC_STATE)
@@ -78,20 +172,20 @@ function synchronize(
       const state = new BerReader(value, 0, value.length).expect(TAG.sequence).inside()
       const kind = state.expect(TAG.enumerated).number()
       state.expect(TAG.octets)
-      const id = idOf(value.subarray(state.start, state.end))
+      const uuid = value.subarray(state.start, state.end)
       handedOver = true
-      handOver(() => (kind === DELETED ? keeper.gone(id) : keeper.entry(id, entry)))
+      if (kind === DELETED) taker.gone(uuid)
+      else taker.entry(uuid, entry)
     },
     intermediate(name, value) {
       if (name !== SYNC_INFO) return
       const info = readSyncInfo(value)
-      for (const uuid of info.deleted) handOver(() => keeper.gone(idOf(uuid)))
+      for (const uuid of info.deleted) taker.gone(uuid)
       if (!info.refreshDone) return
-      holds = true
+      taker.refreshed()
       isRefreshed()
     },
   }
-
   const request = tlv(TAG.sequence, enumerated(REFRESH_AND_PERSIST))
   const controls = [{ oid: SYNC_REQUEST, critical: true, value: request }]
   const stream = connection.stream(search, sink, { controls, patience: 0 })
@@ -101,11 +195,7 @@ function synchronize(
     throw new DirectoryError('result', `the synchronization ended: ${words}`, code)
   })
   ended.catch(() => {})
-  const release = () => {
-    holds = false
-    for (const action of held.splice(0)) action()
-  }
-  return { stream, refreshed, ended, release }
+  return { connection, base, stream, refreshed, ended }
 }
 
 async function again({ every, signal }: FeedContext, action: () => Promise<void>): Promise<never> {
@@ -117,11 +207,21 @@ async function again({ every, signal }: FeedContext, action: () => Promise<void>
 
 /**
  * On the same connection: a server that answers has sent the changes before that; one that does not
- * will not tell of changes either.
+ * will not tell of changes either, and neither will one that has the base no more.
  * @throws DirectoryError
  */
-async function ask({ connection, every, ldap }: FeedContext): Promise<void> {
-  await readRootDse(connection, Math.max(every, ldap.query_timeout))
+async function ask(
+  { every, ldap }: FeedContext,
+  { connection, base }: Synchronization,
+): Promise<void> {
+  const search = searchRequest({
+    base,
+    scope: SCOPE.base,
+    filter: present('objectClass'),
+    attributes: attributeList(['1.1']),
+  })
+  const { code, diagnostic } = await connection.search(search, Math.max(every, ldap.query_timeout))
+  if (code !== 0) throw resultError(code, diagnostic)
 }
 
 interface SyncInfo {

@@ -90,6 +90,25 @@ export class WholeList {
     }
   }
 
+  /**
+   * Whether entries of the list stand below this one, wherever that is: when it moves, they move with
+   * it, and no server tells of them.
+   * @throws DirectoryError
+   */
+  async hasBelow(dn: string): Promise<boolean> {
+    const filter = this.#filter
+    const attributes = attributeList(['1.1'])
+    const search = searchRequest({
+      base: dn,
+      scope: SCOPE.subtree,
+      filter,
+      attributes,
+      sizeLimit: 2,
+    })
+    const { entries } = await this.connection.search(search, PATIENCE)
+    return entries.some((entry) => entry.dn.toLowerCase() !== dn.toLowerCase())
+  }
+
   /** With the values that the server holds back in large attributes. */
   async complete(entry: Entry): Promise<Entry> {
     if (!isCutShort(entry)) return entry

@@ -8,9 +8,7 @@ import type { FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
 import { withoutTag } from '../sub-addresses'
 import { FOUND_AUTHENTICATED_ONLY } from './address-table'
-import { fingerprintOf } from './fingerprint'
-import { Follower } from './follower'
-import { SyncHome } from './sync-home'
+import { Snapshot } from './snapshot'
 import type { ListSettings, SyncReport } from './syncer'
 
 /** How the list is, for the log, metrics and the status page. */
@@ -40,8 +38,7 @@ const foundAuthenticated = Promise.resolve(FOUND_AUTHENTICATED)
 
 export class SnapshotList implements AddressList {
   readonly #live: AddressList
-  readonly #follower: Follower
-  readonly #home: SyncHome
+  readonly #snapshot: Snapshot
   readonly #delimiter: string
   readonly #usableFor: number
   #loading: Promise<void> | undefined
@@ -51,23 +48,16 @@ export class SnapshotList implements AddressList {
 
   /** @param live what is asked instead, sub-addresses included */
   constructor(live: AddressList, settings: ListSettings, log: Log) {
-    const { gal, snapshot } = settings
     this.#live = live
-    this.#delimiter = gal.recipient_delimiter
-    this.#usableFor = snapshot.usable_for
-    this.#follower = new Follower({
-      file: snapshot.file,
-      fingerprint: fingerprintOf(settings),
-      currentFor: 2 * snapshot.changes_every,
-      log,
-    })
-    this.#home = new SyncHome(settings, log)
+    this.#delimiter = settings.gal.recipient_delimiter
+    this.#usableFor = settings.snapshot.usable_for
+    this.#snapshot = Snapshot.open(settings, log)
   }
 
   start(): void {
     this.#live.start()
     void this.#load()
-    this.#home.start()
+    this.#snapshot.keep()
   }
 
   lookup(recipient: Recipient): Promise<GalAnswer> {
@@ -76,30 +66,31 @@ export class SnapshotList implements AddressList {
   }
 
   report(): SnapshotReport {
+    const { follower, home } = this.#snapshot
     return {
-      addresses: this.#follower.addresses,
-      isCurrent: this.#follower.isCurrent,
-      asOf: this.#follower.asOf,
-      feed: this.#follower.feed,
-      sync: this.#home.report,
+      addresses: follower.addresses,
+      isCurrent: follower.isCurrent,
+      asOf: follower.asOf,
+      feed: follower.feed,
+      sync: home.report,
       answered: this.#answered,
       asked: this.#asked,
     }
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#home.close(), this.#follower.close(), this.#live.close()])
+    await Promise.all([this.#snapshot.release(), this.#live.close()])
   }
 
   #load(): Promise<void> {
-    this.#loading ??= this.#follower.start().then(() => {
+    this.#loading ??= this.#snapshot.load().then(() => {
       this.#isLoaded = true
     })
     return this.#loading
   }
 
   #answer(recipient: Recipient): Promise<GalAnswer> {
-    const follower = this.#follower
+    const { follower } = this.#snapshot
     if (!follower.hasList) return this.#ask(recipient)
     let state = follower.find(recipientKey(recipient))
     if (state < 0) {

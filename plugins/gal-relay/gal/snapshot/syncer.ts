@@ -79,12 +79,17 @@ class Reading {
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
-    const connection = await openConnection(endpoint, ldap, signal)
-    connection.onEnd = (error) => this.#stop.abort(error)
-    signal.addEventListener('abort', () => connection.destroy(directoryError(signal.reason)))
+    const connect = async () => {
+      const connection = await openConnection(endpoint, ldap, signal)
+      connection.onEnd = (error) => this.#stop.abort(error)
+      signal.addEventListener('abort', () => connection.destroy(directoryError(signal.reason)))
+      return connection
+    }
     try {
+      const connection = await connect()
       await follow({
         connection,
+        connect,
         gal,
         ldap,
         log,
@@ -105,8 +110,7 @@ class Reading {
         },
       })
     } finally {
-      connection.onEnd = () => {}
-      connection.close()
+      this.stop()
       await keeper.end()
     }
   }

@@ -1,0 +1,57 @@
+// What one process has of the snapshot: the list in memory, and its part in keeping it. Shared by all
+// address lists of the process that would keep the same one, so that a reload of the settings which
+// changes nothing here does not read the directory again.
+import type { Log } from '../log'
+import { fingerprintOf } from './fingerprint'
+import { Follower } from './follower'
+import { SyncHome } from './sync-home'
+import type { ListSettings } from './syncer'
+
+export class Snapshot {
+  readonly follower: Follower
+  readonly home: SyncHome
+  readonly #name: string
+  #users = 0
+  #isKept = false
+
+  private constructor(name: string, settings: ListSettings, log: Log) {
+    const { file, changes_every } = settings.snapshot
+    this.#name = name
+    const fingerprint = fingerprintOf(settings)
+    this.follower = new Follower({ file, fingerprint, currentFor: 2 * changes_every, log })
+    this.home = new SyncHome(settings, log)
+  }
+
+  /** To be released. */
+  static open(settings: ListSettings, log: Log): Snapshot {
+    const { gal, ldap, snapshot } = settings
+    const { attributes, filter, authenticated_only_attribute } = gal
+    const parts = [attributes, filter, authenticated_only_attribute, ldap, snapshot]
+    const name = JSON.stringify(parts)
+    const one = opened.get(name) ?? new Snapshot(name, settings, log)
+    opened.set(name, one)
+    one.#users++
+    return one
+  }
+
+  /** Reads the list on the disk and follows it. */
+  load(): Promise<void> {
+    return this.follower.start()
+  }
+
+  /** Takes part in keeping the list. */
+  keep(): void {
+    if (this.#isKept) return
+    this.#isKept = true
+    this.home.start()
+  }
+
+  async release(): Promise<void> {
+    this.#users--
+    if (this.#users > 0) return
+    opened.delete(this.#name)
+    await Promise.all([this.home.close(), this.follower.close()])
+  }
+}
+
+const opened = new Map<string, Snapshot>()
