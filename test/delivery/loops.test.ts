@@ -133,6 +133,38 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
   })
 })
 
+describe('a cluster', { skip: skipWithout('smtp-sink') }, () => {
+  it('knows in every worker what any of them has accepted', async () => {
+    const sink = await startSink()
+    const gateway = await startGateway({
+      nodes: 3,
+      people: ['bob@in.test'],
+      routes: [`in.test = inbound smtp://127.0.0.1:${sink.port}`],
+    })
+    try {
+      const send = async (message: string) => {
+        const client = await gateway.client()
+        const { data } = await client.transaction('a@sender.test', ['bob@in.test'], message)
+        await client.quit()
+        return data?.code
+      }
+      assert.equal(await send('Subject: once\r\n\r\nHello.\r\n'), 250)
+      await until(
+        () => sink.messages().length === 1,
+        () => gateway.log().slice(-2000),
+      )
+      const [message] = sink.messages()
+      const again = [...(message?.headers ?? []), '', message?.body].join('\n')
+      for (let attempt = 0; attempt < 9; attempt++) {
+        assert.equal(await send(again.replaceAll('\n', '\r\n')), 554)
+      }
+    } finally {
+      await gateway.stop()
+      await sink.stop()
+    }
+  })
+})
+
 describe('two Harakas that point at each other', { skip: skipWithout('smtp-sink') }, () => {
   it('bounce the message', async () => {
     const senders = await startSink()

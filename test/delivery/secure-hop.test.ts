@@ -2,7 +2,9 @@
 // where TLS or the right name is not to be had, the password is not sent at all. It stands in no log,
 // though Haraka logs every line of the protocol here, and in no file of the queue.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
@@ -164,6 +166,29 @@ exports.hook_data_post = (next, connection) => {
     })
   }
 
+  it('that says more than it should before TLS gets nothing', async () => {
+    const injecting = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.write('220 hop.test\r\n')
+      socket.on('data', (data) => {
+        const starts = data.toString().startsWith('STARTTLS')
+        socket.write(starts ? '220 go\r\n235 you are in\r\n' : '250-hop.test\r\n250 STARTTLS\r\n')
+      })
+    })
+    injecting.listen(0, '127.0.0.1')
+    await once(injecting, 'listening')
+    const { port } = injecting.address() as AddressInfo
+    try {
+      const rows = { ...routes, 'injecting.test': `forward smtp://${AUTH}127.0.0.1:${port}` }
+      await gateway.setRoutes(Object.entries(rows).map((row) => row.join(' = ')))
+      const from = gateway.log().length
+      await send('x@injecting.test')
+      await gateway.waitForLog(/cannot be used: it sent no proper reply to STARTTLS/, 15_000, from)
+    } finally {
+      injecting.close()
+    }
+  })
+
   it('has its password in no log and no file', () => {
     const files = gateway
       .queueFiles()
@@ -191,6 +216,13 @@ exports.hook_data_post = (next, connection) => {
     routes['clear.test'] = (row ?? '').replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${hop(0).ports[0]}`)
     await gateway.setRoutes(Object.entries(routes).map((each) => each.join(' = ')))
     await until(() => at(0, 'x@clear.test').length === 1, 'the row moves the message')
+  })
+
+  it('does not keep Haraka from ending', async () => {
+    const started = Date.now()
+    const { code } = await gateway.end()
+    assert.equal(code, 0)
+    assert.ok(Date.now() - started < 10_000)
   })
 })
 

@@ -161,8 +161,9 @@ function handOver(
   hop: NextHop,
   capabilities: readonly string[],
 ): void {
-  hopSocket.on('error', () => haraka.destroy())
-  hopSocket.once('close', () => haraka.destroy())
+  // What the hop said last is still to be read: it may be that it has the message.
+  hopSocket.on('error', () => haraka.destroySoon())
+  hopSocket.once('close', () => haraka.destroySoon())
   haraka.once('data', () => {
     haraka.pause()
     const lines = [hop.host, ...capabilities]
