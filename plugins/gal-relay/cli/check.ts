@@ -3,6 +3,7 @@
 import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
+import { readListInForce } from '../gal/snapshot/in-force'
 import { deferredTogether, unreachable } from '../report/settings-check'
 import { doubts, openRelay, pluginOrder, summary } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
@@ -92,6 +93,7 @@ async function check(install: Install): Promise<Section[]> {
     },
     plugins,
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
+    ...(await snapshotSection(settings)),
     ...servers.map(({ server, findings }) => ({ about: `directory ${server}`, findings })),
   ]
 }
@@ -124,6 +126,34 @@ function openTo(policy: ListenerPolicy): readonly string[] {
   return whoMayRelay(policy, parseIp(address)).internet
     ? [`listener ${name}: the internet may relay; gal-relay who-may-relay has the details`]
     : []
+}
+
+async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Section[]> {
+  if (gal.mode !== 'snapshot' || !ldap) return []
+  const about = `snapshot ${snapshot.file}`
+  try {
+    const { count, asOf } = await readListInForce({ gal, ldap, snapshot })
+    const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
+    const age = Date.now() - asOf
+    const level =
+      age > snapshot.usable_for ? 'problem' : age > 2 * snapshot.changes_every ? 'warning' : 'ok'
+    const why = {
+      ok: '',
+      warning: ': the directory has not confirmed it since; is Haraka running?',
+      problem: ': too old to be used (usable_for)',
+    }
+    return [{ about, findings: [{ level, text: size + why[level] }] }]
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    const reason = error instanceof Error ? error.message : String(error)
+    const finding: Finding = isMissing
+      ? {
+          level: 'note',
+          text: 'there is none yet; Haraka reads it at its start, or gal-relay sync',
+        }
+      : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
+    return [{ about, findings: [finding] }]
+  }
 }
 
 function pluginFindings(config: Haraka.Config): Finding[] {

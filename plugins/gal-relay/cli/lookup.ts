@@ -1,14 +1,17 @@
 // gal-relay lookup: is this address in the list, and which entry of the directory has it? Every question is
 // a search, without a cache in between.
 import { Command } from 'commander'
+import { recipientKey } from '../gal/address-key'
 import type { GalAnswer } from '../gal/address-list'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
+import { ABSENT, FOUND_AUTHENTICATED_ONLY } from '../gal/snapshot/address-table'
+import { readListInForce } from '../gal/snapshot/in-force'
 import { withoutTag } from '../gal/sub-addresses'
 import { parsePath } from '../report/envelope'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import type { Settings } from '../settings/settings'
 import { CannotRun, openConfigured, SILENT } from './install'
-import { colour, columns, printJson, printLines } from './print'
+import { colour, columns, counted, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string
@@ -35,8 +38,12 @@ async function run(address: string, _: unknown, command: Command): Promise<void>
   const { settings } = await openConfigured(options.config)
   const recipient = recipientFrom(address)
   const live = await searched(settings, recipient)
-  if (options.json) printJson({ address, found: foundIn(live.answer), live: liveJson(live) })
-  else printLines(inWords(live))
+  const snapshot = await listed(settings, recipient)
+  if (options.json) {
+    printJson({ address, found: foundIn(live.answer), live: liveJson(live), snapshot })
+  } else {
+    printLines([...inWords(live), ...(snapshot ? listedInWords(snapshot) : [])])
+  }
   process.exitCode = { found: 0, absent: 1, unavailable: 2 }[live.answer.state]
 }
 
@@ -63,6 +70,45 @@ async function searched({ gal, ldap }: Settings, recipient: Recipient): Promise<
   } finally {
     await list.close()
   }
+}
+
+/** What the snapshot says. */
+interface Listed {
+  readonly state: 'found' | 'absent' | 'unavailable'
+  readonly reason: string | undefined
+  readonly authenticated_only: boolean | undefined
+  readonly recipients: number | undefined
+  readonly as_of: string | undefined
+}
+
+/** @returns undefined when there is to be no snapshot */
+async function listed(settings: Settings, recipient: Recipient): Promise<Listed | undefined> {
+  const { gal, ldap, snapshot } = settings
+  if (gal.mode !== 'snapshot' || !ldap) return undefined
+  try {
+    const list = await readListInForce({ gal, ldap, snapshot })
+    const user = withoutTag(recipient, gal.recipient_delimiter)
+    const [state = ABSENT] = [recipient, ...(user ? [user] : [])]
+      .map((one) => list.find(recipientKey(one)))
+      .filter((one) => one !== ABSENT)
+    return {
+      state: state === ABSENT ? 'absent' : 'found',
+      reason: undefined,
+      authenticated_only: state === FOUND_AUTHENTICATED_ONLY,
+      recipients: list.count,
+      as_of: new Date(list.asOf).toISOString(),
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    const unknown = { authenticated_only: undefined, recipients: undefined, as_of: undefined }
+    return { state: 'unavailable', reason, ...unknown }
+  }
+}
+
+function listedInWords({ state, reason, recipients, as_of }: Listed): string[] {
+  if (state === 'unavailable') return [`  snapshot: ${colour.yellow('not usable')}: ${reason}`]
+  const where = `of ${counted(recipients ?? 0, 'recipient')}, as of ${as_of}`
+  return [`  ${state === 'found' ? 'also' : colour.yellow('not')} in the snapshot ${where}`]
 }
 
 const foundIn = ({ state }: GalAnswer) => (state === 'unavailable' ? undefined : state === 'found')

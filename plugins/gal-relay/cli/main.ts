@@ -10,6 +10,7 @@ import { checkCommand } from './check'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
+import { syncCommand } from './sync'
 import { whoMayRelayCommand } from './who-may-relay'
 
 const { version } = JSON.parse(
@@ -28,7 +29,13 @@ async function main(): Promise<void> {
     .option('--json', 'print one JSON object')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
-  for (const command of [checkCommand(), explainCommand(), whoMayRelayCommand(), lookupCommand()]) {
+  for (const command of [
+    checkCommand(),
+    explainCommand(),
+    whoMayRelayCommand(),
+    lookupCommand(),
+    syncCommand(),
+  ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }
   program.addHelpText('after', EXIT_CODES)

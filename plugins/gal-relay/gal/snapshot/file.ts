@@ -254,6 +254,7 @@ export class SnapshotWriter {
     const unfinished = `${file}.${process.pid}-${Date.now()}${UNFINISHED}`
     const handle = await open(unfinished, 'wx', 0o600)
     try {
+      await leaveTo(file, handle)
       const header = encodeHeader(meta, table)
       const bytes = bytesOf(table)
       const sum = startSum(header)
@@ -306,6 +307,13 @@ export class SnapshotWriter {
   close(): Promise<void> {
     return this.#handle.close()
   }
+}
+
+/** What an administrator writes must be readable for Haraka, which mostly is another user. */
+async function leaveTo(file: string, handle: FileHandle): Promise<void> {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = await stat(file).catch(() => stat(path.dirname(file)))
+  await handle.chown(uid, gid)
 }
 
 const UNFINISHED = '.unfinished'

@@ -10,8 +10,9 @@ import { endpointsOf } from '../directory/endpoints'
 import { follow } from '../directory/follow'
 import { type Endpoint, openConnection } from '../directory/open'
 import type { Log } from '../log'
-import { applyBatch, removeUnfinished, SnapshotReader } from './file'
+import { removeUnfinished } from './file'
 import { fingerprintOf } from './fingerprint'
+import { listInForce } from './in-force'
 import { Keeper, Refused } from './keeper'
 
 export interface ListSettings {
@@ -42,7 +43,7 @@ const PROGRESS = 10_000
 const AFTER_REFUSAL = 300_000
 
 /** One reading of the directory over one connection, and the following of its changes. */
-class Reading {
+export class Reading {
   readonly keeper: Keeper
   readonly startedAt = Date.now()
   /** The list is in force. */
@@ -199,8 +200,8 @@ export class Syncer {
 
   /** @returns undefined when its list is in force */
   async #readFrom(endpoint: Endpoint): Promise<Error | undefined> {
-    const known = await countInForce(this.#settings)
-    const keeper = new Keeper(keeperOptions(this.#settings, this.#log, known, false))
+    const inForce = await listInForce(this.#settings)
+    const keeper = new Keeper(keeperOptions(this.#settings, this.#log, inForce?.count, false))
     const reading = new Reading(endpoint, this.#settings, keeper, this.#log)
     this.#reading = reading
     const progress = setInterval(() => this.#progress(reading), PROGRESS)
@@ -275,22 +276,5 @@ export function keeperOptions(
     before,
     force,
     log,
-  }
-}
-
-/** How many recipients the list on the disk has, as its last change left it; undefined without one. */
-async function countInForce(settings: ListSettings): Promise<number | undefined> {
-  try {
-    const reader = await SnapshotReader.open(settings.snapshot.file, fingerprintOf(settings))
-    try {
-      for await (const batch of reader.batches(reader.sizeAtFirst)) {
-        await applyBatch(batch, reader.table)
-      }
-      return reader.table.count
-    } finally {
-      await reader.close()
-    }
-  } catch {
-    return undefined
   }
 }

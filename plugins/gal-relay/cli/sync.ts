@@ -1,0 +1,95 @@
+// gal-relay sync: reads the whole list from the directory now and puts it in force.
+import { Command } from 'commander'
+import { Refused } from '../gal/snapshot/keeper'
+import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
+import { CannotRun, openConfigured, SILENT } from './install'
+import { colour, columns, counted, grouped, printJson, printLines } from './print'
+
+interface Options {
+  readonly config?: string
+  readonly json?: boolean
+  readonly force?: boolean
+}
+
+const EXAMPLES = `
+The server does this by itself, every [snapshot] full_every and after each start. It goes on with the new
+list within a second. Exit code 1 when the list was refused, and 2 when no server showed one.
+
+Examples:
+  Now, because something was restored or moved in the directory:
+    gal-relay sync
+  The list has shrunk by more than shrink_limit, and that is right:
+    gal-relay sync --force`
+
+export function syncCommand(): Command {
+  return new Command('sync')
+    .description('read the whole list from the directory now (mode = snapshot)')
+    .option('--force', 'however few recipients the directory shows')
+    .addHelpText('after', EXAMPLES)
+    .action(run)
+}
+
+async function run(_: unknown, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<Options>()
+  const { settings } = await openConfigured(options.config)
+  const { ldap, gal, snapshot } = settings
+  if (gal.mode !== 'snapshot') {
+    throw new CannotRun('there is no list to be read: [gal] mode is not snapshot')
+  }
+  if (!ldap) throw new CannotRun('no directory is configured: [ldap] url[]')
+  const bar = progressBar()
+  try {
+    const result = await syncOnce(
+      { gal, ldap, snapshot },
+      { force: options.force ?? false, log: SILENT, onProgress: bar.show },
+    )
+    bar.end()
+    if (options.json) printJson({ ...result, file: snapshot.file })
+    else printLines(inWords(result, snapshot.file))
+  } catch (error) {
+    bar.end()
+    if (!(error instanceof Error)) throw error
+    if (!(error instanceof Refused)) throw new CannotRun(`the list was not read: ${error.message}`)
+    process.stderr.write(`${colour.red('the list was refused')}: ${error.message}\n`)
+    process.exitCode = 1
+  }
+}
+
+function inWords(result: SyncResult, file: string): string[] {
+  const { server, feed, entries, recipients, milliseconds, before, added, removed } = result
+  const seconds = (milliseconds / 1000).toFixed(1)
+  const asOf = before && new Date(before.asOf).toISOString()
+  return [
+    colour.green(`${counted(recipients, 'recipient')} in force`),
+    ...columns([
+      ['  read', `${counted(entries, 'entry', 'entries')} of ${server} in ${seconds} s`],
+      ['  before', before ? `${counted(before.count, 'recipient')}, as of ${asOf}` : 'no list'],
+      ['  new', grouped(added)],
+      ['  gone', grouped(removed)],
+      ['  changes', `come by ${feed}`],
+      ['  file', file],
+    ]),
+  ]
+}
+
+const WIDTH = 30
+
+/** On a terminal one line that is written over; elsewhere nothing. */
+function progressBar() {
+  const { stderr } = process
+  const startedAt = performance.now()
+  const write = (line: string) => {
+    if (stderr.isTTY) stderr.write(`\r\x1b[K${line}`)
+  }
+  return {
+    show: ({ server, entries, known, before }: SyncProgress) => {
+      const rate = Math.round(entries / Math.max(0.1, (performance.now() - startedAt) / 1000))
+      const share = before ? known / before : undefined
+      const done = Math.round((share ?? 0) * WIDTH)
+      const bar = share === undefined ? '' : `${'█'.repeat(done).padEnd(WIDTH, '░')} `
+      const percent = share === undefined ? '' : `${Math.floor(share * 100)}%  `
+      write(`${bar}${percent}${grouped(entries)} entries of ${server}, ${grouped(rate)} a second`)
+    },
+    end: () => write(''),
+  }
+}

@@ -1,0 +1,61 @@
+// The list that is in force on the disk, as its last change left it.
+import { Hasher } from './address-hash'
+import type { AddressTable } from './address-table'
+import { applyBatch, SnapshotReader } from './file'
+import { fingerprintOf } from './fingerprint'
+import type { ListSettings } from './syncer'
+
+export interface ListInForce {
+  /** How many recipients. */
+  readonly count: number
+  /** When its reading began, milliseconds since 1970. */
+  readonly takenAt: number
+  /** When the directory confirmed it last, milliseconds since 1970; 0: not since then. */
+  readonly confirmedAt: number
+  /** The same, or when its reading began: when it was last known to be right. */
+  readonly asOf: number
+  /**
+   * @param key an address in its normal form
+   * @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY (address-table.ts)
+   */
+  find(key: string): number
+}
+
+/** @returns undefined when there is none for these settings, or it cannot be read */
+export function listInForce(settings: ListSettings): Promise<ListInForce | undefined> {
+  return readListInForce(settings).catch(() => undefined)
+}
+
+/** @throws UnusableFile, or Error with a `code` such as ENOENT */
+export async function readListInForce(settings: ListSettings): Promise<ListInForce> {
+  const reader = await SnapshotReader.open(settings.snapshot.file, fingerprintOf(settings))
+  try {
+    let confirmedAt = 0
+    for await (const batch of reader.batches(reader.sizeAtFirst)) {
+      await applyBatch(batch, reader.table)
+      if (batch.confirmedAt > 0) confirmedAt = batch.confirmedAt
+    }
+    return listOf(reader.table, reader.meta.key, reader.meta.takenAt, confirmedAt)
+  } finally {
+    await reader.close()
+  }
+}
+
+function listOf(
+  table: AddressTable,
+  secret: Buffer,
+  takenAt: number,
+  confirmedAt: number,
+): ListInForce {
+  const hasher = new Hasher(secret)
+  return {
+    count: table.count,
+    takenAt,
+    confirmedAt,
+    asOf: Math.max(takenAt, confirmedAt),
+    find(key) {
+      const { hi, lo } = hasher.address(key)
+      return table.find(hi, lo)
+    },
+  }
+}

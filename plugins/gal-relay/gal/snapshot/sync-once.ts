@@ -1,0 +1,114 @@
+// One full reading of the directory, put in force at once, whoever keeps the list otherwise: the one
+// who does notices, and begins anew.
+import { addressKey } from '../address-key'
+import type { FeedName } from '../directory/change-feed'
+import { endpointsOf } from '../directory/endpoints'
+import type { Entry } from '../directory/entry'
+import { addressesOf } from '../directory/entry-addresses'
+import type { Log } from '../log'
+import { ABSENT } from './address-table'
+import { type ListInForce, listInForce } from './in-force'
+import { Keeper, Refused } from './keeper'
+import { keeperOptions, type ListSettings, Reading } from './syncer'
+
+export interface SyncOptions {
+  /** Whatever the directory shows is right, however few recipients that are. */
+  readonly force: boolean
+  readonly log: Log
+  /** Called whenever another server is read, and often while it is. */
+  readonly onProgress: (progress: SyncProgress) => void
+}
+
+export interface SyncProgress {
+  readonly server: string
+  /** Read so far. */
+  readonly entries: number
+  /** Addresses of the list before that have come again, and how many it has; undefined without one. */
+  readonly known: number
+  readonly before: number | undefined
+}
+
+export interface SyncResult {
+  readonly server: string
+  /** By which way the directory tells of changes. */
+  readonly feed: FeedName
+  readonly entries: number
+  readonly recipients: number
+  readonly milliseconds: number
+  /** The list that was in force. */
+  readonly before: Pick<ListInForce, 'count' | 'asOf'> | undefined
+  /** Recipients that were not in it, and those of it that are not there any more. */
+  readonly added: number
+  readonly removed: number
+}
+
+const PROGRESS_EVERY = 100
+
+/**
+ * Asks the servers in order until one has shown its list.
+ * @throws Refused when so many recipients are missing that it cannot be meant
+ * @throws Error when no server shows a list, or the file cannot be written
+ */
+export async function syncOnce(settings: ListSettings, options: SyncOptions): Promise<SyncResult> {
+  const before = await listInForce(settings)
+  let failure = new Error('no server')
+  for (const endpoint of await endpointsOf(settings.ldap)) {
+    const { force, log, onProgress } = options
+    const keeper = new ComparingKeeper(settings, log, before, force)
+    const tell = () =>
+      onProgress({
+        server: endpoint.name,
+        entries: keeper.entries,
+        known: keeper.known.size,
+        before: before?.count,
+      })
+    tell()
+    const timer = setInterval(tell, PROGRESS_EVERY)
+    const reading = new Reading(endpoint, settings, keeper, log)
+    const ended = await Promise.race([reading.complete, reading.ended])
+    clearInterval(timer)
+    const milliseconds = Date.now() - reading.startedAt
+    tell()
+    reading.stop()
+    await reading.ended
+    if (!ended && keeper.unwritten === undefined) {
+      const { feed, entries, addresses: recipients, known } = keeper
+      return {
+        server: endpoint.name,
+        feed,
+        entries,
+        recipients,
+        milliseconds,
+        before: before && { count: before.count, asOf: before.asOf },
+        added: recipients - known.size,
+        removed: (before?.count ?? 0) - known.size,
+      }
+    }
+    failure = ended ?? new Error(`${settings.snapshot.file} cannot be written: ${keeper.unwritten}`)
+    if (failure instanceof Refused || !ended) break
+    failure = new Error(`${endpoint.name}: ${failure.message}`)
+  }
+  throw failure
+}
+
+/** Notes which addresses of the list before come again. */
+class ComparingKeeper extends Keeper {
+  readonly known = new Set<string>()
+  readonly #before: ListInForce | undefined
+  readonly #attributes: ReadonlySet<string>
+
+  constructor(settings: ListSettings, log: Log, before: ListInForce | undefined, force: boolean) {
+    super(keeperOptions(settings, log, before?.count, force))
+    this.#before = before
+    this.#attributes = new Set(settings.gal.attributes.map((name) => name.toLowerCase()))
+  }
+
+  override entry(id: Buffer, entry: Entry): void {
+    super.entry(id, entry)
+    if (!this.#before) return
+    for (const address of addressesOf(entry, this.#attributes)) {
+      const key = addressKey(address)
+      if (this.#before.find(key) !== ABSENT) this.known.add(key)
+    }
+  }
+}
