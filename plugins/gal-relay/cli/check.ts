@@ -4,9 +4,9 @@ import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { deferredTogether, unreachable } from '../report/settings-check'
 import { doubts, openRelay, pluginOrder, summary } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
+import { unreachable } from '../report/unreachable'
 import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
@@ -99,12 +99,7 @@ async function check(install: Install): Promise<Section[]> {
 }
 
 function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {
-  const warnings = [
-    ...ignored,
-    ...doubts(settings),
-    ...unreachable(settings),
-    ...deferredTogether(settings),
-  ]
+  const warnings = [...ignored, ...doubts(settings), ...unreachable(settings)]
   const open = [...settings.policies.values()].flatMap(openTo)
   return [
     ...summary(settings).map((text): Finding => ({ level: 'ok', text })),

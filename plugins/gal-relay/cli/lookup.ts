@@ -8,10 +8,11 @@ import { ABSENT, FOUND_AUTHENTICATED_ONLY } from '../gal/snapshot/address-table'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { withoutTag } from '../gal/sub-addresses'
 import { parsePath } from '../report/envelope'
+import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import type { Settings } from '../settings/settings'
 import { CannotRun, openConfigured, SILENT } from './install'
-import { colour, columns, counted, printJson, printLines } from './print'
+import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string

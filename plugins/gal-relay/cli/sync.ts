@@ -2,8 +2,9 @@
 import { Command } from 'commander'
 import { Refused } from '../gal/snapshot/keeper'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
+import { counted, grouped } from '../report/words'
 import { CannotRun, openConfigured, SILENT } from './install'
-import { colour, columns, counted, grouped, printJson, printLines } from './print'
+import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string

@@ -1,24 +1,12 @@
-// What in valid settings can never make a difference, or makes one that its author may not expect:
-// rows and entries that another one swallows, and domains that cannot meet in one message.
-import type { Path } from '../routing/decide'
+// What in valid settings can never make a difference: rows and entries that another one swallows.
 import type { Network, NetworkList } from '../routing/networks'
-import { type RouteTo, type Row, sentToText } from '../routing/routes'
+import type { RouteTo, Row } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** A sentence for each row and entry that no mail ever comes to. */
 export function unreachable(settings: Settings): readonly string[] {
   const policies = [...settings.policies.values()].filter(({ enabled }) => enabled)
   return [...unreachableRows(policies), ...swallowedEntries(policies)]
-}
-
-/** A sentence for each pair of kinds of recipient that need two transactions, with its listeners. */
-export function deferredTogether(settings: Settings): readonly string[] {
-  const listeners = new Map<string, string[]>()
-  for (const policy of settings.policies.values()) {
-    const text = policy.enabled && policy.mixed === 'defer' ? deferredOn(policy) : undefined
-    if (text) listeners.set(text, [...(listeners.get(text) ?? []), policy.name])
-  }
-  return Array.from(listeners, ([text, names]) => `mixed = defer on ${names.join(', ')}: ${text}`)
 }
 
 // ── Rows ─────────────────────────────────────────────────────────────────────────────────────────
@@ -125,42 +113,3 @@ function widest(list: NetworkList): (entry: Network) => Network | undefined {
     return undefined
   }
 }
-
-// ── mixed = defer ────────────────────────────────────────────────────────────────────────────────
-
-function deferredOn({ routing, restrictions }: ListenerPolicy): string | undefined {
-  const { rows } = routing.routes
-  const goingTo = (wanted: Path) =>
-    rows
-      .filter(({ routeTo }) => routing.reroute || routeTo.kind === 'inbound')
-      .filter(({ routeTo }) => pathsOf(routeTo).includes(wanted))
-      .map(({ sentTo }) => sentToText(sentTo))
-  const queue = [...goingTo('queue'), ...routing.hostList]
-  const { hosts, localAddresses, authenticated, open, reroute } = restrictions
-  const someRelay =
-    reroute &&
-    (hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open)
-  const outbound = [...goingTo('outbound'), ...(someRelay ? ['elsewhere'] : [])]
-  if (queue.length === 0 || outbound.length === 0) return undefined
-  const submission = authenticated
-    ? '. Clients that authenticate are mail programs, which handle that badly: use mixed = split'
-    : ''
-  return (
-    `in a message to ${short(queue)} and also to ${short(outbound)}, the second kind of ` +
-    `recipient is answered 452${submission}`
-  )
-}
-
-/** Of a reroute row the other domain's row tells. */
-function pathsOf(routeTo: RouteTo): readonly Path[] {
-  if (routeTo.kind === 'reroute') return []
-  // What is in the GAL goes one way, and what is not the other.
-  if (routeTo.kind === 'shared') return ['queue', 'outbound']
-  return [routeTo.kind === 'inbound' && routeTo.hops.length === 0 ? 'queue' : 'outbound']
-}
-
-const SHOWN = 5
-const short = (items: readonly string[]) =>
-  items.length > SHOWN
-    ? `${items.slice(0, SHOWN).join(', ')} or ${items.length - SHOWN} more`
-    : items.join(', ')
