@@ -58,7 +58,7 @@ export async function dirSync(context: FeedContext): Promise<never> {
 }
 
 /** @throws NotOffered when the account may not */
-async function cookieNow(context: FeedContext, name: string): Promise<Buffer> {
+export async function cookieNow(context: Asker, name: string): Promise<Buffer> {
   // No object has this GUID: the way to the present, without what lies on it.
   const nothing = equalsBytes(OBJECT_GUID, Buffer.alloc(16))
   try {
@@ -96,9 +96,11 @@ async function changes(
   return { cookie, changed, moved }
 }
 
+type Asker = Pick<FeedContext, 'connection' | 'gal'>
+
 /** @returns the cookie for the next time */
 async function sync(
-  { connection, gal }: FeedContext,
+  { connection, gal }: Asker,
   name: string,
   filter: Buffer,
   cookie: Buffer,

@@ -1,18 +1,23 @@
 // Looks a directory server over, for people: is it there, does it let us in, and has it what look-ups
 // and a snapshot need? Nothing is changed, and nothing is kept. It opens connections and searches as
 // the look-ups do; what it adds is asking the server about itself.
-import { resolveSrv } from 'node:dns/promises'
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
 import { AddressSearch } from './address-search'
-import { enumerated, integer, octets, TAG, tlv } from './ber'
+import { enumerated, TAG, tlv } from './ber'
+import { NotOffered } from './change-feed'
 import type { Connection, Result } from './connection'
-import type { Control } from './controls'
 import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
+import { cookieNow, DIRSYNC } from './dirsync'
 import type { Entry } from './entry'
-import { addressesOf, baseName } from './entry-addresses'
+import { addressesOf } from './entry-addresses'
 import { equals, present } from './filter'
+import { contextsOf } from './naming-contexts'
 import { type Endpoint, openConnection } from './open'
+import { PAGED_RESULTS } from './paged-search'
+import { isActiveDirectory, type RootDse, readRootDse, valuesOf } from './root-dse'
 import { attributeList, SCOPE, type Search, searchRequest } from './search-request'
+import { findServers } from './srv'
+import { SYNC_REQUEST } from './syncrepl'
 
 export interface Finding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'
@@ -30,9 +35,6 @@ const QUICK = 250
 /** Schemas are large. */
 const PATIENCE = 15_000
 
-const PAGED_RESULTS = '1.2.840.113556.1.4.319'
-const SYNC_REQUEST = '1.3.6.1.4.1.4203.1.9.1.1'
-const DIR_SYNC = '1.2.840.113556.1.4.841'
 const GLOBAL_CATALOG_PORTS = new Set([3268, 3269])
 
 /** Never rejects; all servers at once, in the order of `url[]`. */
@@ -53,20 +55,14 @@ async function probeUrl(
   if (scheme !== 'srv') {
     return [await probeServer({ tls: scheme === 'ldaps', host, port, name: text }, gal, ldap)]
   }
-  const name = `_ldap._tcp.${host}`
   try {
-    const records = await resolveSrv(name)
-    if (records.length === 0) throw new Error('no records')
-    return await Promise.all(
-      records.map((record) => {
-        const server = `ldap://${record.name}:${record.port}`
-        const endpoint = { tls: false, host: record.name, port: record.port, name: server }
-        return probeServer(endpoint, gal, ldap)
-      }),
-    )
+    const endpoints = await findServers(host, ldap.connect_timeout)
+    if (endpoints.length === 0) throw new Error('no servers')
+    return await Promise.all(endpoints.map((endpoint) => probeServer(endpoint, gal, ldap)))
   } catch (error) {
     const { message } = directoryError(error)
-    return [{ server: text, findings: [problem(`DNS has no servers for ${name}: ${message}`)] }]
+    const server = problem(`DNS has no servers for _ldap._tcp.${host}: ${message}`)
+    return [{ server: text, findings: [server] }]
   }
 }
 
@@ -81,7 +77,8 @@ async function probeServer(
     const start = performance.now()
     connection = await openConnection(endpoint, ldap, new AbortController().signal)
     findings.push(ok(connectedText(endpoint, ldap, performance.now() - start)))
-    const probe = new Probe(connection, endpoint, gal, ldap)
+    const rootDse = await readRootDse(connection, PATIENCE)
+    const probe = new Probe(connection, endpoint, rootDse, gal, ldap)
     for await (const finding of probe.findings()) findings.push(finding)
   } catch (thrown) {
     const error = directoryError(thrown)
@@ -117,24 +114,21 @@ function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): s
 /** One server that let us in. */
 class Probe {
   readonly #attributes: ReadonlySet<string>
-  #root: Entry | undefined
 
   constructor(
-    private readonly connection: Connection,
+    readonly connection: Connection,
     private readonly endpoint: Endpoint,
-    private readonly gal: GalSettings,
+    private readonly rootDse: RootDse,
+    readonly gal: GalSettings,
     private readonly ldap: LdapSettings,
   ) {
     this.#attributes = new Set(gal.attributes.map((name) => name.toLowerCase()))
   }
 
   async *findings(): AsyncGenerator<Finding> {
-    const wanted = [
-      ...['namingContexts', 'defaultNamingContext', 'schemaNamingContext'],
-      ...['subschemaSubentry', 'supportedControl'],
-    ]
-    this.#root = (await this.#read('', wanted)).entries[0]
-    if (!this.#root) yield warning('it says nothing about itself: its root entry is not readable')
+    if (this.rootDse.namingContexts.length === 0) {
+      yield warning('it says nothing about itself: its root entry is not readable')
+    }
     const bases = await Promise.all(this.ldap.base.map((base) => this.#base(base)))
     yield* bases.flat()
     yield* this.#schema()
@@ -151,7 +145,7 @@ class Probe {
     const result = await this.#read(base, ['1.1'])
     if (result.code === 0 && result.entries.length > 0) return [ok(`base ${base} is readable`)]
     const why = result.code === 0 ? 'is not readable for us' : reason(result)
-    const contexts = printable(this.#rootValues('namingContexts').join(', '))
+    const contexts = printable(this.rootDse.namingContexts.join(', '))
     return [problem(`base ${base}: ${why}${contexts && `; the server has ${contexts}`}`)]
   }
 
@@ -171,7 +165,7 @@ class Probe {
   }
 
   async *#schema(): AsyncGenerator<Finding> {
-    const [subschema] = this.#rootValues('subschemaSubentry')
+    const [subschema] = await this.#rootValues('subschemaSubentry')
     const { entries } = subschema
       ? await this.#find({
           base: subschema,
@@ -180,7 +174,7 @@ class Probe {
           attributes: attributeList(['attributeTypes']),
         })
       : { entries: [] }
-    const definitions = entries.flatMap((entry) => valuesOf(entry, 'attributeTypes'))
+    const definitions = entries.flatMap((entry) => textsOf(entry, 'attributeTypes'))
     if (definitions.length === 0) {
       yield note('its schema is not readable, so it cannot be told whether it knows the attributes')
       return
@@ -223,7 +217,7 @@ class Probe {
 
   /** MS-ADTS §2.2.9: the lowest bit of searchFlags. */
   async #activeDirectoryIndexes(): Promise<Indexes | undefined> {
-    const [base] = this.#rootValues('schemaNamingContext')
+    const [base] = await this.#rootValues('schemaNamingContext')
     if (!base) return undefined
     const indexes: Indexes = new Map()
     for (const name of this.gal.attributes) {
@@ -235,8 +229,8 @@ class Probe {
       })
       const [entry] = entries
       if (!entry) continue
-      const isIndexed = (Number(valuesOf(entry, 'searchFlags')[0] ?? 0) & 1) === 1
-      const inCatalog = valuesOf(entry, 'isMemberOfPartialAttributeSet')[0] === 'TRUE'
+      const isIndexed = (Number(textsOf(entry, 'searchFlags')[0] ?? 0) & 1) === 1
+      const inCatalog = textsOf(entry, 'isMemberOfPartialAttributeSet')[0] === 'TRUE'
       const isMissing = GLOBAL_CATALOG_PORTS.has(this.endpoint.port) && !inCatalog
       const text = isMissing ? `${name} is not marked for the Global Catalog` : ''
       indexes.set(name.toLowerCase(), isIndexed ? text : notIndexed(name))
@@ -254,7 +248,7 @@ class Probe {
     if (entries.length === 0) return undefined
     const indexed = new Set(
       entries
-        .flatMap((entry) => valuesOf(entry, 'olcDbIndex'))
+        .flatMap((entry) => textsOf(entry, 'olcDbIndex'))
         .filter((line) => /\beq\b/.test(line))
         .flatMap((line) => (line.split(' ')[0] ?? '').toLowerCase().split(',')),
     )
@@ -264,68 +258,59 @@ class Probe {
   }
 
   #paging(): Finding {
-    if (this.#rootValues('supportedControl').includes(PAGED_RESULTS)) {
+    if (this.rootDse.controls.has(PAGED_RESULTS)) {
       return ok('it gives long results in pages')
     }
     return this.#forSnapshot('it does not give long results in pages')
   }
 
+  /** The ways in which a snapshot may follow (follow.ts), as far as they can be tried in passing. */
   async #feed(): Promise<Finding> {
-    const controls = this.#rootValues('supportedControl')
-    const base = this.#context(this.ldap.base[0] ?? '')
-    if (controls.includes(SYNC_REQUEST)) {
-      // RFC 4533 §2.2: refreshOnly, no cookie
-      const value = tlv(TAG.sequence, enumerated(1))
-      const result = await this.#controlled(
-        this.ldap.base[0] ?? '',
-        SCOPE.base,
-        SYNC_REQUEST,
-        value,
-      )
-      return result.code === 0
-        ? ok('it tells of changes: content synchronization (RFC 4533)')
-        : this.#forSnapshot(`it does not tell of changes: ${reason(result)}; overlay syncprov?`)
+    const { controls, namingContexts, highestCommittedUsn } = this.rootDse
+    let refused = ''
+    if (controls.has(SYNC_REQUEST)) {
+      const result = await this.#syncOnce(this.ldap.base[0] ?? '')
+      if (result.code === 0) return ok('it tells of changes: syncrepl')
+      refused = `it does not tell of changes by syncrepl: ${reason(result)}; overlay syncprov?`
     }
-    if (controls.includes(DIR_SYNC) && base) {
-      // MS-ADTS §3.1.1.3.4.1.3: what we may read, whatever the size, from the beginning
-      const value = tlv(TAG.sequence, integer(1), integer(0), octets(''))
-      const result = await this.#controlled(base, SCOPE.subtree, DIR_SYNC, value)
-      return result.code === 0
-        ? ok('it tells of changes: DirSync')
-        : this.#forSnapshot(`it does not tell us of changes: ${reason(result)}`)
+    if (isActiveDirectory(this.rootDse) && controls.has(DIRSYNC)) {
+      try {
+        const contexts = contextsOf(this.ldap.base, namingContexts)
+        if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
+        for (const name of contexts) await cookieNow(this, name)
+        return ok('it tells of changes: dirsync')
+      } catch (error) {
+        if (!(error instanceof NotOffered)) throw error
+        refused = `it does not tell us of changes by dirsync: ${error.message}`
+      }
     }
-    return this.#forSnapshot('it does not tell of changes')
+    const way = highestCommittedUsn === undefined ? 'time stamps' : 'change numbers (usn)'
+    const instead = `they are looked for by ${way}`
+    return this.#forSnapshot(`${refused || 'it does not tell of changes'}; ${instead}`)
   }
 
   /** A warning where a snapshot wants it. */
   #forSnapshot(text: string): Finding {
-    const isWanted = (this.gal.mode as string) === 'snapshot'
+    const isWanted = this.gal.mode === 'snapshot'
     return isWanted ? warning(text) : note(`${text}; only a snapshot needs that`)
   }
 
-  /** The naming context that the base is in; DirSync takes no other base. */
-  #context(base: string): string | undefined {
-    const folded = base.toLowerCase().replace(/\s*,\s*/g, ',')
-    const contexts = this.#rootValues('namingContexts')
-    return base
-      ? contexts.find((context) => `,${folded}`.endsWith(`,${context.toLowerCase()}`))
-      : this.#rootValues('defaultNamingContext')[0]
-  }
-
-  async #controlled(base: string, scope: 0 | 2, oid: string, value: Buffer): Promise<Ended> {
-    const control: Control = { oid, critical: true, value }
+  /** RFC 4533 §2.2, refreshOnly: of the base alone. */
+  async #syncOnce(base: string): Promise<Ended> {
     const search = searchRequest({
       base,
-      scope,
-      filter: equals('cn', 'gal-relay-check.invalid'),
+      scope: SCOPE.base,
+      filter: present('objectClass'),
       attributes: attributeList(['1.1']),
     })
+    const control = { oid: SYNC_REQUEST, critical: true, value: tlv(TAG.sequence, enumerated(1)) }
     const options = { controls: [control], patience: PATIENCE }
     return await this.connection.stream(search, { entry: () => {} }, options).result
   }
 
-  #rootValues(attribute: string): string[] {
-    return this.#root ? valuesOf(this.#root, attribute) : []
+  async #rootValues(attribute: string): Promise<string[]> {
+    const { entries } = await this.#read('', [attribute])
+    return textsOf(entries[0], attribute)
   }
 
   #read(dn: string, attributes: readonly string[]): Promise<Result> {
@@ -361,12 +346,8 @@ const notIndexed = (name: string) => `${name} is not indexed: searches read the 
 
 const reason = ({ code, diagnostic }: Ended) => resultError(code, diagnostic).message
 
-function valuesOf(entry: Entry, attribute: string): string[] {
-  const name = attribute.toLowerCase()
-  return entry.attributes
-    .filter(({ type }) => baseName(type) === name)
-    .flatMap(({ values }) => values.map((value) => value.toString('utf8')))
-}
+const textsOf = (entry: Entry | undefined, attribute: string) =>
+  valuesOf(entry, attribute).map((value) => value.toString('utf8'))
 
 /** Attribute type descriptions (RFC 4512 §4.1.2) by each of their names in lower case. */
 function definitionsByName(definitions: readonly string[]): ReadonlyMap<string, string> {
