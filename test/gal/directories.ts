@@ -4,7 +4,7 @@ import { makeAuthority } from '../support/certificates'
 import type { Attributes } from '../support/ldif'
 import { skipWithout } from '../support/programs'
 import { skipWithoutSamba, startSamba } from '../support/samba'
-import { startSlapd } from '../support/slapd'
+import { type SlapdOptions, startSlapd } from '../support/slapd'
 import { serverUrl } from './lists'
 
 /** An entry that either directory can hold. */
@@ -28,6 +28,15 @@ export interface TestDirectory {
   settings(access?: Access): Partial<LdapSettings>
   dn(entry: TestEntry): string
   add(...entries: TestEntry[]): Promise<void>
+  /** Replaces attributes; `[]` removes one. */
+  modify(entry: TestEntry, attributes: Attributes): Promise<void>
+  remove(entry: TestEntry): Promise<void>
+  /** Gives an entry the other's name and container. */
+  move(entry: TestEntry, to: TestEntry): Promise<void>
+  /** Puts the container `ou=two` below `ou=one`, or back below the base. */
+  moveContainer(below: 'one' | 'base'): Promise<void>
+  /** Settings for an account that may read, and has no other rights. */
+  ordinary(): Promise<Partial<LdapSettings>>
   stop(): Promise<void>
 }
 
@@ -35,16 +44,17 @@ export interface DirectoryKind {
   readonly name: string
   readonly skip: string | false
   readonly accesses: readonly Access[]
-  start(): Promise<TestDirectory>
+  start(options?: Pick<SlapdOptions, 'syncprov'>): Promise<TestDirectory>
 }
 
 export const OPENLDAP: DirectoryKind = {
   name: 'OpenLDAP',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
   accesses: ['clear', 'StartTLS', 'TLS', 'Global Catalog'],
-  async start() {
+  async start(options) {
     const authority = makeAuthority()
     const slapd = await startSlapd({
+      ...options,
       tls: authority.issue(),
       // Answers a search with an empty base as a Global Catalog does.
       schema: ['defaultsearchbase "dc=corp,dc=test"'],
@@ -82,6 +92,14 @@ export const OPENLDAP: DirectoryKind = {
             dn: dn(entry),
           })),
         ),
+      modify: (entry, attributes) => slapd.modify(dn(entry), attributes),
+      remove: (entry) => slapd.delete(dn(entry)),
+      move: (entry, to) => slapd.move(dn(entry), containerOf(dn(to)), rdnOf(dn(to))),
+      moveContainer: (below) =>
+        below === 'one'
+          ? slapd.move(`ou=two,${base}`, `ou=one,${base}`)
+          : slapd.move(`ou=two,ou=one,${base}`, base),
+      ordinary: async () => ({ bind_dn: slapd.bindDn, bind_password: slapd.password }),
       async stop() {
         await slapd.stop()
         authority.remove()
@@ -137,7 +155,21 @@ export const ACTIVE_DIRECTORY: DirectoryKind = {
             return { dn: dn(entry), attributes: { ...kind, ...flag, ...entry.attributes } }
           }),
         ),
+      modify: (entry, attributes) => samba.modify(dn(entry), attributes),
+      remove: (entry) => samba.delete(dn(entry)),
+      move: (entry, to) => samba.move(dn(entry), containerOf(dn(to)), rdnOf(dn(to))),
+      moveContainer: (below) =>
+        below === 'one'
+          ? samba.move(`ou=two,${base}`, `ou=one,${base}`)
+          : samba.move(`ou=two,ou=one,${base}`, base),
+      async ordinary() {
+        const bind_password = 'Ordinary-Secret1'
+        return { bind_dn: await samba.addAccount('ordinary', bind_password), bind_password }
+      },
       stop: () => samba.stop(),
     }
   },
 }
+
+const rdnOf = (dn: string) => dn.slice(0, dn.indexOf(','))
+const containerOf = (dn: string) => dn.slice(dn.indexOf(',') + 1)

@@ -4,107 +4,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { skipWithout } from '../support/programs'
-import { type Slapd, startSlapd } from '../support/slapd'
-import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
+import { FAULTS, PEOPLE, site, stopSites, TIMES } from './fault-sites'
 import { serverUrl, type TestList, testList } from './lists'
-import { assertNothingWrong, startLoad, VALID } from './load'
-
-const TIMES = {
-  connect_timeout: 500,
-  query_timeout: 500,
-  answer_within: 1500,
-  retry_after: { least: 100, most: 1000 },
-} satisfies Partial<LdapSettings>
-
-/** A server behind a proxy. */
-interface Site {
-  readonly slapd: Slapd
-  readonly proxy: TcpProxy
-}
-
-interface Fault {
-  readonly name: string
-  begin(site: Site): void | Promise<void>
-  end(site: Site): void | Promise<void>
-}
-
-const FAULTS: readonly Fault[] = [
-  {
-    name: 'the server is killed',
-    begin: ({ slapd }) => slapd.kill(),
-    end: ({ slapd }) => slapd.restart(),
-  },
-  {
-    name: 'the server is stopped: it accepts and never answers',
-    begin: ({ slapd }) => slapd.pause(),
-    end: ({ slapd }) => slapd.resume(),
-  },
-  {
-    name: 'nothing comes back any more, as when a firewall forgot the connection',
-    begin: ({ proxy }) => proxy.behave({ kind: 'hang' }),
-    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
-  },
-  {
-    name: 'answers come too late',
-    begin: ({ proxy }) => proxy.behave({ kind: 'delay', milliseconds: 3000 }),
-    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
-  },
-  {
-    name: 'random bytes instead of LDAP',
-    begin: ({ proxy }) => proxy.behave({ kind: 'garbage' }),
-    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
-  },
-  {
-    name: 'connections are cut in the middle of an answer',
-    begin: ({ proxy }) => proxy.behave({ kind: 'cut', after: 9 }),
-    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
-  },
-  {
-    name: 'connections are reset',
-    begin: ({ proxy }) => proxy.behave({ kind: 'reset' }),
-    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
-  },
-  {
-    name: 'the base vanishes',
-    begin: ({ slapd }) => slapd.move(PEOPLE, `ou=elsewhere,${slapd.base}`),
-    end: ({ slapd }) => slapd.move(`ou=people,ou=elsewhere,${slapd.base}`, slapd.base),
-  },
-  {
-    name: 'the directory is emptied and refilled',
-    begin: ({ slapd }) => slapd.move(STAFF, `ou=elsewhere,${slapd.base}`),
-    end: ({ slapd }) => slapd.move(`ou=staff,ou=elsewhere,${slapd.base}`, PEOPLE),
-  },
-]
-
-const PEOPLE = 'ou=people,dc=corp,dc=test'
-const STAFF = `ou=staff,${PEOPLE}`
-
-async function site(): Promise<Site> {
-  const unit = (dn: string) => ({
-    dn,
-    objectClass: 'organizationalUnit',
-    cn: undefined,
-    sn: undefined,
-    ou: dn.slice(3, dn.indexOf(',')),
-  })
-  const staff = VALID.map((mail, i) => ({ dn: `uid=r${i},${STAFF}`, mail }))
-  const units = ['ou=elsewhere,dc=corp,dc=test', PEOPLE, STAFF].map(unit)
-  const slapd = await startSlapd({ entries: [...units, ...staff] })
-  return { slapd, proxy: await startTcpProxy(slapd.port) }
-}
+import { assertNothingWrong, startLoad } from './load'
 
 function listOf(sites: readonly { readonly proxy: { readonly port: number } }[]): TestList {
   const url = sites.map(({ proxy }) => serverUrl(`ldap://127.0.0.1:${proxy.port}`))
   return testList({ ...TIMES, url, base: [PEOPLE] })
-}
-
-async function stop(...sites: readonly Site[]): Promise<void> {
-  for (const { slapd, proxy } of sites) {
-    slapd.resume()
-    await Promise.all([slapd.stop(), proxy.stop()])
-  }
 }
 
 describe('faults', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify'), concurrency: 4 }, () => {
@@ -129,7 +36,7 @@ describe('faults', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify'), concur
       } finally {
         const asked = await load.stop()
         await list.close()
-        await stop(only)
+        await stopSites(only)
         assertNothingWrong(asked, TIMES.answer_within)
       }
     })
@@ -152,7 +59,7 @@ describe('faults', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify'), concur
       } finally {
         const asked = await load.stop()
         await list.close()
-        await stop(first, second)
+        await stopSites(first, second)
         assertNothingWrong(asked, TIMES.answer_within)
       }
     })

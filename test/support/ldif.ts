@@ -22,14 +22,13 @@ export function ldifDelete(dn: string): string {
   return `${ldifLine('dn', dn)}\nchangetype: delete\n\n`
 }
 
-/** A change record that puts the entry, and all below it, elsewhere. */
-export function ldifMove(dn: string, newSuperior: string): string {
-  const rdn = dn.slice(0, dn.indexOf(','))
+/** A change record that puts the entry, and all below it, elsewhere, under another name if one is given. */
+export function ldifMove(dn: string, newSuperior: string, newRdn?: string): string {
   const lines = [
     ldifLine('dn', dn),
     'changetype: modrdn',
-    ldifLine('newrdn', rdn),
-    'deleteoldrdn: 0',
+    ldifLine('newrdn', newRdn ?? dn.slice(0, dn.indexOf(','))),
+    'deleteoldrdn: 1',
     ldifLine('newsuperior', newSuperior),
   ]
   return `${lines.join('\n')}\n\n`

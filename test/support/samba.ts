@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type CertificateAuthority, makeAuthority } from './certificates'
-import { type Attributes, ldifAdd, ldifDelete, ldifReplace } from './ldif'
+import { type Attributes, ldifAdd, ldifDelete, ldifMove, ldifReplace } from './ldif'
 import { untilListening } from './ports'
 import { startChild } from './processes'
 import { findProgram, skipWithout } from './programs'
@@ -30,6 +30,10 @@ export interface Samba {
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
+  /** Puts an entry, and all below it, elsewhere. */
+  move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
+  /** Makes an account that may read what every account may. @returns its bind name */
+  addAccount(name: string, password: string): Promise<string>
   /** Ends the server and removes its folder. */
   stop(): Promise<void>
 }
@@ -78,6 +82,11 @@ export async function startSamba(): Promise<Samba> {
       change(entries.map(({ dn, attributes }) => ldifAdd(dn, attributes)).join('')),
     modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
     delete: (...dns) => change(dns.map(ldifDelete).join('')),
+    move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
+    async addAccount(name, password) {
+      await run('samba-tool', ['user', 'create', name, password, '-s', conf])
+      return `${name}@corp.test`
+    },
     async stop() {
       await child.end('SIGTERM')
       authority.remove()

@@ -35,6 +35,8 @@ export interface SlapdOptions {
     /** Clients must show a certificate that this CA signed. */
     readonly clientCa?: string
   }
+  /** Tells of changes by RFC 4533; default true */
+  readonly syncprov?: boolean
   readonly limits?: { readonly size?: number; readonly seconds?: number }
 }
 
@@ -57,7 +59,7 @@ export interface Slapd {
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
   /** Puts an entry, and all below it, elsewhere, at one moment. */
-  move(dn: string, newSuperior: string): Promise<void>
+  move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
   /** SIGSTOP: the system still accepts connections, nobody answers. */
   pause(): void
   /** SIGCONT */
@@ -150,7 +152,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     add: (...entries) => change(entries.map((e) => ldifAdd(...names.entry(e))).join('')),
     modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
     delete: (...dns) => change(dns.map(ldifDelete).join('')),
-    move: (dn, newSuperior) => change(ldifMove(dn, newSuperior)),
+    move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
     kill: () => end('SIGKILL'),
@@ -243,7 +245,7 @@ include ${folder}/mail.schema
 ${options.schema?.join('\n') ?? ''}
 modulepath /usr/lib/ldap
 moduleload back_mdb
-moduleload syncprov
+${options.syncprov === false ? '' : 'moduleload syncprov'}
 pidfile ${folder}/slapd.pid
 loglevel 0
 threads 4
@@ -262,7 +264,7 @@ dbnosync
 index objectClass,mail,proxyAddresses,targetAddress,otherMailbox,entryUUID,entryCSN eq
 access to attrs=userPassword by anonymous auth by * none
 access to * by * read
-overlay syncprov
+${options.syncprov === false ? '' : 'overlay syncprov'}
 ${options.database?.join('\n') ?? ''}
 `
 }

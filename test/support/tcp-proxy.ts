@@ -22,6 +22,8 @@ export interface TcpProxy {
   /** Connections from clients that are open. */
   readonly connections: number
   behave(behaviour: Behaviour): void
+  /** Where the server is for connections from now on. */
+  redirect(port: number, host?: string): void
   /** Ends all connections, in order or by reset. */
   drop(how?: 'end' | 'reset'): void
   stop(): Promise<void>
@@ -45,6 +47,7 @@ export async function startTcpProxy(
   { host = '127.0.0.1', onRequest }: TcpProxyOptions = {},
 ): Promise<TcpProxy> {
   let behaviour: Behaviour = { kind: 'pass' }
+  let target = { port, host }
   const pairs = new Set<Pair>()
 
   const listener = createServer({ noDelay: true }, (client) => {
@@ -53,7 +56,7 @@ export async function startTcpProxy(
       client.resetAndDestroy()
       return
     }
-    const server = connect({ port, host, noDelay: true })
+    const server = connect({ ...target, noDelay: true })
     const pair = { client, server }
     pairs.add(pair)
     const forget = () => {
@@ -97,6 +100,9 @@ export async function startTcpProxy(
     behave(next) {
       behaviour = next
       if (next.kind === 'reset') drop('reset')
+    },
+    redirect(nextPort, nextHost = host) {
+      target = { port: nextPort, host: nextHost }
     },
     drop,
     stop() {

@@ -1,0 +1,96 @@
+// What can go wrong with a directory server, and servers to which it is done.
+import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
+import { VALID } from './load'
+
+export const TIMES = {
+  connect_timeout: 500,
+  query_timeout: 500,
+  answer_within: 1500,
+  retry_after: { least: 100, most: 1000 },
+} satisfies Partial<LdapSettings>
+
+export interface Site {
+  readonly slapd: Slapd
+  readonly proxy: TcpProxy
+}
+
+export interface Fault {
+  readonly name: string
+  begin(site: Site): void | Promise<void>
+  end(site: Site): void | Promise<void>
+}
+
+export const FAULTS: readonly Fault[] = [
+  {
+    name: 'the server is killed',
+    begin: ({ slapd }) => slapd.kill(),
+    end: ({ slapd }) => slapd.restart(),
+  },
+  {
+    name: 'the server is stopped: it accepts and never answers',
+    begin: ({ slapd }) => slapd.pause(),
+    end: ({ slapd }) => slapd.resume(),
+  },
+  {
+    name: 'nothing comes back any more, as when a firewall forgot the connection',
+    begin: ({ proxy }) => proxy.behave({ kind: 'hang' }),
+    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
+  },
+  {
+    name: 'answers come too late',
+    begin: ({ proxy }) => proxy.behave({ kind: 'delay', milliseconds: 3000 }),
+    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
+  },
+  {
+    name: 'random bytes instead of LDAP',
+    begin: ({ proxy }) => proxy.behave({ kind: 'garbage' }),
+    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
+  },
+  {
+    name: 'connections are cut in the middle of an answer',
+    begin: ({ proxy }) => proxy.behave({ kind: 'cut', after: 9 }),
+    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
+  },
+  {
+    name: 'connections are reset',
+    begin: ({ proxy }) => proxy.behave({ kind: 'reset' }),
+    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
+  },
+  {
+    name: 'the base vanishes',
+    begin: ({ slapd }) => slapd.move(PEOPLE, `ou=elsewhere,${slapd.base}`),
+    end: ({ slapd }) => slapd.move(`ou=people,ou=elsewhere,${slapd.base}`, slapd.base),
+  },
+  {
+    name: 'the directory is emptied and refilled',
+    begin: ({ slapd }) => slapd.move(STAFF, `ou=elsewhere,${slapd.base}`),
+    end: ({ slapd }) => slapd.move(`ou=staff,ou=elsewhere,${slapd.base}`, PEOPLE),
+  },
+]
+
+export const PEOPLE = 'ou=people,dc=corp,dc=test'
+const STAFF = `ou=staff,${PEOPLE}`
+
+/** A server with the valid addresses of load.ts, behind a proxy. */
+export async function site(): Promise<Site> {
+  const unit = (dn: string) => ({
+    dn,
+    objectClass: 'organizationalUnit',
+    cn: undefined,
+    sn: undefined,
+    ou: dn.slice(3, dn.indexOf(',')),
+  })
+  const staff = VALID.map((mail, i) => ({ dn: `uid=r${i},${STAFF}`, mail }))
+  const units = ['ou=elsewhere,dc=corp,dc=test', PEOPLE, STAFF].map(unit)
+  const slapd = await startSlapd({ entries: [...units, ...staff] })
+  return { slapd, proxy: await startTcpProxy(slapd.port) }
+}
+
+export async function stopSites(...sites: readonly Site[]): Promise<void> {
+  for (const { slapd, proxy } of sites) {
+    slapd.resume()
+    await Promise.all([slapd.stop(), proxy.stop()])
+  }
+}
