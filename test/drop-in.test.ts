@@ -163,6 +163,24 @@ base = ${directory.base}
       }
     })
   }
+
+  test('has the command, by name and with npx, and it reads that install', async () => {
+    const mx = path.join(folder, 'mx')
+    const question = ['alice@example.com', '--client', '203.0.113.9', '--listener', '10.0.0.5:25']
+    const env = { ...process.env, HARAKA: undefined, NODE_TEST_CONTEXT: undefined }
+    const command = path.join(mx, 'node_modules', '.bin', 'gal-relay')
+    const elsewhere = { cwd: folder, env: { ...env, HARAKA: mx } }
+    for (const { stdout } of [
+      await run(command, ['--json', 'explain', ...question], { cwd: mx, env }),
+      await run(command, ['--json', 'explain', ...question], elsewhere),
+      await npm(mx, 'exec', '--', 'gal-relay', '--json', 'explain', ...question),
+    ]) {
+      const { recipients } = JSON.parse(stdout)
+      assert.equal(recipients[0].reply, '250 recipient <alice@example.com> OK')
+    }
+    const { stdout } = await run(command, ['check'], { cwd: mx, env })
+    assert.match(stdout, /^0 problems, /m)
+  })
 })
 
 /** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */

@@ -165,7 +165,10 @@ export class Membership {
   /** One more entry holds the address. */
   #hold(address: Hash): void {
     const found = this.#table.find(...address)
-    if (found < 0) return this.#list(address)
+    if (found < 0) {
+      this.#list(address)
+      return
+    }
     const holders = this.#holdersOf(address) ?? one(found === AUTHENTICATED_ONLY)
     count(holders, isFlagged(address), 1)
     this.#shared.set(nameOf(address), holders)
