@@ -4,7 +4,7 @@
 import { hostname } from 'node:os'
 import DSN from 'haraka-dsn'
 import { heldBack } from './gal-relay/delivery/held-back'
-import { Traces } from './gal-relay/delivery/loops'
+import { type Pass, Traces } from './gal-relay/delivery/loops'
 import { nameAsWritten, OutboundMail } from './gal-relay/delivery/outbound'
 import { DeliveryPaths } from './gal-relay/delivery/paths'
 import { createAddressList, type GlobalAddressList } from './gal-relay/gal/global-address-list'
@@ -300,12 +300,25 @@ function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Connection)
     const { transaction } = connection
     try {
       const addresses = transaction ? state.paths.addresses(transaction) : []
-      if (addresses.length === 0) return line
-      return state.traces.into(line, listenerOf(connection), addresses)
+      if (!transaction || addresses.length === 0) return line
+      return state.traces.into(line, passOf(connection, transaction), addresses)
     } catch (error) {
       logFailure(plugin, connection, error)
       return line
     }
+  }
+}
+
+// A copy tells of its own recipients only: who has one too and is on a list that has another would
+// have the list's refused.
+function narrowing(
+  connection: Haraka.Connection,
+  transaction: Haraka.Transaction,
+): (recipients: readonly Haraka.Address[]) => void {
+  const pass = passOf(connection, transaction)
+  return (recipients) => {
+    const addresses = recipients.map(({ address }) => address)
+    state.traces.narrow(transaction, pass, addresses)
   }
 }
 
@@ -504,7 +517,7 @@ export const refuse_loops = guarded(function (next, connection) {
   const { header, uuid } = transaction
   const received = header.get_all('received').filter((line) => !line.includes(uuid))
   const addresses = state.paths.addresses(transaction)
-  const looping = state.traces.cameFor(received, listenerOf(connection), addresses)
+  const looping = state.traces.cameFor(received, passOf(connection, transaction), addresses)
   if (looping === undefined) return next()
   connection.lognotice(this, `mail loop: this message was accepted for <${looping}> before`)
   return next(DENY, LOOP)
@@ -539,6 +552,7 @@ export const prepare = guarded(function (next, connection) {
   }
   if (hookPath === 'queue') {
     state.paths.toQueuePlugins(transaction, parts, trusted)
+    narrowing(connection, transaction)(parts.queue)
     return next()
   }
   connection.logerror(
@@ -568,7 +582,7 @@ function storeAll(
     connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
     return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
   }
-  state.outbound.store(transaction, (stored, error) => {
+  state.outbound.store(transaction, narrowing(connection, transaction), (stored, error) => {
     if (stored.ok) return next(OK, stored.message)
     logNotStored(plugin, connection, error)
     next(DENYSOFT, NOT_STORED)
@@ -584,7 +598,7 @@ export const deliver_outbound_part = guarded(function (next, connection) {
     connection.lognotice(this, `marked for ${held}: nothing of the message goes out`)
     return next()
   }
-  state.outbound.store(part, (stored, error) => {
+  state.outbound.store(part, narrowing(connection, part), (stored, error) => {
     if (stored.ok) return next()
     logNotStored(this, connection, error)
     // Whatever this hook says, Haraka answers 250 while the connection stands. The sender must not
@@ -677,6 +691,10 @@ function clientOf({ policy, byAddress }: Session, connection: Haraka.Connection)
 
 function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {
   return notes.auth_user || (xclient && remote.login) || undefined
+}
+
+function passOf(connection: Haraka.Connection, { mail_from }: Haraka.Transaction): Pass {
+  return { listener: listenerOf(connection), sender: mail_from.address }
 }
 
 function listenerOf({ local }: Haraka.Connection): string {

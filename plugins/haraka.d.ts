@@ -194,7 +194,11 @@ declare namespace Haraka {
     rcpt_to: Address[]
     notes: Notes
     readonly results: Results
-    readonly header: { get_all(name: string): readonly string[] }
+    readonly header: {
+      get_all(name: string): readonly string[]
+      /** The lines as they go out, each with its name and line end. */
+      readonly header_list: string[]
+    }
   }
 
   interface Connection extends Logger {

@@ -12,34 +12,37 @@ import { type SmtpSink, startSink } from '../support/smtp-sink'
 
 const RECEIVED =
   'from a.test (a.test [192.0.2.1])\r\n\tby mx.test (Haraka) with ESMTP id 1.1;\r\n\tnow'
-const LISTENER = '10.0.0.5:25'
+const PASS = { listener: '10.0.0.5:25', sender: 'a@sender.test' }
 
 describe('a trace', () => {
   const traces = new Traces({})
   const many = Array.from({ length: 16 }, (_, index) => `r${index}@a.test`)
-  const received = (...addresses: string[]) => traces.into(RECEIVED, LISTENER, addresses)
+  const received = (...addresses: string[]) => traces.into(RECEIVED, PASS, addresses)
 
   it('knows the recipients it was made for, in any case, and no other', () => {
     const line = received('Bob@A.test', 'carl@a.test')
-    assert.equal(traces.cameFor([line], LISTENER, ['x@a.test', 'bob@a.test']), 'bob@a.test')
+    assert.equal(traces.cameFor([line], PASS, ['x@a.test', 'bob@a.test']), 'bob@a.test')
     assert.equal(
-      traces.cameFor([RECEIVED, received(...many), line], LISTENER, ['CARL@A.TEST']),
+      traces.cameFor([RECEIVED, received(...many), line], PASS, ['CARL@A.TEST']),
       'CARL@A.TEST',
     )
-    assert.equal(traces.cameFor([line], LISTENER, ['x@a.test', 'bob@b.test']), undefined)
+    assert.equal(traces.cameFor([line], PASS, ['x@a.test', 'bob@b.test']), undefined)
   })
 
-  it('is for one listener: a filter may bring a message back to another', () => {
+  it('is for one listener and one sender', () => {
+    const line = received('bob@a.test')
+    for (const other of [{ listener: '10.0.0.5:10025' }, { sender: 'list-bounces@lists.test' }]) {
+      assert.equal(traces.cameFor([line], { ...PASS, ...other }, ['bob@a.test']), undefined)
+    }
+  })
+
+  it('stands in a comment before the date, whatever stands before it', () => {
+    const whole = /id 1\.1\r\n\t\(gal-relay [\w-]{72}\r\n\t[\w-]{1,72}\);\r\n\tnow$/
+    assert.match(received('bob@a.test'), whole)
+    const sly = RECEIVED.replace('mx.test', 'mx.test (gal-relay AAAA);')
     assert.equal(
-      traces.cameFor([received('bob@a.test')], '10.0.0.5:10025', ['bob@a.test']),
-      undefined,
-    )
-  })
-
-  it('stands in a comment before the date', () => {
-    assert.match(
-      received('bob@a.test'),
-      /id 1\.1\r\n\t\(gal-relay [\w-]{72}\r\n\t[\w-]{1,72}\);\r\n\tnow$/,
+      traces.cameFor([traces.into(sly, PASS, ['bob@a.test'])], PASS, ['bob@a.test']),
+      'bob@a.test',
     )
   })
 
@@ -49,17 +52,17 @@ describe('a trace', () => {
   })
 
   it('of another Haraka, cut short or made up is none', () => {
-    const others = new Traces({}).into(RECEIVED, LISTENER, ['bob@a.test'])
-    const made = ['', '(gal-relay )', '(gal-relay %%%)', `(gal-relay ${'A'.repeat(5000)})`]
+    const others = new Traces({}).into(RECEIVED, PASS, ['bob@a.test'])
+    const made = ['', '(gal-relay )', '(gal-relay %%%);', `(gal-relay ${'A'.repeat(5000)});`]
     for (const line of [others, received('bob@a.test').slice(0, 120), ...made]) {
-      assert.equal(traces.cameFor([line], LISTENER, ['bob@a.test']), undefined)
+      assert.equal(traces.cameFor([line], PASS, ['bob@a.test']), undefined)
     }
   })
 
   it('is read by every process that has the environment', () => {
     const env = {}
-    const line = new Traces(env).into(RECEIVED, LISTENER, ['bob@a.test'])
-    assert.equal(new Traces(env).cameFor([line], LISTENER, ['bob@a.test']), 'bob@a.test')
+    const line = new Traces(env).into(RECEIVED, PASS, ['bob@a.test'])
+    assert.equal(new Traces(env).cameFor([line], PASS, ['bob@a.test']), 'bob@a.test')
   })
 })
 
@@ -91,9 +94,12 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     return data?.line ?? 'refused'
   }
 
-  /** The message as it left for that recipient. */
-  async function left(recipient: string): Promise<string> {
-    const found = () => sink.messages().find(({ rcpt_to }) => rcpt_to.includes(recipient))
+  /** The copy with that subject as it left for that recipient. */
+  async function left(recipient: string, subject = 'once'): Promise<string> {
+    const found = () =>
+      sink.messages().find(({ rcpt_to, headers }) => {
+        return rcpt_to.includes(recipient) && headers.includes(`Subject: ${subject}`)
+      })
     await until(
       () => found() !== undefined,
       () => gateway.log().slice(-2000),
@@ -112,7 +118,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     const refused = /^554 5\.4\.6 /
     assert.match(await send(message, 'bob@in.test'), refused)
     assert.match(await send(message, 'BOB@old.test'), refused)
-    assert.match(await send(message, 'x@for.test'), refused)
+    assert.match(await send(await left('x@for.test'), 'x@for.test'), refused)
     assert.match(await send(message, 'carl@in.test', 'bob@in.test'), refused)
     assert.match(await send(message, 'dora@plain.test', 'bob@in.test'), refused)
     assert.match(await send(message, 'carl@in.test', 'dora@plain.test'), /^250/)
@@ -125,9 +131,24 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     assert.match(await send(body, 'dora@plain.test'), refused, 'back from a queue plugin’s host')
   })
 
+  it('that a list sends on to who has a copy of his own already is taken', async () => {
+    const to = ['carl@in.test', 'dora@plain.test', 'list@for.test']
+    assert.match(await send('Subject: both\r\n\r\nHello.\r\n', ...to), /^250/)
+    // Other domains' recipients, though the sender has stayed the same.
+    const listCopy = await left('list@for.test', 'both')
+    assert.match(await send(listCopy, 'carl@in.test', 'dora@plain.test'), /^250/)
+    // Our own copy, in the name of the list.
+    const again = await left('carl@in.test', 'both')
+    assert.match(await send(again, 'carl@in.test'), /^554/)
+    const client = await gateway.client()
+    const { data } = await client.transaction('list-bounces@for.test', ['carl@in.test'], again)
+    await client.quit()
+    assert.equal(data?.code, 250)
+  })
+
   it('with a trace that somebody made up is taken', async () => {
-    const listener = `127.0.0.1:${gateway.port}`
-    const received = new Traces({}).into(RECEIVED, listener, ['bob@in.test'])
+    const pass = { ...PASS, listener: `127.0.0.1:${gateway.port}` }
+    const received = new Traces({}).into(RECEIVED, pass, ['bob@in.test'])
     const message = `Received: ${received}\r\nSubject: forged\r\n\r\nHello.\r\n`
     assert.match(await send(message, 'bob@in.test'), /^250/)
   })

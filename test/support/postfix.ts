@@ -94,6 +94,7 @@ function root(program: string, ...args: string[]): Promise<{ stdout: string }> {
   return process.getuid?.() === 0 ? run(program, args) : run('sudo', ['-n', program, ...args])
 }
 
+// A retry that comes while the last attempt still closes its session is put off for five minutes.
 function mainCf(folder: string, { relayTo, settings = [] }: PostfixOptions): string {
   const route =
     relayTo === undefined
@@ -127,8 +128,8 @@ alias_database =
 local_recipient_maps =
 biff = no
 queue_run_delay = 1s
-minimal_backoff_time = 1s
-maximal_backoff_time = 2s
+minimal_backoff_time = 3s
+maximal_backoff_time = 4s
 transport_retry_time = 1s
 ${[...route, ...settings].join('\n')}
 `

@@ -35,12 +35,20 @@ export class OutboundMail {
     this.secureHops = new SecureHops(own.name, log)
   }
 
-  /** Stores a message; `done` is called once, with whether all of it was stored. */
-  store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
+  /**
+   * @param before called before each copy of the message is written, with its recipients
+   * @param done called once, with whether all of them were stored
+   */
+  store(
+    transaction: Haraka.Transaction,
+    before: (recipients: readonly Haraka.Address[]) => void,
+    done: (stored: Stored, error?: unknown) => void,
+  ): void {
     const storing: Haraka.Outbound = Object.create(this.outbound, {
       process_delivery: {
         value: async (paths: string[], todo: Haraka.Todo, items: Haraka.QueueItem[]) => {
           for (const part of oneRecipientByLmtp(todo)) {
+            before(part.rcpt_to)
             await this.outbound.process_delivery(paths, part, items)
           }
         },
