@@ -1,7 +1,6 @@
 // The door: Haraka's hooks on one side, the rooms in gal-relay/ on the other. It reads Haraka's
 // objects, asks the rooms, and turns verdicts into next(). Nothing that goes wrong in here may reach
 // Haraka, where an exception after an await ends the server: every hook is guarded, and answers 451.
-import { hostname } from 'node:os'
 import DSN from 'haraka-dsn'
 import { heldBack } from './gal-relay/delivery/held-back'
 import { type Pass, Traces } from './gal-relay/delivery/loops'
@@ -39,6 +38,7 @@ import {
 import { parseIp } from './gal-relay/routing/networks'
 import { recipientOf } from './gal-relay/routing/recipient'
 import { type Trust, trustByAddress, trustOf } from './gal-relay/routing/restrictions'
+import { ownName, readIniFile, readList } from './gal-relay/settings/haraka-files'
 import { type LoadedSettings, loadSettings, watchHostList } from './gal-relay/settings/load'
 import { ownHost } from './gal-relay/settings/own-host'
 import { SettingsError } from './gal-relay/settings/problem'
@@ -119,7 +119,7 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('reset_transaction', 'watch_end', -100)
   // Each hook costs something, so these are only where they are needed.
-  const { before } = rewriting(this.config.get('plugins', 'list'), this.name)
+  const { before } = rewriting(readList(this.config, 'plugins'), this.name)
   if (before.length > 0) this.register_hook('rcpt', 'begin_recipient', -100)
   // Before any plugin that answers, but not before one that puts another recipient into its place.
   else if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
@@ -194,9 +194,10 @@ function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList 
 function announce(plugin: Haraka.Plugin): void {
   for (const line of summary(state.settings)) plugin.lognotice(line)
   for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
-  const plugins = plugin.config.get('plugins', 'list')
+  const plugins = readList(plugin.config, 'plugins')
   for (const line of pluginOrder(plugins, plugin.name)) plugin.logwarn(line)
-  const missing = state.settings.http.enabled && missingHttpServer(plugin.config.get('http.ini'))
+  const missing =
+    state.settings.http.enabled && missingHttpServer(readIniFile(plugin.config, 'http.ini'))
   if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
 }
 
@@ -264,7 +265,7 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
   const { reports } = state
   if (reports && server.http?.app) {
     const page = statusPage({
-      name: this.config.get('me') ?? hostname(),
+      name: ownName(this.config),
       grammar: grammarOf(this.config),
       settings: () => state.settings,
       list: () => state.list,

@@ -1,6 +1,15 @@
 // The part of Haraka's API that the plugin uses. Haraka has no types of its own; what is written
 // here was read in its source (3.3).
 
+declare module 'haraka-config/lib/readers/ini' {
+  /** Prints the lines that it cannot read. */
+  export function parseIni(
+    name: string,
+    options: { readonly booleans?: readonly string[] },
+    text: string,
+  ): Readonly<Record<string, Readonly<Record<string, unknown>>>>
+}
+
 declare module 'haraka-dsn' {
   /** An enhanced status code with its text (RFC 3463); replaces code and text of a hook's answer. */
   class DSN {
@@ -62,13 +71,8 @@ declare namespace Haraka {
 
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
-    get(name: string, type: 'list', onChange?: () => void): string[]
-    get(name: 'me'): string | null
+    /** `onChange` takes the place of the one given before, whoever gave it. */
     get(name: `${string}.ini`, onChange?: () => void): Record<string, Record<string, unknown>>
-    get(
-      name: `${string}.ini`,
-      options: { booleans: readonly string[] },
-    ): Record<string, Record<string, unknown>>
     /** Where the package's own config is. */
     readonly root_path: string
     /** The install's config folder. */

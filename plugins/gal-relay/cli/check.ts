@@ -11,6 +11,7 @@ import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
 import type { NextHop } from '../routing/routes'
+import { readIniFile, readList } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
@@ -109,7 +110,7 @@ function settingsFindings(settings: Settings, ignored: readonly string[]): Findi
 }
 
 function httpFindings(config: Haraka.Config, { http }: Settings): Finding[] {
-  const missing = http.enabled && missingHttpServer(config.get('http.ini'))
+  const missing = http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
   return missing ? [{ level: 'warning', text: `no metrics and no status page: ${missing}` }] : []
 }
 
@@ -152,7 +153,7 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
 }
 
 function pluginFindings(config: Haraka.Config): Finding[] {
-  const plugins = config.get('plugins', 'list')
+  const plugins = readList(config, 'plugins')
   if (!plugins.some((line) => line.replace(/^haraka-plugin-/, '') === PLUGIN)) {
     return [{ level: 'problem', text: `${PLUGIN} is not listed: Haraka does not load it` }]
   }

@@ -2,6 +2,7 @@
 // replies when it makes nothing of it.
 import { Address } from '@haraka/email-address'
 import { rfc1869, sanitize } from 'haraka-utils'
+import { readIniFile } from '../settings/haraka-files'
 
 /** `connection.ini`, `[main]`; both are off unless set there. */
 export interface EnvelopeGrammar {
@@ -12,7 +13,7 @@ export interface EnvelopeGrammar {
 /** @param config as the plugin's own */
 export function grammarOf(config: Haraka.Config): EnvelopeGrammar {
   const booleans = ['-main.postel', '-main.strict_rfc1869']
-  const { main } = config.get('connection.ini', { booleans })
+  const { main } = readIniFile(config, 'connection.ini', booleans)
   return { postel: main?.postel === true, strict_rfc1869: main?.strict_rfc1869 === true }
 }
 

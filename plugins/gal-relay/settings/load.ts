@@ -1,9 +1,9 @@
 // The settings of an install, read through Haraka's own config reader: defaults of the package, the
 // install's files over them. The plugin and the gal-relay command both read them here.
-// config/host_list we read and watch ourselves: haraka-config tells of a change only the plugin that
-// read the file last, and rcpt_to.in_host_list reads it too.
-import { readFileSync, unwatchFile, watchFile } from 'node:fs'
+// config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
+import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
+import { configDir, readList, readText } from './haraka-files'
 import { readIni } from './ini'
 import { ownHost } from './own-host'
 import { readSettings, type Settings, unusableHosts } from './settings'
@@ -23,8 +23,8 @@ export interface LoadedSettings {
 export function loadSettings(config: Haraka.Config, onChange?: () => void): LoadedSettings {
   const parsed = config.get(INI, onChange)
   const folder = configDir(config)
-  const hostList = readList(path.join(folder, 'host_list'))
-  const ini = readIni(`config/${INI}`, parsed, readText(path.join(folder, INI)))
+  const hostList = readList(config, 'host_list')
+  const ini = readIni(`config/${INI}`, parsed, readText(config, INI))
   return {
     settings: readSettings(ini, hostList, folder, ownHost(config)),
     ignored: unusableHosts(hostList).map(
@@ -53,23 +53,5 @@ export function watchHostList(config: Haraka.Config, onChange: () => void): () =
   return () => {
     unwatchFile(file, look)
     clearTimeout(rest)
-  }
-}
-
-const configDir = (config: Haraka.Config) => config.overrides_path ?? config.root_path
-
-/** The lines as Haraka reads a list: no comments, no blank ones. */
-function readList(file: string): readonly string[] {
-  return (readText(file) ?? '')
-    .split(/\r\n|\r|\n/)
-    .map((line) => line.trim())
-    .filter((line) => !/^([;#]|$)/.test(line))
-}
-
-function readText(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return undefined
   }
 }

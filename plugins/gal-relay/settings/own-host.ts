@@ -1,6 +1,7 @@
 // Who we are on the network: our names, addresses and listeners. Mail is never sent to them.
 import { hostname, networkInterfaces } from 'node:os'
 import type { NextHop } from '../routing/routes'
+import { ownName, readIniFile } from './haraka-files'
 
 export interface OwnHost {
   /** What we call ourselves. */
@@ -19,7 +20,7 @@ export interface Listener {
 
 /** From `config/me`, `config/smtp.ini` and the network interfaces. */
 export function ownHost(config: Haraka.Config): OwnHost {
-  const { main = {} } = config.get('smtp.ini')
+  const { main = {} } = readIniFile(config, 'smtp.ini')
   const interfaces = Object.values(networkInterfaces()).flatMap((all) => all ?? [])
   const listeners = listenersOf(main)
   const addresses = [
@@ -27,7 +28,7 @@ export function ownHost(config: Haraka.Config): OwnHost {
     ...listeners.map(({ host }) => host),
     String(main.public_ip ?? ''),
   ]
-  const name = config.get('me') || hostname()
+  const name = ownName(config)
   return {
     name,
     names: new Set([name, hostname()].map((one) => one.toLowerCase())),

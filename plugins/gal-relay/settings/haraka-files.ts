@@ -1,0 +1,43 @@
+// Haraka's own configuration files, read with Haraka's own grammar but not through its reader: that
+// calls back only whoever asked for a file last, so asking it would take away the reloads of Haraka
+// and of the plugin that owns the file.
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import path from 'node:path'
+import { parseIni } from 'haraka-config/lib/readers/ini'
+import type { HarakaIni } from './ini'
+
+/** The install's config folder. */
+export const configDir = (config: Haraka.Config): string =>
+  config.overrides_path ?? config.root_path
+
+/** @returns undefined when there is no such file */
+export function readText(config: Haraka.Config, name: string): string | undefined {
+  try {
+    return readFileSync(path.join(configDir(config), name), 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** The lines of `config/plugins`, `config/host_list` and their like: no comments, no blank ones. */
+export function readList(config: Haraka.Config, name: string): string[] {
+  return (readText(config, name) ?? '')
+    .split(/\r\n|\r|\n/)
+    .map((line) => line.trim())
+    .filter((line) => !/^([;#]|$)/.test(line))
+}
+
+/** @param booleans keys that are true or false, `-main.postel` with its default as a sign */
+export function readIniFile(
+  config: Haraka.Config,
+  name: string,
+  booleans: readonly string[] = [],
+): HarakaIni {
+  return parseIni(name, { booleans }, readText(config, name) ?? '')
+}
+
+/** `config/me`, or the machine's name. */
+export function ownName(config: Haraka.Config): string {
+  return readList(config, 'me')[0] ?? hostname()
+}
