@@ -94,7 +94,9 @@ bind_pasword = hunter2
   })
 
   test('no gal_relay.ini', async () => {
-    has(await check({}), /^problem .*\[ldap\] url\[\]: is missing/)
+    const report = await check({})
+    has(report, /^problem there is no config\/gal_relay\.ini$/)
+    has(report, /^problem .*\[ldap\] url\[\]: is missing/)
   })
 
   test('the plugin is not loaded', async () => {

@@ -1,5 +1,7 @@
 // gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
 // the plugins, its next hops, and the directory servers.
+import { existsSync } from 'node:fs'
+import path from 'node:path'
 import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
@@ -31,6 +33,7 @@ interface Section {
 }
 
 const PLUGIN = 'gal-relay'
+const INI = 'gal_relay.ini'
 
 const EXAMPLES = `
 Asks every directory server what look-ups and a snapshot need of it; nothing is changed there. Exit code 1
@@ -81,6 +84,9 @@ async function check(install: Install): Promise<Section[]> {
     // The first line says how many they are.
     const [, ...lines] = error.message.split('\n')
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
+    if (!existsSync(path.join(root, 'config', INI))) {
+      findings.unshift({ level: 'problem', text: `there is no config/${INI}` })
+    }
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
   const [hops, servers] = await Promise.all([

@@ -20,6 +20,11 @@ const { version } = JSON.parse(
 async function main(): Promise<void> {
   // What libraries print must not stand in the answer.
   console.log = console.error
+  // Whoever reads our output, head for one, may have enough of it.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit()
+    throw error
+  })
   const program = new Command('gal-relay')
     .description(
       'what this Haraka answers to a recipient and why, who may relay, is the directory well',
