@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { Counts } from '../../plugins/gal-relay/report/counts'
 import { processReport, reportOf, together } from '../../plugins/gal-relay/report/install'
 import { registryOf } from '../../plugins/gal-relay/report/metrics'
@@ -18,6 +19,7 @@ const DEFERRED: Verdict = {
   rule: 'mixed',
   reply: { code: 452, status: [5, 3], text: 'later' },
 }
+const NOW = Date.now()
 const PROCESS = { startedAt: 0, reloadFailedAt: undefined }
 const refusal = (recipient: string) => ({
   client: '192.0.2.1',
@@ -35,7 +37,7 @@ const lines = async (counts: Counts, ...more: Counts[]) => {
   const processes = [counts, ...more].map((one) =>
     processReport(one.report(), undefined, [], PROCESS),
   )
-  return (await registryOf(reportOf(processes)).metrics()).split('\n')
+  return (await registryOf(reportOf(processes), NOW).metrics()).split('\n')
 }
 
 describe('metrics', () => {
@@ -73,7 +75,7 @@ describe('metrics', () => {
   })
 
   test('show durations as a histogram that prometheus reads: cumulative, in seconds', async () => {
-    const text = await registryOf(busyInstall(Date.now())).metrics()
+    const text = await registryOf(busyInstall(NOW), NOW).metrics()
     const server = 'server="ldaps://dc1.corp.example"'
     const name = 'gal_relay_directory_search_duration_seconds'
     const buckets = [
@@ -90,8 +92,37 @@ describe('metrics', () => {
     assert.ok(text.includes(`${name}_count{${server}} ${values.at(-1)}`))
   })
 
+  test('tell of the snapshot where there is one', async () => {
+    const snapshot: SnapshotReport = {
+      addresses: 5000,
+      isCurrent: true,
+      asOf: NOW - 3000,
+      feed: 'dirsync',
+      sync: undefined,
+      answered: 10,
+      asked: 2,
+    }
+    const text = await registryOf(busyInstall(NOW, snapshot), NOW).metrics()
+    for (const line of [
+      'gal_relay_snapshot_addresses 5000',
+      'gal_relay_snapshot_current 1',
+      'gal_relay_snapshot_age_seconds 3',
+      'gal_relay_snapshot_feed{feed="dirsync"} 1',
+    ]) {
+      assert.ok(text.includes(`${line}\n`), line)
+    }
+    assert.doesNotMatch(
+      await registryOf(busyInstall(NOW), NOW).metrics(),
+      /snapshot_(age|feed|current)/,
+    )
+    const before = { ...snapshot, asOf: 0, isCurrent: false }
+    const none = await registryOf(busyInstall(NOW, before), NOW).metrics()
+    assert.match(none, /snapshot_current 0/)
+    assert.doesNotMatch(none, /snapshot_age_seconds \d/)
+  })
+
   test('a directory server is up only where every process has it up', async () => {
-    const text = await registryOf(busyInstall(Date.now())).metrics()
+    const text = await registryOf(busyInstall(NOW), NOW).metrics()
     assert.match(text, /gal_relay_directory_up\{server="ldaps:\/\/dc1.corp.example"\} 1/)
     assert.match(text, /gal_relay_directory_up\{server="ldaps:\/\/dc2.corp.example"\} 0/)
   })

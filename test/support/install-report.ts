@@ -1,5 +1,6 @@
 // Reports as a busy install would make them, for tests of what is shown of them.
 import { DURATIONS } from '../../plugins/gal-relay/gal/directory/health'
+import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import type { RecentRefusal } from '../../plugins/gal-relay/report/counts'
 import {
   type InstallReport,
@@ -14,7 +15,7 @@ const answers = (rule: string, code: string, value: number, listener = '*:*'): S
 }
 
 /** Ten million answers in two processes, two directory servers of which one is down, 200 refusals. */
-export function busyInstall(now: number): InstallReport {
+export function busyInstall(now: number, snapshot?: SnapshotReport): InstallReport {
   const servers = ['ldaps://dc1.corp.example', 'ldaps://dc2.corp.example']
   const counters: Sample[] = [
     answers('in-gal', '250', 3_102_443),
@@ -78,7 +79,7 @@ export function busyInstall(now: number): InstallReport {
         durations: [],
       })),
       cache: { found: 11_420, absent: 38_204, hits: 0, misses: 0, stale: 0 },
-      snapshot: undefined,
+      snapshot,
     },
   })
   return reportOf([one(1), one(2)])

@@ -26,6 +26,8 @@ export interface Samba {
   readonly bindDn: string
   readonly password: string
   readonly pid: number
+  /** Its smb.conf. */
+  readonly conf: string
   add(...entries: SambaEntry[]): Promise<void>
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
@@ -78,6 +80,7 @@ export async function startSamba(): Promise<Samba> {
     bindDn,
     password: PASSWORD,
     pid: child.pid,
+    conf,
     add: (...entries) =>
       change(entries.map(({ dn, attributes }) => ldifAdd(dn, attributes)).join('')),
     modify: (dn, attributes) => change(ldifReplace(dn, attributes)),

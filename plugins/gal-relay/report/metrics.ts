@@ -40,10 +40,16 @@ const COUNTERS: Readonly<Partial<Record<CounterName, Described>>> = {
     help: 'Recipients looked up in the cache, by what was found there',
     labels: ['result'],
   },
+  snapshot_lookups: {
+    name: 'snapshot_lookups_total',
+    help: 'Recipients looked up in the snapshot: answered from memory, or asked of the directory',
+    labels: ['result'],
+  },
 }
 
 interface GaugeOf extends Described {
-  values(processes: readonly ProcessReport[]): Values
+  /** @param now milliseconds since 1970 */
+  values(processes: readonly ProcessReport[], now: number): Values
 }
 
 const GAUGES: readonly GaugeOf[] = [
@@ -99,8 +105,48 @@ const GAUGES: readonly GaugeOf[] = [
   },
 ]
 
+const SNAPSHOT_GAUGES: readonly GaugeOf[] = [
+  {
+    name: 'snapshot_addresses',
+    help: 'Addresses in the snapshot',
+    labels: [],
+    values: (processes) => [
+      { labels: {}, value: Math.max(...snapshots(processes).map(({ addresses }) => addresses)) },
+    ],
+  },
+  {
+    name: 'snapshot_current',
+    help: '1 when the directory has just confirmed the snapshot, in every process',
+    labels: [],
+    values: (processes) => [
+      { labels: {}, value: snapshots(processes).every(({ isCurrent }) => isCurrent) ? 1 : 0 },
+    ],
+  },
+  {
+    name: 'snapshot_age_seconds',
+    help: 'How long ago the snapshot was last known to be right; not there before the first one',
+    labels: [],
+    values: (processes, now) => {
+      const oldest = Math.min(...snapshots(processes).map(({ asOf }) => asOf))
+      return oldest > 0 ? [{ labels: {}, value: (now - oldest) / 1000 }] : []
+    },
+  },
+  {
+    name: 'snapshot_feed',
+    help: '1 for the way by which the directory tells of changes',
+    labels: ['feed'],
+    values: (processes) => {
+      const feeds = new Set(snapshots(processes).map(({ feed }) => feed))
+      return [...feeds].map((feed) => ({ labels: { feed }, value: 1 }))
+    },
+  },
+]
+
+const snapshots = (processes: readonly ProcessReport[]) =>
+  processes.flatMap(({ list }) => list?.snapshot ?? [])
+
 /** A registry of its own, so that metrics of other plugins are not among ours nor ours among theirs. */
-export function registryOf({ counters, processes }: InstallReport): Registry {
+export function registryOf({ counters, processes }: InstallReport, now: number): Registry {
   const registry = new Registry()
   const registers = [registry]
   for (const [sampleName, { name, help, labels }] of Object.entries(COUNTERS)) {
@@ -110,9 +156,13 @@ export function registryOf({ counters, processes }: InstallReport): Registry {
     }
   }
   registry.registerMetric(searchDurations(counters))
-  for (const { name, help, labels, values } of GAUGES) {
+  const gauges = snapshots(processes).length > 0 ? [...GAUGES, ...SNAPSHOT_GAUGES] : GAUGES
+  for (const { name, help, labels, values } of gauges) {
+    const current = values(processes, now)
+    // One without labels would be zero by itself.
+    if (current.length === 0) continue
     const gauge = new Gauge({ name: PREFIX + name, help, labelNames: [...labels], registers })
-    for (const one of values(processes)) gauge.set(one.labels, one.value)
+    for (const one of current) gauge.set(one.labels, one.value)
   }
   return registry
 }

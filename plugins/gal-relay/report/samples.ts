@@ -20,6 +20,7 @@ export type CounterName =
   /** Milliseconds. */
   | 'search_time'
   | 'cache_lookups'
+  | 'snapshot_lookups'
 
 export function samplesOfCounts({ answers, differences, errors }: CountsReport): Sample[] {
   return [
@@ -34,14 +35,20 @@ export function samplesOfCounts({ answers, differences, errors }: CountsReport):
   ]
 }
 
-export function samplesOfList({ servers, cache }: ListReport): Sample[] {
+export function samplesOfList({ servers, cache, snapshot }: ListReport): Sample[] {
   const lookups = { hit: cache.hits, miss: cache.misses, stale: cache.stale }
+  const inMemory: Record<string, number> = snapshot
+    ? { memory: snapshot.answered, directory: snapshot.asked }
+    : {}
   return [
     ...servers.flatMap(samplesOfServer),
-    ...Object.entries(lookups).map(([result, value]): Sample => {
-      return { name: 'cache_lookups', labels: { result }, value }
-    }),
+    ...samplesByResult('cache_lookups', lookups),
+    ...samplesByResult('snapshot_lookups', inMemory),
   ]
+}
+
+function samplesByResult(name: CounterName, results: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(results).map(([result, value]) => ({ name, labels: { result }, value }))
 }
 
 function samplesOfServer(report: ServerReport): Sample[] {

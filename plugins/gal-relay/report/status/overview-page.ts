@@ -1,5 +1,6 @@
 // The status page: is all well, what has been answered, how is the directory, who may relay, whom did
 // we refuse. Made whole on the server; the script only keeps it fresh and filters as one types.
+import type { FeedName } from '../../gal/directory/change-feed'
 import type { ServerReport, ServerState } from '../../gal/directory/health'
 import type { Settings } from '../../settings/settings'
 import type { Outcome, RecentRefusal } from '../counts'
@@ -173,6 +174,7 @@ function directory({ processes, counters }: InstallReport, now: number): Html {
   const rows = servers.map((server) => serverRow(server, counters, now))
   return html`<table class="servers"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
 <tbody>${rows}</tbody></table>
+${snapshotTexts(processes, now).map((text) => html`<p class="note">${shown(text)}</p>`)}
 <p class="note">${cacheText(processes, counters)}</p>`
 }
 
@@ -194,6 +196,45 @@ function serverRow(one: Server, counters: readonly Sample[], now: number): Html 
 <td class="count" data-label="Mean time">${answered > 0 ? `${mean.toFixed(1)} ms` : '–'}</td>
 <td class="count" data-label="Connections">${number(one.connections)}</td>
 <td class="wide" data-label="Last error">${shown(error)}</td></tr>\n`
+}
+
+const FEED_TEXT: Readonly<Record<FeedName, string>> = {
+  none: 'Nothing tells of changes: the whole list is read again',
+  syncrepl: 'Changes come by content synchronization (RFC 4533)',
+  dirsync: 'Changes come by DirSync',
+  usn: 'Changes are found by uSNChanged',
+  timestamps: 'Changes are found by modifyTimestamp',
+}
+
+function snapshotTexts(processes: InstallReport['processes'], now: number): string[] {
+  const snapshots = processes.flatMap(({ list }) => list?.snapshot ?? [])
+  const oldest = [...snapshots].sort((a, b) => a.asOf - b.asOf)[0]
+  if (!oldest) return []
+  const { addresses, asOf, feed } = oldest
+  const current = snapshots.every(({ isCurrent }) => isCurrent)
+  const state = current
+    ? 'current, so that what it does not hold is unknown'
+    : 'not current, so that what it does not hold is asked of the directory'
+  const list =
+    asOf > 0
+      ? `The snapshot holds ${counted(addresses, 'address', 'addresses')}, confirmed ${duration(now - asOf)} ago: ${state}. ${FEED_TEXT[feed]}.`
+      : 'There is no snapshot yet: every recipient is asked of the directory.'
+  const sync = snapshots.flatMap((snapshot) => snapshot.sync ?? [])[0]
+  if (!sync) return [list]
+  const { state: doing, server, entries, readAt, readFor, lastError, lastErrorAt } = sync
+  const reading =
+    doing === 'reading'
+      ? `The whole list is being read from ${server}: ${number(entries)} entries so far.`
+      : ''
+  const read =
+    readAt === undefined
+      ? ''
+      : `It was last read whole ${duration(now - readAt)} ago${readFor === undefined ? '' : `, in ${duration(readFor)}`}.`
+  const error =
+    lastError === undefined
+      ? ''
+      : `Last error, ${duration(now - (lastErrorAt ?? now))} ago: ${lastError}`
+  return [list, [reading, read, error].filter(Boolean).join(' ')]
 }
 
 function cacheText(processes: InstallReport['processes'], counters: readonly Sample[]): string {

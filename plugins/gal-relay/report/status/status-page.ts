@@ -85,7 +85,7 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
 }
 
 async function metrics({ reports }: StatusSource): Promise<Answer> {
-  const registry = registryOf(await reports.collect())
+  const registry = registryOf(await reports.collect(), Date.now())
   return { status: 200, type: registry.contentType, body: await registry.metrics() }
 }
 

@@ -1,0 +1,645 @@
+// The documentation is true: every configuration in it is read by the settings' own reader, the whole
+// ones run in a real Haraka with a directory of their kind, the commands are run, log lines, metrics,
+// replies and links are as they stand there. (docs/commands.md: test/cli/docs.test.ts.)
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import type { SnapshotReport } from '../plugins/gal-relay/gal/snapshot/snapshot-list'
+import { registryOf } from '../plugins/gal-relay/report/metrics'
+import { RULES } from '../plugins/gal-relay/report/rules'
+import { type HarakaIni, readIni } from '../plugins/gal-relay/settings/ini'
+import { readSettings } from '../plugins/gal-relay/settings/settings'
+import { makeAuthority } from './support/certificates'
+import { COMMAND } from './support/command'
+import { type Block, blocksOf, fileOf, PAGES, readPage } from './support/docs'
+import { type Haraka, REPOSITORY, startHaraka } from './support/haraka'
+import { busyInstall } from './support/install-report'
+import { freePort } from './support/ports'
+import { findProgram, skipWithout } from './support/programs'
+import { skipWithoutSamba, startSamba } from './support/samba'
+import { startSlapd } from './support/slapd'
+import { connectSmtp } from './support/smtp'
+
+const LDAP = '\n[ldap]\nurl[] = ldap://dc1.corp.example\nbase = dc=corp,dc=example\n'
+const isWhole = ({ text }: Block) => /^\[ldap\]$/m.test(text)
+const blocks = PAGES.flatMap(blocksOf)
+const of = (page: string, language: string) =>
+  blocksOf(`docs/${page}`).filter((block) => block.language === language)
+
+describe('configurations in the docs', () => {
+  const { parseIni } = createRequire(require.resolve('haraka/package.json'))(
+    'haraka-config/lib/readers/ini',
+  ) as { parseIni(name: string, options: object, text: string): HarakaIni }
+
+  for (const block of blocks.filter(
+    (one) =>
+      one.language === 'ini' && fileOf(one) === 'gal_relay.ini' && !/commands/.test(one.page),
+  )) {
+    test(`${block.page} line ${block.line}`, () => {
+      const text = isWhole(block) ? block.text : block.text + LDAP
+      readSettings(readIni('config/gal_relay.ini', parseIni('', {}, text), text), [], '/')
+    })
+  }
+
+  test('nothing stands in a block of a kind that nobody runs', () => {
+    const run = ['ini', 'sh', 'log', 'conf', 'ldif', 'yaml', 'console', 'old']
+    const other = blocks.filter(({ language }) => !run.includes(language))
+    assert.deepEqual(
+      other.map(({ page, line }) => `${page}:${line}`),
+      [],
+    )
+    const console_ = blocks.filter(({ language }) => language === 'console')
+    assert.deepEqual([...new Set(console_.map(({ page }) => page))], ['docs/commands.md'])
+  })
+})
+
+// ── Whole configurations in a real Haraka ────────────────────────────────────────────────────────
+
+/** [text in the docs, what it stands for in the test] */
+type Replacements = readonly (readonly [string, string])[]
+const real = (text: string, replacements: Replacements) =>
+  replacements.reduce((all, [from, to]) => all.replaceAll(from, to), text)
+
+interface Expected {
+  /** Addresses at example.com that the directory has, as the page says. */
+  readonly known: readonly string[]
+  /** A client that may relay. */
+  readonly inside: string
+  readonly files?: Readonly<Record<string, string>>
+  readonly env?: Readonly<Record<string, string>>
+}
+
+async function runs(ini: string, { known, inside, files = {}, env = {} }: Expected): Promise<void> {
+  const haraka = await startHaraka({ ini, files, env })
+  try {
+    await haraka.waitForLog(/directory .* is up/)
+    const outside = '203.0.113.9'
+    for (const address of known) assert.match(await rcpt(haraka, outside, address), /^250/, address)
+    assert.match(await rcpt(haraka, outside, 'nobody@example.com'), /^550 5\.1\.1/)
+    assert.match(await rcpt(haraka, outside, 'friend@elsewhere.example'), /^550 5\.7\.1 Relaying/)
+    assert.match(await rcpt(haraka, inside, 'friend@elsewhere.example'), /^250/)
+  } finally {
+    await haraka.stop()
+  }
+}
+
+/** @returns the reply to the recipient */
+async function rcpt(haraka: Haraka, client: string, to: string): Promise<string> {
+  const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local: '10.0.0.5:25' } })
+  try {
+    await smtp.command('EHLO mail.isp.example')
+    const { rcpt } = await smtp.transaction('news@shop.example', [to])
+    return rcpt[0]?.line ?? ''
+  } finally {
+    await smtp.quit()
+  }
+}
+
+const whole = (page: string) => {
+  const found = of(page, 'ini').filter(isWhole)
+  assert.equal(found.length, 1, `${page} has one whole configuration`)
+  return found[0]?.text ?? ''
+}
+
+const SECRET = 'Pa55-word!'
+
+describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
+  test('exchange-ad.md and samba.md: the configurations and the commands', async () => {
+    const samba = await startSamba()
+    const folder = mkdtempSync(path.join(tmpdir(), 'docs-'))
+    const bin = shims(folder, {
+      'samba-tool': `exec ${which('samba-tool')} "$@" -s ${samba.conf}`,
+      npx: `shift; exec ${process.execPath} ${COMMAND} "$@"`,
+    })
+    try {
+      const config = path.join(folder, 'config')
+      mkdirSync(config)
+      writeFileSync(path.join(folder, 'gal_relay.password'), `${SECRET}\n`)
+      const alice = (name: string, attributes: Record<string, string | string[]>) => ({
+        dn: `CN=${name},CN=Users,${samba.base}`,
+        attributes: { objectClass: 'user', sAMAccountName: name, ...attributes },
+      })
+      await samba.add(
+        alice('Alice', { mail: 'alice@example.com', proxyAddresses: 'SMTP:alice@example.com' }),
+        alice('Bob', { mail: 'bob@example.com', proxyAddresses: ['SMTP:robert@example.com'] }),
+      )
+      const replacements: Replacements = [
+        ['dc1.corp.example', samba.host],
+        ['dc2.corp.example', '127.0.0.2'],
+        ['dc=corp,dc=example', samba.base],
+        ['DC=corp,DC=example', samba.base],
+        ['@corp.example', '@corp.test'],
+        [' -W ', ` -w '${samba.password}' `],
+      ]
+      const run = (block: Block) =>
+        shell(real(block.text, replacements), folder, {
+          PATH: `${bin}:${process.env.PATH}`,
+          LDAPTLS_CACERT: samba.ca,
+          NODE_EXTRA_CA_CERTS: samba.ca,
+        })
+      const [account, alias, ...more] = of('samba.md', 'sh')
+      assert.ok(account && alias && more.length === 0)
+      await run(account)
+
+      const files = {
+        'config/gal_relay.password': `${SECRET}\n`,
+        'config/corp-ca.pem': readFileSync(samba.ca, 'utf8'),
+      }
+      const exchange = real(whole('exchange-ad.md'), replacements)
+      // By proxyAddresses alone: what stands in Bob's `mail` is not his.
+      await runs(exchange, {
+        known: ['alice@example.com', 'robert@example.com'],
+        inside: '192.168.1.25',
+        files,
+      })
+      const own = real(whole('samba.md'), replacements)
+      const known = ['alice@example.com', 'bob@example.com']
+      await runs(own, { known, inside: '192.168.1.7', files })
+
+      for (const [file, text] of Object.entries(files)) writeFileSync(path.join(folder, file), text)
+      writeFileSync(path.join(config, 'gal_relay.ini'), own)
+      const [ldif] = of('samba.md', 'ldif')
+      writeFileSync(path.join(folder, 'alias.ldif'), real(ldif?.text ?? '', replacements))
+      assert.match(await run(alias), /a\.adams@example\.com is in the directory/)
+    } finally {
+      await samba.stop()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+describe('LDAP servers in the docs', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () => {
+  const account = (dn: string) => ({
+    dn,
+    objectClass: ['organizationalRole', 'simpleSecurityObject'],
+    userPassword: SECRET,
+    sn: undefined,
+  })
+  const unit = (dn: string) => ({
+    dn,
+    objectClass: 'organizationalUnit',
+    ou: /^ou=([^,]*)/.exec(dn)?.[1] ?? '',
+    cn: undefined,
+    sn: undefined,
+  })
+  const PASSWORD = { 'config/gal_relay.password': `${SECRET}\n` }
+
+  test('openldap.md', async () => {
+    const base = 'dc=corp,dc=example'
+    const authority = makeAuthority()
+    const slapd = await startSlapd({
+      suffix: base,
+      tls: authority.issue(),
+      entries: [
+        ...['people', 'lists', 'services'].map((name) => unit(`ou=${name},${base}`)),
+        account(`cn=haraka,ou=services,${base}`),
+        { dn: `uid=alice,ou=people,${base}`, mail: 'alice@example.com' },
+        {
+          dn: `cn=board,ou=lists,${base}`,
+          objectClass: ['groupOfNames', 'galRecipient'],
+          sn: undefined,
+          member: `uid=alice,ou=people,${base}`,
+          mail: 'board@example.com',
+        },
+        { dn: `uid=carol,ou=services,${base}`, mail: 'nobody@example.com' },
+      ],
+    })
+    try {
+      const ini = real(whole('openldap.md'), [
+        ['ldap://ldap1.corp.example', slapd.url],
+        ['ldap://ldap2.corp.example', 'ldap://127.0.0.1:1'],
+      ])
+      const files = { ...PASSWORD, 'config/corp-ca.pem': readFileSync(authority.ca, 'utf8') }
+      const known = ['alice@example.com', 'board@example.com']
+      await runs(ini, { known, inside: '192.168.1.7', files })
+    } finally {
+      await slapd.stop()
+      authority.remove()
+    }
+  })
+
+  test('openldap.md: slapd reads its lines', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'slapd-'))
+    try {
+      for (const { text } of of('openldap.md', 'conf')) {
+        const conf = path.join(folder, 'slapd.conf')
+        writeFileSync(
+          conf,
+          `include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload syncprov
+database mdb
+suffix "dc=corp,dc=example"
+directory ${folder}
+${text}`,
+        )
+        await promisify(execFile)(which('slapd'), ['-T', 'test', '-u', '-f', conf])
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  test('exchange-5.5.md', async () => {
+    const slapd = await startSlapd({
+      suffix: 'o=Corp',
+      entries: [
+        {
+          dn: 'cn=Alice,o=Corp',
+          mail: 'alice@example.com',
+          otherMailbox: ['smtp$a.adams@example.com', 'x400$c=US;a= ;p=Corp;s=nobody@example.com'],
+        },
+      ],
+    })
+    try {
+      const ini = real(whole('exchange-5.5.md'), [
+        ['ldap://exchange.corp.example', slapd.url],
+        ['cn=haraka,cn=CORP', slapd.bindDn],
+      ])
+      const files = { 'config/gal_relay.password': slapd.password }
+      const known = ['alice@example.com', 'a.adams@example.com']
+      await runs(ini, { known, inside: '192.168.1.25', files })
+    } finally {
+      await slapd.stop()
+    }
+  })
+
+  test('migrating.md: each configuration finds whom the old one found', async () => {
+    const authority = makeAuthority()
+    const slapd = await startSlapd({
+      schema: [
+        `attributetype ( 1.3.6.1.4.1.7914.1.2.1.4 NAME 'mailAlternateAddress'
+  EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )`,
+        `attributetype ( 2.16.840.1.113730.3.1.13 NAME 'mailLocalAddress'
+  EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )`,
+        `objectclass ( 1.3.6.1.4.1.7914.1.2.2.1 NAME 'qmailUser' SUP top AUXILIARY
+  MAY ( mail $ mailAlternateAddress $ mailLocalAddress ) )`,
+      ],
+      tls: authority.issue(),
+      entries: ['one', 'two'].flatMap((name) => [
+        unit(`ou=${name},dc=corp,dc=test`),
+        {
+          dn: `uid=${name},ou=${name},dc=corp,dc=test`,
+          objectClass: ['inetOrgPerson', 'qmailUser'],
+          mail: `${name}@example.com`,
+          mailAlternateAddress: `${name}.alternate@example.com`,
+          mailLocalAddress: `${name}.local@example.com`,
+        },
+        // In the directory, and no recipient by the old filter
+        ...(name === 'one'
+          ? [
+              {
+                dn: `cn=printer,ou=${name},dc=corp,dc=test`,
+                objectClass: ['device', 'galRecipient'],
+                sn: undefined,
+                mail: 'nobody@example.com',
+              },
+            ]
+          : []),
+      ]),
+    })
+    try {
+      const [fromRcptLdap, fromLdap, fromRelay] = of('migrating.md', 'ini')
+      assert.ok(fromRcptLdap && fromLdap && fromRelay)
+      const common: Replacements = [
+        ['ldap://127.0.0.1:389', slapd.url],
+        ['ldap://ldap1.corp.example', slapd.url],
+        ['ldap://ldap2.corp.example', 'ldap://127.0.0.1:1'],
+        ['bind_password = secret', `bind_password = ${slapd.password}`],
+        ['dc=example,dc=com', 'ou=one,dc=corp,dc=test'],
+        ['dc=example2,dc=com', 'ou=two,dc=corp,dc=test'],
+        ['cn=haraka,ou=services,dc=corp,dc=example', slapd.bindDn],
+        ['dc=corp,dc=example', slapd.base],
+      ]
+      const more = '\n[restrictions]\nhosts[] = 192.168.1.0/24\n'
+      const host = { inside: '192.168.1.7', files: { 'config/host_list': 'example.com\n' } }
+      const qmail = real(fromRcptLdap.text, [
+        ['cn=admin,dc=example,dc=com', slapd.bindDn],
+        ...common,
+      ])
+      const byQmail = ['one@example.com', 'two.alternate@example.com']
+      await runs(qmail + more, { known: byQmail, ...host })
+      const ldap = real(fromLdap.text, [
+        ['starttls = true', `starttls = true\ntls_ca = ${authority.ca}`],
+        ...common,
+      ])
+      await runs(ldap + more, { known: ['one@example.com', 'two.local@example.com'], ...host })
+
+      const acl = '192.168.1.0/24\n# a comment\n2001:db8:1::/48 # branch\n'
+      const folder = mkdtempSync(path.join(tmpdir(), 'docs-'))
+      mkdirSync(path.join(folder, 'config'))
+      writeFileSync(path.join(folder, 'config', 'relay_acl_allow'), acl)
+      const [list] = of('migrating.md', 'sh')
+      const lines = await shell(list?.text ?? '', folder)
+      rmSync(folder, { recursive: true, force: true })
+      assert.equal(lines, 'hosts[] = 192.168.1.0/24\nhosts[] = 2001:db8:1::/48\n')
+      assert.ok(fromRelay.text.includes(lines))
+
+      const relayIni = of('migrating.md', 'ini').find((one) => fileOf(one) === 'relay.ini')
+      const haraka = await startHaraka({
+        plugins: ['relay', 'gal-relay', 'test-queue'],
+        ini: `${fromRelay.text}[ldap]\nurl[] = ${slapd.url}\nbase = ${slapd.base}\n`,
+        files: {
+          'config/relay.ini': relayIni?.text ?? '',
+          'config/relay_acl_allow': '203.0.113.0/24\n',
+        },
+      })
+      try {
+        for (const [client, to, reply] of [
+          ['192.168.1.7', 'x@partner.example', /^250/],
+          ['2001:db8:1::7', 'x@partner.example', /^250/],
+          ['203.0.113.9', 'x@partner.example', /^550 5\.7\.1/],
+          ['203.0.113.9', 'x@backup.example', /^250/],
+        ] as const) {
+          assert.match(await rcpt(haraka, client, to), reply, `${client} ${to}`)
+        }
+      } finally {
+        await haraka.stop()
+      }
+    } finally {
+      await slapd.stop()
+      authority.remove()
+    }
+  })
+})
+
+// ── Getting started, step by step ────────────────────────────────────────────────────────────────
+
+describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl', 'curl') }, () => {
+  test('does, on a new install with npm, what it says', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'docs-'))
+    const dir = path.join(folder, 'mx')
+    const authority = makeAuthority()
+    const base = 'dc=corp,dc=example'
+    const services = `ou=services,${base}`
+    const slapd = await startSlapd({
+      suffix: base,
+      tls: authority.issue(),
+      entries: [
+        {
+          dn: services,
+          objectClass: 'organizationalUnit',
+          ou: 'services',
+          cn: undefined,
+          sn: undefined,
+        },
+        {
+          dn: `cn=haraka,${services}`,
+          objectClass: ['organizationalRole', 'simpleSecurityObject'],
+          userPassword: SECRET,
+          sn: undefined,
+        },
+        'alice@example.com',
+      ],
+    })
+    const web = await freePort()
+    const env = { NODE_EXTRA_CA_CERTS: authority.ca }
+    let haraka: Haraka | undefined
+    const file = (name: string) => path.join(dir, 'config', name)
+    const restart = async () => {
+      await haraka?.stop()
+      const plugins = readFileSync(file('plugins'), 'utf8').trim().split('\n')
+      haraka = await startHaraka({
+        dir,
+        env,
+        hostList: ['example.com'],
+        plugins: plugins.filter((name) => !name.startsWith('test-')).concat('test-queue'),
+      })
+      await haraka.waitForLog(/directory .* is up/)
+    }
+    try {
+      const { stdout } = await npm(
+        REPOSITORY,
+        'pack',
+        '--ignore-scripts',
+        '--json',
+        '--pack-destination',
+        folder,
+      )
+      const tarball = path.join(folder, JSON.parse(stdout)[0].filename)
+      const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
+      await promisify(execFile)(process.execPath, [bin, '-i', dir])
+      writeFileSync(file('plugins'), 'rcpt_to.in_host_list\n')
+      const replacements: Replacements = [
+        ['/srv/haraka', dir],
+        ['/var/log/haraka.log', path.join(folder, 'haraka.log')],
+        ['npm install', 'npm install --no-audit --no-fund --prefer-offline'],
+        ['haraka-plugin-gal-relay', tarball],
+        ['ldaps://dc1.corp.example', slapd.tlsUrl],
+        ['ldaps://dc2.corp.example', `ldaps://localhost:${slapd.tlsPort}`],
+        ['127.0.0.1:8080', `127.0.0.1:${web}`],
+      ]
+      let restarts = 0
+      for (const block of blocksOf('docs/getting-started.md')) {
+        const { before, language } = block
+        if (/Restart Haraka/.test(before)) {
+          restarts++
+          await restart()
+          if (restarts < 3) {
+            assert.ok(haraka)
+            for (const to of ['alice@example.com', 'nobody@example.com']) {
+              assert.match(await rcpt(haraka, '203.0.113.9', to), /^250/)
+            }
+            await haraka.waitForLog(/observed DIFFERS .*nobody@/)
+          }
+        }
+        writeFileSync(path.join(folder, 'haraka.log'), haraka?.log() ?? '')
+        const text = real(block.text, replacements)
+        const name = fileOf(block)
+        if (language === 'sh') {
+          const output = await shell(text, dir, env)
+          if (/\| sort -rn/.test(text))
+            assert.match(output, /1 +(rule=not-in-gal|recipient=nobody@)/)
+          if (/curl/.test(text)) assert.match(output, /answer="accepted"\} 1\n/)
+          if (/npx gal-relay check$/m.test(text)) assert.match(output, /\n0 problems, /)
+          if (/gal_relay\.password/.test(text)) writeFileSync(file('gal_relay.password'), SECRET)
+        } else if (language === 'log') {
+          for (const line of block.text.trim().split('\n')) {
+            const said = (haraka?.log() ?? '').split('\n').map(spoken)
+            assert.ok(said.includes(spoken(line)), `${line}\nis not in\n${said.join('\n')}`)
+          }
+        } else if (language === 'ini') {
+          const so = /Write `config|in `config/.test(before) ? '' : /Add to/.test(before)
+          if (so === '') writeFileSync(file(name), text)
+          else if (so) writeFileSync(file(name), readFileSync(file(name), 'utf8') + text)
+        }
+      }
+      assert.equal(restarts, 3)
+      assert.ok(haraka)
+      assert.match(await rcpt(haraka, '203.0.113.9', 'alice@example.com'), /^250/)
+      assert.match(await rcpt(haraka, '203.0.113.9', 'nobody@example.com'), /^550 5\.1\.1/)
+    } finally {
+      await haraka?.stop()
+      await slapd.stop()
+      authority.remove()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+/** A line of the log without what differs from install to install. */
+const spoken = (line: string) =>
+  line
+    .replace(/^.*\[gal-relay\] /, '')
+    .replace(/ host=\S+ helo=\S+/, '')
+    .trim()
+
+// ── Reference ────────────────────────────────────────────────────────────────────────────────────
+
+describe('reference in the docs', () => {
+  const snapshot: SnapshotReport = {
+    ...{ addresses: 1, isCurrent: true, asOf: 1, feed: 'usn', sync: undefined },
+    ...{ answered: 1, asked: 1 },
+  }
+  const metrics = async () =>
+    registryOf(busyInstall(Date.now(), snapshot), Date.now()).getMetricsAsJSON()
+
+  test('metrics.md lists every metric with its type and labels, and no other', async () => {
+    const rows = [
+      ...readPage('docs/metrics.md').matchAll(/^\| `(gal_relay_\w+)` \| (\w+) \| (.*?) \|/gm),
+    ]
+    const told = new Map(
+      rows.map(([, name = '', type = '', labels = '']) => [name, [type, labels]]),
+    )
+    const real = await metrics()
+    assert.deepEqual([...told.keys()].sort(), real.map(({ name }) => name).sort())
+    for (const { name, type, values } of real) {
+      const [toldType, labels = ''] = told.get(name) ?? []
+      assert.equal(toldType, String(type), name)
+      const shown = [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label)
+      for (const { labels } of values) {
+        const others = Object.keys(labels).filter((label) => !shown.includes(label))
+        assert.deepEqual(others, [], `labels of ${name}`)
+      }
+    }
+  })
+
+  test('the rules for Prometheus name metrics and labels that exist', async () => {
+    const names = new Set((await metrics()).map(({ name }) => name))
+    const yaml = of('metrics.md', 'yaml')
+      .map(({ text }) => text)
+      .join('')
+    const used = [...yaml.matchAll(/\bgal_relay_\w+/g)].map(([name]) => name)
+    assert.ok(used.length > 4)
+    assert.deepEqual(
+      used.filter((name) => !names.has(name)),
+      [],
+    )
+  })
+
+  test('troubleshooting.md knows every rule that can refuse, and its reply', () => {
+    const page = readPage('docs/troubleshooting.md')
+    const accepting = /^(postmaster|always-accept|in-gal|shared|always-relay|relay-.*)$/
+    const refusing = RULES.filter((rule) => !accepting.test(rule))
+    assert.ok(refusing.length > 7)
+    assert.deepEqual(
+      refusing.filter((rule) => !page.includes(`| \`${rule}\` |`)),
+      [],
+    )
+    const source = readFileSync(
+      path.join(REPOSITORY, 'plugins/gal-relay/routing/decide.ts'),
+      'utf8',
+    )
+    const texts = [...source.matchAll(/text: '([^']*)'/g)].map(([, text = '']) => text)
+    assert.ok(texts.length > 4)
+    assert.deepEqual(
+      texts.filter((text) => !page.includes(text)),
+      [],
+    )
+  })
+
+  test('troubleshooting.md shows the line in the log, and its commands run', async () => {
+    const haraka = await startHaraka({
+      hostList: ['example.com'],
+      ini: '[gal]\nattributes[] = mail\n[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n',
+    })
+    try {
+      await rcpt(haraka, '203.0.113.9', 'nobody@example.com')
+      const fields = (line: string) => [...line.matchAll(/ (\w+)=/g)].map(([, name]) => name)
+      const [line = ''] = haraka.logLines(/refused client=/)
+      const [shown] = of('troubleshooting.md', 'log')
+      assert.deepEqual(fields(shown?.text ?? ''), fields(line.replace(/^.*refused/, ' refused')))
+      const bin = shims(haraka.dir, { npx: `shift; exec ${process.execPath} ${COMMAND} "$@"` })
+      for (const { text } of of('troubleshooting.md', 'sh')) {
+        // The directory is away here, which check and explain say by their exit code.
+        const output = await shell(
+          text.replace(/check --json$/m, '$& || test $? = 1'),
+          haraka.dir,
+          {
+            PATH: `${bin}:${process.env.PATH}`,
+          },
+        )
+        assert.match(output, /451 4\.4\.3|"problems":/)
+      }
+    } finally {
+      await haraka.stop()
+    }
+  })
+
+  test('commands of other pages are among those that are run', () => {
+    const run = ['getting-started', 'samba', 'migrating', 'troubleshooting', 'metrics']
+    const pages = new Set(
+      blocks.filter(({ language }) => language === 'sh').map(({ page }) => page),
+    )
+    assert.deepEqual(
+      [...pages].filter((page) => !run.some((name) => page.includes(name))),
+      [],
+    )
+    // This one is in getting-started.md too.
+    assert.deepEqual(
+      of('metrics.md', 'sh').map(({ text }) => text),
+      ['npm install express\n'],
+    )
+  })
+})
+
+// ── A shell ──────────────────────────────────────────────────────────────────────────────────────
+
+/** @returns what it printed; @throws Error with that, when a command fails */
+async function shell(
+  commands: string,
+  cwd: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const options = { cwd, env: { ...plainEnvironment(), ...env }, maxBuffer: 1 << 24 }
+  const { stdout } = await promisify(execFile)(
+    'bash',
+    ['-euo', 'pipefail', '-c', commands],
+    options,
+  )
+  return stdout
+}
+
+/** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */
+function npm(cwd: string, ...args: string[]) {
+  return promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), maxBuffer: 1 << 24 })
+}
+
+function plainEnvironment(): Record<string, string | undefined> {
+  const inherited = /^npm_(?!config_)|^npm_config_local_prefix$|^HARAKA$|^NODE_TEST_CONTEXT$/i
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
+}
+
+/** Puts programs of these names before all others. @returns their folder */
+function shims(folder: string, programs: Readonly<Record<string, string>>): string {
+  const bin = path.join(folder, 'bin')
+  mkdirSync(bin)
+  for (const [name, script] of Object.entries(programs)) {
+    writeFileSync(path.join(bin, name), `#!/bin/sh\n${script}\n`)
+    chmodSync(path.join(bin, name), 0o755)
+  }
+  return bin
+}
+
+function which(name: string): string {
+  const program = findProgram(name)
+  assert.ok(program, name)
+  return program
+}

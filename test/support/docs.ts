@@ -1,0 +1,46 @@
+// The fenced blocks of the documentation, so that tests can run what stands there.
+import { readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { REPOSITORY } from './haraka'
+
+export interface Block {
+  /** `docs/metrics.md` */
+  readonly page: string
+  /** Of the first line in the block. */
+  readonly line: number
+  readonly language: string
+  readonly text: string
+  /** The prose since the block before. */
+  readonly before: string
+}
+
+export const PAGES: readonly string[] = [
+  'README.md',
+  ...readdirSync(path.join(REPOSITORY, 'docs'))
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `docs/${file}`),
+]
+
+export const readPage = (page: string) => readFileSync(path.join(REPOSITORY, page), 'utf8')
+
+export function blocksOf(page: string): Block[] {
+  const blocks: Block[] = []
+  const text = readPage(page)
+  let end = 0
+  for (const fence of text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)) {
+    const [whole, language = '', content = ''] = fence
+    const line = text.slice(0, fence.index).split('\n').length + 1
+    blocks.push({ page, line, language, text: content, before: text.slice(end, fence.index) })
+    end = fence.index + whole.length
+  }
+  return blocks
+}
+
+/** The ini file in config/ that the last paragraph before a block names last; else gal_relay.ini. */
+export function fileOf({ before }: Block): string {
+  const [paragraph = ''] = before
+    .trim()
+    .split(/\n\s*\n/)
+    .slice(-1)
+  return [...paragraph.matchAll(/`config\/([\w.]+\.ini)`/g)].at(-1)?.[1] ?? 'gal_relay.ini'
+}
