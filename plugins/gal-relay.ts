@@ -628,7 +628,7 @@ export function find_next_hops(
     item.logerror(this, 'failed:', error)
     next(DENYSOFT, INTERNAL_ERROR.reply.text)
   }
-  state.outbound.mxFor(item, domain, state.settings).then((answer) => {
+  const answered = state.outbound.mxFor(item, domain, state.settings).then((answer) => {
     switch (answer.code) {
       case 'ok':
         return next(OK, answer.mxs)
@@ -643,7 +643,8 @@ export function find_next_hops(
         item.logwarn(this, answer.reason)
         return next(answer.code === 'never' ? DENY : DENYSOFT, answer.reason)
     }
-  }, failed)
+  })
+  answered.catch(failed)
 }
 
 export function name_recipients(
