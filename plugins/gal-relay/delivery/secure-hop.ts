@@ -49,8 +49,11 @@ export class SecureHops {
   // The hop stands in the name, for Haraka's log; a socket's path has room for 100 characters.
   private newPath(hop: NextHop): string {
     if (!this.folder) {
-      this.folder = mkdtempSync(path.join(tmpdir(), 'gal-relay-'))
-      chmodSync(this.folder, 0o700)
+      const folder = mkdtempSync(path.join(tmpdir(), 'gal-relay-'))
+      chmodSync(folder, 0o700)
+      // Haraka ends without a word to its plugins, unless it is set to end gracefully.
+      process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+      this.folder = folder
     }
     const name = `${this.servers.size}-${hop.protocol}-${hop.host}-${hop.port}`
     return path.join(this.folder, name).slice(0, 100)
