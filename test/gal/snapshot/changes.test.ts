@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { LdapSettings } from '../../../plugins/gal-relay/settings/settings'
+import { until } from '../../support/until'
 import {
   ACTIVE_DIRECTORY,
   type DirectoryKind,
@@ -183,12 +183,4 @@ for (const { kind, feed, settings, late = [] } of WAYS) {
       assert.equal(await list.ask('stays7@example.com'), 'found')
     })
   })
-}
-
-async function until(condition: () => boolean | Promise<boolean>, within: number): Promise<void> {
-  const end = performance.now() + within
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`not so within ${within} ms`)
-    await sleep(20)
-  }
 }

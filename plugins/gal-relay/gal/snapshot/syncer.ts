@@ -39,8 +39,8 @@ export interface SyncReport {
 
 /** How often the progress of a reading is logged. */
 const PROGRESS = 10_000
-/** A list that was refused is not asked for again sooner: it takes a person to mend that. */
-const AFTER_REFUSAL = 300_000
+/** Of the time, at most one part in so many is spent on reading a list that is refused. */
+const SHARE = 4
 
 /** One reading of the directory over one connection, and the following of its changes. */
 export class Reading {
@@ -163,15 +163,16 @@ export class Syncer {
     await removeUnfinished(this.#settings.snapshot.file).catch(() => {})
     let delay: IBackoff<unknown> | undefined
     while (!signal.aborted) {
-      const refusal = await this.#readAnew()
+      const startedAt = performance.now()
+      const failure = await this.#readAnew()
       if (signal.aborted) break
-      if (refusal === undefined) {
+      if (!failure) {
         delay = undefined
         await this.#untilDue(signal)
       } else {
         delay = (delay ?? this.#backoff).next(undefined)
-        const least = refusal instanceof Refused ? AFTER_REFUSAL : (delay?.duration ?? 0)
-        await pause(Math.max(least, this.#readFor ?? 0), signal)
+        const rest = failure instanceof Refused ? SHARE * (performance.now() - startedAt) : 0
+        await pause(Math.max(delay?.duration ?? 0, rest), signal)
       }
     }
     await Promise.all([this.#reading?.ended, this.#following?.ended])
@@ -179,15 +180,14 @@ export class Syncer {
 
   /**
    * Reads from the first server that shows its list.
-   * @returns why there is no new list, if so
+   * @returns why there is no new list in force, if so
    */
   async #readAnew(): Promise<Error | undefined> {
-    let failure: Error = new Error('no server')
+    let failure: Error | undefined
     try {
       for (const endpoint of await endpointsOf(this.#settings.ldap)) {
-        const ended = await this.#readFrom(endpoint)
-        if (!ended) return undefined
-        failure = ended
+        failure = await this.#readFrom(endpoint)
+        if (!failure) return undefined
         this.#failed(`${endpoint.name}: the list was not read: ${failure.message}`)
         if (failure instanceof Refused) break
       }
@@ -195,7 +195,7 @@ export class Syncer {
       failure = directoryError(error)
       this.#failed(failure.message)
     }
-    return failure
+    return failure ?? new Error('no server')
   }
 
   /** @returns undefined when its list is in force */
@@ -239,14 +239,15 @@ export class Syncer {
       await pause(this.#settings.snapshot.full_every, due.signal)
       signal.removeEventListener('abort', stop)
     }
-    // Not more of the directory's time than of ours.
-    if (!this.#following) await pause(Math.min(this.#readFor ?? 0, AFTER_REFUSAL), signal)
+    // A feed that is lost again and again must not keep the directory busy.
+    if (!this.#following) await pause(this.#readFor ?? 0, signal)
   }
 
   #failed(text: string): void {
+    if (text === this.#lastError) this.#log.debug(text)
+    else this.#log.error(text)
     this.#lastError = text
     this.#lastErrorAt = Date.now()
-    this.#log.error(text)
   }
 
   #progress({ endpoint, keeper, startedAt }: Reading): void {

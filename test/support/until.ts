@@ -1,0 +1,15 @@
+// Waiting for something to become so.
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** @throws Error when it is not so within that many milliseconds */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  within: number,
+  what: () => string = () => String(condition),
+): Promise<void> {
+  const end = performance.now() + within
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`not so within ${within} ms: ${what()}`)
+    await sleep(20)
+  }
+}
