@@ -69,6 +69,17 @@ declare namespace Haraka {
     logcrit: Log
   }
 
+  /** What all log methods end in. */
+  interface LogWriter {
+    /** Of log.ini, as it is now; one of {@link formats}. */
+    readonly format: string
+    readonly formats: { readonly DEFAULT: string }
+    readonly LOGNOTICE: number
+    would_log(level: number): boolean
+    /** @param line whole, without its end */
+    log(level: 'NOTICE', line: string): void
+  }
+
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
     /** `onChange` takes the place of the one given before, whoever gave it. */
@@ -85,6 +96,7 @@ declare namespace Haraka {
     /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
     register_hook(hook: string, method: string, priority?: number): void
     haraka_require(name: 'outbound'): Outbound
+    haraka_require(name: 'logger'): LogWriter
   }
 
   interface Outbound {

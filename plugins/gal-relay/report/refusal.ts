@@ -28,3 +28,18 @@ export interface Refusal extends Envelope {
 export function replyText({ code, status: [subject, detail], text }: Reply): string {
   return `${code} ${Math.floor(code / 100)}.${subject}.${detail} ${text}`
 }
+
+/** As Haraka's logger writes fields in its plain format: quoted where they must be. */
+export function fieldsText(refusal: Refusal): string {
+  const { client, host, helo, account, sender, recipient, listener, rule, reply } = refusal
+  return (
+    `client=${quoted(client)} host=${quoted(host)} helo=${quoted(helo)} ` +
+    `account=${quoted(account)} sender=${quoted(sender)} recipient=${quoted(recipient)} ` +
+    `listener=${quoted(listener)} rule=${quoted(rule)} reply=${quoted(reply)}`
+  )
+}
+
+function quoted(value: string): string {
+  if (!/^$|[ ="\\\r\n]/.test(value)) return value
+  return `"${value.replace(/["\\]/g, '\\$&').replace(/\r/g, '\\r').replace(/\n/g, '\\n')}"`
+}
