@@ -226,6 +226,33 @@ describe('answers that prove nothing', { concurrency: 8 }, () => {
     )
   })
 
+  test('what it shows after it was refilled says nothing about an answer from before', async () => {
+    const people = Array.from({ length: 20 }, (_, i) => ({
+      dn: `cn=user${i},dc=corp,dc=test`,
+      attributes: { mail: `user${i}@example.com` },
+    }))
+    let isEmpty = false
+    await withServers(
+      [
+        (search) => {
+          const { values, filter } = search
+          const entries = people.filter(
+            ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
+          )
+          if (!isEmpty) return { entries }
+          isEmpty = !asksFor(search, 'user0@example.com')
+          return {}
+        },
+      ],
+      async (list) => {
+        for (const { attributes } of people) assert.equal(await list.ask(attributes.mail), 'found')
+        isEmpty = true
+        assert.equal(await list.ask('user0@example.com'), 'found')
+        assert.equal(await list.ask('nobody@example.com'), 'absent')
+      },
+    )
+  })
+
   test('one entry that is deleted is absent, though it was the first that was found', async () => {
     let left = PEOPLE
     await withServers(

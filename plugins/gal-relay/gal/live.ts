@@ -59,6 +59,12 @@ interface Wanted {
   readonly witness: Known | undefined
 }
 
+/** What a server showed for one recipient. */
+interface Shown {
+  readonly holders: Entry[]
+  readonly isWitnessed: boolean
+}
+
 /** That a server showed what it should show. */
 interface Proof {
   readonly asked: number
@@ -131,6 +137,17 @@ export class LiveList implements AddressList {
    * @throws DirectoryError when neither is certain
    */
   async #holders(recipient: Recipient, turn: Turn): Promise<Entry[]> {
+    const first = await this.#shown(recipient, turn)
+    if (first.holders.length > 0 || first.isWitnessed) return first.holders
+    await this.#prove(turn)
+    // That shows what the server has now, not what it had when it was asked for the address.
+    const again = await this.#shown(recipient, turn)
+    if (again.holders.length > 0 || again.isWitnessed) return again.holders
+    throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
+  }
+
+  /** @throws DirectoryError when it cannot be known whether an entry that came back holds the address */
+  async #shown(recipient: Recipient, turn: Turn): Promise<Shown> {
     const witness = this.#witness.current
     const own = spellings(recipient)
     const addresses = witness ? [...own, witness.address] : own
@@ -157,10 +174,8 @@ export class LiveList implements AddressList {
         if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
       }
     }
-    if (holders.length > 0) return holders
-    requireSuccess(results)
-    if (!isWitnessed) await this.#prove(turn)
-    return holders
+    if (holders.length === 0) requireSuccess(results)
+    return { holders, isWitnessed }
   }
 
   #answer(recipient: Recipient, holders: readonly Entry[]): GalAnswer {

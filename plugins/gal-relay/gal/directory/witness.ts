@@ -21,6 +21,8 @@ export class Witness {
   /** Addresses found lately, the latest last, and when. */
   readonly #recent = new Map<string, { readonly known: Known; readonly at: number }>()
   #current: Known | undefined
+  /** It was shown, and nobody knows whether it would be found by its address. */
+  #isGuess = false
 
   /** The one to ask for beside another address. */
   get current(): Known | undefined {
@@ -28,7 +30,8 @@ export class Witness {
   }
 
   found(known: Known): void {
-    this.#current ??= known
+    if (!this.#current || this.#isGuess) this.#current = known
+    this.#isGuess = false
     const now = performance.now()
     const before = this.#recent.get(known.key)
     // Most mail is for few recipients; one that is here already counts long enough.
@@ -50,5 +53,6 @@ export class Witness {
   replace(known: Known): void {
     if (this.#current) this.#recent.delete(this.#current.key)
     this.#current = known
+    this.#isGuess = !this.#recent.has(known.key)
   }
 }
