@@ -70,7 +70,7 @@ export class Counts {
   readonly #differences = new Map<string, DifferenceCount>()
   readonly #minutes: Minute[] = []
   #minute: Minute = { minute: 0, accepted: 0, refused: 0, deferred: 0 }
-  readonly #refusals: RecentRefusal[] = []
+  readonly #refusals: { readonly at: number; readonly refusal: Refusal }[] = []
   #oldest = 0
   errors = 0
 
@@ -94,7 +94,7 @@ export class Counts {
   }
 
   refused(refusal: Refusal): void {
-    const recent: RecentRefusal = { at: Date.now(), ...refusal }
+    const recent = { at: Date.now(), refusal }
     if (this.#refusals.length < REFUSALS) this.#refusals.push(recent)
     else {
       this.#refusals[this.#oldest] = recent
@@ -110,7 +110,10 @@ export class Counts {
       differences: [...this.#differences.values()],
       errors: this.errors,
       minutes: this.#minutes,
-      refusals: [...this.#refusals.slice(this.#oldest), ...this.#refusals.slice(0, this.#oldest)],
+      refusals: [
+        ...this.#refusals.slice(this.#oldest),
+        ...this.#refusals.slice(0, this.#oldest),
+      ].map(({ at, refusal }) => ({ at, ...refusal })),
     }
   }
 
