@@ -1,0 +1,43 @@
+// Sums, numbers and times as the page shows them.
+import type { CounterName, Sample } from '../samples'
+import { counted } from '../words'
+
+/** What was counted under that name, with all of these labels. */
+export function total(
+  samples: readonly Sample[],
+  name: CounterName,
+  labels: Readonly<Record<string, string>> = {},
+): number {
+  return samples
+    .filter((sample) => sample.name === name)
+    .filter((sample) =>
+      Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
+    )
+    .reduce((sum, { value }) => sum + value, 0)
+}
+
+export const number = (value: number) => value.toLocaleString('en')
+export const share = (part: number, of: number) =>
+  part > 0 && part / of < 0.0005 ? '< 0.1 %' : `${((part / of) * 100).toFixed(1)} %`
+
+const DATE_TIME = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+})
+export const dateTime = (at: number) => DATE_TIME.format(at)
+
+const UNITS = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+  ['second', 1000],
+] as const
+
+/** In the largest unit of which there are at least two: `100 minutes`. */
+export function duration(milliseconds: number): string {
+  const [unit, length] = UNITS.find(([, length]) => milliseconds >= 2 * length) ?? UNITS[3]
+  return counted(Math.max(0, Math.floor(milliseconds / length)), unit)
+}
