@@ -66,7 +66,10 @@ export interface Slapd {
   resume(): void
   /** SIGKILL; `restart()` brings it back on the same ports with the same data. */
   kill(): Promise<void>
-  restart(): Promise<void>
+  /** @param options.clock the server's clock is set so: `-1h`; needs the program faketime */
+  restart(options?: { readonly clock?: string }): Promise<void>
+  /** Ends it, replaces all entries by these, and starts it again on the same ports. */
+  rebuild(entries: Iterable<SlapdEntry>): Promise<void>
   /** Ends the server and removes its folder. */
   stop(): Promise<void>
 }
@@ -105,8 +108,14 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   writeFileSync(join(folder, 'mail.schema'), MAIL_SCHEMA)
   writeFileSync(join(folder, 'cosine.schema'), cosineSchema())
   writeFileSync(join(folder, 'slapd.conf'), slapdConf(folder, base, options))
-  writeFileSync(join(folder, 'entries.ldif'), firstLdif(base, options.entries ?? [], names))
-  await run('slapadd', ['-q', '-f', join(folder, 'slapd.conf'), '-l', join(folder, 'entries.ldif')])
+  const conf = join(folder, 'slapd.conf')
+  await fill(options.entries ?? [])
+
+  async function fill(entries: Iterable<SlapdEntry>): Promise<void> {
+    const ldif = join(folder, 'entries.ldif')
+    writeFileSync(ldif, firstLdif(base, entries, names))
+    await run('slapadd', ['-q', '-f', conf, '-l', ldif])
+  }
 
   const port = await freePort()
   const tlsPort = options.tls ? await freePort() : 0
@@ -114,10 +123,12 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   const tlsUrl = `ldaps://127.0.0.1:${tlsPort}`
   let child: ChildProcess = await launch()
 
-  async function launch(): Promise<ChildProcess> {
+  async function launch(clock?: string): Promise<ChildProcess> {
     const listen = options.tls ? `${url}/ ${tlsUrl}/` : `${url}/`
-    const args = ['-d', '0', '-f', join(folder, 'slapd.conf'), '-h', listen]
-    const started = spawn(findProgram('slapd') ?? 'slapd', args, { stdio: 'ignore' })
+    const args = ['-d', '0', '-f', conf, '-h', listen]
+    const slapd = findProgram('slapd') ?? 'slapd'
+    const [program = slapd, ...words] = clock ? ['faketime', '-f', clock, slapd] : []
+    const started = spawn(program, [...words, ...args], { stdio: 'ignore' })
     running.add(started)
     started.once('exit', () => running.delete(started))
     await untilListening(port, 15_000, () =>
@@ -156,8 +167,14 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
     kill: () => end('SIGKILL'),
-    async restart() {
+    async restart({ clock } = {}) {
       await end('SIGTERM')
+      child = await launch(clock)
+    },
+    async rebuild(entries) {
+      await end('SIGTERM')
+      for (const file of ['data.mdb', 'lock.mdb']) rmSync(join(folder, file))
+      await fill(entries)
       child = await launch()
     },
     async stop() {

@@ -1,0 +1,202 @@
+// The directory stops telling of changes, in every way that may happen, and changes meanwhile: from
+// then on nothing is called absent that the directory did not just confirm, and in the end the list is
+// what the directory is.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { skipWithout } from '../../support/programs'
+import { type Slapd, startSlapd } from '../../support/slapd'
+import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy'
+import { until } from '../../support/until'
+import { ACTIVE_DIRECTORY, type TestDirectory } from '../directories'
+import { serverUrl, type TestList, testList } from '../lists'
+
+const CHANGES_EVERY = 1500
+const TIMES = {
+  connect_timeout: 500,
+  query_timeout: 500,
+  answer_within: 1500,
+  retry_after: { least: 100, most: 500 },
+}
+
+const STAYS = Array.from({ length: 30 }, (_, i) => `stays${i}@example.com`)
+
+interface Site {
+  readonly slapd: Slapd
+  readonly proxy: TcpProxy
+  readonly list: TestList
+}
+
+async function withSite(run: (site: Site) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+  const slapd = await startSlapd({ entries: [...STAYS, 'leaves@example.com'] })
+  const proxy = await startTcpProxy(slapd.port)
+  const list = listBehind(proxy, folder, { base: [slapd.base] })
+  try {
+    list.start()
+    await until(() => isCurrent(list), 5000)
+    await run({ slapd, proxy, list })
+  } finally {
+    await list.close()
+    await Promise.all([proxy.stop(), slapd.stop()])
+    rmSync(folder, { recursive: true })
+  }
+}
+
+function listBehind(
+  proxy: TcpProxy,
+  folder: string,
+  ldap: Parameters<typeof testList>[0],
+): TestList {
+  return testList(
+    { ...TIMES, ...ldap, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] },
+    { mode: 'snapshot' },
+    { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY },
+  )
+}
+
+const isCurrent = (list: TestList) => list.report().snapshot?.isCurrent === true
+
+/** Asks all the time; `end` says what was answered. */
+function keepAsking(list: TestList, address: string) {
+  const answers: string[] = []
+  let isOver = false
+  const asking = (async () => {
+    while (!isOver) {
+      answers.push(await list.ask(address))
+      await sleep(5)
+    }
+  })()
+  return async () => {
+    isOver = true
+    await asking
+    return [...new Set(answers)]
+  }
+}
+
+/** The list is what the directory is, and stays so by itself. */
+async function assertFollows({ slapd, list }: Pick<Site, 'slapd' | 'list'>): Promise<void> {
+  await until(() => isCurrent(list), 10_000)
+  for (const address of STAYS) assert.equal(await list.ask(address), 'found')
+  await slapd.add('later@example.com')
+  await until(async () => (await list.ask('later@example.com')) === 'found', 5000)
+  const asked = list.report().snapshot?.asked
+  assert.equal(await list.ask('nobody@example.com'), 'absent')
+  assert.equal(list.report().snapshot?.asked, asked, 'answered from memory')
+}
+
+describe('the feed of changes is lost', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'faketime'),
+}, () => {
+  test('the connections are cut, and an entry is made and one deleted before they are back', () =>
+    withSite(async (site) => {
+      const { slapd, proxy, list } = site
+      proxy.behave({ kind: 'reset' })
+      await until(() => !isCurrent(list), 2000)
+      await slapd.add('new@example.com')
+      await slapd.delete(slapd.dnOf('leaves@example.com'))
+      const answers = keepAsking(list, 'new@example.com')
+      await sleep(1000)
+      assert.equal(await list.ask('stays1@example.com'), 'found')
+      proxy.behave({ kind: 'pass' })
+      await assertFollows(site)
+      assert.deepEqual(await answers(), ['unavailable', 'found'])
+      assert.equal(await list.ask('leaves@example.com'), 'absent')
+    }))
+
+  test('nothing comes any more over connections that stay', () =>
+    withSite(async (site) => {
+      const { slapd, proxy, list } = site
+      proxy.behave({ kind: 'hang' })
+      await until(() => !isCurrent(list), 2 * CHANGES_EVERY + 1000)
+      await slapd.add('new@example.com')
+      const answers = keepAsking(list, 'new@example.com')
+      await sleep(1000)
+      proxy.behave({ kind: 'pass' })
+      proxy.drop()
+      await assertFollows(site)
+      assert.deepEqual(await answers(), ['unavailable', 'found'])
+    }))
+
+  test('the server is restored from a backup of an earlier state', () =>
+    withSite(async (site) => {
+      const { slapd, list } = site
+      await slapd.add('young@example.com')
+      await until(async () => (await list.ask('young@example.com')) === 'found', 5000)
+      await slapd.rebuild([...STAYS, 'lost@example.com'])
+      await until(async () => (await list.ask('lost@example.com')) === 'found', 10_000)
+      await assertFollows(site)
+      assert.equal(await list.ask('young@example.com'), 'absent')
+    }))
+
+  test('the server’s clock is set back an hour while it is away', () =>
+    withSite(async (site) => {
+      const { slapd, list } = site
+      await slapd.kill()
+      await until(() => !isCurrent(list), 3000)
+      await slapd.restart({ clock: '-1h' })
+      await slapd.add('past@example.com')
+      await slapd.delete(slapd.dnOf('leaves@example.com'))
+      await assertFollows(site)
+      assert.equal(await list.ask('past@example.com'), 'found')
+      assert.equal(await list.ask('leaves@example.com'), 'absent')
+    }))
+
+  test('the server’s clock is an hour ahead', () =>
+    withSite(async (site) => {
+      const { slapd, list } = site
+      await slapd.restart({ clock: '+1h' })
+      await slapd.add('future@example.com')
+      await until(() => isCurrent(list), 10_000)
+      await slapd.restart()
+      await slapd.add('present@example.com')
+      await assertFollows(site)
+      assert.equal(await list.ask('future@example.com'), 'found')
+      assert.equal(await list.ask('present@example.com'), 'found')
+    }))
+})
+
+describe('the domain controller is another one', { skip: ACTIVE_DIRECTORY.skip }, () => {
+  test('with other change numbers and other objects of the same names', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const [before, after] = [await ACTIVE_DIRECTORY.start(), await ACTIVE_DIRECTORY.start()]
+    const contact = (name: string) => ({
+      name,
+      kind: 'contact' as const,
+      attributes: { proxyAddresses: `SMTP:${name}@example.com` },
+    })
+    const names = STAYS.map((address) => address.slice(0, address.indexOf('@')))
+    await before.add(...names.map(contact), contact('old'))
+    await after.add(...names.map(contact), contact('new'))
+    // Its change numbers are far ahead of the other's.
+    const proxy = await startTcpProxy(389, { host: hostOf(before) })
+    const { bind_dn, bind_password, base } = before.settings()
+    const list = listBehind(proxy, folder, { bind_dn, bind_password, base })
+    try {
+      list.start()
+      await until(() => isCurrent(list), 10_000)
+      assert.equal(list.report().snapshot?.feed, 'dirsync')
+      assert.equal(await list.ask('new@example.com'), 'absent')
+      const answers = keepAsking(list, 'stays3@example.com')
+      proxy.redirect(389, hostOf(after))
+      proxy.drop('reset')
+      await until(async () => (await list.ask('new@example.com')) === 'found', 10_000)
+      await until(() => isCurrent(list), 10_000)
+      assert.equal(await list.ask('old@example.com'), 'absent')
+      assert.deepEqual(await answers(), ['found'])
+      await after.add(contact('later'))
+      await until(async () => (await list.ask('later@example.com')) === 'found', 5000)
+    } finally {
+      await list.close()
+      await Promise.all([proxy.stop(), before.stop(), after.stop()])
+      rmSync(folder, { recursive: true })
+    }
+  })
+})
+
+function hostOf(directory: TestDirectory): string {
+  return directory.settings().url?.[0]?.host ?? ''
+}
