@@ -1,0 +1,84 @@
+// Exactly one of several takes the lease; when its holder dies another one does, and whoever lost it
+// learns that.
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Lease } from '../../../plugins/gal-relay/gal/snapshot/lease'
+import { until } from '../../support/until'
+
+describe('the lease', () => {
+  let folder: string
+  let file: string
+  let held: Set<number>
+  let errors: Error[]
+  let leases: Lease[]
+
+  const contend = (name: number) => {
+    const lease = new Lease({
+      file,
+      onHeld: () => held.add(name),
+      onLost: () => held.delete(name),
+      onError: (error) => errors.push(error),
+    })
+    leases.push(lease)
+    lease.start()
+    return lease
+  }
+
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'lease-'))
+    file = path.join(folder, 'lock')
+    held = new Set()
+    errors = []
+    leases = []
+  })
+  afterEach(async () => {
+    await Promise.all(leases.map((lease) => lease.close()))
+    rmSync(folder, { recursive: true })
+  })
+
+  test('one of many has it, the next one when it is given up', async () => {
+    for (let name = 0; name < 5; name++) contend(name)
+    await until(() => held.size === 1, 1000)
+    await sleep(2500)
+    assert.equal(held.size, 1)
+    const [first = 0] = held
+    await leases[first]?.close()
+    held.delete(first)
+    await until(() => held.size === 1, 3000)
+    assert.ok(!held.has(first))
+    assert.deepEqual(errors, [])
+  })
+
+  test('a dead holder’s is taken over by exactly one, and nothing is left behind', async () => {
+    symlinkSync('somebody-dead', file)
+    for (let name = 0; name < 5; name++) contend(name)
+    await sleep(3000)
+    assert.equal(held.size, 0)
+    await until(() => held.size > 0, 8000)
+    await sleep(3000)
+    assert.equal(held.size, 1)
+    assert.deepEqual(readdirSync(folder), ['lock'])
+  })
+
+  test('who lost it learns that, and does not take it away from the new holder at the end', async () => {
+    const lease = contend(0)
+    await until(() => held.has(0), 1000)
+    unlinkSync(file)
+    symlinkSync('somebody-else', file)
+    await until(() => held.size === 0, 3000)
+    await lease.close()
+    assert.equal(readlinkSync(file), 'somebody-else')
+  })
+
+  test('a folder that cannot be written is told of once', async () => {
+    file = path.join(folder, 'missing', 'lock')
+    contend(0)
+    await sleep(2500)
+    assert.equal(errors.length, 1)
+    assert.match(String(errors[0]), /ENOENT/)
+  })
+})
