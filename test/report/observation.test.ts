@@ -7,6 +7,7 @@ import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
 import type { Verdict } from '../../plugins/gal-relay/routing/decide'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from '../support/haraka'
+import { freePort } from '../support/ports'
 import { connectSmtp } from '../support/smtp'
 import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from '../support/vectors'
 
@@ -39,9 +40,12 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
       const install = { ...BEFORE, ...(scenario.host_list ? { hostList: scenario.host_list } : {}) }
       const hostList = scenario.host_list ? '' : '\n[routing]\nhost_list = false\n'
       const directory = `\n[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
+      const port = await freePort()
+      const files = { ...install.files, 'config/http.ini': `listen=127.0.0.1:${port}\n` }
+      const ini = `${scenario.ini}${hostList}${directory}[http]\nenabled = true\n`
       const [without, with_] = await Promise.all([
         startHaraka(install),
-        startHaraka(observing(install, `${scenario.ini}${hostList}${directory}`)),
+        startHaraka(observing({ ...install, files }, ini)),
       ])
       try {
         let differences = 0
@@ -57,6 +61,10 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
             if (verdict[0] !== answer[0]) differences++
           })
         }
+        const metrics = await (await fetch(`http://127.0.0.1:${port}/gal-relay/metrics`)).text()
+        assert.equal(sumOf(metrics, 'answers_total{.*mode="observe"'), observed)
+        assert.equal(sumOf(metrics, 'answers_total{.*mode="enforce"'), 0)
+        assert.equal(sumOf(metrics, 'observe_differences_total{'), differences)
         await with_.end()
         assert.equal(with_.logLines(OBSERVED).length, observed, 'recipients observed')
         assert.equal(with_.logLines(DIFFERS).length, differences, 'differences marked')
@@ -66,6 +74,11 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
     })
   })
 })
+
+function sumOf(metrics: string, pattern: string): number {
+  const samples = metrics.matchAll(new RegExp(`^gal_relay_${pattern}.* (\\d+)$`, 'gm'))
+  return [...samples].reduce((sum, [, value]) => sum + Number(value), 0)
+}
 
 async function replies(haraka: Haraka, { client, local, auth, from, to }: Case) {
   const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
