@@ -2,7 +2,7 @@
 // we refuse. Made whole on the server; the script only keeps it fresh and filters as one types.
 import type { Settings } from '../../settings/settings'
 import type { InstallReport } from '../install'
-import { warnings } from '../startup'
+import { doubts, openRelay } from '../startup'
 import { counted } from '../words'
 import { answersSection } from './answers-section'
 import { directorySection, serversOf } from './directory-section'
@@ -42,8 +42,9 @@ export function overviewPage(overview: Overview): Html {
 }
 
 function conditions({ settings, report, now }: Overview): Html {
-  const bad = troubles(report, now)
-  const doubtful = warnings(settings)
+  const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)
+  const bad = [...enabled.flatMap(openRelay), ...troubles(report, now)]
+  const doubtful = doubts(settings)
   if (bad.length + doubtful.length === 0) return html`<p class="condition good">All is well.</p>`
   return html`${bad.map((text) => html`<p class="condition bad">${shown(text)}</p>`)}${doubtful.map(
     (text) => html`<p class="condition doubtful">${text}</p>`,
