@@ -85,6 +85,23 @@ describe('metrics of several workers', () => {
     }
   })
 
+  test('workers that are replaced in good order stay counted, to the last answer', async () => {
+    await send(ROUNDS)
+    const smtp = await connectSmtp({
+      port: haraka.port,
+      proxy: { client: '127.0.0.1', local: '127.0.0.1:25' },
+    })
+    await smtp.ehlo()
+    assert.equal((await smtp.command('INTERNALCMD gracefulRestart')).code, 250)
+    await smtp.quit()
+    await haraka.waitForLog(/Reload complete/, 90_000)
+    const scrape = await metrics(port)
+    assert.equal(scrape.get(ACCEPTED), sent)
+    assert.equal(scrape.get('gal_relay_processes'), 3)
+    await send(ROUNDS)
+    assert.equal((await metrics(port)).get(ACCEPTED), sent)
+  })
+
   test('the page shows the refusals of all workers', async () => {
     const page = await (await fetch(`http://127.0.0.1:${port}/gal-relay/`)).text()
     assert.equal([...page.matchAll(/<tr data-client=/g)].length, sent)
