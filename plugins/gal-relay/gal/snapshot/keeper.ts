@@ -201,14 +201,16 @@ export class Keeper implements ListKeeper {
 
   async #append(membership: Membership, confirmedAt: number | undefined): Promise<void> {
     const { added, removed } = membership.takeChanges()
-    const batches = [
-      // Additions first: an address that goes from one entry to another is never missing.
-      ...pieces(added).map((some) => this.#batch(some, NONE)),
-      ...pieces(removed).map((some) => this.#batch(NONE, some)),
-    ]
-    for (const batch of batches) await this.#writer?.append(batch)
-    if (confirmedAt === undefined) return
-    this.#confirmedAt = confirmedAt
+    const before = this.#confirmedAt
+    if (confirmedAt !== undefined) this.#confirmedAt = confirmedAt
+    else if (added.length + removed.length === 0) return
+    if (added.length + removed.length <= 2 * BATCH_MOST) {
+      await this.#writer?.append(this.#batch(added, removed))
+      return
+    }
+    // Additions first: an address that goes from one entry to another is never missing.
+    for (const some of pieces(added)) await this.#writer?.append(this.#batch(some, NONE, before))
+    for (const some of pieces(removed)) await this.#writer?.append(this.#batch(NONE, some, before))
     await this.#writer?.append(this.#batch(NONE, NONE))
   }
 
