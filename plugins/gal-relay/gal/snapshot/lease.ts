@@ -4,8 +4,8 @@
 // processes believe for a moment that they hold it, each writes a file of its own and the last one
 // counts (file.ts).
 import { randomUUID } from 'node:crypto'
-import type { BigIntStats } from 'node:fs'
-import { lstat, lutimes, readlink, rename, symlink, unlink } from 'node:fs/promises'
+import { type BigIntStats, readlinkSync, unlinkSync } from 'node:fs'
+import { lstat, lutimes, readlink, rename, symlink } from 'node:fs/promises'
 
 const TICK = 1000
 /** Untouched for so long, the link's holder is taken for dead. */
@@ -28,7 +28,6 @@ export class Lease {
   #seenAt = 0
   #lastError = ''
   #timer: NodeJS.Timeout | undefined
-  #turn: Promise<void> = Promise.resolve()
   #closed = false
 
   constructor(options: LeaseOptions) {
@@ -36,17 +35,27 @@ export class Lease {
   }
 
   start(): void {
-    this.#turn = this.#tick().finally(() => {
+    void this.#tick().finally(() => {
       if (!this.#closed) this.#timer = setTimeout(() => this.start(), TICK).unref()
     })
   }
 
-  /** Gives it up at once. */
-  async close(): Promise<void> {
+  close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
-    await this.#turn
-    if (this.#isHeld && (await this.#isMine())) await unlink(this.#options.file).catch(() => {})
+    this.#giveUp()
+  }
+
+  /** At once: a process that ends does not wait, and Haraka tells its plugins only of a graceful end. */
+  readonly #giveUp = () => {
+    process.removeListener('exit', this.#giveUp)
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    try {
+      if (readlinkSync(this.#options.file) === this.#token) unlinkSync(this.#options.file)
+    } catch {
+      // it is nobody's, or another's
+    }
   }
 
   async #tick(): Promise<void> {
@@ -67,21 +76,19 @@ export class Lease {
       await lutimes(this.#options.file, now, now)
     } else {
       this.#isHeld = false
+      process.removeListener('exit', this.#giveUp)
       this.#options.onLost()
     }
   }
 
   async #seek(): Promise<void> {
     const { file } = this.#options
-    if (await this.#isMine()) {
-      this.#isHeld = true
-      if (!this.#closed) this.#options.onHeld()
-      return
-    }
+    if (await this.#isMine()) return this.#hold()
     const sign = await lstat(file, { bigint: true }).then(signOf, () => undefined)
     if (sign === undefined) {
       await symlink(this.#token, file).catch(ignore('EEXIST'))
-      return this.#seekAgain()
+      if (await this.#isMine()) this.#hold()
+      return
     }
     if (sign !== this.#seen) {
       this.#seen = sign
@@ -94,11 +101,11 @@ export class Lease {
     }
   }
 
-  /** Nobody held it: no need to wait for the next turn. */
-  async #seekAgain(): Promise<void> {
-    if (!(await this.#isMine())) return
+  #hold(): void {
     this.#isHeld = true
-    if (!this.#closed) this.#options.onHeld()
+    process.once('exit', this.#giveUp)
+    if (this.#closed) this.#giveUp()
+    else this.#options.onHeld()
   }
 
   async #isMine(): Promise<boolean> {

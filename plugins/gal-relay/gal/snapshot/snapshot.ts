@@ -50,7 +50,8 @@ export class Snapshot {
     this.#users--
     if (this.#users > 0) return
     opened.delete(this.#name)
-    await Promise.all([this.home.close(), this.follower.close()])
+    this.home.close()
+    await this.follower.close()
   }
 }
 

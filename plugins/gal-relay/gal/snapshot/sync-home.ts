@@ -51,9 +51,9 @@ export class SyncHome {
     this.#lease.start()
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#dismissed()
-    await this.#lease.close()
+    this.#lease.close()
   }
 
   #chosen(): void {
