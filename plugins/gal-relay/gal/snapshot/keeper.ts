@@ -226,7 +226,11 @@ export class Keeper implements ListKeeper {
 
   async #notWritten(error: unknown): Promise<void> {
     const { file, log } = this.#options
-    const reason = error instanceof Error ? error.message : String(error)
+    // Without the system call, whose file has another name each time.
+    const reason = String(error instanceof Error ? error.message : error).replace(
+      /, \w+( '.*)?$/,
+      '',
+    )
     if (this.unwritten !== reason) {
       log.error(`the list cannot be written to ${file}, the one in force stays: ${reason}`)
     }

@@ -1,0 +1,163 @@
+// Which lists are put in force and which are not, and what happens to the one in force.
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterEach, beforeEach, describe, test } from 'node:test'
+import type { Entry } from '../../../plugins/gal-relay/gal/directory/entry'
+import { ABSENT } from '../../../plugins/gal-relay/gal/snapshot/address-table'
+import { readListInForce } from '../../../plugins/gal-relay/gal/snapshot/in-force'
+import { Keeper, Refused } from '../../../plugins/gal-relay/gal/snapshot/keeper'
+import { keeperOptions, type ListSettings } from '../../../plugins/gal-relay/gal/snapshot/syncer'
+import { until } from '../../support/until'
+import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT } from '../lists'
+
+const id = (n: number) => Buffer.from(`entry ${n}`)
+const entry = (...addresses: string[]): Entry => ({
+  dn: 'cn=somebody',
+  attributes: [{ type: 'mail', values: addresses.map((address) => Buffer.from(address)) }],
+})
+
+describe('a keeper', () => {
+  let folder: string
+  let settings: ListSettings
+  let log: RecordedLog
+  let keepers: Keeper[]
+
+  function keeper(before?: number, { force = false, changes = true } = {}): Keeper {
+    const one = new Keeper(keeperOptions(settings, log, before, force))
+    one.feed = changes ? 'syncrepl' : 'none'
+    keepers.push(one)
+    return one
+  }
+  /** A list of so many recipients. */
+  async function kept(count: number, before?: number, options = {}): Promise<Keeper> {
+    const one = keeper(before, options)
+    for (let n = 0; n < count; n++) one.entry(id(n), entry(`user${n}@corp.test`))
+    await one.complete()
+    return one
+  }
+  const inForce = () => readListInForce(settings)
+  const holds = async (address: string) => (await inForce()).find(address) !== ABSENT
+
+  beforeEach(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const snapshot = { ...SNAPSHOT, file: path.join(folder, 'kept', 'list'), shrink_limit: 0.2 }
+    mkdirSync(path.dirname(snapshot.file))
+    settings = { gal: GAL, ldap: LDAP, snapshot }
+    log = recordedLog()
+    keepers = []
+  })
+  afterEach(async () => {
+    for (const one of keepers) await one.end()
+    rmSync(folder, { recursive: true })
+  })
+
+  test('puts a list in force that is not confirmed yet, and confirms it', async () => {
+    const one = await kept(10)
+    assert.equal((await inForce()).count, 10)
+    assert.equal((await inForce()).confirmedAt, 0)
+    await one.confirmed(1234)
+    assert.equal((await inForce()).confirmedAt, 1234)
+  })
+
+  test('refuses a list without recipients', async () => {
+    await assert.rejects(kept(0), /shows no recipients at all/)
+    await assert.rejects(kept(0, 1), Refused)
+    await kept(0, undefined, { force: true })
+    assert.equal((await inForce()).count, 0)
+  })
+
+  test('refuses a list that has shrunk by more than shrink_limit', async () => {
+    await kept(100)
+    const before = readFileSync(settings.snapshot.file)
+    await assert.rejects(
+      kept(79, 100),
+      /shows 79 recipients where there were 100.*shrink_limit \(20%\).*gal-relay sync --force/,
+    )
+    assert.deepEqual(readFileSync(settings.snapshot.file), before)
+    await kept(80, 100)
+    assert.equal((await inForce()).count, 80)
+    await kept(5, 80, { force: true })
+    assert.equal((await inForce()).count, 5)
+  })
+
+  test('takes one recipient less for meant, however few there are', async () => {
+    await kept(1, 2)
+    await assert.rejects(kept(1, 3), Refused)
+  })
+
+  test('does not follow changes that take away too much', async () => {
+    const one = await kept(1000)
+    await one.confirmed(1)
+    for (let n = 0; n < 201; n++) one.gone(id(n))
+    await assert.rejects(one.confirmed(2), /shows 799 recipients where there were 1000/)
+    assert.equal((await inForce()).count, 1000)
+    assert.equal((await inForce()).confirmedAt, 1)
+  })
+
+  test('follows ordinary removals, also in a small list', async () => {
+    const one = await kept(20)
+    for (let n = 0; n < 15; n++) one.gone(id(n))
+    await one.confirmed(1)
+    assert.equal((await inForce()).count, 5)
+  })
+
+  test('ends when another list has been put in force', async () => {
+    const one = await kept(10)
+    await kept(12)
+    await assert.rejects(one.confirmed(1), /another list has been put in force/)
+    assert.equal((await inForce()).count, 12)
+  })
+
+  test('goes on while the list cannot be written, and writes it when it can', async () => {
+    const { file } = settings.snapshot
+    const one = await kept(10)
+    await one.confirmed(1)
+    // Gone, and with it the place to write a new one to.
+    renameSync(path.dirname(file), `${path.dirname(file)}.away`)
+    await assert.rejects(one.confirmed(2), Refused)
+
+    const other = keeper()
+    for (let n = 0; n < 10; n++) other.entry(id(n), entry(`user${n}@corp.test`))
+    await other.complete()
+    assert.match(other.unwritten ?? '', /ENOENT/)
+    other.entry(id(3), entry('changed@corp.test'))
+    await other.confirmed(3)
+    await other.confirmed(4)
+    assert.equal(log.lines.filter((line) => line.startsWith('error')).length, 1)
+    mkdirSync(path.dirname(file))
+    await other.confirmed(5)
+    assert.equal(other.unwritten, undefined)
+    assert.ok(await holds('changed@corp.test'))
+    assert.ok(!(await holds('user3@corp.test')))
+    assert.equal((await inForce()).confirmedAt, 5)
+    assert.match(log.lines.at(-1) ?? '', /^notice .*written .* again/)
+  })
+
+  test('writes changes at once, and a list that has grown anew', async () => {
+    const one = await kept(10)
+    one.entry(id(11), entry('new@corp.test'))
+    await until(() => holds('new@corp.test'), 2000)
+    const { takenAt } = await inForce()
+    const before = readFileSync(settings.snapshot.file).length
+    for (let n = 100; n < 1100; n++) one.entry(id(n), entry(`user${n}@corp.test`))
+    await one.confirmed(7)
+    assert.equal((await inForce()).count, 1011)
+    assert.equal((await inForce()).takenAt, takenAt)
+    assert.ok(readFileSync(settings.snapshot.file).length > before + 1000 * 8)
+    assert.ok(await holds('user1099@corp.test'))
+  })
+
+  test('compares what there is with what it holds', async () => {
+    const one = await kept(10)
+    const comparison = one.compare()
+    for (let n = 0; n < 8; n++) comparison.seen(id(n))
+    comparison.seen(id(77))
+    comparison.seen(id(77))
+    assert.deepEqual(comparison.end(), [id(77)])
+    await one.confirmed(1)
+    assert.equal((await inForce()).count, 8)
+    assert.ok(!(await holds('user9@corp.test')))
+  })
+})
