@@ -8,10 +8,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const FIRST = 12_000
 const LAST = 32_000
 
-/** @returns a port of 127.0.0.1 that nothing listened on a moment ago */
+// A port on which nobody is meant to listen stays so, also for servers that start later.
+const given = new Set<number>()
+
+/** @returns a port of 127.0.0.1 that nothing listened on a moment ago, and not given before */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(FIRST, LAST)
+    if (given.has(port)) continue
+    given.add(port)
     if (await isFree(port)) return port
   }
 }
