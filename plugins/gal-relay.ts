@@ -11,6 +11,7 @@ import type { Log } from './gal-relay/gal/log'
 import { Counts } from './gal-relay/report/counts'
 import { grammarOf } from './gal-relay/report/envelope'
 import { type ProcessReport, processReport } from './gal-relay/report/install'
+import { LogBatch } from './gal-relay/report/log-batch'
 import {
   type Given,
   type Observed,
@@ -67,6 +68,9 @@ interface State {
   readonly outbound: OutboundMail
   readonly traces: Traces
   readonly logger: Haraka.LogWriter
+  readonly refusals: LogBatch
+  /** By a plugin such as syslog. */
+  isLogTaken: boolean
   readonly counts: Counts
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
@@ -91,13 +95,16 @@ let state: State
 
 export function register(this: Haraka.Plugin): void {
   const loaded = settingsOf(this)
+  const logger = this.haraka_require('logger')
   state = {
     ...loaded,
     list: openList(this, loaded.settings),
     paths: new DeliveryPaths(),
     outbound: new OutboundMail(this.haraka_require('outbound'), ownHost(this.config), logOf(this)),
     traces: new Traces(),
-    logger: this.haraka_require('logger'),
+    logger,
+    refusals: new LogBatch((lines) => logger.log('NOTICE', lines)),
+    isLogTaken: true,
     counts: new Counts(),
     retired: [],
     reloadFailedAt: undefined,
@@ -126,7 +133,6 @@ export function register(this: Haraka.Plugin): void {
   // Before any plugin that answers, but not before one that puts another recipient into its place.
   else if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
-  this.register_hook('deny', 'keep_refusal', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'prepare', -100)
   this.register_hook('queue_outbound', 'prepare', -100)
@@ -254,6 +260,9 @@ function logFailure(plugin: Haraka.Plugin, connection: Haraka.Connection, error:
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.speaks = server.cluster === undefined || server.cluster.isMaster
   state.answers = server.cluster === undefined || !server.cluster.isMaster
+  const { log, deny } = this.haraka_require('plugins').registered_hooks
+  state.isLogTaken = Boolean(log?.length)
+  if (deny?.length) keepRefusals(this, deny)
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)
@@ -363,7 +372,9 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const answer = (decided: readonly Decided[]) => respond(this, next, connection, policy, decided)
   const [target = address, ...others] = state.paths.targets(transaction)
   const first = decideOn(policy, client, target)
-  if (others.length === 0 && !(first instanceof Promise)) return answer([first])
+  if (others.length === 0) {
+    return first instanceof Promise ? first.then((one) => answer([one])) : answer([first])
+  }
   const rest = others.map((other) => decideOn(policy, client, other))
   return Promise.all([first, ...rest]).then(answer)
 })
@@ -445,7 +456,13 @@ function refuse(
 }
 
 // A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
-// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay.
+// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay. Only
+// then is the hook worth its price, and before any of those it has to be.
+function keepRefusals(plugin: Haraka.Plugin, deny: Haraka.RegisteredHook[]): void {
+  plugin.register_hook('deny', 'keep_refusal', -100)
+  deny.sort((a, b) => a.priority - b.priority || a.order - b.order)
+}
+
 export const keep_refusal = guarded<readonly [unknown, unknown, string]>(function (
   next,
   _connection,
@@ -454,15 +471,16 @@ export const keep_refusal = guarded<readonly [unknown, unknown, string]>(functio
   return refusedBy === this.name ? next(STOP) : next()
 })
 
-// Half of all answers may be refusals, and what Haraka's logger does with fields takes longer than
-// the answer. In its plain format the line is the same, put together here.
+// Half of all answers may be refusals, and what Haraka's logger does with fields, and each write to
+// standard output, take longer than the answer. The line is the same, put together here; a plugin
+// that takes the log elsewhere gets it alone.
 function logRefusal(plugin: Haraka.Plugin, connection: Haraka.Connection, refusal: Refusal): void {
-  const { logger } = state
-  if (logger.format !== logger.formats.DEFAULT) {
+  const { logger, refusals } = state
+  if (logger.format !== logger.formats.DEFAULT || logger.timestamps || state.isLogTaken) {
     connection.lognotice(plugin, 'refused', refusal)
   } else if (logger.would_log(logger.LOGNOTICE)) {
     const { uuid } = connection.transaction ?? connection
-    logger.log('NOTICE', `[NOTICE] [${uuid}] [${plugin.name}] refused ${fieldsText(refusal)}`)
+    refusals.add(`[NOTICE] [${uuid}] [${plugin.name}] refused ${fieldsText(refusal)}`)
   }
 }
 
@@ -741,6 +759,14 @@ function givenTo({ results }: Haraka.Transaction): readonly Given[] {
   })
 }
 
-function dsn({ code, text, status: [subject, detail] }: Reply): DSN {
-  return DSN.create(code, text, subject, detail)
+// There are few replies, and Haraka changes none.
+const made = new WeakMap<Reply, DSN>()
+
+function dsn(reply: Reply): DSN {
+  const known = made.get(reply)
+  if (known) return known
+  const { code, text, status } = reply
+  const created = DSN.create(code, text, ...status)
+  made.set(reply, created)
+  return created
 }

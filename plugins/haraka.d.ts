@@ -74,9 +74,10 @@ declare namespace Haraka {
     /** Of log.ini, as it is now; one of {@link formats}. */
     readonly format: string
     readonly formats: { readonly DEFAULT: string }
+    readonly timestamps: boolean
     readonly LOGNOTICE: number
     would_log(level: number): boolean
-    /** @param line whole, without its end */
+    /** @param line whole, without its end; or several */
     log(level: 'NOTICE', line: string): void
   }
 
@@ -97,6 +98,18 @@ declare namespace Haraka {
     register_hook(hook: string, method: string, priority?: number): void
     haraka_require(name: 'outbound'): Outbound
     haraka_require(name: 'logger'): LogWriter
+    haraka_require(name: 'plugins'): Plugins
+  }
+
+  interface RegisteredHook {
+    readonly priority: number
+    readonly order: number
+  }
+
+  /** Haraka's list of plugins. */
+  interface Plugins {
+    /** By hook, in the order in which they are called. */
+    readonly registered_hooks: Readonly<Partial<Record<string, RegisteredHook[]>>>
   }
 
   interface Outbound {

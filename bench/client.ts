@@ -1,0 +1,109 @@
+// The clients of a benchmark: a number of connections, each sending one RCPT TO after the reply to the
+// one before, and the time that each reply took.
+import { connect, type Socket } from 'node:net'
+
+export interface Measured {
+  /** Replies for each second. */
+  readonly rate: number
+  /** Milliseconds below which that part of the replies came. */
+  readonly p50: number
+  readonly p99: number
+  /** How many replies were not what the address deserved. */
+  readonly wrong: number
+}
+
+/** A recipient and the reply code it deserves. */
+export interface Addressed {
+  readonly address: string
+  readonly code: number
+}
+
+/** Recipients in one transaction, before the next one begins. */
+const PER_TRANSACTION = 50
+
+export class Clients {
+  readonly #connections: readonly Connection[]
+
+  private constructor(connections: readonly Connection[]) {
+    this.#connections = connections
+  }
+
+  static async connect(port: number, count: number): Promise<Clients> {
+    const connections = Array.from({ length: count }, () => new Connection(port))
+    await Promise.all(connections.map((connection) => connection.open()))
+    return new Clients(connections)
+  }
+
+  /** @param next the recipients, one after the other */
+  async send(count: number, next: () => Addressed): Promise<Measured> {
+    const took = new Float64Array(count)
+    let sent = 0
+    let wrong = 0
+    const begin = performance.now()
+    await Promise.all(
+      this.#connections.map(async (connection) => {
+        while (sent < count) {
+          const number = sent++
+          const { address, code } = next()
+          const at = performance.now()
+          if ((await connection.recipient(address)) !== code) wrong++
+          took[number] = performance.now() - at
+        }
+      }),
+    )
+    const rate = count / ((performance.now() - begin) / 1000)
+    took.sort()
+    const part = (fraction: number) => took[Math.floor(count * fraction)] ?? 0
+    return { rate, p50: part(0.5), p99: part(0.99), wrong }
+  }
+
+  close(): void {
+    for (const connection of this.#connections) connection.close()
+  }
+}
+
+class Connection {
+  readonly #socket: Socket
+  #text = ''
+  #replied: (code: number) => void = () => {}
+  #recipients = 0
+
+  constructor(port: number) {
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true }).setEncoding('latin1')
+    this.#socket.on('data', (text: string) => {
+      this.#text += text
+      // The last line of a reply has a space behind its code.
+      if (!this.#text.endsWith('\n') || !/(^|\n)\d{3} [^\n]*\n$/.test(this.#text)) return
+      const code = Number(this.#text.slice(0, 3))
+      this.#text = ''
+      this.#replied(code)
+    })
+  }
+
+  async open(): Promise<void> {
+    await new Promise((resolve) => {
+      this.#replied = resolve
+    })
+    await this.#command('EHLO client.test')
+    await this.#command('MAIL FROM:<sender@client.test>')
+  }
+
+  async recipient(address: string): Promise<number> {
+    if (++this.#recipients % PER_TRANSACTION === 0) {
+      await this.#command('RSET')
+      await this.#command('MAIL FROM:<sender@client.test>')
+    }
+    return this.#command(`RCPT TO:<${address}>`)
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  #command(line: string): Promise<number> {
+    return new Promise((resolve) => {
+      this.#replied = resolve
+      this.#socket.write(`${line}\r\n`)
+    })
+  }
+}

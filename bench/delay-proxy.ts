@@ -1,0 +1,11 @@
+// A TCP proxy in a process of its own that makes a server on loopback look as if it were some
+// milliseconds away: `node delay-proxy.js port milliseconds` prints the port to use instead.
+import { startTcpProxy } from '../test/support/tcp-proxy'
+
+async function main([port, milliseconds]: readonly string[]): Promise<void> {
+  const proxy = await startTcpProxy(Number(port))
+  proxy.behave({ kind: 'delay', milliseconds: Number(milliseconds) })
+  console.log(`port ${proxy.port}`)
+}
+
+void main(process.argv.slice(2))
