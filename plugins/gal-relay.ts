@@ -103,7 +103,7 @@ export function register(this: Haraka.Plugin): void {
     outbound: new OutboundMail(this.haraka_require('outbound'), ownHost(this.config), logOf(this)),
     traces: new Traces(),
     logger,
-    refusals: new LogBatch((lines) => logger.log('NOTICE', lines)),
+    refusals: new LogBatch(logger),
     isLogTaken: true,
     counts: new Counts(),
     retired: [],
@@ -476,7 +476,7 @@ export const keep_refusal = guarded<readonly [unknown, unknown, string]>(functio
 // that takes the log elsewhere gets it alone.
 function logRefusal(plugin: Haraka.Plugin, connection: Haraka.Connection, refusal: Refusal): void {
   const { logger, refusals } = state
-  if (logger.format !== logger.formats.DEFAULT || logger.timestamps || state.isLogTaken) {
+  if (logger.format !== logger.formats.DEFAULT || state.isLogTaken) {
     connection.lognotice(plugin, 'refused', refusal)
   } else if (logger.would_log(logger.LOGNOTICE)) {
     const { uuid } = connection.transaction ?? connection

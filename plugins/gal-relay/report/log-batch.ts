@@ -1,25 +1,37 @@
 // Log lines that come by the thousand, written together at the end of each turn of the event loop:
 // one write to standard output takes longer than all the rest of a refusal.
 
+/** The part of Haraka's logger that is used here. */
+export interface LineWriter {
+  /** Whether a time stands before each line; the logger puts it before the first that it is given. */
+  readonly timestamps: boolean
+  log(level: 'NOTICE', lines: string): void
+}
+
 export class LogBatch {
-  readonly #write: (lines: string) => void
+  readonly #logger: LineWriter
   #lines: string[] = []
 
-  /** @param write takes one or more lines, without the last line's end */
-  constructor(write: (lines: string) => void) {
-    this.#write = write
+  constructor(logger: LineWriter) {
+    this.#logger = logger
     process.once('exit', () => this.#flush())
   }
 
-  /** @param line without its end */
+  /** @param line at level notice, without its end */
   add(line: string): void {
-    if (this.#lines.push(line) === 1) setImmediate(() => this.#flush())
+    if (this.#lines.length === 0) {
+      this.#lines.push(line)
+      setImmediate(() => this.#flush())
+    } else {
+      const { timestamps } = this.#logger
+      this.#lines.push(timestamps ? `${new Date().toISOString()} ${line}` : line)
+    }
   }
 
   #flush(): void {
     const lines = this.#lines
     if (lines.length === 0) return
     this.#lines = []
-    this.#write(lines.join('\n'))
+    this.#logger.log('NOTICE', lines.join('\n'))
   }
 }
