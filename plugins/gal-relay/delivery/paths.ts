@@ -36,7 +36,8 @@ interface Current {
 
 /** Remembers the way of each recipient from RCPT to the queue hooks, for as long as Haraka keeps it. */
 export class DeliveryPaths {
-  private readonly ways = new WeakMap<Haraka.Address, Way>()
+  // A weak key for each recipient would cost more, in collecting garbage, than the whole answer.
+  private readonly ways = new WeakMap<Haraka.Transaction, Map<Haraka.Address, Way>>()
   private readonly current = new WeakMap<Haraka.Transaction, Current>()
   private readonly underWay = new WeakMap<Haraka.Transaction, UnderWay>()
   private readonly utf8 = new WeakSet<Haraka.Transaction>()
@@ -75,7 +76,7 @@ export class DeliveryPaths {
     { rule, path }: Accepted,
   ): Haraka.Address {
     const written = this.written(transaction, target)
-    this.ways.set(target, {
+    this.waysOf(transaction).set(target, {
       path,
       address: rerouted ? new Address(recipient.local, recipient.domain) : target,
       written,
@@ -89,13 +90,15 @@ export class DeliveryPaths {
   isMixed(transaction: Haraka.Transaction, target: Haraka.Address, path: Path): boolean {
     const { rcpt_to } = transaction
     const from = this.current.get(transaction)?.from ?? rcpt_to.indexOf(target)
-    return rcpt_to.slice(0, from).some((other) => mixes(path, this.ways.get(other)?.path))
+    const ways = this.waysOf(transaction)
+    return rcpt_to.slice(0, from).some((other) => mixes(path, ways.get(other)?.path))
   }
 
   /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
   addresses(transaction: Haraka.Transaction): readonly string[] {
+    const ways = this.waysOf(transaction)
     return transaction.rcpt_to.flatMap((recipient) => {
-      const way = this.ways.get(recipient)
+      const way = ways.get(recipient)
       return way ? [way.address.address] : []
     })
   }
@@ -109,12 +112,13 @@ export class DeliveryPaths {
       queue: new Map<string, Haraka.Address>(),
       outbound: new Map<string, Haraka.Address>(),
     }
+    const ways = this.waysOf(transaction)
     const routes = new Map<string, RouteOfDomain>()
     const written = new Map<string, string>()
     let accepted = false
     let inbound = true
     for (const recipient of transaction.rcpt_to) {
-      const way = this.ways.get(recipient)
+      const way = ways.get(recipient)
       const { path = otherwise, address = recipient } = way ?? {}
       const key = address.address
       // The new and the old address of one mailbox in one message are one recipient.
@@ -187,6 +191,14 @@ export class DeliveryPaths {
     this.underWay.delete(transaction)
     transaction.rcpt_to = underWay.all
     return underWay.part
+  }
+
+  private waysOf(transaction: Haraka.Transaction): Map<Haraka.Address, Way> {
+    const known = this.ways.get(transaction)
+    if (known) return known
+    const ways = new Map<Haraka.Address, Way>()
+    this.ways.set(transaction, ways)
+    return ways
   }
 }
 
