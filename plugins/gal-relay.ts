@@ -19,7 +19,7 @@ import {
   outcomeOfVerdict,
 } from './gal-relay/report/observation'
 import { answerForWorkers, onlyProcess, type Reports, worker } from './gal-relay/report/processes'
-import { type Envelope, fieldsText, type Refusal, replyText } from './gal-relay/report/refusal'
+import { RefusalFields, replyText, type Sender } from './gal-relay/report/refusal'
 import { type Sample, samplesOfList, sum } from './gal-relay/report/samples'
 import { pluginOrder, rewriting, summary, warnings } from './gal-relay/report/startup'
 import { missingHttpServer } from './gal-relay/report/status/http-server'
@@ -69,6 +69,7 @@ interface State {
   readonly traces: Traces
   readonly logger: Haraka.LogWriter
   readonly refusals: LogBatch
+  readonly fields: WeakMap<Haraka.Transaction, RefusalFields>
   /** By a plugin such as syslog. */
   isLogTaken: boolean
   readonly counts: Counts
@@ -104,6 +105,7 @@ export function register(this: Haraka.Plugin): void {
     traces: new Traces(),
     logger,
     refusals: new LogBatch(logger),
+    fields: new WeakMap(),
     isLogTaken: true,
     counts: new Counts(),
     retired: [],
@@ -228,7 +230,7 @@ function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): 
     }
     const fail = (error: unknown) => {
       logFailure(this, connection, error)
-      if (!answered) answer(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+      if (!answered) answer(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
     }
     try {
       hook.call(this, answer, connection, params)?.catch(fail)
@@ -448,11 +450,12 @@ function refuse(
   const result = `${rule} ${written.address}`
   if (transaction) state.paths.refuse(transaction)
   transaction?.results.add(plugin, { fail: result, human: result })
-  const refusal = { ...envelopeOf(connection, written), rule, reply: replyText(reply) }
   state.counts.answered(policy.name, 'enforce', verdict)
-  state.counts.refused(refusal)
-  logRefusal(plugin, connection, refusal)
-  return next(reply.code < 500 ? DENYSOFT : DENY, dsn(reply))
+  const { dsn, text } = wordsOf(reply)
+  const fields = fieldsOf(connection)
+  state.counts.refused(fields.sender, written.address, rule, text)
+  logRefusal(plugin, connection, fields, written.address, rule, text)
+  return next(reply.code < 500 ? DENYSOFT : DENY, dsn)
 }
 
 // A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
@@ -474,13 +477,21 @@ export const keep_refusal = guarded<readonly [unknown, unknown, string]>(functio
 // Half of all answers may be refusals, and what Haraka's logger does with fields, and each write to
 // standard output, take longer than the answer. The line is the same, put together here; a plugin
 // that takes the log elsewhere gets it alone.
-function logRefusal(plugin: Haraka.Plugin, connection: Haraka.Connection, refusal: Refusal): void {
+function logRefusal(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  fields: RefusalFields,
+  recipient: string,
+  rule: string,
+  reply: string,
+): void {
   const { logger, refusals } = state
   if (logger.format !== logger.formats.DEFAULT || state.isLogTaken) {
-    connection.lognotice(plugin, 'refused', refusal)
+    connection.lognotice(plugin, 'refused', { ...fields.sender, recipient, rule, reply })
   } else if (logger.would_log(logger.LOGNOTICE)) {
     const { uuid } = connection.transaction ?? connection
-    refusals.add(`[NOTICE] [${uuid}] [${plugin.name}] refused ${fieldsText(refusal)}`)
+    const text = fields.of(recipient, rule, reply)
+    refusals.add(`[NOTICE] [${uuid}] [${plugin.name}] refused ${text}`)
   }
 }
 
@@ -503,9 +514,10 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
     (decided) => verdictOn(decided),
   )
-  const envelope = envelopeOf(connection, state.paths.written(transaction, address))
+  const { sender } = fieldsOf(connection)
+  const recipient = state.paths.written(transaction, address).address
   observed.add(given.length, policy.mixed, verdict).then(
-    (both) => compare(this, connection, policy, envelope, both),
+    (both) => compare(this, connection, policy, sender, recipient, both),
     (error) => logFailure(this, connection, error),
   )
 })
@@ -522,16 +534,18 @@ function compare(
   plugin: Haraka.Plugin,
   connection: Haraka.Connection,
   { name }: ListenerPolicy,
-  envelope: Envelope,
+  sender: Sender,
+  recipient: string,
   { verdict, given }: Observed,
 ): void {
   const { counts } = state
   const { rule } = verdict
   const outcome = outcomeOfVerdict(verdict)
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
-  const observation = { ...envelope, rule, reply, answered: given?.reply ?? '' }
+  const answered = given?.reply ?? ''
+  const observation = { ...sender, recipient, rule, reply, answered }
   counts.answered(name, 'observe', verdict)
-  if (!verdict.accept) counts.refused(observation)
+  if (!verdict.accept) counts.refused(sender, recipient, rule, reply, answered)
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)
     connection.lognotice(plugin, 'observed DIFFERS', observation)
@@ -593,7 +607,7 @@ export const prepare = guarded(function (next, connection) {
     'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
       'leave by the outbound queue; it is deferred',
   )
-  return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+  return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
 })
 
 // After the plugins that discard, quarantine or sign.
@@ -613,7 +627,7 @@ function storeAll(
   const held = heldBack(connection, transaction)
   if (held) {
     connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
-    return next(DENYSOFT, dsn(INTERNAL_ERROR.reply))
+    return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
   }
   state.outbound.store(transaction, narrowing(connection, transaction), (stored, error) => {
     if (stored.ok) return next(OK, stored.message)
@@ -735,7 +749,16 @@ function listenerOf({ local }: Haraka.Connection): string {
   return `${local.ip}:${local.port}`
 }
 
-function envelopeOf(connection: Haraka.Connection, address: Haraka.Address): Envelope {
+function fieldsOf(connection: Haraka.Connection): RefusalFields {
+  const { transaction } = connection
+  const known = transaction && state.fields.get(transaction)
+  if (known) return known
+  const fields = new RefusalFields(senderOf(connection))
+  if (transaction) state.fields.set(transaction, fields)
+  return fields
+}
+
+function senderOf(connection: Haraka.Connection): Sender {
   const { transaction, remote, hello } = connection
   return {
     client: remote.ip ?? '',
@@ -743,7 +766,6 @@ function envelopeOf(connection: Haraka.Connection, address: Haraka.Address): Env
     helo: hello.host ?? '',
     account: accountOf(connection) ?? '',
     sender: transaction?.mail_from.address ?? '',
-    recipient: address.address,
     listener: listenerOf(connection),
   }
 }
@@ -759,14 +781,19 @@ function givenTo({ results }: Haraka.Transaction): readonly Given[] {
   })
 }
 
-// There are few replies, and Haraka changes none.
-const made = new WeakMap<Reply, DSN>()
+interface Words {
+  readonly dsn: DSN
+  readonly text: string
+}
 
-function dsn(reply: Reply): DSN {
-  const known = made.get(reply)
+// There are few replies, and Haraka changes none.
+const words = new WeakMap<Reply, Words>()
+
+function wordsOf(reply: Reply): Words {
+  const known = words.get(reply)
   if (known) return known
   const { code, text, status } = reply
-  const created = DSN.create(code, text, ...status)
-  made.set(reply, created)
-  return created
+  const made = { dsn: DSN.create(code, text, ...status), text: replyText(reply) }
+  words.set(reply, made)
+  return made
 }

@@ -155,7 +155,8 @@ describe('what processes report', () => {
 
   test('the last two hundred refusals are kept, in order, of one process and of all', () => {
     const counts = new Counts()
-    for (let i = 0; i < 450; i++) counts.refused(refusal(`r${i}@example.com`))
+    const { recipient, rule, reply, ...sender } = refusal('')
+    for (let i = 0; i < 450; i++) counts.refused(sender, `r${i}@example.com`, rule, reply)
     const { refusals } = counts.report()
     assert.deepEqual(
       refusals.map(({ recipient }) => recipient),

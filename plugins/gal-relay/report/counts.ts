@@ -1,7 +1,7 @@
 // What one process has counted since it started: plain integers, so that an answer costs next to
 // nothing more for being counted. Metrics and the status page are made from these when asked for.
 import type { Rule, Verdict } from '../routing/decide'
-import type { Refusal } from './refusal'
+import type { Refusal, Sender } from './refusal'
 
 /** Whether the verdict was the answer, or only what the answer would have been. */
 export type Mode = 'enforce' | 'observe'
@@ -60,6 +60,11 @@ export interface CountsReport {
   readonly refusals: readonly RecentRefusal[]
 }
 
+/** As it is when nobody looks at it. */
+interface KeptRefusal extends Omit<RecentRefusal, keyof Sender> {
+  readonly sender: Sender
+}
+
 type AnswersByRule = Map<Rule, AnswerCount>
 
 export class Counts {
@@ -70,7 +75,7 @@ export class Counts {
   readonly #differences = new Map<string, DifferenceCount>()
   readonly #minutes: Minute[] = []
   #minute: Minute = { minute: 0, accepted: 0, refused: 0, deferred: 0 }
-  readonly #refusals: { readonly at: number; readonly refusal: Refusal }[] = []
+  readonly #refusals: KeptRefusal[] = []
   #oldest = 0
   errors = 0
 
@@ -93,8 +98,9 @@ export class Counts {
     else this.#differences.set(key, { listener, rule, verdict, answer, count: 1 })
   }
 
-  refused(refusal: Refusal): void {
-    const recent = { at: Date.now(), refusal }
+  /** @param answered only where the plugin observes */
+  refused(sender: Sender, recipient: string, rule: string, reply: string, answered?: string): void {
+    const recent = { at: Date.now(), sender, recipient, rule, reply, answered }
     if (this.#refusals.length < REFUSALS) this.#refusals.push(recent)
     else {
       this.#refusals[this.#oldest] = recent
@@ -113,7 +119,7 @@ export class Counts {
       refusals: [
         ...this.#refusals.slice(this.#oldest),
         ...this.#refusals.slice(0, this.#oldest),
-      ].map(({ at, refusal }) => ({ at, ...refusal })),
+      ].map(recentRefusal),
     }
   }
 
@@ -128,4 +134,8 @@ export class Counts {
     this.#minutes.push(this.#minute)
     if (this.#minutes.length > MINUTES) this.#minutes.shift()
   }
+}
+
+function recentRefusal({ sender, answered, ...refusal }: KeptRefusal): RecentRefusal {
+  return { ...sender, ...refusal, ...(answered === undefined ? {} : { answered }) }
 }

@@ -21,19 +21,14 @@ export class LogBatch {
 
   /** @param line at level notice, without its end */
   add(line: string): void {
-    if (this.#lines.length === 0) {
-      this.#lines.push(line)
-      setTimeout(() => this.#flush(), LATER)
-    } else {
-      const { timestamps } = this.#logger
-      this.#lines.push(timestamps ? `${new Date().toISOString()} ${line}` : line)
-    }
+    if (this.#lines.push(line) === 1) setTimeout(() => this.#flush(), LATER)
   }
 
   #flush(): void {
     const lines = this.#lines
     if (lines.length === 0) return
     this.#lines = []
-    this.#logger.log('NOTICE', lines.join('\n'))
+    const time = this.#logger.timestamps ? `${new Date().toISOString()} ` : ''
+    this.#logger.log('NOTICE', lines.join(`\n${time}`))
   }
 }

@@ -1,8 +1,8 @@
 // The line in the log for each refused recipient (Q193922, last paragraph).
 import type { Reply } from '../routing/decide'
 
-/** Who wanted to send what to whom. */
-export interface Envelope {
+/** Who wanted to send: the same for every recipient of a transaction. */
+export interface Sender {
   readonly client: string
   /** Client host name as found by reverse DNS. */
   readonly host: string
@@ -11,13 +11,13 @@ export interface Envelope {
   /** The account the client authenticated as; '' when it has not. */
   readonly account: string
   readonly sender: string
-  /** As sent. */
-  readonly recipient: string
   /** Local address and port the client connected to. */
   readonly listener: string
 }
 
-export interface Refusal extends Envelope {
+export interface Refusal extends Sender {
+  /** As sent. */
+  readonly recipient: string
   readonly rule: string
   readonly reply: string
   /** Where the plugin only observes: what Haraka answered; '' when the client did not wait for it. */
@@ -29,14 +29,35 @@ export function replyText({ code, status: [subject, detail], text }: Reply): str
   return `${code} ${Math.floor(code / 100)}.${subject}.${detail} ${text}`
 }
 
-/** As Haraka's logger writes fields in its plain format: quoted where they must be. */
-export function fieldsText(refusal: Refusal): string {
-  const { client, host, helo, account, sender, recipient, listener, rule, reply } = refusal
-  return (
-    `client=${quoted(client)} host=${quoted(host)} helo=${quoted(helo)} ` +
-    `account=${quoted(account)} sender=${quoted(sender)} recipient=${quoted(recipient)} ` +
-    `listener=${quoted(listener)} rule=${quoted(rule)} reply=${quoted(reply)}`
-  )
+/**
+ * The refusals of one transaction as Haraka's logger writes fields in its plain format, quoted where
+ * they must be. What stays the same from recipient to recipient is put together once.
+ */
+export class RefusalFields {
+  readonly sender: Sender
+  readonly #before: string
+  readonly #listener: string
+  #rule = ''
+  #reply = ''
+  #after = ''
+
+  constructor(from: Sender) {
+    const { client, host, helo, account, sender, listener } = from
+    this.sender = from
+    this.#before =
+      `client=${quoted(client)} host=${quoted(host)} helo=${quoted(helo)} ` +
+      `account=${quoted(account)} sender=${quoted(sender)} recipient=`
+    this.#listener = ` listener=${quoted(listener)} rule=`
+  }
+
+  of(recipient: string, rule: string, reply: string): string {
+    if (rule !== this.#rule || reply !== this.#reply) {
+      this.#rule = rule
+      this.#reply = reply
+      this.#after = `${this.#listener}${quoted(rule)} reply=${quoted(reply)}`
+    }
+    return this.#before + quoted(recipient) + this.#after
+  }
 }
 
 function quoted(value: string): string {
