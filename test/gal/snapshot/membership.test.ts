@@ -152,7 +152,7 @@ test('a crowded table finds exactly what was added and not removed', () => {
 
 const compare = (one: bigint, other: bigint) => (one < other ? -1 : one > other ? 1 : 0)
 
-test('a table of 200,000 finds all of them, nothing else, in nine bytes each', () => {
+test('a table of 200,000 finds all of them, nothing else, in less than ten bytes each', () => {
   const count = 200_000
   const words = new Uint32Array(count * 2)
   const hasher = new Hasher(Buffer.alloc(16, 3))

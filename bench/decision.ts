@@ -1,0 +1,135 @@
+// What a decision takes: `npm run bench -- decision`. Route, restrictions and a list of a million
+// recipients in memory, with short and with long lists of routes and networks.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { recipientKey } from '../plugins/gal-relay/gal/address-key'
+import { FOUND } from '../plugins/gal-relay/gal/snapshot/address-table'
+import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
+import {
+  decide,
+  destinationOf,
+  type Listing,
+  type RoutingPolicy,
+} from '../plugins/gal-relay/routing/decide'
+import {
+  type IpAddress,
+  type Network,
+  networkList,
+  parseIp,
+  parseNetwork,
+} from '../plugins/gal-relay/routing/networks'
+import { recipientOf } from '../plugins/gal-relay/routing/recipient'
+import {
+  type Restrictions,
+  trustByAddress,
+  trustOf,
+} from '../plugins/gal-relay/routing/restrictions'
+import {
+  parseRouteTo,
+  parseSentTo,
+  type Row,
+  routeTable,
+} from '../plugins/gal-relay/routing/routes'
+import { address, FINGERPRINT, writeList } from './memory'
+import { table } from './table'
+
+const RECIPIENTS = 1_000_000
+const SIZES = [10, 100_000]
+const DECISIONS = 400_000
+const ROUNDS = 7
+
+function given<T extends object>(parsed: T | { readonly problem: string }): T {
+  if ('problem' in parsed) throw new Error(String(parsed.problem))
+  return parsed
+}
+
+function policyWith(routes: number): RoutingPolicy {
+  const rows = Array.from({ length: routes }, (_, n): Row => {
+    const text = n === 0 ? 'corp.example' : `sub${n}.domain${n % 1000}.example`
+    return { text, sentTo: given(parseSentTo(text)), routeTo: given(parseRouteTo('inbound')) }
+  })
+  return {
+    reroute: true,
+    routes: routeTable(rows),
+    hostList: new Set(),
+    anyDomain: false,
+    alwaysAccept: new Set(['postmaster']),
+  }
+}
+
+/** Networks of eight different sizes. */
+function restrictionsWith(entries: number): Restrictions {
+  const networks = Array.from({ length: entries }, (_, n): Network => {
+    const bits = 32 - (n % 8)
+    const ip = (((n + 1) << 8) >>> 0) & (2 ** 32 - 2 ** (32 - bits))
+    const text = [24, 16, 8, 0].map((shift) => (ip >>> shift) & 255).join('.')
+    return given(parseNetwork(`${text}/${bits}`))
+  })
+  const none = networkList([])
+  return {
+    reroute: true,
+    never: none,
+    hosts: networkList(networks),
+    localAddresses: none,
+    authenticated: true,
+    neverAccounts: new Set(['guest']),
+    open: false,
+  }
+}
+
+const ABSENT: Listing = { state: 'absent' }
+const LISTED: Listing = { state: 'found', authenticatedOnly: false }
+const LISTED_AUTHENTICATED: Listing = { state: 'found', authenticatedOnly: true }
+
+/** @returns nanoseconds for each decision, the median of some rounds */
+function measure(follower: Follower, policy: RoutingPolicy, restrictions: Restrictions): number {
+  const ips = Array.from({ length: 1024 }, (_, n): IpAddress | undefined =>
+    parseIp(`203.0.${n >> 8}.${n & 255}`),
+  )
+  const locals = Array.from({ length: 4096 }, (_, n) => {
+    const known = address((n * 7919) % RECIPIENTS)
+    return n % 2 === 0 ? known.slice(0, known.indexOf('@')) : `nobody.at.all${n}`
+  })
+  const times: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    let accepted = 0
+    const begin = process.hrtime.bigint()
+    for (let n = 0; n < DECISIONS; n++) {
+      const recipient = recipientOf(locals[n & 4095] as string, 'corp.example')
+      const byAddress = trustByAddress(restrictions, ips[n & 1023], undefined)
+      const client = { trust: trustOf(restrictions, byAddress, undefined), authenticated: false }
+      const destination = destinationOf(policy, recipient)
+      const found = follower.find(recipientKey(destination.recipient))
+      const listing = found < 0 ? ABSENT : found === FOUND ? LISTED : LISTED_AUTHENTICATED
+      if (decide(policy, destination, client, listing)?.accept) accepted++
+    }
+    times.push(Number(process.hrtime.bigint() - begin) / DECISIONS)
+    if (accepted !== DECISIONS / 2) throw new Error(`${accepted} accepted`)
+  }
+  return times.sort((a, b) => a - b)[ROUNDS >> 1] ?? Number.NaN
+}
+
+export async function decision(): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'bench-'))
+  const file = path.join(folder, 'list')
+  const quiet = { debug() {}, info() {}, notice() {}, warn() {}, error: console.error }
+  await writeList(file, RECIPIENTS)
+  const follower = new Follower({ file, fingerprint: FINGERPRINT, currentFor: 60_000, log: quiet })
+  await follower.start()
+  const rows = SIZES.flatMap((routes) =>
+    SIZES.map((entries) => {
+      const took = measure(follower, policyWith(routes), restrictionsWith(entries))
+      return [
+        `${routes.toLocaleString('en')} routes`,
+        entries.toLocaleString('en'),
+        took.toFixed(0),
+      ]
+    }),
+  )
+  await follower.close()
+  rmSync(folder, { recursive: true })
+  table(['', 'hosts[]', 'ns a decision'], rows)
+}
+
+if (require.main === module) void decision()

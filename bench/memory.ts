@@ -1,0 +1,111 @@
+// What the list in memory takes: `npm run bench -- memory`. A process that follows a list of 0, 1 and 10
+// million synthetic recipients, and how long it takes to have it, without keeping mail waiting.
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Hasher, newKey } from '../plugins/gal-relay/gal/snapshot/address-hash'
+import { HI, LO, layOut } from '../plugins/gal-relay/gal/snapshot/address-table'
+import { SnapshotWriter } from '../plugins/gal-relay/gal/snapshot/file'
+import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
+import { startChild } from '../test/support/processes'
+import { table } from './table'
+
+const COUNTS = [0, 1_000_000, 10_000_000]
+export const FINGERPRINT = Buffer.alloc(32)
+
+export const address = (n: number) => `firstname.lastname${n}@corp.example`
+
+/** A list of so many recipients. */
+export async function writeList(file: string, count: number): Promise<void> {
+  const key = newKey()
+  const hasher = new Hasher(key)
+  const words = new Uint32Array(count * 2)
+  for (let n = 0; n < count; n++) {
+    const { hi, lo } = hasher.address(address(n))
+    words[n * 2 + HI] = hi
+    words[n * 2 + LO] = lo
+  }
+  const list = layOut(new BigUint64Array(words.buffer).sort())
+  const none = new Uint32Array(0)
+  const meta = { key, fingerprint: FINGERPRINT, takenAt: Date.now() }
+  const first = { added: none, removed: none, confirmedAt: Date.now(), feed: 1 }
+  await (await SnapshotWriter.create(file, meta, list, first)).close()
+}
+
+interface Figures {
+  readonly rss: number
+  readonly loaded: number
+  readonly stall: number
+}
+
+/** In a process of its own: follows the list in the file, or none. */
+async function follow(file: string, count: number): Promise<Figures> {
+  const quiet = { debug() {}, info() {}, notice() {}, warn() {}, error: console.error }
+  const follower = new Follower({ file, fingerprint: FINGERPRINT, currentFor: 60_000, log: quiet })
+  await sleep(200)
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  const begin = performance.now()
+  await follower.start()
+  const loaded = performance.now() - begin
+  delay.disable()
+  // The empty process asks as much as the others.
+  for (let asked = 0; asked < 100_000; asked++) {
+    const known = address(Math.floor((asked * count) / 100_000))
+    if (follower.find(known) < 0 && count > 0) throw new Error(`${known} is missing`)
+  }
+  gc?.()
+  await sleep(500)
+  gc?.()
+  const { rss } = process.memoryUsage()
+  await follower.close()
+  return { rss, loaded, stall: delay.max / 1e6 }
+}
+
+export async function memory(): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'bench-'))
+  const rows: string[][] = []
+  let empty = 0
+  try {
+    for (const count of COUNTS) {
+      const file = path.join(folder, `list${count}`)
+      if (count > 0) {
+        await run('write', file, count)
+      }
+      const { rss, loaded, stall } = JSON.parse(await run('follow', file, count)) as Figures
+      if (count === 0) empty = rss
+      const size = count > 0 ? statSync(file).size : 0
+      rmSync(file, { force: true })
+      rows.push([
+        count.toLocaleString('en'),
+        (rss / 1e6).toFixed(0),
+        ((rss - empty) / 1e6).toFixed(0),
+        count > 0 ? ((rss - empty) / count).toFixed(1) : '',
+        (size / 1e6).toFixed(0),
+        count > 0 ? loaded.toFixed(0) : '',
+        count > 0 ? stall.toFixed(1) : '',
+      ])
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+  table(['recipients', 'RSS MB', 'more', 'bytes each', 'file MB', 'loaded ms', 'stall ms'], rows)
+}
+
+async function run(what: string, file: string, count: number): Promise<string> {
+  const args = ['--expose-gc', __filename, what, file, String(count)]
+  const child = await startChild(process.execPath, args)
+  const { code } = await child.exited
+  if (code !== 0) throw new Error(child.output())
+  return child.output()
+}
+
+async function main([what, file = '', count = '0']: readonly string[]): Promise<void> {
+  if (what === 'write') await writeList(file, Number(count))
+  if (what === 'follow') console.log(JSON.stringify(await follow(file, Number(count))))
+  if (what === undefined) await memory()
+}
+
+if (require.main === module) void main(process.argv.slice(2))
