@@ -53,7 +53,9 @@ import {
 /** What holds for a connection, for as long as its addresses and the settings stay the same. */
 interface Session {
   readonly settings: Settings
-  readonly key: string
+  readonly client: string | null | undefined
+  readonly ip: string
+  readonly port: number
   readonly policy: ListenerPolicy
   readonly byAddress: Trust | undefined
 }
@@ -715,13 +717,21 @@ function sessionOf(connection: Haraka.Connection): Session {
   // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
   const ip = local.ip ?? client.localAddress ?? ''
   const port = local.port ?? client.localPort ?? 0
-  const key = `${remote.ip} ${ip} ${port}`
   const known = state.sessions.get(connection)
-  if (known && known.settings === state.settings && known.key === key) return known
+  if (
+    known?.settings === state.settings &&
+    known.client === remote.ip &&
+    known.ip === ip &&
+    known.port === port
+  ) {
+    return known
+  }
   const policy = policyFor(state.settings, canonicalAddress(ip) ?? '', port)
   const session: Session = {
     settings: state.settings,
-    key,
+    client: remote.ip,
+    ip,
+    port,
     policy,
     byAddress: trustByAddress(policy.restrictions, parseIp(remote.ip), parseIp(ip)),
   }

@@ -138,6 +138,19 @@ test('endless absent addresses neither push out found ones nor grow the cache', 
   assert.deepEqual({ found, absent }, { found: 100, absent: 100 })
 })
 
+test('when there are too many, those that were not used for longest go', async () => {
+  const { ask, asked, pass } = cacheOf({ cache_size: 10, cache_found: 3_600_000 })
+  for (let i = 0; i < 10; i++) await ask(`user${i}`)
+  pass(60_000)
+  await ask('user0')
+  for (let i = 10; i < 19; i++) await ask(`user${i}`)
+  const before = asked.length
+  await ask('user0')
+  assert.equal(asked.length, before)
+  await ask('user1')
+  assert.equal(asked.length, before + 1)
+})
+
 test('no times, no cache', async () => {
   const { ask, asked } = cacheOf({ cache_found: 0, cache_absent: 0, cache_stale: 0 })
   await ask('alice')

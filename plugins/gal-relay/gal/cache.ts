@@ -13,7 +13,12 @@ interface Kept {
   readonly answer: Promise<GalAnswer>
   readonly freshUntil: number
   readonly usableUntil: number
+  /** From when on its use counts again as use. */
+  touchAt: number
 }
+
+/** Marking an address as used costs more than finding it; once in so many milliseconds is enough. */
+const TOUCH = 60_000
 
 /** What the cache did since it was made. */
 export interface CacheReport {
@@ -51,9 +56,11 @@ export class CachedList implements AddressList {
 
   lookup(recipient: Recipient): Promise<GalAnswer> {
     const key = recipientKey(recipient)
-    const kept = this.#found.get(key) ?? this.#absent.get(key)
-    if (kept && this.#now() < kept.freshUntil) {
+    const kept = this.#found.peek(key) ?? this.#absent.peek(key)
+    const now = this.#now()
+    if (kept && now < kept.freshUntil) {
       this.#hits++
+      if (now >= kept.touchAt) this.#touch(key, kept, now)
       return kept.answer
     }
     return this.#underWay.get(key) ?? this.#ask(key, recipient)
@@ -78,7 +85,7 @@ export class CachedList implements AddressList {
     const answer = this.#list.lookup(recipient).then((given) => {
       this.#underWay.delete(key)
       if (given.state !== 'unavailable') return this.#keep(key, given)
-      const kept = this.#found.get(key)
+      const kept = this.#found.peek(key)
       if (!kept || this.#now() >= kept.usableUntil) return given
       this.#stale++
       return kept.answer
@@ -87,19 +94,25 @@ export class CachedList implements AddressList {
     return answer
   }
 
+  #touch(key: string, kept: Kept, now: number): void {
+    kept.touchAt = now + TOUCH
+    this.#found.get(key)
+  }
+
   #keep(key: string, answer: GalAnswer): GalAnswer {
     const { cache_found, cache_absent, cache_stale } = this.#settings
     const now = this.#now()
-    const settled = Promise.resolve(answer)
-    if (answer.state === 'found') {
-      const freshUntil = now + cache_found
-      this.#absent.delete(key)
-      this.#found.set(key, { answer: settled, freshUntil, usableUntil: freshUntil + cache_stale })
-    } else {
-      const freshUntil = now + cache_absent
-      this.#found.delete(key)
-      this.#absent.set(key, { answer: settled, freshUntil, usableUntil: freshUntil })
+    const isFound = answer.state === 'found'
+    const freshUntil = now + (isFound ? cache_found : cache_absent)
+    const kept = {
+      answer: Promise.resolve(answer),
+      freshUntil,
+      usableUntil: freshUntil + (isFound ? cache_stale : 0),
+      touchAt: isFound ? now + TOUCH : Number.POSITIVE_INFINITY,
     }
+    const [list, other] = isFound ? [this.#found, this.#absent] : [this.#absent, this.#found]
+    list.set(key, kept)
+    other.delete(key)
     return answer
   }
 }
