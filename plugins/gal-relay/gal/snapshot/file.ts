@@ -316,13 +316,6 @@ async function leaveTo(file: string, handle: FileHandle): Promise<void> {
   await handle.chown(uid, gid)
 }
 
-/** What root writes, Haraka's own user must be able to read: it stays whose it was, or the folder's. */
-async function giveToReaders(handle: FileHandle, file: string): Promise<void> {
-  if (process.getuid?.() !== 0) return
-  const { uid, gid } = await stat(file).catch(() => stat(path.dirname(file)))
-  await handle.chown(uid, gid)
-}
-
 const UNFINISHED = '.unfinished'
 
 /** Removes what writers that were killed left beside the file. Only for the one process that writes. */
