@@ -19,7 +19,7 @@ import {
   outcomeOfVerdict,
 } from './gal-relay/report/observation'
 import { answerForWorkers, onlyProcess, type Reports, worker } from './gal-relay/report/processes'
-import { RefusalFields, replyText, type Sender } from './gal-relay/report/refusal'
+import { type Refusal, RefusalFields, replyText, type Sender } from './gal-relay/report/refusal'
 import { type Sample, samplesOfList, sum } from './gal-relay/report/samples'
 import { pluginOrder, rewriting, summary, warnings } from './gal-relay/report/startup'
 import { missingHttpServer } from './gal-relay/report/status/http-server'
@@ -489,7 +489,7 @@ function logRefusal(
 ): void {
   const { logger, refusals } = state
   if (logger.format !== logger.formats.DEFAULT || state.isLogTaken) {
-    connection.lognotice(plugin, 'refused', { ...fields.sender, recipient, rule, reply })
+    connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, rule, reply))
   } else if (logger.would_log(logger.LOGNOTICE)) {
     const { uuid } = connection.transaction ?? connection
     const text = fields.of(recipient, rule, reply)
@@ -545,7 +545,7 @@ function compare(
   const outcome = outcomeOfVerdict(verdict)
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
   const answered = given?.reply ?? ''
-  const observation = { ...sender, recipient, rule, reply, answered }
+  const observation = { ...lineOf(sender, recipient, rule, reply), answered }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) counts.refused(sender, recipient, rule, reply, answered)
   if (given && given.outcome !== outcome) {
@@ -766,6 +766,16 @@ function fieldsOf(connection: Haraka.Connection): RefusalFields {
   const fields = new RefusalFields(senderOf(connection))
   if (transaction) state.fields.set(transaction, fields)
   return fields
+}
+
+/** In the order in which a line in the log names them. */
+function lineOf(
+  { listener, ...from }: Sender,
+  recipient: string,
+  rule: string,
+  reply: string,
+): Refusal {
+  return { ...from, recipient, listener, rule, reply }
 }
 
 function senderOf(connection: Haraka.Connection): Sender {

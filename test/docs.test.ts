@@ -563,7 +563,7 @@ describe('reference in the docs', () => {
     try {
       await rcpt(haraka, '203.0.113.9', 'nobody@example.com')
       const fields = (line: string) => [...line.matchAll(/ (\w+)=/g)].map(([, name]) => name)
-      const [line = ''] = haraka.logLines(/refused client=/)
+      const line = await haraka.waitForLog(/refused client=/)
       const [shown] = of('troubleshooting.md', 'log')
       assert.deepEqual(fields(shown?.text ?? ''), fields(line.replace(/^.*refused/, ' refused')))
       const bin = shims(haraka.dir, { npx: `shift; exec ${process.execPath} ${COMMAND} "$@"` })

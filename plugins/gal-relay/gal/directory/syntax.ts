@@ -9,6 +9,8 @@ export function filterProblem(text: string): string | undefined {
 
 /** @returns what is wrong with a DN (RFC 4514), or undefined; the empty one is right */
 export function dnProblem(text: string): string | undefined {
+  // ldapjs passes over a comma with nothing before it.
+  if (/^\s*,|[^\\],\s*,/.test(text)) return 'a comma has nothing before it'
   return problem(() => parseDN(text))
 }
 
