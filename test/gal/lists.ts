@@ -13,6 +13,7 @@ import type {
   ServerUrl,
   SnapshotSettings,
 } from '../../plugins/gal-relay/settings/settings'
+import { until } from '../support/until'
 
 export const GAL: GalSettings = {
   mode: 'live',
@@ -83,7 +84,9 @@ export interface TestList extends GlobalAddressList {
   readonly log: RecordedLog
   /** What the list answers: `found`, `found authenticated`, `absent` or `unavailable`. */
   ask(address: string): Promise<string>
-  /** The same with everything that it says. */
+  /** Waits until the list says so by itself, without asking the directory. */
+  becomes(address: string, state: string, within?: number): Promise<void>
+  /** What it answers, with everything that it says. */
   answer(address: string): Promise<GalAnswer>
 }
 
@@ -104,15 +107,27 @@ export function testList(
     const at = address.lastIndexOf('@')
     return list.lookup(recipientOf(address.slice(0, at), address.slice(at + 1)))
   }
+  const ask = async (address: string) => {
+    const given = await answer(address)
+    return given.state === 'found' && given.authenticatedOnly ? 'found authenticated' : given.state
+  }
   return {
     ...list,
     log,
     answer,
-    async ask(address) {
-      const given = await answer(address)
-      return given.state === 'found' && given.authenticatedOnly
-        ? 'found authenticated'
-        : given.state
+    ask,
+    becomes(address, state, within) {
+      let last = ''
+      return until(
+        async () => {
+          const asked = list.report().snapshot?.asked
+          const said = await ask(address)
+          last = list.report().snapshot?.asked === asked ? said : `${said}, asked live`
+          return last === state
+        },
+        within,
+        () => `${address} is ${state}; it is ${last}\n${log.lines.slice(-10).join('\n')}`,
+      )
     },
   }
 }

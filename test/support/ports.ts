@@ -1,40 +1,62 @@
 // Free ports on loopback, and waiting until a server listens there.
 import { randomInt } from 'node:crypto'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 // Below the range that systems take client ports from, so that no outgoing connection of another
 // test sits on the port when the server at last binds it.
 const FIRST = 12_000
 const LAST = 32_000
+/** Each process has so many ports for itself, and more when these are used up. */
+const SHARE = 100
 
-// A port on which nobody is meant to listen stays so, also for servers that start later.
-const given = new Set<number>()
+/** Of this process's share, those that it has not given yet. */
+let left: number[] = []
 
-/** @returns a port of 127.0.0.1 that nothing listened on a moment ago, and not given before */
+/**
+ * Not given before, and not to any other test process of this machine: also a port on which nobody is
+ * meant to listen stays so.
+ * @returns a port of 127.0.0.1 that nothing listened on a moment ago
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = randomInt(FIRST, LAST)
-    if (given.has(port)) continue
-    given.add(port)
-    if (await isFree(port)) return port
+    const port = left.pop()
+    if (port === undefined) left = await claimShare()
+    else if (await isFree(port)) return port
+  }
+}
+
+/** @returns ports of which this process has the first, which says that they are all its own */
+async function claimShare(): Promise<number[]> {
+  for (;;) {
+    const first = FIRST + SHARE * randomInt((LAST - FIRST) / SHARE)
+    const sign = await listenOn(first)
+    sign?.unref()
+    if (sign) return Array.from({ length: SHARE - 1 }, (_, i) => first + 1 + i)
   }
 }
 
 /** @returns that many different ports */
 export async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>()
-  while (ports.size < count) ports.add(await freePort())
-  return [...ports]
+  const ports: number[] = []
+  while (ports.length < count) ports.push(await freePort())
+  return ports
 }
 
 /** Whether a server could listen on that port of 127.0.0.1 now. @throws Error when it may not be used at all */
-export function isFree(port: number): Promise<boolean> {
+export async function isFree(port: number): Promise<boolean> {
+  const server = await listenOn(port)
+  await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)))
+  return server !== undefined
+}
+
+/** @returns undefined when somebody else does */
+function listenOn(port: number): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'EADDRINUSE' ? resolve(false) : reject(error),
+      error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error),
     )
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+    server.listen(port, '127.0.0.1', () => resolve(server))
   })
 }
 
@@ -44,7 +66,7 @@ export function isFree(port: number): Promise<boolean> {
  */
 export async function untilListening(
   port: number,
-  within = 15_000,
+  within = 60_000,
   gaveUp: () => string | undefined = () => undefined,
   host = '127.0.0.1',
 ): Promise<void> {

@@ -15,7 +15,7 @@ export interface Child {
   output(): string
   /**
    * The first line that matches, printed already or to come.
-   * @param within milliseconds
+   * @param within milliseconds; the default is for a machine that has much else to do
    * @param from skips that many characters of `output()`, to wait for something new
    * @throws Error with the end of the output, when the process ends or the time runs out first
    */
@@ -85,7 +85,7 @@ export async function startChild(
     })
   })
 
-  function waitForLine(pattern: RegExp, within = 15_000, from = 0): Promise<string> {
+  function waitForLine(pattern: RegExp, within = 60_000, from = 0): Promise<string> {
     return new Promise((resolve, reject) => {
       let start = from
       const look = () => {

@@ -1,10 +1,13 @@
 // Waiting for something to become so.
 import { setTimeout as sleep } from 'node:timers/promises'
 
+/** For what takes no time worth mentioning on a machine that has nothing else to do. */
+const PATIENCE = 60_000
+
 /** @throws Error when it is not so within that many milliseconds */
 export async function until(
   condition: () => boolean | Promise<boolean>,
-  within: number,
+  within = PATIENCE,
   what: () => string = () => String(condition),
 ): Promise<void> {
   const end = performance.now() + within
