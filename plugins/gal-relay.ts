@@ -18,10 +18,16 @@ import {
   ObservedTransaction,
   outcomeOfVerdict,
 } from './gal-relay/report/observation'
+import {
+  openRelayBefore,
+  pluginOrder,
+  proxiedTwice,
+  rewritingBefore,
+} from './gal-relay/report/plugin-order'
 import { answerForWorkers, onlyProcess, type Reports, worker } from './gal-relay/report/processes'
 import { type Refusal, RefusalFields, replyText, type Sender } from './gal-relay/report/refusal'
 import { type Sample, samplesOfList, sum } from './gal-relay/report/samples'
-import { pluginOrder, rewriting, summary, warnings } from './gal-relay/report/startup'
+import { summary, warnings } from './gal-relay/report/startup'
 import { missingHttpServer } from './gal-relay/report/status/http-server'
 import { PAGE_PATH, statusPage } from './gal-relay/report/status/status-page'
 import {
@@ -39,7 +45,7 @@ import {
 import { parseIp } from './gal-relay/routing/networks'
 import { recipientOf } from './gal-relay/routing/recipient'
 import { type Trust, trustByAddress, trustOf } from './gal-relay/routing/restrictions'
-import { ownName, readIniFile, readList } from './gal-relay/settings/haraka-files'
+import { ownName, readIniFile } from './gal-relay/settings/haraka-files'
 import { type LoadedSettings, loadSettings, watchHostList } from './gal-relay/settings/load'
 import { ownHost } from './gal-relay/settings/own-host'
 import { SettingsError } from './gal-relay/settings/problem'
@@ -132,8 +138,7 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('reset_transaction', 'watch_end', -100)
   // Each hook costs something, so these are only where they are needed.
-  const { before } = rewriting(readList(this.config, 'plugins'), this.name)
-  if (before.length > 0) this.register_hook('rcpt', 'begin_recipient', -100)
+  if (rewritingBefore(this.config, this.name)) this.register_hook('rcpt', 'begin_recipient', -100)
   // Before any plugin that answers, but not before one that puts another recipient into its place.
   else if (observesAnywhere(loaded.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
@@ -206,8 +211,13 @@ function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList 
 function announce(plugin: Haraka.Plugin): void {
   for (const line of summary(state.settings)) plugin.lognotice(line)
   for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
-  const plugins = readList(plugin.config, 'plugins')
-  for (const line of pluginOrder(plugins, plugin.name)) plugin.logwarn(line)
+  const { config, name } = plugin
+  const others = [
+    ...openRelayBefore(config, name),
+    ...pluginOrder(config, name),
+    ...proxiedTwice(config, state.settings),
+  ]
+  for (const line of others) plugin.logwarn(line)
   const missing =
     state.settings.http.enabled && missingHttpServer(readIniFile(plugin.config, 'http.ini'))
   if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)

@@ -113,6 +113,48 @@ bind_pasword = hunter2
     has(report, /^warning plugin aliases stands behind gal-relay/)
   })
 
+  test('other plugins answer before ours because of how they are configured', async () => {
+    const run = (plugin: string, files: Readonly<Record<string, string>>, behind = false) =>
+      check({
+        ini: directory,
+        plugins: behind ? ['gal-relay', plugin] : [plugin, 'gal-relay'],
+        files,
+      })
+    const all = { 'config/relay.ini': '[relay]\nall = true\n' }
+    for (const name of ['relay', 'haraka-plugin-relay', 'relay_all']) {
+      const open = await run(name, all)
+      assert.equal(open.code, 1)
+      has(open, /^problem OPEN RELAY: plugin relay stands before gal-relay .*relay\.ini/)
+    }
+    hasNot(await run('relay', all, true), /OPEN RELAY/, /stands/)
+    const domains = { 'config/relay.ini': '[relay]\ndest_domains = true\n' }
+    has(
+      await run('relay', domains),
+      /^warning plugin relay stands before .*relay_dest_domains\.ini/,
+    )
+    hasNot(await run('relay', domains, true), /stands/)
+    hasNot(await run('relay', { 'config/relay.ini': '[relay]\nacl = true\n' }), /stands/)
+    has(
+      await run('access', { 'config/access.ini': '[rcpt]\naccept = true\n' }),
+      /^warning plugin access stands before .*access\.ini/,
+    )
+    hasNot(await run('access', {}), /stands/)
+    hasNot(
+      await run('access', {
+        'config/access.ini': '[check]\nrcpt = false\n[rcpt]\naccept = true\n',
+      }),
+      /stands/,
+    )
+    has(
+      await run('queue/smtp_forward', { 'config/smtp_forward.ini': 'check_recipient = true\n' }),
+      /^warning plugin queue\/smtp_forward stands before .*smtp_forward\.ini/,
+    )
+    hasNot(await run('queue/smtp_forward', {}), /stands/)
+    for (const name of ['rcpt_to.ldap', 'recipient-routes', 'qmail-deliverable', 'ldap']) {
+      has(await run(name, {}), /^warning plugin \S+ stands before gal-relay /)
+    }
+  })
+
   test('the situation of Q256856', async () => {
     const left = '[routing]\nreroute = false\n[restrictions]\nhosts[] = 192.168.1.0/24\n'
     has(await check({ ini: left + directory }), /^warning reroute = false while .*\(Q256856\)$/)

@@ -181,6 +181,52 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
 
+  it('queue/smtp_forward before us with check_recipient accepts its domains unasked, and is warned about', () =>
+    beside(
+      {
+        plugins: ['queue/smtp_forward', 'gal-relay'],
+        files: {
+          'config/smtp_forward.ini': `${smtpForward()}check_recipient=true\n[in.test]\n${smtpForward()}`,
+        },
+      },
+      async (gateway) => {
+        await gateway.waitForLog(/plugin queue\/smtp_forward stands before gal-relay/)
+        assert.deepEqual((await send(gateway, STRANGER, ['no@in.test', FOREIGN])).rcpt, [250, 550])
+      },
+    ))
+
+  describe('queue/smtp_proxy', () => {
+    const proxy = (enableOutbound: boolean, ini = '') => ({
+      plugins: ['gal-relay', 'queue/smtp_proxy'],
+      ini: `[restrictions]\nhosts[] = ${TRUSTED}\n${ini}`,
+      files: {
+        'config/smtp_proxy.ini': `${smtpForward()}enable_outbound=${enableOutbound}\n`,
+      },
+    })
+    const DEFER = '[routing]\nmixed = defer\n'
+    const WARNING = /plugin queue\/smtp_proxy also delivers to recipients that leave .*: set (.*)$/
+
+    it('with mixed = defer and enable_outbound = false gets the plain inbound recipients', () =>
+      beside(proxy(false, DEFER), async (gateway) => {
+        assert.deepEqual((await send(gateway, TRUSTED, ALL)).rcpt, [250, 452, 452])
+        for (const other of [HOP, FOREIGN]) {
+          assert.equal((await send(gateway, TRUSTED, [other])).data?.code, 250)
+        }
+        await assertArrived(gateway, EACH)
+        assert.deepEqual(gateway.logLines(WARNING), [])
+      }))
+
+    it('as Haraka ships it delivers the rest twice or in the wrong place, and is warned about', () =>
+      beside(proxy(true), async (gateway) => {
+        const line = await gateway.waitForLog(WARNING)
+        assert.match(line, /set \[routing\] mixed = defer and enable_outbound = false in /)
+        assert.equal((await send(gateway, TRUSTED, ALL)).data?.code, 250)
+        await assertArrived(gateway, { ...EACH, plain: ALL })
+        assert.equal((await send(gateway, TRUSTED, [HOP])).data?.code, 250)
+        await assertArrived(gateway, { ...EACH, plain: [...ALL, HOP].sort() })
+      }))
+  })
+
   it('queue/lmtp gets the plain inbound recipients and nobody else', () =>
     beside(
       {
@@ -286,6 +332,18 @@ exports.hook_data_post = (next, { transaction }) => {
         },
       ))
 
+    it('before us with all = true makes an open relay, which is warned about', () =>
+      beside(
+        {
+          plugins: ['relay', 'gal-relay', 'test-queue'],
+          files: { 'config/relay.ini': '[relay]\nacl=false\nforce_routing=false\nall=true\n' },
+        },
+        async (gateway) => {
+          await gateway.waitForLog(/OPEN RELAY: plugin relay stands before gal-relay/)
+          assert.deepEqual((await send(gateway, STRANGER, [FOREIGN])).rcpt, [250])
+        },
+      ))
+
     it('says where foreign domains without a row go, and nothing over a row', () =>
       beside(
         relay({
@@ -335,6 +393,26 @@ exports.hook_data_post = (next, { transaction }) => {
         assert.deepEqual((await send(gateway, STRANGER, ['no@in.test', FOREIGN])).rcpt, [250, 550])
         await gateway.waitForLog(/plugin recipient-routes stands before gal-relay/)
       }))
+  })
+
+  it('access before us refuses its blacklist, and accepts its whitelist when told to, with a warning', async () => {
+    const access = (accept: boolean) => ({
+      plugins: ['access', 'gal-relay', 'test-queue'],
+      files: {
+        'config/access.ini': `[rcpt]\naccept = ${accept}\n`,
+        'config/rcpt_to.access.blacklist': `${PLAIN}\n`,
+        'config/rcpt_to.access.whitelist': `${FOREIGN}\n`,
+      },
+    })
+    const to = [PLAIN, 'carl@in.test', FOREIGN]
+    await beside(access(false), async (gateway) => {
+      assert.deepEqual((await send(gateway, STRANGER, to)).rcpt, [550, 250, 550])
+      assert.deepEqual(gateway.logLines(/plugin access stands before/), [])
+    })
+    await beside(access(true), async (gateway) => {
+      await gateway.waitForLog(/plugin access stands before gal-relay/)
+      assert.deepEqual((await send(gateway, STRANGER, to)).rcpt, [550, 250, 250])
+    })
   })
 
   describe('aliases', () => {

@@ -6,7 +6,8 @@ import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { doubts, openRelay, pluginOrder, summary } from '../report/startup'
+import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
+import { doubts, openRelay, summary } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
 import { unreachable } from '../report/unreachable'
 import { whoMayRelay } from '../report/who-may-relay'
@@ -98,7 +99,7 @@ async function check(install: Install): Promise<Section[]> {
       about: `settings of ${root}`,
       findings: [...settingsFindings(settings, ignored), ...httpFindings(config, settings)],
     },
-    plugins,
+    { ...plugins, findings: pluginFindings(config, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
     ...(await snapshotSection(settings)),
     ...servers.map(({ server, findings }) => ({ about: `directory ${server}`, findings })),
@@ -158,14 +159,19 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
   }
 }
 
-function pluginFindings(config: Haraka.Config): Finding[] {
+/** @param settings undefined when they cannot be used */
+function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
   const plugins = readList(config, 'plugins')
   if (!plugins.some((line) => line.replace(/^haraka-plugin-/, '') === PLUGIN)) {
     return [{ level: 'problem', text: `${PLUGIN} is not listed: Haraka does not load it` }]
   }
-  const warnings = pluginOrder(plugins, PLUGIN)
-  if (warnings.length === 0) return [{ level: 'ok', text: 'no plugin answers in our place' }]
-  return warnings.map((text) => ({ level: 'warning', text }))
+  const findings: Finding[] = [
+    ...openRelayBefore(config, PLUGIN).map((text): Finding => ({ level: 'problem', text })),
+    ...[...pluginOrder(config, PLUGIN), ...(settings ? proxiedTwice(config, settings) : [])].map(
+      (text): Finding => ({ level: 'warning', text }),
+    ),
+  ]
+  return findings.length > 0 ? findings : [{ level: 'ok', text: 'no plugin answers in our place' }]
 }
 
 async function nextHopFindings(config: Haraka.Config, settings: Settings): Promise<Finding[]> {

@@ -1,5 +1,5 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
-// settings will probably surprise their author.
+// settings will probably surprise their author. On other plugins: plugin-order.ts.
 import type { Path } from '../routing/decide'
 import { matchesEverything } from '../routing/networks'
 import type { ListenerPolicy, Settings } from '../settings/settings'
@@ -48,66 +48,6 @@ const short = (items: readonly string[]) =>
   items.length > SHOWN
     ? `${items.slice(0, SHOWN).join(', ')} and ${items.length - SHOWN} more`
     : items.join(', ')
-
-/** Plugins that accept recipients by themselves, so that later ones are not asked. */
-const ACCEPTING = new Set([
-  'rcpt_to.in_host_list',
-  'rcpt_to.ldap',
-  'rcpt-ldap',
-  'ldap',
-  'rcpt_to.qmail_deliverable',
-  'qmail-deliverable',
-  'rcpt-postgresql',
-  'rcpt_to.routes',
-  'recipient-routes',
-  'vpopmail',
-  'mailauth',
-  'relay_all',
-])
-
-/**
- * @param plugins the lines of config/plugins, in order
- * @returns those that answer before this plugin is asked
- */
-export function answeringBefore(plugins: readonly string[], name: string): readonly string[] {
-  const names = plugins.map((line) => line.replace(/^haraka-plugin-/, ''))
-  const own = names.indexOf(name)
-  return names.slice(0, Math.max(own, 0)).filter((plugin) => ACCEPTING.has(plugin))
-}
-
-/** Plugins that put other recipients in the place of those they are given. */
-const REWRITING = new Set(['aliases'])
-
-/** @returns those that are asked before this plugin, and those that never are for what it answers */
-export function rewriting(
-  plugins: readonly string[],
-  name: string,
-): { readonly before: readonly string[]; readonly after: readonly string[] } {
-  const names = plugins.map((line) => line.replace(/^haraka-plugin-/, ''))
-  const own = Math.max(names.indexOf(name), 0)
-  return {
-    before: names.slice(0, own).filter((plugin) => REWRITING.has(plugin)),
-    after: names.slice(own).filter((plugin) => REWRITING.has(plugin)),
-  }
-}
-
-/**
- * @param plugins the lines of config/plugins, in order
- * @returns a sentence for each plugin whose place there is probably not meant
- */
-export function pluginOrder(plugins: readonly string[], name: string): readonly string[] {
-  return [
-    ...answeringBefore(plugins, name).map(
-      (earlier) =>
-        `plugin ${earlier} stands before ${name} in config/plugins and accepts recipients by ` +
-        `itself: for those, ${name} is not asked`,
-    ),
-    ...rewriting(plugins, name).after.map(
-      (later) =>
-        `plugin ${later} stands behind ${name} in config/plugins and is never asked: put it before`,
-    ),
-  ]
-}
 
 /** Settings that are valid and still probably not meant. */
 export function warnings(settings: Settings): readonly string[] {
@@ -168,7 +108,11 @@ function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   })
 }
 
-function domainsByPath({ routing, restrictions }: ListenerPolicy): Record<Path, readonly string[]> {
+/** The domains whose recipients go to the queue plugins, and those that leave by the outbound queue. */
+export function domainsByPath({
+  routing,
+  restrictions,
+}: ListenerPolicy): Record<Path, readonly string[]> {
   const relays = restrictions.reroute && namesAnybody(restrictions)
   const queue = [...routing.hostList]
   const outbound: string[] = []

@@ -1,0 +1,138 @@
+// What other plugins in config/plugins do to this one by their place: whoever accepts a recipient
+// first ends the rcpt hook, so that a plugin behind it is not asked about that recipient. And one that
+// takes more than its part of the mail wherever it stands.
+import { readIniFile, readList } from '../settings/haraka-files'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+import { domainsByPath } from './startup'
+
+/** @returns what the plugin accepts by itself, as it is configured; undefined: nothing */
+type Accepts = (config: Haraka.Config) => string | undefined
+
+const always =
+  (what: string): Accepts =>
+  () =>
+    what
+
+/**
+ * Plugins that answer 250 to recipients: those that Haraka 3.3.4 comes with, and published ones. Others
+ * hook RCPT too, but only to refuse, to count or to look on.
+ */
+const ACCEPTING: Readonly<Record<string, Accepts>> = {
+  'rcpt_to.in_host_list': always('every recipient at a domain of config/host_list'),
+  'recipient-routes': always('the recipients and domains of its routes'),
+  'qmail-deliverable': always('recipients'),
+  'rcpt-ldap': always('recipients'),
+  'rcpt-postgresql': always('recipients'),
+  ldap: always('recipients'),
+  dovecot: always('recipients'),
+  wildduck: always('recipients'),
+  relay: (config) => {
+    const { all, dest_domains } = relaySettings(config)
+    return !all && dest_domains
+      ? 'the domains of config/relay_dest_domains.ini (dest_domains = true in config/relay.ini)'
+      : undefined
+  },
+  access: (config) => {
+    const { check, rcpt } = readIniFile(config, 'access.ini', ['+check.rcpt', '-rcpt.accept'])
+    return check?.rcpt && rcpt?.accept
+      ? 'the recipients of its whitelists (accept = true in config/access.ini)'
+      : undefined
+  },
+  'queue/smtp_forward': (config) => {
+    const { main } = readIniFile(config, 'smtp_forward.ini', ['-main.check_recipient'])
+    return main?.check_recipient
+      ? 'recipients at the domains of its sections (check_recipient = true in config/smtp_forward.ini)'
+      : undefined
+  },
+}
+
+function relaySettings(config: Haraka.Config): Readonly<Record<string, unknown>> {
+  return readIniFile(config, 'relay.ini', ['-relay.all', '-relay.dest_domains']).relay ?? {}
+}
+
+/** Names under which Haraka loads another plugin. */
+const NOW_CALLED: Readonly<Record<string, string>> = {
+  relay_all: 'relay',
+  relay_acl: 'relay',
+  relay_force_routing: 'relay',
+  'rcpt_to.access': 'access',
+  'rcpt_to.blocklist': 'access',
+  'rcpt_to.ldap': 'rcpt-ldap',
+  'rcpt_to.qmail_deliverable': 'qmail-deliverable',
+}
+
+/** Plugins that put other recipients in the place of those they are given. */
+const REWRITING = new Set(['aliases'])
+
+interface Place {
+  /** In order, by the names that Haraka loads them under. */
+  readonly before: readonly string[]
+  readonly after: readonly string[]
+}
+
+/** @param name of this plugin */
+function placeOf(config: Haraka.Config, name: string): Place {
+  const names = readList(config, 'plugins')
+    .map((line) => line.replace(/^haraka-plugin-/, ''))
+    .map((line) => NOW_CALLED[line] ?? line)
+  const own = names.indexOf(name)
+  return { before: names.slice(0, Math.max(own, 0)), after: names.slice(own + 1) }
+}
+
+/** @returns whether a plugin may put another recipient in the place of one before this is asked */
+export function rewritingBefore(config: Haraka.Config, name: string): boolean {
+  return placeOf(config, name).before.some((plugin) => REWRITING.has(plugin))
+}
+
+/** @returns a sentence if a plugin before this one lets everybody relay */
+export function openRelayBefore(config: Haraka.Config, name: string): readonly string[] {
+  if (!placeOf(config, name).before.includes('relay') || !relaySettings(config).all) return []
+  return [
+    `OPEN RELAY: plugin relay stands before ${name} in config/plugins and accepts every recipient ` +
+      `from everybody (all = true in config/relay.ini); ${name} is not asked. Put it behind ${name}`,
+  ]
+}
+
+/**
+ * queue/smtp_proxy passes each accepted recipient on to its server at once, and gives it the message
+ * for all of them.
+ * @returns a sentence if some of them leave by the outbound queue as well, or instead
+ */
+export function proxiedTwice(config: Haraka.Config, settings: Settings): readonly string[] {
+  if (!readList(config, 'plugins').includes('queue/smtp_proxy')) return []
+  const { main } = readIniFile(config, 'smtp_proxy.ini', ['+main.enable_outbound'])
+  const sendsOut = (policy: ListenerPolicy) =>
+    policy.enabled && domainsByPath(policy).outbound.length > 0
+  const policies = [...settings.policies.values()].filter(sendsOut)
+  const missing = [
+    ...(policies.some(({ mixed }) => mixed === 'split') ? ['[routing] mixed = defer'] : []),
+    ...(policies.length > 0 && main?.enable_outbound
+      ? ['enable_outbound = false in config/smtp_proxy.ini']
+      : []),
+  ]
+  if (missing.length === 0) return []
+  return [
+    `plugin queue/smtp_proxy also delivers to recipients that leave by the outbound queue: set ${missing.join(' and ')}`,
+  ]
+}
+
+/** @returns a sentence for each other plugin whose place in config/plugins is probably not meant */
+export function pluginOrder(config: Haraka.Config, name: string): readonly string[] {
+  const { before, after } = placeOf(config, name)
+  const answering = before.flatMap((earlier) => {
+    const what = ACCEPTING[earlier]?.(config)
+    if (!what) return []
+    return [
+      `plugin ${earlier} stands before ${name} in config/plugins and accepts ${what}: for those, ` +
+        `${name} is not asked. Put it behind ${name}`,
+    ]
+  })
+  const unasked = after.filter((plugin) => REWRITING.has(plugin))
+  return [
+    ...answering,
+    ...unasked.map(
+      (later) =>
+        `plugin ${later} stands behind ${name} in config/plugins and is never asked: put it before`,
+    ),
+  ]
+}
