@@ -59,6 +59,8 @@ import {
 /** What holds for a connection, for as long as its addresses and the settings stay the same. */
 interface Session {
   readonly settings: Settings
+  /** Haraka's note of the PROXY line that the addresses are from. */
+  readonly proxy: unknown
   readonly client: string | null | undefined
   readonly ip: string
   readonly port: number
@@ -307,9 +309,15 @@ function reportOfThis(): ProcessReport {
   return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
 }
 
-// The connect hook runs again when PROXY or XCLIENT replaces the addresses.
+// The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
+// time from a connection that began with one, and all but the first are the client's own.
 export const trust_client = guarded(function (next, connection) {
+  const former = state.sessions.get(connection)
   const session = sessionOf(connection)
+  const isForged = former !== undefined && former.proxy !== session.proxy
+  if (isForged && (decidesOn(former.policy) || decidesOn(session.policy))) {
+    return next(DENYDISCONNECT, 'PROXY is for the first line only')
+  }
   if (!decidesOn(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (clientOf(session, connection).trust.mayRelay) connection.relaying = true
@@ -723,7 +731,7 @@ export function name_recipients(
 // ── Haraka's objects ─────────────────────────────────────────────────────────────────────────────
 
 function sessionOf(connection: Haraka.Connection): Session {
-  const { local, remote, client } = connection
+  const { local, remote, client, notes } = connection
   // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
   const ip = local.ip ?? client.localAddress ?? ''
   const port = local.port ?? client.localPort ?? 0
@@ -739,6 +747,7 @@ function sessionOf(connection: Haraka.Connection): Session {
   const policy = policyFor(state.settings, canonicalAddress(ip) ?? '', port)
   const session: Session = {
     settings: state.settings,
+    proxy: notes.proxy,
     client: remote.ip,
     ip,
     port,

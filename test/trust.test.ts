@@ -261,6 +261,30 @@ describe('the address', () => {
     }
   })
 
+  test('is not what the client says in a PROXY line of its own', async () => {
+    const trusted = '10.1.0.1'
+    const haraka = await start(
+      '[restrictions]\nhosts[] = 10.1.0.0/16\n[listener 10.0.0.9:25]\nenabled = false\n',
+    )
+    try {
+      for (const [before, after] of [
+        ['10.0.0.5:25', '10.0.0.5 4 25'],
+        ['10.0.0.5:25', '10.0.0.9 4 25'],
+        ['10.0.0.9:25', '10.0.0.5 4 25'],
+      ] as const) {
+        for (const commands of [[], ['MAIL FROM:<a@b.example>', 'RCPT TO:<alice@example.com>']]) {
+          const smtp = await connect(haraka, '203.0.113.9', before)
+          for (const command of commands) await smtp.command(command)
+          const { line } = await smtp.command(`PROXY TCP4 ${trusted} ${after}`)
+          assert.equal(line, '554 PROXY is for the first line only', `${before} to ${after}`)
+          await assert.rejects(smtp.ehlo(), /closed the connection|ECONNRESET|EPIPE/)
+        }
+      }
+    } finally {
+      await haraka.stop()
+    }
+  })
+
   test('is what XCLIENT says, once it has spoken', async () => {
     const port = await freePort()
     const haraka = await start(
