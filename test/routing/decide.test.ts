@@ -96,6 +96,8 @@ describe('the answer table', () => {
         'IMCEASMTP-x+40y',
         'imceaex-_o',
         '"IMCEAX400-x"',
+        '"\\IM\\CEASMTP-x+40y"',
+        '" IMCEASMTP-x+40y"',
       ]) {
         assert.equal(
           verdict(`${local}@ours.example`, client, ABSENT),
@@ -144,7 +146,9 @@ describe('the answer table', () => {
       'outbound smtp://192.0.2.26:25 shared',
     )
     assert.equal(verdict('x@backup.example', STRANGER), 'outbound always-relay')
-    assert.equal(verdict('x!y@backup.example', STRANGER), '550 7.1 routes-onward')
+    for (const local of ['x!y', '"\\IMCEASMTP-x+40y"']) {
+      assert.equal(verdict(`${local}@backup.example`, STRANGER), '550 7.1 routes-onward', local)
+    }
     assert.equal(verdict('x!y@backup.example', TRUSTED), 'outbound always-relay')
   })
 
@@ -152,6 +156,11 @@ describe('the answer table', () => {
     assert.equal(verdict('x@foreign.example', TRUSTED), 'outbound relay-hosts')
     assert.equal(verdict('x@partner.example', TRUSTED), 'outbound smtp://192.0.2.50:25 relay-hosts')
     assert.equal(verdict('x@gone.example', TRUSTED), 'outbound relay-hosts')
+  })
+
+  it('takes RCPT TO:<> from nobody: there is no such recipient', () => {
+    assert.equal(verdict('', STRANGER), '550 7.1 no-relay-nobody')
+    assert.equal(verdict('', TRUSTED), '550 1.3 no-recipient')
   })
 
   it('always reaches the postmaster of inbound domains', () => {

@@ -68,6 +68,10 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
     meaning: 'the recipient is not ours, and nothing lets this client relay',
     source: 'Q193922, Q260562',
   },
+  'no-recipient': {
+    meaning: 'RCPT TO:<> names nobody, and Haraka would have queued it',
+    source: 'RFC 5321 §4.1.1.3',
+  },
   mixed: {
     meaning:
       'the transaction has a recipient that goes another way, and mixed = defer: the sender brings ' +

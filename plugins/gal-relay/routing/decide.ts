@@ -63,6 +63,7 @@ export type Rule =
   | 'always-relay'
   | `relay-${TrustRule}`
   | `no-relay-${TrustRule}`
+  | 'no-recipient'
   | 'mixed'
   | 'internal-error'
 
@@ -89,6 +90,7 @@ const NO_HOPS: readonly NextHop[] = Object.freeze([])
 
 const PROHIBITED: Reply = { code: 550, status: [7, 1], text: 'Relaying is prohibited' }
 const UNKNOWN: Reply = { code: 550, status: [1, 1], text: 'Recipient unknown' }
+const NOBODY: Reply = { code: 550, status: [1, 3], text: 'There is no recipient <>' }
 const AUTHENTICATED_ONLY: Reply = {
   code: 550,
   status: [7, 1],
@@ -122,6 +124,7 @@ const POSTMASTER = Object.freeze(accept('postmaster', 'queue'))
 const IN_GAL = Object.freeze(accept('in-gal', 'queue'))
 const NOT_IN_GAL = refuse('not-in-gal', UNKNOWN)
 const ROUTES_ONWARD = refuse('routes-onward', PROHIBITED)
+const NO_RECIPIENT = refuse('no-recipient', NOBODY)
 const NEEDS_AUTHENTICATION = refuse('authenticated-only', AUTHENTICATED_ONLY)
 const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
 
@@ -223,7 +226,8 @@ function passedOn(rule: Rule, { recipient, hops }: Destination, { trust }: Clien
   return accept(rule, 'outbound', hops)
 }
 
-function relayed({ hops }: Destination, { trust }: Client): Verdict {
-  if (trust.mayRelay) return accept(`relay-${trust.rule}`, 'outbound', hops)
-  return refuse(`no-relay-${trust.rule}`, PROHIBITED)
+function relayed({ recipient, hops }: Destination, { trust }: Client): Verdict {
+  if (!trust.mayRelay) return refuse(`no-relay-${trust.rule}`, PROHIBITED)
+  if (recipient.domain === '') return NO_RECIPIENT
+  return accept(`relay-${trust.rule}`, 'outbound', hops)
 }

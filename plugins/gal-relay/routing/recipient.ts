@@ -12,14 +12,17 @@ export interface Recipient {
   readonly routesOnward: boolean
 }
 
-const ONWARD = /[%!@]|^"?imcea[^-]*-/i
+const ONWARD = /[%!@]|^imcea[^-]*-/i
+/** The next system takes these off (RFC 5321 §4.1.2), and reads `"\IMCEASMTP-…"` as if they were not there. */
+const QUOTING = /["\\\s]/g
 
 /**
  * @param local the local part as sent
  * @param domain the domain as Haraka gives it: an A-label of any case, or an address literal
  */
 export function recipientOf(local: string, domain: string): Recipient {
-  return { local, domain: canonicalDomain(domain), routesOnward: ONWARD.test(local) }
+  const bare = local.startsWith('"') ? local.replace(QUOTING, '') : local
+  return { local, domain: canonicalDomain(domain), routesOnward: ONWARD.test(bare) }
 }
 
 /** The same mailbox name at another domain, for `reroute` rows (Q190710). */
