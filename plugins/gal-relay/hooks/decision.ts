@@ -1,0 +1,41 @@
+// Recipient and client to verdict, with the address list asked where the rules want it.
+import {
+  type Client,
+  type Destination,
+  decide,
+  destinationOf,
+  INTERNAL_ERROR,
+  type Verdict,
+} from '../routing/decide'
+import { recipientOf } from '../routing/recipient'
+import type { ListenerPolicy } from '../settings/settings'
+import { state } from './state'
+
+/** A recipient with what is answered to it. */
+export interface Decided {
+  readonly target: Haraka.Address
+  readonly destination: Destination
+  readonly verdict: Verdict
+}
+
+export function decideOn(
+  { routing }: ListenerPolicy,
+  client: Client,
+  target: Haraka.Address,
+): Decided | Promise<Decided> {
+  const destination = destinationOf(routing, recipientOf(target.user, target.host))
+  const verdict = decide(routing, destination, client)
+  if (verdict) return { target, destination, verdict }
+  const { list } = state
+  if (!list) throw new Error('no address list')
+  return list.lookup(destination.recipient).then((listing) => {
+    const verdict = decide(routing, destination, client, listing) ?? INTERNAL_ERROR
+    return { target, destination, verdict }
+  })
+}
+
+/** Whom an alias stands for are accepted together or not at all. */
+export function verdictOn(decided: readonly Decided[]): Verdict {
+  const one = decided.find(({ verdict }) => !verdict.accept) ?? decided[0]
+  return one?.verdict ?? INTERNAL_ERROR
+}

@@ -1,0 +1,156 @@
+// The hooks from the end of DATA on: which recipients go to the queue plugins and which to the
+// outbound queue, and the trace that finds a message that comes round again.
+import DSN from 'haraka-dsn'
+import { heldBack } from '../delivery/held-back'
+import { INTERNAL_ERROR, type Path } from '../routing/decide'
+import { guarded, logFailure } from './guarded'
+import { wordsOf } from './replies'
+import { passOf } from './session'
+import { state } from './state'
+
+// The next server must hear SMTPUTF8 as well (RFC 6531 §3.5).
+export const note_utf8 = guarded<[Haraka.Address, Haraka.Parameters]>(
+  (next, { transaction }, [, parameters]) => {
+    if (transaction && 'SMTPUTF8' in parameters) state.paths.declareUtf8(transaction)
+    return next()
+  },
+)
+
+// Haraka makes the line before the data hooks.
+export function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Connection): void {
+  if (Object.hasOwn(connection, 'received_line')) return
+  const { received_line } = connection
+  connection.received_line = () => {
+    const line = received_line.call(connection)
+    const { transaction } = connection
+    try {
+      const addresses = transaction ? state.paths.addresses(transaction) : []
+      if (!transaction || addresses.length === 0) return line
+      return state.traces.into(line, passOf(connection, transaction), addresses)
+    } catch (error) {
+      logFailure(plugin, connection, error)
+      return line
+    }
+  }
+}
+
+// A copy tells of its own recipients only: who has one too and is on a list that has another would
+// have the list's refused.
+function narrowing(
+  connection: Haraka.Connection,
+  transaction: Haraka.Transaction,
+): (recipients: readonly Haraka.Address[]) => void {
+  const pass = passOf(connection, transaction)
+  return (recipients) => {
+    const addresses = recipients.map(({ address }) => address)
+    state.traces.narrow(transaction, pass, addresses)
+  }
+}
+
+export const refuse_loops = guarded(function (next, connection) {
+  const { transaction } = connection
+  if (!transaction) return next()
+  const { header, uuid } = transaction
+  const received = header.get_all('received').filter((line) => !line.includes(uuid))
+  const addresses = state.paths.addresses(transaction)
+  const looping = state.traces.cameFor(received, passOf(connection, transaction), addresses)
+  if (looping === undefined) return next()
+  connection.lognotice(this, `mail loop: this message was accepted for <${looping}> before`)
+  return next(DENY, LOOP)
+})
+
+const LOOP = DSN.create(554, 'Mail loop: this message was here before', 4, 6)
+
+// Trust in the client, and so the way Haraka would have taken by itself.
+const ownPaths = new WeakMap<Haraka.Transaction, Path>()
+
+// After the last data_post plugin has read `relaying` as trust in the client, it says which way
+// Haraka goes: a message with anyone for the queue plugins goes there first.
+export const choose_path = guarded((next, connection) => {
+  const { transaction } = connection
+  if (!transaction) return next()
+  const ownPath = connection.relaying ? 'outbound' : 'queue'
+  ownPaths.set(transaction, ownPath)
+  const parts = state.paths.partsOf(transaction, ownPath)
+  if (parts) connection.relaying = parts.queue.length === 0
+  return next()
+})
+
+// Before the queue plugins: each way gets its own recipients.
+export const prepare = guarded(function (next, connection) {
+  const { transaction } = connection
+  if (!transaction) return next()
+  const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
+  const ownPath = ownPaths.get(transaction) ?? hookPath
+  const parts = state.paths.partsOf(transaction, ownPath)
+  if (!parts) return next()
+  const trusted = ownPath === 'outbound'
+  if (parts.queue.length === 0) {
+    state.paths.toOutbound(transaction, parts, trusted, heldBack(connection, transaction))
+    return hookPath === 'queue' ? storeAll(this, next, connection, transaction) : next()
+  }
+  if (hookPath === 'queue') {
+    state.paths.toQueuePlugins(transaction, parts, trusted)
+    narrowing(connection, transaction)(parts.queue)
+    return next()
+  }
+  connection.logerror(
+    this,
+    'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
+      'leave by the outbound queue; it is deferred',
+  )
+  return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
+})
+
+// After the plugins that discard, quarantine or sign.
+export const deliver = guarded(function (next, connection) {
+  const { transaction } = connection
+  if (!transaction || !state.paths.isUnderWay(transaction)) return next()
+  return storeAll(this, next, connection, transaction)
+})
+
+// Haraka answers 550 when its own default path cannot write the outbound queue, so we write it.
+function storeAll(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  transaction: Haraka.Transaction,
+): undefined {
+  const held = heldBack(connection, transaction)
+  if (held) {
+    connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
+    return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
+  }
+  state.outbound.store(transaction, narrowing(connection, transaction), (stored, error) => {
+    if (stored.ok) return next(OK, stored.message)
+    logNotStored(plugin, connection, error)
+    next(DENYSOFT, NOT_STORED)
+  })
+}
+
+export const deliver_outbound_part = guarded(function (next, connection) {
+  const { transaction } = connection
+  const part = transaction && state.paths.restore(transaction)
+  if (!part) return next()
+  const held = heldBack(connection, transaction)
+  if (held) {
+    connection.lognotice(this, `marked for ${held}: nothing of the message goes out`)
+    return next()
+  }
+  state.outbound.store(part, narrowing(connection, part), (stored, error) => {
+    if (stored.ok) return next()
+    logNotStored(this, connection, error)
+    // Whatever this hook says, Haraka answers 250 while the connection stands. The sender must not
+    // take the message for delivered: better one copy twice than one lost.
+    connection.respond(NOT_STORED.code, NOT_STORED, () => {
+      connection.disconnect()
+      next()
+    })
+  })
+})
+
+const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)
+
+function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
+  connection.logerror(plugin, `the outbound queue could not be written: ${error}`)
+}

@@ -1,0 +1,99 @@
+// What is refused: the reply, the result, the count, and one line in the log.
+import { type Refusal, RefusalFields, type Sender } from '../report/refusal'
+import type { Refused } from '../routing/decide'
+import type { ListenerPolicy } from '../settings/settings'
+import { guarded } from './guarded'
+import { wordsOf } from './replies'
+import { accountOf, listenerOf } from './session'
+import { state } from './state'
+
+export function refuse(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  written: Haraka.Address,
+  policy: ListenerPolicy,
+  verdict: Refused,
+): undefined {
+  const { transaction } = connection
+  const { rule, reply } = verdict
+  const result = `${rule} ${written.address}`
+  if (transaction) state.paths.refuse(transaction)
+  transaction?.results.add(plugin, { fail: result, human: result })
+  state.counts.answered(policy.name, 'enforce', verdict)
+  const { dsn, text } = wordsOf(reply)
+  const fields = fieldsOf(connection)
+  state.counts.refused(fields.sender, written.address, rule, text)
+  logRefusal(plugin, connection, fields, written.address, rule, text)
+  return next(reply.code < 500 ? DENYSOFT : DENY, dsn)
+}
+
+// A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
+// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay. Only
+// then is the hook worth its price, and before any of those it has to be.
+export function keepRefusals(plugin: Haraka.Plugin, deny: Haraka.RegisteredHook[]): void {
+  plugin.register_hook('deny', 'keep_refusal', -100)
+  deny.sort((a, b) => a.priority - b.priority || a.order - b.order)
+}
+
+export const keep_refusal = guarded<readonly [unknown, unknown, string]>(function (
+  next,
+  _connection,
+  [, , refusedBy],
+) {
+  return refusedBy === this.name ? next(STOP) : next()
+})
+
+// Half of all answers may be refusals, and what Haraka's logger does with fields, and each write to
+// standard output, take longer than the answer. The line is the same, put together here; a plugin
+// that takes the log elsewhere gets it alone.
+function logRefusal(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  fields: RefusalFields,
+  recipient: string,
+  rule: string,
+  reply: string,
+): void {
+  const { logger, refusals } = state
+  if (logger.format !== logger.formats.DEFAULT || state.isLogTaken) {
+    connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, rule, reply))
+  } else if (logger.would_log(logger.LOGNOTICE)) {
+    const { uuid } = connection.transaction ?? connection
+    const text = fields.of(recipient, rule, reply)
+    refusals.add(`[NOTICE] [${uuid}] [${plugin.name}] refused ${text}`)
+  }
+}
+
+const fieldsOfTransactions = new WeakMap<Haraka.Transaction, RefusalFields>()
+
+export function fieldsOf(connection: Haraka.Connection): RefusalFields {
+  const { transaction } = connection
+  const known = transaction && fieldsOfTransactions.get(transaction)
+  if (known) return known
+  const fields = new RefusalFields(senderOf(connection))
+  if (transaction) fieldsOfTransactions.set(transaction, fields)
+  return fields
+}
+
+/** In the order in which a line in the log names them. */
+export function lineOf(
+  { listener, ...from }: Sender,
+  recipient: string,
+  rule: string,
+  reply: string,
+): Refusal {
+  return { ...from, recipient, listener, rule, reply }
+}
+
+function senderOf(connection: Haraka.Connection): Sender {
+  const { transaction, remote, hello } = connection
+  return {
+    client: remote.ip ?? '',
+    host: remote.host ?? '',
+    helo: hello.host ?? '',
+    account: accountOf(connection) ?? '',
+    sender: transaction?.mail_from.address ?? '',
+    listener: listenerOf(connection),
+  }
+}

@@ -1,0 +1,44 @@
+// Haraka's start: what is said in the log, who asks the directory, the status page.
+import { grammarOf } from '../report/envelope'
+import { type ProcessReport, processReport } from '../report/install'
+import { answerForWorkers, onlyProcess, worker } from '../report/processes'
+import { PAGE_PATH, statusPage } from '../report/status/status-page'
+import { ownName } from '../settings/haraka-files'
+import { keepRefusals } from './refusals'
+import { announce, state } from './state'
+
+export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
+  state.speaks = server.cluster === undefined || server.cluster.isMaster
+  state.answers = server.cluster === undefined || !server.cluster.isMaster
+  const { log, deny } = this.haraka_require('plugins').registered_hooks
+  state.isLogTaken = Boolean(log?.length)
+  if (deny?.length) keepRefusals(this, deny)
+  if (state.speaks) announce(this)
+  if (state.answers) state.list?.start()
+  if (!server.cluster) state.reports = onlyProcess(reportOfThis)
+  else if (state.answers) state.reports = worker(reportOfThis)
+  else answerForWorkers()
+  next()
+}
+
+// Before Haraka adds its own pages and the answer for those that do not exist.
+export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
+  const { reports } = state
+  if (reports && server.http?.app) {
+    const page = statusPage({
+      name: ownName(this.config),
+      grammar: grammarOf(this.config),
+      settings: () => state.settings,
+      list: () => state.list,
+      reports,
+      failed: (error) => this.logerror('the status page failed:', error),
+    })
+    server.http.app.use(PAGE_PATH, page)
+  }
+  next()
+}
+
+function reportOfThis(): ProcessReport {
+  const { counts, list, retired, startedAt, reloadFailedAt } = state
+  return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
+}

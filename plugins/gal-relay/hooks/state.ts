@@ -1,0 +1,139 @@
+// What the plugin holds in one process, from its start to its end, and the settings in force.
+
+import { Traces } from '../delivery/loops'
+import { OutboundMail } from '../delivery/outbound'
+import { DeliveryPaths } from '../delivery/paths'
+import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
+import type { Log } from '../gal/log'
+import { Counts } from '../report/counts'
+import { LogBatch } from '../report/log-batch'
+import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
+import type { Reports } from '../report/processes'
+import { type Sample, samplesOfList, sum } from '../report/samples'
+import { summary, warnings } from '../report/startup'
+import { missingHttpServer } from '../report/status/http-server'
+import { readIniFile } from '../settings/haraka-files'
+import { type LoadedSettings, loadSettings, watchHostList } from '../settings/load'
+import { ownHost } from '../settings/own-host'
+import { SettingsError } from '../settings/problem'
+import type { Settings } from '../settings/settings'
+
+/** What the plugin holds in one process. */
+export interface State {
+  settings: Settings
+  /** Sentences on what counts for nothing. */
+  ignored: readonly string[]
+  list: GlobalAddressList | undefined
+  readonly paths: DeliveryPaths
+  readonly outbound: OutboundMail
+  readonly traces: Traces
+  readonly logger: Haraka.LogWriter
+  readonly refusals: LogBatch
+  /** By a plugin such as syslog. */
+  isLogTaken: boolean
+  readonly counts: Counts
+  /** What address lists counted that a reload has replaced. */
+  retired: readonly Sample[]
+  reloadFailedAt: number | undefined
+  readonly startedAt: number
+  /** undefined until the process starts to answer mail */
+  reports: Reports | undefined
+  readonly unwatch: () => void
+  /** In a cluster the master answers no mail: it speaks of the settings for all. */
+  speaks: boolean
+  /** The workers answer mail, so they ask the directory. */
+  answers: boolean
+}
+
+export let state: State
+
+/** @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text. */
+export function open(plugin: Haraka.Plugin): void {
+  const loaded = settingsOf(plugin)
+  const logger = plugin.haraka_require('logger')
+  state = {
+    ...loaded,
+    list: openList(plugin, loaded.settings),
+    paths: new DeliveryPaths(),
+    outbound: new OutboundMail(
+      plugin.haraka_require('outbound'),
+      ownHost(plugin.config),
+      logOf(plugin),
+    ),
+    traces: new Traces(),
+    logger,
+    refusals: new LogBatch(logger),
+    isLogTaken: true,
+    counts: new Counts(),
+    retired: [],
+    reloadFailedAt: undefined,
+    startedAt: Date.now(),
+    reports: undefined,
+    unwatch: watchHostList(plugin.config, () => reload(plugin)),
+    speaks: false,
+    answers: false,
+  }
+}
+
+/** Ends timers and connections, so that a process that is shut down gracefully can end. */
+export function close(): void {
+  state.unwatch()
+  state.reports?.close()
+  void state.list?.close()
+  void state.outbound.close()
+}
+
+function settingsOf(plugin: Haraka.Plugin): LoadedSettings {
+  return loadSettings(plugin.config, () => reload(plugin))
+}
+
+function reload(plugin: Haraka.Plugin): void {
+  let list: GlobalAddressList | undefined
+  let loaded: LoadedSettings
+  try {
+    loaded = settingsOf(plugin)
+    list = openList(plugin, loaded.settings)
+  } catch (error) {
+    const lines = error instanceof SettingsError ? error.message.split('\n') : [error]
+    for (const line of lines) plugin.logerror(line)
+    plugin.logerror('the settings were not reloaded; the last good ones stay in force')
+    state.reloadFailedAt = Date.now()
+    return
+  }
+  const former = state.list
+  if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
+  Object.assign(state, loaded, { list, reloadFailedAt: undefined })
+  if (state.answers) list?.start()
+  void former?.close()
+  plugin.lognotice('settings reloaded')
+  if (state.speaks) announce(plugin)
+}
+
+function logOf(plugin: Haraka.Plugin): Log {
+  return {
+    debug: (text) => plugin.logdebug(text),
+    info: (text) => plugin.loginfo(text),
+    notice: (text) => plugin.lognotice(text),
+    warn: (text) => plugin.logwarn(text),
+    error: (text) => plugin.logerror(text),
+  }
+}
+
+function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
+  const { ldap } = settings
+  return ldap && createAddressList({ ...settings, ldap }, logOf(plugin))
+}
+
+export function announce(plugin: Haraka.Plugin): void {
+  for (const line of summary(state.settings)) plugin.lognotice(line)
+  for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
+  const { config, name } = plugin
+  const others = [
+    ...openRelayBefore(config, name),
+    ...pluginOrder(config, name),
+    ...proxiedTwice(config, state.settings),
+  ]
+  for (const line of others) plugin.logwarn(line)
+  const missing = state.settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
+  if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
+}

@@ -1,0 +1,31 @@
+// The connect, mail and data hooks: `relaying` is what the rules say of the client.
+import { guarded } from './guarded'
+import { traceReceivedLine } from './message'
+import { clientOf, decidesOn, lastSession, sessionOf } from './session'
+
+// The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
+// time from a connection that began with one, and all but the first are the client's own.
+export const trust_client = guarded(function (next, connection) {
+  const former = lastSession(connection)
+  const session = sessionOf(connection)
+  const isForged = former !== undefined && former.proxy !== session.proxy
+  if (isForged && (decidesOn(former.policy) || decidesOn(session.policy))) {
+    return next(DENYDISCONNECT, 'PROXY is for the first line only')
+  }
+  if (!decidesOn(session.policy)) return next()
+  if (connection.xclient) delete connection.notes.auth_user
+  if (clientOf(session, connection).trust.mayRelay) connection.relaying = true
+  traceReceivedLine(this, connection)
+  return next()
+})
+
+// From here on `relaying` is the transaction's. It says what the rules say of the client, whatever
+// an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587, or
+// sets in the middle of the transaction.
+export const trust_transaction = guarded((next, connection) => {
+  const session = sessionOf(connection)
+  if (decidesOn(session.policy)) {
+    connection.relaying = clientOf(session, connection).trust.mayRelay
+  }
+  return next()
+})
