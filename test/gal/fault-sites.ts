@@ -5,9 +5,9 @@ import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
 import { VALID } from './load'
 
 export const TIMES = {
-  connect_timeout: 500,
-  query_timeout: 500,
-  answer_within: 1500,
+  connect_timeout: 1500,
+  query_timeout: 1500,
+  answer_within: 6000,
   retry_after: { least: 100, most: 1000 },
 } satisfies Partial<LdapSettings>
 
@@ -40,7 +40,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'answers come too late',
-    begin: ({ proxy }) => proxy.behave({ kind: 'delay', milliseconds: 3000 }),
+    begin: ({ proxy }) => proxy.behave({ kind: 'delay', milliseconds: 9000 }),
     end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
   },
   {

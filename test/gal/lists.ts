@@ -29,6 +29,7 @@ export const GAL: GalSettings = {
   cache_size: 1000,
 }
 
+/** With times that run out on no machine, however busy. */
 export const LDAP: LdapSettings = {
   url: [],
   base: ['dc=corp,dc=test'],
@@ -41,9 +42,9 @@ export const LDAP: LdapSettings = {
   tls_key: '',
   tls_verify: true,
   connections: 2,
-  connect_timeout: 2000,
-  query_timeout: 2000,
-  answer_within: 5000,
+  connect_timeout: 20_000,
+  query_timeout: 20_000,
+  answer_within: 60_000,
   retry_after: { least: 1000, most: 30_000 },
 }
 

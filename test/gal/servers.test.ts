@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { setServers } from 'node:dns/promises'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
 import { Directory } from '../../plugins/gal-relay/gal/directory/directory'
 import { inOrder } from '../../plugins/gal-relay/gal/directory/srv'
@@ -14,16 +16,26 @@ import { startChild } from '../support/processes'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startStalledPort } from '../support/stalled-port'
+import { startStopwatch } from '../support/stopwatch'
 import { startTcpProxy } from '../support/tcp-proxy'
+import { until } from '../support/until'
 import { GAL, LDAP, recordedLog, serverUrl, type TestList, testList } from './lists'
 import { assertNothingWrong, startLoad, VALID } from './load'
 
 const TIMES = {
-  connect_timeout: 500,
-  query_timeout: 500,
-  answer_within: 1500,
+  connect_timeout: 2000,
+  query_timeout: 2000,
+  answer_within: 6000,
   retry_after: { least: 100, most: 1000 },
 } satisfies Partial<LdapSettings>
+
+const states = (list: TestList) => list.report().servers.map(({ state }) => state)
+
+/** What is left is what is used. */
+const collectGarbage: () => void = (() => {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc')
+})()
 
 const url = (port: number) => serverUrl(`ldap://127.0.0.1:${port}`)
 
@@ -64,16 +76,13 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     const stalled = await startStalledPort()
     try {
       await withList({ url: [url(stalled.port), url(slapd.port)] }, async (list) => {
-        const begin = performance.now()
+        const stopwatch = startStopwatch()
         assert.equal(await list.ask(VALID[0] as string), 'found')
         // It did not even wait for the one that hangs.
-        assert.ok(performance.now() - begin < 400)
-        await sleep(700)
-        assert.deepEqual(
-          list.report().servers.map(({ state }) => state),
-          ['down', 'up'],
-        )
-        assert.match(String(list.report().servers[0]?.lastError), /no connection in 500 ms/)
+        assert.ok(stopwatch.now < TIMES.connect_timeout / 2)
+        stopwatch.stop()
+        await until(() => states(list).join() === 'down,up')
+        assert.match(String(list.report().servers[0]?.lastError), /no connection in 2000 ms/)
       })
     } finally {
       await stalled.stop()
@@ -84,13 +93,14 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     const stalled = await startStalledPort()
     try {
       await withList({ url: [url(stalled.port)] }, async (list) => {
-        const begin = performance.now()
+        const stopwatch = startStopwatch()
         const first = await Promise.all(VALID.slice(0, 20).map((address) => list.ask(address)))
         assert.deepEqual(new Set(first), new Set(['unavailable']))
-        assert.ok(performance.now() - begin < TIMES.answer_within + 500)
-        const again = performance.now()
+        const took = stopwatch.now
+        assert.ok(took < TIMES.answer_within + 500)
         assert.equal(await list.ask(VALID[0] as string), 'unavailable')
-        assert.ok(performance.now() - again < 100)
+        assert.ok(stopwatch.now - took < TIMES.connect_timeout / 2)
+        stopwatch.stop()
       })
     } finally {
       await stalled.stop()
@@ -104,12 +114,14 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     list.start()
     const load = startLoad(list)
     try {
-      await sleep(1000)
+      const errors = () => list.log.lines.filter((line) => line.startsWith('error'))
+      await until(() => errors().length > 0 && load.since(0).length > 500)
       assert.ok(load.since(0).every(({ state }) => state === 'unavailable'))
-      const errors = list.log.lines.filter((line) => line.startsWith('error'))
-      assert.deepEqual(errors, ['error no directory server can be asked; recipients are deferred'])
+      assert.deepEqual(errors(), [
+        'error no directory server can be asked; recipients are deferred',
+      ])
       await late.restart()
-      await load.untilAnswered(5000)
+      await load.untilAnswered()
     } finally {
       assertNothingWrong(await load.stop(), TIMES.answer_within)
       await list.close()
@@ -122,16 +134,16 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     const [first] = proxies
     await withList({ url: proxies.map(({ port }) => url(port)) }, async (list) => {
       list.start()
-      await sleep(200)
+      await until(() => states(list).join() === 'up,up')
       const searches = () => list.report().servers.map((server) => server.searches)
       assert.equal(await list.ask(VALID[0] as string), 'found')
       assert.deepEqual(searches(), [1, 0])
       first?.behave({ kind: 'reset' })
-      await sleep(50)
+      await until(() => states(list).join() === 'down,up')
       assert.equal(await list.ask(VALID[0] as string), 'found')
       assert.deepEqual(searches(), [1, 1])
       first?.behave({ kind: 'pass' })
-      await sleep(2000)
+      await until(() => states(list).join() === 'up,up')
       assert.equal(await list.ask(VALID[0] as string), 'found')
       assert.deepEqual(searches(), [2, 1])
     })
@@ -143,12 +155,14 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     const list = testList({ ...TIMES, url: [url(proxy.port)] })
     list.start()
     const load = startLoad(list)
-    await load.untilAnswered(2000)
-    await sleep(200)
+    await load.untilAnswered()
+    // One that is lost soon after it came is not connected to again at once.
+    await sleep(2 * TIMES.retry_after.least)
     proxy.behave({ kind: 'reset' })
+    await until(() => list.log.lines.some((line) => line.startsWith('error')))
     await sleep(1500)
     proxy.behave({ kind: 'pass' })
-    await load.untilAnswered(5000)
+    await load.untilAnswered()
     await load.stop()
     await list.close()
     await proxy.stop()
@@ -176,17 +190,18 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
         const [result] = await turn.search(check)
         return result?.code
       })
+    const isUp = () => directory.report()[0]?.state === 'up'
     assert.equal(await ask(), 0)
     await sleep(400)
+    assert.ok(isUp())
     proxy.behave({ kind: 'hang' })
-    // It is tried after 200 to 300 ms of idleness, and given up 500 ms later.
-    await sleep(1100)
-    assert.notEqual(directory.report()[0]?.state, 'up')
+    await until(() => !isUp())
     proxy.behave({ kind: 'pass' })
-    await sleep(1500)
-    const begin = performance.now()
+    await until(isUp)
+    const stopwatch = startStopwatch()
     assert.equal(await ask(), 0)
-    assert.ok(performance.now() - begin < 200)
+    assert.ok(stopwatch.now < TIMES.query_timeout / 2)
+    stopwatch.stop()
     await directory.close()
     await proxy.stop()
   })
@@ -200,14 +215,15 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
       const watch = setInterval(() => {
         most = Math.max(most, list.report().servers[0]?.inFlight ?? 0)
       }, 5)
-      const begin = performance.now()
+      const stopwatch = startStopwatch()
       const asked = Array.from({ length: 5000 }, (_, i) => ({
         i,
         answer: list.ask(i % 2 ? `${VALID[i % VALID.length]}` : `nobody${i}@example.com`),
       }))
       const answers = await Promise.all(asked.map(({ answer }) => answer))
       clearInterval(watch)
-      assert.ok(performance.now() - begin < TIMES.answer_within + 500)
+      assert.ok(stopwatch.now < TIMES.answer_within + 500)
+      stopwatch.stop()
       assert.ok(most <= 128, `${most} in flight`)
       answers.forEach((state, i) => {
         assert.ok(state === 'unavailable' || state === (i % 2 ? 'found' : 'absent'))
@@ -242,24 +258,19 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
         proxy.behave({ kind: 'pass' })
         await sleep(20)
       }
-      await load.untilAnswered(5000)
-      globalThis.gc?.()
-      return {
-        resources: resources(),
-        connections: proxy.connections,
-        heap: process.memoryUsage().heapUsed,
-      }
+      await load.untilAnswered()
+      collectGarbage()
+      return { resources: resources(), heap: process.memoryUsage().heapUsed }
     }
     const early = await cycle(20)
     const late = await cycle(100)
     await load.stop()
-    await list.close()
-    await sleep(50)
-    assert.equal(proxy.connections, 0)
-    await proxy.stop()
-    assert.ok(late.connections <= 2, `${late.connections} connections`)
-    assert.ok(late.resources <= early.resources + 20, JSON.stringify({ early, late }))
     assert.ok(late.heap < early.heap + 30e6, JSON.stringify({ early, late }))
+    await until(() => proxy.connections <= 2)
+    await until(() => resources() <= early.resources + 5)
+    await list.close()
+    await until(() => proxy.connections === 0)
+    await proxy.stop()
   })
 
   test('closing answers what is under way, and lets the process end', async () => {
@@ -293,11 +304,11 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
           console.log('closed', await asked)
         }, 500)`
       const child = await startChild(process.execPath, ['-e', script])
-      await child.waitForLine(/closed/, 5000)
+      await child.waitForLine(/closed/)
       const begin = performance.now()
       const { code } = await child.exited
       assert.equal(code, 0)
-      assert.ok(performance.now() - begin < 1000)
+      assert.ok(performance.now() - begin < LDAP.connect_timeout / 2)
       await proxy.stop()
     })
   }
@@ -344,7 +355,7 @@ describe('servers found by DNS SRV', { skip: skipWithout('slapd', 'slapadd') }, 
       dns.setRecords({ [NAME]: { srv: [record(slapd.port)] } })
       const load = startLoad(list)
       try {
-        await load.untilAnswered(8000)
+        await load.untilAnswered()
       } finally {
         assertNothingWrong(await load.stop(), TIMES.answer_within)
       }

@@ -44,6 +44,8 @@ interface Request {
   readonly timer: NodeJS.Timeout | undefined
   /** Where a stream's entries go. */
   readonly sink?: Sink
+  /** When something came for the stream. */
+  heardAt: number
   resolve(result: Result & { readonly controls: readonly Control[] }): void
   reject(error: DirectoryError): void
 }
@@ -185,8 +187,14 @@ export class Connection {
       if (this.#ended) return reject(this.#ended)
       const sentAt = performance.now()
       const endless = sink !== undefined && timeout === 0
-      const timer = endless ? undefined : setTimeout(() => this.#timedOut(id, timeout), timeout)
-      this.#requests.set(id, { endsWith, sentAt, entries: [], timer, sink, resolve, reject })
+      // What lies in the socket came in time: it is read before the end is called.
+      const over = () => {
+        const since = performance.now()
+        setImmediate(() => this.#timedOut(id, timeout, since))
+      }
+      const timer = endless ? undefined : setTimeout(over, timeout)
+      const heardAt = sentAt
+      this.#requests.set(id, { endsWith, sentAt, heardAt, entries: [], timer, sink, resolve, reject })
       this.usedAt = sentAt
       this.#write(Buffer.isBuffer(message) ? message : tlv(TAG.sequence, integer(id), ...message))
     })
@@ -207,9 +215,10 @@ export class Connection {
     })
   }
 
-  #timedOut(id: number, timeout: number): void {
-    const request = this.#take(id)
-    if (!request) return
+  #timedOut(id: number, timeout: number, since: number): void {
+    const request = this.#requests.get(id)
+    if (!request || request.heardAt >= since) return
+    this.#take(id)
     this.#write(abandonRequest(this.#nextId(), id))
     request.reject(new DirectoryError('timeout', `no answer in ${Math.round(timeout)} ms`))
     this.onRoom()
@@ -265,7 +274,10 @@ export class Connection {
     const request = this.#requests.get(id)
     // The answer to a request that we stopped waiting for.
     if (!request) return
-    if (request.sink) request.timer?.refresh()
+    if (request.sink) {
+      request.heardAt = performance.now()
+      request.timer?.refresh()
+    }
     switch (tag) {
       case OP.searchEntry:
         if (request.sink) {

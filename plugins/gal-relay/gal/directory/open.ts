@@ -30,7 +30,8 @@ export async function openConnection(
   const timeout = ldap.connect_timeout
   const attempt = new AbortController()
   const cancel = () => attempt.abort()
-  const timer = setTimeout(cancel, timeout)
+  // What has come in time is read first.
+  const timer = setTimeout(() => setImmediate(cancel), timeout)
   signal.addEventListener('abort', cancel, { once: true })
   if (signal.aborted) cancel()
   try {
