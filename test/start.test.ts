@@ -129,6 +129,7 @@ describe('a start', { concurrency: 2 }, () => {
   test('tells who may relay on each listener, and what is inbound', async () => {
     const log = await startLog({
       hostList: ['Host.Example', 'münchen.example', 'not a domain'],
+      files: { 'config/host_list_regex': '.*\\.corp\\.example\n' },
       ini: `${LDAP}[routes]
 example.com = inbound
 @exact.example = inbound smtp://exchange.test
@@ -157,6 +158,7 @@ hosts[] =
     ])
     assert.deepEqual(said(log, 'WARN'), [
       "config/host_list: 'not a domain' is not a domain name and is not inbound",
+      "config/host_list_regex: '.*\\.corp\\.example' makes no domain inbound; write its domains into [routes]",
     ])
   })
 

@@ -124,6 +124,15 @@ enabled = false
     )
   })
 
+  it('have no time that a timer cannot wait for', () => {
+    const snapshot = (every: string) => `${LDAP}[snapshot]\nfull_every = ${every}\n`
+    assert.equal(read(snapshot('24d')).snapshot.full_every, 24 * 86_400_000)
+    assert.match(problems(snapshot('25d')), /full_every = 25d: is not from 1s to 24d/)
+    const retry = (range: string) => `${LDAP}retry_after = ${range}\n`
+    assert.equal(read(retry('1s to 1d')).ldap?.retry_after.most, 86_400_000)
+    assert.match(problems(retry('1s to 25d')), /retry_after = 1s to 25d: is longer than a day/)
+  })
+
   it('say what Haraka would have ignored', () => {
     assert.match(
       problems(`${LDAP}[routes]\nmüller.example = inbound\n`),

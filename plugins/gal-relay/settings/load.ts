@@ -27,9 +27,15 @@ export function loadSettings(config: Haraka.Config, onChange?: () => void): Load
   const ini = readIni(`config/${INI}`, parsed, readText(config, INI))
   return {
     settings: readSettings(ini, hostList, folder, ownHost(config)),
-    ignored: unusableHosts(hostList).map(
-      (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
-    ),
+    ignored: [
+      ...unusableHosts(hostList).map(
+        (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
+      ),
+      ...readList(config, 'host_list_regex').map(
+        (line) =>
+          `config/host_list_regex: '${line}' makes no domain inbound; write its domains into [routes]`,
+      ),
+    ],
   }
 }
 

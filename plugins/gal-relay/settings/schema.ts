@@ -92,12 +92,15 @@ export const gal = z.strictObject({
 })
 export type GalSettings = Readonly<z.output<typeof gal>>
 
+/** Node's timers count milliseconds in 31 bits: one that is set for longer ends at once. */
+const LONGEST_TIMER = '24d'
+
 /** @param configDir where relative file names start */
 export const snapshot = (configDir: string) =>
   z.strictObject({
     // Beside the queue folder of an install that has it where Haraka puts it.
     file: value.file(configDir).default(path.resolve(configDir, '..', 'gal_relay.snapshot')),
-    full_every: value.duration('1m').default(6 * 3_600_000),
+    full_every: value.duration('1s', LONGEST_TIMER).default(6 * 3_600_000),
     changes_every: value.duration('1s', '10m').default(30_000),
     usable_for: value.duration().default(7 * 86_400_000),
     shrink_limit: value.share.default(0.2),

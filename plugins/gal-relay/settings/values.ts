@@ -38,6 +38,7 @@ export const durationRange = z.string().transform((text, ctx) => {
   if (range.least === undefined || range.most === undefined) {
     return wrong(ctx, 'is not a range of durations such as 1s to 30s')
   }
+  if (range.most > UNIT.d) return wrong(ctx, 'is longer than a day')
   if (range.least === 0 || range.most < range.least) {
     return wrong(
       ctx,

@@ -194,7 +194,16 @@ export class Connection {
       }
       const timer = endless ? undefined : setTimeout(over, timeout)
       const heardAt = sentAt
-      this.#requests.set(id, { endsWith, sentAt, heardAt, entries: [], timer, sink, resolve, reject })
+      this.#requests.set(id, {
+        endsWith,
+        sentAt,
+        heardAt,
+        entries: [],
+        timer,
+        sink,
+        resolve,
+        reject,
+      })
       this.usedAt = sentAt
       this.#write(Buffer.isBuffer(message) ? message : tlv(TAG.sequence, integer(id), ...message))
     })
