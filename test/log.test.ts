@@ -25,10 +25,10 @@ exports.dump = (next, connection) => {
 let directory: EmbeddedLdap
 let haraka: Haraka
 before(async () => {
-  directory = await startEmbeddedLdap([
-    'alice@example.com',
-    { mail: 'staff@example.com', msExchRequireAuthToSendTo: 'TRUE' },
-  ])
+  directory = await startEmbeddedLdap(
+    ['alice@example.com', { mail: 'staff@example.com', msExchRequireAuthToSendTo: 'TRUE' }],
+    { bindDn: 'cn=reader', bindPassword: 'geheim' },
+  )
   haraka = await startHaraka({
     logLevel: 'notice',
     auth: { carol: 'carol-secret', guest: 'guest-secret' },
@@ -50,6 +50,7 @@ reroute = false
 [ldap]
 url[] = ${directory.url}
 base = ${directory.base}
+bind_dn = cn=reader
 bind_password = geheim
 `,
   })

@@ -345,7 +345,10 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
       await check({ ini: ini({ tls_verify: 'false', tls_ca: strangers.ca }) }),
       /^warning tls_verify = false/,
     )
-    has(await check({ ini: ini({ tls_ca: '/nowhere/ca.pem' }) }), /^problem .*\/nowhere\/ca\.pem/)
+    has(
+      await check({ ini: ini({ tls_ca: '/nowhere/ca.pem' }) }),
+      /^problem tls_ca cannot be read: .*\/nowhere\/ca\.pem/,
+    )
   })
 
   test('bind: a wrong password, which is not shown', async () => {

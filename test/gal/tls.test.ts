@@ -159,7 +159,7 @@ describe('passwords', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, (
 
   test('the right one, from the settings or from a file', async () => {
     const file = path.join(folder, 'right')
-    writeFileSync(file, `${slapd.password}\n`)
+    writeFileSync(file, `${slapd.password}\n# of the account haraka\n`)
     assert.equal(await answer({ bind_password: slapd.password }), 'found')
     assert.equal(await answer({ bind_password_file: file }), 'found')
   })

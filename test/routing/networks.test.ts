@@ -54,6 +54,13 @@ const entry = (length: number) =>
   }))
 
 describe('network lists', () => {
+  it('of a client are written out: 25 is no address', () => {
+    for (const text of ['25', '0.1', '0x7f.1', '010.0.0.1', '::1%', '', 'localhost']) {
+      assert.equal(parseIp(text), undefined, text)
+    }
+    assert.ok(parseIp('fe80::1%eth0'))
+  })
+
   for (const [family, length] of [
     ['IPv4', 4],
     ['IPv6', 16],

@@ -114,7 +114,7 @@ enabled = false
         'line 19: [ldap] url[] = dc1.corp.example: is not an ldap://, ldaps:// or srv:// URL; probably meant: ldap://dc1.corp.example',
         'line 20: [ldap] url[] = ldap://***@dc2.corp.example: holds a user name or password; these go into bind_dn and bind_password',
         'line 21: [ldap] answer_within = 40s: is not from 10ms to 25s',
-        'line 22: [listener 10.0.0.5]: is not [listener <address>:<port>], where each may be *: [listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]',
+        'line 22: [listener 10.0.0.5]: is not [listener <address>:<port>], where each may be *; probably meant: [listener 10.0.0.5:*]',
         ': [ldap] base: is missing: base = dc=corp,dc=example',
       ]
         .map((line) =>
@@ -189,13 +189,69 @@ enabled = false
     assert.match(problems(`[listener *:25]\nquery_timeout = 2s\n${LDAP}`), /belongs into \[ldap\]/)
   })
 
-  it('keep the text of values that look like numbers', () => {
-    assert.equal(read(`${LDAP}bind_password = 00123\n`).ldap?.bind_password, '00123')
-    assert.equal(read(`${LDAP}bind_password = 1.50\n`).ldap?.bind_password, '1.50')
+  it('say what was probably meant by a listener', () => {
+    const said = (heading: string) =>
+      problems(`${LDAP}${heading}\n`).replace(/^ *config\/gal_relay\.ini line \d+: /, '')
+    const meant: Readonly<Record<string, string>> = {
+      '[listener 25]': '[listener *:25]',
+      '[listener :25]': '[listener *:25]',
+      '[listener 10.0.0.5]': '[listener 10.0.0.5:*]',
+      '[listener 2001:db8::7]': '[listener 2001:db8::7:*]',
+    }
+    for (const [heading, right] of Object.entries(meant)) {
+      assert.equal(
+        said(heading),
+        `${heading}: is not [listener <address>:<port>], where each may be *; probably meant: ${right}`,
+      )
+    }
+    assert.match(said('[listener *]'), /^\[listener \*\]: holds for every listener; put its keys /)
     assert.equal(
-      read(`${LDAP}bind_password = 12345678901234567890\n`).ldap?.bind_password,
-      '12345678901234567890',
+      said('[listener [::1]:25]'),
+      'Haraka cannot read this section name; an IPv6 listener is written without brackets: [listener ::1:25]',
     )
+    assert.match(said('[listener 0.1:25]'), /is not \[listener <address>:<port>\]/)
+  })
+
+  it('take a comment behind a value for what it is, and several values in one line', () => {
+    const said = (section: string, line: string) =>
+      problems(`${LDAP}[${section}]\n${line}\n`).replace(/^.*? =[^:]*: /, '')
+    const comment = 'a comment stands on a line of its own'
+    const twoValues = 'holds more than one value; write a line for each'
+    assert.equal(said('restrictions', 'hosts[] = 10.0.0.1 ; the server'), comment)
+    assert.equal(said('routes', 'a.test = inbound # ours'), `'#' is not a next hop; ${comment}`)
+    assert.equal(said('main', 'enabled = yes ; or no'), `is neither true nor false; ${comment}`)
+    assert.equal(said('main', 'enforce ='), 'is empty; it is true or false')
+    assert.equal(said('restrictions', 'hosts[] = 10.0.0.1, 10.0.0.2'), twoValues)
+    // One account of that name would let guests relay.
+    assert.equal(said('restrictions', 'never_accounts = guest, anonymous'), twoValues)
+    assert.equal(said('gal', 'attributes = mail, proxyAddresses'), twoValues)
+    const urls = '[ldap]\nurl[] = ldap://a.test, ldap://b.test\nbase = dc=test\n'
+    assert.match(problems(urls), new RegExp(`${twoValues}$`))
+  })
+
+  it('find what would pass for something else', () => {
+    const said = (lines: string) => problems(`${LDAP}${lines}\n`)
+    assert.match(said('[gal]\nfilter = (&(a=b)(c=d)'), /unbalanced parentheses$/)
+    assert.match(said('[gal]\nalways_accept = a@b.test'), /local parts, without @ and domain$/)
+    assert.match(said('[routes]\na.test/x = inbound'), /is not a domain name$/)
+    assert.match(said('[routes]\na.test = inbound smpt://b'), /probably meant: smtp:\/\/$/)
+    assert.match(said('bind_dn = cn=a'), /bind_dn: has no bind_password or bind_password_file$/)
+    assert.match(said('bind_password = x'), /bind_password: is for nothing without bind_dn$/)
+    assert.match(
+      said('bind_dn = cn=a\nbind_password = x\nbind_password_file = y'),
+      /bind_password_file: stands beside bind_password, and only one can count$/,
+    )
+    const base = '[ldap]\nurl[] = ldap://a.test\nbase = dc=corp dc=test\n'
+    assert.match(problems(base), /is not a DN: a comma is missing between dc= and dc=$/)
+    const url = '[ldap]\nurl[] = dc1.corp.test:636\nbase = dc=test\n'
+    assert.match(problems(url), /probably meant: ldaps:\/\/dc1\.corp\.test:636$/)
+  })
+
+  it('keep the text of values that look like numbers', () => {
+    for (const password of ['00123', '1.50', '12345678901234567890']) {
+      const { ldap } = read(`${LDAP}bind_dn = cn=a\nbind_password = ${password}\n`)
+      assert.equal(ldap?.bind_password, password)
+    }
   })
 
   it('take one value for a list of one, and an empty list for empty', () => {
@@ -216,7 +272,9 @@ enabled = false
   })
 
   it('find file names in the config folder', () => {
-    const { ldap } = read(`${LDAP}tls_ca = ca.pem\nbind_password_file = /run/secret\n`)
+    const { ldap } = read(
+      `${LDAP}tls_ca = ca.pem\nbind_dn = cn=a\nbind_password_file = /run/secret\n`,
+    )
     assert.equal(ldap?.tls_ca, '/etc/haraka/config/ca.pem')
     assert.equal(ldap?.bind_password_file, '/run/secret')
   })

@@ -1,6 +1,6 @@
 // gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
 // the plugins, its next hops, and the directory servers.
-import { existsSync } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import path from 'node:path'
 import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
@@ -150,12 +150,25 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
     const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
     const reason = error instanceof Error ? error.message : String(error)
     const finding: Finding = isMissing
-      ? {
+      ? (folderProblem(path.dirname(snapshot.file)) ?? {
           level: 'note',
           text: 'there is none yet; Haraka reads it at its start, or gal-relay sync',
-        }
+        })
       : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
     return [{ about, findings: [finding] }]
+  }
+}
+
+function folderProblem(folder: string): Finding | undefined {
+  if (!existsSync(folder)) return { level: 'problem', text: `there is no folder ${folder}` }
+  try {
+    accessSync(folder, constants.W_OK)
+    return undefined
+  } catch {
+    return {
+      level: 'warning',
+      text: `its folder cannot be written by us; can it by the user that Haraka runs as?`,
+    }
   }
 }
 

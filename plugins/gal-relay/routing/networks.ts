@@ -29,7 +29,7 @@ const TOP_96 = ((1n << 96n) - 1n) << 32n
 
 /** @returns undefined when the text is no IP address */
 export function parseIp(text: string | null | undefined): IpAddress | undefined {
-  if (!text || !ipaddr.isValid(text)) return undefined
+  if (!text || !(text.includes(':') ? ipaddr.isValid(text) : isIpv4(text))) return undefined
   const address = ipaddr.process(text)
   const bits = toBits(address)
   return address.kind() === 'ipv4' ? { family: 4, bits: Number(bits) } : { family: 6, bits }
@@ -109,9 +109,11 @@ function setOf<K, N>(groups: Map<K, Set<N>>, mask: K): Set<N> {
   return created
 }
 
-// ipaddr.js reads 010.1 and 0x7f.1 as inet_aton does; in a list of trusted hosts that is a trap.
+// ipaddr.js reads 25, 010.1 and 0x7f.1 as inet_aton does; in a list of trusted hosts that is a trap.
+const isIpv4 = (text: string) => ipaddr.IPv4.isValidFourPartDecimal(text)
+
 function strictIp(text: string) {
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text)
+  if (isIpv4(text)) return ipaddr.IPv4.parse(text)
   if (text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text)) {
     return ipaddr.IPv6.parse(text)
   }

@@ -70,6 +70,8 @@ export function findRow(table: RouteTable, domain: string): Row | undefined {
 
 /** @returns the domain as it compares, or undefined when the text is no domain name */
 export function parseDomain(text: string): string | undefined {
+  // What a URL has behind its host would be passed over.
+  if (/[/\\?#:]/.test(text)) return undefined
   const ascii = canonicalDomain(domainToASCII(text))
   const labels = ascii.split('.')
   const valid = labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))
@@ -159,7 +161,11 @@ export function parseNextHop(text: string): NextHop | { readonly problem: string
   const protocol = (['smtp', 'smtps', 'lmtp'] as const).find(
     (name) => name === scheme.toLowerCase(),
   )
-  if (!protocol) return { problem: `'${shown}': a next hop is smtp://, smtps:// or lmtp://` }
+  if (!protocol) {
+    const meant = didYouMean(scheme, ['smtp', 'smtps', 'lmtp'])
+    const hint = meant ? `; probably meant: ${meant}://` : ''
+    return { problem: `'${shown}': a next hop is smtp://, smtps:// or lmtp://${hint}` }
+  }
   const at = rest.lastIndexOf('@')
   const target = parseHostPort(rest.slice(at + 1).replace(/\/$/, ''), DEFAULT_PORT[protocol])
   if (!target)

@@ -87,7 +87,13 @@ function scan(file: string, text: string) {
     pending = ''
     const param = PARAM.exec(whole)
     if (!param) {
-      problems.push({ file, line, section, what: unreadable(whole) })
+      const isHeading = /^\s*\[/.test(whole)
+      problems.push({
+        file,
+        line,
+        section: isHeading ? undefined : section,
+        what: unreadable(whole),
+      })
       return
     }
     const [, name = '', value = ''] = param
@@ -122,8 +128,9 @@ function repeated(section: string, key: string, first: Occurrence): string {
 // Nothing right of the = is repeated: the line may be a mistyped password.
 function unreadable(line: string): string {
   const [, left = ''] = /^\s*([^=]*?)\s*=/.exec(line) ?? []
-  if (/^\s*\[listener\s+\[/.test(line)) {
-    return 'Haraka cannot read this section name; an IPv6 listener is written without brackets: [listener 2001:db8::5:25]'
+  const [, address, port] = /^\s*\[listener\s+\[([\da-f:.]+)\]:?(\d+|\*)?\]/i.exec(line) ?? []
+  if (address) {
+    return `Haraka cannot read this section name; an IPv6 listener is written without brackets: [listener ${address}:${port ?? '*'}]`
   }
   const shown = left ? `'${left}'` : 'this line'
   const wildcard = /^\*\.(.+)$/.exec(left)

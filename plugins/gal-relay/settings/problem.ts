@@ -35,10 +35,8 @@ export class SettingsError extends Error {
 export function problemText({ file, line, section, key, value, what }: Problem): string {
   const place = line === undefined ? file : `${file} line ${line}`
   const setting = key === undefined ? '' : ` ${key}${value === undefined ? '' : ` = ${value}`}`
-  return `  ${place}: ${section === undefined ? '' : `[${section}]`}${setting}: ${what}`.replace(
-    / +: /g,
-    ': ',
-  )
+  const where = section === undefined ? '' : ` [${section}]${setting}:`.replace(/ +:$/, ':')
+  return `  ${place}:${where} ${what}`
 }
 
 /** The value as it may be shown: no password, no credentials in a URL, no endless line. */

@@ -24,7 +24,7 @@ export const restrictions = {
   hosts: value.list(value.network),
   local_addresses: value.list(value.network),
   never: value.list(value.network),
-  never_accounts: value.list(value.text),
+  never_accounts: value.list(value.account),
   open: value.flag,
 }
 
@@ -52,7 +52,7 @@ export const listener = listenerKeys.partial()
 
 const attribute = z.string().transform((name, ctx) => {
   if (/^[a-z][a-z0-9-]*$/i.test(name)) return name
-  return value.wrong(ctx, 'is not an attribute name')
+  return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
 export const gal = z.strictObject({
@@ -69,7 +69,7 @@ export const gal = z.strictObject({
     })
     .default('(objectClass=*)'),
   any_domain: value.flag.default(false),
-  always_accept: value.commaList.default(['postmaster']),
+  always_accept: value.localParts.default(['postmaster']),
   recipient_delimiter: z
     .string()
     .transform((delimiter, ctx) => {
@@ -119,15 +119,22 @@ export interface ServerUrl {
 
 const LDAP_PORT = { ldap: 389, ldaps: 636, srv: 0 } as const
 
+/** Of LDAP over TLS, and of a Global Catalog over TLS. */
+const TLS_PORTS = new Set(['636', '3269'])
+
 const serverUrl = z.string().transform((url, ctx): ServerUrl => {
   const [, schemeText = '', rest = ''] = /^([a-z]+):\/\/(.*)$/i.exec(url) ?? []
   const scheme = (['ldap', 'ldaps', 'srv'] as const).find(
     (name) => name === schemeText.toLowerCase(),
   )
-  if (!scheme && /[\s,]/.test(url)) return value.wrong(ctx, value.ONE_EACH)
+  if (/[\s,]+\S*:\/\//.test(url) || (!scheme && /[\s,]/.test(url))) {
+    return value.wrong(ctx, value.ONE_EACH)
+  }
   if (!scheme) {
-    const meant = schemeText === '' && parseDomain(url) ? `; probably meant: ldap://${url}` : ''
-    return value.wrong(ctx, `is not an ldap://, ldaps:// or srv:// URL${meant}`)
+    const [, host = '', port = ''] = /^([^/:]+)(?::(\d+))?$/.exec(url) ?? []
+    const meant = TLS_PORTS.has(port) ? 'ldaps' : 'ldap'
+    const hint = parseDomain(host) ? `; probably meant: ${meant}://${url}` : ''
+    return value.wrong(ctx, `is not an ldap://, ldaps:// or srv:// URL${hint}`)
   }
   if (rest.includes('@')) {
     return value.wrong(

@@ -20,6 +20,7 @@ import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
 import { type Problem, SettingsError, shownValue } from './problem'
 import * as schema from './schema'
+import { ONE_EACH } from './values'
 
 export type { GalSettings, LdapSettings, ServerUrl, SnapshotSettings } from './schema'
 
@@ -81,6 +82,7 @@ export function readSettings(
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   if (enabled) reportMissingDirectory(ini, problems)
+  reportCredentials(ini, sections)
   if (problems.length > 0 || !gal || !ldap || !snapshot || !http) throw new SettingsError(problems)
 
   const context = { routes, hostList: domainSet(hostList), gal }
@@ -217,18 +219,26 @@ function readListeners(sections: SectionReader): Overrides {
   return overrides
 }
 
+const GENERAL = 'holds for every listener; put its keys into [main], [routing] and [restrictions]'
+
 function parseListener(section: string): string | { readonly problem: string } {
   const [, word, text = ''] = /^(listener)\s+(\S+)$/i.exec(section) ?? []
   if (word && word !== 'listener') return { problem: `probably meant: [listener ${text}]` }
+  if (text === '*') return { problem: GENERAL }
+  const meant = /^:?\d{1,5}$/.test(text)
+    ? `*:${text.replace(':', '')}`
+    : canonicalAddress(text) && `${text}:*`
   const { address, port } = splitListener(text)
   const valid =
     port === '*' || (/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65535)
   const ip = address === '*' ? '*' : canonicalAddress(address)
-  if (!valid || !ip) {
+  if (!text.includes(':') || !valid || !ip) {
     return {
       problem:
-        'is not [listener <address>:<port>], where each may be *: ' +
-        '[listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]',
+        'is not [listener <address>:<port>], where each may be *' +
+        (meant
+          ? `; probably meant: [listener ${meant}]`
+          : ': [listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]'),
     }
   }
   if (ip === '0.0.0.0' || ip === '::') {
@@ -237,9 +247,7 @@ function parseListener(section: string): string | { readonly problem: string } {
     }
   }
   if (`${ip}:${port}` === ANY) {
-    return {
-      problem: 'holds for every listener; put its keys into [main], [routing] and [restrictions]',
-    }
+    return { problem: GENERAL }
   }
   return `${ip}:${port === '*' ? port : Number(port)}`
 }
@@ -327,6 +335,24 @@ function reportMissingDirectory(ini: Ini, problems: Problem[]): void {
   }
 }
 
+// What is left out would pass: servers take a name without password for an anonymous bind.
+function reportCredentials(ini: Ini, sections: SectionReader): void {
+  const section = 'ldap'
+  const report = (key: string, what: string) => sections.report({ section, key, what })
+  const has = (key: string) => Boolean(ini.sections.get(section)?.get(key))
+  const [password, another] = ['bind_password', 'bind_password_file'].filter(has)
+  if (password && another) report(another, `stands beside ${password}, and only one can count`)
+  if (password && !has('bind_dn')) report(password, 'is for nothing without bind_dn')
+  if (has('bind_dn') && !password) report('bind_dn', 'has no bind_password or bind_password_file')
+}
+
+/** What is wrong with a value, when somebody may have put a comment behind it. */
+function orComment(what: string, value: unknown): string {
+  if (typeof value !== 'string' || !/\S\s+[;#]/.test(value)) return what
+  const advice = 'a comment stands on a line of its own'
+  return what === ONE_EACH ? advice : `${what}; ${advice}`
+}
+
 const shown = (key: string, value: string | readonly string[]) =>
   shownValue(key, typeof value === 'string' ? value : value.join(', '))
 
@@ -349,8 +375,9 @@ class SectionReader {
   }
 
   report(problem: Omit<Problem, 'file'>): void {
-    const { section = '', key } = problem
-    this.problems.push({ file: FILE, line: this.ini.lineOf(section, key), ...problem })
+    const { section = '', key, value } = problem
+    const what = orComment(problem.what, value)
+    this.problems.push({ file: FILE, line: this.ini.lineOf(section, key), ...problem, what })
   }
 
   /** @returns undefined when the section has a problem */
@@ -394,8 +421,10 @@ class SectionReader {
         section,
         key: Array.isArray(value) ? `${key}[]` : key,
         value: one === undefined ? undefined : shown(key, one),
-        what:
+        what: orComment(
           issue.code === 'custom' ? issue.message : `takes one value; write ${key} = …, without []`,
+          one,
+        ),
       })
     }
   }

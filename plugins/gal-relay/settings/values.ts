@@ -7,7 +7,7 @@ import { parseNetwork } from '../routing/networks'
 export const flag = z.string().transform((text, ctx) => {
   if (/^(true|yes|ok|enabled|on|1)$/i.test(text)) return true
   if (/^(false|no|disabled|off|0)$/i.test(text)) return false
-  return wrong(ctx, 'is neither true nor false')
+  return wrong(ctx, text === '' ? 'is empty; it is true or false' : 'is neither true nor false')
 })
 
 export const word = <const T extends string>(...choices: readonly T[]) =>
@@ -70,6 +70,11 @@ export const share = z.string().transform((text, ctx) => {
 
 export const text = z.string()
 
+/** As a client authenticates with. */
+export const account = z.string().transform((name, ctx) => {
+  return name.includes(',') ? wrong(ctx, ONE_EACH) : name
+})
+
 /** A path relative to Haraka's config folder, made absolute; '' stays ''. */
 export const file = (configDir: string) =>
   z.string().transform((name) => (name === '' ? '' : path.resolve(configDir, name)))
@@ -80,13 +85,17 @@ export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
     .union([z.string().transform((one) => (one === '' ? [] : [one])), z.array(z.string())])
     .pipe(z.array(item))
 
-/** Comma separated, or a key that may repeat. */
-export const commaList = z
+/** Local parts, comma separated or a key that may repeat. */
+export const localParts = z
   .union([z.string().transform((one) => [one]), z.array(z.string())])
   .transform((all) =>
     all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean),
   )
+  .refine((all) => !all.some((one) => one.includes('@')), {
+    message: 'holds local parts, without @ and domain',
+  })
 
+/** For lists. */
 export const ONE_EACH = 'holds more than one value; write a line for each'
 
 export const network = z.string().transform((entry, ctx) => {

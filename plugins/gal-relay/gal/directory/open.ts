@@ -1,11 +1,10 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
-import { readFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import type { LdapSettings } from '../../settings/settings'
 import { Connection } from './connection'
 import { DirectoryError, directoryError, resultError } from './directory-error'
-import { secured, tlsOptions } from './tls'
+import { readNamed, secured, tlsOptions } from './tls'
 
 /** Where one server listens. */
 export interface Endpoint {
@@ -84,13 +83,14 @@ async function opened(
 
 async function passwordOf(ldap: LdapSettings): Promise<string> {
   if (!ldap.bind_dn) return ''
-  const password = ldap.bind_password_file
-    ? (await readFile(ldap.bind_password_file, 'utf8')).replace(/\r?\n$/, '')
-    : ldap.bind_password
+  const file = await readNamed('bind_password_file', ldap.bind_password_file)
+  const password = file ? firstLine(file) : ldap.bind_password
   // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
   if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')
   return password
 }
+
+const firstLine = (file: Buffer) => file.toString('utf8').split(/\r?\n/, 1)[0] ?? ''
 
 function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {

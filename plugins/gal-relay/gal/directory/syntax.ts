@@ -4,6 +4,9 @@ import { parseDN } from './ldapjs'
 
 /** @returns what is wrong with a search filter (RFC 4515), or undefined */
 export function filterProblem(text: string): string | undefined {
+  // ldapjs lets the last ones go missing. Within a value they are written \28 and \29.
+  const count = (parenthesis: string) => text.split(parenthesis).length
+  if (count('(') !== count(')')) return 'unbalanced parentheses'
   return problem(() => filterFromText(text))
 }
 
@@ -11,6 +14,8 @@ export function filterProblem(text: string): string | undefined {
 export function dnProblem(text: string): string | undefined {
   // ldapjs passes over a comma with nothing before it.
   if (/^\s*,|[^\\],\s*,/.test(text)) return 'a comma has nothing before it'
+  // That is a value with a blank in it, which no domain component has.
+  if (/\bdc=[^,]*\sdc=/i.test(text)) return 'a comma is missing between dc= and dc='
   return problem(() => parseDN(text))
 }
 

@@ -7,10 +7,10 @@ import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
 import type { LdapSettings } from '../../settings/settings'
 import { DirectoryError } from './directory-error'
 
-/** @throws Error when a file cannot be read; its text names the file */
+/** @throws DirectoryError when a file cannot be read */
 export async function tlsOptions(ldap: LdapSettings, host: string): Promise<ConnectionOptions> {
   const [ca, cert, key] = await Promise.all(
-    [ldap.tls_ca, ldap.tls_cert, ldap.tls_key].map((file) => (file ? readFile(file) : undefined)),
+    (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) => readNamed(key, ldap[key])),
   )
   return {
     ca,
@@ -19,6 +19,21 @@ export async function tlsOptions(ldap: LdapSettings, host: string): Promise<Conn
     host,
     servername: isIP(host) ? '' : host,
     rejectUnauthorized: ldap.tls_verify,
+  }
+}
+
+/**
+ * @param key of gal_relay.ini that names the file
+ * @returns undefined when it names none
+ * @throws DirectoryError when it cannot be read; its text has the key and the file
+ */
+export async function readNamed(key: string, file: string): Promise<Buffer | undefined> {
+  if (!file) return undefined
+  try {
+    return await readFile(file)
+  } catch (error) {
+    const { message } = error as Error
+    throw new DirectoryError('connection', `${key} cannot be read: ${message}`)
   }
 }
 
