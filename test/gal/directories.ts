@@ -31,6 +31,8 @@ export interface TestDirectory {
   /** Replaces attributes; `[]` removes one. */
   modify(entry: TestEntry, attributes: Attributes): Promise<void>
   remove(entry: TestEntry): Promise<void>
+  /** Brings back what was removed: the same object where the directory can do that. */
+  restore(entry: TestEntry): Promise<void>
   /** Gives an entry the other's name and container. */
   move(entry: TestEntry, to: TestEntry): Promise<void>
   /** Puts the container `ou=two` below `ou=one`, or back below the base. */
@@ -68,6 +70,18 @@ export const OPENLDAP: DirectoryKind = {
     })
     const { base } = slapd
     const dn = (entry: TestEntry) => `cn=${entry.name},${entry.in ? `ou=${entry.in},` : ''}${base}`
+    const add = (...entries: TestEntry[]) =>
+      slapd.add(
+        ...entries.map((entry) => ({
+          ...(entry.authenticatedOnly ? { msExchRequireAuthToSendTo: 'TRUE' } : {}),
+          ...(entry.kind === 'disabled account' ? { userAccountControl: '514' } : {}),
+          ...(entry.kind === 'group'
+            ? { objectClass: ['groupOfNames', 'galRecipient'], member: base, sn: undefined }
+            : {}),
+          ...entry.attributes,
+          dn: dn(entry),
+        })),
+      )
     return {
       base,
       flag: 'msExchRequireAuthToSendTo',
@@ -80,18 +94,8 @@ export const OPENLDAP: DirectoryKind = {
         starttls: access === 'StartTLS',
         tls_ca: authority.ca,
       }),
-      add: (...entries) =>
-        slapd.add(
-          ...entries.map((entry) => ({
-            ...(entry.authenticatedOnly ? { msExchRequireAuthToSendTo: 'TRUE' } : {}),
-            ...(entry.kind === 'disabled account' ? { userAccountControl: '514' } : {}),
-            ...(entry.kind === 'group'
-              ? { objectClass: ['groupOfNames', 'galRecipient'], member: base, sn: undefined }
-              : {}),
-            ...entry.attributes,
-            dn: dn(entry),
-          })),
-        ),
+      add,
+      restore: add,
       modify: (entry, attributes) => slapd.modify(dn(entry), attributes),
       remove: (entry) => slapd.delete(dn(entry)),
       move: (entry, to) => slapd.move(dn(entry), containerOf(dn(to)), rdnOf(dn(to))),
@@ -157,6 +161,7 @@ export const ACTIVE_DIRECTORY: DirectoryKind = {
         ),
       modify: (entry, attributes) => samba.modify(dn(entry), attributes),
       remove: (entry) => samba.delete(dn(entry)),
+      restore: (entry) => samba.restore(dn(entry), entry.attributes),
       move: (entry, to) => samba.move(dn(entry), containerOf(dn(to)), rdnOf(dn(to))),
       moveContainer: (below) =>
         below === 'one'

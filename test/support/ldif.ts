@@ -11,10 +11,14 @@ export function ldifEntry(dn: string, attributes: Attributes): string {
 
 /** A change record that replaces the given attributes; an empty list of values removes one. */
 export function ldifReplace(dn: string, attributes: Attributes): string {
-  const changes = Object.entries(attributes).map(([type, values]) =>
-    [`replace: ${type}`, ...attributeLines({ [type]: values }), '-'].join('\n'),
-  )
-  return `${[ldifLine('dn', dn), 'changetype: modify', ...changes].join('\n')}\n\n`
+  return `${[ldifLine('dn', dn), 'changetype: modify', ...replacements(attributes)].join('\n')}\n\n`
+}
+
+/** A change record that brings back what Active Directory keeps of a deleted entry (MS-ADTS 3.1.1.5.3.7). */
+export function ldifRestore(deleted: string, dn: string, attributes: Attributes): string {
+  const changes = replacements({ distinguishedName: dn, ...attributes })
+  const lines = ['changetype: modify', 'delete: isDeleted', '-', ...changes]
+  return `${[ldifLine('dn', deleted), ...lines].join('\n')}\n\n`
 }
 
 /** A change record that deletes the entry. */
@@ -37,6 +41,12 @@ export function ldifMove(dn: string, newSuperior: string, newRdn?: string): stri
 /** A change record that adds the entry. */
 export function ldifAdd(dn: string, attributes: Attributes): string {
   return `${[ldifLine('dn', dn), 'changetype: add', ...attributeLines(attributes)].join('\n')}\n\n`
+}
+
+function replacements(attributes: Attributes): string[] {
+  return Object.entries(attributes).map(([type, values]) =>
+    [`replace: ${type}`, ...attributeLines({ [type]: values }), '-'].join('\n'),
+  )
 }
 
 function attributeLines(attributes: Attributes): string[] {

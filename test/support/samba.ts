@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type CertificateAuthority, makeAuthority } from './certificates'
-import { type Attributes, ldifAdd, ldifDelete, ldifMove, ldifReplace } from './ldif'
+import { type Attributes, ldifAdd, ldifDelete, ldifMove, ldifReplace, ldifRestore } from './ldif'
 import { untilListening } from './ports'
 import { startChild } from './processes'
 import { findProgram, skipWithout } from './programs'
@@ -32,6 +32,8 @@ export interface Samba {
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
+  /** Brings back an entry that was deleted, the same object; with these attributes, which deleted ones lose. */
+  restore(dn: string, attributes: Attributes): Promise<void>
   /** Puts an entry, and all below it, elsewhere. */
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
   /** Makes an account that may read what every account may. @returns its bind name */
@@ -40,6 +42,7 @@ export interface Samba {
   stop(): Promise<void>
 }
 
+const BASE = 'dc=corp,dc=test'
 const PASSWORD = 'Adm1n-Secret!'
 
 /** For the `skip` option of tests that start one. */
@@ -70,13 +73,13 @@ export async function startSamba(): Promise<Samba> {
   const ended = () => (isEnded ? `samba ended: ${child.output()}` : undefined)
   for (const port of [389, 636, 3268, 3269]) await untilListening(port, 30_000, ended, host)
 
-  const bindDn = 'cn=Administrator,cn=Users,dc=corp,dc=test'
-  const change = (ldif: string) =>
-    run('ldapmodify', ['-x', '-H', `ldap://${host}`, '-D', bindDn, '-w', PASSWORD], ldif)
+  const bindDn = `cn=Administrator,cn=Users,${BASE}`
+  const access = ['-x', '-H', `ldap://${host}`, '-D', bindDn, '-w', PASSWORD]
+  const change = async (ldif: string) => void (await run('ldapmodify', access, ldif))
   return {
     host,
     ca: authority.ca,
-    base: 'dc=corp,dc=test',
+    base: BASE,
     bindDn,
     password: PASSWORD,
     pid: child.pid,
@@ -85,6 +88,15 @@ export async function startSamba(): Promise<Samba> {
       change(entries.map(({ dn, attributes }) => ldifAdd(dn, attributes)).join('')),
     modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
     delete: (...dns) => change(dns.map(ldifDelete).join('')),
+    async restore(dn, attributes) {
+      const [, name = ''] = /^cn=([^,]*),/.exec(dn) ?? []
+      const show = [...access, '-e', '!1.2.840.113556.1.4.417']
+      const filter = `(&(isDeleted=TRUE)(cn=${name}\\0ADEL:*))`
+      const search = ['-LLL', '-o', 'ldif-wrap=no', '-b', BASE, filter, 'dn']
+      const found = await run('ldapsearch', [...show, ...search])
+      const [, deleted = ''] = /^dn: (.*)$/m.exec(found) ?? []
+      await run('ldapmodify', show, ldifRestore(deleted, dn, attributes))
+    },
     move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
     async addAccount(name, password) {
       await run('samba-tool', ['user', 'create', name, password, '-s', conf])
@@ -129,12 +141,13 @@ async function provision(
   return conf
 }
 
-function run(program: string, args: string[], input?: string): Promise<void> {
+/** @returns what it printed */
+function run(program: string, args: string[], input?: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const path = findProgram(program) ?? program
-    const child = execFile(path, args, { maxBuffer: 1 << 24 }, (error, _out, err) => {
+    const child = execFile(path, args, { maxBuffer: 1 << 24 }, (error, out, err) => {
       if (error) reject(new Error(`${program}: ${err || error.message}`))
-      else resolve()
+      else resolve(out)
     })
     child.stdin?.end(input)
   })
