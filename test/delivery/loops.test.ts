@@ -59,6 +59,15 @@ describe('a trace', () => {
     }
   })
 
+  it('may be as long as a message: it is read once, however many recipients there are', () => {
+    const made = `${RECEIVED.slice(0, -6)} (gal-relay ${'A'.repeat(10_000_000)});\r\n\tnow`
+    const addresses = Array.from({ length: 500 }, (_, index) => `r${index}@a.test`)
+    const begun = performance.now()
+    assert.equal(traces.cameFor([made], PASS, addresses), undefined)
+    // One look for each recipient takes more than a minute.
+    assert.ok(performance.now() - begun < 20_000)
+  })
+
   it('is read by every process that has the environment', () => {
     const env = {}
     const line = new Traces(env).into(RECEIVED, PASS, ['bob@a.test'])
