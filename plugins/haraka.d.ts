@@ -95,6 +95,8 @@ declare namespace Haraka {
   interface Plugin extends Logger {
     readonly name: string
     readonly config: Config
+    /** How long Haraka waits for an answer of this plugin, in seconds; 0: for ever. */
+    readonly timeout: number
     /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
     register_hook(hook: string, method: string, priority?: number): void
     haraka_require(name: 'outbound'): Outbound

@@ -346,6 +346,31 @@ describe('an outbound queue that cannot be written', () => {
     assert.equal(haraka.logLines(/\[ERROR\].*the outbound queue could not be written/).length, 2)
   })
 
+  test('gives no 250 when that takes longer than Haraka waits for a plugin', async () => {
+    const slow = await start({
+      plugins: ['gal-relay', 'test-queue', 'slow'],
+      files: {
+        'config/gal-relay.timeout': '3\n',
+        'plugins/slow.js': 'exports.hook_pre_send_trans_email = (next) => setTimeout(next, 6000)\n',
+      },
+    })
+    try {
+      const smtp = await connect(slow, TRUSTED)
+      const to = ['alice@example.com', 'x@foreign.example']
+      const { data } = await smtp.transaction('a@b.example', to, MESSAGE)
+      assert.equal(data?.line, '451 4.3.0 The message could not be stored, please try again later')
+      await assert.rejects(smtp.reply(), /closed the connection/)
+      // It goes on in the background, and nothing comes of it but perhaps a second copy.
+      await slow.waitForLog(
+        /running pre_send_trans_email|Transaction delivery|Queue|outbound/,
+        20_000,
+      )
+      assert.equal((await send(slow, STRANGER, ['alice@example.com'])).data?.code, 250)
+    } finally {
+      await slow.stop()
+    }
+  })
+
   test('does not concern inbound mail', async () => {
     const { data } = await withoutQueue(() => send(haraka, STRANGER, ['alice@example.com']))
     assert.equal(data?.code, 250)

@@ -158,6 +158,14 @@ test('a refusal names the account, and an empty sender', async () => {
     'client=10.2.0.1 host=client-10-2-0-1.test helo=client.test account=guest sender="" recipient=friend@five.example listener=10.0.0.5:587 rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited"',
   )
   await smtp.quit()
+
+  const late = await connect('10.2.0.2', '10.0.0.5:26')
+  await late.transaction('a@b.example', ['friend@early.example'])
+  assert.equal((await late.auth('guest', 'guest-secret')).code, 235)
+  await late.rcpt('friend@late.example')
+  assert.match(await refusal('friend@early.example'), / account="" /)
+  assert.match(await refusal('friend@late.example'), / account=guest /)
+  await late.quit()
 })
 
 test('a deferral is logged in the same way', async () => {

@@ -58,6 +58,7 @@ export class Traces {
     pass: Pass,
     addresses: readonly string[],
   ): string | undefined {
+    if (addresses.length === 0) return undefined
     for (const line of received) {
       const [, trace] = TRACE.exec(line) ?? []
       if (!trace) continue

@@ -137,16 +137,28 @@ export const deliver_outbound_part = guarded(function (next, connection) {
     connection.lognotice(this, `marked for ${held}: nothing of the message goes out`)
     return next()
   }
-  state.outbound.store(part, narrowing(connection, part), (stored, error) => {
-    if (stored.ok) return next()
+  // Whatever this hook says, or when it says nothing in time, Haraka answers 250 while the connection
+  // stands. The sender must not take the message for delivered: better one copy twice than one lost.
+  const refuse = (error: unknown) => {
     logNotStored(this, connection, error)
-    // Whatever this hook says, Haraka answers 250 while the connection stands. The sender must not
-    // take the message for delivered: better one copy twice than one lost.
     connection.respond(NOT_STORED.code, NOT_STORED, () => {
       connection.disconnect()
       next()
     })
-  })
+  }
+  let isOver = false
+  const once = (end: () => void) => {
+    if (isOver) return
+    isOver = true
+    clearTimeout(timer)
+    end()
+  }
+  const patience = this.timeout * 900
+  const late = () => once(() => refuse(`not within ${patience} ms`))
+  const timer = patience > 0 ? setTimeout(late, patience) : undefined
+  state.outbound.store(part, narrowing(connection, part), (stored, error) =>
+    once(() => (stored.ok ? next() : refuse(error))),
+  )
 })
 
 const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)

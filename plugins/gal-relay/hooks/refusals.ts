@@ -70,7 +70,8 @@ const fieldsOfTransactions = new WeakMap<Haraka.Transaction, RefusalFields>()
 export function fieldsOf(connection: Haraka.Connection): RefusalFields {
   const { transaction } = connection
   const known = transaction && fieldsOfTransactions.get(transaction)
-  if (known) return known
+  // Haraka takes AUTH in the middle of a transaction too.
+  if (known && known.sender.account === (accountOf(connection) ?? '')) return known
   const fields = new RefusalFields(senderOf(connection))
   if (transaction) fieldsOfTransactions.set(transaction, fields)
   return fields
