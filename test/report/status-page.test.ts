@@ -169,7 +169,8 @@ describe('HTML', () => {
   })
 
   test('shows what a stranger sent without what hides or reorders it', () => {
-    assert.equal(shown('a\u202eb\u0000\nc\u200b'), 'a\ufffdb\ufffd\ufffdc\ufffd')
+    assert.equal(shown('a\u202eb\u0000\nc\u200b'), 'a<U+202E>b<U+0000><U+000A>c<U+200B>')
+    assert.equal(shown(`${'x'.repeat(319)}\u{1f600}`), `${'x'.repeat(319)}…`)
     assert.equal(shown('x'.repeat(2000)).length, 321)
     assert.equal(shown('größe@exämple.de'), 'größe@exämple.de')
   })

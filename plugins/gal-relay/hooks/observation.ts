@@ -6,11 +6,12 @@ import {
   ObservedTransaction,
   outcomeOfVerdict,
 } from '../report/observation'
-import { replyText, type Sender } from '../report/refusal'
+import { lineOf, replyText, type Sender } from '../report/refusal'
+import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
 import { logFailure, looking } from './guarded'
-import { fieldsOf, lineOf } from './refusals'
+import { fieldsOf } from './refusals'
 import { clientOf, sessionOf } from './session'
 import { state } from './state'
 
@@ -64,7 +65,7 @@ function compare(
   const outcome = outcomeOfVerdict(verdict)
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
   const answered = given?.reply ?? ''
-  const observation = { ...lineOf(sender, recipient, rule, reply), answered }
+  const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) counts.refused(sender, recipient, rule, reply, answered)
   if (given && given.outcome !== outcome) {

@@ -1,5 +1,5 @@
 // What is refused: the reply, the result, the count, and one line in the log.
-import { type Refusal, RefusalFields, type Sender } from '../report/refusal'
+import { lineOf, RefusalFields, type Sender } from '../report/refusal'
 import type { Refused } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
 import { guarded } from './guarded'
@@ -75,16 +75,6 @@ export function fieldsOf(connection: Haraka.Connection): RefusalFields {
   const fields = new RefusalFields(senderOf(connection))
   if (transaction) fieldsOfTransactions.set(transaction, fields)
   return fields
-}
-
-/** In the order in which a line in the log names them. */
-export function lineOf(
-  { listener, ...from }: Sender,
-  recipient: string,
-  rule: string,
-  reply: string,
-): Refusal {
-  return { ...from, recipient, listener, rule, reply }
 }
 
 function senderOf(connection: Haraka.Connection): Sender {

@@ -1,5 +1,6 @@
 // The line in the log for each refused recipient (Q193922, last paragraph).
 import type { Reply } from '../routing/decide'
+import { visible } from './visible'
 
 /** Who wanted to send: the same for every recipient of a transaction. */
 export interface Sender {
@@ -29,6 +30,21 @@ export function replyText({ code, status: [subject, detail], text }: Reply): str
   return `${code} ${Math.floor(code / 100)}.${subject}.${detail} ${text}`
 }
 
+/** In the order in which a line in the log names them. */
+export function lineOf(from: Sender, recipient: string, rule: string, reply: string): Refusal {
+  const { listener, ...before } = visibleSender(from)
+  return { ...before, recipient: visible(recipient), listener, rule, reply }
+}
+
+const visibleSender = ({ client, host, helo, account, sender, listener }: Sender): Sender => ({
+  client,
+  host: visible(host),
+  helo: visible(helo),
+  account: visible(account),
+  sender: visible(sender),
+  listener,
+})
+
 /**
  * The refusals of one transaction as Haraka's logger writes fields in its plain format, quoted where
  * they must be. What stays the same from recipient to recipient is put together once.
@@ -42,7 +58,7 @@ export class RefusalFields {
   #after = ''
 
   constructor(from: Sender) {
-    const { client, host, helo, account, sender, listener } = from
+    const { client, listener, host, helo, account, sender } = visibleSender(from)
     this.sender = from
     this.#before =
       `client=${quoted(client)} host=${quoted(host)} helo=${quoted(helo)} ` +
@@ -56,7 +72,7 @@ export class RefusalFields {
       this.#reply = reply
       this.#after = `${this.#listener}${quoted(rule)} reply=${quoted(reply)}`
     }
-    return this.#before + quoted(recipient) + this.#after
+    return this.#before + quoted(visible(recipient)) + this.#after
   }
 }
 

@@ -1,4 +1,5 @@
 // HTML in which nothing that is put in can become markup.
+import { visible } from '../visible'
 
 /** Text that is markup already. */
 export class Html {
@@ -22,10 +23,12 @@ function markup(part: Part): string {
   return String(part).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`)
 }
 
-/** What a stranger sent, fit to be shown: nothing invisible, nothing that turns the text around. */
+/** What a stranger sent, fit to be shown: all of it visible, and not endless. */
 export function shown(text: string): string {
-  const visible = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd')
-  return visible.length > LONGEST ? `${visible.slice(0, LONGEST)}…` : visible
+  return visible(
+    text.length > LONGEST ? `${text.slice(0, LONGEST).replace(HALF_A_CHARACTER, '')}…` : text,
+  )
 }
 
 const LONGEST = 320
+const HALF_A_CHARACTER = /[\ud800-\udbff]$/
