@@ -265,6 +265,7 @@ describe('the address', () => {
     const trusted = '10.1.0.1'
     const haraka = await start(
       '[restrictions]\nhosts[] = 10.1.0.0/16\n[listener 10.0.0.9:25]\nenabled = false\n',
+      { plugins: ['delay_deny', 'gal-relay', 'test-queue'] },
     )
     try {
       for (const [before, after] of [
