@@ -1,9 +1,10 @@
 // `gal-relay explain` says what the server says: each case is asked of a running Haraka and of the
-// command, and the replies must be the same word for word.
+// command, and the replies must be the same word for word. Most are asked of a process that has
+// the command loaded, the others as a postmaster asks.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Explanation } from '../../plugins/gal-relay/report/explain'
-import { runCommand, runJson } from '../support/command'
+import { type LoadedCommand, loadCommand, runCommand, runJson } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Haraka, startHaraka } from '../support/haraka'
 import { connectSmtp } from '../support/smtp'
@@ -49,9 +50,14 @@ async function askServer(haraka: Haraka, question: Question): Promise<string[]> 
 }
 
 /** @returns what the command said, for more to be checked */
-async function agree(haraka: Haraka, question: Question): Promise<readonly Explanation[]> {
+async function agree(
+  haraka: Haraka,
+  question: Question,
+  command: Pick<LoadedCommand, 'runJson'> = { runJson },
+): Promise<readonly Explanation[]> {
   const replies = await askServer(haraka, question)
-  const { code, json } = await runJson<Answer>(['explain', ...argumentsOf(question, haraka)])
+  const args = ['explain', ...argumentsOf(question, haraka)]
+  const { code, json } = await command.runJson<Answer>(args)
   assert.deepEqual(
     json.recipients.map(({ reply }) => reply),
     replies,
@@ -80,14 +86,16 @@ describe('explain agrees with the server', { concurrency: 2 }, () => {
         hostList: scenario.host_list ?? [],
         auth: PASSWORDS,
       })
+      const command = loadCommand()
       try {
         for (const one of scenario.cases) {
-          const explained = await agree(haraka, one)
+          const explained = await agree(haraka, one, command)
           for (const [i, expected] of [one.reply].flat().entries()) {
             assert.ok(explained[i]?.reply.startsWith(expected), `${explained[i]?.reply}`)
           }
         }
       } finally {
+        await command.stop()
         await haraka.stop()
       }
     })
@@ -113,12 +121,15 @@ hosts[] = 192.168.1.0/24
   const local = '10.0.0.5:25'
   let ldap: EmbeddedLdap
   let haraka: Haraka
+  let command: LoadedCommand
   before(async () => {
     ldap = await startEmbeddedLdap(['alice@example.com', 'josé@example.com', 'bob@hop.example'])
     const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
     haraka = await startHaraka({ ini: ini + directory, auth: PASSWORDS })
+    command = loadCommand()
   })
   after(async () => {
+    await command.stop()
     await haraka.stop()
     await ldap.stop()
   })
@@ -144,23 +155,27 @@ hosts[] = 192.168.1.0/24
       `${'x'.repeat(250)}@example.com`,
       '<alice@example.com> SIZE',
     ]
-    for (const one of to) await agree(haraka, { client: stranger, local, to: one })
+    for (const one of to) await agree(haraka, { client: stranger, local, to: one }, command)
   })
 
   test('a sender that Haraka cannot read', async () => {
-    const [one] = await agree(haraka, { client, local, from: 'a@b@c', to: 'alice@example.com' })
+    const [one] = await agree(
+      haraka,
+      { client, local, from: 'a@b@c', to: 'alice@example.com' },
+      command,
+    )
     assert.equal(one?.rule, 'syntax')
     assert.equal(one?.may_relay, true)
   })
 
   test('submission ports want authentication before MAIL', async () => {
     const to = 'alice@example.com'
-    const [one] = await agree(haraka, { client: stranger, local: '10.0.0.5:587', to })
+    const [one] = await agree(haraka, { client: stranger, local: '10.0.0.5:587', to }, command)
     assert.equal(one?.reply, '550 Authentication required')
     assert.equal(one?.rule, 'authentication-required')
-    await agree(haraka, { client: stranger, local: '10.0.0.5:465', to })
-    await agree(haraka, { client, local: '10.0.0.5:587', to })
-    await agree(haraka, { client: stranger, local: '10.0.0.5:587', auth: 'carol', to })
+    await agree(haraka, { client: stranger, local: '10.0.0.5:465', to }, command)
+    await agree(haraka, { client, local: '10.0.0.5:587', to }, command)
+    await agree(haraka, { client: stranger, local: '10.0.0.5:587', auth: 'carol', to }, command)
   })
 
   test('a listener on which the plugin takes no part', async () => {
@@ -180,18 +195,22 @@ hosts[] = 192.168.1.0/24
       'friend@elsewhere.example',
       'b@hop.example',
     ]
-    const deferred = await agree(haraka, { client, local: '10.0.0.7:25', to })
+    const deferred = await agree(haraka, { client, local: '10.0.0.7:25', to }, command)
     assert.deepEqual(
       deferred.map(({ rule }) => rule),
       ['in-gal', 'not-in-gal', 'mixed', 'not-in-gal'],
     )
-    const split = await agree(haraka, { client, local, to })
+    const split = await agree(haraka, { client, local, to }, command)
     assert.deepEqual(
       split.map(({ path }) => path),
       ['queue', null, 'outbound', null],
     )
     const outboundFirst = ['friend@elsewhere.example', 'bob@hop.example', 'alice@example.com']
-    const [, , last] = await agree(haraka, { client, local: '10.0.0.7:25', to: outboundFirst })
+    const [, , last] = await agree(
+      haraka,
+      { client, local: '10.0.0.7:25', to: outboundFirst },
+      command,
+    )
     assert.equal(last?.rule, 'mixed')
   })
 

@@ -1,5 +1,7 @@
-// Runs the compiled gal-relay command as a process of its own, as a postmaster does.
-import { execFile } from 'node:child_process'
+// Runs the compiled gal-relay command as a process of its own, as a postmaster does; or many times in
+// one process, where only the answers matter.
+import { execFile, fork } from 'node:child_process'
+import { once } from 'node:events'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
 
@@ -40,8 +42,45 @@ export function runCommand(
 export async function runJson<T>(
   args: readonly string[],
   options?: CommandOptions,
-): Promise<{ readonly code: number; readonly json: T }> {
-  const { code, stdout, stderr } = await runCommand(['--json', ...args], options)
+): Promise<JsonResult<T>> {
+  return jsonOf<T>(await runCommand(['--json', ...args], options))
+}
+
+export interface JsonResult<T> {
+  readonly code: number
+  readonly json: T
+}
+
+/** The command for one install, loaded once. */
+export interface LoadedCommand {
+  /** As `runJson`; one after the other. */
+  runJson<T>(args: readonly string[]): Promise<JsonResult<T>>
+  stop(): Promise<void>
+}
+
+export function loadCommand(): LoadedCommand {
+  const env = { ...process.env, HARAKA: undefined, NODE_TEST_CONTEXT: undefined }
+  const child = fork(path.join(__dirname, 'command-process.js'), { cwd: '/', env, execArgv: [] })
+  const exited = once(child, 'exit')
+  const ended = exited.then(() => {
+    throw new Error('the process with the command ended')
+  })
+  ended.catch(() => {})
+  return {
+    async runJson<T>(args: readonly string[]) {
+      const answer = once(child, 'message')
+      child.send(['--json', ...args])
+      const [result] = await Promise.race([answer, ended])
+      return jsonOf<T>(result as CommandResult)
+    },
+    async stop() {
+      child.kill()
+      await exited
+    },
+  }
+}
+
+function jsonOf<T>({ code, stdout, stderr }: CommandResult): JsonResult<T> {
   try {
     return { code, json: JSON.parse(stdout) as T }
   } catch {
