@@ -6,11 +6,13 @@ import { test } from 'node:test'
 import { integer, TAG, tlv } from '../../plugins/gal-relay/gal/directory/ber'
 import { Connection } from '../../plugins/gal-relay/gal/directory/connection'
 import { present } from '../../plugins/gal-relay/gal/directory/filter'
+import { openConnection } from '../../plugins/gal-relay/gal/directory/open'
 import {
   attributeList,
   SCOPE,
   searchRequest,
 } from '../../plugins/gal-relay/gal/directory/search-request'
+import { LDAP } from './lists'
 
 const SEARCH = searchRequest({
   base: '',
@@ -20,6 +22,8 @@ const SEARCH = searchRequest({
 })
 /** SearchResultDone with success, for the first request. */
 const DONE = tlv(TAG.sequence, integer(1), Buffer.from('65070a010004000400', 'hex'))
+/** BindResponse with success, for the first request. */
+const BOUND = tlv(TAG.sequence, integer(1), Buffer.from('61070a010004000400', 'hex'))
 const TIMEOUT = 100
 
 function block(milliseconds: number): void {
@@ -65,3 +69,18 @@ test('no answer in time is none', () =>
       assert.equal(connection.inFlight, 0)
     },
   ))
+
+test('a connection is opened, though this process was busy when that should have been over', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {}).on('data', () => socket.write(BOUND))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const endpoint = { tls: false, host: '127.0.0.1', port, name: 'here' }
+  const settings = { ...LDAP, connect_timeout: TIMEOUT }
+  const opened = openConnection(endpoint, settings, new AbortController().signal)
+  block(3 * TIMEOUT)
+  const connection = await opened.finally(() => server.close())
+  assert.equal(connection.ended, undefined)
+  connection.close()
+})

@@ -16,6 +16,8 @@ export interface Endpoint {
 }
 
 const KEEP_ALIVE = 30_000
+/** Timers that fire so much later than they should, in milliseconds: this process stood still. */
+const LATE = 50
 
 /**
  * @param signal ends the attempt at once
@@ -29,8 +31,14 @@ export async function openConnection(
   const timeout = ldap.connect_timeout
   const attempt = new AbortController()
   const cancel = () => attempt.abort()
-  // What has come in time is read first.
-  const timer = setTimeout(() => setImmediate(cancel), timeout)
+  const startedAt = performance.now()
+  // What has come in time is read first, and answered when there was no time for that.
+  const expire = () => {
+    const late = performance.now() - startedAt - timeout
+    if (late < LATE) setImmediate(cancel)
+    else timer = setTimeout(cancel, Math.min(late, timeout))
+  }
+  let timer = setTimeout(expire, timeout)
   signal.addEventListener('abort', cancel, { once: true })
   if (signal.aborted) cancel()
   try {

@@ -30,7 +30,7 @@ const IN_FLIGHT = 64
 /** So many reasons are logged for one time of being down. */
 const REASONS = 5
 /** While no server at all is up, each is tried again about this often. */
-const MISSED = 2000
+const MISSED = 1000
 
 export class Server {
   readonly health: ServerHealth
