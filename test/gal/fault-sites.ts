@@ -1,6 +1,7 @@
 // What can go wrong with a directory server, and servers to which it is done.
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
-import { type Slapd, startSlapd } from '../support/slapd'
+import type { Certificate } from '../support/certificates'
+import { type Slapd, type SlapdEntry, startSlapd } from '../support/slapd'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
 import { VALID } from './load'
 
@@ -16,13 +17,15 @@ export interface Site {
   readonly proxy: TcpProxy
 }
 
-export interface Fault {
+export interface FaultOf<T> {
   readonly name: string
-  begin(site: Site): void | Promise<void>
-  end(site: Site): void | Promise<void>
+  begin(site: T): void | Promise<void>
+  end(site: T): void | Promise<void>
 }
 
-export const FAULTS: readonly Fault[] = [
+export type Fault = FaultOf<Site>
+
+export const FAULTS_OF_THE_SERVER: readonly Fault[] = [
   {
     name: 'the server is killed',
     begin: ({ slapd }) => slapd.kill(),
@@ -33,6 +36,20 @@ export const FAULTS: readonly Fault[] = [
     begin: ({ slapd }) => slapd.pause(),
     end: ({ slapd }) => slapd.resume(),
   },
+  {
+    name: 'the base vanishes',
+    begin: ({ slapd }) => slapd.move(PEOPLE, `ou=elsewhere,${slapd.base}`),
+    end: ({ slapd }) => slapd.move(`ou=people,ou=elsewhere,${slapd.base}`, slapd.base),
+  },
+  {
+    name: 'the directory is emptied and refilled',
+    begin: ({ slapd }) => slapd.move(STAFF, `ou=elsewhere,${slapd.base}`),
+    end: ({ slapd }) => slapd.move(`ou=staff,ou=elsewhere,${slapd.base}`, PEOPLE),
+  },
+]
+
+/** These need nothing but the proxy. */
+export const FAULTS_ON_THE_WAY: readonly FaultOf<Pick<Site, 'proxy'>>[] = [
   {
     name: 'nothing comes back any more, as when a firewall forgot the connection',
     begin: ({ proxy }) => proxy.behave({ kind: 'hang' }),
@@ -58,23 +75,22 @@ export const FAULTS: readonly Fault[] = [
     begin: ({ proxy }) => proxy.behave({ kind: 'reset' }),
     end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
   },
-  {
-    name: 'the base vanishes',
-    begin: ({ slapd }) => slapd.move(PEOPLE, `ou=elsewhere,${slapd.base}`),
-    end: ({ slapd }) => slapd.move(`ou=people,ou=elsewhere,${slapd.base}`, slapd.base),
-  },
-  {
-    name: 'the directory is emptied and refilled',
-    begin: ({ slapd }) => slapd.move(STAFF, `ou=elsewhere,${slapd.base}`),
-    end: ({ slapd }) => slapd.move(`ou=staff,ou=elsewhere,${slapd.base}`, PEOPLE),
-  },
 ]
+
+export const FAULTS: readonly Fault[] = [...FAULTS_OF_THE_SERVER, ...FAULTS_ON_THE_WAY]
 
 export const PEOPLE = 'ou=people,dc=corp,dc=test'
 const STAFF = `ou=staff,${PEOPLE}`
 
+export interface SiteOptions {
+  /** It speaks TLS behind its proxy. */
+  readonly tls?: Certificate
+  /** Besides those with addresses. */
+  readonly entries?: readonly SlapdEntry[]
+}
+
 /** A server with the valid addresses of load.ts, behind a proxy. */
-export async function site(): Promise<Site> {
+export async function site({ tls, entries = [] }: SiteOptions = {}): Promise<Site> {
   const unit = (dn: string) => ({
     dn,
     objectClass: 'organizationalUnit',
@@ -84,8 +100,8 @@ export async function site(): Promise<Site> {
   })
   const staff = VALID.map((mail, i) => ({ dn: `uid=r${i},${STAFF}`, mail }))
   const units = ['ou=elsewhere,dc=corp,dc=test', PEOPLE, STAFF].map(unit)
-  const slapd = await startSlapd({ entries: [...units, ...staff] })
-  return { slapd, proxy: await startTcpProxy(slapd.port) }
+  const slapd = await startSlapd({ entries: [...entries, ...units, ...staff], tls })
+  return { slapd, proxy: await startTcpProxy(tls ? slapd.tlsPort : slapd.port) }
 }
 
 export async function stopSites(...sites: readonly Site[]): Promise<void> {

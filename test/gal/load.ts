@@ -1,14 +1,26 @@
-// A steady load of questions on a list, valid and unknown addresses by turns, and what came of them.
+// A steady load of questions, valid and unknown addresses by turns, and what came of them.
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startStopwatch } from '../support/stopwatch'
 import { until } from '../support/until'
-import type { TestList } from './lists'
 
 /** These are in the directory. */
-export const VALID = Array.from({ length: 200 }, (_, i) => `user${i}@example.com`)
+export const VALID = Array.from({ length: 100 }, (_, i) => `user${i}@example.com`)
 
-interface Asked {
+/** Whom the load is on: a list, or a server that has one. */
+export interface Answerer {
+  /** @returns how it is answered: `found`, `absent`, `unavailable`, or something wrong */
+  answer(address: string): Promise<{ readonly state: string }>
+}
+
+export interface LoadOptions {
+  /** How many ask at the same time; default 10 */
+  readonly askers?: number
+  /** Milliseconds from an answer to the next question; default 4 */
+  readonly pause?: number
+}
+
+export interface Asked {
   readonly address: string
   readonly isValid: boolean
   readonly state: string
@@ -27,10 +39,10 @@ export interface Load {
   stop(): Promise<Asked[]>
 }
 
-const ASKERS = 10
-const PAUSE = 4
-
-export function startLoad(list: TestList): Load {
+export function startLoad(
+  { answer }: Answerer,
+  { askers = 10, pause = 4 }: LoadOptions = {},
+): Load {
   const asked: Asked[] = []
   const begin = performance.now()
   const stopwatch = startStopwatch()
@@ -41,17 +53,17 @@ export function startLoad(list: TestList): Load {
     while (!isOver) {
       const isValid = ++count % 2 === 0
       const address = isValid
-        ? (VALID[count % VALID.length] as string)
+        ? (VALID[(count / 2) % VALID.length] as string)
         : `nobody${count}@example.com`
       const at = performance.now()
       const from = stopwatch.now
-      const { state } = await list.answer(address)
+      const { state } = await answer(address)
       const took = stopwatch.now - from
       asked.push({ address, isValid, state, at: at - begin, took })
-      await sleep(PAUSE)
+      await sleep(pause)
     }
   }
-  const askers = Array.from({ length: ASKERS }, ask)
+  const all = Array.from({ length: askers }, ask)
 
   return {
     get now() {
@@ -67,7 +79,7 @@ export function startLoad(list: TestList): Load {
     },
     async stop() {
       isOver = true
-      await Promise.all(askers)
+      await Promise.all(all)
       stopwatch.stop()
       return asked
     },

@@ -29,6 +29,8 @@ export interface HarakaOptions {
   readonly ports?: readonly number[]
   /** `nodes` of `config/smtp.ini`; default 0, one process. `unset` leaves the line out: a cluster of one worker. */
   readonly nodes?: number | 'cpus' | 'unset'
+  /** At SIGINT it ends when nothing keeps it any more, instead of at once; default false */
+  readonly isGraceful?: boolean
   /** More files, by their path in the install: `config/…`, `plugins/….js`. They win over what is written here. */
   readonly files?: Readonly<Record<string, string>>
   /** Default info */
@@ -150,7 +152,11 @@ export function writeInstall(
   const listen = ports.map((port) => `127.0.0.1:${port}`).join(',')
   const files: Record<string, string | undefined> = {
     'config/me': 'mx.test\n',
-    'config/smtp.ini': `listen=${listen}\n${nodes === 'unset' ? '' : `nodes=${nodes}\n`}`,
+    'config/smtp.ini': lines([
+      `listen=${listen}`,
+      ...(nodes === 'unset' ? [] : [`nodes=${nodes}`]),
+      ...(options.isGraceful ? ['graceful_shutdown=true'] : []),
+    ]),
     'config/log.ini': `[main]\nlevel=${options.logLevel ?? 'info'}\nformat=default\n`,
     'config/connection.ini': connectionIni(options.proxy ?? true),
     'config/outbound.ini': `disabled=${!options.outbound}\n`,

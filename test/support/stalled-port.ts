@@ -9,11 +9,13 @@ export interface StalledPort {
 
 const LISTEN = `
 const server = require('node:net').createServer()
-server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => console.log('port', server.address().port))
+const port = Number(process.argv[1])
+server.listen({ host: '127.0.0.1', port, backlog: 1 }, () => console.log('port', server.address().port))
 `
 
-export async function startStalledPort(): Promise<StalledPort> {
-  const child = await startChild(process.execPath, ['-e', LISTEN])
+/** @param wanted default: any free one */
+export async function startStalledPort(wanted = 0): Promise<StalledPort> {
+  const child = await startChild(process.execPath, ['-e', LISTEN, String(wanted)])
   const port = Number((await child.waitForLine(/port \d+/)).replace(/.*port /, ''))
   process.kill(child.pid, 'SIGSTOP')
   const sockets: Socket[] = []

@@ -1,7 +1,17 @@
 // A TCP proxy in front of a server, that can be told to misbehave, now and for the connections that
 // come later.
 import { randomBytes } from 'node:crypto'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
+import {
+  BerReader,
+  enumerated,
+  integer,
+  messageLength,
+  octets,
+  TAG,
+  tlv,
+} from '../../plugins/gal-relay/gal/directory/ber'
+import { freePort } from './ports'
 
 /** What it does with what the server sends. */
 export type Behaviour =
@@ -16,6 +26,8 @@ export type Behaviour =
   | { readonly kind: 'cut'; readonly after: number }
   /** Resets connections as soon as they are there. */
   | { readonly kind: 'reset' }
+  /** Answers every LDAP search itself: no entry, and this result code. */
+  | { readonly kind: 'result'; readonly code: number }
 
 export interface TcpProxy {
   readonly port: number
@@ -26,6 +38,10 @@ export interface TcpProxy {
   redirect(port: number, host?: string): void
   /** Ends all connections, in order or by reset. */
   drop(how?: 'end' | 'reset'): void
+  /** Nothing listens there any more; all connections are reset. */
+  closePort(): void
+  /** Listens there again. */
+  openPort(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -74,6 +90,7 @@ export async function startTcpProxy(
     if (behaviour.kind === 'hang') return
     if (behaviour.kind === 'garbage') client.write(randomBytes(64))
     else if (behaviour.kind === 'delay') later(server, bytes, behaviour.milliseconds)
+    else if (behaviour.kind === 'result') answerSearches({ client, server }, bytes, behaviour.code)
     else server.write(bytes)
   }
 
@@ -91,9 +108,18 @@ export async function startTcpProxy(
     }
   }
 
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
+  // One that is still free when it has been closed for a while.
+  const own = await freePort()
+  const openPort = () =>
+    new Promise<void>((resolve, reject) => {
+      listener.once('error', reject).listen(own, '127.0.0.1', () => {
+        listener.off('error', reject)
+        resolve()
+      })
+    })
+  await openPort()
   return {
-    port: (listener.address() as AddressInfo).port,
+    port: own,
     get connections() {
       return pairs.size
     },
@@ -105,6 +131,11 @@ export async function startTcpProxy(
       target = { port: nextPort, host: nextHost }
     },
     drop,
+    closePort() {
+      listener.close()
+      drop('reset')
+    },
+    openPort,
     stop() {
       return new Promise((resolve) => {
         listener.close(() => resolve())
@@ -120,3 +151,32 @@ export async function startTcpProxy(
 function later(socket: Socket, bytes: Buffer, milliseconds: number): void {
   setTimeout(() => socket.writable && socket.write(bytes), milliseconds / 2)
 }
+
+/** Requests come in whole: they are small, and each client writes one or several at once. */
+function answerSearches({ client, server }: Pair, bytes: Buffer, code: number): void {
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + messageLength(bytes, at)
+    const message = new BerReader(bytes, at, end).expect(TAG.sequence).inside()
+    const id = message.expect(TAG.integer).number()
+    if (message.next() === SEARCH_REQUEST) client.write(searchDone(id, code))
+    else server.write(bytes.subarray(at, end))
+    at = end
+  }
+}
+
+function searchDone(id: number, code: number): Buffer {
+  const elsewhere = tlv(REFERRAL_URLS, octets('ldap://elsewhere.test/dc=corp,dc=test'))
+  const parts = [
+    enumerated(code),
+    octets(''),
+    octets(''),
+    ...(code === REFERRAL ? [elsewhere] : []),
+  ]
+  return tlv(TAG.sequence, integer(id), tlv(SEARCH_DONE, ...parts))
+}
+
+// RFC 4511 §4.5, §4.1.9
+const SEARCH_REQUEST = 0x63
+const SEARCH_DONE = 0x65
+const REFERRAL_URLS = 0xa3
+const REFERRAL = 10

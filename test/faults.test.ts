@@ -1,0 +1,135 @@
+// Everything that can go wrong with a directory, as senders see it: real Harakas under a steady load of
+// RCPTs. No valid recipient is ever refused and no unknown one accepted, every reply comes in time;
+// where another server is well, the list is in memory or the answer is known, no valid recipient is
+// deferred either; Haraka ends when it is told to and starts whatever the directory does.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  CACHED,
+  type Gateway,
+  LIVE,
+  median,
+  QUERY_TIMEOUT,
+  SNAPSHOT,
+  startGateway,
+} from './faults/gateway'
+import { DEAD_AT_START, type Place, SCENARIOS } from './faults/outages'
+import { type Asked, VALID } from './gal/load'
+import { until } from './support/until'
+
+/** Milliseconds after the directory's return. */
+const BACK_WITHIN = 5000
+
+describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
+  for (const { name, skip, pause, faults, open } of SCENARIOS) {
+    describe(name, { skip, concurrency: 1 }, () => {
+      let place: Place
+      /** One that has only this directory, also with a cache and with the list in memory, and with a second server. */
+      let alone: Gateway
+      let cached: Gateway
+      let listed: Gateway
+      let failover: Gateway
+      let all: readonly Gateway[] = []
+      let normal: readonly number[]
+
+      before(async () => {
+        place = await open()
+        const { url, second, base, ldap } = place
+        const start = (gal: string, ...urls: string[]) =>
+          startGateway({ urls, base, ldap, gal, pause })
+        all = [alone, cached, listed, failover] = await Promise.all([
+          start(LIVE, url),
+          start(CACHED, url),
+          start(SNAPSHOT, url),
+          start(LIVE, url, second),
+        ])
+        await listed.haraka.waitForLog(/the list is in force: 100 recipients/)
+        // Now it has the list from the start.
+        await listed.restart('graceful')
+        // All of them are known to the one that remembers, and all are as fast as they are.
+        await until(() => foundBy(cached).size === VALID.length)
+        await until(() => all.every(({ load }) => load.since(load.now - 1000).every(isAnswered)))
+        normal = all.map(({ load }) => median(load.since(load.now - 1000)))
+      })
+      after(async () => {
+        await Promise.all(all.map((one) => one.close()))
+        await place?.close()
+      })
+
+      for (const fault of faults) {
+        test(fault, async (t) => {
+          const inCached = cached.load.now
+          const inListed = listed.load.now
+          const inFailover = failover.load.now
+          await place.begin(fault)
+          try {
+            await until(() => isDeferring(alone))
+            await assertAllDeferred(alone)
+            await sleep(QUERY_TIMEOUT)
+            assertFound(listed, inListed)
+            assertAnswered(failover, inFailover + QUERY_TIMEOUT)
+            await Promise.all([
+              alone.restart('SIGTERM'),
+              listed.restart('graceful'),
+              DEAD_AT_START.has(fault) && failover.restart('graceful'),
+            ])
+            await assertAllDeferred(alone)
+          } finally {
+            await place.end(fault)
+          }
+          const back = await Promise.all(all.map((one, i) => one.untilNormal(normal[i] ?? 0)))
+          t.diagnostic(`as before after ${back.map(Math.round)} ms`)
+          assert.ok(Math.max(...back) < BACK_WITHIN, `as before after ${back} ms only`)
+          // From the list on the disk.
+          assertFound(listed, 0)
+          assertAnswered(failover, DEAD_AT_START.has(fault) ? 0 : inFailover + QUERY_TIMEOUT)
+          assertFound(cached, inCached)
+          for (const one of all) one.assertNothingWrong()
+        })
+      }
+    })
+  }
+})
+
+const foundBy = ({ load }: Gateway) =>
+  new Set(
+    load
+      .since(0)
+      .filter(isFound)
+      .map(({ address }) => address),
+  )
+
+const isFound = ({ state }: Asked) => state === 'found'
+const isAnswered = ({ state }: Asked) => state !== 'unavailable'
+
+/** Its last replies. */
+function isDeferring({ load }: Gateway): boolean {
+  return load
+    .since(0)
+    .slice(-10)
+    .every((one) => !isAnswered(one))
+}
+
+async function assertAllDeferred(gateway: Gateway): Promise<void> {
+  const states = (await gateway.next()).map(({ state }) => state)
+  assert.deepEqual(new Set(states), new Set(['unavailable']))
+}
+
+function assertAnswered(gateway: Gateway, since: number): void {
+  assertAll(gateway, gateway.load.since(since), isAnswered)
+}
+
+/** All valid recipients. */
+function assertFound(gateway: Gateway, since: number): void {
+  const valid = gateway.load.since(since).filter(({ isValid }) => isValid)
+  assertAll(gateway, valid, isFound)
+}
+
+function assertAll({ haraka }: Gateway, asked: Asked[], isRight: (one: Asked) => boolean): void {
+  assert.ok(asked.length > 0)
+  const wrong = asked.filter((one) => !isRight(one)).slice(0, 3)
+  if (wrong.length === 0) return
+  const log = haraka.logLines(/\[gal-relay\] (?!refused|deferred)/).slice(-20)
+  assert.fail(`${JSON.stringify(wrong, null, 1)}\n${log.join('\n')}`)
+}

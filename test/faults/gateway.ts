@@ -1,0 +1,211 @@
+// A real Haraka that asks a directory, under a steady load of RCPTs on connections that stay open,
+// valid and unknown recipients by turns. It may be restarted; every reply that it ever gave counts.
+import assert from 'node:assert/strict'
+import { type Asked, assertNothingWrong, type Load, startLoad } from '../gal/load'
+import { type Haraka, startHaraka } from '../support/haraka'
+import { connectSmtp, type SmtpClient } from '../support/smtp'
+import { startStopwatch } from '../support/stopwatch'
+import { until } from '../support/until'
+
+/** Milliseconds. */
+export const QUERY_TIMEOUT = 800
+const ANSWER_WITHIN = 2500
+const END_WITHIN = 2000
+
+/** What of each Haraka's `[gal]` and `[snapshot]` the tests need. */
+export const LIVE = 'cache_found = 0s\ncache_absent = 0s\ncache_stale = 0s\n'
+export const CACHED = 'cache_found = 1s\ncache_absent = 0s\ncache_stale = 4h\n'
+export const SNAPSHOT = `mode = snapshot\n${LIVE}[snapshot]\nchanges_every = 1s\n`
+
+export interface GatewayOptions {
+  readonly urls: readonly string[]
+  readonly base: string
+  /** The lines of `[gal]`, and more sections. */
+  readonly gal: string
+  /** More lines of `[ldap]`. */
+  readonly ldap: string
+  /** See `LoadOptions`. */
+  readonly pause: number
+}
+
+export interface Gateway {
+  readonly haraka: Haraka
+  /** The load on it since it was started last. */
+  readonly load: Load
+  /** The next replies. */
+  next(): Promise<Asked[]>
+  /**
+   * Waits until all recipients are answered, and no slower than before.
+   * @param normal a median in milliseconds
+   * @returns how many milliseconds that took, by a stopwatch
+   */
+  untilNormal(normal: number): Promise<number>
+  /**
+   * Ends it in the middle of the load and starts it again, and the load with it.
+   * @param how SIGTERM ends it at once; at a graceful end it must not be kept by anything
+   * @throws AssertionError when that takes longer than it may
+   */
+  restart(how: 'graceful' | 'SIGTERM'): Promise<void>
+  /** @throws AssertionError when a reply was wrong or late, or the log tells of a bug */
+  assertNothingWrong(): void
+  /** Ends it all. */
+  close(): Promise<void>
+}
+
+const CLIENTS = 4
+/** So many replies show how it is now. */
+const RECENT = 30
+/** Then comes another transaction on the same connection. */
+const RECIPIENTS = 100
+
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { urls, base, gal, ldap, pause } = options
+  const haraka = await startHaraka({
+    plugins: ['gal-relay', 'test-queue', 'test-heap'],
+    logLevel: 'notice',
+    proxy: false,
+    isGraceful: true,
+    ini: `[routes]
+example.com = inbound
+[ldap]
+${urls.map((url) => `url[] = ${url}\n`).join('')}base = ${base}
+connect_timeout = ${QUERY_TIMEOUT}ms
+query_timeout = ${QUERY_TIMEOUT}ms
+answer_within = ${ANSWER_WITHIN}ms
+${ldap}
+[gal]
+${gal}
+`,
+  })
+  let session = await openSession(haraka.port, pause)
+
+  function assertSession(): void {
+    const asked = session.load.since(0)
+    assertNothingWrong(asked, ANSWER_WITHIN)
+    const strange = asked.filter(({ state }) => !REGULAR.has(state))
+    assert.deepEqual(strange.slice(0, 3), [])
+    assert.deepEqual(haraka.logLines(BUG), [])
+  }
+
+  async function end(how: 'graceful' | 'SIGTERM'): Promise<void> {
+    // Haraka waits for its clients when it ends gracefully.
+    if (how === 'graceful') session.hangUp()
+    else session.isEnding = true
+    const stopwatch = startStopwatch()
+    const { signal, code } = await haraka.end(how === 'graceful' ? 'SIGINT' : 'SIGTERM')
+    const took = stopwatch.now
+    stopwatch.stop()
+    assert.ok(took < END_WITHIN, `it took ${took} ms to end at ${how}: ${signal ?? code}`)
+    session.hangUp()
+    await session.load.stop()
+    assertSession()
+  }
+
+  return {
+    haraka,
+    get load() {
+      return session.load
+    },
+    async next() {
+      const { load } = session
+      const from = load.now
+      await until(() => load.since(from).length >= RECENT)
+      return load.since(from)
+    },
+    async untilNormal(normal) {
+      const { load } = session
+      const from = load.now
+      const stopwatch = startStopwatch()
+      const isNormal = () => {
+        const recent = load.since(from).slice(-RECENT)
+        const isAnswered = recent.every(({ state }) => state !== 'unavailable')
+        return recent.length === RECENT && isAnswered && median(recent) <= normal * 2 + 10
+      }
+      try {
+        await until(isNormal, undefined, () => told(load.since(from).slice(-RECENT)))
+        return stopwatch.now
+      } finally {
+        stopwatch.stop()
+      }
+    },
+    async restart(how) {
+      await end(how)
+      await haraka.restart()
+      session = await openSession(haraka.port, pause)
+    },
+    assertNothingWrong: assertSession,
+    async close() {
+      session.hangUp()
+      await session.load.stop()
+      await haraka.stop('SIGTERM')
+    },
+  }
+}
+
+interface Session {
+  readonly load: Load
+  /** Connections may be lost from now on. */
+  isEnding: boolean
+  /** Ends all connections, whatever is under way. */
+  hangUp(): void
+}
+
+async function openSession(port: number, pause: number): Promise<Session> {
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(port)))
+  const free = clients.map((smtp) => ({ smtp, recipients: 0 }))
+
+  async function answer(address: string): Promise<{ state: string }> {
+    const client = free.pop()
+    assert.ok(client)
+    try {
+      if (client.recipients++ % RECIPIENTS === 0) {
+        await client.smtp.rset()
+        assert.equal((await client.smtp.mail('a@sender.example')).code, 250)
+      }
+      const { line } = await client.smtp.rcpt(address)
+      return { state: STATES.find(([start]) => line.startsWith(start))?.[1] ?? line }
+    } catch (error) {
+      return { state: session.isEnding ? ENDED : String(error) }
+    } finally {
+      free.push(client)
+    }
+  }
+
+  const session: Session = {
+    load: startLoad({ answer }, { askers: CLIENTS, pause }),
+    isEnding: false,
+    hangUp() {
+      session.isEnding = true
+      for (const client of clients) client.close()
+    },
+  }
+  return session
+}
+
+async function connect(port: number): Promise<SmtpClient> {
+  const smtp = await connectSmtp({ port })
+  await smtp.ehlo()
+  return smtp
+}
+
+const STATES = [
+  ['250 ', 'found'],
+  ['550 5.1.1 ', 'absent'],
+  ['451 4.4.3 ', 'unavailable'],
+] as const
+const ENDED = 'ended'
+const REGULAR: ReadonlySet<string> = new Set([...STATES.map(([, state]) => state), ENDED])
+
+const BUG =
+  /\[CRIT\]|\[ERROR\].*(failed:|process that keeps)|plugin timeout|exception|naturally|^\s+at /i
+
+/** @returns milliseconds; of none, infinitely many */
+export function median(asked: readonly Asked[]): number {
+  const all = asked.map(({ took }) => took).sort((a, b) => a - b)
+  return all[Math.floor(all.length / 2)] ?? Number.POSITIVE_INFINITY
+}
+
+function told(asked: readonly Asked[]): string {
+  const states = new Set(asked.map(({ state }) => state))
+  return `${asked.length} replies, ${[...states].join(' and ')}, median ${median(asked)} ms`
+}

@@ -1,0 +1,207 @@
+// Directories that real Harakas ask, and what goes wrong with them: the faults of gal/, and those that
+// are in a server's certificate, in an account, or in its result codes.
+import { copyFileSync } from 'node:fs'
+import {
+  FAULTS_OF_THE_SERVER,
+  FAULTS_ON_THE_WAY,
+  type Fault,
+  type FaultOf,
+  PEOPLE,
+  site,
+  stopSites,
+} from '../gal/fault-sites'
+import { VALID } from '../gal/load'
+import { type CertificateOptions, makeAuthority } from '../support/certificates'
+import { skipWithout } from '../support/programs'
+import { type Samba, skipWithoutSamba, startSamba } from '../support/samba'
+import type { SlapdEntry } from '../support/slapd'
+import { type StalledPort, startStalledPort } from '../support/stalled-port'
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
+
+/** The lines of `[ldap]` for a directory with the valid addresses of load.ts, and its faults. */
+export interface Place {
+  readonly url: string
+  /** Another way to the same addresses, with which nothing is ever wrong. */
+  readonly second: string
+  readonly base: string
+  readonly ldap: string
+  /** By their names in the scenario. */
+  begin(fault: string): Promise<void>
+  end(fault: string): Promise<void>
+  close(): Promise<void>
+}
+
+/** Places for all these faults, one after the other. */
+export interface Scenario {
+  readonly name: string
+  readonly skip: string | false
+  /** Milliseconds from a reply to the next RCPT on the same connection; a server must bear it. */
+  readonly pause: number
+  readonly faults: readonly string[]
+  open(): Promise<Place>
+}
+
+type OnTheWay = FaultOf<{ readonly proxy: TcpProxy }>
+
+const CLOSED_PORT: OnTheWay = {
+  name: 'the port is closed',
+  begin: ({ proxy }) => proxy.closePort(),
+  end: ({ proxy }) => proxy.openPort(),
+}
+
+const stalled = new Map<number, StalledPort>()
+
+const HANGING_CONNECT: OnTheWay = {
+  name: 'connecting hangs',
+  async begin({ proxy }) {
+    proxy.closePort()
+    stalled.set(proxy.port, await startStalledPort(proxy.port))
+  },
+  async end({ proxy }) {
+    await stalled.get(proxy.port)?.stop()
+    await proxy.openPort()
+  },
+}
+
+/** As the first of several servers may be when Haraka starts. */
+export const DEAD_AT_START: ReadonlySet<string> = new Set([CLOSED_PORT.name, HANGING_CONNECT.name])
+
+const RESULT_CODES = { sizeLimitExceeded: 4, referral: 10, busy: 51, unavailable: 52 }
+
+const resultCodes = Object.entries(RESULT_CODES).map(
+  ([name, code]): OnTheWay => ({
+    name: `every result is ${name}`,
+    begin: ({ proxy }) => proxy.behave({ kind: 'result', code }),
+    end: ({ proxy }) => proxy.behave({ kind: 'pass' }),
+  }),
+)
+
+const WRONG_PASSWORD: Fault = {
+  name: 'the password is no longer right',
+  async begin({ slapd, proxy }) {
+    await slapd.modify(slapd.bindDn, { userPassword: 'another-secret' })
+    proxy.drop()
+  },
+  end: ({ slapd }) => slapd.modify(slapd.bindDn, { userPassword: slapd.password }),
+}
+
+const CERTIFICATES: Readonly<Record<string, CertificateOptions>> = {
+  'its certificate is expired': { isExpired: true },
+  'its certificate is signed by itself': { isSelfSigned: true },
+  'its certificate is for another name': { names: ['DNS:dc.elsewhere.example'] },
+}
+
+const namesOf = (faults: readonly { readonly name: string }[]) => faults.map(({ name }) => name)
+
+function bindLines({ bindDn, password }: { readonly bindDn: string; readonly password: string }) {
+  return `bind_dn = ${bindDn}\nbind_password = ${password}\n`
+}
+
+function placeOf<T extends { readonly proxy: TcpProxy }>(
+  where: T,
+  faults: readonly FaultOf<T>[],
+  rest: Pick<Place, 'url' | 'second' | 'ldap' | 'close'>,
+): Place {
+  const find = (name: string) => faults.find((fault) => fault.name === name)
+  return {
+    ...rest,
+    base: PEOPLE,
+    begin: async (name) => find(name)?.begin(where),
+    end: async (name) => find(name)?.end(where),
+  }
+}
+
+const ON_THE_WAY = [...FAULTS_ON_THE_WAY, CLOSED_PORT, HANGING_CONNECT, ...resultCodes]
+
+/** What is between us and the server, or what it answers. */
+const OPENLDAP: Scenario = {
+  name: 'OpenLDAP',
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
+  pause: 20,
+  faults: namesOf(ON_THE_WAY),
+  async open() {
+    const [first, second] = await Promise.all([site(), site()])
+    return placeOf(first, ON_THE_WAY, {
+      url: `ldap://127.0.0.1:${first.proxy.port}`,
+      second: second.slapd.url,
+      ldap: bindLines(first.slapd),
+      close: () => stopSites(first, second),
+    })
+  },
+}
+
+/** What is wrong with the server itself. */
+const OPENLDAP_WITH_TLS: Scenario = {
+  name: 'OpenLDAP with TLS',
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
+  pause: 20,
+  faults: [...namesOf([...FAULTS_OF_THE_SERVER, WRONG_PASSWORD]), ...Object.keys(CERTIFICATES)],
+  async open() {
+    const authority = makeAuthority()
+    const [used, good] = [authority.issue(), authority.issue()]
+    const [first, second] = await Promise.all([site({ tls: used }), site()])
+    const { slapd, proxy } = first
+    async function use({ cert, key }: typeof good): Promise<void> {
+      copyFileSync(cert, used.cert)
+      copyFileSync(key, used.key)
+      await slapd.restart()
+    }
+    const certificates = Object.entries(CERTIFICATES).map(([name, options]): Fault => {
+      const bad = authority.issue(options)
+      return { name, begin: () => use(bad), end: () => use(good) }
+    })
+    const faults = [...FAULTS_OF_THE_SERVER, WRONG_PASSWORD, ...certificates]
+    return placeOf(first, faults, {
+      url: `ldaps://127.0.0.1:${proxy.port}`,
+      second: second.slapd.url,
+      ldap: `${bindLines(slapd)}tls_ca = ${authority.ca}\n`,
+      async close() {
+        await stopSites(first, second)
+        authority.remove()
+      },
+    })
+  },
+}
+
+/** The domain's administrator, for an OpenLDAP server. */
+function sameAccount({ bindDn, password }: Samba): SlapdEntry[] {
+  const role = { objectClass: 'organizationalRole', sn: undefined }
+  const account = { objectClass: ['organizationalRole', 'simpleSecurityObject'], sn: undefined }
+  const container = bindDn.slice(bindDn.indexOf(',') + 1)
+  return [
+    { ...role, dn: container },
+    { ...account, dn: bindDn, userPassword: password },
+  ]
+}
+
+const AWAY = [...FAULTS_ON_THE_WAY.slice(0, 1), CLOSED_PORT, HANGING_CONNECT]
+
+const ACTIVE_DIRECTORY: Scenario = {
+  name: 'Active Directory',
+  skip: skipWithoutSamba(),
+  // It looks through all entries for each address.
+  pause: 80,
+  faults: namesOf(AWAY),
+  async open() {
+    const samba = await startSamba()
+    const second = await site({ entries: sameAccount(samba) })
+    const proxy = await startTcpProxy(389, { host: samba.host })
+    await samba.add({ dn: PEOPLE, attributes: { objectClass: 'organizationalUnit', ou: 'people' } })
+    await samba.add(
+      ...VALID.map((address, i) => ({
+        dn: `cn=r${i},${PEOPLE}`,
+        attributes: { objectClass: 'contact', proxyAddresses: `SMTP:${address}` },
+      })),
+    )
+    return placeOf({ proxy }, AWAY, {
+      url: `ldap://127.0.0.1:${proxy.port}`,
+      second: second.slapd.url,
+      ldap: bindLines(samba),
+      async close() {
+        await Promise.all([samba.stop(), proxy.stop(), stopSites(second)])
+      },
+    })
+  },
+}
+
+export const SCENARIOS: readonly Scenario[] = [OPENLDAP, OPENLDAP_WITH_TLS, ACTIVE_DIRECTORY]
