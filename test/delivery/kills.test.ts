@@ -50,6 +50,11 @@ describe('5,000 messages while servers are killed', { skip: skipWithout('smtp-si
     assert.equal(accepted.size, MESSAGES)
     await until(() => gateway.queueFiles().length === 0, 'the queue gets empty', 120_000)
 
+    const arrived = () =>
+      new Set(
+        sinks.flatMap((sink) => sink.messages().map(({ headers }) => idOf(headers.join('\n')))),
+      )
+    await until(() => arrived().size >= MESSAGES, '').catch(() => {})
     const copies = new Map<number, number>()
     for (const [index, sink] of sinks.entries()) {
       for (const { headers, rcpt_to } of sink.messages()) {

@@ -55,7 +55,7 @@ async function doesAsPrinted(searchPath: string | undefined, tool: RegExp): Prom
   const env = { PATH: searchPath }
   const demo = await startDemo(await freePorts(2), env)
   try {
-    await demo.waitForLine(/Ctrl-C/, 30_000)
+    await demo.waitForLine(/Ctrl-C/)
     const attempts = printed(demo.output())
     assert.deepEqual(
       attempts.map(({ reply }) => reply.slice(0, 9)),
@@ -109,7 +109,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test(`${signal} ends everything and leaves nothing behind`, async () => {
     const [mx = 0, submission = 0] = await freePorts(2)
     const demo = await startDemo([mx, submission])
-    await demo.waitForLine(/Ctrl-C/, 30_000)
+    await demo.waitForLine(/Ctrl-C/)
     const [, dir = ''] = /folder +(\S+)/.exec(demo.output()) ?? []
     assert.ok(existsSync(path.join(dir, 'config', 'gal_relay.ini')))
     assert.deepEqual(await demo.end(signal), { code: 0, signal: null })
@@ -119,7 +119,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
   test(`${signal} while it starts does too`, async () => {
     const demo = await startDemo(await freePorts(2))
-    await demo.waitForLine(/Starting/, 30_000)
+    await demo.waitForLine(/Starting/)
     assert.deepEqual(await demo.end(signal), { code: 0, signal: null })
   })
 }

@@ -43,7 +43,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     async setRoutes(rows: readonly string[]) {
       const from = haraka.log().length
       haraka.writeConfig('gal_relay.ini', iniOf(rows))
-      await haraka.waitForLog(/settings reloaded/, 20_000, from)
+      await haraka.waitForLog(/settings reloaded/, undefined, from)
     },
     async client(address?: string) {
       const proxy = address === undefined ? undefined : { client: address, local: '10.0.0.5:25' }
@@ -67,7 +67,7 @@ function galRelayIni(ldap: EmbeddedLdap, routes: readonly string[], more: string
 export async function until(
   holds: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  within = 30_000,
+  within = 60_000,
 ): Promise<void> {
   const end = Date.now() + within
   while (!(await holds())) {

@@ -265,7 +265,7 @@ async function launch(dir: string, options: HarakaOptions): Promise<Child> {
   let seen = 0
   try {
     for (let waiting = processes(options.nodes); waiting > 0; waiting--) {
-      const line = await child.waitForLine(READY, 30_000, seen)
+      const line = await child.waitForLine(READY, 60_000, seen)
       seen = child.output().indexOf(`${line}\n`, seen) + line.length
     }
   } catch {

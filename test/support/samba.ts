@@ -71,7 +71,7 @@ export async function startSamba(): Promise<Samba> {
     isEnded = true
   })
   const ended = () => (isEnded ? `samba ended: ${child.output()}` : undefined)
-  for (const port of [389, 636, 3268, 3269]) await untilListening(port, 30_000, ended, host)
+  for (const port of [389, 636, 3268, 3269]) await untilListening(port, undefined, ended, host)
 
   const bindDn = `cn=Administrator,cn=Users,${BASE}`
   const access = ['-x', '-H', `ldap://${host}`, '-D', bindDn, '-w', PASSWORD]

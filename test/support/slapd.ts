@@ -131,7 +131,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     const started = spawn(program, [...words, ...args], { stdio: 'ignore' })
     running.add(started)
     started.once('exit', () => running.delete(started))
-    await untilListening(port, 15_000, () =>
+    await untilListening(port, undefined, () =>
       started.exitCode === null ? undefined : `slapd ended with ${started.exitCode}`,
     )
     return started

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { freePort, untilListening } from './ports'
 import { type Child, startChild } from './processes'
 import { findProgram } from './programs'
+import { until } from './until'
 
 export interface SinkOptions {
   readonly lmtp?: boolean
@@ -31,8 +32,10 @@ export interface SinkMessage {
 
 export interface SmtpSink {
   readonly port: number
-  /** Those that came whole. */
+  /** Those that came whole, and are written down: some time after they were taken. */
   messages(): SinkMessage[]
+  /** Waits until there are so many of them. */
+  taken(count: number): Promise<SinkMessage[]>
   /** SIGKILL, or the signal; the messages stay. */
   end(signal?: NodeJS.Signals): Promise<void>
   /** On the same port, into the same folder. */
@@ -65,16 +68,22 @@ export async function startSink(options: SinkOptions = {}): Promise<SmtpSink> {
     void child.exited.then(() => {
       ended = true
     })
-    await untilListening(port, 15_000, () => (ended ? child.output() : undefined), address)
+    await untilListening(port, undefined, () => (ended ? child.output() : undefined), address)
   }
+
+  const messages = () =>
+    readdirSync(folder)
+      .map((file) => parse(path.join(folder, file)))
+      .filter((message) => message !== undefined)
 
   await start()
   return {
     port,
-    messages: () =>
-      readdirSync(folder)
-        .map((file) => parse(path.join(folder, file)))
-        .filter((message) => message !== undefined),
+    messages,
+    async taken(count) {
+      await until(() => messages().length >= count)
+      return messages()
+    },
     end: async (signal = 'SIGKILL') => void (await child.end(signal)),
     start,
     async stop() {

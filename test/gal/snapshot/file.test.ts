@@ -29,6 +29,7 @@ import {
   type Membership,
   MembershipBuilder,
 } from '../../../plugins/gal-relay/gal/snapshot/membership'
+import { until } from '../../support/until'
 import { recordedLog } from '../lists'
 
 const FINGERPRINT = Buffer.alloc(32, 7)
@@ -178,8 +179,7 @@ describe('the file of the snapshot', () => {
     assert.equal(log.lines.length, 1)
     assert.match(log.lines[0] ?? '', /^error .*is not used: it is not a snapshot/)
     const writer = await write(file, membershipOf(10))
-    await new Promise((resolve) => setTimeout(resolve, 800))
-    assert.equal(follower.addresses, 10)
+    await until(() => follower.addresses === 10)
     await Promise.all([follower.close(), writer.close()])
   })
 

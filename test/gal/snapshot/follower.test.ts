@@ -49,7 +49,7 @@ describe('a follower', () => {
   /** The directory confirms the list, and the follower has heard of it. */
   async function confirm(at = Date.now()): Promise<void> {
     await writer.append(confirmation(at))
-    await until(() => follower.asOf === at, 2000)
+    await until(() => follower.asOf === at)
   }
 
   beforeEach(async () => {
@@ -86,7 +86,7 @@ describe('a follower', () => {
     const former = writer
     writer = await create(Date.now() + 1)
     await former.close()
-    await until(() => follower.isCurrent, 2000)
+    await until(() => follower.isCurrent)
   })
 
   test('relies on it no longer than said', async () => {
@@ -117,14 +117,14 @@ describe('a follower', () => {
       wallOffset += jump
       assert.equal(follower.isCurrent, false)
       await writer.append(confirmation(Date.now()))
-      await until(() => follower.isCurrent, 2000)
+      await until(() => follower.isCurrent)
     }
   })
 
   test('the feed was lost', async () => {
     await confirm(Date.now() + 1)
     await writer.append(confirmation(0))
-    await until(() => !follower.isCurrent, 2000)
+    await until(() => !follower.isCurrent)
     assert.ok(follower.asOf > 0)
   })
 
@@ -184,7 +184,7 @@ describe('a follower', () => {
     test('knows what a current list does not hold', async () => {
       await ask('known')
       await confirm(Date.now() + 1)
-      await until(() => list.report().isCurrent, 2000)
+      await until(() => list.report().isCurrent)
       assert.equal(await ask('unknown'), 'absent')
       assert.equal(await ask('unknown+tag'), 'absent')
       assert.equal(await ask('user%other.test'), 'absent')

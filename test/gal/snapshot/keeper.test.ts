@@ -138,7 +138,7 @@ describe('a keeper', () => {
   test('writes changes at once, and a list that has grown anew', async () => {
     const one = await kept(10)
     one.entry(id(11), entry('new@corp.test'))
-    await until(() => holds('new@corp.test'), 2000)
+    await until(() => holds('new@corp.test'))
     const { takenAt } = await inForce()
     const before = readFileSync(settings.snapshot.file).length
     for (let n = 100; n < 1100; n++) one.entry(id(n), entry(`user${n}@corp.test`))
