@@ -12,7 +12,7 @@ import {
   median,
   QUERY_TIMEOUT,
   SNAPSHOT,
-  startGateway,
+  startGateways,
 } from './faults/gateway'
 import { DEAD_AT_START, type Place, SCENARIOS } from './faults/outages'
 import { type Asked, VALID } from './gal/load'
@@ -36,14 +36,14 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
       before(async () => {
         place = await open()
         const { url, second, base, ldap } = place
-        const start = (gal: string, ...urls: string[]) =>
-          startGateway({ urls, base, ldap, gal, pause })
-        all = [alone, cached, listed, failover] = await Promise.all([
-          start(LIVE, url),
-          start(CACHED, url),
-          start(SNAPSHOT, url),
-          start(LIVE, url, second),
+        const options = (gal: string, ...urls: string[]) => ({ urls, base, ldap, gal, pause })
+        all = await startGateways([
+          options(LIVE, url),
+          options(CACHED, url),
+          options(SNAPSHOT, url),
+          options(LIVE, url, second),
         ])
+        ;[alone, cached, listed, failover] = all as [Gateway, Gateway, Gateway, Gateway]
         await listed.haraka.waitForLog(/the list is in force: 100 recipients/)
         // Now it has the list from the start.
         await listed.restart('graceful')

@@ -24,6 +24,8 @@ export interface GatewayOptions {
   readonly gal: string
   /** More lines of `[ldap]`. */
   readonly ldap: string
+  /** Milliseconds for connecting and for a search; default QUERY_TIMEOUT */
+  readonly timeout?: number
   /** See `LoadOptions`. */
   readonly pause: number
 }
@@ -58,8 +60,18 @@ const RECENT = 30
 /** Then comes another transaction on the same connection. */
 const RECIPIENTS = 100
 
-export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { urls, base, gal, ldap, pause } = options
+/** @throws what the first threw that did not start; then none is left */
+export async function startGateways(options: readonly GatewayOptions[]): Promise<Gateway[]> {
+  const started = await Promise.allSettled(options.map(startGateway))
+  const gateways = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+  const failed = started.find((one) => one.status === 'rejected')
+  if (!failed) return gateways
+  await Promise.all(gateways.map((one) => one.close()))
+  throw failed.reason
+}
+
+async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { urls, base, gal, ldap, timeout = QUERY_TIMEOUT, pause } = options
   const haraka = await startHaraka({
     plugins: ['gal-relay', 'test-queue', 'test-heap'],
     logLevel: 'notice',
@@ -69,8 +81,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 example.com = inbound
 [ldap]
 ${urls.map((url) => `url[] = ${url}\n`).join('')}base = ${base}
-connect_timeout = ${QUERY_TIMEOUT}ms
-query_timeout = ${QUERY_TIMEOUT}ms
+connect_timeout = ${timeout}ms
+query_timeout = ${timeout}ms
 answer_within = ${ANSWER_WITHIN}ms
 ${ldap}
 [gal]
