@@ -154,8 +154,26 @@ hosts[] = 192.168.1.0/24
       'x@münchen.example',
       `${'x'.repeat(250)}@example.com`,
       '<alice@example.com> SIZE',
+      '<>',
+      '< >',
+      '<@relay.example:>',
+      '<postmaster>',
+      '"alice"@example.com',
+      '"al\\ice"@EXAMPLE.COM',
+      '"a\\"b"@example.com',
+      '""@example.com',
+      '"alice@elsewhere.example"@example.com',
+      'alice@example.com.',
+      'alice@[IPv6:::ffff:192.0.2.7]',
+      'alice@[example.com]',
+      '\u202ealice@example.com',
+      'alice@elsewhere.example@example.com',
+      '<alice@example.com',
+      'alice@example.com>',
     ]
-    for (const one of to) await agree(haraka, { client: stranger, local, to: one }, command)
+    for (const who of [stranger, client]) {
+      await agree(haraka, { client: who, local, to }, command)
+    }
   })
 
   test('a sender that Haraka cannot read', async () => {

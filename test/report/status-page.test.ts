@@ -172,6 +172,7 @@ describe('HTML', () => {
     assert.equal(shown('a\u202eb\u0000\nc\u200b'), 'a<U+202E>b<U+0000><U+000A>c<U+200B>')
     assert.equal(shown(`${'x'.repeat(319)}\u{1f600}`), `${'x'.repeat(319)}…`)
     assert.equal(shown('x'.repeat(2000)).length, 321)
+    assert.equal(shown(`z${'\u0301'.repeat(50)}!`), `z${'\u0301'.repeat(4)}…!`)
     assert.equal(shown('größe@exämple.de'), 'größe@exämple.de')
   })
 })

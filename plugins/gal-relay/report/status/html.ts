@@ -25,10 +25,12 @@ function markup(part: Part): string {
 
 /** What a stranger sent, fit to be shown: all of it visible, and not endless. */
 export function shown(text: string): string {
-  return visible(
-    text.length > LONGEST ? `${text.slice(0, LONGEST).replace(HALF_A_CHARACTER, '')}…` : text,
-  )
+  const flat = text.replace(STACKED, '$1…')
+  if (flat.length <= LONGEST) return visible(flat)
+  return visible(`${flat.slice(0, LONGEST).replace(HALF_A_CHARACTER, '')}…`)
 }
 
 const LONGEST = 320
 const HALF_A_CHARACTER = /[\ud800-\udbff]$/
+/** Marks over and under one letter, up to any height. */
+const STACKED = /(\p{M}{4})\p{M}+/gu
