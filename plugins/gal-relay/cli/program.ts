@@ -8,6 +8,7 @@ import { checkCommand } from './check'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
+import { printJson } from './print'
 import { syncCommand } from './sync'
 import { whoMayRelayCommand } from './who-may-relay'
 
@@ -23,16 +24,16 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   try {
     await program().parseAsync(args, { from: 'user' })
   } catch (error) {
-    if (error instanceof CommanderError) {
-      // Its message has been printed; asking for help is no error.
-      process.exitCode = error.exitCode === 0 ? 0 : 2
-      return
-    }
-    const known = error instanceof CannotRun || error instanceof SettingsError
-    process.stderr.write(
-      `${known ? error.message : error instanceof Error ? error.stack : error}\n`,
-    )
+    // Asking for help is no error.
+    if (error instanceof CommanderError && error.exitCode === 0) return
     process.exitCode = 2
+    const message = error instanceof Error ? error.message : String(error)
+    if (args.includes('--json')) printJson({ error: message.replace(/^error: /, '') })
+    // Its message has been printed.
+    if (error instanceof CommanderError) return
+    const isKnown = error instanceof CannotRun || error instanceof SettingsError
+    const stack = error instanceof Error ? error.stack : undefined
+    process.stderr.write(`${isKnown ? message : (stack ?? message)}\n`)
   }
 }
 

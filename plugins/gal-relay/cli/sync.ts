@@ -51,6 +51,7 @@ async function run(_: unknown, command: Command): Promise<void> {
     bar.end()
     if (!(error instanceof Error)) throw error
     if (!(error instanceof Refused)) throw new CannotRun(`the list was not read: ${error.message}`)
+    if (options.json) printJson({ error: `the list was refused: ${error.message}` })
     process.stderr.write(`${colour.red('the list was refused')}: ${error.message}\n`)
     process.exitCode = 1
   }
