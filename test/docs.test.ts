@@ -357,6 +357,7 @@ ${text}`,
           ['2001:db8:1::7', 'x@partner.example', /^250/],
           ['203.0.113.9', 'x@partner.example', /^550 5\.7\.1/],
           ['203.0.113.9', 'x@backup.example', /^250/],
+          ['203.0.113.9', 'x@branch.example', /^550 5\.1\.1/],
         ] as const) {
           assert.match(await rcpt(haraka, client, to), reply, `${client} ${to}`)
         }

@@ -150,7 +150,15 @@ bind_pasword = hunter2
       /^warning plugin queue\/smtp_forward stands before .*smtp_forward\.ini/,
     )
     hasNot(await run('queue/smtp_forward', {}), /stands/)
-    for (const name of ['rcpt_to.ldap', 'recipient-routes', 'qmail-deliverable', 'ldap']) {
+    const ldap = (section: string) => ({ 'config/ldap.ini': `[${section}]\n` })
+    has(await run('ldap', ldap('rcpt_to')), /^warning plugin ldap stands before .*ldap\.ini/)
+    hasNot(await run('ldap', ldap('aliases')), /stands/)
+    has(
+      await run('ldap', ldap('aliases'), true),
+      /^warning plugin ldap stands behind gal-relay .* is never asked/,
+    )
+    hasNot(await run('ldap', ldap('authn'), true), /stands/)
+    for (const name of ['rcpt_to.ldap', 'recipient-routes', 'qmail-deliverable']) {
       has(await run(name, {}), /^warning plugin \S+ stands before gal-relay /)
     }
   })

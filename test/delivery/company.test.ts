@@ -414,6 +414,41 @@ exports.hook_data_post = (next, { transaction }) => {
     })
   })
 
+  it('ldap with [aliases]: what it puts into the place of a recipient is decided', () => {
+    // As haraka-plugin-ldap does it, which cannot be loaded without a directory of its own.
+    const LDAP = `exports.hook_rcpt = function (next, connection, [{ address }]) {
+  const targets = { 'both@in.test': ['${PLAIN}', 'carl@in.test'], 'out@in.test': ['${FOREIGN}'] }[address]
+  const { rcpt_to } = connection.transaction
+  if (targets) {
+    const Address = rcpt_to[0].constructor
+    rcpt_to.splice(-1, 1, ...targets.map((one) => new Address('<' + one + '>')))
+  }
+  next()
+}
+`
+    return beside(
+      {
+        plugins: ['ldap', 'gal-relay', 'queue/smtp_forward'],
+        files: {
+          'plugins/ldap.js': LDAP,
+          'config/ldap.ini': '[aliases]\n',
+          'config/smtp_forward.ini': smtpForward(),
+        },
+      },
+      async (gateway) => {
+        assert.deepEqual((await send(gateway, STRANGER, ['out@in.test'])).rcpt, [550])
+        assert.equal((await send(gateway, STRANGER, ['both@in.test'])).data?.code, 250)
+        await assertArrived(gateway, { ...NOTHING, plain: [PLAIN, 'carl@in.test'] })
+        assert.equal((await send(gateway, TRUSTED, ['out@in.test'])).data?.code, 250)
+        await assertArrived(gateway, {
+          ...NOTHING,
+          plain: [PLAIN, 'carl@in.test'],
+          foreign: [FOREIGN],
+        })
+      },
+    )
+  })
+
   describe('aliases', () => {
     const aliases = (...plugins: string[]) => ({
       plugins: [...plugins, 'queue/smtp_forward'],

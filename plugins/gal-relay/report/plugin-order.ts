@@ -23,7 +23,10 @@ const ACCEPTING: Readonly<Record<string, Accepts>> = {
   'qmail-deliverable': always('recipients'),
   'rcpt-ldap': always('recipients'),
   'rcpt-postgresql': always('recipients'),
-  ldap: always('recipients'),
+  ldap: (config) =>
+    readIniFile(config, 'ldap.ini').rcpt_to
+      ? 'the recipients that it finds ([rcpt_to] in config/ldap.ini)'
+      : undefined,
   dovecot: always('recipients'),
   wildduck: always('recipients'),
   relay: (config) => {
@@ -61,8 +64,13 @@ const NOW_CALLED: Readonly<Record<string, string>> = {
   'rcpt_to.qmail_deliverable': 'qmail-deliverable',
 }
 
-/** Plugins that put other recipients in the place of those they are given. */
-const REWRITING = new Set(['aliases'])
+/** Whether a plugin puts other recipients in the place of those it is given. */
+function rewrites(config: Haraka.Config, plugin: string): boolean {
+  return (
+    plugin === 'aliases' ||
+    (plugin === 'ldap' && readIniFile(config, 'ldap.ini').aliases !== undefined)
+  )
+}
 
 interface Place {
   /** In order, by the names that Haraka loads them under. */
@@ -81,7 +89,7 @@ function placeOf(config: Haraka.Config, name: string): Place {
 
 /** @returns whether a plugin may put another recipient in the place of one before this is asked */
 export function rewritingBefore(config: Haraka.Config, name: string): boolean {
-  return placeOf(config, name).before.some((plugin) => REWRITING.has(plugin))
+  return placeOf(config, name).before.some((plugin) => rewrites(config, plugin))
 }
 
 /** @returns a sentence if a plugin before this one lets everybody relay */
@@ -127,7 +135,7 @@ export function pluginOrder(config: Haraka.Config, name: string): readonly strin
         `${name} is not asked. Put it behind ${name}`,
     ]
   })
-  const unasked = after.filter((plugin) => REWRITING.has(plugin))
+  const unasked = after.filter((plugin) => rewrites(config, plugin))
   return [
     ...answering,
     ...unasked.map(
