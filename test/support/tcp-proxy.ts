@@ -53,7 +53,7 @@ interface Pair {
 export interface TcpProxyOptions {
   /** Where the real server is; default 127.0.0.1 */
   readonly host?: string
-  /** Called with what clients send. */
+  /** Called with what clients send, which it may change. */
   readonly onRequest?: (bytes: Buffer) => void
 }
 

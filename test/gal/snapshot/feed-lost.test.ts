@@ -5,8 +5,9 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { describe, test } from 'node:test'
+import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DIRSYNC } from '../../../plugins/gal-relay/gal/directory/dirsync'
 import { skipWithout } from '../../support/programs'
 import { type Slapd, startSlapd } from '../../support/slapd'
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy'
@@ -166,41 +167,84 @@ describe('the feed of changes is lost', {
     }))
 })
 
-describe('the domain controller is another one', { skip: ACTIVE_DIRECTORY.skip }, () => {
-  test('with other change numbers and other objects of the same names', async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
-    const [before, after] = [await ACTIVE_DIRECTORY.start(), await ACTIVE_DIRECTORY.start()]
-    const contact = (name: string) => ({
-      name,
-      kind: 'contact' as const,
-      attributes: { proxyAddresses: `SMTP:${name}@example.com` },
-    })
+describe('a domain controller', { skip: ACTIVE_DIRECTORY.skip }, () => {
+  const contact = (name: string) => ({
+    name,
+    kind: 'contact' as const,
+    attributes: { proxyAddresses: `SMTP:${name}@example.com` },
+  })
+  let first: TestDirectory
+  let other: TestDirectory
+  before(async () => {
     const names = STAYS.map((address) => address.slice(0, address.indexOf('@')))
-    await before.add(...names.map(contact), contact('old'))
-    await after.add(...names.map(contact), contact('new'))
-    // Its change numbers are far ahead of the other's.
-    const proxy = await startTcpProxy(389, { host: hostOf(before) })
-    const { bind_dn, bind_password, base } = before.settings()
+    ;[first, other] = await Promise.all([ACTIVE_DIRECTORY.start(), ACTIVE_DIRECTORY.start()])
+    // Its change numbers are ahead of the first one's.
+    await other.add(...names.map(contact), contact('new'))
+    await other.modify(contact('new'), { description: 'changed' })
+    await first.add(...names.map(contact), contact('old'))
+  })
+  after(() => Promise.all([first?.stop(), other?.stop()]))
+
+  async function withList(
+    run: (list: TestList, proxy: TcpProxy) => Promise<void>,
+    onRequest: (bytes: Buffer) => void = () => {},
+  ): Promise<void> {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const proxy = await startTcpProxy(389, { host: hostOf(first), onRequest })
+    const { bind_dn, bind_password, base } = first.settings()
     const list = listBehind(proxy, folder, { bind_dn, bind_password, base })
     try {
       list.start()
       await until(() => isCurrent(list))
       assert.equal(list.report().snapshot?.feed, 'dirsync')
+      await run(list, proxy)
+    } finally {
+      await list.close()
+      await proxy.stop()
+      rmSync(folder, { recursive: true })
+    }
+  }
+
+  /** How a search with a cookie (`MSDS…`) is made one that the server does not take as it is. */
+  const spoilt: readonly [what: string, word: string, instead: string, isLost: boolean][] = [
+    ['cannot read the cookie any more, and begins again', 'MSDS', '????', false],
+    ['refuses the cookie', DIRSYNC, DIRSYNC.replace(/.$/, '9'), true],
+  ]
+  for (const [what, word, instead, isLost] of spoilt) {
+    test(what, () => {
+      let times = 0
+      const spoil = (bytes: Buffer) => {
+        if (times !== 1 || !bytes.includes('MSDS')) return
+        times++
+        bytes.write(instead, bytes.indexOf(word), 'latin1')
+      }
+      return withList(async (list) => {
+        const asking = keepAsking(list, 'stays5@example.com')
+        times = 1
+        await first.add(contact(`meanwhile${isLost}`))
+        await until(() => times > 1)
+        await list.becomes(`meanwhile${isLost}@example.com`, 'found')
+        await list.becomes('nobody@example.com', 'absent')
+        assert.deepEqual(await asking.stop(), ['found'])
+        const isSaid = () => list.log.lines.some((line) => /changes are not followed/.test(line))
+        if (isLost) await until(isSaid)
+        else assert.ok(!isSaid())
+      }, spoil)
+    })
+  }
+
+  test('is another one, with other change numbers and other objects of the same names', () =>
+    withList(async (list, proxy) => {
       await list.becomes('new@example.com', 'absent')
       const asking = keepAsking(list, 'stays3@example.com')
-      proxy.redirect(389, hostOf(after))
+      proxy.redirect(389, hostOf(other))
       proxy.drop('reset')
       await list.becomes('new@example.com', 'found')
       await list.becomes('old@example.com', 'absent')
       assert.deepEqual(await asking.stop(), ['found'])
-      await after.add(contact('later'))
+      await other.add(contact('later'))
       await list.becomes('later@example.com', 'found')
-    } finally {
-      await list.close()
-      await Promise.all([proxy.stop(), before.stop(), after.stop()])
-      rmSync(folder, { recursive: true })
-    }
-  })
+    }))
 })
 
 function hostOf(directory: TestDirectory): string {
