@@ -297,6 +297,8 @@ describe('an outbound queue that cannot be written', () => {
   let post: Post
   before(async () => {
     haraka = await start()
+    // It begins with reading its queue, some time after it listens, and ends when it cannot.
+    await haraka.waitForLog(/files in my temp fail queue/)
     post = new Post(haraka)
   })
   after(() => haraka.stop())

@@ -191,6 +191,17 @@ async function startIn(
 ): Promise<Haraka> {
   const { ports, child: first } = await launchOnFreePorts(dir, options)
   let child = first
+  const ending = new WeakSet<Child>()
+  const tellOfEnd = (one: Child) =>
+    void one.exited.then(({ code, signal }) => {
+      if (!ending.has(one) && signal === null)
+        console.error(`Haraka ended with ${code}:\n${one.output().slice(-4000)}`)
+    })
+  tellOfEnd(child)
+  const end = (signal?: NodeJS.Signals) => {
+    ending.add(child)
+    return child.end(signal)
+  }
 
   const logLines = (pattern: RegExp) =>
     child
@@ -224,13 +235,14 @@ async function startIn(
     queueFiles,
     outboundMessages: () =>
       queueFiles().map((file) => readOutbound(path.join(dir, 'queue', file), file)),
-    end: (signal = 'SIGINT') => child.end(signal),
+    end: (signal = 'SIGINT') => end(signal),
     async restart(signal = 'SIGINT') {
-      await child.end(signal)
+      await end(signal)
       child = await launch(dir, options)
+      tellOfEnd(child)
     },
     async stop(signal = 'SIGINT') {
-      const exit = await child.end(signal)
+      const exit = await end(signal)
       removeDir()
       return exit
     },
