@@ -98,6 +98,9 @@ const RULES = [
   ],
 ] as const
 
+/** Long without a blank, from right to left, turned around, unseen, and stacked. */
+const HOSTILE = `${'x'.repeat(64)}שלום\u202egnp.exe\u009b31m${'用户'.repeat(20)}z${'\u0301'.repeat(40)}<b>`
+
 function refusals(now: number): RecentRefusal[] {
   return Array.from({ length: 200 }, (_, index) => {
     const [rule, reply, local, domain] =
@@ -106,10 +109,15 @@ function refusals(now: number): RecentRefusal[] {
       at: now - (200 - index) * 3_700,
       client: index % 9 ? `198.51.100.${(index * 37) % 255}` : '2001:db8:4401:9::1c',
       host: index % 4 ? `mail${index}.isp.example` : '',
-      helo: index % 3 ? `mail${index}.isp.example` : 'localhost.localdomain',
+      helo:
+        index % 20 === 13
+          ? HOSTILE
+          : index % 3
+            ? `mail${index}.isp.example`
+            : 'localhost.localdomain',
       account: '',
       sender: index % 6 ? `newsletter-${index}@shop.example` : '',
-      recipient: `${local}@${domain}`,
+      recipient: index % 20 === 13 ? `"${HOSTILE}"@${domain}` : `${local}@${domain}`,
       listener: '10.0.0.5:25',
       rule,
       reply,
