@@ -233,8 +233,16 @@ async function startIn(
     queueAnswers: (answer) => writeFileSync(path.join(dir, 'queue-answer'), answer),
     delivered: () => readDelivered(path.join(dir, 'delivered')),
     queueFiles,
-    outboundMessages: () =>
-      queueFiles().map((file) => readOutbound(path.join(dir, 'queue', file), file)),
+    outboundMessages() {
+      for (;;) {
+        try {
+          return queueFiles().map((file) => readOutbound(path.join(dir, 'queue', file), file))
+        } catch (error) {
+          // Haraka renames a file when it tries it again.
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+        }
+      }
+    },
     end: (signal = 'SIGINT') => end(signal),
     async restart(signal = 'SIGINT') {
       await end(signal)

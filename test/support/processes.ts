@@ -32,6 +32,11 @@ export interface ChildOptions {
   readonly onLine?: (line: string) => void
 }
 
+interface Watcher {
+  line(line: string): void
+  end(): void
+}
+
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
@@ -55,18 +60,21 @@ export async function startChild(
   running.add(child)
 
   let output = ''
-  let told = 0
-  const tellLines = () => {
-    for (let end = output.indexOf('\n', told); end >= 0; end = output.indexOf('\n', told)) {
-      options.onLine?.(output.slice(told, end))
-      told = end + 1
-    }
-  }
-  const onOutput = new Set<() => void>(options.onLine ? [tellLines] : [])
+  // What has come of a line that has not ended. To look for lines in the whole output, which may be
+  // hundreds of megabytes, would take longer and longer.
+  let begun = ''
+  const watchers = new Set<Watcher>()
+  if (options.onLine) watchers.add({ line: options.onLine, end() {} })
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
       output += text
-      for (const look of onOutput) look()
+      const news = begun + text
+      const end = news.lastIndexOf('\n') + 1
+      begun = news.slice(end)
+      if (watchers.size === 0) return
+      for (const line of linesOf(news.slice(0, end))) {
+        for (const watcher of watchers) watcher.line(line)
+      }
     })
   }
 
@@ -75,7 +83,7 @@ export async function startChild(
     const settle = (code: number | null, signal: NodeJS.Signals | null) => {
       ended = true
       resolve({ code, signal })
-      for (const look of onOutput) look()
+      for (const watcher of watchers) watcher.end()
     }
     child.once('close', settle)
     // grandchildren may hold the pipes open longer than anyone wants to wait
@@ -87,25 +95,23 @@ export async function startChild(
 
   function waitForLine(pattern: RegExp, within = 60_000, from = 0): Promise<string> {
     return new Promise((resolve, reject) => {
-      let start = from
-      const look = () => {
-        for (let end = output.indexOf('\n', start); end >= 0; end = output.indexOf('\n', start)) {
-          const line = output.slice(start, end)
-          start = end + 1
-          if (pattern.test(line)) return settle(() => resolve(line))
-        }
-        if (ended) settle(() => reject(failure('it ended')))
-      }
-      const settle = (how: () => void) => {
-        clearTimeout(timer)
-        onOutput.delete(look)
-        how()
-      }
       const failure = (what: string) =>
         new Error(`no line like ${pattern} of ${program}: ${what}\n${output.slice(-4000)}`)
+      const settle = (how: () => void) => {
+        clearTimeout(timer)
+        watchers.delete(watcher)
+        how()
+      }
+      const watcher: Watcher = {
+        line: (line) => pattern.test(line) && settle(() => resolve(line)),
+        end: () => settle(() => reject(failure('it ended'))),
+      }
       const timer = setTimeout(() => settle(() => reject(failure(`${within} ms passed`))), within)
-      onOutput.add(look)
-      look()
+      const printed = linesOf(output.slice(from, output.length - begun.length))
+      const known = printed.find((line) => pattern.test(line))
+      if (known !== undefined) settle(() => resolve(known))
+      else if (ended) watcher.end()
+      else watchers.add(watcher)
     })
   }
 
@@ -121,4 +127,9 @@ export async function startChild(
   }
 
   return { pid: child.pid ?? 0, exited, output: () => output, waitForLine, end }
+}
+
+/** @param text whole lines */
+function linesOf(text: string): string[] {
+  return text.split('\n').slice(0, -1)
 }
