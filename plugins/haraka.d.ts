@@ -78,8 +78,12 @@ declare namespace Haraka {
     readonly timestamps: boolean
     readonly LOGNOTICE: number
     would_log(level: number): boolean
-    /** @param line whole, without its end; or several */
-    log(level: 'NOTICE', line: string): void
+    /**
+     * What Haraka does with a line when the log hooks have run: CONT of all of them writes it.
+     *
+     * @param item its `data` is the line whole, without its end; or several
+     */
+    log_respond(answer: number, message: string, item: { level: 'NOTICE'; data: string }): void
   }
 
   /** haraka-config, looking in the package's config/ first and then in the install's. */
@@ -206,9 +210,19 @@ declare namespace Haraka {
 
   interface Results {
     /** Given `human`, Haraka does not put the text together from all results so far. */
-    add(plugin: Plugin, result: { pass?: string; fail?: string; human: string }): void
+    add(plugin: Plugin, result: Result): void
+    /** What has been added for it so far. */
+    get(plugin: Plugin): { pass: string[]; fail: string[]; human: string } | undefined
     /** Haraka adds a recipient once it has answered RCPT. */
     get(name: 'rcpt_to'): { readonly recipient?: readonly RecipientResult[] } | undefined
+    /** `add` does this too; nothing happens unless results.ini wants it. */
+    redis_publish(plugin: string, result: Result): void
+  }
+
+  interface Result {
+    readonly pass?: string
+    readonly fail?: string
+    readonly human: string
   }
 
   interface RecipientResult {

@@ -104,7 +104,7 @@ export function testList(
     snapshot: { ...SNAPSHOT, ...snapshot },
   }
   const list = createAddressList(settings, log)
-  const answer = (address: string) => {
+  const answer = async (address: string) => {
     const at = address.lastIndexOf('@')
     return list.lookup(recipientOf(address.slice(0, at), address.slice(at + 1)))
   }

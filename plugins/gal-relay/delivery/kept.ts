@@ -28,12 +28,17 @@ export interface Kept {
 
 const NOTE = 'gal_relay'
 
+/** The same for every recipient that has no next hop, as nearly all. */
+const NO_HOPS: RouteOfDomain = Object.freeze({ hops: Object.freeze([]) })
+const BACKUP: RouteOfDomain = Object.freeze({ ...NO_HOPS, backup: true })
+
 export function keptRoute(hops: readonly NextHop[], alwaysRelay: boolean): RouteOfDomain {
+  if (hops.length === 0) return alwaysRelay ? BACKUP : NO_HOPS
   const kept = hops.map(({ text, user }) => ({
     url: text,
     ...(user === undefined ? {} : { user }),
   }))
-  return alwaysRelay && hops.length === 0 ? { hops: kept, backup: true } : { hops: kept }
+  return { hops: kept }
 }
 
 export function keep(notes: Haraka.Notes, kept: Kept): void {

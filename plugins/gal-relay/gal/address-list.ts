@@ -19,8 +19,8 @@ export type GalAnswer =
 export interface AddressList {
   /** Opens what it needs in the background; a look-up before that, or without it, works too. */
   start(): void
-  /** Never rejects. Settles within `[ldap] answer_within`. */
-  lookup(recipient: Recipient): Promise<GalAnswer>
+  /** At once where the answer is in memory. Never rejects; settles within `[ldap] answer_within`. */
+  lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer>
   /** Ends timers and sockets so that the process can end; look-ups under way are answered first or unavailable. */
   close(): Promise<void>
 }

@@ -9,8 +9,7 @@ import { recipientKey } from './address-key'
 import type { AddressList, GalAnswer } from './address-list'
 
 interface Kept {
-  /** Settled already; the same one for every recipient that asks. */
-  readonly answer: Promise<GalAnswer>
+  readonly answer: GalAnswer
   readonly freshUntil: number
   readonly usableUntil: number
   /** From when on its use counts again as use. */
@@ -54,7 +53,7 @@ export class CachedList implements AddressList {
     this.#list.start()
   }
 
-  lookup(recipient: Recipient): Promise<GalAnswer> {
+  lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const key = recipientKey(recipient)
     const kept = this.#found.peek(key) ?? this.#absent.peek(key)
     const now = this.#now()
@@ -82,16 +81,19 @@ export class CachedList implements AddressList {
 
   #ask(key: string, recipient: Recipient): Promise<GalAnswer> {
     this.#misses++
-    const answer = this.#list.lookup(recipient).then((given) => {
-      this.#underWay.delete(key)
-      if (given.state !== 'unavailable') return this.#keep(key, given)
-      const kept = this.#found.peek(key)
-      if (!kept || this.#now() >= kept.usableUntil) return given
-      this.#stale++
-      return kept.answer
-    })
+    const answer = this.#answered(key, recipient)
     this.#underWay.set(key, answer)
     return answer
+  }
+
+  async #answered(key: string, recipient: Recipient): Promise<GalAnswer> {
+    const given = await this.#list.lookup(recipient)
+    this.#underWay.delete(key)
+    if (given.state !== 'unavailable') return this.#keep(key, given)
+    const kept = this.#found.peek(key)
+    if (!kept || this.#now() >= kept.usableUntil) return given
+    this.#stale++
+    return kept.answer
   }
 
   #touch(key: string, kept: Kept, now: number): void {
@@ -105,7 +107,7 @@ export class CachedList implements AddressList {
     const isFound = answer.state === 'found'
     const freshUntil = now + (isFound ? cache_found : cache_absent)
     const kept = {
-      answer: Promise.resolve(answer),
+      answer,
       freshUntil,
       usableUntil: freshUntil + (isFound ? cache_stale : 0),
       touchAt: isFound ? now + TOUCH : Number.POSITIVE_INFINITY,

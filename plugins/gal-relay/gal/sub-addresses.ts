@@ -18,11 +18,13 @@ export class SubAddressedList implements AddressList {
     this.#list.start()
   }
 
-  lookup(recipient: Recipient): Promise<GalAnswer> {
+  lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const answer = this.#list.lookup(recipient)
     const user = withoutTag(recipient, this.#delimiter)
     if (!user) return answer
-    return answer.then((given) => (given.state === 'absent' ? this.#list.lookup(user) : given))
+    const orOfUser = (given: GalAnswer) =>
+      given.state === 'absent' ? this.#list.lookup(user) : given
+    return answer instanceof Promise ? answer.then(orOfUser) : orOfUser(answer)
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@ import {
   decide,
   destinationOf,
   INTERNAL_ERROR,
+  type Listing,
   type Verdict,
 } from '../routing/decide'
 import { recipientOf } from '../routing/recipient'
@@ -28,10 +29,13 @@ export function decideOn(
   if (verdict) return { target, destination, verdict }
   const { list } = state
   if (!list) throw new Error('no address list')
-  return list.lookup(destination.recipient).then((listing) => {
+  const listing = list.lookup(destination.recipient)
+  return listing instanceof Promise ? listing.then(decided) : decided(listing)
+
+  function decided(listing: Listing): Decided {
     const verdict = decide(routing, destination, client, listing) ?? INTERNAL_ERROR
     return { target, destination, verdict }
-  })
+  }
 }
 
 /** Whom an alias stands for are accepted together or not at all. */

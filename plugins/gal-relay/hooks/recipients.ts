@@ -5,6 +5,7 @@ import { type Decided, decideOn, verdictOn } from './decision'
 import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
+import { addResult } from './results'
 import { clientOf, sessionOf } from './session'
 import { state } from './state'
 
@@ -56,7 +57,7 @@ function respond(
     if (!verdict.accept) continue
     const written = state.paths.accept(transaction, target, destination, verdict)
     const result = `${verdict.rule} ${written.address}`
-    transaction.results.add(plugin, { pass: result, human: result })
+    addResult(plugin, transaction, true, result)
   }
   return next(OK)
 }

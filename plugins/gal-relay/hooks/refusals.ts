@@ -4,6 +4,7 @@ import type { Refused } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
 import { guarded } from './guarded'
 import { wordsOf } from './replies'
+import { addResult } from './results'
 import { accountOf, listenerOf } from './session'
 import { state } from './state'
 
@@ -19,7 +20,7 @@ export function refuse(
   const { rule, reply } = verdict
   const result = `${rule} ${written.address}`
   if (transaction) state.paths.refuse(transaction)
-  transaction?.results.add(plugin, { fail: result, human: result })
+  if (transaction) addResult(plugin, transaction, false, result)
   state.counts.answered(policy.name, 'enforce', verdict)
   const { dsn, text } = wordsOf(reply)
   const fields = fieldsOf(connection)

@@ -62,7 +62,12 @@ export function open(plugin: Haraka.Plugin): void {
     ),
     traces: new Traces(),
     logger,
-    refusals: new LogBatch(logger),
+    refusals: new LogBatch({
+      get timestamps() {
+        return logger.timestamps
+      },
+      write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
+    }),
     isLogTaken: true,
     counts: new Counts(),
     retired: [],

@@ -3,23 +3,23 @@
 
 const LATER = 10
 
-/** The part of Haraka's logger that is used here. */
 export interface LineWriter {
-  /** Whether a time stands before each line; the logger puts it before the first that it is given. */
+  /** Whether a time stands before each line; {@link write} puts it before the first that it is given. */
   readonly timestamps: boolean
-  log(level: 'NOTICE', lines: string): void
+  /** @param lines without the last one's end */
+  write(lines: string): void
 }
 
 export class LogBatch {
-  readonly #logger: LineWriter
+  readonly #writer: LineWriter
   #lines: string[] = []
 
-  constructor(logger: LineWriter) {
-    this.#logger = logger
+  constructor(writer: LineWriter) {
+    this.#writer = writer
     process.once('exit', () => this.#flush())
   }
 
-  /** @param line at level notice, without its end */
+  /** @param line at level notice, without a line's end in it or behind it */
   add(line: string): void {
     if (this.#lines.push(line) === 1) setTimeout(() => this.#flush(), LATER)
   }
@@ -28,7 +28,7 @@ export class LogBatch {
     const lines = this.#lines
     if (lines.length === 0) return
     this.#lines = []
-    const time = this.#logger.timestamps ? `${new Date().toISOString()} ` : ''
-    this.#logger.log('NOTICE', lines.join(`\n${time}`))
+    const time = this.#writer.timestamps ? `${new Date().toISOString()} ` : ''
+    this.#writer.write(lines.join(`\n${time}`))
   }
 }

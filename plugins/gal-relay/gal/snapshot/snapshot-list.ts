@@ -31,11 +31,6 @@ const ABSENT: GalAnswer = { state: 'absent' }
 const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
 const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
 
-/** Settled already; the same ones for every recipient. */
-const absent = Promise.resolve(ABSENT)
-const found = Promise.resolve(FOUND)
-const foundAuthenticated = Promise.resolve(FOUND_AUTHENTICATED)
-
 export class SnapshotList implements AddressList {
   readonly #live: AddressList
   readonly #snapshot: Snapshot
@@ -60,7 +55,7 @@ export class SnapshotList implements AddressList {
     this.#snapshot.keep()
   }
 
-  lookup(recipient: Recipient): Promise<GalAnswer> {
+  lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     if (this.#isLoaded) return this.#answer(recipient)
     return this.#load().then(() => this.#answer(recipient))
   }
@@ -89,7 +84,7 @@ export class SnapshotList implements AddressList {
     return this.#loading
   }
 
-  #answer(recipient: Recipient): Promise<GalAnswer> {
+  #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const { follower } = this.#snapshot
     if (!follower.hasList) return this.#ask(recipient)
     let state = follower.find(recipientKey(recipient))
@@ -100,14 +95,14 @@ export class SnapshotList implements AddressList {
     if (state < 0) {
       if (!follower.isCurrent) return this.#ask(recipient)
       this.#answered++
-      return absent
+      return ABSENT
     }
     if (Date.now() - follower.asOf > this.#usableFor) return this.#ask(recipient)
     this.#answered++
-    return state === FOUND_AUTHENTICATED_ONLY ? foundAuthenticated : found
+    return state === FOUND_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
   }
 
-  #ask(recipient: Recipient): Promise<GalAnswer> {
+  #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     this.#asked++
     return this.#live.lookup(recipient)
   }

@@ -204,6 +204,7 @@ export class Syncer {
     const keeper = new Keeper(keeperOptions(this.#settings, this.#log, inForce?.count, false))
     const reading = new Reading(endpoint, this.#settings, keeper, this.#log)
     this.#reading = reading
+    this.#log.info(`${endpoint.name}: the whole list is read`)
     const progress = setInterval(() => this.#progress(reading), PROGRESS)
     const failure = await Promise.race([reading.complete, reading.ended])
     clearInterval(progress)

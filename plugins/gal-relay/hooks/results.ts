@@ -1,0 +1,21 @@
+// What was decided about each recipient, for other plugins: `transaction.results`.
+
+export function addResult(
+  plugin: Haraka.Plugin,
+  { results }: Haraka.Transaction,
+  isAccepted: boolean,
+  text: string,
+): void {
+  const result = isAccepted ? { pass: text, human: text } : { fail: text, human: text }
+  const known = results.get(plugin)
+  if (known) {
+    // As `add` does it; but that looks for everything that a result might hold, which takes longer
+    // than the decision.
+    const texts = isAccepted ? known.pass : known.fail
+    texts.push(text)
+    known.human = text
+    results.redis_publish(plugin.name, result)
+  } else {
+    results.add(plugin, result)
+  }
+}
