@@ -1,5 +1,5 @@
 // What a decision takes: `npm run bench -- decision`. Route, restrictions and a list of a million
-// recipients in memory, with short and with long lists of routes and networks.
+// recipients in memory, with short and with long lists of routes and networks, as a function call.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -32,11 +32,9 @@ import {
   routeTable,
 } from '../plugins/gal-relay/routing/routes'
 import { address, FINGERPRINT, writeList } from './memory'
+import type { Sizes } from './sizes'
 import { table } from './table'
 
-const RECIPIENTS = 1_000_000
-const SIZES = [10, 100_000]
-const DECISIONS = 400_000
 const ROUNDS = 7
 
 function given<T extends object>(parsed: T | { readonly problem: string }): T {
@@ -83,19 +81,24 @@ const LISTED: Listing = { state: 'found', authenticatedOnly: false }
 const LISTED_AUTHENTICATED: Listing = { state: 'found', authenticatedOnly: true }
 
 /** @returns nanoseconds for each decision, the median of some rounds */
-function measure(follower: Follower, policy: RoutingPolicy, restrictions: Restrictions): number {
+function measure(
+  follower: Follower,
+  policy: RoutingPolicy,
+  restrictions: Restrictions,
+  { large, decisions }: Sizes,
+): number {
   const ips = Array.from({ length: 1024 }, (_, n): IpAddress | undefined =>
     parseIp(`203.0.${n >> 8}.${n & 255}`),
   )
   const locals = Array.from({ length: 4096 }, (_, n) => {
-    const known = address((n * 7919) % RECIPIENTS)
+    const known = address((n * 7919) % large)
     return n % 2 === 0 ? known.slice(0, known.indexOf('@')) : `nobody.at.all${n}`
   })
   const times: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     let accepted = 0
     const begin = process.hrtime.bigint()
-    for (let n = 0; n < DECISIONS; n++) {
+    for (let n = 0; n < decisions; n++) {
       const recipient = recipientOf(locals[n & 4095] as string, 'corp.example')
       const byAddress = trustByAddress(restrictions, ips[n & 1023], undefined)
       const client = { trust: trustOf(restrictions, byAddress, undefined), authenticated: false }
@@ -104,22 +107,22 @@ function measure(follower: Follower, policy: RoutingPolicy, restrictions: Restri
       const listing = found < 0 ? ABSENT : found === FOUND ? LISTED : LISTED_AUTHENTICATED
       if (decide(policy, destination, client, listing)?.accept) accepted++
     }
-    times.push(Number(process.hrtime.bigint() - begin) / DECISIONS)
-    if (accepted !== DECISIONS / 2) throw new Error(`${accepted} accepted`)
+    times.push(Number(process.hrtime.bigint() - begin) / decisions)
+    if (accepted !== decisions / 2) throw new Error(`${accepted} accepted`)
   }
   return times.sort((a, b) => a - b)[ROUNDS >> 1] ?? Number.NaN
 }
 
-export async function decision(): Promise<void> {
+export async function decision(sizes: Sizes): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'bench-'))
   const file = path.join(folder, 'list')
   const quiet = { debug() {}, info() {}, notice() {}, warn() {}, error: console.error }
-  await writeList(file, RECIPIENTS)
+  await writeList(file, sizes.large)
   const follower = new Follower({ file, fingerprint: FINGERPRINT, currentFor: 60_000, log: quiet })
   await follower.start()
-  const rows = SIZES.flatMap((routes) =>
-    SIZES.map((entries) => {
-      const took = measure(follower, policyWith(routes), restrictionsWith(entries))
+  const rows = sizes.lists.flatMap((routes) =>
+    sizes.lists.map((entries) => {
+      const took = measure(follower, policyWith(routes), restrictionsWith(entries), sizes)
       return [
         `${routes.toLocaleString('en')} routes`,
         entries.toLocaleString('en'),
@@ -131,5 +134,3 @@ export async function decision(): Promise<void> {
   rmSync(folder, { recursive: true })
   table(['', 'hosts[]', 'ns a decision'], rows)
 }
-
-if (require.main === module) void decision()

@@ -10,9 +10,9 @@ import { HI, LO, layOut } from '../plugins/gal-relay/gal/snapshot/address-table'
 import { SnapshotWriter } from '../plugins/gal-relay/gal/snapshot/file'
 import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
 import { startChild } from '../test/support/processes'
+import type { Sizes } from './sizes'
 import { table } from './table'
 
-const COUNTS = [0, 1_000_000, 10_000_000]
 export const FINGERPRINT = Buffer.alloc(32)
 
 export const address = (n: number) => `firstname.lastname${n}@corp.example`
@@ -64,12 +64,12 @@ async function follow(file: string, count: number): Promise<Figures> {
   return { rss, loaded, stall: delay.max / 1e6 }
 }
 
-export async function memory(): Promise<void> {
+export async function memory({ kept }: Sizes): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'bench-'))
   const rows: string[][] = []
   let empty = 0
   try {
-    for (const count of COUNTS) {
+    for (const count of kept) {
       const file = path.join(folder, `list${count}`)
       if (count > 0) {
         await run('write', file, count)
@@ -105,7 +105,6 @@ async function run(what: string, file: string, count: number): Promise<string> {
 async function main([what, file = '', count = '0']: readonly string[]): Promise<void> {
   if (what === 'write') await writeList(file, Number(count))
   if (what === 'follow') console.log(JSON.stringify(await follow(file, Number(count))))
-  if (what === undefined) await memory()
 }
 
 if (require.main === module) void main(process.argv.slice(2))

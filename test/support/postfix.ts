@@ -33,6 +33,8 @@ export interface KeptMail {
 
 export interface Postfix {
   readonly port: number
+  /** Of its master. */
+  readonly pid: number
   log(): string
   /** Message ids in its queue. */
   queue(): Promise<string[]>
@@ -71,6 +73,7 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Postfi
   }
   return {
     port,
+    pid: Number(readFileSync(dir('queue/pid/master.pid'), 'utf8')),
     log,
     async queue() {
       const { stdout } = await root('postqueue', '-c', dir('etc'), '-j')

@@ -1,0 +1,274 @@
+// Who is compared: servers that all answer RCPT TO from the same list, each started afresh.
+import { execFile } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { type HarakaOptions, startHaraka } from '../test/support/haraka'
+import { startPostfix } from '../test/support/postfix'
+import { type Child, startChild } from '../test/support/processes'
+import { findProgram } from '../test/support/programs'
+import { type Slapd, startSlapd } from '../test/support/slapd'
+import { cpuOf } from './cpu'
+
+export interface Running {
+  readonly port: number
+  readonly pid: number
+  /** User and system time so far of all its processes, in microseconds. */
+  cpu(): number
+  stop(): Promise<void>
+}
+
+export interface Contender {
+  readonly name: string
+  start(): Promise<Running>
+}
+
+export const user = (i: number) => `user${i}@example.com`
+
+/** How far away the directory is in some rows, in milliseconds. */
+const AWAY = 4
+
+/** A directory, near and far. */
+export interface Site {
+  readonly slapd: Slapd
+  /** URL under which it looks some milliseconds away. */
+  readonly away: string
+  stop(): Promise<void>
+}
+
+export async function startSite(entries: number): Promise<Site> {
+  const slapd = await startSlapd({
+    entries: (function* () {
+      for (let i = 0; i < entries; i++) {
+        yield { mail: user(i), proxyAddresses: [`SMTP:${user(i)}`, `smtp:u${i}@example.com`] }
+      }
+    })(),
+  })
+  const { url, child } = await delayed(slapd)
+  return {
+    slapd,
+    away: url,
+    async stop() {
+      await child.end()
+      await slapd.stop()
+    },
+  }
+}
+
+async function delayed(slapd: Slapd): Promise<{ url: string; child: Child }> {
+  const script = require.resolve('./delay-proxy')
+  const child = await startChild(process.execPath, [script, String(slapd.port), String(AWAY)])
+  const port = (await child.waitForLine(/^port \d+$/)).slice(5)
+  return { url: `ldap://127.0.0.1:${port}`, child }
+}
+
+// ── Haraka ───────────────────────────────────────────────────────────────────────────────────────
+
+const setPlugin = (entries: number) => `
+const valid = new Set()
+for (let i = 0; i < ${entries}; i++) valid.add('user' + i + '@example.com')
+exports.hook_rcpt = (next, connection, [address]) =>
+  valid.has(address.address) ? next(OK) : next(DENY, 'No such user')
+`
+
+/** As fast as any plugin can be. */
+export function javascriptSet(entries: number): Contender {
+  const files = { 'plugins/bench-set.js': setPlugin(entries) }
+  return haraka('a JavaScript Set', { plugins: ['bench-set'], files })
+}
+
+/** @param gal lines for the section [gal], and more sections behind it */
+export function iniOf(
+  { url, base, bindDn, password }: Pick<Slapd, 'url' | 'base' | 'bindDn' | 'password'>,
+  gal: readonly string[],
+): string {
+  return `
+[routes]
+example.com = inbound
+[ldap]
+url[] = ${url}
+base = ${base}
+bind_dn = ${bindDn}
+bind_password = ${password}
+[gal]
+${gal.join('\n')}
+`
+}
+
+/** Each recipient asked of the directory; or, warm, remembered. */
+export function live(site: Site, state: 'cold' | 'warm', where: 'near' | 'away'): Contender {
+  const name = `live, ${state}${where === 'near' ? '' : `, ${AWAY} ms away`}`
+  return haraka(name, liveOptions(site, state, where))
+}
+
+function liveOptions(
+  { slapd, away }: Site,
+  state: 'cold' | 'warm',
+  where: 'near' | 'away',
+): HarakaOptions {
+  const time = state === 'warm' ? '1h' : '0s'
+  const gal = [`cache_found = ${time}`, `cache_absent = ${time}`, 'cache_stale = 0s']
+  const url = where === 'near' ? slapd.url : away
+  return { proxy: false, ini: iniOf({ ...slapd, url }, gal) }
+}
+
+/** The whole list in memory. */
+export function snapshot(site: Site): Contender {
+  return haraka('snapshot', snapshotOptions(site), READY)
+}
+
+/** @param more lines for the section [snapshot] */
+export function snapshotOptions(site: Site, more: readonly string[] = []): HarakaOptions {
+  const gal = ['mode = snapshot', '[snapshot]', ...more]
+  return { proxy: false, ini: iniOf(site.slapd, gal) }
+}
+
+/** Haraka has the list in memory. */
+export const READY = /snapshot: \d+ recipients/
+
+// Our counting and our lines in the log, off and on at a signal. Haraka's own lines do not ask
+// `would_log`.
+const SWITCH_PLUGIN = `
+const { Counts } = require(${JSON.stringify(require.resolve('../plugins/gal-relay/report/counts'))})
+let on = true
+for (const name of ['answered', 'refused']) {
+  const count = Counts.prototype[name]
+  Counts.prototype[name] = function (a, b, c, d, e) {
+    if (on) count.call(this, a, b, c, d, e)
+  }
+}
+process.on('SIGUSR2', () => {
+  on = !on
+})
+exports.register = function () {
+  const logger = this.haraka_require('logger')
+  const { would_log } = logger
+  logger.would_log = (level) => (on || level !== logger.LOGNOTICE) && would_log(level)
+}
+`
+
+/** Answers remembered, with log and metrics that can be switched off and on. */
+export function switched(site: Site): { contender: Contender; toggle(): Promise<void> } {
+  const options = {
+    ...liveOptions(site, 'warm', 'near'),
+    plugins: ['bench-switch', 'gal-relay', 'test-queue'],
+    files: { 'plugins/bench-switch.js': SWITCH_PLUGIN },
+  }
+  const { name, start } = haraka('metrics and log', options)
+  let pid = 0
+  return {
+    contender: {
+      name,
+      async start() {
+        const running = await start()
+        pid = running.pid
+        return running
+      },
+    },
+    async toggle() {
+      process.kill(pid, 'SIGUSR2')
+      await sleep(20)
+    },
+  }
+}
+
+function haraka(name: string, options: HarakaOptions, ready?: RegExp): Contender {
+  return {
+    name,
+    async start() {
+      const running = await startHaraka({ proxy: false, ...options })
+      if (ready) await running.waitForLog(ready, 300_000)
+      return {
+        port: running.port,
+        pid: running.pid,
+        cpu: () => cpuOf(running.pid),
+        stop: async () => void (await running.stop()),
+      }
+    },
+  }
+}
+
+// ── Postfix ──────────────────────────────────────────────────────────────────────────────────────
+
+/** Nothing that slows a client down which asks for many unknown recipients. */
+const UNHURRIED = [
+  'smtpd_error_sleep_time = 0s',
+  'smtpd_soft_error_limit = 1000000000',
+  'smtpd_hard_error_limit = 1000000000',
+  'smtpd_junk_command_limit = 1000000000',
+  'smtpd_recipient_overshoot_limit = 1000000000',
+  'virtual_mailbox_domains = example.com',
+]
+
+export function postfixLdap({ slapd }: Site): Contender {
+  return postfix('Postfix, proxy:ldap', (folder) => {
+    const file = path.join(folder, 'ldap.cf')
+    const lines = {
+      server_host: slapd.url,
+      version: '3',
+      search_base: slapd.base,
+      bind: 'yes',
+      bind_dn: slapd.bindDn,
+      bind_pw: slapd.password,
+      query_filter: '(|(proxyAddresses=smtp:%s)(mail=%s))',
+      result_attribute: 'mail',
+    }
+    writeFileSync(
+      file,
+      Object.entries(lines)
+        .map((line) => `${line.join(' = ')}\n`)
+        .join(''),
+    )
+    return [`virtual_mailbox_maps = proxy:ldap:${file}`]
+  })
+}
+
+export function postfixHash(entries: number): Contender {
+  return postfix('Postfix, hash:', async (folder) => {
+    const file = path.join(folder, 'recipients')
+    const lines = Array.from({ length: entries }, (_, i) => `${user(i)} OK\n`)
+    writeFileSync(file, lines.join(''))
+    writeFileSync(path.join(folder, 'main.cf'), '')
+    await promisify(execFile)('postmap', ['-c', folder, `hash:${file}`])
+    return [`virtual_mailbox_maps = hash:${file}`]
+  })
+}
+
+function postfix(
+  name: string,
+  settings: (folder: string) => string[] | Promise<string[]>,
+): Contender {
+  return {
+    name,
+    async start() {
+      const folder = mkdtempSync(path.join(tmpdir(), 'bench-postfix-'))
+      chmodSync(folder, 0o755)
+      const own = await settings(folder)
+      const running = await startPostfix({ settings: [...UNHURRIED, ...own] })
+      return {
+        port: running.port,
+        pid: running.pid,
+        cpu: () => cpuOf(running.pid),
+        async stop() {
+          await running.stop()
+          rmSync(folder, { recursive: true })
+        },
+      }
+    },
+  }
+}
+
+/** Whether Postfix is installed, and knows tables of this kind. */
+export async function hasPostfix(table: 'hash' | 'ldap'): Promise<boolean> {
+  if (process.getuid?.() !== 0 || !findProgram('postconf')) return false
+  const folder = mkdtempSync(path.join(tmpdir(), 'bench-postfix-'))
+  try {
+    writeFileSync(path.join(folder, 'main.cf'), '')
+    const { stdout } = await promisify(execFile)('postconf', ['-c', folder, '-m'])
+    return stdout.split('\n').includes(table)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}

@@ -1,0 +1,141 @@
+// What a recipient costs: `npm run bench -- rcpt`. First a Haraka whose plugin does nothing but look into
+// a JavaScript Set, which is as fast as any plugin can be and counts as 1; a row for each way in which
+// this plugin can answer; and Postfix, where it is installed. All servers are started here, on
+// loopback. CPU is the user and system time of all processes of the server, the directory's not
+// included.
+import type { Addressed } from './client'
+import {
+  type Contender,
+  hasPostfix,
+  javascriptSet,
+  live,
+  postfixHash,
+  postfixLdap,
+  type Site,
+  snapshot,
+  startSite,
+  switched,
+  user,
+} from './contenders'
+import type { Sizes } from './sizes'
+import { table } from './table'
+import { type Figures, median, medianOf, Subject, takeTurns, times } from './turns'
+
+const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
+
+/** Valid and unknown by turns, each of them before any comes again. */
+export function recipients(entries: number): () => Addressed {
+  let count = 0
+  return () => {
+    const i = (Math.floor(count / 2) * 7919) % entries
+    return count++ % 2 === 0
+      ? { address: user(i), code: 250 }
+      : { address: `nobody${i}@example.com`, code: 550 }
+  }
+}
+
+/** @param words the rows whose names hold all of them; none: every row */
+export async function rcpt(sizes: Sizes, words: readonly string[]): Promise<void> {
+  const { entries } = sizes
+  const site = await startSite(entries)
+  try {
+    const rows = [
+      live(site, 'cold', 'near'),
+      live(site, 'warm', 'near'),
+      live(site, 'cold', 'away'),
+      live(site, 'warm', 'away'),
+      snapshot(site),
+      ...(await postfixes(site, entries)),
+    ]
+    await compare(entries, rows, words, sizes)
+    await whatLogAndMetricsCost(site, sizes, words)
+  } finally {
+    await site.stop()
+  }
+}
+
+/** The same with a large directory, in the modes that it might matter to. */
+export async function large(sizes: Sizes, words: readonly string[]): Promise<void> {
+  const site = await startSite(sizes.large)
+  try {
+    const ldap = (await hasPostfix('ldap')) ? [postfixLdap(site)] : []
+    const rows = [live(site, 'cold', 'near'), snapshot(site), ...ldap]
+    await compare(sizes.large, rows, words, sizes)
+  } finally {
+    await site.stop()
+  }
+}
+
+async function postfixes(site: Site, entries: number): Promise<Contender[]> {
+  return [
+    ...((await hasPostfix('ldap')) ? [postfixLdap(site)] : []),
+    ...((await hasPostfix('hash')) ? [postfixHash(entries)] : []),
+  ]
+}
+
+async function compare(
+  entries: number,
+  rows: readonly Contender[],
+  words: readonly string[],
+  sizes: Sizes,
+): Promise<void> {
+  const chosen = rows.filter(({ name }) => words.every((word) => name.includes(word)))
+  if (chosen.length === 0) return
+  const ceiling = await Subject.start(javascriptSet(entries), recipients(entries), sizes)
+  const subjects = [ceiling]
+  try {
+    for (const row of chosen) subjects.push(await Subject.start(row, recipients(entries), sizes))
+    await takeTurns(subjects, sizes)
+  } finally {
+    for (const subject of subjects) await subject.stop()
+  }
+  const cells = subjects.map((subject) => {
+    const of = (key: keyof Figures, digits: number) => medianOf(subject, key).toFixed(digits)
+    const by = (key: keyof Figures) => times(subject, ceiling, key).toFixed(2)
+    const wrong = subject.turns.reduce((sum, turn) => sum + turn.wrong, 0)
+    return [
+      ...[subject.name, of('rate', 0), by('rate'), of('cpu', 1), by('cpu')],
+      ...[of('p50', 2), of('p99', 2), String(wrong)],
+    ]
+  })
+  table([`${entries.toLocaleString('en')} recipients`, ...HEAD], cells)
+}
+
+/**
+ * One server in which both are switched off and on by turns: two would differ by more than this is,
+ * since no two processes are compiled and laid out in memory in the same way.
+ */
+async function whatLogAndMetricsCost(
+  site: Site,
+  sizes: Sizes,
+  words: readonly string[],
+): Promise<void> {
+  const { contender, toggle } = switched(site)
+  if (!words.every((word) => contender.name.includes(word))) return
+  const subjects: Subject[] = []
+  try {
+    const next = () => recipients(sizes.entries)
+    const ceiling = await Subject.start(javascriptSet(sizes.entries), next(), sizes)
+    subjects.push(ceiling)
+    const subject = await Subject.start(contender, next(), sizes)
+    subjects.push(subject)
+    for (let round = 0; round < 2 * sizes.rounds; round++) {
+      await ceiling.turn(sizes.turn)
+      for (const _ of ['off', 'on']) {
+        await toggle()
+        await subject.turn(sizes.turn)
+      }
+    }
+    const cpu = subject.turns.map((turn) => turn.cpu)
+    const costs = ceiling.turns.map((_, i) => (cpu[2 * i + 1] ?? 0) - (cpu[2 * i] ?? 0))
+    const cost = median(costs)
+    const share = (100 * cost) / medianOf(ceiling, 'cpu')
+    console.log()
+    table(
+      ['', 'CPU µs', 'of the Set’s'],
+      [[contender.name, cost.toFixed(1), `${share.toFixed(1)} %`]],
+    )
+  } finally {
+    for (const subject of subjects) await subject.stop()
+  }
+}

@@ -1,0 +1,49 @@
+// How much of everything is measured: as much as gives steady figures, or, with `--try`, just enough to
+// see that all of it still works.
+
+export interface Sizes {
+  /** Entries of the directory. */
+  readonly entries: number
+  /** The same for the part `large`. */
+  readonly large: number
+  /** Entries of an Active Directory. */
+  readonly active: number
+  /** Times that each server has its turn, and recipients in each turn. */
+  readonly rounds: number
+  readonly turn: number
+  /** Recipients before the first round. */
+  readonly before: number
+  /** Recipients in memory. */
+  readonly kept: readonly number[]
+  /** Routes, and networks in a restriction. */
+  readonly lists: readonly number[]
+  readonly decisions: number
+  /** So long is mail measured without a sync. */
+  readonly seconds: number
+}
+
+export const FULL: Sizes = {
+  entries: 10_000,
+  large: 1_000_000,
+  active: 5000,
+  rounds: 40,
+  turn: 2000,
+  before: 40_000,
+  kept: [0, 1_000_000, 10_000_000],
+  lists: [10, 100_000],
+  decisions: 400_000,
+  seconds: 15,
+}
+
+export const TRY: Sizes = {
+  entries: 100,
+  large: 200,
+  active: 20,
+  rounds: 3,
+  turn: 100,
+  before: 200,
+  kept: [0, 1000],
+  lists: [10, 100],
+  decisions: 2000,
+  seconds: 1,
+}

@@ -1,0 +1,46 @@
+// The bench still runs: with a little of everything, where the figures mean nothing.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import path from 'node:path'
+import test from 'node:test'
+import { promisify } from 'node:util'
+import { skipWithout } from './support/programs'
+
+const RUN = path.join(__dirname, '..', 'bench', 'run.js')
+
+async function bench(...args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, [RUN, ...args, '--try'])
+  return stdout
+}
+
+/** The rows of a table by their first cells, which may hold single spaces. */
+function rows(output: string): Map<string, string[]> {
+  const cells = output.split('\n').map((line) => line.trim().split(/ {2,}/))
+  return new Map(cells.map(([name = '', ...others]) => [name, others]))
+}
+
+test('a recipient, in each mode', { skip: skipWithout('slapd') }, async () => {
+  const table = rows(await bench('rcpt'))
+  const modes = ['live, cold', 'live, warm', 'live, cold, 4 ms away', 'live, warm, 4 ms away']
+  for (const mode of ['a JavaScript Set', ...modes, 'snapshot']) {
+    const [rate, , cpu, , , , wrong] = table.get(mode) ?? []
+    assert.ok(Number(rate) > 0 && Number(cpu) > 0, `${mode}: ${table.get(mode)}`)
+    assert.equal(wrong, '0', mode)
+  }
+  assert.match(table.get('metrics and log')?.join() ?? '', /^-?[\d.]+,-?[\d.]+ %$/)
+})
+
+test('memory and decisions', async () => {
+  const memory = rows(await bench('memory'))
+  assert.ok(Number(memory.get('1,000')?.[0]) > 10, [...memory].join('\n'))
+  const decision = rows(await bench('decision'))
+  assert.ok(Number(decision.get('100 routes')?.[1]) > 0, [...decision].join('\n'))
+})
+
+test('a part that does not exist', async () => {
+  await assert.rejects(bench('rctp'), (error: { code?: number; stderr?: string }) => {
+    assert.equal(error.code, 2)
+    assert.match(error.stderr ?? '', /rcpt .*Postfix/)
+    return true
+  })
+})
