@@ -3,7 +3,15 @@
 // replies and links are as they stand there. (docs/commands.md: test/cli/docs.test.ts.)
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -495,6 +503,28 @@ const spoken = (line: string) =>
 // ── Reference ────────────────────────────────────────────────────────────────────────────────────
 
 describe('reference in the docs', () => {
+  test('every link to a file of the project leads to one, and to a heading that it has', () => {
+    const anchor = (heading: string) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replace(/\s/g, '-')
+    let links = 0
+    for (const page of PAGES) {
+      for (const [link, target = ''] of readPage(page).matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^https?:/.test(target)) continue
+        links++
+        const [file = '', heading] = target.split('#')
+        const there = file ? path.posix.join(path.posix.dirname(page), file) : page
+        assert.ok(existsSync(path.join(REPOSITORY, there)), `${page}: ${link}`)
+        if (heading === undefined) continue
+        const headings = [...readPage(there).matchAll(/^#+ (.*)$/gm)].map(([, text = '']) => text)
+        assert.ok(headings.map(anchor).includes(heading), `${page}: ${link}`)
+      }
+    }
+    assert.ok(links > 10, `${links} links`)
+  })
+
   const snapshot: SnapshotReport = {
     ...{ addresses: 1, isCurrent: true, asOf: 1, feed: 'usn', sync: undefined },
     ...{ answered: 1, asked: 1 },

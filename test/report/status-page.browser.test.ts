@@ -70,6 +70,9 @@ describe('the status page of a busy install', { skip }, () => {
         assert.equal(await page.locator('.figure.all b').textContent(), '10,000,000')
         assert.equal(await page.locator('#refusals tbody tr:visible').count(), 200)
         assert.equal(await page.locator('svg g').count(), 60)
+        // Names without end do not squeeze the column beside them.
+        const rule = await page.locator('#refusals td:last-child code').first().boundingBox()
+        assert.ok(rule && rule.height < 25, `a rule in one line: ${rule?.height}`)
         assert.deepEqual(await page.evaluate(ILLEGIBLE), [])
         const { SCREENSHOT } = process.env
         if (SCREENSHOT && look.width === 1000) {
