@@ -15,120 +15,114 @@ export interface Parts {
   readonly inbound: boolean
 }
 
-/** Where one accepted recipient's copy goes. */
-interface Way {
-  readonly path: Path
-  /** As it leaves: another one than was written where a `reroute` row renames the domain (Q190710). */
-  readonly address: Haraka.Address
-  /** As the sender wrote it. */
-  readonly written: Haraka.Address
-  /** Accepted because it is ours, and not because it may be passed on. */
-  readonly ours: boolean
-  readonly route: RouteOfDomain
+const pathsOfTransactions = new WeakMap<Haraka.Transaction, DeliveryPaths>()
+
+export function pathsOf(transaction: Haraka.Transaction): DeliveryPaths {
+  const known = pathsOfTransactions.get(transaction)
+  if (known) return known
+  const paths = new DeliveryPaths(transaction)
+  pathsOfTransactions.set(transaction, paths)
+  return paths
 }
 
-/** A RCPT that is being answered. */
-interface Current {
-  /** Where its recipient stands in `rcpt_to`. */
-  readonly from: number
-  readonly written: Haraka.Address
-}
-
-/** Remembers the way of each recipient from RCPT to the queue hooks, for as long as Haraka keeps it. */
+/** The way of each recipient of a transaction, from RCPT to the queue hooks. */
 export class DeliveryPaths {
-  // A weak key for each recipient would cost more, in collecting garbage, than the whole answer.
-  private readonly ways = new WeakMap<Haraka.Transaction, Map<Haraka.Address, Way>>()
-  private readonly current = new WeakMap<Haraka.Transaction, Current>()
-  private readonly underWay = new WeakMap<Haraka.Transaction, UnderWay>()
-  private readonly utf8 = new WeakSet<Haraka.Transaction>()
+  readonly #transaction: Haraka.Transaction
+  // Nearly all recipients have the same verdict and nothing else, so they cost a Map's entry. A weak key
+  // for each would cost more, in collecting garbage, than the whole answer.
+  readonly #accepted = new Map<Haraka.Address, Accepted>()
+  /** How they leave whose domain a `reroute` row renames (Q190710). */
+  readonly #renamed = new Map<Haraka.Address, Haraka.Address>()
+  /** As the sender wrote them, where another plugin put something else into their place. */
+  readonly #asWritten = new Map<Haraka.Address, Haraka.Address>()
+  /** Of the RCPT that is being answered: where its recipient stands in `rcpt_to`. */
+  #from: number | undefined
+  #written: Haraka.Address | undefined
+  /** What other hooks are to see again, and what is to follow, once one part is in other hands. */
+  #underWay: UnderWay | undefined
+  #utf8 = false
+
+  constructor(transaction: Haraka.Transaction) {
+    this.#transaction = transaction
+  }
 
   /** The sender said SMTPUTF8 (RFC 6531): the next server must hear it too. */
-  declareUtf8(transaction: Haraka.Transaction): void {
-    this.utf8.add(transaction)
+  declareUtf8(): void {
+    this.#utf8 = true
   }
 
   /** Before any plugin has looked at the recipient that Haraka has just put at the end of `rcpt_to`. */
-  begin(transaction: Haraka.Transaction, written: Haraka.Address): void {
-    this.current.set(transaction, { from: transaction.rcpt_to.length - 1, written })
+  begin(written: Haraka.Address): void {
+    this.#from = this.#transaction.rcpt_to.length - 1
+    this.#written = written
   }
 
-  /** The recipients that this RCPT stands for by now: an alias plugin puts others in its place. */
-  targets(transaction: Haraka.Transaction): readonly Haraka.Address[] {
-    return transaction.rcpt_to.slice(this.current.get(transaction)?.from ?? -1)
+  /**
+   * The recipients that this RCPT stands for by now: an alias plugin puts others in its place.
+   *
+   * @param address what Haraka hands to the hooks
+   */
+  targets(address: Haraka.Address): readonly Haraka.Address[] {
+    const targets = this.#transaction.rcpt_to.slice(this.#from ?? -1)
+    return targets.length > 0 ? targets : [address]
   }
 
   /** The recipient of this RCPT as the sender wrote it. */
-  written(transaction: Haraka.Transaction, target: Haraka.Address): Haraka.Address {
-    return this.current.get(transaction)?.written ?? target
+  written(target: Haraka.Address): Haraka.Address {
+    return this.#written ?? target
   }
 
   /** Haraka takes one recipient off `rcpt_to` when RCPT is refused: an alias may have put in several. */
-  refuse(transaction: Haraka.Transaction): void {
-    const current = this.current.get(transaction)
-    if (current) transaction.rcpt_to.splice(current.from + 1)
+  refuse(): void {
+    if (this.#from !== undefined) this.#transaction.rcpt_to.splice(this.#from + 1)
   }
 
-  /** @returns the recipient as the sender wrote it */
-  accept(
-    transaction: Haraka.Transaction,
-    target: Haraka.Address,
-    { recipient, kind, hops, rerouted }: Destination,
-    { rule, path }: Accepted,
-  ): Haraka.Address {
-    const written = this.written(transaction, target)
-    this.waysOf(transaction).set(target, {
-      path,
-      address: rerouted ? new Address(recipient.local, recipient.domain) : target,
-      written,
-      ours: rule !== 'shared' && rule !== 'always-relay' && !rule.startsWith('relay-'),
-      route: keptRoute(hops, kind === 'always-relay'),
-    })
-    return written
+  accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
+    this.#accepted.set(target, verdict)
+    if (rerouted) this.#renamed.set(target, new Address(recipient.local, recipient.domain))
+    if (this.#written) this.#asWritten.set(target, this.#written)
   }
 
   /** True when the transaction has a recipient of an earlier RCPT that goes another way. */
-  isMixed(transaction: Haraka.Transaction, target: Haraka.Address, path: Path): boolean {
-    const { rcpt_to } = transaction
-    const from = this.current.get(transaction)?.from ?? rcpt_to.indexOf(target)
-    const ways = this.waysOf(transaction)
-    return rcpt_to.slice(0, from).some((other) => mixes(path, ways.get(other)?.path))
+  isMixed(target: Haraka.Address, path: Path): boolean {
+    const { rcpt_to } = this.#transaction
+    const from = this.#from ?? rcpt_to.indexOf(target)
+    return rcpt_to.slice(0, from).some((other) => mixes(path, this.#accepted.get(other)?.path))
   }
 
   /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
-  addresses(transaction: Haraka.Transaction): readonly string[] {
-    const ways = this.waysOf(transaction)
-    return transaction.rcpt_to.flatMap((recipient) => {
-      const way = ways.get(recipient)
-      return way ? [way.address.address] : []
-    })
+  addresses(): readonly string[] {
+    return this.#transaction.rcpt_to
+      .filter((recipient) => this.#accepted.has(recipient))
+      .map((recipient) => this.#leavingAs(recipient).address)
   }
 
   /**
    * @param otherwise the way of recipients that another plugin accepted or put in
    * @returns undefined when the plugin accepted none of the recipients
    */
-  partsOf(transaction: Haraka.Transaction, otherwise: Path): Parts | undefined {
+  parts(otherwise: Path): Parts | undefined {
     const parts = {
       queue: new Map<string, Haraka.Address>(),
       outbound: new Map<string, Haraka.Address>(),
     }
-    const ways = this.waysOf(transaction)
     const routes = new Map<string, RouteOfDomain>()
     const written = new Map<string, string>()
     let accepted = false
     let inbound = true
-    for (const recipient of transaction.rcpt_to) {
-      const way = ways.get(recipient)
-      const { path = otherwise, address = recipient } = way ?? {}
+    for (const recipient of this.#transaction.rcpt_to) {
+      const verdict = this.#accepted.get(recipient)
+      const path = verdict?.path ?? otherwise
+      const address = this.#leavingAs(recipient)
       const key = address.address
       // The new and the old address of one mailbox in one message are one recipient.
       if (!parts[path].has(key)) parts[path].set(key, address)
-      accepted ||= way !== undefined
+      accepted ||= verdict !== undefined
       if (path !== 'outbound') continue
-      inbound &&= way?.ours === true
-      if (!way) continue
-      routes.set(address.host, way.route)
-      const asWritten = way.written.address
+      inbound &&= verdict !== undefined && isOurs(verdict)
+      if (!verdict) continue
+      routes.set(address.host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
+      const asWritten = (this.#asWritten.get(recipient) ?? recipient).address
       if (asWritten !== key && !written.has(key)) written.set(key, asWritten)
     }
     if (!accepted) return undefined
@@ -138,7 +132,7 @@ export class DeliveryPaths {
       kept: {
         routes: [...routes],
         written: [...written],
-        smtputf8: this.utf8.has(transaction),
+        smtputf8: this.#utf8,
       },
       inbound,
     }
@@ -149,9 +143,10 @@ export class DeliveryPaths {
    * The other part's notes are kept as they are now: what a queue plugin notes about its own
    * delivery (queue/lmtp: "by LMTP") must not steer it.
    */
-  toQueuePlugins(transaction: Haraka.Transaction, parts: Parts, trusted: boolean): void {
+  toQueuePlugins(parts: Parts, trusted: boolean): void {
+    const transaction = this.#transaction
     const part = parts.outbound.length > 0 ? outboundPart(transaction, parts, trusted) : undefined
-    this.underWay.set(transaction, { all: transaction.rcpt_to, part })
+    this.#underWay = { all: transaction.rcpt_to, part }
     transaction.rcpt_to = [...parts.queue]
     const { notes } = transaction
     notes.skip_plugins = withoutSigning(notes)
@@ -164,20 +159,16 @@ export class DeliveryPaths {
    *
    * @param held what {@link heldBack} says
    */
-  toOutbound(
-    transaction: Haraka.Transaction,
-    parts: Parts,
-    trusted: boolean,
-    held: string | undefined,
-  ): void {
-    this.underWay.set(transaction, { all: transaction.rcpt_to, part: undefined })
+  toOutbound(parts: Parts, trusted: boolean, held: string | undefined): void {
+    const transaction = this.#transaction
+    this.#underWay = { all: transaction.rcpt_to, part: undefined }
     transaction.rcpt_to = [...parts.outbound]
     noteOutbound(transaction.notes, parts, trusted, held)
   }
 
   /** True from {@link toQueuePlugins} or {@link toOutbound} on. */
-  isUnderWay(transaction: Haraka.Transaction): boolean {
-    return this.underWay.has(transaction)
+  get isUnderWay(): boolean {
+    return this.#underWay !== undefined
   }
 
   /**
@@ -185,21 +176,22 @@ export class DeliveryPaths {
    *
    * @returns the part that is still to be stored in the outbound queue, once
    */
-  restore(transaction: Haraka.Transaction): Haraka.Transaction | undefined {
-    const underWay = this.underWay.get(transaction)
+  restore(): Haraka.Transaction | undefined {
+    const underWay = this.#underWay
     if (!underWay) return undefined
-    this.underWay.delete(transaction)
-    transaction.rcpt_to = underWay.all
+    this.#underWay = undefined
+    this.#transaction.rcpt_to = underWay.all
     return underWay.part
   }
 
-  private waysOf(transaction: Haraka.Transaction): Map<Haraka.Address, Way> {
-    const known = this.ways.get(transaction)
-    if (known) return known
-    const ways = new Map<Haraka.Address, Way>()
-    this.ways.set(transaction, ways)
-    return ways
+  #leavingAs(recipient: Haraka.Address): Haraka.Address {
+    return this.#renamed.get(recipient) ?? recipient
   }
+}
+
+/** Accepted because it is ours, and not because it may be passed on. */
+function isOurs({ rule }: Accepted): boolean {
+  return rule !== 'shared' && rule !== 'always-relay' && !rule.startsWith('relay-')
 }
 
 interface UnderWay {

@@ -19,6 +19,20 @@ export interface Decided {
   readonly verdict: Verdict
 }
 
+/** At once where the directory need not be asked. */
+export function decideOnAll(
+  policy: ListenerPolicy,
+  client: Client,
+  targets: readonly Haraka.Address[],
+): readonly Decided[] | Promise<readonly Decided[]> {
+  const [target] = targets
+  if (targets.length > 1 || !target) {
+    return Promise.all(targets.map((target) => decideOn(policy, client, target)))
+  }
+  const decided = decideOn(policy, client, target)
+  return decided instanceof Promise ? decided.then((one) => [one]) : [decided]
+}
+
 export function decideOn(
   { routing }: ListenerPolicy,
   client: Client,

@@ -2,6 +2,7 @@
 // outbound queue, and the trace that finds a message that comes round again.
 import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
+import { pathsOf } from '../delivery/paths'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
 import { wordsOf } from './replies'
@@ -11,7 +12,7 @@ import { state } from './state'
 // The next server must hear SMTPUTF8 as well (RFC 6531 §3.5).
 export const note_utf8 = guarded<[Haraka.Address, Haraka.Parameters]>(
   (next, { transaction }, [, parameters]) => {
-    if (transaction && 'SMTPUTF8' in parameters) state.paths.declareUtf8(transaction)
+    if (transaction && 'SMTPUTF8' in parameters) pathsOf(transaction).declareUtf8()
     return next()
   },
 )
@@ -24,7 +25,7 @@ export function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Conn
     const line = received_line.call(connection)
     const { transaction } = connection
     try {
-      const addresses = transaction ? state.paths.addresses(transaction) : []
+      const addresses = transaction ? pathsOf(transaction).addresses() : []
       if (!transaction || addresses.length === 0) return line
       return state.traces.into(line, passOf(connection, transaction), addresses)
     } catch (error) {
@@ -52,7 +53,7 @@ export const refuse_loops = guarded(function (next, connection) {
   if (!transaction) return next()
   const { header, uuid } = transaction
   const received = header.get_all('received').filter((line) => !line.includes(uuid))
-  const addresses = state.paths.addresses(transaction)
+  const addresses = pathsOf(transaction).addresses()
   const looping = state.traces.cameFor(received, passOf(connection, transaction), addresses)
   if (looping === undefined) return next()
   connection.lognotice(this, `mail loop: this message was accepted for <${looping}> before`)
@@ -71,7 +72,7 @@ export const choose_path = guarded((next, connection) => {
   if (!transaction) return next()
   const ownPath = connection.relaying ? 'outbound' : 'queue'
   ownPaths.set(transaction, ownPath)
-  const parts = state.paths.partsOf(transaction, ownPath)
+  const parts = pathsOf(transaction).parts(ownPath)
   if (parts) connection.relaying = parts.queue.length === 0
   return next()
 })
@@ -82,15 +83,16 @@ export const prepare = guarded(function (next, connection) {
   if (!transaction) return next()
   const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
   const ownPath = ownPaths.get(transaction) ?? hookPath
-  const parts = state.paths.partsOf(transaction, ownPath)
+  const paths = pathsOf(transaction)
+  const parts = paths.parts(ownPath)
   if (!parts) return next()
   const trusted = ownPath === 'outbound'
   if (parts.queue.length === 0) {
-    state.paths.toOutbound(transaction, parts, trusted, heldBack(connection, transaction))
+    paths.toOutbound(parts, trusted, heldBack(connection, transaction))
     return hookPath === 'queue' ? storeAll(this, next, connection, transaction) : next()
   }
   if (hookPath === 'queue') {
-    state.paths.toQueuePlugins(transaction, parts, trusted)
+    paths.toQueuePlugins(parts, trusted)
     narrowing(connection, transaction)(parts.queue)
     return next()
   }
@@ -105,7 +107,7 @@ export const prepare = guarded(function (next, connection) {
 // After the plugins that discard, quarantine or sign.
 export const deliver = guarded(function (next, connection) {
   const { transaction } = connection
-  if (!transaction || !state.paths.isUnderWay(transaction)) return next()
+  if (!transaction || !pathsOf(transaction).isUnderWay) return next()
   return storeAll(this, next, connection, transaction)
 })
 
@@ -130,7 +132,7 @@ function storeAll(
 
 export const deliver_outbound_part = guarded(function (next, connection) {
   const { transaction } = connection
-  const part = transaction && state.paths.restore(transaction)
+  const part = transaction && pathsOf(transaction).restore()
   if (!part) return next()
   const held = heldBack(connection, transaction)
   if (held) {

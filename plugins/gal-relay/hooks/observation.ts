@@ -1,5 +1,6 @@
 // The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
 // was answered.
+import { pathsOf } from '../delivery/paths'
 import {
   type Given,
   type Observed,
@@ -32,12 +33,13 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   transactions.set(transaction, observed)
   observed.answered(given)
   const client = clientOf(session, connection)
-  const targets = state.paths.targets(transaction)
+  const paths = pathsOf(transaction)
+  const targets = paths.targets(address)
   const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
     (decided) => verdictOn(decided),
   )
   const { sender } = fieldsOf(connection)
-  const recipient = state.paths.written(transaction, address).address
+  const recipient = paths.written(address).address
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, sender, recipient, both),
     (error) => logFailure(this, connection, error),

@@ -1,4 +1,5 @@
 // What is refused: the reply, the result, the count, and one line in the log.
+import { pathsOf } from '../delivery/paths'
 import { lineOf, RefusalFields, type Sender } from '../report/refusal'
 import type { Refused } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
@@ -12,20 +13,21 @@ export function refuse(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
   connection: Haraka.Connection,
-  written: Haraka.Address,
+  recipient: string,
   policy: ListenerPolicy,
   verdict: Refused,
 ): undefined {
   const { transaction } = connection
   const { rule, reply } = verdict
-  const result = `${rule} ${written.address}`
-  if (transaction) state.paths.refuse(transaction)
-  if (transaction) addResult(plugin, transaction, false, result)
+  if (transaction) {
+    pathsOf(transaction).refuse()
+    addResult(plugin, transaction, false, `${rule} ${recipient}`)
+  }
   state.counts.answered(policy.name, 'enforce', verdict)
   const { dsn, text } = wordsOf(reply)
   const fields = fieldsOf(connection)
-  state.counts.refused(fields.sender, written.address, rule, text)
-  logRefusal(plugin, connection, fields, written.address, rule, text)
+  state.counts.refused(fields.sender, recipient, rule, text)
+  logRefusal(plugin, connection, fields, recipient, rule, text)
   return next(reply.code < 500 ? DENYSOFT : DENY, dsn)
 }
 

@@ -2,7 +2,6 @@
 
 import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { DeliveryPaths } from '../delivery/paths'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
 import { Counts } from '../report/counts'
@@ -24,7 +23,6 @@ export interface State {
   /** Sentences on what counts for nothing. */
   ignored: readonly string[]
   list: GlobalAddressList | undefined
-  readonly paths: DeliveryPaths
   readonly outbound: OutboundMail
   readonly traces: Traces
   readonly logger: Haraka.LogWriter
@@ -54,7 +52,6 @@ export function open(plugin: Haraka.Plugin): void {
   state = {
     ...loaded,
     list: openList(plugin, loaded.settings),
-    paths: new DeliveryPaths(),
     outbound: new OutboundMail(
       plugin.haraka_require('outbound'),
       ownHost(plugin.config),
