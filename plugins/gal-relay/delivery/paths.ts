@@ -28,9 +28,9 @@ export function pathsOf(transaction: Haraka.Transaction): DeliveryPaths {
 /** The way of each recipient of a transaction, from RCPT to the queue hooks. */
 export class DeliveryPaths {
   readonly #transaction: Haraka.Transaction
-  // Nearly all recipients have the same verdict and nothing else, so they cost a Map's entry. A weak key
-  // for each would cost more, in collecting garbage, than the whole answer.
-  readonly #accepted = new Map<Haraka.Address, Accepted>()
+  // Looked into when the message is there. A Map or a weak key for each recipient would cost more, in
+  // collecting garbage, than the whole answer.
+  readonly #accepted: { readonly target: Haraka.Address; readonly verdict: Accepted }[] = []
   /** How they leave whose domain a `reroute` row renames (Q190710). */
   readonly #renamed = new Map<Haraka.Address, Haraka.Address>()
   /** As the sender wrote them, where another plugin put something else into their place. */
@@ -78,7 +78,7 @@ export class DeliveryPaths {
   }
 
   accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
-    this.#accepted.set(target, verdict)
+    this.#accepted.push({ target, verdict })
     if (rerouted) this.#renamed.set(target, new Address(recipient.local, recipient.domain))
     if (this.#written) this.#asWritten.set(target, this.#written)
   }
@@ -87,13 +87,15 @@ export class DeliveryPaths {
   isMixed(target: Haraka.Address, path: Path): boolean {
     const { rcpt_to } = this.#transaction
     const from = this.#from ?? rcpt_to.indexOf(target)
-    return rcpt_to.slice(0, from).some((other) => mixes(path, this.#accepted.get(other)?.path))
+    const verdicts = this.#verdicts()
+    return rcpt_to.slice(0, from).some((other) => mixes(path, verdicts.get(other)?.path))
   }
 
   /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
   addresses(): readonly string[] {
+    const verdicts = this.#verdicts()
     return this.#transaction.rcpt_to
-      .filter((recipient) => this.#accepted.has(recipient))
+      .filter((recipient) => verdicts.has(recipient))
       .map((recipient) => this.#leavingAs(recipient).address)
   }
 
@@ -108,10 +110,11 @@ export class DeliveryPaths {
     }
     const routes = new Map<string, RouteOfDomain>()
     const written = new Map<string, string>()
+    const verdicts = this.#verdicts()
     let accepted = false
     let inbound = true
     for (const recipient of this.#transaction.rcpt_to) {
-      const verdict = this.#accepted.get(recipient)
+      const verdict = verdicts.get(recipient)
       const path = verdict?.path ?? otherwise
       const address = this.#leavingAs(recipient)
       const key = address.address
@@ -182,6 +185,10 @@ export class DeliveryPaths {
     this.#underWay = undefined
     this.#transaction.rcpt_to = underWay.all
     return underWay.part
+  }
+
+  #verdicts(): ReadonlyMap<Haraka.Address, Accepted> {
+    return new Map(this.#accepted.map(({ target, verdict }) => [target, verdict]))
   }
 
   #leavingAs(recipient: Haraka.Address): Haraka.Address {

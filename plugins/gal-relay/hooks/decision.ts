@@ -6,6 +6,7 @@ import {
   destinationOf,
   INTERNAL_ERROR,
   type Listing,
+  type RoutingPolicy,
   type Verdict,
 } from '../routing/decide'
 import { recipientOf } from '../routing/recipient'
@@ -44,12 +45,29 @@ export function decideOn(
   const { list } = state
   if (!list) throw new Error('no address list')
   const listing = list.lookup(destination.recipient)
-  return listing instanceof Promise ? listing.then(decided) : decided(listing)
+  if (listing instanceof Promise) return decideLater(routing, client, target, destination, listing)
+  return decided(routing, client, target, destination, listing)
+}
 
-  function decided(listing: Listing): Decided {
-    const verdict = decide(routing, destination, client, listing) ?? INTERNAL_ERROR
-    return { target, destination, verdict }
-  }
+async function decideLater(
+  routing: RoutingPolicy,
+  client: Client,
+  target: Haraka.Address,
+  destination: Destination,
+  listing: Promise<Listing>,
+): Promise<Decided> {
+  return decided(routing, client, target, destination, await listing)
+}
+
+function decided(
+  routing: RoutingPolicy,
+  client: Client,
+  target: Haraka.Address,
+  destination: Destination,
+  listing: Listing,
+): Decided {
+  const verdict = decide(routing, destination, client, listing) ?? INTERNAL_ERROR
+  return { target, destination, verdict }
 }
 
 /** Whom an alias stands for are accepted together or not at all. */

@@ -14,21 +14,33 @@ type Hook<P, R = undefined> = (
 /** Catches what the hook throws or rejects with; the answer is then 451 and the stack is in the log. */
 export function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): Hook<P> {
   return function (next, connection, params) {
-    let answered = false
-    const answer: Haraka.Next = (code, message) => {
-      answered = true
-      return next(code, message)
-    }
-    const fail = (error: unknown) => {
-      logFailure(this, connection, error)
-      if (!answered) answer(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
-    }
     try {
-      hook.call(this, answer, connection, params)?.catch(fail)
+      const ending = hook.call(this, next, connection, params)
+      if (ending) watch(ending, this, next, connection)
     } catch (error) {
-      fail(error)
+      fail(this, next, connection, error)
     }
   }
+}
+
+function watch(
+  ending: Promise<undefined>,
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+): void {
+  ending.catch((error) => fail(plugin, next, connection, error))
+}
+
+// Should the hook have answered before it failed, that answer stands: Haraka ignores a second one.
+function fail(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  error: unknown,
+): void {
+  logFailure(plugin, connection, error)
+  next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
 }
 
 /** For hooks that only look on: Haraka goes on as if they were not there, whatever happens in them. */

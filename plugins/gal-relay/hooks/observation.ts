@@ -13,7 +13,7 @@ import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
 import { logFailure, looking } from './guarded'
 import { fieldsOf } from './refusals'
-import { clientOf, sessionOf } from './session'
+import { sessionOf } from './session'
 import { state } from './state'
 
 const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
@@ -23,8 +23,7 @@ const watched = new WeakSet<Haraka.Address>()
 // Nobody waits for the verdict, so that a slow directory does not change the answer by a moment.
 export const watch_recipient = looking<[Haraka.Address]>(function (connection, [address]) {
   const { transaction } = connection
-  const session = sessionOf(connection)
-  const { policy } = session
+  const { policy, client } = sessionOf(connection)
   if (!transaction || !policy.enabled || policy.enforce || watched.has(address)) return
   watched.add(address)
 
@@ -32,13 +31,12 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const observed = transactions.get(transaction) ?? new ObservedTransaction()
   transactions.set(transaction, observed)
   observed.answered(given)
-  const client = clientOf(session, connection)
   const paths = pathsOf(transaction)
   const targets = paths.targets(address)
   const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
     (decided) => verdictOn(decided),
   )
-  const { sender } = fieldsOf(connection)
+  const { sender } = fieldsOf(this, connection)
   const recipient = paths.written(address).address
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, sender, recipient, both),

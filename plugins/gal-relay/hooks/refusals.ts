@@ -21,11 +21,11 @@ export function refuse(
   const { rule, reply } = verdict
   if (transaction) {
     pathsOf(transaction).refuse()
-    addResult(plugin, transaction, false, `${rule} ${recipient}`)
+    addResult(plugin, transaction, false, rule, recipient)
   }
   state.counts.answered(policy.name, 'enforce', verdict)
   const { dsn, text } = wordsOf(reply)
-  const fields = fieldsOf(connection)
+  const fields = fieldsOf(plugin, connection)
   state.counts.refused(fields.sender, recipient, rule, text)
   logRefusal(plugin, connection, fields, recipient, rule, text)
   return next(reply.code < 500 ? DENYSOFT : DENY, dsn)
@@ -62,20 +62,22 @@ function logRefusal(
   if (logger.format !== logger.formats.DEFAULT || state.isLogTaken) {
     connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, rule, reply))
   } else if (logger.would_log(logger.LOGNOTICE)) {
-    const { uuid } = connection.transaction ?? connection
-    const text = fields.of(recipient, rule, reply)
-    refusals.add(`[NOTICE] [${uuid}] [${plugin.name}] refused ${text}`)
+    refusals.add(fields.of(recipient, rule, reply))
   }
 }
 
 const fieldsOfTransactions = new WeakMap<Haraka.Transaction, RefusalFields>()
 
-export function fieldsOf(connection: Haraka.Connection): RefusalFields {
+export function fieldsOf(plugin: Haraka.Plugin, connection: Haraka.Connection): RefusalFields {
   const { transaction } = connection
   const known = transaction && fieldsOfTransactions.get(transaction)
   // Haraka takes AUTH in the middle of a transaction too.
   if (known && known.sender.account === (accountOf(connection) ?? '')) return known
-  const fields = new RefusalFields(senderOf(connection))
+  const { uuid } = transaction ?? connection
+  const fields = new RefusalFields(
+    senderOf(connection),
+    `[NOTICE] [${uuid}] [${plugin.name}] refused `,
+  )
   if (transaction) fieldsOfTransactions.set(transaction, fields)
   return fields
 }

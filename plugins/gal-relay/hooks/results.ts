@@ -1,11 +1,14 @@
 // What was decided about each recipient, for other plugins: `transaction.results`.
+import type { Rule } from '../routing/decide'
 
 export function addResult(
   plugin: Haraka.Plugin,
   { results }: Haraka.Transaction,
   isAccepted: boolean,
-  text: string,
+  rule: Rule,
+  recipient: string,
 ): void {
+  const text = `${rule} ${recipient}`
   const result = isAccepted ? { pass: text, human: text } : { fail: text, human: text }
   const known = results.get(plugin)
   if (known) {

@@ -2,7 +2,7 @@
 import type { Pass } from '../delivery/loops'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
-import { type Trust, trustByAddress, trustOf } from '../routing/restrictions'
+import { trustByAddress, trustOf } from '../routing/restrictions'
 import {
   canonicalAddress,
   type ListenerPolicy,
@@ -11,16 +11,17 @@ import {
 } from '../settings/settings'
 import { state } from './state'
 
-/** What holds for a connection, for as long as its addresses and the settings stay the same. */
+/** What holds for a connection, for as long as its addresses, its account and the settings stay the same. */
 export interface Session {
   readonly settings: Settings
   /** Haraka's note of the PROXY line that the addresses are from. */
   readonly proxy: unknown
-  readonly client: string | null | undefined
+  readonly remoteIp: string | null | undefined
+  readonly account: string | undefined
   readonly ip: string
   readonly port: number
   readonly policy: ListenerPolicy
-  readonly byAddress: Trust | undefined
+  readonly client: Client
 }
 
 /** The plugin's verdict is the answer. */
@@ -36,39 +37,36 @@ const sessions = new WeakMap<Haraka.Connection, Session>()
 export const lastSession = (connection: Haraka.Connection) => sessions.get(connection)
 
 export function sessionOf(connection: Haraka.Connection): Session {
-  const { local, remote, client, notes } = connection
+  const { local, remote, client: socket, notes } = connection
+  const account = accountOf(connection)
   // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
-  const ip = local.ip ?? client.localAddress ?? ''
-  const port = local.port ?? client.localPort ?? 0
+  const ip = local.ip ?? socket.localAddress ?? ''
+  const port = local.port ?? socket.localPort ?? 0
   const known = sessions.get(connection)
   if (
     known?.settings === state.settings &&
-    known.client === remote.ip &&
+    known.remoteIp === remote.ip &&
+    known.account === account &&
     known.ip === ip &&
     known.port === port
   ) {
     return known
   }
   const policy = policyFor(state.settings, canonicalAddress(ip) ?? '', port)
+  const { restrictions } = policy
+  const byAddress = trustByAddress(restrictions, parseIp(remote.ip), parseIp(ip))
   const session: Session = {
     settings: state.settings,
     proxy: notes.proxy,
-    client: remote.ip,
+    remoteIp: remote.ip,
+    account,
     ip,
     port,
     policy,
-    byAddress: trustByAddress(policy.restrictions, parseIp(remote.ip), parseIp(ip)),
+    client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
   }
   sessions.set(connection, session)
   return session
-}
-
-export function clientOf({ policy, byAddress }: Session, connection: Haraka.Connection): Client {
-  const account = accountOf(connection)
-  return {
-    trust: trustOf(policy.restrictions, byAddress, account),
-    authenticated: Boolean(account),
-  }
 }
 
 export function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {

@@ -1,7 +1,7 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
 import { guarded } from './guarded'
 import { traceReceivedLine } from './message'
-import { clientOf, decidesOn, lastSession, sessionOf } from './session'
+import { decidesOn, lastSession, sessionOf } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
@@ -14,7 +14,7 @@ export const trust_client = guarded(function (next, connection) {
   }
   if (!decidesOn(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
-  if (clientOf(session, connection).trust.mayRelay) connection.relaying = true
+  if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
   traceReceivedLine(this, connection)
   return next()
 })
@@ -23,9 +23,7 @@ export const trust_client = guarded(function (next, connection) {
 // an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587, or
 // sets in the middle of the transaction.
 export const trust_transaction = guarded((next, connection) => {
-  const session = sessionOf(connection)
-  if (decidesOn(session.policy)) {
-    connection.relaying = clientOf(session, connection).trust.mayRelay
-  }
+  const { policy, client } = sessionOf(connection)
+  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
   return next()
 })

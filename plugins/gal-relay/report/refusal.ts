@@ -57,20 +57,24 @@ export class RefusalFields {
   #reply = ''
   #after = ''
 
-  constructor(from: Sender) {
+  /** @param heading what each line begins with */
+  constructor(from: Sender, heading = '') {
     const { client, listener, host, helo, account, sender } = visibleSender(from)
     this.sender = from
-    this.#before =
-      `client=${quoted(client)} host=${quoted(host)} helo=${quoted(helo)} ` +
-      `account=${quoted(account)} sender=${quoted(sender)} recipient=`
+    // Joined, since the pieces of a sum are put together anew for every line that it is part of.
+    this.#before = [
+      ...[heading, 'client=', quoted(client), ' host=', quoted(host), ' helo=', quoted(helo)],
+      ...[' account=', quoted(account), ' sender=', quoted(sender), ' recipient='],
+    ].join('')
     this.#listener = ` listener=${quoted(listener)} rule=`
   }
 
+  /** @returns the whole line */
   of(recipient: string, rule: string, reply: string): string {
     if (rule !== this.#rule || reply !== this.#reply) {
       this.#rule = rule
       this.#reply = reply
-      this.#after = `${this.#listener}${quoted(rule)} reply=${quoted(reply)}`
+      this.#after = [this.#listener, quoted(rule), ' reply=', quoted(reply)].join('')
     }
     return this.#before + (isWord(recipient) ? recipient : quoted(visible(recipient))) + this.#after
   }

@@ -26,6 +26,8 @@ export class Hasher {
   readonly #out = new Uint8Array(8)
   readonly #words = new Uint32Array(this.#out.buffer)
   readonly #text = new Uint8Array(2048)
+  /** The beginnings of `#text`, by their length, once each has been needed. */
+  readonly #beginnings: Uint8Array[] = []
 
   /** @param key 16 secret bytes */
   constructor(key: Uint8Array) {
@@ -35,10 +37,16 @@ export class Hasher {
 
   /** @param address in its normal form, see address-key.ts */
   address(address: string): this {
-    const { read, written } = utf8.encodeInto(address, this.#text)
-    return this.bytes(
-      read === address.length ? this.#text.subarray(0, written) : utf8.encode(address),
-    )
+    const { length } = address
+    const text = this.#text
+    if (length > text.length) return this.bytes(utf8.encode(address))
+    for (let i = 0; i < length; i++) {
+      const code = address.charCodeAt(i)
+      if (code > 0x7f) return this.bytes(utf8.encode(address))
+      text[i] = code
+    }
+    this.#beginnings[length] ??= text.subarray(0, length)
+    return this.bytes(this.#beginnings[length])
   }
 
   bytes(data: Uint8Array): this {
