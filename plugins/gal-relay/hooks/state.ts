@@ -96,8 +96,7 @@ function reload(plugin: Haraka.Plugin): void {
     loaded = settingsOf(plugin)
     list = openList(plugin, loaded.settings)
   } catch (error) {
-    const lines = error instanceof SettingsError ? error.message.split('\n') : [error]
-    for (const line of lines) plugin.logerror(line)
+    for (const line of linesOf(error)) plugin.logerror(line)
     plugin.logerror('the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
     return
@@ -129,13 +128,26 @@ function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList 
 export function announce(plugin: Haraka.Plugin): void {
   for (const line of summary(state.settings)) plugin.lognotice(line)
   for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
+  try {
+    announceOthers(plugin)
+  } catch (error) {
+    for (const line of linesOf(error)) plugin.logerror(line)
+  }
+}
+
+/** @throws SettingsError when a file of another plugin cannot be read, which is no reason to end */
+function announceOthers(plugin: Haraka.Plugin): void {
   const { config, name } = plugin
+  const { settings } = state
   const others = [
     ...openRelayBefore(config, name),
     ...pluginOrder(config, name),
-    ...proxiedTwice(config, state.settings),
+    ...proxiedTwice(config, settings),
   ]
   for (const line of others) plugin.logwarn(line)
-  const missing = state.settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
+  const missing = settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
   if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
 }
+
+const linesOf = (error: unknown) =>
+  error instanceof SettingsError ? error.message.split('\n') : [error]

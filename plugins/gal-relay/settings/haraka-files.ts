@@ -6,17 +6,26 @@ import { hostname } from 'node:os'
 import path from 'node:path'
 import { parseIni } from 'haraka-config/lib/readers/ini'
 import type { HarakaIni } from './ini'
+import { SettingsError } from './problem'
 
 /** The install's config folder. */
 export const configDir = (config: Haraka.Config): string =>
   config.overrides_path ?? config.root_path
 
-/** @returns undefined when there is no such file */
+/**
+ * @returns undefined when there is no such file
+ * @throws SettingsError when there is one and it cannot be read: what it says is not known then, and
+ *   it does not say nothing
+ */
 export function readText(config: Haraka.Config, name: string): string | undefined {
   try {
     return readFileSync(path.join(configDir(config), name), 'utf8')
-  } catch {
-    return undefined
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return undefined
+    throw new SettingsError([
+      { file: `config/${name}`, what: `it cannot be read: ${code ?? message}` },
+    ])
   }
 }
 

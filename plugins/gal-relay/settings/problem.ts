@@ -24,7 +24,7 @@ export class SettingsError extends Error {
     super(`gal-relay: ${count} in the settings\n${inOrder.map(problemText).join('\n')}`)
     this.#problems = problems
     // Haraka prints the stack of what stops its start; its reader needs no line of ours.
-    this.stack = `${this.message}\n    at config/gal_relay.ini`
+    this.stack = `${this.message}\n    at ${inOrder[0]?.file}`
   }
 
   get problems(): readonly Problem[] {
