@@ -48,6 +48,17 @@ export const FAULTS_OF_THE_SERVER: readonly Fault[] = [
   },
 ]
 
+/** No fault where the directory tells of each entry that is deleted. */
+export const EMPTIED_BY_AND_BY: Fault = {
+  name: 'the directory is emptied and refilled, some entries at a time',
+  begin: ({ slapd }) => someAtATime((some) => slapd.delete(...some.map(({ dn }) => dn))),
+  end: ({ slapd }) => someAtATime((some) => slapd.add(...some)),
+}
+
+async function someAtATime(act: (some: typeof ENTRIES) => Promise<void>): Promise<void> {
+  for (let i = 0; i < ENTRIES.length; i += 5) await act(ENTRIES.slice(i, i + 5))
+}
+
 /** These need nothing but the proxy. */
 export const FAULTS_ON_THE_WAY: readonly FaultOf<Pick<Site, 'proxy'>>[] = [
   {
@@ -81,6 +92,7 @@ export const FAULTS: readonly Fault[] = [...FAULTS_OF_THE_SERVER, ...FAULTS_ON_T
 
 export const PEOPLE = 'ou=people,dc=corp,dc=test'
 const STAFF = `ou=staff,${PEOPLE}`
+const ENTRIES = VALID.map((mail, i) => ({ dn: `uid=r${i},${STAFF}`, mail }))
 
 export interface SiteOptions {
   /** It speaks TLS behind its proxy. */
@@ -98,9 +110,8 @@ export async function site({ tls, entries = [] }: SiteOptions = {}): Promise<Sit
     sn: undefined,
     ou: dn.slice(3, dn.indexOf(',')),
   })
-  const staff = VALID.map((mail, i) => ({ dn: `uid=r${i},${STAFF}`, mail }))
   const units = ['ou=elsewhere,dc=corp,dc=test', PEOPLE, STAFF].map(unit)
-  const slapd = await startSlapd({ entries: [...entries, ...units, ...staff], tls })
+  const slapd = await startSlapd({ entries: [...entries, ...units, ...ENTRIES], tls })
   return { slapd, proxy: await startTcpProxy(tls ? slapd.tlsPort : slapd.port) }
 }
 

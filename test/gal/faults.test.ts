@@ -6,9 +6,9 @@ import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { skipWithout } from '../support/programs'
 import { until } from '../support/until'
-import { FAULTS, PEOPLE, site, stopSites, TIMES } from './fault-sites'
+import { EMPTIED_BY_AND_BY, FAULTS, PEOPLE, site, stopSites, TIMES } from './fault-sites'
 import { serverUrl, type TestList, testList } from './lists'
-import { assertNothingWrong, startLoad } from './load'
+import { assertNothingWrong, startLoad, VALID } from './load'
 
 function listOf(sites: readonly { readonly proxy: { readonly port: number } }[]): TestList {
   const url = sites.map(({ proxy }) => serverUrl(`ldap://127.0.0.1:${proxy.port}`))
@@ -19,7 +19,7 @@ const isUnavailable = (asked: readonly { readonly state: string }[]) =>
   asked.length > 0 && asked.every(({ state }) => state === 'unavailable')
 
 describe('faults', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify'), concurrency: 4 }, () => {
-  for (const fault of FAULTS) {
+  for (const fault of [...FAULTS, EMPTIED_BY_AND_BY]) {
     test(`${fault.name}; there is no other server`, async () => {
       const only = await site()
       const list = listOf([only])
@@ -27,6 +27,8 @@ describe('faults', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify'), concur
       const load = startLoad(list)
       try {
         await load.untilAnswered()
+        // Whoever has not been asked for yet cannot be missed.
+        await until(() => load.since(0).length > 2 * VALID.length)
         await fault.begin(only)
         // Once it is known to be down, nobody is answered otherwise, and nobody waits for it.
         await until(() => isUnavailable(load.since(0).slice(-100)))
@@ -53,6 +55,8 @@ describe('faults', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify'), concur
       const load = startLoad(list)
       try {
         await load.untilAnswered()
+        // Whoever has not been asked for yet cannot be missed.
+        await until(() => load.since(0).length > 2 * VALID.length)
         await fault.begin(first)
         await sleep(TIMES.query_timeout + 1000)
         await fault.end(first)

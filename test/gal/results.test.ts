@@ -1,6 +1,7 @@
 // What a server's results mean, from a server that answers as the test wants.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import {
   type FakeAnswer,
@@ -45,29 +46,30 @@ async function withServers(
   }
 }
 
+const CODES = {
+  operationsError: 1,
+  protocolError: 2,
+  timeLimitExceeded: 3,
+  sizeLimitExceeded: 4,
+  strongerAuthRequired: 8,
+  referral: 10,
+  adminLimitExceeded: 11,
+  confidentialityRequired: 13,
+  noSuchAttribute: 16,
+  inappropriateMatching: 18,
+  invalidAttributeSyntax: 21,
+  noSuchObject: 32,
+  invalidDNSyntax: 34,
+  invalidCredentials: 49,
+  insufficientAccessRights: 50,
+  busy: 51,
+  unavailable: 52,
+  unwillingToPerform: 53,
+  other: 80,
+  'a code of its own': 4242,
+}
+
 describe('result codes', { concurrency: 8 }, () => {
-  const CODES = {
-    operationsError: 1,
-    protocolError: 2,
-    timeLimitExceeded: 3,
-    sizeLimitExceeded: 4,
-    strongerAuthRequired: 8,
-    referral: 10,
-    adminLimitExceeded: 11,
-    confidentialityRequired: 13,
-    noSuchAttribute: 16,
-    inappropriateMatching: 18,
-    invalidAttributeSyntax: 21,
-    noSuchObject: 32,
-    invalidDNSyntax: 34,
-    invalidCredentials: 49,
-    insufficientAccessRights: 50,
-    busy: 51,
-    unavailable: 52,
-    unwillingToPerform: 53,
-    other: 80,
-    'a code of its own': 4242,
-  }
   for (const [name, code] of Object.entries(CODES)) {
     test(`${name} is no answer, with or without entries of others`, () =>
       withServers(
@@ -187,6 +189,48 @@ describe('broken answers', { concurrency: 8 }, () => {
       [(search) => (isCheck(search) ? {} : { entries: Array.from({ length: 3000 }, () => BOB) })],
       async (list) => assert.equal(await list.ask('alice@example.com'), 'unavailable'),
     ))
+
+  test('a large server that knows no size limit is asked all the same', () =>
+    withServers(
+      [
+        (search) =>
+          search.filter.includes('=*')
+            ? { entries: Array.from({ length: 3000 }, () => BOB) }
+            : rightAnswer(search),
+      ],
+      async (list) => {
+        assert.equal(await list.ask('nobody@example.com'), 'absent')
+        assert.equal(await list.ask('alice@example.com'), 'found')
+        assert.deepEqual(
+          list.report().servers.map(({ state }) => state),
+          ['up'],
+        )
+      },
+    ))
+
+  test('the first entry that somebody finds may have addresses of other kinds only', () => {
+    const phone = { dn: 'cn=phone', attributes: { proxyAddresses: 'SIP:phone@example.com' } }
+    return withServers(
+      [
+        (search) =>
+          search.filter.includes('=*')
+            ? { entries: [phone, ALICE], code: CODES.sizeLimitExceeded }
+            : rightAnswer(search),
+      ],
+      async (list) => assert.equal(await list.ask('nobody@example.com'), 'absent'),
+    )
+  })
+
+  test('blanks around an address are not part of it', () =>
+    withServers(
+      [
+        (search) =>
+          asksFor(search, 'trail@example.com')
+            ? { entries: [{ dn: 'cn=trail', attributes: { mail: 'trail@example.com ' } }] }
+            : rightAnswer(search),
+      ],
+      async (list) => assert.equal(await list.ask('trail@example.com'), 'found'),
+    ))
 })
 
 describe('answers that prove nothing', { concurrency: 8 }, () => {
@@ -266,11 +310,89 @@ describe('answers that prove nothing', { concurrency: 8 }, () => {
       ],
       async (list) => {
         assert.equal(await list.ask('alice@example.com'), 'found')
+        assert.equal(await list.ask('bob@example.com'), 'found')
         left = [BOB]
+        // More may follow.
+        assert.equal(await list.ask('alice@example.com'), 'unavailable')
+        assert.equal(await list.ask('nobody@example.com'), 'absent')
+        await sleep(2100)
         assert.equal(await list.ask('alice@example.com'), 'absent')
         assert.equal(await list.ask('nobody@example.com'), 'absent')
         assert.equal(await list.ask('bob@example.com'), 'found')
       },
+    )
+  })
+
+  test('entries that go and come back one by one: nobody who was found lately is absent', async () => {
+    const people = Array.from({ length: 30 }, (_, i) => ({
+      dn: `cn=user${i},dc=corp,dc=test`,
+      attributes: { mail: `user${i}@example.com` },
+    }))
+    let left = people
+    await withServers(
+      [
+        ({ values, filter }) => ({
+          entries: left.filter(
+            ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
+          ),
+        }),
+      ],
+      async (list) => {
+        const askAll = async () => {
+          for (const { attributes } of people) {
+            assert.notEqual(await list.ask(attributes.mail), 'absent')
+          }
+        }
+        await askAll()
+        for (let gone = 1; gone <= people.length; gone++) {
+          left = people.slice(gone)
+          await askAll()
+        }
+        await sleep(2100)
+        for (let back = 0; back < people.length - 1; back++) {
+          left = people.slice(0, back)
+          await askAll()
+        }
+        assert.equal(await list.ask('nobody@example.com'), 'absent')
+      },
+    )
+  })
+
+  test('the entries of one base of two are lost', async () => {
+    const lost = { base: 'ou=two,dc=corp,dc=test', isLost: false }
+    const inBase = (base: string) =>
+      Array.from({ length: 8 }, (_, i) => ({
+        dn: `cn=user${i},${base}`,
+        attributes: { mail: `user${i}@${base.slice(3, 6)}.example` },
+      }))
+    await withServers(
+      [
+        ({ base, values, filter }) => ({
+          entries:
+            lost.isLost && base === lost.base
+              ? []
+              : inBase(base).filter(
+                  ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
+                ),
+        }),
+      ],
+      async (list) => {
+        for (let i = 0; i < 4; i++) {
+          assert.equal(await list.ask(`user${i}@one.example`), 'found')
+          assert.equal(await list.ask(`user${i}@two.example`), 'found')
+        }
+        assert.equal(await list.ask('nobody@two.example'), 'absent')
+        lost.isLost = true
+        // Found lately or never: nobody knows.
+        assert.equal(await list.ask('user0@two.example'), 'unavailable')
+        assert.equal(await list.ask('user7@two.example'), 'unavailable')
+        assert.equal(await list.ask('user7@one.example'), 'found')
+        lost.isLost = false
+        assert.equal(await list.ask('user7@two.example'), 'found')
+        assert.equal(await list.ask('nobody@two.example'), 'absent')
+      },
+      {},
+      { base: ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] },
     )
   })
 

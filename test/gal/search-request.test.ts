@@ -44,7 +44,7 @@ test('a search says what it should, whatever the address', () => {
       const request = readBack(one)
       assert.equal(request.baseObject.toString(), 'dc=corp,dc=test')
       assert.equal(request.scope, 2)
-      assert.deepEqual(request.attributes, ['proxyAddresses', 'mail', 'msExchRequireAuthToSendTo'])
+      assert.deepEqual(request.attributes, ['proxyaddresses', 'mail', 'msexchrequireauthtosendto'])
       const bytes = one.toString('latin1')
       for (const value of [`smtp:${address}`, address]) {
         assert.ok(bytes.includes(Buffer.from(value).toString('latin1')))

@@ -107,6 +107,57 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     }
   })
 
+  test('the first server never answers, and a search may take as long as the answer', async () => {
+    const proxy = await startTcpProxy(slapd.port)
+    const times = { query_timeout: 2000, answer_within: 2000 }
+    try {
+      await withList({ ...times, url: [url(proxy.port), url(slapd.port)] }, async (list) => {
+        list.start()
+        await until(() => states(list).join() === 'up,up')
+        proxy.behave({ kind: 'hang' })
+        assert.equal(await list.ask(VALID[1] as string), 'found')
+        await until(() => states(list).join() === 'down,up')
+      })
+    } finally {
+      await proxy.stop()
+    }
+  })
+
+  test('the first server is so slow that it has no room: the next one is asked', async () => {
+    const proxy = await startTcpProxy(slapd.port)
+    try {
+      const urls = [url(proxy.port), url(slapd.port)]
+      await withList({ connections: 1, url: urls }, async (list) => {
+        list.start()
+        await until(() => states(list).join() === 'up,up')
+        proxy.behave({ kind: 'delay', milliseconds: 1000 })
+        const asked = await Promise.all(VALID.map((address) => list.ask(address)))
+        assert.deepEqual(new Set(asked), new Set(['found']))
+        const [slow, other] = list.report().servers
+        assert.ok(slow && slow.searches > 0)
+        assert.ok(other && other.searches > 0)
+      })
+    } finally {
+      await proxy.stop()
+    }
+  })
+
+  test('an address with a tag takes no longer than one without', async () => {
+    const proxy = await startTcpProxy(slapd.port)
+    const list = testList({ ...TIMES, url: [url(proxy.port)] }, { recipient_delimiter: '+' })
+    try {
+      assert.equal(await list.ask(VALID[0] as string), 'found')
+      proxy.behave({ kind: 'delay', milliseconds: 1000 })
+      const stopwatch = startStopwatch()
+      assert.equal(await list.ask((VALID[0] as string).replace('@', '+tag@')), 'found')
+      assert.ok(stopwatch.now < 1900, `${stopwatch.now} ms`)
+      stopwatch.stop()
+    } finally {
+      await list.close()
+      await proxy.stop()
+    }
+  })
+
   test('all servers are dead at the start, and one comes', async () => {
     const late = await startSlapd({ entries: VALID })
     await late.kill()

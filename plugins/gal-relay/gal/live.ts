@@ -8,13 +8,18 @@ import { addressKey, recipientKey, spellings } from './address-key'
 import type { AddressList, GalAnswer } from './address-list'
 import { AddressSearch } from './directory/address-search'
 import { Directory } from './directory/directory'
-import { DirectoryError, directoryError, printable } from './directory/directory-error'
+import {
+  DirectoryError,
+  directoryError,
+  type Failure,
+  printable,
+} from './directory/directory-error'
 import type { Entry } from './directory/entry'
 import { addressesOf, addressIn, baseName, isTrue } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import type { Server } from './directory/server'
-import { hasEntries, requireSuccess, type Turn } from './directory/turn'
+import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
 import { type Known, Witness } from './directory/witness'
 import type { Log } from './log'
 
@@ -51,7 +56,7 @@ export interface Inspection {
 const HIDDEN = 'msexchhidefromaddresslists'
 const ACCOUNT_CONTROL = 'useraccountcontrol'
 
-/** What is asked of a server for one recipient. */
+/** What is asked of a server for one recipient below one base. */
 interface Wanted {
   readonly key: string
   /** All addresses that the search is for, the witness among them. */
@@ -62,14 +67,25 @@ interface Wanted {
 /** What a server showed for one recipient. */
 interface Shown {
   readonly holders: Entry[]
+  /** Below each base where somebody was found before, the witness was shown. */
   readonly isWitnessed: boolean
 }
 
 /** That a server showed what it should show. */
 interface Proof {
   readonly asked: number
-  readonly done: Promise<void>
+  /** Resolves to those that were called and are missing. */
+  readonly missing: Promise<ReadonlySet<string>>
 }
+
+/** Fewer addresses than these say nothing: all of them may have been deleted with good reason. */
+const QUORUM = 4
+/** So long must an address be missing that was found lately: while a list is being emptied, more follow. */
+const GRACE = 2000
+/** A server that made one doubt it is as it should be when it has not done so for so long. */
+const CALM = 5000
+/** Recipients that are deferred for the same kind of reason are one line in the log in so long a time. */
+const SAID_FOR = 60_000
 
 export class LiveList implements AddressList {
   readonly #log: Log
@@ -77,15 +93,19 @@ export class LiveList implements AddressList {
   readonly #directory: Directory
   readonly #attributes: ReadonlySet<string>
   readonly #flag: string
-  readonly #witness = new Witness()
+  /** One for each base. */
+  readonly #witnesses: readonly Witness[]
   readonly #proofs = new WeakMap<Server, Proof>()
   readonly #doubtful = new WeakSet<Server>()
+  #doubtedAt = Number.NEGATIVE_INFINITY
   readonly #warned = new LRUCache<string, true>({ max: 1000 })
+  readonly #deferred = new LRUCache<Failure, true>({ max: 10, ttl: SAID_FOR })
 
   constructor(gal: GalSettings, ldap: LdapSettings, log: Log) {
     this.#log = log
     this.#search = new AddressSearch(gal, ldap)
     this.#directory = new Directory(ldap, this.#search.forNobody(), log)
+    this.#witnesses = ldap.base.map(() => new Witness())
     this.#attributes = new Set(gal.attributes.map((name) => name.toLowerCase()))
     this.#flag = gal.authenticated_only_attribute.toLowerCase()
   }
@@ -98,8 +118,11 @@ export class LiveList implements AddressList {
     try {
       const holders = await this.#directory.ask((turn) => this.#holders(recipient, turn))
       return this.#answer(recipient, holders)
-    } catch (error) {
-      return { state: 'unavailable', reason: directoryError(error).message }
+    } catch (thrown) {
+      const { failure, message } = directoryError(thrown)
+      // Why no server is up, or what makes one doubtful, is said when that begins.
+      if (failure !== 'connection' && failure !== 'unproven') this.#warnOfDeferral(failure, message)
+      return { state: 'unavailable', reason: message }
     }
   }
 
@@ -138,44 +161,82 @@ export class LiveList implements AddressList {
    */
   async #holders(recipient: Recipient, turn: Turn): Promise<Entry[]> {
     const first = await this.#shown(recipient, turn)
-    if (first.holders.length > 0 || first.isWitnessed) return first.holders
-    await this.#prove(turn)
+    if (first.holders.length > 0) return first.holders
+    const key = recipientKey(recipient)
+    const missingSince = this.#missingSince(key)
+    if (first.isWitnessed && missingSince === undefined) {
+      this.#trusted(turn.server)
+      return []
+    }
+    const missing = await this.#prove(turn)
     // That shows what the server has now, not what it had when it was asked for the address.
     const again = await this.#shown(recipient, turn)
-    if (again.holders.length > 0 || again.isWitnessed) return again.holders
-    throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
+    if (again.holders.length > 0) return again.holders
+    if (!again.isWitnessed) {
+      throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
+    }
+    if (missingSince !== undefined) this.#requireGone(key, missingSince, missing)
+    return []
+  }
+
+  /** @returns since when an address is missing that was found lately; undefined: it was not */
+  #missingSince(key: string): number | undefined {
+    const since = this.#witnesses.map((witness) => witness.missingSince(key))
+    return since.find((time) => time !== undefined)
+  }
+
+  /**
+   * An address that was found lately is missing: it is gone when the others are there, and stay.
+   * @throws DirectoryError when that cannot be said yet
+   */
+  #requireGone(key: string, missingSince: number, missing: ReadonlySet<string>): void {
+    const others = missing.size - (missing.has(key) ? 1 : 0)
+    if (others > 1) {
+      this.#doubtedAt = performance.now()
+      const text = `${key} and ${others} other addresses are missing that were found lately`
+      this.#warnOfDeferral('unproven', text)
+      throw new DirectoryError('unproven', text)
+    }
+    if (performance.now() - Math.max(missingSince, this.#doubtedAt) < GRACE) {
+      throw new DirectoryError('unproven', `${key} was there a moment ago`)
+    }
+    for (const witness of this.#witnesses) witness.forget(key)
   }
 
   /** @throws DirectoryError when it cannot be known whether an entry that came back holds the address */
   async #shown(recipient: Recipient, turn: Turn): Promise<Shown> {
-    const witness = this.#witness.current
+    const key = recipientKey(recipient)
     const own = spellings(recipient)
-    const addresses = witness ? [...own, witness.address] : own
-    const wanted: Wanted = { key: recipientKey(recipient), addresses, witness }
-    const results = await turn.search(this.#search.forAddresses(wanted.addresses))
-    const entries = results.filter(hasEntries).flatMap((result) => result.entries)
+    const witnesses = this.#witnesses.map(({ current }) => current)
+    const beside = witnesses.map((witness) => (witness ? [witness.address] : []))
+    const results = await turn.search(this.#search.forAddresses(own, beside))
     const holders: Entry[] = []
-    const others: Entry[] = []
-    let isWitnessed = false
-    for (const entry of entries) {
-      const held = this.#addressIn(entry, wanted.key)
-      if (held !== undefined) {
-        if (holders.length === 0) this.#witness.found({ key: wanted.key, address: held })
-        holders.push(entry)
-        continue
+    const others: [Entry, Wanted][] = []
+    const shown = new Set<Known>()
+    for (const [base, result] of results.entries()) {
+      if (!hasEntries(result)) continue
+      const witness = witnesses[base]
+      const wanted: Wanted = { key, addresses: [...own, ...(beside[base] ?? [])], witness }
+      for (const entry of result.entries) {
+        const address = this.#addressIn(entry, key)
+        if (address !== undefined) {
+          this.#witnesses[base]?.found({ key, address }, !isCutShort(entry))
+          holders.push(entry)
+          continue
+        }
+        const isWitness = witness && this.#addressIn(entry, witness.key) !== undefined
+        if (isWitness) shown.add(witness)
+        if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
-      const isWitness =
-        wanted.witness !== undefined && this.#addressIn(entry, wanted.witness.key) !== undefined
-      if (isWitness) isWitnessed = true
-      if (!isWitness || isCutShort(entry)) others.push(entry)
     }
     if (holders.length === 0) {
-      for (const entry of others) {
+      for (const [entry, wanted] of others) {
         if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
       }
     }
     if (holders.length === 0) requireSuccess(results)
-    return { holders, isWitnessed }
+    const known = witnesses.filter((witness) => witness !== undefined)
+    return { holders, isWitnessed: known.length > 0 && known.every((one) => shown.has(one)) }
   }
 
   #answer(recipient: Recipient, holders: readonly Entry[]): GalAnswer {
@@ -236,23 +297,25 @@ export class LiveList implements AddressList {
   }
 
   /**
-   * The server did not show the witness: has it lost its entries?
-   * @throws DirectoryError when it may have
+   * The server did not show the witness, or somebody is missing: has it lost its entries?
+   * @returns whom of those that were called it does not show, when that are few enough
+   * @throws DirectoryError when it may have lost its entries
    */
-  async #prove(turn: Turn): Promise<void> {
+  async #prove(turn: Turn): Promise<ReadonlySet<string>> {
     const { server, startedAt } = turn
     let proof = this.#proofs.get(server)
     if (!proof || proof.asked < startedAt) {
-      proof = { asked: performance.now(), done: this.#showsEntries(turn) }
+      proof = { asked: performance.now(), missing: this.#callRoll(turn) }
       this.#proofs.set(server, proof)
     }
     try {
-      await proof.done
-      if (this.#doubtful.delete(server))
-        this.#log.notice(`directory ${server.name}: as it should be`)
+      const missing = await proof.missing
+      this.#trusted(server)
+      return missing
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
       if (failure === 'connection') throw thrown
+      this.#doubtedAt = performance.now()
       if (!this.#doubtful.has(server)) {
         this.#doubtful.add(server)
         this.#log.warn(`directory ${server.name}: unknown recipients are deferred: ${message}`)
@@ -261,34 +324,65 @@ export class LiveList implements AddressList {
     }
   }
 
-  async #showsEntries(turn: Turn): Promise<void> {
-    const roll = this.#witness.roll()
-    const results = await turn.search(
-      roll.length > 0
-        ? this.#search.forAddresses(roll.map(({ address }) => address))
-        : this.#search.forAnyone(),
-    )
-    const shown = new Map<string, Known>()
-    for (const entry of results.filter(hasEntries).flatMap((result) => result.entries)) {
-      for (const address of addressesOf(entry, this.#attributes)) {
-        const key = addressKey(address)
-        shown.set(key, { key, address })
+  #trusted(server: Server): void {
+    // While a list is being filled the one and the other come by turns.
+    if (!this.#doubtful.has(server) || performance.now() - this.#doubtedAt < CALM) return
+    this.#doubtful.delete(server)
+    this.#log.notice(`directory ${server.name}: as it should be`)
+  }
+
+  async #callRoll(turn: Turn): Promise<ReadonlySet<string>> {
+    const rolls = this.#witnesses.map((witness) => witness.roll())
+    const missing = new Set<string>()
+    let isAnybodyThere = false
+    if (rolls.some((roll) => roll.length > 0)) {
+      const addresses = rolls.map((roll) => roll.map(({ address }) => address))
+      const shown = await this.#keysShown(turn, this.#search.forAddresses([], addresses))
+      for (const [base, roll] of rolls.entries()) {
+        const present = roll.filter(({ key }) => shown[base]?.has(key))
+        if (roll.length >= QUORUM && present.length * 2 < roll.length) {
+          throw lost(`only ${present.length} of ${roll.length} addresses that were found before`)
+        }
+        for (const { key } of roll) if (!shown[base]?.has(key)) missing.add(key)
+        const [first] = present
+        this.#witnesses[base]?.replace(first)
+        isAnybodyThere ||= first !== undefined
       }
     }
-    if (shown.size === 0) requireSuccess(results)
-    const called = roll.length > 0 ? roll.filter(({ key }) => shown.has(key)) : [...shown.values()]
-    const [first] = called
-    if (!first || called.length * 2 < roll.length) {
-      const what =
-        roll.length > 0
-          ? `only ${called.length} of ${roll.length} addresses that were found before`
-          : 'no entry with an address'
-      throw new DirectoryError(
-        'unproven',
-        `it shows ${what}: is it empty, or are base, filter or rights wrong?`,
-      )
+    if (!isAnybodyThere) await this.#findAnyone(turn)
+    return missing
+  }
+
+  async #findAnyone(turn: Turn): Promise<void> {
+    const shown = await this.#keysShown(turn, this.#search.forAnyone())
+    let isAnybodyThere = false
+    for (const [base, keys] of shown.entries()) {
+      const [first] = keys.values()
+      this.#witnesses[base]?.replace(first)
+      isAnybodyThere ||= first !== undefined
     }
-    this.#witness.replace(first)
+    if (!isAnybodyThere) throw lost('no entry with an address')
+  }
+
+  /**
+   * @returns for each search the addresses that it showed, by the form that compares
+   * @throws DirectoryError when it cannot be known whether there are more
+   */
+  async #keysShown(turn: Turn, searches: readonly Buffer[]): Promise<Map<string, Known>[]> {
+    const results = await turn.search(searches)
+    const shown = results.map((result) => {
+      const addresses = hasEntries(result)
+        ? result.entries.flatMap((entry) => addressesOf(entry, this.#attributes))
+        : []
+      return new Map(
+        addresses.map((address) => {
+          const key = addressKey(address)
+          return [key, { key, address }]
+        }),
+      )
+    })
+    if (shown.every(({ size }) => size === 0)) requireSuccess(results.filter(isNoLimit))
+    return shown
   }
 
   #warnOfSeveral(key: string, holders: readonly Entry[]): void {
@@ -297,12 +391,24 @@ export class LiveList implements AddressList {
     this.#warnOnce(`${key} is held by several entries: ${[...names.values()].join(' and ')}`)
   }
 
+  #warnOfDeferral(failure: Failure, message: string): void {
+    if (this.#deferred.has(failure)) return
+    this.#deferred.set(failure, true)
+    this.#log.warn(`a recipient is deferred: ${message}`)
+  }
+
   #warnOnce(text: string): void {
     if (this.#warned.has(text)) return
     this.#warned.set(text, true)
     this.#log.warn(text)
   }
 }
+
+const lost = (what: string) =>
+  new DirectoryError(
+    'unproven',
+    `it shows ${what}: is it empty, or are base, filter or rights wrong?`,
+  )
 
 function withoutSpaces(text: string): string {
   return text.replace(/\s+/g, '')

@@ -22,9 +22,12 @@ export class SubAddressedList implements AddressList {
     const answer = this.#list.lookup(recipient)
     const user = withoutTag(recipient, this.#delimiter)
     if (!user) return answer
-    const orOfUser = (given: GalAnswer) =>
-      given.state === 'absent' ? this.#list.lookup(user) : given
-    return answer instanceof Promise ? answer.then(orOfUser) : orOfUser(answer)
+    if (!(answer instanceof Promise)) {
+      return answer.state === 'absent' ? this.#list.lookup(user) : answer
+    }
+    // At the same time, so that both together take no longer than one may.
+    const ofUser = this.#list.lookup(user)
+    return answer.then((given) => (given.state === 'absent' ? ofUser : given))
   }
 
   close(): Promise<void> {

@@ -27,13 +27,23 @@ export class AddressSearch {
     this.#seconds = Math.ceil(ldap.query_timeout / 1000)
   }
 
-  /** @returns one search for each base, for entries that may hold one of these addresses */
-  forAddresses(addresses: readonly string[]): Buffer[] {
-    const terms = addresses.flatMap((address) =>
-      this.#attributes.map((name) => equals(name, addressPrefix(name) + address)),
-    )
-    const filter = this.#with(or(...terms))
-    return this.#bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
+  /**
+   * @param addresses to search for below all bases
+   * @param beside more addresses, for each base its own
+   * @returns one search for each base, for entries that may hold one of the addresses
+   */
+  forAddresses(
+    addresses: readonly string[],
+    beside: readonly (readonly string[])[] = [],
+  ): Buffer[] {
+    return this.#bases.map((base, i) => {
+      const all = [...addresses, ...(beside[i] ?? [])]
+      // Not all servers know a disjunction of nothing (RFC 4526).
+      const terms = (all.length > 0 ? all : [NOBODY]).flatMap((address) =>
+        this.#attributes.map((name) => equals(name, addressPrefix(name) + address)),
+      )
+      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(or(...terms)))
+    })
   }
 
   /** @returns one search for each base, to see whether a server answers as it should */
@@ -41,10 +51,10 @@ export class AddressSearch {
     return this.forAddresses([NOBODY])
   }
 
-  /** @returns one search for each base, for any entry that has an address */
+  /** @returns one search for each base, for some entries that have an address, of whatever type */
   forAnyone(): Buffer[] {
     const filter = this.#with(or(...this.#attributes.map(present)))
-    return this.#bases.map((base) => this.#search(base, SCOPE.subtree, 1, filter))
+    return this.#bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
   }
 
   /** @returns a search for more values of one entry's attributes, named with their range options */

@@ -4,7 +4,13 @@
 import type { Socket } from 'node:net'
 import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'
-import { DirectoryError, directoryError, printable } from './directory-error'
+import {
+  DirectoryError,
+  directoryError,
+  printable,
+  resultError,
+  SIZE_LIMIT_EXCEEDED,
+} from './directory-error'
 import { type Entry, readEntry } from './entry'
 import { abandonRequest, bindRequest, startTlsRequest, unbindRequest } from './ldapjs'
 
@@ -61,7 +67,7 @@ const OP = {
 
 /** Larger messages than any entry needs are not read into memory. */
 const MAX_MESSAGE = 16 * 1024 * 1024
-/** More entries than any search for an address should bring are a server gone mad. */
+/** More entries than any search for an address should bring: the server knows no size limit. */
 const MAX_ENTRIES = 1000
 /** Small numbers need few bytes, and none comes back while an old one may still be answered. */
 const MAX_ID = 0x7fffff
@@ -137,7 +143,8 @@ export class Connection {
     const message = startTlsRequest(this.#nextId())
     const result = await this.#requestMessage(message, OP.extendedResponse, timeout)
     if (result.code !== 0) {
-      throw new DirectoryError('tls', `StartTLS refused: ${printable(result.diagnostic)}`)
+      const { message } = resultError(result.code, result.diagnostic)
+      throw new DirectoryError('tls', `StartTLS refused: ${message}`)
     }
     // Anything that came in clear behind the answer would be taken for protected.
     if (this.#rest) throw new DirectoryError('protocol', 'data in clear after StartTLS')
@@ -233,6 +240,14 @@ export class Connection {
     this.onRoom()
   }
 
+  /** As if the server had kept to the size limit. */
+  #cutShort(id: number, { entries, resolve }: Request): void {
+    this.#take(id)
+    this.#write(abandonRequest(this.#nextId(), id))
+    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, controls: [] })
+    this.onRoom()
+  }
+
   #take(id: number): Request | undefined {
     const request = this.#requests.get(id)
     if (!request) return undefined
@@ -293,8 +308,8 @@ export class Connection {
           request.sink.entry(readEntry(body), readControls(message))
           return
         }
-        if (request.entries.length >= MAX_ENTRIES) throw new MalformedBer('too many entries')
         request.entries.push(readEntry(body))
+        if (request.entries.length >= MAX_ENTRIES) this.#cutShort(id, request)
         return
       case OP.searchReference:
         return

@@ -17,6 +17,9 @@ export type Failure =
   /** More searches than we send at a time were waiting already. */
   | 'overload'
 
+/** The result code of a search that brought as many entries as it was to bring at most. */
+export const SIZE_LIMIT_EXCEEDED = 4
+
 export class DirectoryError extends Error {
   override readonly name = 'DirectoryError'
 

@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
+import type { Connection } from './connection'
 import { DirectoryError, directoryError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
 import type { Endpoint } from './open'
@@ -97,22 +98,24 @@ export class Directory {
   async #ask<T>(question: Question<T>): Promise<T> {
     const { answer_within, query_timeout } = this.#ldap
     const deadline = performance.now() + answer_within
+    // A server that never answers leaves time for the next one.
+    const most = Math.min(query_timeout, answer_within * 0.75)
     const failed = new Map<Server, 'once' | 'for good'>()
     let last: DirectoryError | undefined
     if (!this.#isStarted) this.start()
     for (;;) {
       if (this.#isClosed) throw new DirectoryError('connection', 'closed')
       const left = deadline - performance.now()
-      const server = this.#servers.find((one) => one.isUp && failed.get(one) !== 'for good')
-      const connection = server?.connection()
+      const usable = this.#servers.filter((one) => one.isUp && failed.get(one) !== 'for good')
+      const [server, connection] = withRoom(usable) ?? []
       if (!server || !connection) {
-        const isHope = server ?? this.#isSomethingStarting(failed)
+        const isHope = usable.length > 0 || this.#isSomethingStarting(failed)
         if (!isHope || left <= 0) throw last ?? this.#reasonWhyNone()
         await this.#change(left)
         continue
       }
       if (left <= 0) throw last ?? new DirectoryError('timeout', 'no answer in time')
-      const turn = new Turn(server, connection, Math.min(query_timeout, left))
+      const turn = new Turn(server, connection, Math.min(most, left))
       try {
         const answer = await question(turn)
         server.health.answered(performance.now() - turn.startedAt)
@@ -125,7 +128,7 @@ export class Directory {
         failed.set(server, again ? 'once' : 'for good')
         if (last.failure === 'result') void server.doubt(connection)
         // A search that had less than its time says nothing about the server.
-        if (last.failure === 'timeout' && turn.timeout === query_timeout) {
+        if (last.failure === 'timeout' && turn.timeout === most) {
           server.timedOut(connection, turn.startedAt, last)
         }
       }
@@ -211,4 +214,13 @@ export class Directory {
     for (const server of this.#servers) server.hurry()
     for (const source of this.#sources) if (source instanceof SrvSource) source.hurry()
   }
+}
+
+/** The first server that has room for a search, before one that must be waited for. */
+function withRoom(servers: readonly Server[]): [Server, Connection] | undefined {
+  for (const server of servers) {
+    const connection = server.connection()
+    if (connection) return [server, connection]
+  }
+  return undefined
 }

@@ -19,9 +19,10 @@ export function addressPrefix(attribute: string): string {
 /** The SMTP address that a value of this attribute holds, if it holds one. */
 export function addressIn(attribute: string, value: string): string | undefined {
   const prefix = addressPrefix(attribute)
-  if (!prefix) return value
+  // Directories find an address without the blanks around it.
+  if (!prefix) return value.trim()
   return value.slice(0, prefix.length).toLowerCase() === prefix
-    ? value.slice(prefix.length)
+    ? value.slice(prefix.length).trim()
     : undefined
 }
 

@@ -34,7 +34,10 @@ export function searchRequest(search: Search): Buffer {
   )
 }
 
-/** @param names none means all that are not operational, `1.1` means none (RFC 4511 §4.5.1.8) */
+/**
+ * @param names of any case; none means all that are not operational, `1.1` means none (RFC 4511 §4.5.1.8)
+ */
 export function attributeList(names: readonly string[]): Buffer {
-  return tlv(TAG.sequence, ...names.map((name) => octets(name)))
+  // Servers made with ldapjs compare them with names in lower case.
+  return tlv(TAG.sequence, ...names.map((name) => octets(name.toLowerCase())))
 }

@@ -1,9 +1,7 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
 import type { Connection, Result } from './connection'
-import { resultError } from './directory-error'
+import { resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Server } from './server'
-
-const SIZE_LIMIT_EXCEEDED = 4
 
 export class Turn {
   readonly startedAt = performance.now()
@@ -33,6 +31,11 @@ export function requireSuccess(results: readonly Result[]): void {
   for (const { code, diagnostic } of results) {
     if (code !== 0) throw resultError(code, diagnostic)
   }
+}
+
+/** Whether it ended otherwise than by showing as much as was asked for. */
+export function isNoLimit({ code }: Result): boolean {
+  return code !== SIZE_LIMIT_EXCEEDED
 }
 
 /** Whether the entries of this result may be relied on, though more may be missing. */

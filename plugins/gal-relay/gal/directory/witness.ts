@@ -1,7 +1,8 @@
 // Why an empty answer may be believed. A directory that was emptied, is being refilled, lost a right
 // or was given the wrong base answers every search with success and no entries, just as it does for
 // an address that nobody has. So each search also asks for a witness, an address that was found
-// before: whoever shows that one and not the other knows that the other is absent.
+// before: whoever shows that one and not the other knows that the other is absent. Where the witness is
+// missing too, or the other was found lately, more of those that were found lately are called.
 
 /** An address that was found. */
 export interface Known {
@@ -11,15 +12,23 @@ export interface Known {
   readonly address: string
 }
 
-/** So many addresses are called when the witness is missing, and each counts for so long. */
-const RECENT = 16
-const COUNTS_FOR = 3_600_000
-/** Fewer than these say nothing: all of them may have been deleted with good reason. */
-const QUORUM = 4
+interface Found {
+  readonly known: Known
+  readonly at: number
+  /** Since when it is missing, if it is. */
+  missingSince: number
+}
 
+/** So many addresses are remembered, and each for so long. */
+const REMEMBERED = 10_000
+const COUNTS_FOR = 3_600_000
+/** So many of them are called; the searches for addresses bring a few entries more. */
+const CALLED = 40
+
+/** What the searches below one base have shown. */
 export class Witness {
-  /** Addresses found lately, the latest last, and when. */
-  readonly #recent = new Map<string, { readonly known: Known; readonly at: number }>()
+  /** Addresses found lately, the latest last. */
+  readonly #found = new Map<string, Found>()
   #current: Known | undefined
   /** It was shown, and nobody knows whether it would be found by its address. */
   #isGuess = false
@@ -29,30 +38,51 @@ export class Witness {
     return this.#current
   }
 
-  found(known: Known): void {
-    if (!this.#current || this.#isGuess) this.#current = known
-    this.#isGuess = false
+  /** @param isWhole its entry shows all its addresses at once */
+  found(known: Known, isWhole: boolean): void {
+    if (isWhole && (!this.#current || this.#isGuess)) {
+      this.#current = known
+      this.#isGuess = false
+    }
     const now = performance.now()
-    const before = this.#recent.get(known.key)
+    const before = this.#found.get(known.key)
+    if (before) before.missingSince = Number.POSITIVE_INFINITY
     // Most mail is for few recipients; one that is here already counts long enough.
     if (before && now - before.at < COUNTS_FOR / 2) return
-    this.#recent.delete(known.key)
-    this.#recent.set(known.key, { known, at: now })
-    const [oldest] = this.#recent.keys()
-    if (this.#recent.size > RECENT && oldest !== undefined) this.#recent.delete(oldest)
+    this.#found.delete(known.key)
+    this.#found.set(known.key, { known, at: now, missingSince: Number.POSITIVE_INFINITY })
+    const [oldest] = this.#found.keys()
+    if (this.#found.size > REMEMBERED && oldest !== undefined) this.#found.delete(oldest)
   }
 
-  /** Addresses of which a server that has not lost its entries shows at least half; or none. */
+  /** @returns since when an address is missing that was found lately; undefined: it was not */
+  missingSince(key: string): number | undefined {
+    const found = this.#found.get(key)
+    const now = performance.now()
+    if (!found || now - found.at > COUNTS_FOR) return undefined
+    found.missingSince = Math.min(found.missingSince, now)
+    return found.missingSince
+  }
+
+  /** The address is believed to be gone. */
+  forget(key: string): void {
+    this.#found.delete(key)
+  }
+
+  /** Some of the addresses that were found lately, at random. */
   roll(): Known[] {
     const since = performance.now() - COUNTS_FOR
-    const called = [...this.#recent.values()].filter(({ at }) => at >= since)
-    return called.length < QUORUM ? [] : called.map(({ known }) => known)
+    const all = [...this.#found.values()].filter(({ at }) => at >= since)
+    for (let i = 0; i < Math.min(CALLED, all.length); i++) {
+      const other = i + Math.floor(Math.random() * (all.length - i))
+      ;[all[i], all[other]] = [all[other] as Found, all[i] as Found]
+    }
+    return all.slice(0, CALLED).map(({ known }) => known)
   }
 
-  /** The one so far is gone, and this one was shown instead. */
-  replace(known: Known): void {
-    if (this.#current) this.#recent.delete(this.#current.key)
+  /** The one so far is missing. @param known who was shown instead, if anybody was */
+  replace(known: Known | undefined): void {
     this.#current = known
-    this.#isGuess = !this.#recent.has(known.key)
+    this.#isGuess = known !== undefined && !this.#found.has(known.key)
   }
 }
