@@ -1,7 +1,7 @@
 // The door: which of Haraka's hooks the plugin takes part in, and when. The hooks themselves stand in
 // gal-relay/hooks: they read Haraka's objects, ask the rooms, and turn verdicts into next().
-import { observesAnywhere } from './gal-relay/hooks/session'
-import { close, open, state } from './gal-relay/hooks/state'
+import { watchFirst } from './gal-relay/hooks/observation'
+import { close, open } from './gal-relay/hooks/state'
 import { rewritingBefore } from './gal-relay/report/plugin-order'
 
 export {
@@ -21,7 +21,11 @@ export { trust_client, trust_transaction } from './gal-relay/hooks/trust'
 export { close as shutdown }
 
 export function register(this: Haraka.Plugin): void {
-  open(this)
+  const isRewritten = rewritingBefore(this.config, this.name)
+  open(this, () => {
+    // Before any plugin that answers, but not before one that puts another recipient into its place.
+    if (!isRewritten) watchFirst(this)
+  })
   this.register_hook('init_master', 'start')
   this.register_hook('init_child', 'start')
   this.register_hook('init_http', 'serve_status')
@@ -31,10 +35,7 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('reset_transaction', 'watch_end', -100)
-  // Each hook costs something, so these are only where they are needed.
-  if (rewritingBefore(this.config, this.name)) this.register_hook('rcpt', 'begin_recipient', -100)
-  // Before any plugin that answers, but not before one that puts another recipient into its place.
-  else if (observesAnywhere(state.settings)) this.register_hook('rcpt', 'watch_recipient', -100)
+  if (isRewritten) this.register_hook('rcpt', 'begin_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'prepare', -100)

@@ -58,6 +58,9 @@ function hasNot({ lines }: Report, ...patterns: RegExp[]): void {
   }
 }
 
+/** Plugin relay lets everybody relay. */
+const ALL = { 'config/relay.ini': '[relay]\nall = true\n' }
+
 describe('settings', () => {
   let ldap: EmbeddedLdap
   let directory: string
@@ -113,6 +116,29 @@ bind_pasword = hunter2
     has(report, /^warning plugin aliases stands behind gal-relay/)
   })
 
+  test('other plugins will answer before ours, which only observes so far', async () => {
+    const observe = `[main]\nenforce = false\n${directory}`
+    const run = (...plugins: string[]) => check({ ini: observe, plugins, files: ALL })
+    const before = await run('relay', 'rcpt_to.in_host_list', 'gal-relay', 'aliases')
+    has(
+      before,
+      /^problem OPEN RELAY: .*\(all = true in config\/relay\.ini\); once enforced, gal-relay is not asked\./,
+      /^warning .*host_list: once enforced, gal-relay is not asked about those\. Put it behind/,
+      /^warning plugin aliases stands behind gal-relay .* once enforced, is never asked: put it before$/,
+    )
+    hasNot(before, /for those, gal-relay is not asked/)
+    // Who comes after a plugin that rewrites is not looked at before it.
+    has(
+      await run('aliases', 'rcpt_to.in_host_list', 'gal-relay'),
+      /^warning .*host_list: for those, gal-relay is not asked\. Put it behind gal-relay$/,
+    )
+    const partly = `${observe}[listener *:587]\nenforce = true\n`
+    has(
+      await check({ ini: partly, plugins: ['rcpt_to.in_host_list', 'gal-relay'] }),
+      /^warning .*host_list: for those, gal-relay is not asked\./,
+    )
+  })
+
   test('other plugins answer before ours because of how they are configured', async () => {
     const run = (plugin: string, files: Readonly<Record<string, string>>, behind = false) =>
       check({
@@ -120,13 +146,12 @@ bind_pasword = hunter2
         plugins: behind ? ['gal-relay', plugin] : [plugin, 'gal-relay'],
         files,
       })
-    const all = { 'config/relay.ini': '[relay]\nall = true\n' }
     for (const name of ['relay', 'haraka-plugin-relay', 'relay_all']) {
-      const open = await run(name, all)
+      const open = await run(name, ALL)
       assert.equal(open.code, 1)
       has(open, /^problem OPEN RELAY: plugin relay stands before gal-relay .*relay\.ini/)
     }
-    hasNot(await run('relay', all, true), /OPEN RELAY/, /stands/)
+    hasNot(await run('relay', ALL, true), /OPEN RELAY/, /stands/)
     const domains = { 'config/relay.ini': '[relay]\ndest_domains = true\n' }
     has(
       await run('relay', domains),

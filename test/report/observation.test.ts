@@ -244,6 +244,29 @@ describe('observing', () => {
       await ldap.stop()
     }
   })
+
+  test('begins with a reload that asks for it, for those too whom another plugin accepts before', async () => {
+    const ldap = await startEmbeddedLdap(entries)
+    const haraka = await startHaraka({ ...observing(BEFORE, ''), ini: ini(ldap.url) })
+    try {
+      await haraka.waitForLog(/rcpt_to\.in_host_list stands before gal-relay .* is not asked/)
+      const nobody = () =>
+        send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, ['nobody@example.com'])
+      assert.deepEqual(await nobody(), [250])
+      assert.deepEqual(haraka.logLines(OBSERVED), [])
+      const from = haraka.log().length
+      haraka.writeConfig('gal_relay.ini', `${OBSERVE}${ini(ldap.url)}`)
+      await haraka.waitForLog(/settings reloaded/)
+      await haraka.waitForLog(/accepts .*: once enforced, gal-relay is not asked/, undefined, from)
+      for (let sent = 0; sent < 2; sent++) assert.deepEqual(await nobody(), [250])
+      await until(() => haraka.logLines(OBSERVED).length >= 2)
+      assert.equal(haraka.logLines(DIFFERS).length, 2)
+      assert.equal(haraka.logLines(OBSERVED).length, 2)
+    } finally {
+      await haraka.stop()
+      await ldap.stop()
+    }
+  })
 })
 
 const FIELDS = /^( DIFFERS)?.* (client=\S+) .*(recipient=\S+) .*(rule=.*)$/

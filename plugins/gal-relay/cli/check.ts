@@ -179,10 +179,13 @@ function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
     return [{ level: 'problem', text: `${PLUGIN} is not listed: Haraka does not load it` }]
   }
   const findings: Finding[] = [
-    ...openRelayBefore(config, PLUGIN).map((text): Finding => ({ level: 'problem', text })),
-    ...[...pluginOrder(config, PLUGIN), ...(settings ? proxiedTwice(config, settings) : [])].map(
-      (text): Finding => ({ level: 'warning', text }),
+    ...openRelayBefore(config, PLUGIN, settings).map(
+      (text): Finding => ({ level: 'problem', text }),
     ),
+    ...[
+      ...pluginOrder(config, PLUGIN, settings),
+      ...(settings ? proxiedTwice(config, settings) : []),
+    ].map((text): Finding => ({ level: 'warning', text })),
   ]
   return findings.length > 0 ? findings : [{ level: 'ok', text: 'no plugin answers in our place' }]
 }

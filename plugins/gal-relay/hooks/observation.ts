@@ -11,14 +11,24 @@ import { lineOf, replyText, type Sender } from '../report/refusal'
 import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
+import { registerFirst } from './first'
 import { logFailure, looking } from './guarded'
 import { fieldsOf } from './refusals'
-import { sessionOf } from './session'
+import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
 
 const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
 // The hook may have been registered twice.
 const watched = new WeakSet<Haraka.Address>()
+
+let isFirst = false
+
+/** Has {@link watch_recipient} run before any plugin that answers, once somewhere a verdict is only observed. */
+export function watchFirst(plugin: Haraka.Plugin): void {
+  if (isFirst || !observesAnywhere(state.settings)) return
+  isFirst = true
+  registerFirst(plugin, 'rcpt', 'watch_recipient')
+}
 
 // Nobody waits for the verdict, so that a slow directory does not change the answer by a moment.
 export const watch_recipient = looking<[Haraka.Address]>(function (connection, [address]) {

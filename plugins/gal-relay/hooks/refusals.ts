@@ -32,13 +32,7 @@ export function refuse(
 }
 
 // A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
-// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay. Only
-// then is the hook worth its price, and before any of those it has to be.
-export function keepRefusals(plugin: Haraka.Plugin, deny: Haraka.RegisteredHook[]): void {
-  plugin.register_hook('deny', 'keep_refusal', -100)
-  deny.sort((a, b) => a.priority - b.priority || a.order - b.order)
-}
-
+// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay.
 export const keep_refusal = guarded<readonly [unknown, unknown, string]>(function (
   next,
   _connection,

@@ -4,7 +4,7 @@ import { type ProcessReport, processReport } from '../report/install'
 import { answerForWorkers, onlyProcess, worker } from '../report/processes'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import { ownName } from '../settings/haraka-files'
-import { keepRefusals } from './refusals'
+import { registerFirst } from './first'
 import { announce, state } from './state'
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
@@ -12,7 +12,7 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   state.answers = server.cluster === undefined || !server.cluster.isMaster
   const { log, deny } = this.haraka_require('plugins').registered_hooks
   state.isLogTaken = Boolean(log?.length)
-  if (deny?.length) keepRefusals(this, deny)
+  if (deny?.length) registerFirst(this, 'deny', 'keep_refusal')
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)

@@ -45,9 +45,15 @@ export interface State {
 
 export let state: State
 
-/** @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text. */
-export function open(plugin: Haraka.Plugin): void {
-  const loaded = settingsOf(plugin)
+/**
+ * @param whenInForce called when settings are, now and after each reload
+ * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
+ */
+export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
+  const again = () => {
+    if (reload(plugin, again)) whenInForce()
+  }
+  const loaded = loadSettings(plugin.config, again)
   const logger = plugin.haraka_require('logger')
   state = {
     ...loaded,
@@ -71,10 +77,11 @@ export function open(plugin: Haraka.Plugin): void {
     reloadFailedAt: undefined,
     startedAt: Date.now(),
     reports: undefined,
-    unwatch: watchHostList(plugin.config, () => reload(plugin)),
+    unwatch: watchHostList(plugin.config, again),
     speaks: false,
     answers: false,
   }
+  whenInForce()
 }
 
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
@@ -85,21 +92,18 @@ export function close(): void {
   void state.outbound.close()
 }
 
-function settingsOf(plugin: Haraka.Plugin): LoadedSettings {
-  return loadSettings(plugin.config, () => reload(plugin))
-}
-
-function reload(plugin: Haraka.Plugin): void {
+/** @returns whether there are other settings now */
+function reload(plugin: Haraka.Plugin, again: () => void): boolean {
   let list: GlobalAddressList | undefined
   let loaded: LoadedSettings
   try {
-    loaded = settingsOf(plugin)
+    loaded = loadSettings(plugin.config, again)
     list = openList(plugin, loaded.settings)
   } catch (error) {
     for (const line of linesOf(error)) plugin.logerror(line)
     plugin.logerror('the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
-    return
+    return false
   }
   const former = state.list
   if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
@@ -108,6 +112,7 @@ function reload(plugin: Haraka.Plugin): void {
   void former?.close()
   plugin.lognotice('settings reloaded')
   if (state.speaks) announce(plugin)
+  return true
 }
 
 function logOf(plugin: Haraka.Plugin): Log {
@@ -140,8 +145,8 @@ function announceOthers(plugin: Haraka.Plugin): void {
   const { config, name } = plugin
   const { settings } = state
   const others = [
-    ...openRelayBefore(config, name),
-    ...pluginOrder(config, name),
+    ...openRelayBefore(config, name, settings),
+    ...pluginOrder(config, name, settings),
     ...proxiedTwice(config, settings),
   ]
   for (const line of others) plugin.logwarn(line)

@@ -92,12 +92,29 @@ export function rewritingBefore(config: Haraka.Config, name: string): boolean {
   return placeOf(config, name).before.some((plugin) => rewrites(config, plugin))
 }
 
+/**
+ * Whether it is all the same so far who answers first: what others accept is observed before them.
+ *
+ * @param settings undefined when they cannot be used
+ */
+function onlyObserves(config: Haraka.Config, name: string, settings: Settings | undefined) {
+  const enabled = [...(settings?.policies.values() ?? [])].filter((policy) => policy.enabled)
+  return (
+    enabled.length > 0 && enabled.every(({ enforce }) => !enforce) && !rewritingBefore(config, name)
+  )
+}
+
 /** @returns a sentence if a plugin before this one lets everybody relay */
-export function openRelayBefore(config: Haraka.Config, name: string): readonly string[] {
+export function openRelayBefore(
+  config: Haraka.Config,
+  name: string,
+  settings?: Settings,
+): readonly string[] {
   if (!placeOf(config, name).before.includes('relay') || !relaySettings(config).all) return []
+  const once = onlyObserves(config, name, settings) ? 'once enforced, ' : ''
   return [
     `OPEN RELAY: plugin relay stands before ${name} in config/plugins and accepts every recipient ` +
-      `from everybody (all = true in config/relay.ini); ${name} is not asked. Put it behind ${name}`,
+      `from everybody (all = true in config/relay.ini); ${once}${name} is not asked. Put it behind ${name}`,
   ]
 }
 
@@ -125,14 +142,22 @@ export function proxiedTwice(config: Haraka.Config, settings: Settings): readonl
 }
 
 /** @returns a sentence for each other plugin whose place in config/plugins is probably not meant */
-export function pluginOrder(config: Haraka.Config, name: string): readonly string[] {
+export function pluginOrder(
+  config: Haraka.Config,
+  name: string,
+  settings?: Settings,
+): readonly string[] {
   const { before, after } = placeOf(config, name)
+  const observes = onlyObserves(config, name, settings)
+  const unheard = observes
+    ? `once enforced, ${name} is not asked about those`
+    : `for those, ${name} is not asked`
   const answering = before.flatMap((earlier) => {
     const what = ACCEPTING[earlier]?.(config)
     if (!what) return []
     return [
-      `plugin ${earlier} stands before ${name} in config/plugins and accepts ${what}: for those, ` +
-        `${name} is not asked. Put it behind ${name}`,
+      `plugin ${earlier} stands before ${name} in config/plugins and accepts ${what}: ${unheard}. ` +
+        `Put it behind ${name}`,
     ]
   })
   const unasked = after.filter((plugin) => rewrites(config, plugin))
@@ -140,7 +165,7 @@ export function pluginOrder(config: Haraka.Config, name: string): readonly strin
     ...answering,
     ...unasked.map(
       (later) =>
-        `plugin ${later} stands behind ${name} in config/plugins and is never asked: put it before`,
+        `plugin ${later} stands behind ${name} in config/plugins and${observes ? ', once enforced,' : ''} is never asked: put it before`,
     ),
   ]
 }
