@@ -380,7 +380,12 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     )
     has(
       await check({ ini: ini({ tls_ca: '/nowhere/ca.pem' }) }),
-      /^problem tls_ca cannot be read: .*\/nowhere\/ca\.pem/,
+      /^problem tls_ca cannot be read: \/nowhere\/ca\.pem: ENOENT: no such file or directory/,
+    )
+    const folder = { bind_password: '', bind_password_file: '/tmp' }
+    has(
+      await check({ ini: ini(folder) }),
+      /^problem bind_password_file cannot be read: \/tmp: EISDIR/,
     )
   })
 

@@ -32,8 +32,9 @@ export async function readNamed(key: string, file: string): Promise<Buffer | und
   try {
     return await readFile(file)
   } catch (error) {
-    const { message } = error as Error
-    throw new DirectoryError('connection', `${key} cannot be read: ${message}`)
+    // Node's text has the file behind `open` only.
+    const reason = (error as Error).message.replace(/, \w+(?: '.*')?$/s, '')
+    throw new DirectoryError('connection', `${key} cannot be read: ${file}: ${reason}`)
   }
 }
 
