@@ -105,7 +105,7 @@ bind_pasword = hunter2
   test('the plugin is not loaded', async () => {
     const report = await check({ ini: directory, plugins: ['rcpt_to.in_host_list'] })
     assert.equal(report.code, 1)
-    has(report, /^problem gal-relay is not listed: Haraka does not load it$/)
+    has(report, /^problem gal-relay is not listed in config\/plugins: Haraka does not load it$/)
   })
 
   test('other plugins answer before ours, or never', async () => {

@@ -2,11 +2,14 @@
 // command, and the replies must be the same word for word. Most are asked of a process that has
 // the command loaded, the others as a postmaster asks.
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Explanation } from '../../plugins/gal-relay/report/explain'
 import { type LoadedCommand, loadCommand, runCommand, runJson } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
-import { type Haraka, startHaraka } from '../support/haraka'
+import { type Haraka, startHaraka, writeInstall } from '../support/haraka'
 import { connectSmtp } from '../support/smtp'
 import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from '../support/vectors'
 
@@ -244,6 +247,64 @@ hosts[] = 192.168.1.0/24
       ],
     )
     assert.match((await runCommand(ask)).stdout, /enforce = false: it only observes/)
+  })
+
+  test('other plugins that may answer otherwise are named, and the reply stays what ours is', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
+    const files = { 'config/relay.ini': '[relay]\nall = true\n' }
+    const asked = ['--config', root, '--client', stranger, '--listener', local]
+    const said = async (...plugins: string[]) => {
+      writeInstall(root, [25], { ini: ini + directory, plugins, files })
+      const { code, json } = await runJson<Answer>(['explain', 'nobody@example.com', ...asked])
+      assert.equal(code, 1)
+      assert.equal(json.recipients[0]?.rule, 'not-in-gal')
+      const steps = json.recipients[0]?.steps ?? []
+      return steps.filter(({ step }) => step === 'plugins').map(({ text }) => text)
+    }
+    try {
+      assert.deepEqual(await said('gal-relay', 'aliases', 'rcpt_to.in_host_list', 'relay'), [])
+      assert.deepEqual(await said('test-queue'), [
+        'gal-relay is not listed in config/plugins: Haraka does not load it',
+      ])
+      const all = await said('relay', 'aliases', 'rcpt_to.in_host_list', 'gal-relay')
+      assert.deepEqual(
+        all.map((text) => /^(?:OPEN RELAY: )?plugin \S+ stands before gal-relay/.exec(text)?.[0]),
+        [
+          'OPEN RELAY: plugin relay stands before gal-relay',
+          'plugin rcpt_to.in_host_list stands before gal-relay',
+          'plugin aliases stands before gal-relay',
+        ],
+      )
+      const { stdout } = await runCommand(['explain', 'nobody@example.com', ...asked])
+      assert.match(stdout, /^550 5\.1\.1 .*\n(?: .*\n)+ {2}plugins +OPEN RELAY: plugin relay /m)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+
+  test('a directory that is away: what a running server may still remember', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const asked = ['--config', root, '--client', stranger, '--listener', local]
+    const away = '[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n'
+    const said = async (gal: string) => {
+      writeInstall(root, [25], { ini: `${ini}${gal}${away}` })
+      const { stdout } = await runCommand(['explain', 'alice@example.com', ...asked])
+      assert.match(stdout, /^451 4\.4\.3 /m)
+      return /^ {2}directory +(.*)$/m.exec(stdout)?.[1] ?? ''
+    }
+    try {
+      assert.match(
+        await said(''),
+        /ECONNREFUSED.* ms\); a running server may remember an answer \(cache_stale\) /,
+      )
+      assert.match(
+        await said('[gal]\nmode = snapshot\n'),
+        /ms\); a running server may have it in its snapshot, or remember an answer \(cache_stale\) /,
+      )
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
   })
 
   test('IPv4-mapped clients and IPv6 listeners', async () => {

@@ -40,6 +40,7 @@ describe('the status page of a busy install', { skip }, () => {
     const serve = statusPage({
       name: 'mail.example.com',
       grammar: {},
+      plugins: () => [],
       settings: () => settings,
       list: () => ({ lookup: async () => ({ state: 'absent' }) }),
       reports: { collect: async () => report(Date.now()), close: () => {} },

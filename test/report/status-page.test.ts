@@ -17,7 +17,7 @@ describe('the status page', () => {
   let port: number
   // The directory knows no such account, so that its error is on the page, and the password is not.
   const ini = (http: string) =>
-    `[routes]\nexample.com = inbound\n[http]\n${http}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${BASE}\nbind_password = hush\nbind_dn = cn=reader\n`
+    `[routes]\nexample.com = inbound\n[listener *:26]\nenforce = false\n[http]\n${http}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${BASE}\nbind_password = hush\nbind_dn = cn=reader\n`
 
   before(async () => {
     ldap = await startEmbeddedLdap([{ dn: `uid=alice,${BASE}`, mail: 'alice@example.com' }])
@@ -29,6 +29,7 @@ describe('the status page', () => {
     await refused('spam@sender.example', 'nobody@example.com')
   })
   after(async () => {
+      plugins: ['rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
     await haraka.stop()
     await ldap.stop()
   })
@@ -106,6 +107,15 @@ describe('the status page', () => {
 
   test('is for clients in allow[] only, whatever they say they are', async () => {
     haraka.writeConfig(
+    // The server's own list was asked, whatever it remembers.
+    assert.doesNotMatch(good.body, /a running server|observes/)
+    const observed = await explain({
+      recipient: 'bob@far.example',
+      client: '192.0.2.1',
+      listener: '10.0.0.5:26',
+    })
+    assert.match(observed.body, /550 5\.7\.1 .*<p [^>]*>Not enforced on this listener/s)
+    assert.match(observed.body, /plugin rcpt_to\.in_host_list stands before gal-relay/)
       'gal_relay.ini',
       ini('enabled = true\nallow[] = 192.0.2.0/24\nallow[] = ::1'),
     )

@@ -6,7 +6,7 @@ import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
+import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import { doubts, openRelay, summary } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
 import { unreachable } from '../report/unreachable'
@@ -14,12 +14,12 @@ import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
 import type { NextHop } from '../routing/routes'
-import { readIniFile, readList } from '../settings/haraka-files'
+import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { type Install, openInstall } from './install'
+import { type Install, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -33,7 +33,6 @@ interface Section {
   readonly findings: readonly Finding[]
 }
 
-const PLUGIN = 'gal-relay'
 const INI = 'gal_relay.ini'
 
 const EXAMPLES = `
@@ -174,10 +173,8 @@ function folderProblem(folder: string): Finding | undefined {
 
 /** @param settings undefined when they cannot be used */
 function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
-  const plugins = readList(config, 'plugins')
-  if (!plugins.some((line) => line.replace(/^haraka-plugin-/, '') === PLUGIN)) {
-    return [{ level: 'problem', text: `${PLUGIN} is not listed: Haraka does not load it` }]
-  }
+  const unlisted = notListed(config, PLUGIN)
+  if (unlisted.length > 0) return unlisted.map((text): Finding => ({ level: 'problem', text }))
   const findings: Finding[] = [
     ...openRelayBefore(config, PLUGIN, settings).map(
       (text): Finding => ({ level: 'problem', text }),

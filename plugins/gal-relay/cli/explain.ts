@@ -2,7 +2,8 @@
 import { Command } from 'commander'
 import { grammarOf } from '../report/envelope'
 import { type Explanation, explain, QuestionError } from '../report/explain'
-import { CannotRun, openConfigured, openList } from './install'
+import { otherAnswers } from '../report/plugin-order'
+import { CannotRun, openConfigured, openList, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -50,6 +51,8 @@ async function run(recipients: string[], _: unknown, command: Command): Promise<
       account: options.auth,
       sender: options.from,
       grammar: grammarOf(config),
+      plugins: otherAnswers(config, PLUGIN, settings),
+      remembersNothing: true,
     })
     if (options.json) printJson({ ...asked(options), recipients: explanations })
     else printLines(explanations.flatMap(inWords))

@@ -9,6 +9,9 @@ import type { Settings } from '../settings/settings'
 /** The folder of this package, seen from dist/plugins/gal-relay/cli. */
 const PACKAGE = path.resolve(__dirname, '..', '..', '..', '..')
 
+/** As Haraka knows it. */
+export const PLUGIN = 'gal-relay'
+
 /** The command cannot do what it was asked; the message says why. Ends with exit code 2. */
 export class CannotRun extends Error {}
 

@@ -1,6 +1,7 @@
 // Haraka's start: what is said in the log, who asks the directory, the status page.
 import { grammarOf } from '../report/envelope'
 import { type ProcessReport, processReport } from '../report/install'
+import { otherAnswers } from '../report/plugin-order'
 import { answerForWorkers, onlyProcess, worker } from '../report/processes'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import { ownName } from '../settings/haraka-files'
@@ -30,6 +31,7 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
       grammar: grammarOf(this.config),
       settings: () => state.settings,
       list: () => state.list,
+      plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
       failed: (error) => this.logerror('the status page failed:', error),
     })

@@ -41,6 +41,10 @@ export interface Question {
   /** As it stands behind `MAIL FROM:`; '' is the null sender. Left out: any. */
   readonly sender?: string
   readonly grammar?: EnvelopeGrammar
+  /** Sentences on other plugins because of which Haraka may answer otherwise. */
+  readonly plugins?: readonly string[]
+  /** The list is not a running server's own, which may know more while the directory is away. */
+  readonly remembersNothing?: boolean
 }
 
 export interface Step {
@@ -53,6 +57,7 @@ export interface Step {
     | 'directory'
     | 'answer'
     | 'delivery'
+    | 'plugins'
   readonly text: string
   /** Knowledge Base article or RFC section; '' when it is our own. */
   readonly source: string
@@ -99,7 +104,9 @@ export async function explain(
 ): Promise<readonly Explanation[]> {
   const session = sessionOf(settings, question)
   const refused = refusedMail(session, question)
-  const transaction: Transaction = { ...session, list, accepted: [] }
+  const { plugins = [], remembersNothing = false } = question
+  const more = remembersNothing ? serverMemory(settings) : ''
+  const transaction: Transaction = { ...session, list, more, plugins, accepted: [] }
   const explanations: Explanation[] = []
   for (const recipient of question.recipients) {
     explanations.push(
@@ -130,6 +137,9 @@ interface Session {
 
 interface Transaction extends Session {
   readonly list: Pick<AddressList, 'lookup'> | undefined
+  /** Said behind it when the directory cannot be asked. */
+  readonly more: string
+  readonly plugins: readonly string[]
   readonly accepted: Path[]
 }
 
@@ -225,9 +235,10 @@ async function explainRecipient(
       addressStep(recipient, address),
       ...steps,
       ...routeSteps(policy, address, destination),
-      ...directorySteps(destination, asked),
+      ...directorySteps(destination, asked, transaction.more),
       answerStep(verdict),
       ...deliverySteps(verdict),
+      ...transaction.plugins.map((text): Step => ({ step: 'plugins', text, source: '' })),
     ],
   }
 }
@@ -381,7 +392,11 @@ function routeSteps(policy: ListenerPolicy, address: Address, destination: Desti
 
 const ROUTES = 'Q169683, Q217217, Q259531'
 
-function directorySteps({ recipient }: Destination, asked: Asked | undefined): Step[] {
+function directorySteps(
+  { recipient }: Destination,
+  asked: Asked | undefined,
+  more: string,
+): Step[] {
   if (!asked) return []
   const { answer, milliseconds } = asked
   const step = 'directory'
@@ -397,8 +412,13 @@ function directorySteps({ recipient }: Destination, asked: Asked | undefined): S
     case 'absent':
       return [{ step, text: `${address} is not in the directory ${took}`, source: 'Q255695' }]
     case 'unavailable':
-      return [{ step, text: `${answer.reason} ${took}`, source: 'RFC 3463 §3.5' }]
+      return [{ step, text: `${answer.reason} ${took}${more}`, source: 'RFC 3463 §3.5' }]
   }
+}
+
+function serverMemory({ gal }: Settings): string {
+  const snapshot = gal.mode === 'snapshot' ? 'have it in its snapshot, or ' : ''
+  return `; a running server may ${snapshot}remember an answer (cache_stale)`
 }
 
 function answerStep({ rule }: Verdict): Step {

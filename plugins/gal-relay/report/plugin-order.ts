@@ -73,6 +73,7 @@ function rewrites(config: Haraka.Config, plugin: string): boolean {
 }
 
 interface Place {
+  readonly isListed: boolean
   /** In order, by the names that Haraka loads them under. */
   readonly before: readonly string[]
   readonly after: readonly string[]
@@ -84,7 +85,18 @@ function placeOf(config: Haraka.Config, name: string): Place {
     .map((line) => line.replace(/^haraka-plugin-/, ''))
     .map((line) => NOW_CALLED[line] ?? line)
   const own = names.indexOf(name)
-  return { before: names.slice(0, Math.max(own, 0)), after: names.slice(own + 1) }
+  return {
+    isListed: own >= 0,
+    before: names.slice(0, Math.max(own, 0)),
+    after: names.slice(own + 1),
+  }
+}
+
+/** @returns a sentence if Haraka does not load this plugin */
+export function notListed(config: Haraka.Config, name: string): readonly string[] {
+  return placeOf(config, name).isListed
+    ? []
+    : [`${name} is not listed in config/plugins: Haraka does not load it`]
 }
 
 /** @returns whether a plugin may put another recipient in the place of one before this is asked */
@@ -141,18 +153,15 @@ export function proxiedTwice(config: Haraka.Config, settings: Settings): readonl
   ]
 }
 
-/** @returns a sentence for each other plugin whose place in config/plugins is probably not meant */
-export function pluginOrder(
+function acceptingBefore(
   config: Haraka.Config,
   name: string,
-  settings?: Settings,
+  settings: Settings | undefined,
 ): readonly string[] {
-  const { before, after } = placeOf(config, name)
-  const observes = onlyObserves(config, name, settings)
-  const unheard = observes
+  const unheard = onlyObserves(config, name, settings)
     ? `once enforced, ${name} is not asked about those`
     : `for those, ${name} is not asked`
-  const answering = before.flatMap((earlier) => {
+  return placeOf(config, name).before.flatMap((earlier) => {
     const what = ACCEPTING[earlier]?.(config)
     if (!what) return []
     return [
@@ -160,12 +169,40 @@ export function pluginOrder(
         `Put it behind ${name}`,
     ]
   })
-  const unasked = after.filter((plugin) => rewrites(config, plugin))
+}
+
+/** @returns a sentence for each reason why Haraka may answer otherwise than this plugin would */
+export function otherAnswers(
+  config: Haraka.Config,
+  name: string,
+  settings: Settings,
+): readonly string[] {
+  const rewriting = placeOf(config, name).before.filter((plugin) => rewrites(config, plugin))
   return [
-    ...answering,
+    ...notListed(config, name),
+    ...openRelayBefore(config, name, settings),
+    ...acceptingBefore(config, name, settings),
+    ...rewriting.map(
+      (earlier) =>
+        `plugin ${earlier} stands before ${name} in config/plugins and may put other recipients in ` +
+        'the place of this one: then those are decided',
+    ),
+  ]
+}
+
+/** @returns a sentence for each other plugin whose place in config/plugins is probably not meant */
+export function pluginOrder(
+  config: Haraka.Config,
+  name: string,
+  settings?: Settings,
+): readonly string[] {
+  const once = onlyObserves(config, name, settings) ? ', once enforced,' : ''
+  const unasked = placeOf(config, name).after.filter((plugin) => rewrites(config, plugin))
+  return [
+    ...acceptingBefore(config, name, settings),
     ...unasked.map(
       (later) =>
-        `plugin ${later} stands behind ${name} in config/plugins and${observes ? ', once enforced,' : ''} is never asked: put it before`,
+        `plugin ${later} stands behind ${name} in config/plugins and${once} is never asked: put it before`,
     ),
   ]
 }

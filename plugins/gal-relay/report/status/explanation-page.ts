@@ -24,7 +24,9 @@ export function explanationPage(
 
 const problem = (text = 'There is no answer.') => html`<p class="problem">${shown(text)}</p>`
 
-function explanation({ reply, code, rule, route, may_relay, steps, next_hops }: Explanation): Html {
+function explanation(explained: Explanation): Html {
+  const { reply, code, rule, route, may_relay, enforced, steps, next_hops } = explained
+  const observed = !enforced && rule !== 'not-enabled'
   const facts: [string, string][] = [
     ['Rule', rule],
     ['Route', route ?? 'none'],
@@ -32,6 +34,7 @@ function explanation({ reply, code, rule, route, may_relay, steps, next_hops }: 
     ...(next_hops.length > 0 ? [['Next hop', next_hops.join(', ')] as [string, string]] : []),
   ]
   return html`<p class="reply ${outcomeOf(code)}"><code>${shown(reply)}</code></p>
+${observed && html`<p class="condition doubtful">Not enforced on this listener: Haraka answers by itself.</p>`}
 <dl class="facts">${facts.map(([term, fact]) => html`<div><dt>${term}</dt><dd>${fact}</dd></div>`)}</dl>
 <ol class="steps">${steps.map(stepText)}</ol>`
 }

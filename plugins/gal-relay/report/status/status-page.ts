@@ -28,6 +28,8 @@ export interface StatusSource {
   readonly reports: Reports
   settings(): Settings
   list(): Pick<AddressList, 'lookup'> | undefined
+  /** Sentences on plugins because of which Haraka may answer otherwise. */
+  plugins(): readonly string[]
   failed(error: unknown): void
 }
 
@@ -119,6 +121,7 @@ async function explanation(source: StatusSource, asked: URLSearchParams): Promis
     })
     return page(explanationPage(name, question, explained))
   } catch (error) {
+      plugins: source.plugins(),
     if (!(error instanceof QuestionError)) throw error
     return page(explanationPage(name, question, error.message))
   }
