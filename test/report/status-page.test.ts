@@ -1,9 +1,14 @@
 // The status page over HTTP: who gets it, who does not, and what is said when it cannot be had.
 import assert from 'node:assert/strict'
-import { request } from 'node:http'
+import { once } from 'node:events'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { html, shown } from '../../plugins/gal-relay/report/status/html'
 import { missingHttpServer } from '../../plugins/gal-relay/report/status/http-server'
+import { statusPage } from '../../plugins/gal-relay/report/status/status-page'
+import { readIni } from '../../plugins/gal-relay/settings/ini'
+import { readSettings } from '../../plugins/gal-relay/settings/settings'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Haraka, startHaraka } from '../support/haraka'
 import { freePorts } from '../support/ports'
@@ -24,12 +29,12 @@ describe('the status page', () => {
     ;[port = 0] = await freePorts(1)
     haraka = await startHaraka({
       ini: ini('enabled = true'),
+      plugins: ['rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
       files: { 'config/http.ini': `listen=0.0.0.0:${port}\n` },
     })
     await refused('spam@sender.example', 'nobody@example.com')
   })
   after(async () => {
-      plugins: ['rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
     await haraka.stop()
     await ldap.stop()
   })
@@ -68,7 +73,10 @@ describe('the status page', () => {
     assert.equal((await get('/gal-relay')).headers.location, '/gal-relay/')
     assert.match(String((await get('/gal-relay/page.js')).headers['content-type']), /javascript/)
     assert.match(String((await get('/gal-relay/page.css')).headers['content-type']), /css/)
-    assert.equal((await get('/gal-relay/none')).status, 404)
+    for (const none of ['none', '/', '/evil.example', '\\evil.example', '/[']) {
+      assert.equal((await get(`/gal-relay/${none}`)).status, 404, none)
+    }
+    assert.deepEqual(haraka.logLines(/the status page failed/), [])
     const head = await get('/gal-relay/', {}, 'HEAD')
     assert.equal(head.status, 200)
     assert.equal(head.body, '')
@@ -99,14 +107,6 @@ describe('the status page', () => {
       listener: '10.0.0.5:25',
     })
     assert.match(good.body, /550 5\.7\.1 Relaying is prohibited/)
-    const bad = await explain({ recipient: 'x', client: '<b>', listener: '' })
-    assert.equal(bad.status, 200)
-    assert.match(bad.body, /&#60;b&#62;&#39; is not an IP address/)
-    assert.equal((await get('/gal-relay/explain')).status, 200)
-  })
-
-  test('is for clients in allow[] only, whatever they say they are', async () => {
-    haraka.writeConfig(
     // The server's own list was asked, whatever it remembers.
     assert.doesNotMatch(good.body, /a running server|observes/)
     const observed = await explain({
@@ -116,6 +116,14 @@ describe('the status page', () => {
     })
     assert.match(observed.body, /550 5\.7\.1 .*<p [^>]*>Not enforced on this listener/s)
     assert.match(observed.body, /plugin rcpt_to\.in_host_list stands before gal-relay/)
+    const bad = await explain({ recipient: 'x', client: '<b>', listener: '' })
+    assert.equal(bad.status, 200)
+    assert.match(bad.body, /&#60;b&#62;&#39; is not an IP address/)
+    assert.equal((await get('/gal-relay/explain')).status, 200)
+  })
+
+  test('is for clients in allow[] only, whatever they say they are', async () => {
+    haraka.writeConfig(
       'gal_relay.ini',
       ini('enabled = true\nallow[] = 192.0.2.0/24\nallow[] = ::1'),
     )
@@ -125,6 +133,31 @@ describe('the status page', () => {
       assert.equal(answer.status, 403, path)
       assert.match(answer.body, /^127\.0\.0\.1 is not in allow\[\] of \[http\]/)
     }
+  })
+
+  test('names an IPv4 client that came by a socket for both as allow[] would', async () => {
+    const sections = {
+      http: { enabled: 'true' },
+      ldap: { url: ['ldap://127.0.0.1:1'], base: 'dc=test' },
+    }
+    const settings = readSettings(readIni('config/gal_relay.ini', sections, undefined), [], '/')
+    const serve = statusPage({
+      name: 'mx.test',
+      grammar: {},
+      reports: { collect: () => assert.fail(), close: () => {} },
+      settings: () => settings,
+      list: () => undefined,
+      plugins: () => [],
+      failed: (error) => assert.fail(String(error)),
+    })
+    const server = createServer((request, response) => {
+      Object.defineProperty(request.socket, 'remoteAddress', { value: '::ffff:192.0.2.9' })
+      serve(request, response, () => response.end())
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { body } = await ask((server.address() as AddressInfo).port, '/', {}, 'GET')
+    server.close()
+    assert.match(body, /^192\.0\.2\.9 is not in allow\[\]/)
   })
 
   test('shows mail addresses under a name of this server only, so that no DNS name of a stranger reads them', async () => {

@@ -9,7 +9,7 @@ import { hostname } from 'node:os'
 import path from 'node:path'
 import type { AddressList } from '../../gal/address-list'
 import { parseIp } from '../../routing/networks'
-import type { Settings } from '../../settings/settings'
+import { canonicalAddress, type Settings } from '../../settings/settings'
 import type { EnvelopeGrammar } from '../envelope'
 import { explain, QuestionError } from '../explain'
 import { registryOf } from '../metrics'
@@ -61,10 +61,13 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
   const { method, socket, headers, url = '/', originalUrl = '/' } = request
   const client = socket.remoteAddress
   if (!source.settings().http.allow.has(parseIp(client))) {
-    return plain(403, `${client} is not in allow[] of [http] in config/gal_relay.ini.`)
+    const shown = canonicalAddress(client ?? '') ?? client
+    return plain(403, `${shown} is not in allow[] of [http] in config/gal_relay.ini.`)
   }
   if (method !== 'GET' && method !== 'HEAD') return plain(405, 'Only GET and HEAD are answered.')
-  const { pathname, searchParams } = new URL(url, 'http://localhost')
+  // Not read as a URL: one that begins with // would name a host.
+  const [pathname, ...query] = url.split('?')
+  const searchParams = new URLSearchParams(query.join('?'))
   if (pathname === '/metrics') return metrics(source)
   if (!isOwnName(headers.host, source.name)) {
     return plain(403, 'Ask for this page by an IP address, localhost, or the name in config/me.')
@@ -118,10 +121,10 @@ async function explanation(source: StatusSource, asked: URLSearchParams): Promis
       account: question.account || undefined,
       sender: question.sender || undefined,
       grammar,
+      plugins: source.plugins(),
     })
     return page(explanationPage(name, question, explained))
   } catch (error) {
-      plugins: source.plugins(),
     if (!(error instanceof QuestionError)) throw error
     return page(explanationPage(name, question, error.message))
   }
