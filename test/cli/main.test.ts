@@ -28,6 +28,10 @@ describe('gal-relay', () => {
       [['lookup', 'nobody', '--config', root], /^'nobody' is no mail address/],
       [['explain', 'a@b.test'], /^required option '--client <ip>' not specified$/],
       [['check', '--verbose'], /^unknown option '--verbose'/],
+      [[], /^no command is given$/],
+      [['--config', root], /^no command is given$/],
+      [['help', 'chekc'], /^unknown command 'chekc'\n\(Did you mean check\?\)$/],
+      [['help', 'nonsense'], /^unknown command 'nonsense'$/],
       [['chekc'], /^unknown command 'chekc'\n\(Did you mean check\?\)$/],
     ]
     for (const [args, error] of cases) {
@@ -39,6 +43,13 @@ describe('gal-relay', () => {
       assert.equal(stdout, '')
       assert.ok(stderr.includes(json.error), stderr)
     }
+  })
+
+  test('helps', async () => {
+    const help = await runCommand(['help'])
+    assert.deepEqual(help, await runCommand(['--help']))
+    assert.equal(help.code, 0)
+    assert.deepEqual(await runCommand(['help', 'sync']), await runCommand(['sync', '--help']))
   })
 
   test('names the settings that Haraka would not start with', async () => {

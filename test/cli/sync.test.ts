@@ -92,6 +92,24 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     assert.match(stdout, /^ {2}not in the snapshot of 202 recipients, as of 2\d{3}-/m)
   })
 
+  test('lookup says what the snapshot has while the directory is away, and when there is none', async () => {
+    const look = async (one: string) => {
+      const { code, stdout } = await runCommand(['lookup', one, '--config', root])
+      assert.equal(code, 2)
+      assert.match(stdout, new RegExp(`^${one}: the directory cannot tell: .*ECONNREFUSED`))
+      return stdout
+    }
+    configure(ini('ldap://127.0.0.1:1'))
+    try {
+      assert.match(await look(address(1)), /^ {2}in the snapshot of 202 recipients, as of 2/m)
+      assert.match(await look(address(7)), /^ {2}not in the snapshot of 202 recipients, as of 2/m)
+      configure(`${ini('ldap://127.0.0.1:1')}[snapshot]\nfile = none\n`)
+      assert.match(await look(address(1)), /^ {2}snapshot: there is none yet$/m)
+    } finally {
+      configure(ini())
+    }
+  })
+
   test('check says how old it is', async () => {
     const { stdout } = await runCommand(['check', '--config', root])
     assert.match(
@@ -115,7 +133,7 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     )
     assert.match(
       (await runCommand(['lookup', address(20), '--config', root])).stdout,
-      /also in the snapshot/,
+      /^ {2}still in the snapshot/m,
     )
     const { code, json } = await sync('--force')
     assert.equal(code, 0)

@@ -86,12 +86,20 @@ ${listener587('*:587')}
       return (await runCommand(args)).stdout
     }
     assert.equal(await ask('10.0.0.5:587'), `${listener587('10.0.0.5:587')}\n`)
+    // By the names that it prints itself, too.
+    assert.equal(await ask('*:587'), `${listener587('*:587')}\n`)
+    assert.match(await ask('*:*'), /^listener \*:\*, where no other section says more\n/)
+    const unknown = await runCommand(['who-may-relay', '--listener', '*:588', ...config()])
+    assert.match(
+      unknown.stderr,
+      /^'\*:588' is not an address and port .* nor a listener with settings/,
+    )
     assert.match(await ask('10.0.0.9:25'), /takes no part/)
     assert.match(await ask('10.0.0.10:25'), /nobody may relay \(reroute = false\)/)
   })
 
   test('one JSON object', async () => {
-    const args = ['who-may-relay', '--listener', '10.0.0.5:25', ...config()]
+    const args = ['who-may-relay', '--listener', ' 10.0.0.5:25 ', ...config()]
     const { json } = await runJson<{ listeners: Listener[] }>(args)
     const [one, ...more] = json.listeners
     assert.deepEqual(more, [])

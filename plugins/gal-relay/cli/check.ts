@@ -19,7 +19,7 @@ import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { type Install, openInstall, PLUGIN } from './install'
+import { type Install, isMissing, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -146,9 +146,8 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
     }
     return [{ about, findings: [{ level, text: size + why[level] }] }]
   } catch (error) {
-    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
     const reason = error instanceof Error ? error.message : String(error)
-    const finding: Finding = isMissing
+    const finding: Finding = isMissing(error)
       ? (folderProblem(path.dirname(snapshot.file)) ?? {
           level: 'note',
           text: 'there is none yet; Haraka reads it at its start, or gal-relay sync',

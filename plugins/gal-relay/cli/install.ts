@@ -71,6 +71,10 @@ export const SILENT: Log = {
   error: nothing,
 }
 
+/** There is no such file. */
+export const isMissing = (error: unknown) =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT'
+
 function isFolder(name: string): boolean {
   return statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
 }

@@ -11,7 +11,7 @@ import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import type { Settings } from '../settings/settings'
-import { CannotRun, openConfigured, SILENT } from './install'
+import { CannotRun, isMissing, openConfigured, SILENT } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -20,7 +20,7 @@ interface Options {
 }
 
 const EXAMPLES = `
-Exit code 0: the address is in the list; 1: it is not; 2: nobody can tell.
+Exit code 0: the address is in the list; 1: it is not; 2: the directory cannot tell.
 
 Examples:
     gal-relay lookup alice@example.com
@@ -43,7 +43,7 @@ async function run(address: string, _: unknown, command: Command): Promise<void>
   if (options.json) {
     printJson({ address, found: foundIn(live.answer), live: liveJson(live), snapshot })
   } else {
-    printLines([...inWords(live), ...(snapshot ? listedInWords(snapshot) : [])])
+    printLines([...inWords(live), ...(snapshot ? listedInWords(snapshot, live.answer) : [])])
   }
   process.exitCode = { found: 0, absent: 1, unavailable: 2 }[live.answer.state]
 }
@@ -100,17 +100,29 @@ async function listed(settings: Settings, recipient: Recipient): Promise<Listed 
       as_of: new Date(list.asOf).toISOString(),
     }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = isMissing(error)
+      ? NO_LIST
+      : error instanceof Error
+        ? error.message
+        : String(error)
     const unknown = { authenticated_only: undefined, recipients: undefined, as_of: undefined }
     return { state: 'unavailable', reason, ...unknown }
   }
 }
 
-function listedInWords({ state, reason, recipients, as_of }: Listed): string[] {
-  if (state === 'unavailable') return [`  snapshot: ${colour.yellow('not usable')}: ${reason}`]
-  const where = `of ${counted(recipients ?? 0, 'recipient')}, as of ${as_of}`
-  return [`  ${state === 'found' ? 'also' : colour.yellow('not')} in the snapshot ${where}`]
+function listedInWords(listed: Listed, live: GalAnswer): string[] {
+  const { state, reason, recipients, as_of } = listed
+  if (state === 'unavailable') {
+    return [
+      `  snapshot: ${reason === NO_LIST ? NO_LIST : `${colour.yellow('not usable')}: ${reason}`}`,
+    ]
+  }
+  const where = `in the snapshot of ${counted(recipients ?? 0, 'recipient')}, as of ${as_of}`
+  if (state === 'absent') return [`  ${colour.yellow('not')} ${where}`]
+  return [`  ${{ found: 'also ', absent: 'still ', unavailable: '' }[live.state]}${where}`]
 }
+
+const NO_LIST = 'there is none yet'
 
 const foundIn = ({ state }: GalAnswer) => (state === 'unavailable' ? undefined : state === 'found')
 
@@ -135,7 +147,7 @@ function liveJson({ answer, recipient, server, milliseconds, holders }: Searched
 function inWords({ answer, recipient, server, milliseconds, holders }: Searched): string[] {
   const address = addressText(recipient)
   if (answer.state === 'unavailable') {
-    return [`${colour.yellow(`${address}: nobody can tell`)}: ${answer.reason}`]
+    return [`${colour.yellow(`${address}: the directory cannot tell`)}: ${answer.reason}`]
   }
   const title =
     answer.state === 'found'

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
+import { didYouMean } from '../routing/did-you-mean'
 import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
 import { explainCommand } from './explain'
@@ -27,11 +28,12 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     // Asking for help is no error.
     if (error instanceof CommanderError && error.exitCode === 0) return
     process.exitCode = 2
-    const message = error instanceof Error ? error.message : String(error)
+    const isLeftOut = error instanceof CommanderError && error.code === 'commander.help'
+    const message = isLeftOut ? 'no command is given' : textOf(error)
     if (args.includes('--json')) printJson({ error: message.replace(/^error: /, '') })
-    // Its message has been printed.
-    if (error instanceof CommanderError) return
-    const isKnown = error instanceof CannotRun || error instanceof SettingsError
+    // Its message has been printed, but where that was the help.
+    if (error instanceof CommanderError && !isLeftOut) return
+    const isKnown = isLeftOut || error instanceof CannotRun || error instanceof SettingsError
     const stack = error instanceof Error ? error.stack : undefined
     process.stderr.write(`${isKnown ? message : (stack ?? message)}\n`)
   }
@@ -56,9 +58,27 @@ function program(): Command {
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }
+  program.addCommand(helpCommand(program).copyInheritedSettings(program))
   program.addHelpText('after', EXIT_CODES)
   return program
 }
+
+/** Commander's own has nothing to say of a command that does not exist. */
+function helpCommand(program: Command): Command {
+  return new Command('help')
+    .argument('[command]')
+    .description('display help for command')
+    .action((name: string | undefined) => {
+      if (name === undefined) return program.help()
+      program.commands.find((one) => one.name() === name)?.help()
+      const names = program.commands.map((one) => one.name())
+      const meant = didYouMean(name, names)
+      const hint = meant ? `\n(Did you mean ${meant}?)` : ''
+      program.error(`error: unknown command '${name}'${hint}`)
+    })
+}
+
+const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
 
 const EXIT_CODES = `
 Exit code 0: fine; 1: the answer is "no", or problems were found; 2: used wrongly, or cannot run.

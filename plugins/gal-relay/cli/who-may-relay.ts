@@ -9,7 +9,7 @@ import {
 } from '../report/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
-import { policyFor, type Settings } from '../settings/settings'
+import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
 import { CannotRun, openConfigured } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
@@ -35,7 +35,7 @@ Examples:
 export function whoMayRelayCommand(): Command {
   return new Command('who-may-relay')
     .description('the exact set of clients, local addresses and accounts that may relay')
-    .option('--listener <ip:port>', 'on this listener only')
+    .option('--listener <ip:port>', 'on this listener only; *:587 is its settings')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -43,7 +43,7 @@ export function whoMayRelayCommand(): Command {
 async function run(_: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const { settings } = await openConfigured(options.config)
-  const listeners = reports(settings, options.listener)
+  const listeners = reports(settings, options.listener?.trim())
   if (options.json) printJson({ listeners })
   else printLines(listeners.flatMap(inWords))
   if (listeners.some(({ internet }) => internet)) process.exitCode = 1
@@ -51,18 +51,25 @@ async function run(_: unknown, command: Command): Promise<void> {
 
 function reports(settings: Settings, asked: string | undefined): RelayReport[] {
   if (asked !== undefined) {
+    const named = settings.policies.get(asked)
+    if (named) return [reportOf(named)]
     const listener = parseListener(asked)
     if (!listener) {
-      throw new CannotRun(`'${asked}' is not an address and port such as 10.0.0.5:25 or [::1]:25`)
+      throw new CannotRun(
+        `'${asked}' is not an address and port such as 10.0.0.5:25 or [::1]:25, ` +
+          'nor a listener with settings of its own',
+      )
     }
     const { address, port } = listener
     const policy = policyFor(settings, address, port)
     return [{ ...whoMayRelay(policy, parseIp(address)), listener: asked }]
   }
-  return [...settings.policies.values()].map((policy) => {
-    const address = policy.name.slice(0, policy.name.lastIndexOf(':'))
-    return whoMayRelay(policy, address === '*' ? undefined : parseIp(address))
-  })
+  return [...settings.policies.values()].map(reportOf)
+}
+
+function reportOf(policy: ListenerPolicy): RelayReport {
+  const address = policy.name.slice(0, policy.name.lastIndexOf(':'))
+  return whoMayRelay(policy, parseIp(address))
 }
 
 function inWords(report: RelayReport): string[] {
