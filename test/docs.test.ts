@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -438,6 +438,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
       writeFileSync(file('plugins'), 'rcpt_to.in_host_list\n')
       const replacements: Replacements = [
         ['/srv/haraka', dir],
+        ['-o haraka', `-o ${userInfo().username}`],
         ['/var/log/haraka.log', path.join(folder, 'haraka.log')],
         ['npm install', 'npm install --no-audit --no-fund --prefer-offline'],
         ['haraka-plugin-gal-relay', tarball],

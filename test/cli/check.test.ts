@@ -1,7 +1,15 @@
 // `gal-relay check`: each kind of broken configuration and broken directory is found and named, and a
 // sound one passes, on OpenLDAP and on Active Directory.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -268,6 +276,80 @@ never[] = 192.168.1.0;255.255.255.248
   test('a status page without an HTTP server', async () => {
     const report = await check({ ini: `[http]\nenabled = true\n${directory}` })
     has(report, /^warning no metrics and no status page: config\/http\.ini has no address /)
+  })
+
+  test('express, in the install or beside a Haraka that is installed for all', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const root = path.join(folder, 'mx')
+    const modules = path.join(folder, 'lib', 'node_modules')
+    const bin = path.join(folder, 'bin')
+    const said = async () => {
+      const args = ['check', '--config', root]
+      const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(args, { env: { PATH: bin } })
+      const findings = json.sections.flatMap((section) => section.findings)
+      return findings.filter(({ text }) => /express|status page/.test(text))
+    }
+    const express = (where: string) => {
+      mkdirSync(path.join(where, 'express'), { recursive: true })
+      writeFileSync(path.join(where, 'express', 'index.js'), '')
+    }
+    try {
+      const files = { 'config/http.ini': 'listen=127.0.0.1:8080\n' }
+      writeInstall(root, [25], { ini: `[http]\nenabled = true\n${directory}`, files })
+      mkdirSync(path.join(modules, 'haraka', 'bin'), { recursive: true })
+      mkdirSync(bin)
+      writeFileSync(path.join(modules, 'haraka', 'bin', 'haraka'), '')
+      symlinkSync(path.join(modules, 'haraka', 'bin', 'haraka'), path.join(bin, 'haraka'))
+      const [missing, ...more] = await said()
+      assert.deepEqual([missing?.level, more], ['note', []])
+      assert.match(
+        missing?.text ?? '',
+        /^express is not found from here, neither in .*mx nor beside /,
+      )
+      express(modules)
+      assert.deepEqual(await said(), [])
+      rmSync(path.join(modules, 'express'), { recursive: true })
+      express(path.join(root, 'node_modules'))
+      assert.deepEqual(await said(), [])
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  test('files that root may read, and the user that Haraka runs as may not', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const said = async (user: string) => {
+      const credentials = 'bind_dn = cn=reader\nbind_password_file = secret\ntls_ca = ca.pem\n'
+      const smtp = { 'config/smtp.ini': `listen=127.0.0.1:25\n${user}` }
+      const files = { 'config/secret': 'hush\n', 'config/ca.pem': '', ...smtp }
+      writeInstall(root, [25], { ini: directory + credentials, files })
+      const args = ['check', '--config', root]
+      const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(args)
+      const findings = json.sections.flatMap((section) => section.findings)
+      return findings.filter(({ text }) => /belongs to root/.test(text))
+    }
+    const file = (name: string) => path.join(root, 'config', name)
+    try {
+      assert.deepEqual(await said('user=nobody\n'), [])
+      const names = ['gal_relay.ini', 'host_list', 'secret', 'ca.pem']
+      for (const name of names) chmodSync(file(name), 0o600)
+      const warnings = await said('user=nobody\n')
+      assert.deepEqual(
+        warnings.map(({ level, text }) => [level, text.split(' ')[0]]),
+        names.map((name) => ['warning', file(name)]),
+      )
+      assert.match(
+        warnings[0]?.text ?? '',
+        /\(mode 600\), and Haraka runs as nobody .*: chown nobody /,
+      )
+      for (const user of ['', 'user=root\n']) assert.deepEqual(await said(user), [])
+      chownSync(file('secret'), 65534, 65534)
+      assert.equal((await said('user=nobody\n')).length, names.length - 1)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
   })
 
   test('a folder that is no install ends with 2', async () => {

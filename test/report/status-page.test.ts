@@ -55,6 +55,7 @@ describe('the status page', () => {
   test('is made whole, may load nothing from elsewhere, and is not kept', async () => {
     const { status, headers, body } = await get('/gal-relay/')
     assert.equal(status, 200)
+    assert.deepEqual(haraka.logLines(/no metrics and no status page/), [])
     const policy = String(headers['content-security-policy'])
     assert.match(policy, /default-src 'none'; script-src 'self'; style-src 'self'/)
     assert.doesNotMatch(policy, /unsafe/)

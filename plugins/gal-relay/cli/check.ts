@@ -8,7 +8,7 @@ import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import { doubts, openRelay, summary } from '../report/startup'
-import { missingHttpServer } from '../report/status/http-server'
+import { findsExpress, missingAddress } from '../report/status/http-server'
 import { unreachable } from '../report/unreachable'
 import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
@@ -19,8 +19,9 @@ import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { type Install, isMissing, openInstall, PLUGIN } from './install'
+import { harakaPrograms, type Install, isMissing, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
+import { unreadable } from './unreadable'
 
 interface Options {
   readonly config?: string
@@ -96,7 +97,11 @@ async function check(install: Install): Promise<Section[]> {
   return [
     {
       about: `settings of ${root}`,
-      findings: [...settingsFindings(settings, ignored), ...httpFindings(config, settings)],
+      findings: [
+        ...settingsFindings(settings, ignored),
+        ...httpFindings(install, settings),
+        ...unreadable(config, settings).map((text): Finding => ({ level: 'warning', text })),
+      ],
     },
     { ...plugins, findings: pluginFindings(config, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
@@ -115,9 +120,15 @@ function settingsFindings(settings: Settings, ignored: readonly string[]): Findi
   ]
 }
 
-function httpFindings(config: Haraka.Config, { http }: Settings): Finding[] {
-  const missing = http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
-  return missing ? [{ level: 'warning', text: `no metrics and no status page: ${missing}` }] : []
+function httpFindings({ config, root }: Install, { http }: Settings): Finding[] {
+  if (!http.enabled) return []
+  const missing = missingAddress(readIniFile(config, 'http.ini'))
+  if (missing) return [{ level: 'warning', text: `no metrics and no status page: ${missing}` }]
+  if ([path.join(root, 'package.json'), ...harakaPrograms()].some(findsExpress)) return []
+  const text =
+    `express is not found from here, neither in ${root} nor beside the haraka of PATH; without ` +
+    'it Haraka has no metrics and no status page, and says so at its start'
+  return [{ level: 'note', text }]
 }
 
 function openTo(policy: ListenerPolicy): readonly string[] {

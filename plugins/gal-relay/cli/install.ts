@@ -1,5 +1,5 @@
 // The Haraka install that the command speaks of: its folder, and its settings as its server reads them.
-import { statSync } from 'node:fs'
+import { existsSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
@@ -69,6 +69,15 @@ export const SILENT: Log = {
   notice: nothing,
   warn: nothing,
   error: nothing,
+}
+
+/** Haraka's own programs that the PATH leads to: where it is installed for all, it loads packages from there. */
+export function harakaPrograms(): readonly string[] {
+  return (process.env.PATH ?? '')
+    .split(path.delimiter)
+    .map((folder) => path.join(folder, 'haraka'))
+    .filter((file) => existsSync(file))
+    .map((file) => realpathSync(file))
 }
 
 /** There is no such file. */

@@ -1,0 +1,32 @@
+// Files that root may read, and the user that Haraka changes to at its start may not: then a reload, or
+// the next connection to the directory, fails.
+import { type Stats, statSync } from 'node:fs'
+import path from 'node:path'
+import { configDir, readIniFile } from '../settings/haraka-files'
+import type { Settings } from '../settings/settings'
+
+/** @returns a sentence for each */
+export function unreadable(config: Haraka.Config, { ldap }: Settings): readonly string[] {
+  const user = readIniFile(config, 'smtp.ini').main?.user
+  if (!user || user === 'root') return []
+  const own = ['gal_relay.ini', 'host_list'].map((name) => path.join(configDir(config), name))
+  const named = ldap ? [ldap.bind_password_file, ldap.tls_key, ldap.tls_cert, ldap.tls_ca] : []
+  return [...own, ...named.filter(Boolean)].flatMap((file) => {
+    const stats = statsOf(file)
+    if (stats?.uid !== 0 || (stats.mode & 0o077) !== 0) return []
+    const mode = (stats.mode & 0o777).toString(8)
+    return [
+      `${file} belongs to root and nobody else may read it (mode ${mode}), and Haraka runs as ` +
+        `${user} (user in config/smtp.ini): chown ${user} ${file}`,
+    ]
+  })
+}
+
+/** @returns undefined where it is not, or where we may not look: others say so */
+function statsOf(file: string): Stats | undefined {
+  try {
+    return statSync(file)
+  } catch {
+    return undefined
+  }
+}
