@@ -76,19 +76,26 @@ const real = (text: string, replacements: Replacements) =>
 interface Expected {
   /** Addresses at example.com that the directory has, as the page says. */
   readonly known: readonly string[]
+  /** Addresses that it has, and that the page leaves out. */
+  readonly unknown?: readonly string[]
   /** A client that may relay. */
   readonly inside: string
   readonly files?: Readonly<Record<string, string>>
   readonly env?: Readonly<Record<string, string>>
 }
 
-async function runs(ini: string, { known, inside, files = {}, env = {} }: Expected): Promise<void> {
+async function runs(
+  ini: string,
+  { known, unknown = [], inside, files = {}, env = {} }: Expected,
+): Promise<void> {
   const haraka = await startHaraka({ ini, files, env })
   try {
     await haraka.waitForLog(/directory .* is up/)
     const outside = '203.0.113.9'
     for (const address of known) assert.match(await rcpt(haraka, outside, address), /^250/, address)
-    assert.match(await rcpt(haraka, outside, 'nobody@example.com'), /^550 5\.1\.1/)
+    for (const address of ['nobody@example.com', ...unknown]) {
+      assert.match(await rcpt(haraka, outside, address), /^550 5\.1\.1/, address)
+    }
     assert.match(await rcpt(haraka, outside, 'friend@elsewhere.example'), /^550 5\.7\.1 Relaying/)
     assert.match(await rcpt(haraka, inside, 'friend@elsewhere.example'), /^250/)
   } finally {
@@ -150,9 +157,10 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
           LDAPTLS_CACERT: samba.ca,
           NODE_EXTRA_CA_CERTS: samba.ca,
         })
-      const [account, alias, ...more] = of('samba.md', 'sh')
-      assert.ok(account && alias && more.length === 0)
+      const [account, lockout, alias, ...more] = of('samba.md', 'sh')
+      assert.ok(account && lockout && alias && more.length === 0)
       await run(account)
+      await run(lockout)
 
       const files = {
         'config/gal_relay.password': `${SECRET}\n`,
@@ -162,6 +170,26 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
       // By proxyAddresses alone: what stands in Bob's `mail` is not his.
       await runs(exchange, {
         known: ['alice@example.com', 'robert@example.com'],
+        inside: '192.168.1.25',
+        files,
+      })
+      await samba.add(
+        {
+          dn: `CN=Carol,CN=Users,${samba.base}`,
+          attributes: { objectClass: 'contact', proxyAddresses: 'SMTP:carol@example.com' },
+        },
+        {
+          dn: `CN=Team,CN=Users,${samba.base}`,
+          attributes: { objectClass: 'group', proxyAddresses: 'SMTP:team@example.com' },
+        },
+      )
+      const [narrow, ...others] = of('exchange-ad.md', 'ini').filter(({ text }) =>
+        /^filter = /m.test(text),
+      )
+      assert.deepEqual(others, [])
+      await runs(exchange.replace('[gal]\nattributes[] = proxyAddresses\n', narrow?.text ?? ''), {
+        known: ['alice@example.com', 'team@example.com'],
+        unknown: ['carol@example.com'],
         inside: '192.168.1.25',
         files,
       })
