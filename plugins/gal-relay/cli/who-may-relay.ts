@@ -35,7 +35,7 @@ Examples:
 export function whoMayRelayCommand(): Command {
   return new Command('who-may-relay')
     .description('the exact set of clients, local addresses and accounts that may relay')
-    .option('--listener <ip:port>', 'on this listener only; *:587 is its settings')
+    .option('--listener <ip:port>', 'on this listener only, or by these settings: *:587')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
