@@ -245,6 +245,29 @@ describe('observing', () => {
     }
   })
 
+  test('behind a plugin that rewrites and before those that accept, as the docs have it', async () => {
+    const ldap = await startEmbeddedLdap(entries)
+    const haraka = await startHaraka({
+      ...BEFORE,
+      plugins: ['aliases', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
+      files: {
+        'config/aliases': '{"sales@example.com":{"action":"alias","to":"gone@example.com"}}',
+      },
+      ini: `${OBSERVE}${ini(ldap.url)}`,
+    })
+    try {
+      const client = { client: '192.0.2.77', local: '10.0.0.5:25' }
+      const to = ['sales@example.com', 'alice@example.com', 'nobody@example.com']
+      assert.deepEqual(await send(haraka, client, to), [250, 250, 250])
+      await until(() => haraka.logLines(OBSERVED).length >= to.length)
+      const differing = haraka.logLines(DIFFERS).map((line) => / recipient=(\S+)/.exec(line)?.[1])
+      assert.deepEqual(differing, ['sales@example.com', 'nobody@example.com'])
+    } finally {
+      await haraka.stop()
+      await ldap.stop()
+    }
+  })
+
   test('begins with a reload that asks for it, for those too whom another plugin accepts before', async () => {
     const ldap = await startEmbeddedLdap(entries)
     const haraka = await startHaraka({ ...observing(BEFORE, ''), ini: ini(ldap.url) })
