@@ -8,6 +8,7 @@ import {
   parseIp,
   parseNetwork,
 } from '../../plugins/gal-relay/routing/networks'
+import { canonicalLiteral } from '../../plugins/gal-relay/routing/recipient'
 
 function networkOf(text: string): Network {
   const network = parseNetwork(text)
@@ -108,6 +109,32 @@ describe('network lists', () => {
     assert.ok(matches(['192.168.1.0/24'], '::ffff:192.168.1.9'))
     assert.ok(matches(['::ffff:192.168.1.0/120'], '192.168.1.9'))
     assert.ok(!matches(['::/0'], '192.168.1.9'), '::/0 is about IPv6')
+  })
+
+  it('read an address by its bits, however it is spelled', () => {
+    const leading = fc.oneof(fc.constant(Array<number>(12).fill(0)), bytes(12, byte))
+    const groups = (from: number[]) =>
+      from.flatMap((one, i) => (i % 2 ? [] : [(one * 256 + (from[i + 1] ?? 0)).toString(16)]))
+    fc.assert(
+      fc.property(leading, bytes(4, byte), (from, to) => {
+        const whole = [...from, ...to]
+        const bits = BigInt(`0x${Buffer.from(whole).toString('hex')}`)
+        const address =
+          bits >> 32n === 0xffffn
+            ? { family: 4, bits: Number(bits & 0xffffffffn) }
+            : { family: 6, bits }
+        const dotted = `${groups(from).join(':')}:${to.join('.')}`
+        const spellings = [groups(whole).join(':'), dotted, dotted.replace(/^(0:){6}/, '::')]
+        for (const one of spellings) {
+          assert.deepEqual(parseIp(one), address)
+          assert.ok(matches([one], text(whole)))
+          assert.ok(matches([text(whole)], one))
+          assert.equal(canonicalLiteral(`[IPv6:${one}]`), canonicalLiteral(`[IPv6:${text(whole)}]`))
+        }
+      }),
+    )
+    assert.ok(!matches(['10.1.2.3'], '::10.1.2.3'))
+    assert.ok(!matches(['::10.1.2.3'], '10.1.2.3'))
   })
 
   it('know the mask of Q258140 with holes', () => {

@@ -29,10 +29,21 @@ const TOP_96 = ((1n << 96n) - 1n) << 32n
 
 /** @returns undefined when the text is no IP address */
 export function parseIp(text: string | null | undefined): IpAddress | undefined {
-  if (!text || !(text.includes(':') ? ipaddr.isValid(text) : isIpv4(text))) return undefined
-  const address = ipaddr.process(text)
+  if (!text) return undefined
+  const address = text.includes(':') ? parseIpv6(text) : parseIpv4(text)
+  if (!address) return undefined
   const bits = toBits(address)
-  return address.kind() === 'ipv4' ? { family: 4, bits: Number(bits) } : { family: 6, bits }
+  if (address.kind() === 'ipv4') return { family: 4, bits: Number(bits) }
+  return bits >> 32n === MAPPED
+    ? { family: 4, bits: Number(bits & 0xffffffffn) }
+    : { family: 6, bits }
+}
+
+/** @returns undefined when the text is no IPv6 address */
+export function parseIpv6(text: string): ipaddr.IPv6 | undefined {
+  // ipaddr.js takes ::10.1.2.3 for ::ffff:10.1.2.3, which is another address.
+  const written = text.replace(/^::(?=[^:]*\.)/, '0::')
+  return ipaddr.IPv6.isValid(written) ? ipaddr.IPv6.parse(written) : undefined
 }
 
 /**
@@ -110,15 +121,12 @@ function setOf<K, N>(groups: Map<K, Set<N>>, mask: K): Set<N> {
 }
 
 // ipaddr.js reads 25, 010.1 and 0x7f.1 as inet_aton does; in a list of trusted hosts that is a trap.
-const isIpv4 = (text: string) => ipaddr.IPv4.isValidFourPartDecimal(text)
+const parseIpv4 = (text: string) =>
+  ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text) : undefined
 
-function strictIp(text: string) {
-  if (isIpv4(text)) return ipaddr.IPv4.parse(text)
-  if (text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text)) {
-    return ipaddr.IPv6.parse(text)
-  }
-  return undefined
-}
+// A zone is a name that only one machine knows.
+const strictIp = (text: string) =>
+  parseIpv4(text) ?? (text.includes('%') ? undefined : parseIpv6(text))
 
 function parseMask(family: 4 | 6, separator: string, text: string): bigint | { problem: string } {
   const width = WIDTH[family]

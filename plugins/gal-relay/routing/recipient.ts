@@ -1,6 +1,7 @@
 // A recipient as the rules see it: the local part untouched, the domain in the one form that
 // compares, and whether the local part asks some later system to send the mail onward.
 import ipaddr from 'ipaddr.js'
+import { parseIpv6 } from './networks'
 
 /** One recipient of a transaction (RFC 5321 §4.1.2). */
 export interface Recipient {
@@ -44,6 +45,9 @@ export function canonicalDomain(domain: string): string {
 /** @returns the canonical literal, or undefined when the text is no IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
 export function canonicalLiteral(text: string): string | undefined {
   const [, ipv6, address = ''] = /^\[(ipv6:)?([^\]]+)\]$/i.exec(text) ?? []
-  if (ipv6) return ipaddr.IPv6.isValid(address) ? `[ipv6:${ipaddr.IPv6.parse(address)}]` : undefined
+  if (ipv6) {
+    const parsed = parseIpv6(address)
+    return parsed && `[ipv6:${parsed}]`
+  }
   return ipaddr.IPv4.isValidFourPartDecimal(address) ? `[${address}]` : undefined
 }
