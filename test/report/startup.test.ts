@@ -1,7 +1,8 @@
-// What is said at start about settings that are valid: the domains that meet in one message.
+// What is said at start about settings that are valid: which domains are inbound, and those that meet
+// in one message.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { doubts } from '../../plugins/gal-relay/report/startup'
+import { doubts, summary } from '../../plugins/gal-relay/report/startup'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import { readSettings } from '../../plugins/gal-relay/settings/settings'
 
@@ -19,6 +20,15 @@ function said(sections: Readonly<Record<string, Record<string, string>>>): reado
   const ini = readIni('gal_relay.ini', { routes: ROUTES, ldap, ...sections }, undefined)
   return doubts(readSettings(ini, ['listed.test'], '/')).filter((line) => /^mixed/.test(line))
 }
+
+describe('inbound domains', () => {
+  it('are named once, also where config/host_list has them too', () => {
+    const sections = { routes: { 'A.test': 'inbound', '@b.test': 'inbound' } }
+    const ini = readIni('gal_relay.ini', { ...sections, main: { enabled: 'false' } }, undefined)
+    const settings = readSettings(ini, ['a.test', 'B.TEST', 'c.test'], '/')
+    assert.equal(summary(settings).at(-1), 'inbound domains: A.test, @b.test, c.test')
+  })
+})
 
 describe('mixed = defer', () => {
   it('names the domains of both kinds, on each listener where it holds', () => {

@@ -40,7 +40,11 @@ function whoMayRelay({ restrictions }: ListenerPolicy): string {
 
 function inboundDomains({ routing }: ListenerPolicy): readonly string[] {
   const rows = routing.routes.rows.filter(({ routeTo }) => routeTo.kind === 'inbound')
-  return [...rows.map(({ text }) => text), ...routing.hostList]
+  const named = new Set(rows.map(({ sentTo }) => sentTo.domain))
+  return [
+    ...rows.map(({ text }) => text),
+    ...[...routing.hostList].filter((domain) => !named.has(domain)),
+  ]
 }
 
 const SHOWN = 10
