@@ -40,7 +40,14 @@ test('addresses that are not', () => {
 })
 
 test('every spelling has the key of the recipient', () => {
-  const domain = fc.constantFrom('example.com', 'xn--bcher-kva.example', '[192.0.2.7]', 'xn--zz')
+  const domain = fc.constantFrom(
+    'example.com',
+    'xn--bcher-kva.example',
+    'xn--zz',
+    '[192.0.2.7]',
+    '[IPv6:2001:db8::7]',
+    '[IPv6:no address]',
+  )
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), domain, (local, name) => {
       const recipient = recipientOf(local, name)

@@ -39,8 +39,10 @@ const ENTRIES: readonly TestEntry[] = [
   { name: 'utf8', attributes: { proxyAddresses: ['SMTP:jürgen@example.com'] } },
   { name: 'decomposed', attributes: { proxyAddresses: ['SMTP:rene\u0301@example.com'] } },
   { name: 'ulabel', attributes: { proxyAddresses: ['SMTP:info@Bücher.example'] } },
+  { name: 'decomposed2', attributes: { proxyAddresses: ['SMTP:info@bu\u0308ro.example'] } },
   { name: 'alabel', attributes: { proxyAddresses: ['SMTP:info@xn--mller-kva.example'] } },
   { name: 'literal', attributes: { proxyAddresses: ['SMTP:alice@[192.0.2.7]'] } },
+  { name: 'ipv6', attributes: { proxyAddresses: ['SMTP:bob@[IPv6:2001:DB8:0:0:0:0:0:7]'] } },
   { name: 'quoted', attributes: { proxyAddresses: ['SMTP:"john  doe"@example.com'] } },
   { name: 'onward', attributes: { proxyAddresses: ['SMTP:user%other.example@example.com'] } },
   { name: 'grammar', attributes: { proxyAddresses: ['SMTP:a*(b)\\2a|&=c@example.com'] } },
@@ -209,6 +211,10 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         'jürgen@example.com': 'found',
         'JÜRGEN@example.com': 'found',
         'ju\u0308rgen@example.com': 'found',
+        'rené@example.com': 'found',
+        'rene\u0301@example.com': 'found',
+        'RENÉ@example.com': 'found',
+        'rene@example.com': 'absent',
         'jurgen@example.com': 'absent',
         'juergen@example.com': 'absent',
         'jurgén@example.com': 'absent',
@@ -225,12 +231,15 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         'info@xn--bcher-kva.example': 'found',
         'info@xn--mller-kva.example': 'found',
         'info@bucher.example': 'absent',
+        'info@xn--bro-hoa.example': 'found',
       }))
 
     test('address literals, quoted and onward-routing local parts as they stand', () =>
       answers({
         'alice@[192.0.2.7]': 'found',
         'alice@[192.0.2.8]': 'absent',
+        'bob@[IPv6:2001:db8::7]': 'found',
+        'bob@[IPv6:2001:db8::8]': 'absent',
         '"john  doe"@example.com': 'found',
         '"john doe"@example.com': 'absent',
         'john doe@example.com': 'absent',

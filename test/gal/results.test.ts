@@ -454,11 +454,14 @@ describe('what a search is', () => {
           ['proxyaddresses', 'mail', 'othermailbox', 'flag'],
         )
         assert.deepEqual([...(search?.values ?? [])].sort(), [
+          'Info@bu\u0308cher.example',
           'Info@bücher.example',
           'Info@xn--bcher-kva.example',
           'person',
+          'smtp$Info@bu\u0308cher.example',
           'smtp$Info@bücher.example',
           'smtp$Info@xn--bcher-kva.example',
+          'smtp:Info@bu\u0308cher.example',
           'smtp:Info@bücher.example',
           'smtp:Info@xn--bcher-kva.example',
         ])

@@ -3,6 +3,7 @@
 // Directory ignores accents, caseIgnoreMatch folds spaces), so whatever they return is compared again
 // in this form.
 import { domainToASCII, domainToUnicode } from 'node:url'
+import { parseIpv6 } from '../routing/networks'
 import { canonicalDomain, type Recipient } from '../routing/recipient'
 
 const ASCII = /^[\x20-\x7e]*$/
@@ -21,17 +22,26 @@ export function recipientKey(recipient: Recipient): string {
 }
 
 /**
- * The ways in which an entry may spell this address, to search for: the local part as it was sent,
- * and in NFC when that is another; the domain as A-label, and as U-label when it has one.
+ * The ways in which an entry may spell this address, to search for: the local part as it was sent, and
+ * composed and decomposed, which Active Directory tells apart; the domain as A-label, and as U-label
+ * when it has one; an IPv6 address literal also with its zeros written out.
  */
 export function spellings(recipient: Recipient): string[] {
   const { local, domain } = recipient
   if (!domain) return [local]
-  const locals = ASCII.test(local) ? [local] : [...new Set([local, local.normalize('NFC')])]
-  const unicode = domain.includes('xn--') ? domainToUnicode(domain) : ''
-  const domains = unicode && unicode !== domain ? [domain, unicode] : [domain]
-  return domains.flatMap((name) => locals.map((part) => `${part}@${name}`))
+  const locals = normalForms(local)
+  return domainSpellings(domain).flatMap((name) => locals.map((part) => `${part}@${name}`))
 }
+
+function domainSpellings(domain: string): readonly string[] {
+  const unicode = domain.includes('xn--') ? domainToUnicode(domain) : ''
+  if (unicode) return [...new Set([domain, ...normalForms(unicode)])]
+  const ip = parseIpv6(/^\[ipv6:(.+)\]$/.exec(domain)?.[1] ?? '')
+  return ip ? [...new Set([domain, `[ipv6:${ip.toNormalizedString()}]`])] : [domain]
+}
+
+const normalForms = (text: string): readonly string[] =>
+  ASCII.test(text) ? [text] : [...new Set([text, text.normalize('NFC'), text.normalize('NFD')])]
 
 function folded(text: string): string {
   return ASCII.test(text)
