@@ -1,6 +1,8 @@
 // Settings edited while Haraka runs: a valid edit takes effect everywhere without a restart, an invalid
 // one changes nothing and is said loudly, and no message that was under way goes astray.
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
@@ -102,7 +104,10 @@ describe('settings edited while Haraka runs', () => {
 
     haraka.writeConfig(
       'gal_relay.ini',
-      ini('[routes]\nexample.com = inbund\n[restrictions]\nopen = maybe\n'),
+      ini(
+        '[routes]\nexample.com = inbund\n[restrictions]\nopen = maybe\n' +
+          'bind_password geheim\nsmtps://joe:geheim@gw.example = x y\n',
+      ),
     )
     await said(/\[ERROR\].*the settings were not reloaded/, 1 + WORKERS)
     for (const problem of [
@@ -112,8 +117,19 @@ describe('settings edited while Haraka runs', () => {
       await said(problem, 1 + WORKERS)
       assert.equal(haraka.logLines(problem).length, 1 + WORKERS)
     }
+    assert.doesNotMatch(haraka.log(), /geheim/)
     assert.deepEqual(await codes('203.0.113.9', to), former)
     assert.deepEqual(await codes('10.1.2.3', ['x@foreign.example']), [[250]])
+  })
+
+  test('to no file at all: the last good ones stay, and a file that comes again is read', async () => {
+    const file = path.join(haraka.dir, 'config', 'gal_relay.ini')
+    const missing = /\[ERROR\].* \[ldap\] url\[\]: is missing/
+    rmSync(file)
+    await said(missing, 1 + WORKERS)
+    assert.deepEqual(await codes('203.0.113.9', ['alice@example.com']), [[250]])
+    haraka.writeConfig('gal_relay.ini', ini('[routes]\nexample.com = always-relay\n'))
+    await until('203.0.113.9', ['nobody@example.com'], [[250]])
   })
 
   test('config/host_list alone: all processes and connections follow, other plugins too', async () => {

@@ -104,6 +104,25 @@ bind_pasword = hunter2
     assert.equal(report.problems, report.lines.filter((line) => line.startsWith('problem')).length)
   })
 
+  test('lines that nobody can read are not printed, in no file', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    try {
+      const ini = `${directory}bind password = hunter2\n*.a.test = forward smtp://joe:hunter2@gw.test\n`
+      const files = {
+        'config/smtp.ini': 'listen=127.0.0.1:25\n*auth = hunter2\n',
+        'config/ldap.ini': 'bind pw = hunter2\n',
+        'config/smtp_forward.ini': 'auth pass = hunter2\n',
+      }
+      const plugins = ['gal-relay', 'ldap', 'queue/smtp_forward']
+      writeInstall(root, [25], { ini, files, plugins })
+      const { stdout, stderr } = await runCommand(['check', '--config', root])
+      assert.match(stdout, /line 4: \[ldap\]: Haraka cannot read the key 'bind password'/)
+      assert.doesNotMatch(stdout + stderr, /hunter2/)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+
   test('no gal_relay.ini', async () => {
     const report = await check({})
     has(report, /^problem there is no config\/gal_relay\.ini$/)

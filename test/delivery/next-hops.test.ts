@@ -17,7 +17,7 @@ function attempt(
   kept: RouteOfDomain | undefined,
   more: Readonly<Record<string, Record<string, string>>> = {},
 ): string {
-  const ini = readIni('gal_relay.ini', { main: {}, routes, ...more, ...LDAP }, undefined)
+  const ini = readIni('gal_relay.ini', { main: {}, routes, ...more, ...LDAP })
   return text(nextAttempt(readSettings(ini, ['listed.test'], '/'), 'a.test', kept, LISTENERS))
 }
 

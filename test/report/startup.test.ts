@@ -17,14 +17,14 @@ const ROUTES = {
 
 function said(sections: Readonly<Record<string, Record<string, string>>>): readonly string[] {
   const ldap = { url: 'ldap://127.0.0.1', base: 'dc=a' }
-  const ini = readIni('gal_relay.ini', { routes: ROUTES, ldap, ...sections }, undefined)
+  const ini = readIni('gal_relay.ini', { routes: ROUTES, ldap, ...sections })
   return doubts(readSettings(ini, ['listed.test'], '/')).filter((line) => /^mixed/.test(line))
 }
 
 describe('inbound domains', () => {
   it('are named once, also where config/host_list has them too', () => {
     const sections = { routes: { 'A.test': 'inbound', '@b.test': 'inbound' } }
-    const ini = readIni('gal_relay.ini', { ...sections, main: { enabled: 'false' } }, undefined)
+    const ini = readIni('gal_relay.ini', { ...sections, main: { enabled: 'false' } })
     const settings = readSettings(ini, ['a.test', 'B.TEST', 'c.test'], '/')
     assert.equal(summary(settings).at(-1), 'inbound domains: A.test, @b.test, c.test')
   })

@@ -36,7 +36,7 @@ describe('the status page of a busy install', { skip }, () => {
       ldap: { url: ['ldaps://dc1.corp.example', 'ldaps://dc2.corp.example'], base: 'dc=corp' },
       http: { enabled: 'true' },
     }
-    const settings = readSettings(readIni('config/gal_relay.ini', sections, undefined), [], '/')
+    const settings = readSettings(readIni('config/gal_relay.ini', sections), [], '/')
     const serve = statusPage({
       name: 'mail.example.com',
       grammar: {},

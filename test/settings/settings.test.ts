@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type HarakaIni, readIni } from '../../plugins/gal-relay/settings/ini'
+import { setImmediate } from 'node:timers/promises'
+import fc from 'fast-check'
+import { parseIni } from 'haraka-config/lib/readers/ini'
+import { readableText, readIni } from '../../plugins/gal-relay/settings/ini'
 import { SettingsError } from '../../plugins/gal-relay/settings/problem'
 import {
   canonicalAddress,
@@ -9,27 +12,10 @@ import {
   type Settings,
 } from '../../plugins/gal-relay/settings/settings'
 
-// The very reader that Haraka hands the plugin its settings with.
-const reader = require('haraka-config/lib/readers/ini') as {
-  parseIni(name: string, options: object, text: string): HarakaIni
-}
-
 const LDAP = '[ldap]\nurl[] = ldap://127.0.0.1\nbase = dc=test\n'
 
 function read(text: string, hostList: string[] = []): Settings {
-  const ini = readIni('config/gal_relay.ini', parse(text), text)
-  return readSettings(ini, hostList, '/etc/haraka/config')
-}
-
-// haraka-config prints the lines that it drops.
-function parse(text: string): HarakaIni {
-  const { log } = console
-  console.log = () => {}
-  try {
-    return reader.parseIni('gal_relay.ini', {}, text)
-  } finally {
-    console.log = log
-  }
+  return readSettings(readIni('config/gal_relay.ini', text), hostList, '/etc/haraka/config')
 }
 
 /** The message about settings that must not be accepted, without its first line. */
@@ -175,8 +161,8 @@ enabled = false
   })
 
   it('never show a password', () => {
-    const text = `[ldap]\nurl[] = ldap://x\nbase = dc=test\nbind_password = geheim\nbind_password = geheim\n[routes]\na.example = forward smtp://joe:geheim@bad_host:99999\n`
-    assert.match(problems(text), /bind_password = \(not shown\)/)
+    const text = `[ldap]\nurl[] = ldap://x\nbase = dc=test\nbind_password[] = geheim\n[routes]\na.example = forward smtp://joe:geheim@bad_host:99999\n`
+    assert.match(problems(text), /bind_password\[\] = \(not shown\)/)
     assert.doesNotMatch(problems(text), /geheim|joe/)
   })
 
@@ -245,6 +231,61 @@ enabled = false
     assert.match(problems(base), /is not a DN: a comma is missing between dc= and dc=$/)
     const url = '[ldap]\nurl[] = dc1.corp.test:636\nbase = dc=test\n'
     assert.match(problems(url), /probably meant: ldaps:\/\/dc1\.corp\.test:636$/)
+  })
+
+  it('are read as Haraka reads them', () => {
+    const name = fc.constantFrom(
+      'a',
+      'b',
+      'a[]',
+      'b[]',
+      '[]',
+      '@a.test',
+      '[192.0.2.7]',
+      'a b',
+      '*.a',
+    )
+    const value = fc.constantFrom('', '1', '-0.5', 'x', 'a; b', 'a\\b', '[x]', '= y', 'true')
+    const line = fc.oneof(
+      fc.tuple(name, fc.constantFrom(' = ', '='), value).map((parts) => parts.join('')),
+      name,
+      fc.constantFrom('[main]', '[s]', ' [ t ] ', '', '; a = 1', '#', 'a = 1 \\', '\\', 'no key'),
+    )
+    fc.assert(
+      fc.property(
+        fc.array(line, { maxLength: 12 }),
+        fc.constantFrom('\n', '\r\n', '\r'),
+        (all, end) => {
+          const text = all.join(end)
+          const { sections } = readIni('', text)
+          const haraka = readIni('', parseIni('', {}, readableText(text))).sections
+          assert.deepEqual(sections, haraka)
+        },
+      ),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('are read at once, however long the lists', { timeout: 20_000 }, async () => {
+    const lines = (count: number, line: (i: number) => string) =>
+      Array.from({ length: count }, (_, i) => `${line(i)}\n`).join('')
+    const hosts = lines(100_000, (i) => `hosts[] = 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`)
+    const rows = lines(20_000, (i) => `d${i}.test = inbound`)
+    const twins = lines(20_000, (i) => `D${i}.test = inbound`)
+    const text = `${LDAP}[restrictions]\n${hosts}[routes]\n${rows}`
+    const { restrictions, routing } = at(read(text), '192.0.2.1', 25)
+    assert.equal(restrictions.hosts.entries.length, 100_000)
+    assert.equal(routing.routes.rows.length, 20_000)
+    const said = problems(text + twins).split('\n')
+    assert.equal(said.length, 20_000)
+    assert.match(said[1] ?? '', /D1\.test = inbound: is the same domain as 'd1\.test'/)
+    // A test that has not waited is never too late.
+    await setImmediate()
+  })
+
+  it('name the first row of a domain for all others', () => {
+    const text = `${LDAP}[routes]\na.test = inbound\nA.test = inbound\nA.TEST = inbound\n`
+    assert.equal(problems(text).match(/is the same domain as 'a\.test'/g)?.length, 2)
   })
 
   it('keep the text of values that look like numbers', () => {

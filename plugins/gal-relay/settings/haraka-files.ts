@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { parseIni } from 'haraka-config/lib/readers/ini'
-import type { HarakaIni } from './ini'
+import { type HarakaIni, readableText } from './ini'
 import { SettingsError } from './problem'
 
 /** The install's config folder. */
@@ -43,7 +43,7 @@ export function readIniFile(
   name: string,
   booleans: readonly string[] = [],
 ): HarakaIni {
-  return parseIni(name, { booleans }, readText(config, name) ?? '')
+  return parseIni(name, { booleans }, readableText(readText(config, name) ?? ''))
 }
 
 /** `config/me`, or the machine's name. */

@@ -1,133 +1,164 @@
-// gal_relay.ini as Haraka's config reader gives it, plus what that reader keeps to itself: the lines
-// it cannot read and drops, keys that stand twice where the last one wins, line numbers, and the
-// text of values that it turned into numbers (a password 0123 is not 123).
+// gal_relay.ini as Haraka reads it, and what Haraka's reader does not say: line numbers, keys that stand
+// twice where the last one wins, the text of values that it turns into numbers (a password 0123 is not
+// 123). Lines that it cannot read it prints as they are, passwords and all; here they become problems.
 import { domainToASCII } from 'node:url'
-import { type Problem, shownValue } from './problem'
+import { redactUserinfo } from '../routing/routes'
+import type { Problem } from './problem'
 import { LIST_KEYS } from './schema'
 
 /** What haraka-config's ini reader returns: sections of keys. */
 export type HarakaIni = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
+/** Arrays for keys written with `[]`. */
+type Sections = ReadonlyMap<string, ReadonlyMap<string, string | readonly string[]>>
+
 export interface Ini {
-  /** Every value as text; arrays for keys written with `[]`. */
-  readonly sections: ReadonlyMap<string, ReadonlyMap<string, string | readonly string[]>>
+  /** Every value as text. */
+  readonly sections: Sections
   /** @param key left out: the section's heading; @param index which of several values, from 0 */
   lineOf(section: string, key?: string, index?: number): number | undefined
   readonly problems: readonly Problem[]
 }
 
-interface Occurrence {
-  readonly line: number
-  readonly value: string
-  readonly array: boolean
+/** @param given the text of the file, or what Haraka has in its place from smtp.json or a .js file */
+export function readIni(file: string, given: string | HarakaIni): Ini {
+  return typeof given === 'string'
+    ? read(file, given)
+    : { sections: textsOf(given), lineOf: () => undefined, problems: [] }
 }
 
-/**
- * @param parsed from `config.get('gal_relay.ini')`
- * @param text the file itself; undefined when there is none or it is overridden elsewhere
- */
-export function readIni(file: string, parsed: HarakaIni, text: string | undefined): Ini {
-  const { occurrences, problems } = scan(file, text ?? '')
-  const sections = new Map<string, Map<string, string | readonly string[]>>()
-  for (const [section, keys] of Object.entries(parsed)) {
-    const values = new Map<string, string | readonly string[]>()
-    for (const [key, value] of Object.entries(keys)) {
-      const written = occurrences.get(`${section}\n${key}`) ?? []
-      values.set(
-        key,
-        Array.isArray(value)
-          ? value.filter(given).map((one, i) => literal(one, written[i]?.value))
-          : literal(value, written.at(-1)?.value),
-      )
-    }
-    sections.set(section, values)
-  }
-  return {
-    sections,
-    lineOf: (section, key = '', index = 0) => occurrences.get(`${section}\n${key}`)?.[index]?.line,
-    problems,
-  }
+/** The text without those lines that Haraka's reader would print instead of reading them. */
+export function readableText(text: string): string {
+  return [...statements(text)]
+    .flatMap(({ kind, text }) => (kind === 'none' ? [] : [text]))
+    .join('\n')
 }
 
-const given = (value: unknown) => value !== undefined && value !== null && value !== ''
-
-function literal(value: unknown, written: string | undefined): string {
-  if (typeof value === 'number' && written !== undefined && Number(written) === value)
-    return written
-  return value === undefined || value === null ? '' : String(value)
+function textsOf(given: HarakaIni): Sections {
+  const textOf = (value: unknown) => String(value ?? '')
+  const valuesOf = (value: unknown) =>
+    Array.isArray(value) ? value.map(textOf).filter(Boolean) : textOf(value)
+  return new Map(
+    Object.entries(given).map(([section, keys]) => [
+      section,
+      new Map(Object.entries(keys).map(([key, value]) => [key, valuesOf(value)])),
+    ]),
+  )
 }
 
-// The same grammar as haraka-config's ini reader, which reports none of this to its caller.
+// The same grammar as haraka-config's ini reader.
 const COMMENT_OR_BLANK = /^\s*([;#].*)?$/
 const SECTION = /^\s*\[([^\]]*)\]\s*$/
 const CONTINUATION = /\\[ \t]*$/
 const PARAM = /^\s*([\w@:._+\-/[\]]+)\s*(?:=\s*(.*?)\s*)?$/
 
-function scan(file: string, text: string) {
-  const occurrences = new Map<string, Occurrence[]>()
-  const problems: Problem[] = []
-  let section = 'main'
+interface Statement {
+  readonly kind: 'section' | 'key' | 'none'
+  readonly line: number
+  readonly text: string
+  /** Of the section or the key; keys of lists end in `[]`. */
+  readonly name: string
+  readonly value: string
+}
+
+function* statements(text: string): Generator<Statement> {
   let pending = ''
-  text.split(/\r\n|\r|\n/).forEach((raw, index) => {
-    const line = index + 1
-    if (COMMENT_OR_BLANK.test(raw)) return
-    const heading = SECTION.exec(raw)
+  let line = 0
+  for (const raw of text.split(/\r\n|\r|\n/)) {
+    line++
+    if (COMMENT_OR_BLANK.test(raw)) continue
+    const [heading, section = ''] = SECTION.exec(raw) ?? []
     if (heading) {
-      section = (heading[1] ?? '').trim()
-      if (!occurrences.has(`${section}\n`)) {
-        occurrences.set(`${section}\n`, [{ line, value: '', array: false }])
-      }
-      return
+      yield { kind: 'section', line, text: raw, name: section.trim(), value: '' }
+      continue
     }
     if (CONTINUATION.test(raw)) {
       pending += raw.replace(CONTINUATION, '')
-      return
+      continue
     }
     const whole = pending + raw
     pending = ''
-    const param = PARAM.exec(whole)
-    if (!param) {
-      const isHeading = /^\s*\[/.test(whole)
-      problems.push({
-        file,
-        line,
-        section: isHeading ? undefined : section,
-        what: unreadable(whole),
-      })
-      return
-    }
-    const [, name = '', value = ''] = param
-    const array = name.endsWith('[]')
-    const key = array ? name.slice(0, -2) : name
-    const earlier = occurrences.get(`${section}\n${key}`) ?? []
-    const first = earlier[0]
-    if (first && !(array && first.array)) {
-      problems.push({
-        file,
-        line,
-        section,
-        key: name,
-        value: shownValue(key, value),
-        what: repeated(section, key, first),
-      })
-    }
-    // `hosts[] =` alone is the empty list: a key that was given, with no value to name.
-    const counts = !array || value !== ''
-    occurrences.set(`${section}\n${key}`, counts ? [...earlier, { line, value, array }] : earlier)
-  })
-  return { occurrences, problems }
+    const [, name = '', value = ''] = PARAM.exec(whole) ?? []
+    yield { kind: name ? 'key' : 'none', line, text: whole, name, value }
+  }
 }
 
-function repeated(section: string, key: string, first: Occurrence): string {
-  const where = `'${key}' stands in line ${first.line} already`
+interface Place {
+  /** Where the key or the heading stands first. */
+  readonly first: number
+  /** Of a list's values. */
+  readonly values: number[]
+}
+
+function read(file: string, text: string): Ini {
+  const sections = new Map<string, Map<string, string | string[]>>()
+  const places = new Map<string, Place>()
+  const problems: Problem[] = []
+  const placeOf = (section: string, key: string, line: number): Place => {
+    const name = `${section}\n${key}`
+    const place = places.get(name) ?? { first: line, values: [] }
+    places.set(name, place)
+    return place
+  }
+  const open = (section: string) => {
+    const keys = sections.get(section) ?? new Map<string, string | string[]>()
+    sections.set(section, keys)
+    return keys
+  }
+  let section = 'main'
+  let keys = open(section)
+  for (const { kind, line, text: whole, name, value } of statements(text)) {
+    if (kind === 'none') {
+      const isHeading = /^\s*\[/.test(whole)
+      const what = unreadable(whole)
+      problems.push({ file, line, section: isHeading ? undefined : section, what })
+      continue
+    }
+    if (kind === 'section') {
+      section = name
+      keys = open(section)
+      placeOf(section, '', line)
+      continue
+    }
+    const isList = /.\[\]$/.test(name)
+    const key = isList ? name.slice(0, -2) : name
+    const earlier = keys.get(key)
+    const place = placeOf(section, key, line)
+    if (earlier !== undefined && !(isList && Array.isArray(earlier))) {
+      problems.push({ file, line, section, key: name, what: repeated(section, key, place.first) })
+    }
+    if (!isList) {
+      keys.set(key, value)
+      continue
+    }
+    const list = Array.isArray(earlier) ? earlier : []
+    keys.set(key, list)
+    // `hosts[] =` alone is the empty list: a key that was given, with no value to name.
+    if (value === '') continue
+    list.push(value)
+    place.values.push(line)
+  }
+  return {
+    sections,
+    lineOf: (section, key = '', index = 0) => {
+      const place = places.get(`${section}\n${key}`)
+      return place?.values[index] ?? place?.first
+    },
+    problems,
+  }
+}
+
+function repeated(section: string, key: string, first: number): string {
+  const where = `'${redactUserinfo(key)}' stands in line ${first} already`
   if (section === 'routes') return `${where}; a domain has one row`
   const advice = LIST_KEYS.has(key) ? `; write ${key}[] = for each value of the list` : ''
   return `${where}, and only one of them can count${advice}`
 }
 
-// Nothing right of the = is repeated: the line may be a mistyped password.
+// Nothing right of the = is repeated: the line may be a mistyped password. So may what is left of it.
 function unreadable(line: string): string {
-  const [, left = ''] = /^\s*([^=]*?)\s*=/.exec(line) ?? []
+  const [, before = ''] = /^\s*([^=]*?)\s*=/.exec(line) ?? []
+  const left = /:\/\/|password.*\S\s*\S/i.test(before) ? '' : before
   const [, address, port] = /^\s*\[listener\s+\[([\da-f:.]+)\]:?(\d+|\*)?\]/i.exec(line) ?? []
   if (address) {
     return `Haraka cannot read this section name; an IPv6 listener is written without brackets: [listener ${address}:${port ?? '*'}]`

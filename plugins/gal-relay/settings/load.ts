@@ -1,5 +1,5 @@
-// The settings of an install, read through Haraka's own config reader: defaults of the package, the
-// install's files over them. The plugin and the gal-relay command both read them here.
+// The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
+// gal_relay.ini for us, as lines, since its ini reader prints what it cannot read, passwords and all.
 // config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
@@ -21,10 +21,10 @@ export interface LoadedSettings {
  * @throws SettingsError with every problem
  */
 export function loadSettings(config: Haraka.Config, onChange?: () => void): LoadedSettings {
-  const parsed = config.get(INI, onChange)
+  const given = config.get(INI, 'data', onChange)
   const folder = configDir(config)
   const hostList = readList(config, 'host_list')
-  const ini = readIni(`config/${INI}`, parsed, readText(config, INI))
+  const ini = readIni(`config/${INI}`, Array.isArray(given) ? (readText(config, INI) ?? '') : given)
   return {
     settings: readSettings(ini, hostList, folder, ownHost(config)),
     ignored: [

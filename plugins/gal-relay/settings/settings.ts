@@ -265,6 +265,7 @@ export function canonicalAddress(address: string): string | undefined {
 function readRoutes(sections: SectionReader, own: OwnHost | undefined): RouteTable {
   const section = 'routes'
   const rows: Row[] = []
+  const named = new Map<string, string>()
   for (const [key, value] of sections.entries(section)) {
     const report = (what: string) =>
       sections.report({ section, key, value: shown(key, value), what })
@@ -287,8 +288,10 @@ function readRoutes(sections: SectionReader, own: OwnHost | undefined): RouteTab
       if (listener)
         report(`${hop.text} is this Haraka itself, which listens on ${listener}: a loop`)
     }
-    const twin = rows.find((row) => sentToText(row.sentTo) === sentToText(sentTo))
-    if (twin) report(`is the same domain as '${twin.text}'; a domain has one row`)
+    const name = sentToText(sentTo)
+    const twin = named.get(name)
+    if (twin === undefined) named.set(name, key)
+    else report(`is the same domain as '${twin}'; a domain has one row`)
     rows.push({ sentTo, routeTo, text: key })
   }
   const table = routeTable(rows)
