@@ -99,7 +99,7 @@ bind_password = second
       'line 32: [gal] cache_found = 15: has no unit; probably meant: 15s',
       'line 33: [gal] modes: there is no such key; probably meant: mode',
       'line 35: [ldap] url[] = https://dc1.corp.example: is not an ldap://, ldaps:// or srv:// URL',
-      "line 38: [ldap] bind_password = (not shown): 'bind_password' stands in line 37 already, and only one of them can count",
+      "line 38: [ldap] bind_password: 'bind_password' stands in line 37 already, and only one of them can count",
       '[ldap] base: is missing: base = dc=corp,dc=example',
     ]
     const lines = output
@@ -279,7 +279,11 @@ b.example = forward http://joe:geheim-2@hub.test
 c.example = inbound joe:geheim-3@hub.test
 d.example = smtp://joe:geheim@4@hub.test
 d.example = reroute joe:geheim-5@hub.test
+*.foo.example = forward smtps://joe:geheim-11@gw.example
+  smtp://joe:geheim-12@second.gw.example
 [ldap]
+bind_password geheim-13
+bind password = geheim-14
 url[] = ldap://joe:geheim-6@dc1.test
 url[] = joe:geheim-7@dc1.test
 base = dc=test

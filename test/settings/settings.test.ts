@@ -148,7 +148,12 @@ enabled = false
       '[restrictions]\nhosts[] = 192.168.1.': /probably meant: 192\.168\.1\.0\/24/,
       '[restrictions]\nhosts[] = 300.1': /is not an IPv4 or IPv6 address$/m,
       '[Listener *:25]\nenabled = true': /\[Listener \*:25\]: probably meant: \[listener \*:25\]/,
-      '[gal]\nattributes[] =': /attributes\[\] =: is empty, so that nobody would be found/,
+      '[gal]\nattributes[] =':
+        /line 2: \[gal\] attributes\[\] =: is empty, so that nobody would be found/,
+      '[routes]\na.test = reroute user@x.test':
+        /'user@x\.test' is not a domain name; probably meant: reroute x\.test$/m,
+      '[routes]\na.test = forward smtp://joe:a b@gw.test':
+        /forward smtp:\/\/\*\*\*@gw\.test: .*percent-encoded: %20 for a blank/,
     }
     for (const [text, problem] of Object.entries(cases)) {
       assert.match(problems(`${text}\n${LDAP}`), problem)
@@ -164,6 +169,63 @@ enabled = false
     const text = `[ldap]\nurl[] = ldap://x\nbase = dc=test\nbind_password[] = geheim\n[routes]\na.example = forward smtp://joe:geheim@bad_host:99999\n`
     assert.match(problems(text), /bind_password\[\] = \(not shown\)/)
     assert.doesNotMatch(problems(text), /geheim|joe/)
+  })
+
+  it('never show credentials, wherever somebody puts them', () => {
+    const urls = [
+      'smtp://joe:geheim@gw.test',
+      'smtp//joe:geheim@gw.test',
+      'joe:geheim@gw.test',
+      'smtp://joe:ge@geheim@gw.test',
+      'smtp//joe:gehe im,geheim@gw.test',
+      'smtp://joe:1 geheim b@gw.test',
+      'forward smtp://joe:12,geheim@gw.test:25',
+      'smtp://a.test smtp://joe:geheim@gw.test:99999',
+      'smtp://joe:geheim',
+      'smtp//joe:geheim',
+      '10.0.0.1/joe:geheim@gw.test',
+      '10.0.0.1;joe:geheim@gw.test',
+    ]
+    const lines = (url: string) => [
+      ...['', 'inbound ', 'forward ', 'reroute ', 'forwrad '].map(
+        (kind) => `[routes]\na.test = ${kind}${url}`,
+      ),
+      `[routes]\na.test[] = forward ${url}\na.test[] = forward ${url}`,
+      `[routes]\na.test = inbound\na.test = forward ${url}`,
+      `[routes]\na.test = inbound\n${url}`,
+      `[restrictions]\nhosts[] = ${url}`,
+      `[restrictions]\nhosts = ${url}`,
+      `[restrictions]\nhosts[] = 10.0.0.1, ${url}`,
+      `[restrictions]\nopen[] = ${url}\nopen[] = ${url}`,
+      `[ldap]\nurl[] = ${url}`,
+      `[ldap]\nurl = ldap://a.test, ${url}`,
+      `[ldap]\nbase = ${url}`,
+      `[ldap]\n${url}`,
+      `[gal]\nfilter = ${url}`,
+      `[gal]\nfilter = (${url})`,
+      `[gal]\nattributes = ${url}`,
+      `[gal]\nalways_accept[] = ${url}\nalways_accept[] = ${url}`,
+    ]
+    for (const line of urls.flatMap(lines)) {
+      assert.doesNotMatch(problems(`[main]\nx = y\n${line}\n`), /geh|joe:(?!\*)/, line)
+    }
+    const said = problems(`${LDAP}[routes]\na.test = inbound\nbind_password = geheim\n`)
+    assert.match(said, /\[routes\] bind_password = \(not shown\): belongs into \[ldap\]$/)
+  })
+
+  it('show nothing of a line that Haraka cannot read, where it may be a password', () => {
+    const lines = {
+      '*.a.test = forward smtps://joe:geheim@gw.test': "the key '*.a.test'",
+      'bind password = geheim': "the key 'bind password'",
+      'bind_password geheim': 'this line',
+      'bind_password: geheim = x': 'this line',
+      'bind_password : geheim=': 'this line',
+      '*smtp://joe:geheim=@gw.test': 'this line',
+    }
+    for (const [line, shown] of Object.entries(lines)) {
+      assert.ok(problems(`${LDAP}${line}\n`).includes(`Haraka cannot read ${shown}`), line)
+      assert.doesNotMatch(problems(`${LDAP}${line}\n`), /geheim/)
+    }
   })
 
   it('send a key home to its section', () => {

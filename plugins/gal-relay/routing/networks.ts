@@ -77,8 +77,11 @@ function notAnAddress(text: string): string {
   const octets = start.split('.')
   const net = [...octets, '0', '0', '0'].slice(0, 4).join('.')
   const meant = strictIp(net) && `; probably meant: ${net}/${octets.length * 8}`
-  return `'${text}' is not an IPv4 or IPv6 address${meant ?? ''}`
+  return `${quoted(text)} is not an IPv4 or IPv6 address${meant ?? ''}`
 }
+
+// A URL that stands here may have a password in it.
+const quoted = (text: string) => (text.includes('@') ? 'this' : `'${text}'`)
 
 export function networkList(entries: readonly Network[]): NetworkList {
   const v4 = new Map<number, Set<number>>()
@@ -147,8 +150,8 @@ function parseMask(family: 4 | 6, separator: string, text: string): bigint | { p
   return {
     problem:
       separator === '/'
-        ? `'${text}' is not a number of bits from 0 to ${width}`
-        : `'${text}' is not an IPv${family} mask`,
+        ? `${quoted(text)} is not a number of bits from 0 to ${width}`
+        : `${quoted(text)} is not an IPv${family} mask`,
   }
 }
 

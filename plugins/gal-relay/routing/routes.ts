@@ -91,7 +91,7 @@ export function parseSentTo(text: string): SentTo | { readonly problem: string }
   if (domain) return { match: exact ? 'exact' : 'suffix', domain }
   if (name.includes('@')) {
     return {
-      problem: `rows are for domains; probably meant: @${name.slice(name.indexOf('@') + 1)}`,
+      problem: `rows are for domains; probably meant: @${name.slice(name.lastIndexOf('@') + 1)}`,
     }
   }
   const bare = name.replace(/^[*.]+/, '').replace(/\.$/, '')
@@ -106,7 +106,15 @@ const KINDS = ['inbound', 'shared', 'always-relay', 'forward', 'reroute'] as con
 
 /** @returns the right side of a row, or what is wrong with it; never repeats a password */
 export function parseRouteTo(text: string): RouteTo | { readonly problem: string } {
-  const [word = '', ...rest] = text.split(/[\s,]+/).filter(Boolean)
+  const words = (line: string) => line.split(/[\s,]+/).filter(Boolean)
+  const all = words(text)
+  // A word may be part of a password that holds what parts words.
+  if (words(redactUserinfo(text)).length < all.length) {
+    return {
+      problem: 'before an @ comes user:password, percent-encoded: %20 for a blank, %2C for a comma',
+    }
+  }
+  const [word = '', ...rest] = all
   const kind = KINDS.find((name) => name === word.toLowerCase().replace(/_/g, '-'))
   if (!kind || (kind !== word.toLowerCase() && word.includes('_'))) {
     return { problem: kind ? `probably meant: ${kind}` : unknownKind(word) }
@@ -139,11 +147,14 @@ function parseReroute(words: readonly string[]): RouteTo | { problem: string } {
   if (!target || more.length > 0)
     return { problem: "'reroute' takes one domain: reroute other.example" }
   const name = target.replace(/^@/, '')
-  const domain = parseDomain(name) ?? canonicalLiteral(name)
-  return domain
-    ? { kind: 'reroute', domain }
-    : { problem: `'${redactUserinfo(target)}' is not a domain name` }
+  const domain = rerouteDomain(name)
+  if (domain) return { kind: 'reroute', domain }
+  const behind = name.slice(name.lastIndexOf('@') + 1)
+  const hint = rerouteDomain(behind) ? `; probably meant: reroute ${behind}` : ''
+  return { problem: `'${redactUserinfo(target)}' is not a domain name${hint}` }
 }
+
+const rerouteDomain = (text: string) => parseDomain(text) ?? canonicalLiteral(text)
 
 const DEFAULT_PORT = { smtp: 25, smtps: 465, lmtp: 24 } as const
 
@@ -208,18 +219,22 @@ function parseUserinfo(text: string): { user: string; password: string } | undef
 }
 
 /**
- * `smtp://user:secret@host` is `smtp://***@host`, also when the password holds an `@` or a space, and
- * when there is no `smtp://`.
+ * `smtp://user:secret@host` is `smtp://***@host`, also when the password holds an `@` or a space, when
+ * there is no `smtp://`, and when there is no `@host`.
  */
 export function redactUserinfo(text: string): string {
-  return text
-    .replace(/:\/\/((?!:\/\/).)*@/gs, '://***@')
-    .replace(/[^\s,:/@]+:(?!\/\/)((?!:\/\/).)*@/gs, '***@')
+  // To look for an @ behind each colon of a long list takes long.
+  const named = text.includes('@')
+    ? text
+        .replace(/:\/\/((?!:\/\/).)*@/gs, '://***@')
+        .replace(/[^\s,:/@]+:(?!\/\/)((?!:\/\/).)*@/gs, '***@')
+    : text
+  return named.replace(/(\/\/[^\s,:/@[\]]+:)(?!\d+(?:[\s,/]|$))[^\s,]+/g, '$1***')
 }
 
 // Half of a password, when it holds the space or comma that ends a word.
 function shownHop(word: string): string {
   return redactUserinfo(word)
     .replace(/^[^/]*@/, '***@')
-    .replace(/^((?:[a-z][a-z0-9+.-]*:\/\/)?[^:/@[]+:)(?!\/\/|\d+\/?$).*/i, '$1***')
+    .replace(/^([^:/@[]+:)(?!\/\/|\d+\/?$).*/, '$1***')
 }

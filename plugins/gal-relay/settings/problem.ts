@@ -34,7 +34,9 @@ export class SettingsError extends Error {
 
 export function problemText({ file, line, section, key, value, what }: Problem): string {
   const place = line === undefined ? file : `${file} line ${line}`
-  const setting = key === undefined ? '' : ` ${key}${value === undefined ? '' : ` = ${value}`}`
+  // The second line of a row may pass for a key: smtp://user:password@host
+  const name = key === undefined ? '' : ` ${redactUserinfo(key)}`
+  const setting = value === undefined ? name : `${name} = ${value}`
   const where = section === undefined ? '' : ` [${section}]${setting}:`.replace(/ +:$/, ':')
   return `  ${place}:${where} ${what}`
 }

@@ -143,6 +143,7 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
     )
   }
   const [, authority = '', path = ''] = /^([^/?]*)\/?(.*)$/.exec(rest) ?? []
+  if (dnProblem(path)) return value.wrong(ctx, 'has more than a host and a port behind ://')
   if (path !== '') {
     return value.wrong(ctx, `has '${path}' behind the host; a search base goes into base = ${path}`)
   }
@@ -166,10 +167,9 @@ const dn = z.string().transform((name, ctx) => {
   if (!problem) return name
   const domain = parseDomain(name)
   const meant = domain?.includes('.') && `dc=${domain.split('.').join(',dc=')}`
-  return value.wrong(
-    ctx,
-    meant ? `is not a DN; probably meant: ${meant}` : `is not a DN: ${problem}`,
-  )
+  if (meant) return value.wrong(ctx, `is not a DN; probably meant: ${meant}`)
+  // The problem repeats the text.
+  return value.wrong(ctx, redactUserinfo(name) === name ? `is not a DN: ${problem}` : 'is not a DN')
 })
 
 /** @param configDir where relative file names start */

@@ -280,7 +280,8 @@ function readRoutes(sections: SectionReader, own: OwnHost | undefined): RouteTab
     }
     const routeTo = parseRouteTo(value)
     if ('problem' in routeTo) {
-      report(routeTo.problem)
+      const home = homeOf(key)
+      report(home ? `belongs into [${home}]` : routeTo.problem)
       continue
     }
     for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) {
@@ -445,9 +446,12 @@ export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
 }
 export const SECTIONS: readonly string[] = [...Object.keys(SECTION_KEYS), 'routes']
 
+const homeOf = (key: string) =>
+  Object.keys(SECTION_KEYS).find((section) => SECTION_KEYS[section]?.includes(key))
+
 function unknownKey(section: string, key: string, shape: ZodType): string {
-  const home = Object.entries(SECTION_KEYS).find(([, keys]) => keys.includes(key))
-  if (home) return `belongs into [${home[0]}]`
+  const home = homeOf(key)
+  if (home) return `belongs into [${home}]`
   const own = 'shape' in shape ? Object.keys(shape.shape as object) : []
   const meant = didYouMean(key, own) ?? didYouMean(key, Object.values(SECTION_KEYS).flat())
   if (meant) return `there is no such key; probably meant: ${meant}`
