@@ -268,6 +268,32 @@ enabled = false
     assert.equal(said('restrictions', 'hosts[] = 10.0.0.1 ; the server'), comment)
     assert.equal(said('routes', 'a.test = inbound # ours'), `'#' is not a next hop; ${comment}`)
     assert.equal(said('main', 'enabled = yes ; or no'), `is neither true nor false; ${comment}`)
+    for (const line of [
+      'never_accounts[] = guest ; the usual one',
+      'never_accounts = guest, anonymous # both',
+    ]) {
+      assert.equal(said('restrictions', line), comment)
+    }
+    assert.equal(said('gal', 'always_accept = postmaster, abuse ; RFC 2142'), comment)
+    assert.equal(said('gal', 'always_accept[] = abuse #'), comment)
+    assert.equal(said('snapshot', 'file = list.snapshot ; here'), comment)
+    for (const key of ['tls_ca', 'tls_cert', 'tls_key', 'bind_password_file']) {
+      assert.ok(problems(`${LDAP}${key} = a.file #x\n`).includes(`${key} = a.file #x: ${comment}`))
+    }
+    for (const name of [
+      'cn=a,dc=test ; us',
+      'cn=a,dc=test # us',
+      'o=Test ;',
+      'a@b.test # us',
+      'CORP\\a ; us',
+    ]) {
+      const text = `${LDAP}bind_dn = ${name}\nbind_password = x\n`
+      assert.ok(problems(text).includes(`bind_dn = ${name}: ${comment}`), name)
+    }
+    for (const base of ['dc=corp,dc=test # all', 'ou=a,o=Test ; all']) {
+      const text = `[ldap]\nurl[] = ldap://a.test\nbase[] = ${base}\n`
+      assert.ok(problems(text).includes(`base[] = ${base}: ${comment}`), base)
+    }
     assert.equal(said('main', 'enforce ='), 'is empty; it is true or false')
     assert.equal(said('restrictions', 'hosts[] = 10.0.0.1, 10.0.0.2'), twoValues)
     // One account of that name would let guests relay.
@@ -277,10 +303,31 @@ enabled = false
     assert.match(problems(urls), new RegExp(`${twoValues}$`))
   })
 
+  it('take for no comment what a DN, an account or a password may hold', () => {
+    const ldapOf = (name: string, password = 'x') =>
+      read(`${LDAP}bind_dn = ${name}\nbind_password = ${password}\n`).ldap
+    for (const name of [
+      'cn=Team #1,dc=test',
+      'cn=a ;dc=test',
+      'cn=a\\;b,dc=test',
+      'CORP\\Team #1',
+    ]) {
+      assert.equal(ldapOf(name)?.bind_dn, name)
+    }
+    assert.equal(ldapOf('cn=a', 'a ; b # c')?.bind_password, 'a ; b # c')
+    const base = 'ou=Team # 1,dc=test'
+    assert.deepEqual(read(`[ldap]\nurl[] = ldap://a.test\nbase = ${base}\n`).ldap?.base, [base])
+  })
+
   it('find what would pass for something else', () => {
     const said = (lines: string) => problems(`${LDAP}${lines}\n`)
     assert.match(said('[gal]\nfilter = (&(a=b)(c=d)'), /unbalanced parentheses$/)
     assert.match(said('[gal]\nalways_accept = a@b.test'), /local parts, without @ and domain$/)
+    assert.match(
+      said('[restrictions]\nnever_accounts[] = "guest"'),
+      /never_accounts\[\] = "guest": would have its quotes as part of it; probably meant: guest$/,
+    )
+    assert.match(said(`[gal]\nalways_accept = a, 'b'`), /quotes .*; probably meant: b$/)
     assert.match(said('[routes]\na.test/x = inbound'), /is not a domain name$/)
     assert.match(said('[routes]\na.test = inbound smpt://b'), /probably meant: smtp:\/\/$/)
     assert.match(said('bind_dn = cn=a'), /bind_dn: has no bind_password or bind_password_file$/)

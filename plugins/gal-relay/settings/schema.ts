@@ -162,7 +162,12 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
   return { scheme, host, port, text: redactUserinfo(url) }
 })
 
+// A DN may have either sign in it, but no ; before what is no attribute, and no blank in a dc= or behind
+// a name that is no DN.
+const COMMENT_BEHIND_DN = /\s;(?!\s*[\w.-]+\s*=)|\bdc=[^,]*\s#|^[^=]*\s#\s/i
+
 const dn = z.string().transform((name, ctx) => {
+  if (COMMENT_BEHIND_DN.test(name)) return value.wrong(ctx, value.COMMENT)
   const problem = dnProblem(name)
   if (!problem) return name
   const domain = parseDomain(name)
@@ -171,6 +176,11 @@ const dn = z.string().transform((name, ctx) => {
   // The problem repeats the text.
   return value.wrong(ctx, redactUserinfo(name) === name ? `is not a DN: ${problem}` : 'is not a DN')
 })
+
+/** Active Directory also takes user@domain and DOMAIN\user. */
+const bindName = z
+  .string()
+  .transform((name, ctx) => (COMMENT_BEHIND_DN.test(name) ? value.wrong(ctx, value.COMMENT) : name))
 
 /** @param configDir where relative file names start */
 export const ldap = (configDir: string) =>
@@ -182,7 +192,7 @@ export const ldap = (configDir: string) =>
       .transform((all) => (all.length === 0 ? [''] : all))
       .pipe(z.array(dn))
       .optional(),
-    bind_dn: value.text.default(''),
+    bind_dn: bindName.default(''),
     bind_password: value.text.default(''),
     bind_password_file: value.file(configDir).default(''),
     starttls: value.flag.default(false),

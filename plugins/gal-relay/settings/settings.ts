@@ -20,7 +20,7 @@ import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
 import { type Problem, SettingsError, shownValue } from './problem'
 import * as schema from './schema'
-import { ONE_EACH } from './values'
+import { COMMENT, ONE_EACH } from './values'
 
 export type { GalSettings, LdapSettings, ServerUrl, SnapshotSettings } from './schema'
 
@@ -353,8 +353,7 @@ function reportCredentials(ini: Ini, sections: SectionReader): void {
 /** What is wrong with a value, when somebody may have put a comment behind it. */
 function orComment(what: string, value: unknown): string {
   if (typeof value !== 'string' || !/\S\s+[;#]/.test(value)) return what
-  const advice = 'a comment stands on a line of its own'
-  return what === ONE_EACH ? advice : `${what}; ${advice}`
+  return what === ONE_EACH || what === COMMENT ? COMMENT : `${what}; ${COMMENT}`
 }
 
 const shown = (key: string, value: string | readonly string[]) =>

@@ -70,14 +70,30 @@ export const share = z.string().transform((text, ctx) => {
 
 export const text = z.string()
 
+/** For what somebody may have written behind a value. */
+export const COMMENT = 'a comment stands on a line of its own'
+const hasComment = (value: string) => /\s[;#]/.test(value)
+
+/** A name in quotes, which nothing takes off. */
+function quotedProblem(name: string): string | undefined {
+  const [, , bare] = /^(["'])(.+)\1$/.exec(name) ?? []
+  return bare && `would have its quotes as part of it; probably meant: ${bare}`
+}
+
 /** As a client authenticates with. */
 export const account = z.string().transform((name, ctx) => {
-  return name.includes(',') ? wrong(ctx, ONE_EACH) : name
+  if (hasComment(name)) return wrong(ctx, COMMENT)
+  if (name.includes(',')) return wrong(ctx, ONE_EACH)
+  const problem = quotedProblem(name)
+  return problem ? wrong(ctx, problem) : name
 })
 
 /** A path relative to Haraka's config folder, made absolute; '' stays ''. */
 export const file = (configDir: string) =>
-  z.string().transform((name) => (name === '' ? '' : path.resolve(configDir, name)))
+  z.string().transform((name, ctx) => {
+    if (hasComment(name)) return wrong(ctx, COMMENT)
+    return name === '' ? '' : path.resolve(configDir, name)
+  })
 
 /** A key that may repeat. One without `[]` is a list of one; an empty value adds nothing. */
 export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
@@ -88,11 +104,14 @@ export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
 /** Local parts, comma separated or a key that may repeat. */
 export const localParts = z
   .union([z.string().transform((one) => [one]), z.array(z.string())])
-  .transform((all) =>
-    all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean),
-  )
-  .refine((all) => !all.some((one) => one.includes('@')), {
-    message: 'holds local parts, without @ and domain',
+  .transform((all, ctx) => {
+    const parts = all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean)
+    if (all.some(hasComment)) return wrong(ctx, COMMENT)
+    if (parts.some((part) => part.includes('@'))) {
+      return wrong(ctx, 'holds local parts, without @ and domain')
+    }
+    const problem = parts.map(quotedProblem).find(Boolean)
+    return problem ? wrong(ctx, problem) : parts
   })
 
 /** For lists. */
@@ -105,7 +124,7 @@ export const network = z.string().transform((entry, ctx) => {
 })
 
 /** Reports what is wrong with the value; returned where a transform must return something. */
-export function wrong(ctx: z.RefinementCtx<string>, message: string): never {
+export function wrong(ctx: z.RefinementCtx<unknown>, message: string): never {
   ctx.addIssue({ code: 'custom', message })
   return z.NEVER
 }
