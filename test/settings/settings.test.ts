@@ -201,6 +201,7 @@ enabled = false
       `[ldap]\nurl = ldap://a.test, ${url}`,
       `[ldap]\nbase = ${url}`,
       `[ldap]\n${url}`,
+      '[ldap]\nbind_password:geheim\nbind_password:geheim',
       `[gal]\nfilter = ${url}`,
       `[gal]\nfilter = (${url})`,
       `[gal]\nattributes = ${url}`,

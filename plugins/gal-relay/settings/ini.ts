@@ -2,8 +2,7 @@
 // twice where the last one wins, the text of values that it turns into numbers (a password 0123 is not
 // 123). Lines that it cannot read it prints as they are, passwords and all; here they become problems.
 import { domainToASCII } from 'node:url'
-import { redactUserinfo } from '../routing/routes'
-import type { Problem } from './problem'
+import { type Problem, shownKey } from './problem'
 import { LIST_KEYS } from './schema'
 
 /** What haraka-config's ini reader returns: sections of keys. */
@@ -149,7 +148,7 @@ function read(file: string, text: string): Ini {
 }
 
 function repeated(section: string, key: string, first: number): string {
-  const where = `'${redactUserinfo(key)}' stands in line ${first} already`
+  const where = `'${shownKey(key)}' stands in line ${first} already`
   if (section === 'routes') return `${where}; a domain has one row`
   const advice = LIST_KEYS.has(key) ? `; write ${key}[] = for each value of the list` : ''
   return `${where}, and only one of them can count${advice}`

@@ -34,12 +34,15 @@ export class SettingsError extends Error {
 
 export function problemText({ file, line, section, key, value, what }: Problem): string {
   const place = line === undefined ? file : `${file} line ${line}`
-  // The second line of a row may pass for a key: smtp://user:password@host
-  const name = key === undefined ? '' : ` ${redactUserinfo(key)}`
+  const name = key === undefined ? '' : ` ${shownKey(key)}`
   const setting = value === undefined ? name : `${name} = ${value}`
   const where = section === undefined ? '' : ` [${section}]${setting}:`.replace(/ +:$/, ':')
   return `  ${place}:${where} ${what}`
 }
+
+/** The key as it may be shown: `smtp://user:secret@host` and `bind_password:secret` pass for one. */
+export const shownKey = (key: string): string =>
+  redactUserinfo(key).replace(/(password:).*/i, '$1***')
 
 /** The value as it may be shown: no password, no credentials in a URL, no endless line. */
 export function shownValue(key: string, value: string): string {
