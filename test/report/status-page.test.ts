@@ -141,7 +141,7 @@ describe('the status page', () => {
       http: { enabled: 'true' },
       ldap: { url: ['ldap://127.0.0.1:1'], base: 'dc=test' },
     }
-    const settings = readSettings(readIni('config/gal_relay.ini', sections, undefined), [], '/')
+    const settings = readSettings(readIni('config/gal_relay.ini', sections), [], '/')
     const serve = statusPage({
       name: 'mx.test',
       grammar: {},
