@@ -28,6 +28,8 @@ export interface SlapdOptions {
   readonly schema?: readonly string[]
   /** Lines for the database section of slapd.conf, such as overlays or other access rules. */
   readonly database?: readonly string[]
+  /** Access rules that come before the one that lets everybody read. */
+  readonly access?: readonly string[]
   /** PEM files; with them the server listens for ldaps too and offers StartTLS. */
   readonly tls?: {
     readonly cert: string
@@ -280,6 +282,7 @@ maxsize 4294967296
 dbnosync
 index objectClass,mail,proxyAddresses,targetAddress,otherMailbox,entryUUID,entryCSN eq
 access to attrs=userPassword by anonymous auth by * none
+${options.access?.join('\n') ?? ''}
 access to * by * read
 ${options.syncprov === false ? '' : 'overlay syncprov'}
 ${options.database?.join('\n') ?? ''}

@@ -165,6 +165,39 @@ describe('the feed of changes is lost', {
       await list.becomes('future@example.com', 'found')
       await list.becomes('present@example.com', 'found')
     }))
+
+  test('the account may not read addresses any more', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const readers = 'cn=readers,dc=corp,dc=test'
+    const group = (member: string) => ({ objectClass: 'groupOfNames', member, sn: undefined })
+    const slapd = await startSlapd({
+      syncprov: false,
+      access: [`access to attrs=mail,proxyAddresses by group.exact="${readers}" read by * none`],
+      entries: [...STAYS, { dn: readers, ...group('cn=reader,dc=corp,dc=test') }],
+    })
+    const list = testList(
+      { url: [serverUrl(slapd.url)], bind_dn: slapd.bindDn, bind_password: slapd.password },
+      { mode: 'snapshot' },
+      { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY },
+    )
+    try {
+      list.start()
+      await until(() => isCurrent(list))
+      await slapd.modify(readers, { member: 'cn=admin,dc=corp,dc=test' })
+      await until(() => {
+        assert.equal(list.report().snapshot?.addresses, STAYS.length)
+        return list.log.lines.some((line) => /^error .*no recipients at all/.test(line))
+      })
+      await until(() => !isCurrent(list))
+      assert.equal(await list.ask('stays5@example.com'), 'found')
+      await slapd.modify(readers, { member: slapd.bindDn })
+      await until(() => isCurrent(list))
+    } finally {
+      await list.close()
+      await slapd.stop()
+      rmSync(folder, { recursive: true })
+    }
+  })
 })
 
 describe('a domain controller', { skip: ACTIVE_DIRECTORY.skip }, () => {

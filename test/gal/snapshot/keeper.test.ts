@@ -103,6 +103,28 @@ describe('a keeper', () => {
     assert.equal((await inForce()).count, 5)
   })
 
+  test('does not follow removals to the last recipient, however few there were', async () => {
+    const one = await kept(80)
+    for (let n = 0; n < 80; n++) one.gone(id(n))
+    await assert.rejects(one.confirmed(1), /shows no recipients at all/)
+    assert.equal((await inForce()).count, 80)
+  })
+
+  test('takes those that a comparison misses for a list that has shrunk', async () => {
+    const one = await kept(80)
+    const missing = (count: number) => {
+      const comparison = one.compare()
+      for (let n = count; n < 80; n++) comparison.seen(id(n))
+      return comparison.end()
+    }
+    missing(16)
+    await one.confirmed(1)
+    assert.throws(() => missing(17), /shows 63 recipients where there were 80/)
+    await assert.rejects(one.confirmed(2), /shows 63 recipients/)
+    await one.end()
+    assert.equal((await inForce()).count, 64)
+  })
+
   test('ends when another list has been put in force', async () => {
     const one = await kept(10)
     await kept(12)

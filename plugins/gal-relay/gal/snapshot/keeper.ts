@@ -37,6 +37,7 @@ const FLUSH_AFTER = 50
 const BATCHES_LEAST = 4 << 20
 /** That so many addresses go one by one is no slip of an administrator. */
 const FEW = 100
+const NOBODY = 'the directory shows no recipients at all'
 
 const NONE = new Uint32Array(0)
 
@@ -54,6 +55,8 @@ export class Keeper implements ListKeeper {
   #builder: MembershipBuilder | undefined = new MembershipBuilder()
   #membership: Membership | undefined
   #first = 0
+  /** Too many have gone since then: nothing is written any more. */
+  #slip: Refused | undefined
   #writer: SnapshotWriter | undefined
   /** Of the file as it was written first. */
   #capacity = 0
@@ -128,6 +131,8 @@ export class Keeper implements ListKeeper {
           if (seen.of(entry).length === 0) gone.push(entry)
         }
         for (const entry of gone) membership.remove(entry)
+        // Whatever is not shown any more is missing at one blow, as in a whole list.
+        if (gone.length > 0) this.#requireNoSlip(membership.table.count, 1)
         return unknown
       },
     }
@@ -165,7 +170,7 @@ export class Keeper implements ListKeeper {
   async #writeNow(confirmedAt: number | undefined): Promise<void> {
     const membership = this.#membership
     if (!membership || this.#ended) return
-    this.#requireNoSlip(membership.table.count)
+    this.#requireNoSlip(membership.table.count, FEW)
     if (this.#writer && !(await this.#writer.isInForce())) {
       throw new Refused('another list has been put in force')
     }
@@ -243,16 +248,20 @@ export class Keeper implements ListKeeper {
   #requireEnough(now: number): void {
     const { before, force, shrinkLimit } = this.#options
     if (force) return
-    if (now === 0) throw new Refused('the directory shows no recipients at all')
+    if (now === 0) throw new Refused(NOBODY)
     if (before === undefined) return
     const most = Math.max(1, Math.floor(before * shrinkLimit))
     if (before - now > most) throw shrunk(before, now, shrinkLimit)
   }
 
-  #requireNoSlip(now: number): void {
+  /** @param few that many are not too many */
+  #requireNoSlip(now: number, few: number): void {
     const { shrinkLimit } = this.#options
-    const most = Math.max(FEW, Math.floor(this.#first * shrinkLimit))
-    if (this.#first - now > most) throw shrunk(this.#first, now, shrinkLimit)
+    const first = this.#first
+    const most = Math.max(few, Math.floor(first * shrinkLimit))
+    if (first > 0 && now === 0) this.#slip = new Refused(NOBODY)
+    else if (first - now > most) this.#slip = shrunk(first, now, shrinkLimit)
+    if (this.#slip) throw this.#slip
   }
 }
 
