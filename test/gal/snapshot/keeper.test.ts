@@ -171,6 +171,24 @@ describe('a keeper', () => {
     assert.ok(await holds('user1099@corp.test'))
   })
 
+  test('writes a list anew that goes on changing meanwhile', async () => {
+    const one = await kept(5000)
+    for (let n = 5000; n < 6000; n++) one.entry(id(n), entry(`user${n}@corp.test`))
+    let next = 6000
+    let isWritten = false
+    const written = one.confirmed(7).finally(() => {
+      isWritten = true
+    })
+    while (!isWritten) {
+      one.entry(id(next), entry(`user${next++}@corp.test`))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await written
+    await inForce()
+    await one.confirmed(8)
+    assert.equal((await inForce()).count, next)
+  })
+
   test('compares what there is with what it holds', async () => {
     const one = await kept(10)
     const comparison = one.compare()

@@ -6,6 +6,7 @@ import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../direc
 import type { Entry } from '../directory/entry'
 import { addressesOf, isTrue } from '../directory/entry-addresses'
 import type { Log } from '../log'
+import { AddressTable } from './address-table'
 import { BATCH_MOST, type Batch, SnapshotWriter } from './file'
 import { type Hash, Holdings } from './holdings'
 import { type Membership, MembershipBuilder } from './membership'
@@ -194,13 +195,15 @@ export class Keeper implements ListKeeper {
     const { file, fingerprint } = this.#options
     const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
     membership.takeChanges()
-    const { table } = membership
+    // As it is now: while it is written, it changes.
+    const { slots, capacity, count } = membership.table
+    const table = new AddressTable(slots.slice(), capacity, count)
     const first = this.#batch(NONE, NONE, confirmedAt)
     const writer = await SnapshotWriter.create(file, meta, table, first)
     this.#confirmedAt = confirmedAt
     await this.#writer?.close()
     this.#writer = writer
-    this.#capacity = table.capacity
+    this.#capacity = capacity
     this.#size = writer.size
   }
 
