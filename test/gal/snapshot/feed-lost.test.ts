@@ -166,6 +166,42 @@ describe('the feed of changes is lost', {
       await list.becomes('present@example.com', 'found')
     }))
 
+  test('more and more is deleted, and the process that keeps the list is another one', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const many = Array.from({ length: 600 }, (_, i) => `person${i}@example.com`)
+    const slapd = await startSlapd({ entries: many })
+    const ldap = { url: [serverUrl(slapd.url)], base: [slapd.base] }
+    const snapshot = { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY }
+    const open = () => testList(ldap, { mode: 'snapshot' }, snapshot)
+    const remove = (from: number, to: number) =>
+      slapd.delete(...many.slice(from, to).map((address) => slapd.dnOf(address)))
+    const lists = [open()]
+    const isRefused = (list: TestList) =>
+      until(() => list.log.lines.some((line) => /not read: .*where there were 600/.test(line)))
+    try {
+      const [first] = lists as [TestList]
+      first.start()
+      await until(() => isCurrent(first))
+      await remove(0, 100)
+      await first.becomes('person50@example.com', 'absent')
+      await remove(100, 200)
+      await isRefused(first)
+      await first.close()
+      const next = open()
+      lists.push(next)
+      next.start()
+      await isRefused(next)
+      assert.ok((next.report().snapshot?.addresses ?? 0) >= 480)
+      await slapd.add('new@example.com', ...many.slice(0, 100))
+      await until(() => isCurrent(next))
+      assert.equal(await next.ask('person150@example.com'), 'absent')
+    } finally {
+      for (const list of lists) await list.close()
+      await slapd.stop()
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   test('the account may not read addresses any more', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
     const readers = 'cn=readers,dc=corp,dc=test'

@@ -171,6 +171,19 @@ describe('a keeper', () => {
     assert.ok(await holds('user1099@corp.test'))
   })
 
+  test('holds the next list against what there was before too many went', async () => {
+    const one = await kept(1000)
+    for (let n = 0; n < 150; n++) one.gone(id(n))
+    await one.confirmed(1)
+    for (let n = 150; n < 250; n++) one.gone(id(n))
+    await assert.rejects(one.confirmed(2), Refused)
+    await one.end()
+    assert.equal((await inForce()).count, 850)
+    assert.equal((await inForce()).heldAgainst, 1000)
+    await kept(800, (await inForce()).heldAgainst)
+    assert.equal((await inForce()).heldAgainst, 800)
+  })
+
   test('writes a list anew that goes on changing meanwhile', async () => {
     const one = await kept(5000)
     for (let n = 5000; n < 6000; n++) one.entry(id(n), entry(`user${n}@corp.test`))

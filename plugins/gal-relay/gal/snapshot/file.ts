@@ -35,6 +35,8 @@ export interface Batch {
   readonly confirmedAt: number
   /** By which feed: its number in FEEDS. */
   readonly feed: number
+  /** The changes were followed no further, since too many of so many recipients went. */
+  readonly shrunkFrom?: number
 }
 
 /** Why a file is not used. */
@@ -348,8 +350,8 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-// length, feed, number added, number removed, when confirmed, nothing yet; hashes; checksum
-function encodeBatch({ added, removed, confirmedAt, feed }: Batch): Buffer {
+// length, feed, number added, number removed, when confirmed, shrunk from, nothing yet; hashes; checksum
+function encodeBatch({ added, removed, confirmedAt, feed, shrunkFrom = 0 }: Batch): Buffer {
   const hashBytes = (added.length + removed.length) * 4
   const bytes = Buffer.alloc(BATCH_HEADER + hashBytes + BATCH_SUM)
   bytes.writeUInt32LE(bytes.length, 0)
@@ -357,6 +359,7 @@ function encodeBatch({ added, removed, confirmedAt, feed }: Batch): Buffer {
   bytes.writeUInt32LE(added.length / 2, 8)
   bytes.writeUInt32LE(removed.length / 2, 12)
   bytes.writeDoubleLE(confirmedAt, 16)
+  bytes.writeUInt32LE(shrunkFrom, 24)
   const words = new Uint32Array(hashBytes / 4)
   words.set(added)
   words.set(removed, added.length)
@@ -377,6 +380,7 @@ function decodeBatch(bytes: Buffer): Batch | undefined {
     removed: words.subarray(added),
     confirmedAt: bytes.readDoubleLE(16),
     feed: bytes.readUInt32LE(4),
+    shrunkFrom: bytes.readUInt32LE(24),
   }
 }
 

@@ -8,6 +8,8 @@ import type { ListSettings } from './syncer'
 export interface ListInForce {
   /** How many recipients. */
   readonly count: number
+  /** As many, or those there were before too many went one by one: the next list is held against them. */
+  readonly heldAgainst: number
   /** When its reading began, milliseconds since 1970. */
   readonly takenAt: number
   /** When the directory confirmed it last, milliseconds since 1970; 0: not since then. */
@@ -31,11 +33,14 @@ export async function readListInForce(settings: ListSettings): Promise<ListInFor
   const reader = await SnapshotReader.open(settings.snapshot.file, fingerprintOf(settings))
   try {
     let confirmedAt = 0
+    let shrunkFrom: number | undefined
     for await (const batch of reader.batches(reader.sizeAtFirst)) {
       await applyBatch(batch, reader.table)
       if (batch.confirmedAt > 0) confirmedAt = batch.confirmedAt
+      shrunkFrom = batch.shrunkFrom
     }
-    return listOf(reader.table, reader.meta.key, reader.meta.takenAt, confirmedAt)
+    const { table, meta } = reader
+    return listOf(table, meta.key, meta.takenAt, confirmedAt, shrunkFrom || table.count)
   } finally {
     await reader.close()
   }
@@ -46,10 +51,12 @@ function listOf(
   secret: Buffer,
   takenAt: number,
   confirmedAt: number,
+  heldAgainst: number,
 ): ListInForce {
   const hasher = new Hasher(secret)
   return {
     count: table.count,
+    heldAgainst,
     takenAt,
     confirmedAt,
     asOf: Math.max(takenAt, confirmedAt),

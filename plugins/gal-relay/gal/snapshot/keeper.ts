@@ -25,7 +25,7 @@ export interface KeeperOptions {
   readonly flag: string
   /** By what share the list may shrink, 0 to 1. */
   readonly shrinkLimit: number
-  /** How many addresses the list in force has, if there is one. */
+  /** How many addresses the list is held against, if there is one before it. */
   readonly before: number | undefined
   /** Whatever the directory shows is right. */
   readonly force: boolean
@@ -146,7 +146,8 @@ export class Keeper implements ListKeeper {
     await this.#work.catch(() => {})
     const writer = this.#writer
     this.#writer = undefined
-    await writer?.append(this.#batch(NONE, NONE, 0)).catch(() => {})
+    const shrunkFrom = this.#slip ? this.#first : 0
+    await writer?.append({ ...this.#batch(NONE, NONE, 0), shrunkFrom }).catch(() => {})
     await writer?.close()
   }
 

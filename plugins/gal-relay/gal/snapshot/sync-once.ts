@@ -98,7 +98,7 @@ class ComparingKeeper extends Keeper {
   readonly #attributes: ReadonlySet<string>
 
   constructor(settings: ListSettings, log: Log, before: ListInForce | undefined, force: boolean) {
-    super(keeperOptions(settings, log, before?.count, force))
+    super(keeperOptions(settings, log, before?.heldAgainst, force))
     this.#before = before
     this.#attributes = new Set(settings.gal.attributes.map((name) => name.toLowerCase()))
   }

@@ -201,7 +201,7 @@ export class Syncer {
   /** @returns undefined when its list is in force */
   async #readFrom(endpoint: Endpoint): Promise<Error | undefined> {
     const inForce = await listInForce(this.#settings)
-    const keeper = new Keeper(keeperOptions(this.#settings, this.#log, inForce?.count, false))
+    const keeper = new Keeper(keeperOptions(this.#settings, this.#log, inForce?.heldAgainst, false))
     const reading = new Reading(endpoint, this.#settings, keeper, this.#log)
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
