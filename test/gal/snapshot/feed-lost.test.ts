@@ -166,6 +166,38 @@ describe('the feed of changes is lost', {
       await list.becomes('present@example.com', 'found')
     }))
 
+  test('a container is made after the list was read, and leaves the base', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const unit = (ou: string, above: string) => ({
+      ...{ dn: `ou=${ou},${above}`, objectClass: 'organizationalUnit', ou },
+      ...{ cn: undefined, sn: undefined },
+    })
+    const top = 'dc=corp,dc=test'
+    const base = `ou=in,${top}`
+    const slapd = await startSlapd({
+      entries: [unit('in', top), { dn: `cn=stays,${base}`, mail: 'stays@example.com' }],
+    })
+    const list = testList(
+      { url: [serverUrl(slapd.url)], base: [base] },
+      { mode: 'snapshot' },
+      { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY },
+    )
+    try {
+      list.start()
+      await until(() => isCurrent(list))
+      const made = unit('made', base)
+      await slapd.add(made, { dn: `cn=new,${made.dn}`, mail: 'new@example.com' })
+      await list.becomes('new@example.com', 'found')
+      await slapd.move(made.dn, top)
+      await list.becomes('new@example.com', 'absent', 15_000)
+      assert.equal(await list.ask('stays@example.com'), 'found')
+    } finally {
+      await list.close()
+      await slapd.stop()
+      rmSync(folder, { recursive: true })
+    }
+  })
+
   test('more and more is deleted, and the process that keeps the list is another one', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
     const many = Array.from({ length: 600 }, (_, i) => `person${i}@example.com`)

@@ -144,10 +144,8 @@ function watchContainers(
       if (isRefreshed && names.get(id) !== dn) moved(dn)
       names.set(id, dn)
     },
-    gone(uuid) {
-      const dn = names.get(uuid.toString('latin1'))
-      if (dn !== undefined) moved(dn)
-    },
+    // One without a name was made, with what is below it, after the list was read.
+    gone: (uuid) => moved(names.get(uuid.toString('latin1')) ?? ''),
     refreshed() {
       isRefreshed = true
     },
