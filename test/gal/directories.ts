@@ -46,7 +46,7 @@ export interface DirectoryKind {
   readonly name: string
   readonly skip: string | false
   readonly accesses: readonly Access[]
-  start(options?: Pick<SlapdOptions, 'syncprov'>): Promise<TestDirectory>
+  start(options?: Pick<SlapdOptions, 'syncprov' | 'memberOf'>): Promise<TestDirectory>
 }
 
 export const OPENLDAP: DirectoryKind = {

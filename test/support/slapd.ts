@@ -39,6 +39,8 @@ export interface SlapdOptions {
   }
   /** Tells of changes by RFC 4533; default true */
   readonly syncprov?: boolean
+  /** Keeps in each entry the groups that it is a member of. */
+  readonly memberOf?: boolean
   readonly limits?: { readonly size?: number; readonly seconds?: number }
 }
 
@@ -265,6 +267,7 @@ ${options.schema?.join('\n') ?? ''}
 modulepath /usr/lib/ldap
 moduleload back_mdb
 ${options.syncprov === false ? '' : 'moduleload syncprov'}
+${options.memberOf ? 'moduleload memberof' : ''}
 pidfile ${folder}/slapd.pid
 loglevel 0
 threads 4
@@ -285,6 +288,7 @@ access to attrs=userPassword by anonymous auth by * none
 ${options.access?.join('\n') ?? ''}
 access to * by * read
 ${options.syncprov === false ? '' : 'overlay syncprov'}
+${options.memberOf ? 'overlay memberof' : ''}
 ${options.database?.join('\n') ?? ''}
 `
 }

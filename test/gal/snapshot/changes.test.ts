@@ -44,7 +44,7 @@ const WAYS: readonly Way[] = [
     kind: {
       ...OPENLDAP,
       name: 'OpenLDAP without syncprov',
-      start: () => OPENLDAP.start({ syncprov: false }),
+      start: (options) => OPENLDAP.start({ ...options, syncprov: false }),
     },
     settings: async (directory) => directory.settings(),
     late: ['removal', 'change'],
@@ -211,6 +211,47 @@ describe('changes are in force in time', { concurrency: 3 }, () => {
         assert.ok(change <= within('change'), `changes after ${changes.map(Math.round)} ms`)
         assert.ok(removal <= within('removal'), `removals after ${removals.map(Math.round)} ms`)
       })
+    })
+  }
+})
+
+describe('who enters or leaves a group that the filter asks for is not told of, and is followed', {
+  concurrency: 3,
+}, () => {
+  for (const { kind, feed, settings } of WAYS) {
+    if (kind.name === 'Global Catalog') continue
+    test(`${kind.name}, changes by ${feed}`, { skip: kind.skip }, async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+      const directory = await kind.start({ memberOf: true })
+      const people = ['a', 'b', 'c', 'd'].map((name) => entry(name, `${name}@example.com`))
+      const [a = '', b = '', c = '', d = ''] = people.map((one) => directory.dn(one))
+      const group = { name: 'mail users', in: 'two' as const, kind: 'group' as const }
+      await directory.add(...people)
+      await directory.add({ ...group, attributes: { member: [a, b, c] } })
+      const filter = `(memberOf=${directory.dn({ ...group, attributes: {} })})`
+      const ldap = { ...(await settings(directory)), base: [`ou=one,${directory.base}`] }
+      const list = testList(
+        ldap,
+        { mode: 'snapshot', filter, authenticated_only_attribute: '' },
+        { file: path.join(folder, 'list'), changes_every: OFTEN, shrink_limit: 0.5 },
+      )
+      try {
+        list.start()
+        await list.becomes('d@example.com', 'absent')
+        assert.equal(list.report().snapshot?.feed, feed)
+        assert.equal(await list.ask('a@example.com'), 'found')
+        await directory.modify({ ...group, attributes: {} }, { member: [b, c, d] })
+        await list.becomes('d@example.com', 'found', 6 * OFTEN)
+        await list.becomes('a@example.com', 'absent', 6 * OFTEN)
+        const one = people[1] as TestEntry
+        await directory.modify(one, { proxyAddresses: ['smtp:other@example.com'] })
+        await list.becomes('other@example.com', 'found')
+        await list.becomes('b@example.com', 'absent')
+      } finally {
+        await list.close()
+        await directory.stop()
+        rmSync(folder, { recursive: true, force: true })
+      }
     })
   }
 })

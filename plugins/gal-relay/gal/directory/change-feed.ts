@@ -75,6 +75,31 @@ export function isRefusal(code: number): boolean {
   return REFUSALS.has(code)
 }
 
+/**
+ * Whether an entry that enters or leaves the list always changes itself. One that a filter finds by
+ * its groups, or by what else the server works out, does not.
+ */
+export function isToldOfAll({ filter }: GalSettings): boolean {
+  return filter === '(objectClass=*)'
+}
+
+/** Of the time, at most one part in so many is spent on comparisons. */
+const COMPARE_SHARE = 10
+
+/** With all the entries there are, about as often as is bearable. */
+export class Comparisons {
+  #dueAt = 0
+
+  /** @returns whether it was time for one */
+  async run(compare: () => Promise<void>): Promise<boolean> {
+    const startedAt = performance.now()
+    if (startedAt < this.#dueAt) return false
+    await compare()
+    this.#dueAt = startedAt + COMPARE_SHARE * (performance.now() - startedAt)
+    return true
+  }
+}
+
 /** Between two looks: until the time is over, or somebody who heard of a change rings. */
 export class Bell {
   #ring = () => {}

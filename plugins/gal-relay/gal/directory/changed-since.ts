@@ -4,10 +4,10 @@
 // about as often as is bearable.
 //
 // Change numbers only grow. Times do what clocks do, so that with them only a complete comparison
-// confirms the list.
+// confirms the list; with change numbers too where an entry may enter it without a change of its own.
 import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from './active-directory'
 import { NOTIFICATION, notifyOfChanges } from './ad-notification'
-import { Bell, type FeedContext } from './change-feed'
+import { Bell, Comparisons, type FeedContext, isToldOfAll } from './change-feed'
 import { DirectoryError } from './directory-error'
 import type { Entry } from './entry'
 import { atLeast } from './filter'
@@ -18,29 +18,22 @@ import { readRootDse, valuesOf } from './root-dse'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 import { PATIENCE } from './whole-list'
 
-/** Of the time, at most one part in so many is spent on comparisons. */
-const COMPARE_SHARE = 10
-
 export async function changedSince(
   kind: 'usn' | 'timestamps',
   context: FeedContext,
 ): Promise<never> {
   const looker = kind === 'usn' ? new ChangeNumbers(context) : new Timestamps(context)
-  const { keeper, every, signal } = context
+  const { keeper, gal, every, signal } = context
+  const isEnough = kind === 'usn' && isToldOfAll(gal)
+  const comparisons = new Comparisons()
   const bell = new Bell()
   await looker.begin(bell)
   await keeper.complete()
-  let compareAt = 0
   for (;;) {
     const askedAt = Date.now()
-    const started = performance.now()
     await looker.look()
-    const compares = started >= compareAt
-    if (compares) {
-      await looker.compare()
-      compareAt = started + COMPARE_SHARE * (performance.now() - started)
-    }
-    if (compares || kind === 'usn') await keeper.confirmed(askedAt)
+    const isCompared = await comparisons.run(() => looker.compare())
+    if (isCompared || isEnough) await keeper.confirmed(askedAt)
     await bell.wait(every, signal)
   }
 }

@@ -5,7 +5,14 @@
 import { IS_DELETED, OBJECT_GUID } from './active-directory'
 import { NOTIFICATION, notifyOfChanges } from './ad-notification'
 import { BerReader, integer, octets, TAG, tlv } from './ber'
-import { Bell, type FeedContext, isRefusal, NotOffered } from './change-feed'
+import {
+  Bell,
+  Comparisons,
+  type FeedContext,
+  isRefusal,
+  isToldOfAll,
+  NotOffered,
+} from './change-feed'
 import type { Sink } from './connection'
 import { controlValue } from './controls'
 import { DirectoryError, resultError } from './directory-error'
@@ -25,7 +32,7 @@ const NAME = 'name'
 const ALWAYS = [NAME, 'parentGUID', IS_DELETED]
 
 export async function dirSync(context: FeedContext): Promise<never> {
-  const { connection, rootDse, list, keeper, every, signal } = context
+  const { connection, rootDse, list, keeper, gal, every, signal } = context
   const contexts = contextsOf(list.bases, rootDse.namingContexts)
   if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
 
@@ -44,6 +51,8 @@ export async function dirSync(context: FeedContext): Promise<never> {
   }
   await list.readAll((id, entry) => keeper.entry(id, entry))
   await keeper.complete()
+  const isEnough = isToldOfAll(gal)
+  const comparisons = new Comparisons()
   for (;;) {
     const askedAt = Date.now()
     for (const name of contexts) {
@@ -52,7 +61,8 @@ export async function dirSync(context: FeedContext): Promise<never> {
       if (await mayHaveMovedOthers(context, moved)) await compareIds(context, OBJECT_GUID)
       cookies.set(name, cookie)
     }
-    await keeper.confirmed(askedAt)
+    const isCompared = !isEnough && (await comparisons.run(() => compareIds(context, OBJECT_GUID)))
+    if (isCompared || isEnough) await keeper.confirmed(askedAt)
     await bell.wait(every, signal)
   }
 }

@@ -3,9 +3,17 @@
 // long as the connection lives (refreshAndPersist). No cookie is used: those are made of clocks.
 //
 // Of entries that move because something above them does, nothing is told. So that is watched too, and
-// ends the feed: the list is read again.
+// ends the feed: the list is read again. Nor is anything told of entries that a filter finds by their
+// groups; then all that there are are listed, as often as is bearable.
 import { BerReader, enumerated, TAG, tlv } from './ber'
-import { type FeedContext, interruptible, isRefusal, NotOffered } from './change-feed'
+import {
+  Comparisons,
+  type FeedContext,
+  interruptible,
+  isRefusal,
+  isToldOfAll,
+  NotOffered,
+} from './change-feed'
 import type { Connection, Sink, Stream } from './connection'
 import { controlValue } from './controls'
 import { DirectoryError, printable, resultError } from './directory-error'
@@ -25,13 +33,18 @@ const REFRESH_PRESENT = 0xa2
 const ID_SET = 0xa3
 
 export async function syncrepl(context: FeedContext): Promise<never> {
-  const { connection, keeper, list } = context
+  const { connection, keeper, list, gal } = context
   const started: Synchronization[] = []
+  const isEnough = isToldOfAll(gal)
+  const told = new Set<string>()
+  const comparisons = new Comparisons()
   let isComplete = false
   const confirm = async () => {
     const askedAt = Date.now()
     await Promise.all(started.map((one) => ask(context, one)))
-    if (isComplete) await keeper.confirmed(askedAt)
+    if (!isComplete) return
+    const isCompared = !isEnough && (await comparisons.run(() => compare(context, told)))
+    if (isCompared || isEnough) await keeper.confirmed(askedAt)
   }
   const stopped = again(context, confirm)
   stopped.catch(() => {})
@@ -48,7 +61,8 @@ export async function syncrepl(context: FeedContext): Promise<never> {
     const searches = []
     for (const [index, search] of list.searches().entries()) {
       const own = index === 0 ? connection : await context.connect()
-      searches.push(await begin(synchronize(own, context, search, index)))
+      const onTold = (id: Buffer) => void (isComplete && told.add(id.toString('latin1')))
+      searches.push(await begin(synchronize(own, context, search, index, onTold)))
     }
     await keeper.complete()
     isComplete = true
@@ -80,18 +94,20 @@ interface Taker {
   refreshed(): void
 }
 
-/** The entries of the list. */
+/**
+ * The entries of the list.
+ * @param onTold called for each entry that is new, changed or gone
+ */
 function synchronize(
   connection: Connection,
   { keeper, list }: FeedContext,
   search: Buffer,
   index: number,
+  onTold: (id: Buffer) => void,
 ): Synchronization & {
   /** Hands over the changes that came while other searches were still bringing their entries. */
   release(): void
 } {
-  // An entry that moves from one base to another leaves the one and enters the other, in any order.
-  const idOf = (uuid: Buffer) => Buffer.concat([Buffer.from([index]), uuid])
   const held: (() => void)[] = []
   let holds = false
   const handOver = (action: () => void) => {
@@ -100,11 +116,13 @@ function synchronize(
   }
   const synchronization = start(connection, list.bases[index] ?? '', search, {
     entry: (uuid, entry) => {
-      const id = idOf(uuid)
+      const id = idIn(index, uuid)
+      onTold(id)
       handOver(() => keeper.entry(id, entry))
     },
     gone: (uuid) => {
-      const id = idOf(uuid)
+      const id = idIn(index, uuid)
+      onTold(id)
       handOver(() => keeper.gone(id))
     },
     refreshed: () => {
@@ -116,6 +134,36 @@ function synchronize(
     for (const action of held.splice(0)) action()
   }
   return { ...synchronization, release }
+}
+
+/** An entry that moves from one base to another leaves the one and enters the other, in any order. */
+function idIn(base: number, uuid: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([base]), uuid])
+}
+
+/**
+ * Finds the entries that came and went without being told of.
+ * @param told takes the ids of those that are told of meanwhile: what is read of them may be older
+ */
+async function compare({ keeper, list }: FeedContext, told: Set<string>): Promise<void> {
+  told.clear()
+  const comparison = keeper.compare()
+  await list.readIds((name, base) => comparison.seen(idIn(base, uuidOf(name))))
+  for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
+  const unknown = comparison.end().map((id) => Buffer.from(nameOf(id.subarray(1))))
+  await list.readThese('entryUUID', unknown, (name, entry, base) => {
+    const id = idIn(base, uuidOf(name))
+    if (!told.has(id.toString('latin1'))) keeper.entry(id, entry)
+  })
+}
+
+/** An entryUUID as it is written (RFC 4530), in 16 bytes. */
+function uuidOf(name: Buffer): Buffer {
+  return Buffer.from(name.toString('latin1').replaceAll('-', ''), 'hex')
+}
+
+function nameOf(uuid: Buffer): string {
+  return uuid.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 }
 
 /** The entries that have others below them. */

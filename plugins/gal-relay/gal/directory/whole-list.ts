@@ -12,8 +12,11 @@ import { isCutShort, remainingValues } from './remaining-values'
 import { type RootDse, valuesOf } from './root-dse'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
-/** Takes entries one by one; must not throw. */
-export type TakeEntry = (id: Buffer, entry: Entry) => void
+/**
+ * Takes entries one by one; must not throw.
+ * @param base the place of the base that it was found below
+ */
+export type TakeEntry = (id: Buffer, entry: Entry, base: number) => void
 
 /**
  * What names an entry for its whole life, wherever it is moved: Active Directory's, the standard's
@@ -57,21 +60,21 @@ export class WholeList {
 
   /** All entries; one that several bases hold comes several times. @throws DirectoryError */
   async readAll(take: TakeEntry, more: readonly string[] = []): Promise<void> {
-    for (const search of this.searches(more)) await this.#read(search, take)
+    for (const [base, search] of this.searches(more).entries()) await this.#read(search, base, take)
   }
 
   /** Entries in which this attribute is not below this value; brings the attribute too. */
   async readChangedSince(attribute: string, value: string, take: TakeEntry): Promise<void> {
     const filter = and(this.#filter, atLeast(attribute, value))
-    for (const base of this.bases) {
-      await this.#read(this.#request(base, filter, [...this.#wanted, attribute]), take)
+    for (const [place, base] of this.bases.entries()) {
+      await this.#read(this.#request(base, filter, [...this.#wanted, attribute]), place, take)
     }
   }
 
   /** The ids of all entries. @throws DirectoryError */
-  async readIds(take: (id: Buffer) => void): Promise<void> {
-    for (const base of this.bases) {
-      await this.#read(this.#request(base, this.#filter, IDS), (id) => take(id))
+  async readIds(take: (id: Buffer, base: number) => void): Promise<void> {
+    for (const [place, base] of this.bases.entries()) {
+      await this.#read(this.#request(base, this.#filter, IDS), place, (id) => take(id, place))
     }
   }
 
@@ -84,8 +87,8 @@ export class WholeList {
     for (let at = 0; at < ids.length; at += AT_A_TIME) {
       const some = ids.slice(at, at + AT_A_TIME)
       const filter = and(or(...some.map((id) => equalsBytes(attribute, id))), this.#filter)
-      for (const base of this.bases) {
-        await this.#read(this.#request(base, filter, this.#wanted), take)
+      for (const [place, base] of this.bases.entries()) {
+        await this.#read(this.#request(base, filter, this.#wanted), place, take)
       }
     }
   }
@@ -120,14 +123,14 @@ export class WholeList {
     return { dn: entry.dn, attributes: [...entry.attributes, ...rest.attributes] }
   }
 
-  async #read(search: Buffer, take: TakeEntry): Promise<void> {
+  async #read(search: Buffer, base: number, take: TakeEntry): Promise<void> {
     let cutShort: Entry[] = []
     const entry = (one: Entry) => {
       if (isCutShort(one)) cutShort.push(one)
-      else take(idOf(one), one)
+      else take(idOf(one), one, base)
     }
     const afterPage = async () => {
-      for (const one of cutShort) take(idOf(one), await this.complete(one))
+      for (const one of cutShort) take(idOf(one), await this.complete(one), base)
       cutShort = []
     }
     const options = { paged: this.#paged, patience: PATIENCE, afterPage }
