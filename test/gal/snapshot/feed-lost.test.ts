@@ -2,6 +2,7 @@
 // then on nothing is called absent that the directory did not just confirm, and in the end the list is
 // what the directory is.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -230,6 +231,43 @@ describe('the feed of changes is lost', {
     } finally {
       for (const list of lists) await list.close()
       await slapd.stop()
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test('there is no room for a new list: the one before it goes on being followed', {
+    skip: process.getuid?.() === 0 ? false : 'needs root, to mount a small disk',
+  }, async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', folder])
+    const slapd = await startSlapd({
+      entries: Array.from({ length: 20_000 }, (_, i) => `user${i}@example.com`),
+    })
+    const list = testList(
+      { url: [serverUrl(slapd.url)], base: [slapd.base] },
+      { mode: 'snapshot' },
+      { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY, full_every: 5000 },
+    )
+    const said = (words: RegExp) => list.log.lines.filter((line) => words.test(line)).length
+    try {
+      list.start()
+      await until(() => isCurrent(list))
+      await until(() => said(/the list cannot be written .* ENOSPC/) > 0)
+      for (let n = 0; n < 5; n++) {
+        await slapd.add(`new${n}@example.com`)
+        await list.becomes(`new${n}@example.com`, 'found')
+        assert.ok(isCurrent(list))
+        await sleep(CHANGES_EVERY)
+      }
+      assert.equal(said(/the list is in force/), 1)
+      execFileSync('mount', ['-o', 'remount,size=2m', folder])
+      await until(() => said(/the list is in force/) > 1)
+      await slapd.add('later@example.com')
+      await list.becomes('later@example.com', 'found')
+    } finally {
+      await list.close()
+      await slapd.stop()
+      execFileSync('umount', [folder])
       rmSync(folder, { recursive: true })
     }
   })

@@ -11,7 +11,7 @@
 // cut off is not one. Who has the old file open, a writer that was overtaken included, harms nobody.
 import { createHash, type Hash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
-import { type FileHandle, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { KEY_BYTES } from './address-hash'
 import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
@@ -253,6 +253,7 @@ export class SnapshotWriter {
     table: AddressTable,
     first: Batch,
   ): Promise<SnapshotWriter> {
+    await requireRoom(path.dirname(file), HEADER_BYTES + table.slots.byteLength)
     const unfinished = `${file}.${process.pid}-${Date.now()}${UNFINISHED}`
     const handle = await open(unfinished, 'wx', 0o600)
     try {
@@ -309,6 +310,13 @@ export class SnapshotWriter {
   close(): Promise<void> {
     return this.#handle.close()
   }
+}
+
+/** Filling the disk in vain would take the room away from the changes of the list in force. */
+async function requireRoom(folder: string, bytes: number): Promise<void> {
+  const { blocks, bavail, bsize } = await statfs(folder)
+  if (blocks === 0 || bavail * bsize >= bytes) return
+  throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
 }
 
 /** What an administrator writes must be readable for Haraka, which mostly is another user. */

@@ -47,8 +47,9 @@ export class Keeper implements ListKeeper {
   feed: FeedName = 'none'
   /** How many entries have been read at first. */
   entries = 0
-  /** Why the list is not on the disk. */
+  /** Why the list is not on the disk, and since when. */
   unwritten: string | undefined
+  unwrittenAt: number | undefined
 
   readonly #options: KeeperOptions
   readonly #takenAt = Date.now()
@@ -98,7 +99,10 @@ export class Keeper implements ListKeeper {
     }
   }
 
-  /** @throws Refused when the list is not one to be put in force */
+  /**
+   * Puts it in force, unless it cannot be written now: see `unwritten`.
+   * @throws Refused when the list is not one to be put in force
+   */
   complete(): Promise<void> {
     if (!this.#builder) throw new Error('complete already')
     const membership = this.#builder.build()
@@ -243,6 +247,7 @@ export class Keeper implements ListKeeper {
     if (this.unwritten !== reason) {
       log.error(`the list cannot be written to ${file}, the one in force stays: ${reason}`)
     }
+    if (this.unwritten === undefined) this.unwrittenAt = Date.now()
     this.unwritten = reason
     const writer = this.#writer
     this.#writer = undefined

@@ -71,7 +71,7 @@ export async function syncOnce(settings: ListSettings, options: SyncOptions): Pr
     tell()
     reading.stop()
     await reading.ended
-    if (!ended && keeper.unwritten === undefined) {
+    if (!ended) {
       const { feed, entries, addresses: recipients, known } = keeper
       return {
         server: endpoint.name,
@@ -84,23 +84,34 @@ export async function syncOnce(settings: ListSettings, options: SyncOptions): Pr
         removed: (before?.count ?? 0) - known.size,
       }
     }
-    failure = ended ?? new Error(`${settings.snapshot.file} cannot be written: ${keeper.unwritten}`)
-    if (failure instanceof Refused || !ended) break
+    failure = ended
+    if (failure instanceof Refused || failure instanceof Unwritten) break
     failure = new Error(`${endpoint.name}: ${failure.message}`)
   }
   throw failure
 }
+
+/** Nobody waits until it can be. */
+class Unwritten extends Error {}
 
 /** Notes which addresses of the list before come again. */
 class ComparingKeeper extends Keeper {
   readonly known = new Set<string>()
   readonly #before: ListInForce | undefined
   readonly #attributes: ReadonlySet<string>
+  readonly #file: string
 
   constructor(settings: ListSettings, log: Log, before: ListInForce | undefined, force: boolean) {
     super(keeperOptions(settings, log, before?.heldAgainst, force))
     this.#before = before
+    this.#file = settings.snapshot.file
     this.#attributes = new Set(settings.gal.attributes.map((name) => name.toLowerCase()))
+  }
+
+  override async complete(): Promise<void> {
+    await super.complete()
+    if (this.unwritten === undefined) return
+    throw new Unwritten(`${this.#file} cannot be written: ${this.unwritten}`)
   }
 
   override entry(id: Buffer, entry: Entry): void {

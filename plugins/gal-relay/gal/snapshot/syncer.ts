@@ -46,10 +46,12 @@ const SHARE = 4
 export class Reading {
   readonly keeper: Keeper
   readonly startedAt = Date.now()
-  /** The list is in force. */
+  /** The list is in force; not before it is on the disk. */
   readonly complete: Promise<void>
   /** It is over, and why; never rejects. */
   readonly ended: Promise<Error>
+  /** How long the list took to be read, once it is. */
+  readFor: number | undefined
   readonly #stop = new AbortController()
 
   constructor(
@@ -99,11 +101,15 @@ export class Reading {
         keeper: {
           entry: (id, entry) => keeper.entry(id, entry),
           gone: (id) => keeper.gone(id),
-          confirmed: (at) => keeper.confirmed(at),
+          async confirmed(at) {
+            await keeper.confirmed(at)
+            if (keeper.unwritten === undefined) completed()
+          },
           compare: () => keeper.compare(),
-          async complete() {
+          complete: async () => {
+            this.readFor = Date.now() - this.startedAt
             await keeper.complete()
-            completed()
+            if (keeper.unwritten === undefined) completed()
           },
         },
         onWay: (name) => {
@@ -149,7 +155,7 @@ export class Syncer {
       readAt: this.#following?.startedAt,
       readFor: this.#readFor,
       lastError: one?.keeper.unwritten ?? this.#lastError,
-      lastErrorAt: this.#lastErrorAt,
+      lastErrorAt: one?.keeper.unwritten ? one.keeper.unwrittenAt : this.#lastErrorAt,
     }
   }
 
@@ -210,10 +216,11 @@ export class Syncer {
     clearInterval(progress)
     this.#reading = undefined
     if (failure) return failure
-    this.#readFor = Date.now() - reading.startedAt
+    const { readFor = 0 } = reading
+    this.#readFor = readFor
     this.#log.notice(
       `the list is in force: ${keeper.addresses} recipients, ${keeper.entries} entries read from ` +
-        `${endpoint.name} in ${(this.#readFor / 1000).toFixed(1)} s; changes come by ${keeper.feed}`,
+        `${endpoint.name} in ${(readFor / 1000).toFixed(1)} s; changes come by ${keeper.feed}`,
     )
     const before = this.#following
     this.#following = reading
@@ -251,7 +258,8 @@ export class Syncer {
     this.#lastErrorAt = Date.now()
   }
 
-  #progress({ endpoint, keeper, startedAt }: Reading): void {
+  #progress({ endpoint, keeper, startedAt, readFor }: Reading): void {
+    if (readFor !== undefined) return
     const rate = Math.round(keeper.entries / ((Date.now() - startedAt) / 1000))
     this.#log.info(`${endpoint.name}: ${keeper.entries} entries read, ${rate} a second`)
   }
