@@ -153,6 +153,34 @@ describe('a list in memory, with several workers', {
     assert.equal(keepers().length, 1)
   })
 
+  test('the process that keeps it stands still: another one is started', async () => {
+    const [before] = keepers()
+    assert.ok(before)
+    process.kill(before.pid, 'SIGSTOP')
+    await slapd.add('standing@example.com')
+    await until(() => keepers().length === 1 && keepers()[0]?.pid !== before.pid)
+    await until(() => all(haraka, 'standing@example.com', FOUND))
+    await slapd.delete(slapd.dnOf('standing@example.com'))
+    await until(() => all(haraka, 'standing@example.com', ABSENT))
+  })
+
+  test('the worker that started it stands still: another takes over, alone', async () => {
+    const [before] = keepers()
+    assert.ok(before)
+    const from = haraka.log().length
+    process.kill(before.parent, 'SIGSTOP')
+    try {
+      await until(() => keepers().length === 1 && keepers()[0]?.parent !== before.parent)
+    } finally {
+      process.kill(before.parent, 'SIGCONT')
+    }
+    const [next] = keepers()
+    await sleep(3000)
+    assert.deepEqual(keepers(), [next])
+    assert.doesNotMatch(haraka.log().slice(from), /another one is started/)
+    await until(() => all(haraka, 'nobody@example.com', ABSENT))
+  })
+
   test('the worker that started it is killed: another worker takes over', async () => {
     const [before] = keepers()
     assert.ok(before)
@@ -237,8 +265,18 @@ describe('a list in memory, in one process', {
       assert.deepEqual(await ask(haraka, 'known7@example.com'), [FOUND])
       await until(() => all(haraka, 'nobody@example.com', ABSENT))
       const [keeper] = syncProcesses([haraka.pid])
+      assert.ok(keeper)
+      // As a service manager ends all there is.
+      process.kill(keeper.pid, 'SIGTERM')
+      await sleep(500)
+      await haraka.end('SIGTERM')
+      await until(() => !existsSync(`/proc/${keeper.pid}`))
+      assert.doesNotMatch(haraka.log(), /another one is started/)
+      await haraka.restart()
+      await until(() => syncProcesses([haraka.pid]).length === 1)
+      const [killed] = syncProcesses([haraka.pid])
       await haraka.end('SIGKILL')
-      await until(() => !existsSync(`/proc/${keeper?.pid}`))
+      await until(() => !existsSync(`/proc/${killed?.pid}`))
     } finally {
       await haraka.stop()
       await slapd.stop()

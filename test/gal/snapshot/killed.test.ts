@@ -59,7 +59,8 @@ test('killed at fifty moments, the list on the disk is always whole', {
   const start = (): ChildProcess => {
     const child = fork(PROGRAM, { execArgv: [], serialization: 'advanced' })
     running = child
-    child.send(settings)
+    const lease = { file: `${settings.snapshot.file}.lock`, token: 'ours' }
+    child.send({ settings, lease })
     return child
   }
   async function kill(child: ChildProcess): Promise<void> {

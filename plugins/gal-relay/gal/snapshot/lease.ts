@@ -21,8 +21,9 @@ export interface LeaseOptions {
 }
 
 export class Lease {
+  /** What the link says when this one holds it. */
+  readonly token = `${process.pid}-${randomUUID()}`
   readonly #options: LeaseOptions
-  readonly #token = `${process.pid}-${randomUUID()}`
   #isHeld = false
   #seen = ''
   #seenAt = 0
@@ -52,7 +53,7 @@ export class Lease {
     if (!this.#isHeld) return
     this.#isHeld = false
     try {
-      if (readlinkSync(this.#options.file) === this.#token) unlinkSync(this.#options.file)
+      if (readlinkSync(this.#options.file) === this.token) unlinkSync(this.#options.file)
     } catch {
       // it is nobody's, or another's
     }
@@ -86,7 +87,7 @@ export class Lease {
     if (await this.#isMine()) return this.#hold()
     const sign = await lstat(file, { bigint: true }).then(signOf, () => undefined)
     if (sign === undefined) {
-      await symlink(this.#token, file).catch(ignore('EEXIST'))
+      await symlink(this.token, file).catch(ignore('EEXIST'))
       if (await this.#isMine()) this.#hold()
       return
     }
@@ -95,8 +96,8 @@ export class Lease {
       this.#seenAt = performance.now()
     } else if (performance.now() - this.#seenAt > DEAD_AFTER) {
       // Whoever else does the same: the last one has it, and each looks before it believes so.
-      const mine = `${file}.${this.#token}`
-      await symlink(this.#token, mine)
+      const mine = `${file}.${this.token}`
+      await symlink(this.token, mine)
       await rename(mine, file)
     }
   }
@@ -109,8 +110,16 @@ export class Lease {
   }
 
   async #isMine(): Promise<boolean> {
-    return (await readlink(this.#options.file).catch(() => '')) === this.#token
+    return (await readlink(this.#options.file).catch(() => '')) === this.token
   }
+}
+
+/**
+ * For a process that works for the holder, who may stand still and not know that it lost the lease.
+ * @returns whether it is another's now
+ */
+export async function isLost(file: string, token: string): Promise<boolean> {
+  return (await readlink(file).catch(() => token)) !== token
 }
 
 const signOf = ({ ino, mtimeNs }: BigIntStats) => `${ino} ${mtimeNs}`

@@ -5,16 +5,21 @@ import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import type { Log } from '../log'
 import { Lease } from './lease'
-import type { FromSyncProcess } from './sync-process'
+import type { FromSyncProcess, ToSyncProcess } from './sync-process'
 import type { ListSettings, SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
+/** Seconds without a report, after which it stands still. */
+const SILENCE = 30
 /** One that ran for so long did not fail at once. */
 const STABLE = 60_000
+
+const LEFT = 'code 0'
 
 export class SyncHome {
   readonly #settings: ListSettings
   readonly #log: Log
+  readonly #lock: string
   readonly #lease: Lease
   readonly #backoff = new ExponentialBackoff({
     generator: halfJitterGenerator,
@@ -24,6 +29,7 @@ export class SyncHome {
   #delay: IBackoff<unknown> | undefined
   #child: ChildProcess | undefined
   #restart: NodeJS.Timeout | undefined
+  #watch: NodeJS.Timeout | undefined
   #isChosen = false
   #report: SyncReport | undefined
 
@@ -31,8 +37,9 @@ export class SyncHome {
     this.#settings = settings
     this.#log = log
     const { file } = settings.snapshot
+    this.#lock = `${file}.lock`
     this.#lease = new Lease({
-      file: `${file}.lock`,
+      file: this.#lock,
       onHeld: () => this.#chosen(),
       onLost: () => this.#dismissed(),
       onError: (error) =>
@@ -65,6 +72,7 @@ export class SyncHome {
     this.#isChosen = false
     this.#report = undefined
     clearTimeout(this.#restart)
+    clearInterval(this.#watch)
     this.#child?.kill('SIGKILL')
     this.#child = undefined
   }
@@ -79,10 +87,30 @@ export class SyncHome {
       this.#log.error(`the process that keeps the list: ${error.message}`),
     )
     child.once('exit', (code, signal) => this.#ended(child, startedAt, signal ?? `code ${code}`))
-    child.send(this.#settings, () => {})
+    const order: ToSyncProcess = {
+      settings: this.#settings,
+      lease: { file: this.#lock, token: this.#lease.token },
+    }
+    child.send(order, () => {})
+    this.#watchOver(child)
     // Mail goes on or ends without it.
     child.unref()
     child.channel?.unref()
+  }
+
+  /** In seconds that this process saw, so that none counts in which it stood still itself. */
+  #watchOver(child: ChildProcess): void {
+    let silent = 0
+    child.on('message', () => {
+      silent = 0
+    })
+    clearInterval(this.#watch)
+    this.#watch = setInterval(() => {
+      if (++silent < SILENCE) return
+      clearInterval(this.#watch)
+      this.#log.error(`the process that keeps the list stands still for ${SILENCE} s`)
+      child.kill('SIGKILL')
+    }, 1000).unref()
   }
 
   #heard(message: FromSyncProcess): void {
@@ -92,11 +120,15 @@ export class SyncHome {
 
   #ended(child: ChildProcess, startedAt: number, how: string): void {
     if (this.#child !== child || !this.#isChosen) return
+    clearInterval(this.#watch)
     this.#child = undefined
     this.#report = undefined
     const wasStable = performance.now() - startedAt > STABLE
     this.#delay = (wasStable ? this.#backoff : (this.#delay ?? this.#backoff)).next(undefined)
-    this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
+    // By itself it ends when another holds the lease, which this process is about to see.
+    if (how !== LEFT) {
+      this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
+    }
     this.#restart = setTimeout(() => this.#spawn(), this.#delay?.duration ?? 0).unref()
   }
 }

@@ -3,9 +3,17 @@
 // nor a crash in here is theirs. It ends when its parent does.
 import { constants, setPriority } from 'node:os'
 import type { Log } from '../log'
+import { isLost } from './lease'
 import { type ListSettings, Syncer, type SyncReport } from './syncer'
 
-/** What the parent is told. */
+/** What it is told, once. */
+export interface ToSyncProcess {
+  readonly settings: ListSettings
+  /** The link by which the parent holds the list, and what it says. */
+  readonly lease: { readonly file: string; readonly token: string }
+}
+
+/** What the parent is told; a report also says that all is well. */
 export type FromSyncProcess =
   | { readonly kind: 'log'; readonly level: keyof Log; readonly text: string }
   | { readonly kind: 'report'; readonly report: SyncReport }
@@ -24,16 +32,22 @@ const log: Log = {
   error: (text) => tell({ kind: 'log', level: 'error', text }),
 }
 
-// A terminal's Ctrl-C is for the parent, which ends us when it is done.
+// What ends a whole group of processes is for the parent, which ends us when it is done.
 process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
 process.once('disconnect', () => process.exit(0))
-process.once('message', (settings: ListSettings) => {
+process.once('message', async ({ settings, lease: { file, token } }: ToSyncProcess) => {
   process.title = 'gal-relay sync'
   try {
     setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
   } catch {
     // not everywhere allowed
   }
+  const leaveToOther = async () => {
+    if (await isLost(file, token)) process.exit(0)
+  }
+  await leaveToOther()
+  setInterval(leaveToOther, REPORT_EVERY)
   const syncer = new Syncer(settings, log)
   setInterval(() => tell({ kind: 'report', report: syncer.report() }), REPORT_EVERY)
   void syncer.run(new AbortController().signal)
