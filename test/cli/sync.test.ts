@@ -67,6 +67,23 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     assert.deepEqual([json.added, json.removed], [3, 1])
   })
 
+  test('a server that has lost its entries is passed over for the next', async () => {
+    const empty = await startSlapd()
+    try {
+      configure(ini(`${empty.url}\nurl[] = ${slapd.url}`))
+      const { code, json } = await sync()
+      assert.equal(code, 0)
+      assert.equal(json.server, slapd.url)
+      configure(ini(`${empty.url}\nurl[] = ldap://127.0.0.1:${await freePort()}`))
+      const refused = await runCommand(['sync', '--config', root])
+      assert.equal(refused.code, 1)
+      assert.match(refused.stderr, /^the list was refused: .*no recipients at all/)
+    } finally {
+      configure(ini())
+      await empty.stop()
+    }
+  })
+
   test('what root writes belongs to whom the folder belongs', {
     skip: process.getuid?.() === 0 ? false : 'needs root',
   }, async () => {

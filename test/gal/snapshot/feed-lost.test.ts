@@ -272,6 +272,66 @@ describe('the feed of changes is lost', {
     }
   })
 
+  test('the first server is away for a while: then the list is read from it again', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const first = await startSlapd({ entries: [...STAYS, 'new@example.com'] })
+    const second = await startSlapd({ entries: STAYS })
+    const list = testList(
+      { ...TIMES, url: [serverUrl(first.url), serverUrl(second.url)] },
+      { mode: 'snapshot' },
+      { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY },
+    )
+    const readings = (server: Slapd) =>
+      list.log.lines.filter((line) => line.includes(`${server.url}: the whole list`)).length
+    try {
+      list.start()
+      await list.becomes('new@example.com', 'found')
+      await first.kill()
+      await list.becomes('new@example.com', 'absent')
+      await first.restart()
+      await list.becomes('new@example.com', 'found', 10 * CHANGES_EVERY)
+      await sleep(3 * CHANGES_EVERY)
+      assert.deepEqual([readings(first), readings(second)], [3, 1])
+      await second.kill()
+      await first.add('later@example.com')
+      await list.becomes('later@example.com', 'found')
+    } finally {
+      await list.close()
+      await Promise.all([first.stop(), second.stop()])
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  for (const left of [0, 10]) {
+    test(`the first server has ${left} entries: the second one is read`, async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+      const [first, second] = [
+        await startSlapd({ entries: STAYS }),
+        await startSlapd({ entries: STAYS }),
+      ]
+      const list = testList(
+        { ...TIMES, url: [serverUrl(first.url), serverUrl(second.url)] },
+        { mode: 'snapshot' },
+        { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY },
+      )
+      try {
+        list.start()
+        await until(() => isCurrent(list))
+        await first.rebuild(STAYS.slice(0, left))
+        await list.becomes('nobody@example.com', 'absent', 20_000)
+        await second.add('later@example.com')
+        await list.becomes('later@example.com', 'found')
+        await list.becomes('stays20@example.com', 'found')
+        await sleep(3 * CHANGES_EVERY)
+        assert.ok(isCurrent(list))
+      } finally {
+        await list.close()
+        await Promise.all([first.stop(), second.stop()])
+        rmSync(folder, { recursive: true })
+      }
+    })
+  }
+
   test('the account may not read addresses any more', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
     const readers = 'cn=readers,dc=corp,dc=test'

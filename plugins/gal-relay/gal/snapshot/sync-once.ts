@@ -46,12 +46,13 @@ const PROGRESS_EVERY = 100
 
 /**
  * Asks the servers in order until one has shown its list.
- * @throws Refused when so many recipients are missing that it cannot be meant
+ * @throws Refused when so many recipients are missing that it cannot be meant, and no other server has them
  * @throws Error when no server shows a list, or the file cannot be written
  */
 export async function syncOnce(settings: ListSettings, options: SyncOptions): Promise<SyncResult> {
   const before = await listInForce(settings)
   let failure = new Error('no server')
+  let refused: Refused | undefined
   for (const endpoint of await endpointsOf(settings.ldap)) {
     const { force, log, onProgress } = options
     const keeper = new ComparingKeeper(settings, log, before, force)
@@ -84,11 +85,11 @@ export async function syncOnce(settings: ListSettings, options: SyncOptions): Pr
         removed: (before?.count ?? 0) - known.size,
       }
     }
-    failure = ended
-    if (failure instanceof Refused || failure instanceof Unwritten) break
-    failure = new Error(`${endpoint.name}: ${failure.message}`)
+    if (ended instanceof Unwritten) throw ended
+    if (ended instanceof Refused) refused ??= ended
+    failure = new Error(`${endpoint.name}: ${ended.message}`)
   }
-  throw failure
+  throw refused ?? failure
 }
 
 /** Nobody waits until it can be. */

@@ -1,6 +1,7 @@
 // Reads the whole list, puts it in force and follows its changes, and does all that again when the feed
 // of changes ends, when it is time for it, or when somebody has put another list in force. While it
-// reads anew in good order, the list before it goes on being followed.
+// reads anew in good order, the list before it goes on being followed. Servers come in their order: one
+// that was passed over because it was away is tried again while another is followed.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
 import type { FeedName } from '../directory/change-feed'
@@ -130,6 +131,8 @@ export class Syncer {
   #following: Reading | undefined
   #reading: Reading | undefined
   #readFor: number | undefined
+  /** Servers that come before the one that is followed, and were away when it was read. */
+  #passedOver: Endpoint[] = []
   #isStopped = false
   #lastError: string | undefined
   #lastErrorAt: number | undefined
@@ -190,12 +193,17 @@ export class Syncer {
    */
   async #readAnew(): Promise<Error | undefined> {
     let failure: Error | undefined
+    const passedOver: Endpoint[] = []
     try {
       for (const endpoint of await endpointsOf(this.#settings.ldap)) {
-        failure = await this.#readFrom(endpoint)
-        if (!failure) return undefined
-        this.#failed(`${endpoint.name}: the list was not read: ${failure.message}`)
-        if (failure instanceof Refused) break
+        const reason = await this.#readFrom(endpoint)
+        if (!reason) {
+          this.#passedOver = passedOver
+          return undefined
+        }
+        this.#failed(`${endpoint.name}: the list was not read: ${reason.message}`)
+        if (!(reason instanceof Refused)) passedOver.push(endpoint)
+        if (!(failure instanceof Refused)) failure = reason
       }
     } catch (error) {
       failure = directoryError(error)
@@ -238,17 +246,51 @@ export class Syncer {
 
   /** Until the list must be read again: when it is time, or when its changes are lost. */
   async #untilDue(signal: AbortSignal): Promise<void> {
-    const following = this.#following
-    if (following) {
+    for (let following = this.#following; following; ) {
       const due = new AbortController()
       const stop = () => due.abort()
       signal.addEventListener('abort', stop)
       void following.ended.then(stop)
-      await pause(this.#settings.snapshot.full_every, due.signal)
+      const timer = setTimeout(stop, this.#settings.snapshot.full_every)
+      await this.#untilBack(due.signal)
+      clearTimeout(timer)
       signal.removeEventListener('abort', stop)
+      // A server that came back is followed as long as any other.
+      if (this.#following === following) break
+      following = this.#following
     }
     // A feed that is lost again and again must not keep the directory busy.
     if (!this.#following) await pause(this.#readFor ?? 0, signal)
+  }
+
+  /** Until a server that was passed over is followed, or the signal. */
+  async #untilBack(signal: AbortSignal): Promise<void> {
+    const { changes_every, full_every } = this.#settings.snapshot
+    let rest = changes_every
+    while (!signal.aborted) {
+      await pause(this.#passedOver.length > 0 ? rest : full_every, signal)
+      for (const [place, endpoint] of this.#passedOver.entries()) {
+        if (signal.aborted || !(await this.#answers(endpoint, signal))) continue
+        const failure = await this.#readFrom(endpoint)
+        if (!failure) {
+          this.#passedOver.splice(place)
+          return
+        }
+        this.#failed(`${endpoint.name}: the list was not read: ${failure.message}`)
+        // It is back, and does not show its list.
+        rest *= 2
+      }
+    }
+  }
+
+  async #answers(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
+    try {
+      const connection = await openConnection(endpoint, this.#settings.ldap, signal)
+      connection.close()
+      return true
+    } catch {
+      return false
+    }
   }
 
   #failed(text: string): void {
