@@ -3,7 +3,7 @@
 // what the directory is.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -331,6 +331,38 @@ describe('the feed of changes is lost', {
       }
     })
   }
+
+  test('the file is damaged: a process that starts late has a new one soon', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+    const file = path.join(folder, 'list')
+    const slapd = await startSlapd({ entries: STAYS })
+    const ldap = { url: [serverUrl(slapd.url)], base: [slapd.base] }
+    // With settings of its own each has the file for itself, as in processes of their own.
+    const listFor = (usable_for: number) =>
+      testList(ldap, { mode: 'snapshot' }, { file, changes_every: CHANGES_EVERY, usable_for })
+    const first = listFor(3_600_000)
+    const late = listFor(7_200_000)
+    try {
+      first.start()
+      await until(() => isCurrent(first))
+      const { size } = statSync(file)
+      await slapd.add('new@example.com')
+      await first.becomes('new@example.com', 'found')
+      const descriptor = openSync(file, 'r+')
+      writeSync(descriptor, '?', size + 36)
+      closeSync(descriptor)
+      late.start()
+      await late.becomes('new@example.com', 'found', 20_000)
+      await late.becomes('nobody@example.com', 'absent')
+      assert.ok(late.log.lines.some((line) => /^error .* is damaged, and taken away/.test(line)))
+      assert.equal(first.log.lines.filter((line) => /whole list is read/.test(line)).length, 1)
+    } finally {
+      await late.close()
+      await first.close()
+      await slapd.stop()
+      rmSync(folder, { recursive: true })
+    }
+  })
 
   test('the account may not read addresses any more', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))

@@ -100,7 +100,7 @@ describe('the file of the snapshot', () => {
     assert.equal(find('user6@corp.test'), FOUND)
     assert.equal(find('new@corp.test'), FOUND)
     assert.equal(statSync(file).mode & 0o777, 0o600)
-    assert.ok(await writer.isInForce())
+    assert.equal(await writer.place(), 'in force')
     await writer.close()
   })
 
@@ -186,10 +186,10 @@ describe('the file of the snapshot', () => {
   test('a new list takes the name of the old one, whose writer notices', async () => {
     const former = await write(file, membershipOf(10))
     const writer = await write(file, membershipOf(20))
-    assert.equal(await former.isInForce(), false)
-    assert.equal(await writer.isInForce(), true)
+    assert.equal(await former.place(), 'replaced')
+    assert.equal(await writer.place(), 'in force')
     rmSync(file)
-    assert.equal(await writer.isInForce(), false)
+    assert.equal(await writer.place(), 'gone')
     await Promise.all([former.close(), writer.close()])
   })
 

@@ -1,10 +1,11 @@
 // How far a process relies on the list that it has in memory: only on what was confirmed a moment ago,
 // whatever clocks, sleeping machines and other processes do.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, mock, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { AddressList, GalAnswer } from '../../../plugins/gal-relay/gal/address-list'
 import { type Batch, SnapshotWriter } from '../../../plugins/gal-relay/gal/snapshot/file'
 import { fingerprintOf } from '../../../plugins/gal-relay/gal/snapshot/fingerprint'
@@ -13,13 +14,19 @@ import { MembershipBuilder } from '../../../plugins/gal-relay/gal/snapshot/membe
 import { SnapshotList } from '../../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { recipientOf } from '../../../plugins/gal-relay/routing/recipient'
 import { until } from '../../support/until'
-import { GAL, LDAP, recordedLog, SNAPSHOT } from '../lists'
+import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT } from '../lists'
 
 const FINGERPRINT = fingerprintOf({ gal: GAL, ldap: LDAP })
 const NONE = new Uint32Array(0)
 const CURRENT_FOR = 60_000
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
+
+function damage(file: string, at: number): void {
+  const descriptor = openSync(file, 'r+')
+  writeSync(descriptor, '?', at)
+  closeSync(descriptor)
+}
 
 describe('a follower', () => {
   const now = Date.now
@@ -28,6 +35,7 @@ describe('a follower', () => {
   let file: string
   let writer: SnapshotWriter
   let follower: Follower
+  let log: RecordedLog
   let wallOffset = 0
   let monotonicOffset = 0
 
@@ -59,12 +67,13 @@ describe('a follower', () => {
     mock.method(performance, 'now', () => monotonic.call(performance) + monotonicOffset)
     folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
     file = path.join(folder, 'list')
+    log = recordedLog()
     writer = await create(Date.now())
     follower = new Follower({
       file,
       fingerprint: FINGERPRINT,
       currentFor: CURRENT_FOR,
-      log: recordedLog(),
+      log,
     })
     await follower.start()
   })
@@ -85,6 +94,25 @@ describe('a follower', () => {
   test('takes a list that comes while it watches for current', async () => {
     const former = writer
     writer = await create(Date.now() + 1)
+    await former.close()
+    await until(() => follower.isCurrent)
+  })
+
+  test('what was appended is damaged: it is said, and the file taken away while it grows', async () => {
+    await confirm(Date.now() + 1)
+    const { size } = writer
+    await writer.append(confirmation(Date.now() + 2))
+    damage(file, size + 20)
+    await sleep(1000)
+    monotonicOffset += 10_000
+    await sleep(1000)
+    assert.ok(existsSync(file))
+    await writer.append(confirmation(Date.now() + 3))
+    await until(() => !existsSync(file))
+    await until(() => log.lines.some((line) => /^error .* is damaged, and taken away/.test(line)))
+    assert.equal(follower.addresses, 3)
+    const former = writer
+    writer = await create(Date.now() + 4)
     await former.close()
     await until(() => follower.isCurrent)
   })
@@ -198,6 +226,16 @@ describe('a follower', () => {
       wallOffset += 2 * DAY
       assert.equal(await ask('known'), 'unavailable')
       assert.deepEqual(asked, ['known'])
+    })
+
+    test('does not use a list that was made by a clock far ahead', async () => {
+      await ask('known')
+      wallOffset -= DAY
+      assert.equal(await ask('known'), 'unavailable')
+      assert.deepEqual(asked, ['known'])
+      await confirm(Date.now() + DAY + 10)
+      wallOffset += DAY
+      assert.equal(await ask('known'), 'found')
     })
   })
 })

@@ -162,6 +162,11 @@ export class SnapshotReader {
     return Number(this.#identity.size)
   }
 
+  /** Up to where it has been read: behind that is nothing, or no whole batch. */
+  get readTo(): number {
+    return this.#at
+  }
+
   /** Whether this is what the name stands for now. */
   is(named: BigIntStats): boolean {
     return isSame(this.#identity, named)
@@ -298,12 +303,12 @@ export class SnapshotWriter {
     }
   }
 
-  /** Whether this is still the list in force: nobody else has put another one there. */
-  async isInForce(): Promise<boolean> {
+  /** Whether this is still the list in force, or somebody has put another one there, or taken it away. */
+  async place(): Promise<'in force' | 'replaced' | 'gone'> {
     const mine = await this.#handle.stat({ bigint: true })
     return stat(this.#file, { bigint: true }).then(
-      (named) => isSame(mine, named),
-      () => false,
+      (named) => (isSame(mine, named) ? 'in force' : 'replaced'),
+      ({ code }: NodeJS.ErrnoException) => (code === 'ENOENT' ? 'gone' : 'replaced'),
     )
   }
 

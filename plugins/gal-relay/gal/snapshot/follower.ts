@@ -1,15 +1,17 @@
 // The list in a process that answers mail: read from the file, kept as new as the file is, and never
 // in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
 // be relied on, for which it trusts no single clock.
-import { stat } from 'node:fs/promises'
+import { stat, unlink } from 'node:fs/promises'
 import { FEEDS, type FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
 import { Hasher } from './address-hash'
 import { ABSENT, type AddressTable } from './address-table'
-import { applyBatch, SnapshotReader } from './file'
+import { applyBatch, SnapshotReader, UnusableFile } from './file'
 
 /** How often the file is looked at: a list or a change is in force everywhere within a second. */
 const LOOK_EVERY = 250
+/** What was appended and cannot be read for so long, while more is, is not being written: it is damaged. */
+const DAMAGED_AFTER = 5000
 /** The clocks of machines that share a file may differ by so much. */
 const SKEW = 5000
 
@@ -41,6 +43,8 @@ export class Follower {
   readonly #options: FollowerOptions
   #list: List | undefined
   #ignored = ''
+  /** From where on the file cannot be read, how large it was when that was seen, and when. */
+  #unread: { readonly from: number; readonly size: number; readonly seenAt: number } | undefined
   #timer: NodeJS.Timeout | undefined
   #closed = false
   #loaded: Promise<void> | undefined
@@ -85,6 +89,15 @@ export class Follower {
   }
 
   /**
+   * Whether what the list holds may be relied on. One from the future says that a clock was wrong, and
+   * nothing of its age.
+   */
+  isUsable(usableFor: number): boolean {
+    const age = Date.now() - this.asOf
+    return age <= usableFor && age >= -SKEW
+  }
+
+  /**
    * @param key an address in its normal form
    * @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY
    */
@@ -115,7 +128,7 @@ export class Follower {
     try {
       const named = await stat(file, { bigint: true })
       if (!this.#list?.reader.is(named)) await this.#load(isNews)
-      else await follow(this.#list, Number(named.size), isNews)
+      else await this.#follow(this.#list, Number(named.size), isNews)
       this.#ignored = ''
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return
@@ -124,6 +137,19 @@ export class Follower {
       this.#ignored = reason
       const instead = this.#list ? 'the list before it stays in force' : 'a new one will be made'
       log.error(`the snapshot in ${file} is not used: ${reason}; ${instead}`)
+    }
+  }
+
+  async #follow(list: List, size: number, isNews: boolean): Promise<void> {
+    await follow(list, size, isNews)
+    const from = list.reader.readTo
+    const unread = from < size ? this.#unread : undefined
+    if (unread?.from !== from) {
+      this.#unread = from < size ? { from, size, seenAt: performance.now() } : undefined
+    } else if (size > unread.size && performance.now() - unread.seenAt > DAMAGED_AFTER) {
+      // Whoever keeps the list, and has just appended to it, sees that, and writes it anew.
+      await unlink(this.#options.file)
+      throw new UnusableFile('it is damaged, and taken away')
     }
   }
 

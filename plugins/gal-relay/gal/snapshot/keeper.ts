@@ -177,9 +177,9 @@ export class Keeper implements ListKeeper {
     const membership = this.#membership
     if (!membership || this.#ended) return
     this.#requireNoSlip(membership.table.count, FEW)
-    if (this.#writer && !(await this.#writer.isInForce())) {
-      throw new Refused('another list has been put in force')
-    }
+    const place = await this.#writer?.place()
+    if (place === 'replaced') throw new Refused('another list has been put in force')
+    if (place === 'gone') await this.#leaveFile()
     if (membership.table.isFull) membership.layOutAnew()
     try {
       if (this.#isOutgrown(membership)) await this.#publish(membership, confirmedAt)
@@ -249,6 +249,10 @@ export class Keeper implements ListKeeper {
     }
     if (this.unwritten === undefined) this.unwrittenAt = Date.now()
     this.unwritten = reason
+    await this.#leaveFile()
+  }
+
+  async #leaveFile(): Promise<void> {
     const writer = this.#writer
     this.#writer = undefined
     await writer?.close().catch(() => {})

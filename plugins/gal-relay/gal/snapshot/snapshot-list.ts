@@ -97,7 +97,7 @@ export class SnapshotList implements AddressList {
       this.#answered++
       return ABSENT
     }
-    if (Date.now() - follower.asOf > this.#usableFor) return this.#ask(recipient)
+    if (!follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
     return state === FOUND_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
   }
