@@ -4,7 +4,7 @@
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { AddressSearch } from './address-search'
 import type { Connection } from './connection'
-import { DirectoryError } from './directory-error'
+import { DirectoryError, resultError } from './directory-error'
 import type { Entry } from './entry'
 import { and, atLeast, equalsBytes, filterFromText, or, present } from './filter'
 import { PAGED_RESULTS, pagedSearch } from './paged-search'
@@ -26,6 +26,9 @@ const IDS = ['objectGUID', 'entryUUID', 'nsUniqueId']
 
 /** How long a server may say nothing in the middle of a large search. */
 export const PATIENCE = 60_000
+/** Results (RFC 4511 §A.1). */
+const SIZE_LIMIT_EXCEEDED = 4
+const NO_SUCH_OBJECT = 32
 /** Entries asked for by id in one search. */
 const AT_A_TIME = 50
 
@@ -108,7 +111,10 @@ export class WholeList {
       attributes,
       sizeLimit: 2,
     })
-    const { entries } = await this.connection.search(search, PATIENCE)
+    const { code, diagnostic, entries } = await this.connection.search(search, PATIENCE)
+    // One that is gone by now has nothing below it.
+    if (code === NO_SUCH_OBJECT) return false
+    if (code !== 0 && code !== SIZE_LIMIT_EXCEEDED) throw resultError(code, diagnostic)
     return entries.some((entry) => entry.dn.toLowerCase() !== dn.toLowerCase())
   }
 

@@ -6,6 +6,7 @@ import { endpointsOf } from '../directory/endpoints'
 import type { Entry } from '../directory/entry'
 import { addressesOf } from '../directory/entry-addresses'
 import type { Log } from '../log'
+import { Hasher, newKey } from './address-hash'
 import { ABSENT } from './address-table'
 import { type ListInForce, listInForce } from './in-force'
 import { Keeper, Refused } from './keeper'
@@ -97,7 +98,9 @@ class Unwritten extends Error {}
 
 /** Notes which addresses of the list before come again. */
 class ComparingKeeper extends Keeper {
-  readonly known = new Set<string>()
+  /** By hashes under a key of its own: no address stays in memory. */
+  readonly known = new Set<number>()
+  readonly #hasher = new Hasher(newKey())
   readonly #before: ListInForce | undefined
   readonly #attributes: ReadonlySet<string>
   readonly #file: string
@@ -120,7 +123,9 @@ class ComparingKeeper extends Keeper {
     if (!this.#before) return
     for (const address of addressesOf(entry, this.#attributes)) {
       const key = addressKey(address)
-      if (this.#before.find(key) !== ABSENT) this.known.add(key)
+      if (this.#before.find(key) === ABSENT) continue
+      const { hi, lo } = this.#hasher.address(key)
+      this.known.add(hi * 2 ** 21 + (lo >>> 11))
     }
   }
 }
