@@ -6,6 +6,7 @@ import type { GalSettings, LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import type { Connection } from './connection'
 import type { Entry } from './entry'
+import { attributesOfFilter } from './filter'
 import type { RootDse } from './root-dse'
 import type { WholeList } from './whole-list'
 
@@ -75,12 +76,27 @@ export function isRefusal(code: number): boolean {
   return REFUSALS.has(code)
 }
 
+/** What an entry itself holds, and does not change without being changed. */
+const OWN: ReadonlySet<string> = new Set(
+  (
+    'objectClass objectCategory groupType userAccountControl sAMAccountType sAMAccountName ' +
+    'userPrincipalName mail mailNickname proxyAddresses targetAddress otherMailbox uid cn sn ' +
+    'givenName displayName company department employeeType employeeNumber ' +
+    'msExchHideFromAddressLists msExchRecipientTypeDetails msExchRecipientDisplayType ' +
+    'msExchRequireAuthToSendTo'
+  )
+    .toLowerCase()
+    .split(' '),
+)
+
 /**
  * Whether an entry that enters or leaves the list always changes itself. One that a filter finds by
- * its groups, or by what else the server works out, does not.
+ * its groups, by its place, or by what else the server works out, does not.
  */
-export function isToldOfAll({ filter }: GalSettings): boolean {
-  return filter === '(objectClass=*)'
+export function isToldOfAll({ filter }: Pick<GalSettings, 'filter'>): boolean {
+  const names = attributesOfFilter(filter)
+  const isOwn = names.length > 0 && names.every((name) => OWN.has(name.toLowerCase()))
+  return isOwn && !/:dn:/i.test(filter)
 }
 
 /** Of the time, at most one part in so many is spent on comparisons. */
