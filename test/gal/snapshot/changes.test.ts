@@ -256,6 +256,47 @@ describe('who enters or leaves a group that the filter asks for is not told of, 
   }
 })
 
+describe('who enters or leaves the list by an attribute of its own is told of', {
+  concurrency: 3,
+}, () => {
+  for (const { kind, feed, settings, late = [] } of WAYS) {
+    if (kind.name === 'Global Catalog') continue
+    test(`${kind.name}, changes by ${feed}`, { skip: kind.skip }, async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+      const directory = await kind.start()
+      const [one, two, three] = ['a', 'b', 'c'].map((name) => entry(name, `${name}@example.com`))
+      assert.ok(one && two && three)
+      const listed = { displayName: 'listed' }
+      await directory.add({ ...one, attributes: { ...one.attributes, ...listed } }, two, three)
+      await directory.modify(three, listed)
+      const ldap = { ...(await settings(directory)), base: [`ou=one,${directory.base}`] }
+      const list = testList(
+        ldap,
+        { mode: 'snapshot', filter: '(displayName=listed)', authenticated_only_attribute: '' },
+        {
+          file: path.join(folder, 'list'),
+          changes_every: late.length > 0 ? OFTEN : SELDOM,
+          shrink_limit: 0.5,
+        },
+      )
+      try {
+        list.start()
+        await list.becomes('b@example.com', 'absent')
+        assert.equal(list.report().snapshot?.feed, feed)
+        await directory.modify(two, listed)
+        await list.becomes('b@example.com', 'found', 6 * OFTEN)
+        await directory.modify(one, { displayName: 'unlisted' })
+        await list.becomes('a@example.com', 'absent', 6 * OFTEN)
+        assert.equal(await list.ask('c@example.com'), 'found')
+      } finally {
+        await list.close()
+        await directory.stop()
+        rmSync(folder, { recursive: true, force: true })
+      }
+    })
+  }
+})
+
 function median(numbers: readonly number[]): number {
   const middle = [...numbers].sort((a, b) => a - b)[numbers.length >> 1]
   assert.ok(middle !== undefined)
