@@ -8,6 +8,7 @@ export {
   choose_path,
   deliver,
   deliver_outbound_part,
+  keep_until_stored,
   note_utf8,
   prepare,
   refuse_loops,
@@ -26,6 +27,9 @@ export function register(this: Haraka.Plugin): void {
     // Before any plugin that answers, but not before one that puts another recipient into its place.
     if (!isRewritten) watchFirst(this)
   })
+  // What takes longer than Haraka waits for a plugin would be answered with "later" and be done all the
+  // same: mail would go out, and again with each attempt. RCPT is bounded by `answer_within`.
+  this.timeout = 0
   this.register_hook('init_master', 'start')
   this.register_hook('init_child', 'start')
   this.register_hook('init_http', 'serve_status')
@@ -35,6 +39,7 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('reset_transaction', 'watch_end', -100)
+  this.register_hook('reset_transaction', 'keep_until_stored', 100)
   if (isRewritten) this.register_hook('rcpt', 'begin_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)

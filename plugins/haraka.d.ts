@@ -107,7 +107,7 @@ declare namespace Haraka {
     readonly name: string
     readonly config: Config
     /** How long Haraka waits for an answer of this plugin, in seconds; 0: for ever. */
-    readonly timeout: number
+    timeout: number
     /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
     register_hook(hook: string, method: string, priority?: number): void
     haraka_require(name: 'outbound'): Outbound
@@ -243,6 +243,8 @@ declare namespace Haraka {
 
   interface Transaction {
     readonly uuid: string
+    /** It has ended: it is answered, or the client will hear no answer. */
+    readonly resetting: boolean
     readonly mail_from: Address
     rcpt_to: Address[]
     notes: Notes

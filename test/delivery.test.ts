@@ -348,32 +348,66 @@ describe('an outbound queue that cannot be written', () => {
     assert.equal(haraka.logLines(/\[ERROR\].*the outbound queue could not be written/).length, 2)
   })
 
-  test('gives no 250 when that takes longer than Haraka waits for a plugin', async () => {
-    const slow = await start({
-      plugins: ['gal-relay', 'test-queue', 'slow'],
-      files: {
-        'config/gal-relay.timeout': '3\n',
-        'plugins/slow.js': 'exports.hook_pre_send_trans_email = (next) => setTimeout(next, 6000)\n',
-      },
-    })
-    try {
-      const smtp = await connect(slow, TRUSTED)
-      const to = ['alice@example.com', 'x@foreign.example']
-      const { data } = await smtp.transaction('a@b.example', to, MESSAGE)
-      assert.equal(data?.line, '451 4.3.0 The message could not be stored, please try again later')
-      await assert.rejects(smtp.reply(), /closed the connection/)
-      await slow.waitForLog(/Transaction delivery for domain: foreign\.example/, 20_000)
-      assert.equal((await send(slow, STRANGER, ['alice@example.com'])).data?.code, 250)
-    } finally {
-      await slow.stop()
-    }
-  })
-
   test('does not concern inbound mail', async () => {
     const { data } = await withoutQueue(() => send(haraka, STRANGER, ['alice@example.com']))
     assert.equal(data?.code, 250)
     assert.deepEqual(post.recipients, { queue: [['alice@example.com']], outbound: [] })
   })
+})
+
+describe('an outbound queue that takes its time', () => {
+  const SLOW = `exports.hook_pre_send_trans_email = function (next, connection) {
+  connection.lognotice(this, 'takes its time')
+  setTimeout(next, 3000)
+}`
+  const slow = (files: Readonly<Record<string, string>>) =>
+    start({
+      plugins: ['gal-relay', 'test-queue', 'slow'],
+      files: { 'plugins/slow.js': SLOW, ...files },
+    })
+  const foreign = ['x@foreign.example', 'z@other.example']
+
+  for (const to of [foreign, ['alice@example.com', ...foreign]]) {
+    test(`has it, longer than Haraka waits for a plugin, for ${to.join(', ')}`, async () => {
+      const haraka = await slow({ 'config/gal-relay.timeout': '1\n' })
+      try {
+        const { data } = await send(haraka, TRUSTED, to)
+        assert.equal(data?.code, 250, data?.line)
+        assert.deepEqual(new Post(haraka).recipients, {
+          queue: to.length > 2 ? [['alice@example.com']] : [],
+          outbound: foreign.map((one) => [one]),
+        })
+        assert.doesNotMatch(haraka.log(), /timed out/)
+      } finally {
+        await haraka.stop()
+      }
+    })
+
+    test(`keeps nothing of a client that does not wait, for ${to.join(', ')}`, async () => {
+      const file = path.join(path.dirname(require.resolve('haraka/package.json')), 'config')
+      const haraka = await slow({
+        // The message is in a file, which Haraka closes when the client goes.
+        'config/connection.ini': readFileSync(path.join(file, 'connection.ini'), 'utf8')
+          .replace(/^hosts\[\] =$/m, 'hosts[] = 127.0.0.1')
+          .replace(/^\[main\]$/m, '[main]\nspool_after = 0'),
+      })
+      try {
+        const smtp = await connect(haraka, TRUSTED)
+        const sent = smtp.transaction('a@b.example', to, MESSAGE)
+        await haraka.waitForLog(/takes its time/)
+        smtp.close()
+        await assert.rejects(sent)
+        await haraka.waitForLog(/could not be written: Error: the client has gone/)
+        assert.deepEqual(new Post(haraka).recipients, {
+          queue: to.length > 2 ? [['alice@example.com']] : [],
+          outbound: [],
+        })
+        assert.equal((await send(haraka, TRUSTED, to)).data?.code, 250)
+      } finally {
+        await haraka.stop()
+      }
+    })
+  }
 })
 
 describe('beside other plugins', () => {

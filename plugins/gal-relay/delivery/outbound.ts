@@ -37,7 +37,7 @@ export class OutboundMail {
 
   /**
    * @param before called before each copy of the message is written, with its recipients
-   * @param done called once, with whether all of them were stored
+   * @param done called once, with whether all copies were stored; else none is
    */
   store(
     transaction: Haraka.Transaction,
@@ -50,6 +50,8 @@ export class OutboundMail {
           for (const part of oneRecipientByLmtp(todo)) {
             before(part.rcpt_to)
             await this.outbound.process_delivery(paths, part, items)
+            // The sender has gone, and comes again: Haraka takes back what it has stored by now.
+            if (transaction.resetting) throw new Error('the client has gone')
           }
         },
       },

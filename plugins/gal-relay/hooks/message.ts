@@ -2,6 +2,7 @@
 // outbound queue, and the trace that finds a message that comes round again.
 import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
+import type { Stored } from '../delivery/outbound'
 import { pathsOf } from '../delivery/paths'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
@@ -123,7 +124,7 @@ function storeAll(
     connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
     return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
   }
-  state.outbound.store(transaction, narrowing(connection, transaction), (stored, error) => {
+  store(connection, transaction, transaction, (stored, error) => {
     if (stored.ok) return next(OK, stored.message)
     logNotStored(plugin, connection, error)
     next(DENYSOFT, NOT_STORED)
@@ -139,28 +140,40 @@ export const deliver_outbound_part = guarded(function (next, connection) {
     connection.lognotice(this, `marked for ${held}: nothing of the message goes out`)
     return next()
   }
-  // Whatever this hook says, or when it says nothing in time, Haraka answers 250 while the connection
-  // stands. The sender must not take the message for delivered: better one copy twice than one lost.
-  const refuse = (error: unknown) => {
+  store(connection, transaction, part, (stored, error) => {
+    if (stored.ok) return next()
     logNotStored(this, connection, error)
+    // Whatever this hook says Haraka answers 250 while the connection stands. The sender must not take
+    // the message for delivered: better one copy twice than one lost.
     connection.respond(NOT_STORED.code, NOT_STORED, () => {
       connection.disconnect()
       next()
     })
-  }
-  let isOver = false
-  const once = (end: () => void) => {
-    if (isOver) return
-    isOver = true
-    clearTimeout(timer)
-    end()
-  }
-  const patience = this.timeout * 900
-  const late = () => once(() => refuse(`not within ${patience} ms`))
-  const timer = patience > 0 ? setTimeout(late, patience) : undefined
-  state.outbound.store(part, narrowing(connection, part), (stored, error) =>
-    once(() => (stored.ok ? next() : refuse(error))),
-  )
+  })
+})
+
+const storing = new WeakMap<Haraka.Transaction, Promise<void>>()
+
+function store(
+  connection: Haraka.Connection,
+  transaction: Haraka.Transaction,
+  part: Haraka.Transaction,
+  done: (stored: Stored, error?: unknown) => void,
+): void {
+  const ended = new Promise<void>((resolve) => {
+    state.outbound.store(part, narrowing(connection, part), (stored, error) => {
+      resolve()
+      done(stored, error)
+    })
+  })
+  storing.set(transaction, ended)
+}
+
+// When the client goes, Haraka closes the message's file, which is still being read.
+export const keep_until_stored = guarded((next, { transaction }) => {
+  const stored = transaction && storing.get(transaction)
+  if (!stored) return next()
+  void stored.then(() => next())
 })
 
 const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)

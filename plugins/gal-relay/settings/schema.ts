@@ -203,7 +203,7 @@ export const ldap = (configDir: string) =>
     connections: value.count(1, 100).default(2),
     connect_timeout: value.duration('10ms', '25s').default(2000),
     query_timeout: value.duration('10ms', '25s').default(2000),
-    // Haraka gives a plugin 30 s (plugin_timeout) before it answers in its place.
+    // Less than Haraka lets a client wait for any other plugin (plugin_timeout, 30 s).
     answer_within: value.duration('10ms', '25s').default(5000),
     retry_after: value.durationRange.default({ least: 1000, most: 30_000 }),
   })
