@@ -166,7 +166,7 @@ declare namespace Haraka {
 
   /** The JSON header of a file in the outbound queue. */
   interface Todo {
-    readonly domain: string
+    domain: string
     readonly uuid: string
     rcpt_to: QueuedAddress[]
     readonly mail_from: Address
@@ -175,6 +175,12 @@ declare namespace Haraka {
 
   /** Extended by what became of it: `dsn_status`, `reason` and so on. */
   type QueuedAddress = Address & Record<string, unknown>
+
+  /** Of a message that bounces. */
+  interface BounceError extends Error {
+    /** When it bounces for some of its recipients only: those, with what became of them. */
+    readonly bounced_rcpt?: readonly QueuedAddress[]
+  }
 
   /** One message to one domain in the outbound queue; Haraka calls it hmail. */
   interface QueueItem extends Logger {

@@ -3,18 +3,30 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Haraka, startHaraka } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SinkMessage, type SmtpSink, startSink } from '../support/smtp-sink'
 
+const CHOOSY = `const DSN = require('haraka-dsn')
+exports.hook_rcpt = (next, connection, [{ user }]) =>
+  user.startsWith('no') ? next(DENY, DSN.create(550, 'nobody here', 1, 1)) : next(OK)
+`
+
 describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
   let senders: SmtpSink
   let refusing: SmtpSink
+  let choosy: Haraka
   let gateway: Gateway
 
   before(async () => {
     senders = await startSink()
     refusing = await startSink({ args: ['-f', 'RCPT', '-B', '550 5.1.1 nobody here'] })
+    choosy = await startHaraka({
+      plugins: ['choosy', 'test-queue'],
+      proxy: false,
+      files: { 'plugins/choosy.js': CHOOSY },
+    })
     const down = await freePort()
     gateway = await startGateway({
       people: ['bob@down.test', 'bob@refusing.test', 'anna@plain.test', 'carl@shared.test'],
@@ -28,6 +40,9 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
         'old-plain.test = reroute plain.test',
         `shared.test = shared smtp://127.0.0.1:${senders.port}`,
         'old-refusing.test = reroute refusing.test',
+        'old-sender.test = reroute sender.test',
+        `choosy.test = forward smtp://127.0.0.1:${choosy.port}`,
+        'old-choosy.test = reroute choosy.test',
       ],
       files: {
         // One attempt more after the first.
@@ -42,20 +57,30 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
     await gateway?.stop()
     await senders?.stop()
     await refusing?.stop()
+    await choosy?.stop()
   })
 
-  async function send(to: string, sender: string, parameters = ''): Promise<void> {
+  async function send(
+    to: string | readonly string[],
+    sender: string,
+    parameters = '',
+  ): Promise<void> {
     const client = await gateway.client()
     assert.equal((await client.mail(sender)).code, 250)
-    assert.equal((await client.rcpt(to, parameters)).code, 250)
+    for (const one of [to].flat()) assert.equal((await client.rcpt(one, parameters)).code, 250)
     const data = await client.data(`From: ${sender}\r\nSubject: to bounce\r\n\r\nHello.\r\n`)
     assert.equal(data.code, 250, data.line)
     await client.quit()
   }
 
-  async function bounceFor(to: string, sender: string, parameters = ''): Promise<SinkMessage> {
+  async function bounceFor(
+    to: string | readonly string[],
+    sender: string,
+    parameters = '',
+    comesTo = sender,
+  ): Promise<SinkMessage> {
     await send(to, sender, parameters)
-    const found = () => senders.messages().filter(({ rcpt_to }) => rcpt_to.includes(sender))
+    const found = () => senders.messages().filter(({ rcpt_to }) => rcpt_to.includes(comesTo))
     await until(
       () => found().length > 0,
       () => gateway.log().slice(-4000),
@@ -109,6 +134,29 @@ describe('a bounce', { skip: skipWithout('smtp-sink') }, () => {
       assert.match(found()?.body.toString() ?? '', /Final-Recipient: rfc822;bob@refusing\.test/)
     })
   }
+
+  it('for some of several recipients says what became of each', async () => {
+    const to = ['no1@choosy.test', 'yes@choosy.test', 'no2@old-choosy.test']
+    const { body } = await bounceFor(to, 'several@sender.test')
+    const fields = body.match(/^(Final-Recipient|Action|Status|Diagnostic-Code): .*$/gm)
+    assert.deepEqual(
+      fields?.map((field) => field.trim()),
+      ['no1@choosy.test', 'no2@old-choosy.test'].flatMap((recipient) => [
+        `Final-Recipient: rfc822;${recipient}`,
+        'Action: failed',
+        'Status: 5.1.1',
+        'Diagnostic-Code: smtp;550 5.1.1 nobody here',
+      ]),
+    )
+    assert.deepEqual(
+      choosy.delivered().map(({ rcpt_to }) => rcpt_to),
+      [['yes@choosy.test']],
+    )
+  })
+
+  it('to a sender whose domain is renamed goes to the new one', async () => {
+    await bounceFor('bob@refusing.test', 'x@old-sender.test', '', 'x@sender.test')
+  })
 
   it('to a stranger of a shared domain goes to the shared host', async () => {
     await bounceFor('bob@refusing.test', 'stranger@shared.test')

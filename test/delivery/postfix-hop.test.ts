@@ -15,6 +15,11 @@ describe('Postfix as the next hop', { skip: skipWithoutPostfix() }, () => {
     postfix = await startPostfix()
     gateway = await startGateway({
       people: ['anna@in.test'],
+      plugins: ['gal-relay', 'test-queue', 'nowhere'],
+      files: {
+        'plugins/nowhere.js': `exports.hook_get_mx = (next, item, domain) =>
+  next(domain === 'nowhere.test' ? DENY : CONT)`,
+      },
       routes: [
         `in.test = inbound smtp://127.0.0.1:${postfix.port}`,
         `forward.test = forward smtp://127.0.0.1:${postfix.port}`,
@@ -77,6 +82,13 @@ describe('Postfix as the next hop', { skip: skipWithoutPostfix() }, () => {
       assert.doesNotMatch(postfix.log().slice(from_log), /reject/)
     })
   }
+
+  it('hears SMTPUTF8 for a bounce to a sender that is not ASCII', async () => {
+    await send('ærø@forward.test', 'SMTPUTF8', ['x@nowhere.test'], 'lost')
+    const [mail] = await arrived('lost')
+    assert.equal(mail?.recipient, 'ærø@forward.test')
+    assert.match(mail?.text ?? '', /with UTF8SMTP/)
+  })
 
   it('hears SMTPUTF8 for headers that are not ASCII', async () => {
     await send('a@sender.test', 'SMTPUTF8', ['anna@in.test'], 'grüße')

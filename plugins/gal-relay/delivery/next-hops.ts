@@ -31,6 +31,20 @@ export function nextAttempt(
   return toOurselves(settings, listeners, domain) ?? today(deciding, domain) ?? { to: 'mx' }
 }
 
+/**
+ * For bounces, which have come in by no listener that follows the rows.
+ *
+ * @returns the domain that a `reroute` row puts in the place of this one
+ */
+export function renamedTo(settings: Settings, domain: string): string | undefined {
+  for (const policy of settings.policies.values()) {
+    if (!decides(policy)) continue
+    const { recipient, rerouted } = destinationOf(policy.routing, recipientOf('', domain))
+    if (rerouted) return recipient.domain
+  }
+  return undefined
+}
+
 const decides = ({ enabled, enforce }: ListenerPolicy) => enabled && enforce
 
 // A bounce to a domain of ours: only a listener knows whether the recipient is listed, and has the
@@ -44,8 +58,8 @@ function toOurselves(
     const address = host === '::' || host === '0.0.0.0' ? '127.0.0.1' : host
     const policy = policyFor(settings, address, port)
     if (!decides(policy) || SUBMISSION_PORTS.has(port)) continue
-    const { kind, hops, rerouted } = destinationOf(policy.routing, recipientOf('', domain))
-    const ours = kind === 'shared' || (kind === 'inbound' && (rerouted || hops.length === 0))
+    const { kind, hops } = destinationOf(policy.routing, recipientOf('', domain))
+    const ours = kind === 'shared' || (kind === 'inbound' && hops.length === 0)
     if (!ours) continue
     const hop = parseNextHop(`smtp://${address.includes(':') ? `[${address}]` : address}:${port}`)
     if (!('problem' in hop)) return { to: 'hops', hops: [hop] }

@@ -8,7 +8,7 @@ import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
 import { keptWith, type RouteOfDomain } from './kept'
 import { mxBeforeUs } from './mx'
-import { nextAttempt } from './next-hops'
+import { nextAttempt, renamedTo } from './next-hops'
 import { needsTls, SecureHops } from './secure-hop'
 
 /** What became of storing a message. */
@@ -69,15 +69,16 @@ export class OutboundMail {
     const route = kept && routeOf(kept.routes, domain)
     // Mail from a listener where the plugin takes no part, or for recipients others accepted.
     if (!route && !isOurOwn(todo)) return { code: 'not-ours' }
-    if (kept?.smtputf8) declareUtf8(todo.mail_from)
-    const attempt = nextAttempt(settings, domain, route, this.own.listeners)
+    if (!route) rename(todo, renamedTo(settings, domain))
+    if (kept?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
+    const attempt = nextAttempt(settings, todo.domain, route, this.own.listeners)
     switch (attempt.to) {
       case 'mx':
         return { code: 'not-ours' }
       case 'nowhere-now':
         return { code: 'later', reason: attempt.reason }
       case 'mx-before-us': {
-        const found = await mxBeforeUs(this.outbound.net_utils, this.own, domain)
+        const found = await mxBeforeUs(this.outbound.net_utils, this.own, todo.domain)
         if ('mxs' in found) return { code: 'ok', mxs: found.mxs }
         return { code: found.temporary ? 'later' : 'never', reason: found.reason }
       }
@@ -166,28 +167,45 @@ function routeOf(
 // and a bounce to a domain of ours would else go by its MX record: back to ourselves.
 const isOurOwn = ({ uuid }: Haraka.Todo) => /^[^.]+\.\d+$/.test(uuid)
 
+function rename(todo: Haraka.Todo, domain: string | undefined): void {
+  if (domain === undefined) return
+  todo.domain = domain
+  todo.rcpt_to = todo.rcpt_to.map((one) => withFateOf(one, new Address(one.user, domain)))
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is what is meant
+const isAscii = (address: Haraka.Address | string) => /^[\x00-\x7f]*$/.test(String(address))
+
 // Haraka's outbound says SMTPUTF8 only for a sender that needs it, and asks `format` with false when
 // the other side knows SMTPUTF8 (hmail.js, get_reverse_path_with_params).
 function declareUtf8(sender: Haraka.Todo['mail_from']): void {
   const plain = Object.getPrototypeOf(sender).format as (ascii?: boolean) => string
   sender.format = (ascii) => {
     const path = plain.call(sender, ascii)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is what is meant
-    return ascii === false && /^[\x00-\x7f]*$/.test(path) ? `${path} SMTPUTF8` : path
+    return ascii === false && isAscii(path) ? `${path} SMTPUTF8` : path
   }
 }
 
 /** Puts the recipients' names as the sender wrote them into what a bounce is made from. */
-export function nameAsWritten({ todo }: Haraka.QueueItem, error: Error): void {
+export function nameAsWritten({ todo }: Haraka.QueueItem, error: Haraka.BounceError): void {
   const written = new Map(keptWith(todo.notes)?.written)
-  if (written.size === 0) return
+  // Haraka makes an item of some of a message's recipients, and forgets there what became of them.
+  const bounced = new Map(error.bounced_rcpt?.map((one) => [one.address, one]))
   todo.rcpt_to = todo.rcpt_to.map((recipient) => {
+    const known = bounced.get(recipient.address) ?? recipient
     const name = written.get(recipient.address)
-    if (name === undefined) return recipient
+    if (name === undefined) return withFateOf(known, recipient)
     const named = new Address(`<${name}>`)
     error.message = error.message.replaceAll(recipient.format(), named.format())
-    // What became of it: dsn_status, dsn_smtp_response, reason and so on.
-    const fate = Object.entries(recipient).filter(([key]) => /^(dsn_|reason$)/.test(key))
-    return Object.assign(named, Object.fromEntries(fate)) as Haraka.QueuedAddress
+    return withFateOf(known, named)
   })
+}
+
+/** What became of the recipient stands in dsn_status, dsn_smtp_response, reason and so on. */
+function withFateOf(
+  recipient: Haraka.QueuedAddress,
+  address: Haraka.Address,
+): Haraka.QueuedAddress {
+  const fate = Object.entries(recipient).filter(([key]) => /^(dsn_|reason$)/.test(key))
+  return Object.assign(address, Object.fromEntries(fate)) as Haraka.QueuedAddress
 }

@@ -37,7 +37,7 @@ export function name_recipients(
   this: Haraka.Plugin,
   next: Haraka.Next,
   item: Haraka.QueueItem,
-  error: Error,
+  error: Haraka.BounceError,
 ): void {
   try {
     nameAsWritten(item, error)
