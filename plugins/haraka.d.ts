@@ -185,6 +185,8 @@ declare namespace Haraka {
   /** One message to one domain in the outbound queue; Haraka calls it hmail. */
   interface QueueItem extends Logger {
     readonly todo: Todo
+    /** Attempts so far. */
+    readonly num_failures: number
     readonly obtls: {
       /** `[outbound]` of tls.ini, with what tls.connect needs for this host. */
       get_tls_options(mx: Partial<Mx>): import('node:tls').ConnectionOptions

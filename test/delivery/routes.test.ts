@@ -50,6 +50,8 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
       sinks[name] = await startSink()
     }
     sinks.lmtp = await startSink({ lmtp: true })
+    sinks.busy = await startSink({ args: ['-r', 'CONNECT'] })
+    sinks.later = await startSink({ args: ['-r', 'MAIL'] })
     sinks.ipv6 = await startSink({ address: '::1' })
     gateway = await startGateway({
       people: [
@@ -65,6 +67,8 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
         `shared.test = shared smtp://127.0.0.1:${sink('shared').port}`,
         `backup.test = always-relay smtp://localhost:${sink('backup').port}`,
         `forward.test = forward smtp://127.0.0.1:1 smtp://127.0.0.1:${sink('second').port}`,
+        `busy.test = forward smtp://127.0.0.1:${sink('busy').port} smtp://127.0.0.1:${sink('second').port}`,
+        `later.test = forward smtp://127.0.0.1:${sink('later').port} smtp://127.0.0.1:${sink('second').port}`,
         `six.test = forward smtp://[::1]:${sink('ipv6').port}`,
         `[192.0.2.7] = forward smtp://127.0.0.1:${sink('forward').port}`,
         'old.test = reroute new.test',
@@ -86,6 +90,8 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
     ['shared', 'unknown@shared.test'],
     ['backup', 'anybody@backup.test'],
     ['second', 'somebody@forward.test'],
+    ['second', 'somebody@busy.test'],
+    ['second', 'somebody@later.test'],
     ['ipv6', 'somebody@six.test'],
     ['forward', 'user@[192.0.2.7]'],
   ] as const

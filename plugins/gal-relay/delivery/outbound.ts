@@ -87,7 +87,7 @@ export class OutboundMail {
           this.split(item)
           return { code: 'split' }
         }
-        return this.through(item, attempt.hops)
+        return this.through(item, fromNext(attempt.hops, item.num_failures))
     }
   }
 
@@ -151,6 +151,12 @@ function* oneRecipientByLmtp(todo: Haraka.Todo): Generator<Haraka.Todo> {
     const part = Object.create(Object.getPrototypeOf(todo))
     yield Object.assign(part, todo, { rcpt_to: [recipient], uuid: `${todo.uuid}.${index + 1}` })
   }
+}
+
+// A host that greets with 4xx, or answers so later, ends the attempt: the next one begins behind it.
+function fromNext(hops: readonly NextHop[], failures: number): readonly NextHop[] {
+  const turn = failures % hops.length
+  return [...hops.slice(turn), ...hops.slice(0, turn)]
 }
 
 const byLmtp = (hops: readonly NextHop[]) => hops.some(({ protocol }) => protocol === 'lmtp')
