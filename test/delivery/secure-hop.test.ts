@@ -3,10 +3,11 @@
 // though Haraka logs every line of the protocol here, and in no file of the queue.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { createServer as createTlsServer } from 'node:tls'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
 import { type Gateway, startGateway, until } from '../support/gateway'
 import { type Haraka, startHaraka } from '../support/haraka'
@@ -109,6 +110,10 @@ exports.hook_data_post = (next, connection) => {
   const waiting = (recipient: string) =>
     gateway.outboundMessages().some(({ rcpt_to }) => rcpt_to.includes(recipient))
 
+  /** The one it made last. */
+  const folderOfSockets = () =>
+    [...gateway.log().matchAll(/"path":"([^"]*gal-relay-[^/"]*)\//g)].at(-1)?.[1] ?? ''
+
   const reached = [
     ['smtps:// without a password', 'x@open.test', /with ESMTPS id/],
     ['smtps:// with a password', 'x@smtps.test', /with ESMTPSA id/],
@@ -193,6 +198,41 @@ exports.hook_data_post = (next, connection) => {
     }
   })
 
+  it('that repeats the password has it in no log', async () => {
+    const { cert, key } = authority.issue()
+    const parrot = createTlsServer(
+      { cert: readFileSync(cert), key: readFileSync(key) },
+      (socket) => {
+        socket.on('error', () => {})
+        socket.write('220 hop.test\r\n')
+        socket.on('data', (data) => {
+          const line = data.toString().trim()
+          const repeats = `535 5.7.8 ${line} ${Buffer.from(line.slice(11), 'base64')}\r\n`
+          socket.write(line.startsWith('AUTH') ? repeats : '250-hop.test\r\n250 AUTH PLAIN\r\n')
+        })
+      },
+    )
+    parrot.listen(0, '127.0.0.1')
+    await once(parrot, 'listening')
+    const { port } = parrot.address() as AddressInfo
+    try {
+      const password = 'pässwörd-77'
+      const row = `forward smtps://relay:${encodeURIComponent(password)}@localhost:${port}`
+      const rows = Object.entries({ ...routes, 'parrot.test': row })
+      await gateway.setRoutes(rows.map((each) => each.join(' = ')))
+      const from = gateway.log().length
+      await send('x@parrot.test')
+      await gateway.waitForLog(/it answered AUTH PLAIN with 535 5\.7\.8$/, undefined, from)
+      const bytes = Buffer.from(password)
+      const base64 = Buffer.from(`\0relay\0${password}`).toString('base64')
+      for (const secret of [password, bytes.toString('latin1'), base64]) {
+        assert.ok(!gateway.log().slice(from).includes(secret), `${secret} in the log`)
+      }
+    } finally {
+      parrot.close()
+    }
+  })
+
   it('has its password in no log and no file', () => {
     const files = gateway
       .queueFiles()
@@ -222,8 +262,14 @@ exports.hook_data_post = (next, connection) => {
     await until(() => at(0, 'x@clear.test').length === 1, 'the row moves the message')
   })
 
+  it('is reached though somebody has removed the folder of its socket', async () => {
+    rmSync(folderOfSockets(), { recursive: true })
+    await send('again@smtps.test')
+    await until(() => at(0, 'again@smtps.test').length === 1, 'it is reached')
+  })
+
   it('leaves nothing behind when Haraka ends, and does not keep it from ending', async () => {
-    const [, folder = ''] = /"path":"([^"]*gal-relay-[^/"]*)\//.exec(gateway.log()) ?? []
+    const folder = folderOfSockets()
     assert.ok(existsSync(folder), folder)
     const { code } = await gateway.end()
     assert.equal(code, 0)

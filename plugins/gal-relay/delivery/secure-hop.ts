@@ -2,7 +2,7 @@
 // Haraka's outbound knows STARTTLS only, sends the password in clear where that is not offered, and
 // writes it into its protocol log. So such a hop is opened here, TLS and AUTH done, and Haraka gets
 // the rest of the session through a Unix-domain socket that nobody else can open.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -21,6 +21,8 @@ export const needsTls = (hop: NextHop) => hop.protocol === 'smtps' || hop.passwo
 export class SecureHops {
   private readonly servers = new Map<string, Promise<Server>>()
   private folder: string | undefined
+  /** So many sockets. */
+  private made = 0
 
   /** @param name what we call ourselves in EHLO */
   constructor(
@@ -35,7 +37,13 @@ export class SecureHops {
       this.servers.get(key) ?? this.listen(hop, this.newPath(hop), () => tlsFor(hop.host))
     this.servers.set(key, listening)
     listening.catch(() => this.servers.delete(key))
-    return (await listening).address() as string
+    const server = await listening
+    const at = server.address() as string
+    if (existsSync(at)) return at
+    // Who cleans up /tmp has taken the socket away, and the folder with it.
+    if (this.servers.get(key) === listening) this.servers.delete(key)
+    server.close()
+    return this.pathTo(hop, tlsFor)
   }
 
   async close(): Promise<void> {
@@ -48,14 +56,14 @@ export class SecureHops {
 
   // The hop stands in the name, for Haraka's log; a socket's path has room for 100 characters.
   private newPath(hop: NextHop): string {
-    if (!this.folder) {
+    if (!this.folder || !existsSync(this.folder)) {
       const folder = mkdtempSync(path.join(tmpdir(), 'gal-relay-'))
       chmodSync(folder, 0o700)
       // Haraka ends without a word to its plugins, unless it is set to end gracefully.
       process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
       this.folder = folder
     }
-    const name = `${this.servers.size}-${hop.protocol}-${hop.host}-${hop.port}`
+    const name = `${++this.made}-${hop.protocol}-${hop.host}-${hop.port}`
     return path.join(this.folder, name).slice(0, 100)
   }
 
@@ -64,8 +72,7 @@ export class SecureHops {
       // Haraka goes on to the next host when the connection ends before a greeting.
       haraka.on('error', () => haraka.destroy())
       connectThrough(haraka, hop, this.name, tls).catch((error) => {
-        const reason = withoutPassword((error as Error).message, hop)
-        this.log.warn(`next hop ${hop.text} cannot be used: ${reason}`)
+        this.log.warn(`next hop ${hop.text} cannot be used: ${(error as Error).message}`)
         haraka.destroy()
       })
     })
@@ -78,12 +85,6 @@ export class SecureHops {
       })
     })
   }
-}
-
-// A server may repeat what it was sent.
-function withoutPassword(text: string, { password }: NextHop): string {
-  if (!password) return text
-  return text.replaceAll(password, '***').replaceAll(base64(password), '***')
 }
 
 async function connectThrough(
@@ -185,15 +186,18 @@ interface Reply {
 
 /** @param shown what of the line may be told, when it holds a secret */
 async function command(socket: Socket, line: string, shown = line): Promise<Reply> {
-  const answer = reply(socket, shown)
+  const answer = reply(socket, shown, shown !== line)
   socket.write(`${line}\r\n`)
   return answer
 }
 
 const LONGEST_REPLY = 65_536
 
-/** @throws Error when the reply is no success, or more comes than one reply */
-function reply(socket: Socket, to: string): Promise<Reply> {
+/**
+ * @param isSecret what was sent: a server may repeat it, so the error tells of its reply the codes only
+ * @throws Error when the reply is no success, or more comes than one reply
+ */
+function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
   return new Promise((resolve, reject) => {
     let text = ''
     const settle = (settled: () => void) => {
@@ -218,7 +222,9 @@ function reply(socket: Socket, to: string): Promise<Reply> {
         .trimEnd()
         .split(/\r?\n/)
         .map((line) => line.slice(4))
-      if (code >= 400) return fail(`it answered ${to} with ${code} ${lines.at(-1)}`)
+      const last = lines.at(-1) ?? ''
+      const told = isSecret ? (/^\d\.\d{1,3}\.\d{1,3}(?= |$)/.exec(last)?.[0] ?? '') : last
+      if (code >= 400) return fail(`it answered ${to} with ${code} ${told}`.trimEnd())
       settle(() => resolve({ code, lines }))
     }
     socket.on('data', onData).once('error', onError).once('close', onClose)
