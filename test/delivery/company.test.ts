@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import path from 'node:path'
@@ -290,6 +290,39 @@ exports.hook_data_post = (next, { transaction }) => {
       }))
   })
 
+  it('what queue/quarantine has kept can be sent again, to the same recipients the same way', () =>
+    beside(marking('queue/quarantine', 'gal-relay'), async (gateway) => {
+      const folder = path.join(gateway.dir, 'quarantine')
+      gateway.writeConfig('quarantine.ini', `quarantine_path=${folder}\n`)
+      await gateway.restart()
+      for (const to of parts) {
+        await send(gateway, TRUSTED, to, 'quarantine action')
+        const all = readdirSync(folder, { recursive: true, withFileTypes: true })
+        const kept = all.find((file) => file.isFile())
+        assert.ok(kept)
+        const file = path.join(kept.parentPath, kept.name)
+        const copy = readFileSync(file, 'latin1')
+        rmSync(file)
+        const smtp = await gateway.client(TRUSTED)
+        const released = copy
+          .replace('Subject: quarantine action', 'Subject: released')
+          .replace(/\r?\n/g, '\r\n')
+        const { data } = await smtp.transaction(
+          'a@sender.test',
+          to,
+          Buffer.from(released, 'latin1'),
+        )
+        assert.equal(data?.code, 250, data?.line)
+        await smtp.quit()
+      }
+      const twice = (one: string) => [one, one]
+      await assertArrived(gateway, {
+        plain: twice(PLAIN),
+        hop: twice(HOP),
+        foreign: twice(FOREIGN),
+      })
+    }))
+
   it('queue/quarantine keeps a copy; with an action nothing of the message goes out', () =>
     beside(marking('queue/quarantine', 'gal-relay'), async (gateway) => {
       const folder = path.join(gateway.dir, 'quarantine')
@@ -565,6 +598,18 @@ exports.hook_data_post = (next, { transaction }) => {
           assert.deepEqual(signed(plain, hop, foreign), [FOREIGN, 'y@backup.test'])
         }))
     }
+
+    it('signs all of what goes to the outbound queue when some of it leaves', () =>
+      beside(dkim('gal-relay', 'queue/smtp_forward', 'dkim'), async (gateway) => {
+        await send(gateway, TRUSTED, [HOP, FOREIGN])
+        await send(gateway, TRUSTED, [PLAIN, HOP, FOREIGN])
+        await assertArrived(gateway, {
+          plain: [PLAIN],
+          hop: [HOP, HOP],
+          foreign: [FOREIGN, FOREIGN],
+        })
+        assert.deepEqual(signed(plain, hop, foreign), [HOP, HOP, FOREIGN, FOREIGN])
+      }))
 
     it('does not sign what queue/lmtp delivers', () =>
       beside(dkim('gal-relay', 'queue/lmtp', 'dkim'), async (gateway) => {

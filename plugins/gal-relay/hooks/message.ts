@@ -88,13 +88,17 @@ export const prepare = guarded(function (next, connection) {
   const parts = paths.parts(ownPath)
   if (!parts) return next()
   const trusted = ownPath === 'outbound'
+  const held = heldBack(connection, transaction)
+  const narrow = narrowing(connection, transaction)
+  // Who releases it sends it the way it came, to whom it was for.
+  if (held === 'quarantine') narrow([])
   if (parts.queue.length === 0) {
-    paths.toOutbound(parts, trusted, heldBack(connection, transaction))
+    paths.toOutbound(parts, trusted, held)
     return hookPath === 'queue' ? storeAll(this, next, connection, transaction) : next()
   }
   if (hookPath === 'queue') {
     paths.toQueuePlugins(parts, trusted)
-    narrowing(connection, transaction)(parts.queue)
+    if (held !== 'quarantine') narrow(parts.queue)
     return next()
   }
   connection.logerror(
