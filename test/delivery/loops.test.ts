@@ -258,6 +258,7 @@ describe('a next hop that is ourselves', () => {
       [`smtp://localhost:${port}`, `127.0.0.1:${port}`, `127\\.0\\.0\\.1:${port}`],
       [`smtp://mx.test:${port}`, `0.0.0.0:${port}`, `0\\.0\\.0\\.0:${port}`],
       [`lmtp://[::1]:${port}`, `[::0]:${port}`, `\\[::\\]:${port}`],
+      [`smtp://[::ffff:127.0.0.1]:${port}`, `127.0.0.1:${port}`, `127\\.0\\.0\\.1:${port}`],
     ] as const) {
       const text = await failure(hop, listen, port)
       assert.match(

@@ -150,6 +150,17 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
     assert.deepEqual(gateway.delivered().at(-1)?.rcpt_to, ['emil@plain.test'])
   })
 
+  it('a mailbox whose domain is spelled in two ways gets one copy', async () => {
+    const client = await gateway.client()
+    const to = ['twice@Backup.test', 'twice@BACKUP.TEST', 'emil@Plain.test', 'emil@plain.test']
+    const { data } = await client.transaction('a@sender.test', to, MESSAGE)
+    assert.equal(data?.code, 250)
+    await client.quit()
+    assert.deepEqual(gateway.delivered().at(-1)?.rcpt_to, ['emil@Plain.test'])
+    const { rcpt_to } = await arrived('backup', 'twice@backup.test')
+    assert.deepEqual(rcpt_to, ['twice@backup.test'])
+  })
+
   it('a rerouted recipient of a foreign domain takes that domain’s next hop', async () => {
     const client = await gateway.client()
     const { data } = await client.transaction('a@sender.test', ['x@moved.test'], MESSAGE)

@@ -109,7 +109,7 @@ export class DeliveryPaths {
       outbound: new Map<string, Haraka.Address>(),
     }
     const routes = new Map<string, RouteOfDomain>()
-    const written = new Map<string, string>()
+    const written: [string, string][] = []
     const verdicts = this.#verdicts()
     let accepted = false
     let inbound = true
@@ -117,16 +117,18 @@ export class DeliveryPaths {
       const verdict = verdicts.get(recipient)
       const path = verdict?.path ?? otherwise
       const address = this.#leavingAs(recipient)
-      const key = address.address
-      // The new and the old address of one mailbox in one message are one recipient.
-      if (!parts[path].has(key)) parts[path].set(key, address)
+      // The new and the old address of one mailbox in one message are one recipient, and so are two
+      // spellings of its domain.
+      const mailbox = `${address.user}@${address.host}`
+      const isFirst = !parts[path].has(mailbox)
+      if (isFirst) parts[path].set(mailbox, address)
       accepted ||= verdict !== undefined
       if (path !== 'outbound') continue
       inbound &&= verdict !== undefined && isOurs(verdict)
       if (!verdict) continue
       routes.set(address.host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
       const asWritten = (this.#asWritten.get(recipient) ?? recipient).address
-      if (asWritten !== key && !written.has(key)) written.set(key, asWritten)
+      if (isFirst && asWritten !== address.address) written.push([address.address, asWritten])
     }
     if (!accepted) return undefined
     return {
@@ -134,7 +136,7 @@ export class DeliveryPaths {
       outbound: [...parts.outbound.values()],
       kept: {
         routes: [...routes],
-        written: [...written],
+        written,
         smtputf8: this.#utf8,
       },
       inbound,

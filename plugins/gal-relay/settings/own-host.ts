@@ -1,5 +1,7 @@
 // Who we are on the network: our names, addresses and listeners. Mail is never sent to them.
+import { isIP } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
+import ipaddr from 'ipaddr.js'
 import type { NextHop } from '../routing/routes'
 import { ownName, readIniFile } from './haraka-files'
 
@@ -54,10 +56,10 @@ function parseListener(text: string): Listener | undefined {
   return host ? { host: bare(host), port: Number(port ?? 25) } : undefined
 }
 
-// Haraka writes `[::0]` for all addresses.
+/** In one spelling: Haraka writes `[::0]` for all addresses; `::ffff:127.0.0.1` is IPv4's 127.0.0.1. */
 function bare(host: string): string {
-  const address = host.replace(/^\[|\]$/g, '')
-  return address === '::0' ? '::' : address
+  const name = host.replace(/^\[|\]$/g, '').toLowerCase()
+  return isIP(name) ? ipaddr.process(name).toString() : name
 }
 
 const isAll = (host: string) => host === '::' || host === '0.0.0.0'
@@ -68,7 +70,7 @@ const isLoopback = (host: string) => /^127\.|^::1$/.test(host)
  *   can be known without asking DNS
  */
 export function ownListener(own: OwnHost, hop: NextHop): string | undefined {
-  const host = hop.host.toLowerCase()
+  const host = bare(hop.host)
   const local = host === 'localhost' || own.names.has(host)
   const listener = own.listeners.find((one) => {
     if (one.port !== hop.port) return false
