@@ -3,7 +3,6 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { recipientKey } from '../plugins/gal-relay/gal/address-key'
 import { FOUND } from '../plugins/gal-relay/gal/snapshot/address-table'
 import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
 import {
@@ -31,7 +30,7 @@ import {
   type Row,
   routeTable,
 } from '../plugins/gal-relay/routing/routes'
-import { address, FINGERPRINT, writeList } from './memory'
+import { DOMAIN, FINGERPRINT, localPart, writeList } from './memory'
 import type { Sizes } from './sizes'
 import { table } from './table'
 
@@ -91,19 +90,18 @@ function measure(
     parseIp(`203.0.${n >> 8}.${n & 255}`),
   )
   const locals = Array.from({ length: 4096 }, (_, n) => {
-    const known = address((n * 7919) % large)
-    return n % 2 === 0 ? known.slice(0, known.indexOf('@')) : `nobody.at.all${n}`
+    return n % 2 === 0 ? localPart((n * 7919) % large) : `nobody.at.all${n}`
   })
   const times: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     let accepted = 0
     const begin = process.hrtime.bigint()
     for (let n = 0; n < decisions; n++) {
-      const recipient = recipientOf(locals[n & 4095] as string, 'corp.example')
+      const recipient = recipientOf(locals[n & 4095] as string, DOMAIN)
       const byAddress = trustByAddress(restrictions, ips[n & 1023], undefined)
       const client = { trust: trustOf(restrictions, byAddress, undefined), authenticated: false }
       const destination = destinationOf(policy, recipient)
-      const found = follower.find(recipientKey(destination.recipient))
+      const found = follower.find(destination.recipient)
       const listing = found < 0 ? ABSENT : found === FOUND ? LISTED : LISTED_AUTHENTICATED
       if (decide(policy, destination, client, listing)?.accept) accepted++
     }

@@ -9,13 +9,15 @@ import { Hasher, newKey } from '../plugins/gal-relay/gal/snapshot/address-hash'
 import { HI, LO, layOut } from '../plugins/gal-relay/gal/snapshot/address-table'
 import { SnapshotWriter } from '../plugins/gal-relay/gal/snapshot/file'
 import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
+import { recipientOf } from '../plugins/gal-relay/routing/recipient'
 import { startChild } from '../test/support/processes'
 import type { Sizes } from './sizes'
 import { table } from './table'
 
 export const FINGERPRINT = Buffer.alloc(32)
 
-export const address = (n: number) => `firstname.lastname${n}@corp.example`
+export const localPart = (n: number) => `firstname.lastname${n}`
+export const DOMAIN = 'corp.example'
 
 /** A list of so many recipients. */
 export async function writeList(file: string, count: number): Promise<void> {
@@ -23,7 +25,7 @@ export async function writeList(file: string, count: number): Promise<void> {
   const hasher = new Hasher(key)
   const words = new Uint32Array(count * 2)
   for (let n = 0; n < count; n++) {
-    const { hi, lo } = hasher.address(address(n))
+    const { hi, lo } = hasher.recipient(recipientOf(localPart(n), DOMAIN))
     words[n * 2 + HI] = hi
     words[n * 2 + LO] = lo
   }
@@ -53,8 +55,9 @@ async function follow(file: string, count: number): Promise<Figures> {
   delay.disable()
   // The empty process asks as much as the others.
   for (let asked = 0; asked < 100_000; asked++) {
-    const known = address(Math.floor((asked * count) / 100_000))
-    if (follower.find(known) < 0 && count > 0) throw new Error(`${known} is missing`)
+    const known = localPart(Math.floor((asked * count) / 100_000))
+    if (follower.find(recipientOf(known, DOMAIN)) < 0 && count > 0)
+      throw new Error(`${known} is missing`)
   }
   gc?.()
   await sleep(500)

@@ -54,6 +54,7 @@ function respond(
     const refused = refusal(paths, target, policy, verdict)
     if (refused) {
       const { address } = paths.written(target)
+      paths.refuse()
       return refuse(plugin, next, connection, address, policy, refused)
     }
   }

@@ -1,5 +1,4 @@
 // What is refused: the reply, the result, the count, and one line in the log.
-import { pathsOf } from '../delivery/paths'
 import { lineOf, RefusalFields, type Sender } from '../report/refusal'
 import type { Refused } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
@@ -19,10 +18,7 @@ export function refuse(
 ): undefined {
   const { transaction } = connection
   const { rule, reply } = verdict
-  if (transaction) {
-    pathsOf(transaction).refuse()
-    addResult(plugin, transaction, false, rule, recipient)
-  }
+  if (transaction) addResult(plugin, transaction, false, rule, recipient)
   state.counts.answered(policy.name, 'enforce', verdict)
   const { dsn, text } = wordsOf(reply)
   const fields = fieldsOf(plugin, connection)

@@ -6,6 +6,8 @@
 // A hash is two 32-bit words: `hi` is its upper half; `lo` the lower, whose lowest bit is the flag.
 import { randomBytes } from 'node:crypto'
 import siphash24 from 'siphash24'
+import type { Recipient } from '../../routing/recipient'
+import { recipientKey } from '../address-key'
 
 export const KEY_BYTES = 16
 
@@ -37,16 +39,33 @@ export class Hasher {
 
   /** @param address in its normal form, see address-key.ts */
   address(address: string): this {
-    const { length } = address
-    const text = this.#text
-    if (length > text.length) return this.bytes(utf8.encode(address))
-    for (let i = 0; i < length; i++) {
-      const code = address.charCodeAt(i)
-      if (code > 0x7f) return this.bytes(utf8.encode(address))
-      text[i] = code
+    const end = this.#put(address, 0)
+    return end < 0 ? this.bytes(utf8.encode(address)) : this.#beginning(end)
+  }
+
+  /** The address of a recipient in its normal form, which is made only when it takes more than lower case. */
+  recipient(recipient: Recipient): this {
+    const { local, domain } = recipient
+    const at = this.#put(local, 0)
+    const end = at < 0 || domain === '' ? at : this.#put(domain, this.#put('@', at))
+    return end < 0 ? this.address(recipientKey(recipient)) : this.#beginning(end)
+  }
+
+  /** @returns where the text ends; -1 when it is not ASCII, or has no room */
+  #put(text: string, at: number): number {
+    const bytes = this.#text
+    if (at < 0 || at + text.length > bytes.length) return -1
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      if (code > 0x7f) return -1
+      bytes[at + i] = code >= 0x41 && code <= 0x5a ? code | 0x20 : code
     }
-    this.#beginnings[length] ??= text.subarray(0, length)
-    return this.bytes(this.#beginnings[length])
+    return at + text.length
+  }
+
+  #beginning(end: number): this {
+    this.#beginnings[end] ??= this.#text.subarray(0, end)
+    return this.bytes(this.#beginnings[end])
   }
 
   bytes(data: Uint8Array): this {

@@ -2,6 +2,7 @@
 // in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
 // be relied on, for which it trusts no single clock.
 import { stat, unlink } from 'node:fs/promises'
+import type { Recipient } from '../../routing/recipient'
 import { FEEDS, type FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
 import { Hasher } from './address-hash'
@@ -97,14 +98,11 @@ export class Follower {
     return age <= usableFor && age >= -SKEW
   }
 
-  /**
-   * @param key an address in its normal form
-   * @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY
-   */
-  find(key: string): number {
+  /** @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY */
+  find(recipient: Recipient): number {
     const list = this.#list
     if (!list) return ABSENT
-    const { hi, lo } = list.hasher.address(key)
+    const { hi, lo } = list.hasher.recipient(recipient)
     return list.table.find(hi, lo)
   }
 

@@ -2,7 +2,6 @@
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
 import type { Recipient } from '../../routing/recipient'
-import { recipientKey } from '../address-key'
 import type { AddressList, GalAnswer } from '../address-list'
 import type { FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
@@ -87,10 +86,10 @@ export class SnapshotList implements AddressList {
   #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const { follower } = this.#snapshot
     if (!follower.hasList) return this.#ask(recipient)
-    let state = follower.find(recipientKey(recipient))
+    let state = follower.find(recipient)
     if (state < 0) {
       const user = withoutTag(recipient, this.#delimiter)
-      if (user) state = follower.find(recipientKey(user))
+      if (user) state = follower.find(user)
     }
     if (state < 0) {
       if (!follower.isCurrent) return this.#ask(recipient)
