@@ -8,7 +8,8 @@ export function addResult(
   rule: Rule,
   recipient: string,
 ): void {
-  const text = `${rule} ${recipient}`
+  // It is kept for as long as the transaction: joined, it does not keep its pieces too.
+  const text = [rule, recipient].join(' ')
   const result = isAccepted ? { pass: text, human: text } : { fail: text, human: text }
   const known = results.get(plugin)
   if (known) {
