@@ -45,6 +45,7 @@ export interface RecentRefusal extends Refusal {
   readonly at: number
 }
 
+const MINUTE = 60_000
 export const MINUTES = 60
 export const REFUSALS = 200
 
@@ -60,11 +61,6 @@ export interface CountsReport {
   readonly refusals: readonly RecentRefusal[]
 }
 
-/** As it is when nobody looks at it. */
-interface KeptRefusal extends Omit<RecentRefusal, keyof Sender> {
-  readonly sender: Sender
-}
-
 type AnswersByRule = Map<Rule, AnswerCount>
 
 export class Counts {
@@ -72,22 +68,26 @@ export class Counts {
     enforce: new Map(),
     observe: new Map(),
   }
+  // Of the listener and mode that answered last.
+  #listener = ''
+  #mode: Mode | undefined
+  #rules: AnswersByRule = new Map()
   readonly #differences = new Map<string, DifferenceCount>()
   readonly #minutes: Minute[] = []
   #minute: Minute = { minute: 0, accepted: 0, refused: 0, deferred: 0 }
-  readonly #refusals: KeptRefusal[] = []
-  #oldest = 0
+  #minuteEnds = 0
+  readonly #recent = new RecentRefusals()
   errors = 0
 
   /** @param listener the name of its policy */
   answered(listener: string, mode: Mode, verdict: Verdict): void {
     const code = verdict.accept ? 250 : verdict.reply.code
-    const rules = this.#answers[mode].get(listener) ?? this.#newListener(listener, mode)
-    const known = rules.get(verdict.rule)
+    if (listener !== this.#listener || mode !== this.#mode) this.#turnTo(listener, mode)
+    const known = this.#rules.get(verdict.rule)
     if (known) known.count++
-    else rules.set(verdict.rule, { listener, mode, rule: verdict.rule, code, count: 1 })
-    const minute = Math.floor(Date.now() / 60_000)
-    if (minute !== this.#minute.minute) this.#newMinute(minute)
+    else this.#rules.set(verdict.rule, { listener, mode, rule: verdict.rule, code, count: 1 })
+    const now = Date.now()
+    if (now >= this.#minuteEnds || now < this.#minuteEnds - MINUTE) this.#newMinute(now)
     this.#minute[outcomeOf(code)]++
   }
 
@@ -100,12 +100,7 @@ export class Counts {
 
   /** @param answered only where the plugin observes */
   refused(sender: Sender, recipient: string, rule: string, reply: string, answered?: string): void {
-    const recent = { at: Date.now(), sender, recipient, rule, reply, answered }
-    if (this.#refusals.length < REFUSALS) this.#refusals.push(recent)
-    else {
-      this.#refusals[this.#oldest] = recent
-      this.#oldest = (this.#oldest + 1) % REFUSALS
-    }
+    this.#recent.add(sender, recipient, rule, reply, answered)
   }
 
   report(): CountsReport {
@@ -116,26 +111,64 @@ export class Counts {
       differences: [...this.#differences.values()],
       errors: this.errors,
       minutes: this.#minutes,
-      refusals: [
-        ...this.#refusals.slice(this.#oldest),
-        ...this.#refusals.slice(0, this.#oldest),
-      ].map(recentRefusal),
+      refusals: this.#recent.all(),
     }
   }
 
-  #newListener(listener: string, mode: Mode): AnswersByRule {
-    const rules: AnswersByRule = new Map()
-    this.#answers[mode].set(listener, rules)
-    return rules
+  #turnTo(listener: string, mode: Mode): void {
+    this.#listener = listener
+    this.#mode = mode
+    this.#rules = this.#answers[mode].get(listener) ?? new Map()
+    this.#answers[mode].set(listener, this.#rules)
   }
 
-  #newMinute(minute: number): void {
+  #newMinute(now: number): void {
+    const minute = Math.floor(now / MINUTE)
+    this.#minuteEnds = (minute + 1) * MINUTE
     this.#minute = { minute, accepted: 0, refused: 0, deferred: 0 }
     this.#minutes.push(this.#minute)
     if (this.#minutes.length > MINUTES) this.#minutes.shift()
   }
 }
 
-function recentRefusal({ sender, answered, ...refusal }: KeptRefusal): RecentRefusal {
-  return { ...sender, ...refusal, ...(answered === undefined ? {} : { answered }) }
+/** The last ones, in columns: an object for each would be more work for the collector than all the rest. */
+class RecentRefusals {
+  readonly #at = new Float64Array(REFUSALS)
+  readonly #senders: Sender[] = []
+  readonly #recipients: string[] = []
+  readonly #rules: string[] = []
+  readonly #replies: string[] = []
+  readonly #answers: (string | undefined)[] = []
+  /** Where the next one goes. */
+  #next = 0
+
+  add(sender: Sender, recipient: string, rule: string, reply: string, answered?: string): void {
+    const i = this.#next
+    this.#at[i] = Date.now()
+    this.#senders[i] = sender
+    this.#recipients[i] = recipient
+    this.#rules[i] = rule
+    this.#replies[i] = reply
+    this.#answers[i] = answered
+    this.#next = i + 1 === REFUSALS ? 0 : i + 1
+  }
+
+  /** Oldest first. */
+  all(): RecentRefusal[] {
+    const { length } = this.#senders
+    const oldest = length < REFUSALS ? 0 : this.#next
+    return this.#senders.map((_, i) => this.#one((oldest + i) % length))
+  }
+
+  #one(i: number): RecentRefusal {
+    const answered = this.#answers[i]
+    return {
+      ...(this.#senders[i] as Sender),
+      at: this.#at[i] as number,
+      recipient: this.#recipients[i] as string,
+      rule: this.#rules[i] as string,
+      reply: this.#replies[i] as string,
+      ...(answered === undefined ? {} : { answered }),
+    }
+  }
 }
