@@ -27,6 +27,21 @@ function rightAnswer({ filter, values }: FakeSearch): FakeAnswer {
   }
 }
 
+const peopleOf = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({
+    dn: `cn=user${i},dc=corp,dc=test`,
+    attributes: { mail: `user${i}@example.com` },
+  }))
+
+/** A server that finds these, whoever they are at the moment. */
+const shows =
+  (people: () => typeof PEOPLE) =>
+  ({ values, filter }: FakeSearch): FakeAnswer => ({
+    entries: people().filter(
+      ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
+    ),
+  })
+
 const isCheck = ({ values }: FakeSearch) => values.some((value) => value.includes('.invalid'))
 const asksFor = ({ values }: FakeSearch, address: string) => values.includes(address)
 
@@ -244,38 +259,23 @@ describe('answers that prove nothing', { concurrency: 8 }, () => {
     }))
 
   test('one that lost most of what it had says nothing about anyone, until it is back', async () => {
-    const people = Array.from({ length: 20 }, (_, i) => ({
-      dn: `cn=user${i},dc=corp,dc=test`,
-      attributes: { mail: `user${i}@example.com` },
-    }))
+    const people = peopleOf(20)
     let left = people
-    await withServers(
-      [
-        ({ values, filter }) => ({
-          entries: left.filter(
-            ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
-          ),
-        }),
-      ],
-      async (list) => {
-        for (const { attributes } of people) assert.equal(await list.ask(attributes.mail), 'found')
-        assert.equal(await list.ask('nobody@example.com'), 'absent')
-        left = people.slice(16)
-        assert.equal(await list.ask('user0@example.com'), 'unavailable')
-        assert.equal(await list.ask('nobody@example.com'), 'unavailable')
-        assert.equal(await list.ask('user19@example.com'), 'found')
-        left = people
-        assert.equal(await list.ask('user0@example.com'), 'found')
-        assert.equal(await list.ask('nobody@example.com'), 'absent')
-      },
-    )
+    await withServers([shows(() => left)], async (list) => {
+      for (const { attributes } of people) assert.equal(await list.ask(attributes.mail), 'found')
+      assert.equal(await list.ask('nobody@example.com'), 'absent')
+      left = people.slice(16)
+      assert.equal(await list.ask('user0@example.com'), 'unavailable')
+      assert.equal(await list.ask('nobody@example.com'), 'unavailable')
+      assert.equal(await list.ask('user19@example.com'), 'found')
+      left = people
+      assert.equal(await list.ask('user0@example.com'), 'found')
+      assert.equal(await list.ask('nobody@example.com'), 'absent')
+    })
   })
 
   test('what it shows after it was refilled says nothing about an answer from before', async () => {
-    const people = Array.from({ length: 20 }, (_, i) => ({
-      dn: `cn=user${i},dc=corp,dc=test`,
-      attributes: { mail: `user${i}@example.com` },
-    }))
+    const people = peopleOf(20)
     let isEmpty = false
     await withServers(
       [
@@ -300,62 +300,41 @@ describe('answers that prove nothing', { concurrency: 8 }, () => {
 
   test('one entry that is deleted is absent, though it was the first that was found', async () => {
     let left = PEOPLE
-    await withServers(
-      [
-        ({ values, filter }) => ({
-          entries: left.filter(
-            ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
-          ),
-        }),
-      ],
-      async (list) => {
-        assert.equal(await list.ask('alice@example.com'), 'found')
-        assert.equal(await list.ask('bob@example.com'), 'found')
-        left = [BOB]
-        // More may follow.
-        assert.equal(await list.ask('alice@example.com'), 'unavailable')
-        assert.equal(await list.ask('nobody@example.com'), 'absent')
-        await sleep(2100)
-        assert.equal(await list.ask('alice@example.com'), 'absent')
-        assert.equal(await list.ask('nobody@example.com'), 'absent')
-        assert.equal(await list.ask('bob@example.com'), 'found')
-      },
-    )
+    await withServers([shows(() => left)], async (list) => {
+      assert.equal(await list.ask('alice@example.com'), 'found')
+      assert.equal(await list.ask('bob@example.com'), 'found')
+      left = [BOB]
+      // More may follow.
+      assert.equal(await list.ask('alice@example.com'), 'unavailable')
+      assert.equal(await list.ask('nobody@example.com'), 'absent')
+      await sleep(2100)
+      assert.equal(await list.ask('alice@example.com'), 'absent')
+      assert.equal(await list.ask('nobody@example.com'), 'absent')
+      assert.equal(await list.ask('bob@example.com'), 'found')
+    })
   })
 
   test('entries that go and come back one by one: nobody who was found lately is absent', async () => {
-    const people = Array.from({ length: 30 }, (_, i) => ({
-      dn: `cn=user${i},dc=corp,dc=test`,
-      attributes: { mail: `user${i}@example.com` },
-    }))
+    const people = peopleOf(30)
     let left = people
-    await withServers(
-      [
-        ({ values, filter }) => ({
-          entries: left.filter(
-            ({ attributes }) => filter.includes('=*') || values.includes(attributes.mail),
-          ),
-        }),
-      ],
-      async (list) => {
-        const askAll = async () => {
-          for (const { attributes } of people) {
-            assert.notEqual(await list.ask(attributes.mail), 'absent')
-          }
+    await withServers([shows(() => left)], async (list) => {
+      const askAll = async () => {
+        for (const { attributes } of people) {
+          assert.notEqual(await list.ask(attributes.mail), 'absent')
         }
+      }
+      await askAll()
+      for (let gone = 1; gone <= people.length; gone++) {
+        left = people.slice(gone)
         await askAll()
-        for (let gone = 1; gone <= people.length; gone++) {
-          left = people.slice(gone)
-          await askAll()
-        }
-        await sleep(2100)
-        for (let back = 0; back < people.length - 1; back++) {
-          left = people.slice(0, back)
-          await askAll()
-        }
-        assert.equal(await list.ask('nobody@example.com'), 'absent')
-      },
-    )
+      }
+      await sleep(2100)
+      for (let back = 0; back < people.length - 1; back++) {
+        left = people.slice(0, back)
+        await askAll()
+      }
+      assert.equal(await list.ask('nobody@example.com'), 'absent')
+    })
   })
 
   test('the entries of one base of two are lost', async () => {
