@@ -233,16 +233,10 @@ async function startIn(
     queueAnswers: (answer) => writeFileSync(path.join(dir, 'queue-answer'), answer),
     delivered: () => readDelivered(path.join(dir, 'delivered')),
     queueFiles,
-    outboundMessages() {
-      for (;;) {
-        try {
-          return queueFiles().map((file) => readOutbound(path.join(dir, 'queue', file), file))
-        } catch (error) {
-          // Haraka renames a file when it tries it again.
-          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-        }
-      }
-    },
+    outboundMessages: () =>
+      whileRenamed(() =>
+        queueFiles().map((file) => readOutbound(path.join(dir, 'queue', file), file)),
+      ),
     end: (signal = 'SIGINT') => end(signal),
     async restart(signal = 'SIGINT') {
       await end(signal)
@@ -254,6 +248,17 @@ async function startIn(
       removeDir()
       return exit
     },
+  }
+}
+
+/** Reads the files of the outbound queue: Haraka renames one when it tries it again. */
+export function whileRenamed<T>(read: () => T): T {
+  for (;;) {
+    try {
+      return read()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
   }
 }
 
