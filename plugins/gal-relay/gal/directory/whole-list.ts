@@ -4,7 +4,7 @@
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { AddressSearch } from './address-search'
 import type { Connection } from './connection'
-import { DirectoryError, resultError } from './directory-error'
+import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Entry } from './entry'
 import { and, atLeast, equalsBytes, filterFromText, or, present } from './filter'
 import { PAGED_RESULTS, pagedSearch } from './paged-search'
@@ -26,8 +26,7 @@ const IDS = ['objectGUID', 'entryUUID', 'nsUniqueId']
 
 /** How long a server may say nothing in the middle of a large search. */
 export const PATIENCE = 60_000
-/** Results (RFC 4511 §A.1). */
-const SIZE_LIMIT_EXCEEDED = 4
+/** A result (RFC 4511 §A.1). */
 const NO_SUCH_OBJECT = 32
 /** Entries asked for by id in one search. */
 const AT_A_TIME = 50
