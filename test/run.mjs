@@ -8,7 +8,7 @@ import { spec as Spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 
 // A file whose servers outlive a failure would otherwise never end.
-const TEN_MINUTES = 600_000
+const FIVE_MINUTES = 300_000
 const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /
 
 const folder = fileURLToPath(new URL('../dist/test', import.meta.url))
@@ -25,7 +25,7 @@ if (files.length === 0) {
 
 const summary = []
 const skipped = []
-const tests = run({ files, concurrency: 2, timeout: TEN_MINUTES })
+const tests = run({ files, concurrency: 2, timeout: FIVE_MINUTES })
 tests.on('test:fail', () => {
   process.exitCode = 1
 })

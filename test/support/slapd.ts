@@ -1,6 +1,6 @@
 // A real OpenLDAP server for a test: its own folder, a free port of loopback, filled with the given
 // entries, ended by its process id. It knows the mail attributes of Exchange's schema.
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -78,6 +78,9 @@ export interface Slapd {
   stop(): Promise<void>
 }
 
+// For what takes a second or two, in milliseconds; a server may be stuck.
+const PATIENCE = 60_000
+
 const ADMIN_PASSWORD = 'admin-secret'
 const READER_PASSWORD = 'reader-secret'
 
@@ -130,9 +133,8 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   async function launch(clock?: string): Promise<ChildProcess> {
     const listen = options.tls ? `${url}/ ${tlsUrl}/` : `${url}/`
     const args = ['-d', '0', '-f', conf, '-h', listen]
-    const slapd = findProgram('slapd') ?? 'slapd'
-    const [program = slapd, ...words] = clock ? ['faketime', '-f', clock, slapd] : []
-    const started = spawn(program, [...words, ...args], { stdio: 'ignore' })
+    const env = clock ? { ...process.env, ...clockSetTo(clock) } : process.env
+    const started = spawn(findProgram('slapd') ?? 'slapd', args, { stdio: 'ignore', env })
     running.add(started)
     started.once('exit', () => running.delete(started))
     await untilListening(port, undefined, () =>
@@ -146,7 +148,9 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     const exited = once(child, 'exit')
     child.kill('SIGCONT')
     child.kill(signal)
+    const patience = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
     await exited
+    clearTimeout(patience)
   }
 
   const change = (ldif: string) =>
@@ -293,10 +297,18 @@ ${options.database?.join('\n') ?? ''}
 `
 }
 
+/** The program faketime itself stays the parent of what it starts, which would outlive it. */
+function clockSetTo(clock: string): NodeJS.ProcessEnv {
+  const args = ['-f', clock, 'printenv', 'LD_PRELOAD']
+  const library = execFileSync('faketime', args, { encoding: 'utf8' }).trim()
+  return { LD_PRELOAD: library, FAKETIME: clock }
+}
+
 function run(program: string, args: string[], input?: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const path = findProgram(program) ?? program
-    const child = execFile(path, args, { maxBuffer: 1 << 24 }, (error, _out, err) => {
+    const limits = { maxBuffer: 1 << 24, timeout: PATIENCE }
+    const child = execFile(path, args, limits, (error, _out, err) => {
       if (error) reject(new Error(`${program}: ${err || error.message}`))
       else resolve()
     })

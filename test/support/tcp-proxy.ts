@@ -69,7 +69,7 @@ export async function startTcpProxy(
   const listener = createServer({ noDelay: true }, (client) => {
     if (behaviour.kind === 'reset') {
       client.on('error', () => {})
-      client.resetAndDestroy()
+      reset(client)
       return
     }
     const server = connect({ ...target, noDelay: true })
@@ -103,7 +103,7 @@ export async function startTcpProxy(
 
   function drop(how: 'end' | 'reset' = 'end'): void {
     for (const { client } of pairs) {
-      if (how === 'reset') client.resetAndDestroy()
+      if (how === 'reset') reset(client)
       else client.destroy()
     }
   }
@@ -146,6 +146,12 @@ export async function startTcpProxy(
       })
     },
   }
+}
+
+/** Node 20 never frees a socket that is reset while its end is on the way, and so never exits. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 function later(socket: Socket, bytes: Buffer, milliseconds: number): void {

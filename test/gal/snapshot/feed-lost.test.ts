@@ -62,10 +62,16 @@ function listBehind(
 
 const isCurrent = (list: TestList) => list.report().snapshot?.isCurrent === true
 
+// Longer than any test waits, so that a test that failed does not ask for ever.
+const ASKED_FOR = 120_000
+
 /** Asks all the time. */
 function keepAsking(list: TestList, address: string) {
   const answers = new Set<string>()
   let isOver = false
+  setTimeout(() => {
+    isOver = true
+  }, ASKED_FOR).unref()
   const asking = (async () => {
     while (!isOver) {
       answers.add(await list.ask(address))
@@ -267,7 +273,7 @@ describe('the feed of changes is lost', {
     } finally {
       await list.close()
       await slapd.stop()
-      execFileSync('umount', [folder])
+      execFileSync('umount', ['-l', folder])
       rmSync(folder, { recursive: true })
     }
   })
