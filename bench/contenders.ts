@@ -128,25 +128,16 @@ export function snapshotOptions(site: Site, more: readonly string[] = []): Harak
 /** Haraka has the list in memory. */
 export const READY = /snapshot: \d+ recipients/
 
-// Our counting and our lines in the log, off and on at a signal. Haraka's own lines do not ask
-// `would_log`.
+// What is told of answers, off and on at a signal.
 const SWITCH_PLUGIN = `
-const { Counts } = require(${JSON.stringify(require.resolve('../plugins/gal-relay/report/counts'))})
+const telling = require(${JSON.stringify(require.resolve('../plugins/gal-relay/hooks/telling'))})
+const { tellOfAccepted, tellOfRefused } = telling
 let on = true
-for (const name of ['answered', 'refused']) {
-  const count = Counts.prototype[name]
-  Counts.prototype[name] = function (a, b, c, d, e) {
-    if (on) count.call(this, a, b, c, d, e)
-  }
-}
 process.on('SIGUSR2', () => {
   on = !on
+  telling.tellOfAccepted = on ? tellOfAccepted : () => {}
+  telling.tellOfRefused = on ? tellOfRefused : () => {}
 })
-exports.register = function () {
-  const logger = this.haraka_require('logger')
-  const { would_log } = logger
-  logger.would_log = (level) => (on || level !== logger.LOGNOTICE) && would_log(level)
-}
 `
 
 /** Answers remembered, with log and metrics that can be switched off and on. */

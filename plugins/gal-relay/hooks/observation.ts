@@ -13,9 +13,9 @@ import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
 import { logFailure, looking } from './guarded'
-import { fieldsOf } from './refusals'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
+import { fieldsOf } from './telling'
 
 const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
 // The hook may have been registered twice.

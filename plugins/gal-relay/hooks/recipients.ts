@@ -8,7 +8,7 @@ import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { addResult } from './results'
 import { sessionOf } from './session'
-import { state } from './state'
+import { tellOfAccepted } from './telling'
 
 // Before a plugin such as aliases puts other recipients into its place.
 export const begin_recipient = guarded<[Haraka.Address]>((next, { transaction }, [address]) => {
@@ -58,7 +58,7 @@ function respond(
       return refuse(plugin, next, connection, address, policy, refused)
     }
   }
-  state.counts.answered(policy.name, 'enforce', verdictOn(decided))
+  tellOfAccepted(policy, verdictOn(decided))
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
     paths.accept(target, destination, verdict)

@@ -41,6 +41,7 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, list, retired, startedAt, reloadFailedAt } = state
+  const { counts, told, list, retired, startedAt, reloadFailedAt } = state
+  told.flush()
   return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
 }

@@ -4,8 +4,8 @@ import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
+import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
-import { LogBatch } from '../report/log-batch'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import type { Reports } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
@@ -26,10 +26,11 @@ export interface State {
   readonly outbound: OutboundMail
   readonly traces: Traces
   readonly logger: Haraka.LogWriter
-  readonly refusals: LogBatch
   /** By a plugin such as syslog. */
   isLogTaken: boolean
   readonly counts: Counts
+  /** Answers that are about to be counted and logged. */
+  readonly told: AnswerBatch
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
   reloadFailedAt: number | undefined
@@ -55,6 +56,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   }
   const loaded = loadSettings(plugin.config, again)
   const logger = plugin.haraka_require('logger')
+  const counts = new Counts()
   state = {
     ...loaded,
     list: openList(plugin, loaded.settings),
@@ -65,14 +67,14 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
     ),
     traces: new Traces(),
     logger,
-    refusals: new LogBatch({
+    isLogTaken: true,
+    counts,
+    told: new AnswerBatch(counts, {
       get timestamps() {
         return logger.timestamps
       },
       write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
     }),
-    isLogTaken: true,
-    counts: new Counts(),
     retired: [],
     reloadFailedAt: undefined,
     startedAt: Date.now(),

@@ -1,0 +1,58 @@
+// What is told of an answer: it is counted, and a refusal has a line in the log and a place on the
+// status page.
+import { lineOf, RefusalFields, type Sender } from '../report/refusal'
+import type { Refused, Verdict } from '../routing/decide'
+import type { ListenerPolicy } from '../settings/settings'
+import { accountOf, listenerOf } from './session'
+import { state } from './state'
+
+export function tellOfAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
+  state.told.accepted(name, verdict)
+}
+
+// What Haraka's logger does with fields takes longer than the answer. The line is the same, put
+// together here; a plugin that takes the log elsewhere gets it alone.
+export function tellOfRefused(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  { name }: ListenerPolicy,
+  recipient: string,
+  verdict: Refused,
+  reply: string,
+): void {
+  const { logger, isLogTaken, told } = state
+  const fields = fieldsOf(plugin, connection)
+  const isPlain = !isLogTaken && logger.format === logger.formats.DEFAULT
+  const isLogged = isPlain && logger.would_log(logger.LOGNOTICE)
+  told.refused(name, verdict, fields, recipient, reply, isLogged)
+  if (isPlain) return
+  connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, verdict.rule, reply))
+}
+
+const fieldsOfTransactions = new WeakMap<Haraka.Transaction, RefusalFields>()
+
+export function fieldsOf(plugin: Haraka.Plugin, connection: Haraka.Connection): RefusalFields {
+  const { transaction } = connection
+  const known = transaction && fieldsOfTransactions.get(transaction)
+  // Haraka takes AUTH in the middle of a transaction too.
+  if (known && known.sender.account === (accountOf(connection) ?? '')) return known
+  const { uuid } = transaction ?? connection
+  const fields = new RefusalFields(
+    senderOf(connection),
+    `[NOTICE] [${uuid}] [${plugin.name}] refused `,
+  )
+  if (transaction) fieldsOfTransactions.set(transaction, fields)
+  return fields
+}
+
+function senderOf(connection: Haraka.Connection): Sender {
+  const { transaction, remote, hello } = connection
+  return {
+    client: remote.ip ?? '',
+    host: remote.host ?? '',
+    helo: hello.host ?? '',
+    account: accountOf(connection) ?? '',
+    sender: transaction?.mail_from.address ?? '',
+    listener: listenerOf(connection),
+  }
+}
