@@ -1,16 +1,12 @@
-// The part of siphash24 that we use; the package has no types of its own.
+// The WebAssembly of siphash24; the package has no types of its own.
 
-declare module 'siphash24' {
-  /**
-   * SipHash-2-4 of the data.
-   * @param key 16 bytes
-   * @param out takes the 8 bytes of the hash
-   */
-  function siphash24(
-    data: Uint8Array,
-    key: Uint8Array,
-    out: Uint8Array,
-    noAssert?: boolean,
-  ): Uint8Array
-  export = siphash24
+declare module 'siphash24/siphash24.js' {
+  interface Siphash24 {
+    /** In its bytes: the hash at 0, the key at 8. */
+    readonly memory: { readonly buffer: ArrayBuffer }
+    /** @param at where the bytes stand in the memory that are to be hashed: from 24 on */
+    siphash(at: number, length: number): void
+  }
+  function instantiate(): Siphash24
+  export = instantiate
 }

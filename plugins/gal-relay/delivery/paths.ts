@@ -63,7 +63,9 @@ export class DeliveryPaths {
    * @param address what Haraka hands to the hooks
    */
   targets(address: Haraka.Address): readonly Haraka.Address[] {
-    const targets = this.#transaction.rcpt_to.slice(this.#from ?? -1)
+    const { rcpt_to } = this.#transaction
+    if (this.#from === undefined) return [rcpt_to.at(-1) ?? address]
+    const targets = rcpt_to.slice(this.#from)
     return targets.length > 0 ? targets : [address]
   }
 

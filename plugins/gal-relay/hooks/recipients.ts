@@ -23,10 +23,11 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   if (!policy.enforce) return watch_recipient.call(this, next, connection, params)
 
   connection.relaying = client.trust.mayRelay
-  const targets = pathsOf(transaction).targets(params[0])
-  const decided = decideOnAll(policy, client, targets)
-  if (decided instanceof Promise) return respondLater(this, next, connection, policy, decided)
-  return respond(this, next, connection, policy, decided)
+  const paths = pathsOf(transaction)
+  const decided = decideOnAll(policy, client, paths.targets(params[0]))
+  if (decided instanceof Promise)
+    return respondLater(this, next, connection, policy, paths, decided)
+  return respond(this, next, connection, policy, paths, decided)
 })
 
 async function respondLater(
@@ -34,9 +35,10 @@ async function respondLater(
   next: Haraka.Next,
   connection: Haraka.Connection,
   policy: ListenerPolicy,
+  paths: DeliveryPaths,
   decided: Promise<readonly Decided[]>,
 ): Promise<undefined> {
-  return respond(plugin, next, connection, policy, await decided)
+  return respond(plugin, next, connection, policy, paths, await decided)
 }
 
 function respond(
@@ -44,12 +46,12 @@ function respond(
   next: Haraka.Next,
   connection: Haraka.Connection,
   policy: ListenerPolicy,
+  paths: DeliveryPaths,
   decided: readonly Decided[],
 ): undefined {
   const { transaction } = connection
   // The client has gone while the directory was asked.
   if (!transaction) return next()
-  const paths = pathsOf(transaction)
   for (const { target, verdict } of decided) {
     const refused = refusal(paths, target, policy, verdict)
     if (refused) {

@@ -5,7 +5,7 @@
 //
 // A hash is two 32-bit words: `hi` is its upper half; `lo` the lower, whose lowest bit is the flag.
 import { randomBytes } from 'node:crypto'
-import siphash24 from 'siphash24'
+import instantiate from 'siphash24/siphash24.js'
 import type { Recipient } from '../../routing/recipient'
 import { recipientKey } from '../address-key'
 
@@ -15,6 +15,18 @@ export const KEY_BYTES = 16
 export const AUTHENTICATED_ONLY = 1
 
 const utf8 = new TextEncoder()
+/** Characters of a local part or a domain that are hashed as they stand. */
+const LONGEST = 2048
+
+// The library's own function copies key, text and hash into and out of the memory of its WebAssembly,
+// which takes several times as long as the hash. Here the text is written where it is hashed.
+const { memory, siphash } = instantiate()
+const KEY_AT = 8
+const TEXT_AT = 24
+const bytes = new Uint8Array(memory.buffer)
+const words = new Uint32Array(memory.buffer, 0, 2)
+/** Whose key is in the memory. */
+let keyOwner: Hasher | undefined
 
 export function newKey(): Buffer {
   return randomBytes(KEY_BYTES)
@@ -25,11 +37,6 @@ export class Hasher {
   hi = 0
   lo = 0
   readonly #key: Uint8Array
-  readonly #out = new Uint8Array(8)
-  readonly #words = new Uint32Array(this.#out.buffer)
-  readonly #text = new Uint8Array(2048)
-  /** The beginnings of `#text`, by their length, once each has been needed. */
-  readonly #beginnings: Uint8Array[] = []
 
   /** @param key 16 secret bytes */
   constructor(key: Uint8Array) {
@@ -39,41 +46,49 @@ export class Hasher {
 
   /** @param address in its normal form, see address-key.ts */
   address(address: string): this {
-    const end = this.#put(address, 0)
-    return end < 0 ? this.bytes(utf8.encode(address)) : this.#beginning(end)
+    const end = put(address, TEXT_AT)
+    return end < 0 ? this.bytes(utf8.encode(address)) : this.#hash(end)
   }
 
   /** The address of a recipient in its normal form, which is made only when it takes more than lower case. */
   recipient(recipient: Recipient): this {
     const { local, domain } = recipient
-    const at = this.#put(local, 0)
-    const end = at < 0 || domain === '' ? at : this.#put(domain, this.#put('@', at))
-    return end < 0 ? this.address(recipientKey(recipient)) : this.#beginning(end)
-  }
-
-  /** @returns where the text ends; -1 when it is not ASCII, or has no room */
-  #put(text: string, at: number): number {
-    const bytes = this.#text
-    if (at < 0 || at + text.length > bytes.length) return -1
-    for (let i = 0; i < text.length; i++) {
-      const code = text.charCodeAt(i)
-      if (code > 0x7f) return -1
-      bytes[at + i] = code >= 0x41 && code <= 0x5a ? code | 0x20 : code
+    let end = put(local, TEXT_AT)
+    if (end >= 0 && domain !== '') {
+      bytes[end] = 0x40
+      end = put(domain, end + 1)
     }
-    return at + text.length
-  }
-
-  #beginning(end: number): this {
-    this.#beginnings[end] ??= this.#text.subarray(0, end)
-    return this.bytes(this.#beginnings[end])
+    return end < 0 ? this.address(recipientKey(recipient)) : this.#hash(end)
   }
 
   bytes(data: Uint8Array): this {
-    siphash24(data, this.#key, this.#out, true)
-    this.hi = this.#words[1] as number
-    this.lo = ((this.#words[0] as number) & ~AUTHENTICATED_ONLY) >>> 0
+    // No command of SMTP has room for what is longer.
+    const hashed = data.subarray(0, bytes.length - TEXT_AT)
+    bytes.set(hashed, TEXT_AT)
+    return this.#hash(TEXT_AT + hashed.length)
+  }
+
+  #hash(end: number): this {
+    if (keyOwner !== this) {
+      keyOwner = this
+      bytes.set(this.#key, KEY_AT)
+    }
+    siphash(TEXT_AT, end - TEXT_AT)
+    this.hi = words[1] as number
+    this.lo = ((words[0] as number) & ~AUTHENTICATED_ONLY) >>> 0
     // Zero marks an empty slot. That one hash of 2⁶³ is shared by two values changes no probability.
     if (this.hi === 0 && this.lo === 0) this.lo = 2
     return this
   }
+}
+
+/** @returns where the text ends, in lower case; -1 when it is not ASCII, or has no room */
+function put(text: string, at: number): number {
+  if (text.length > LONGEST) return -1
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code > 0x7f) return -1
+    bytes[at + i] = code >= 0x41 && code <= 0x5a ? code | 0x20 : code
+  }
+  return at + text.length
 }
