@@ -7,6 +7,7 @@ import { FOUND } from '../plugins/gal-relay/gal/snapshot/address-table'
 import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
 import {
   decide,
+  decideListed,
   destinationOf,
   type Listing,
   type RoutingPolicy,
@@ -103,7 +104,8 @@ function measure(
       const destination = destinationOf(policy, recipient)
       const found = follower.find(destination.recipient)
       const listing = found < 0 ? ABSENT : found === FOUND ? LISTED : LISTED_AUTHENTICATED
-      if (decide(policy, destination, client, listing)?.accept) accepted++
+      const unasked = decide(policy, destination, client)
+      if ((unasked ?? decideListed(destination, client, listing)).accept) accepted++
     }
     times.push(Number(process.hrtime.bigint() - begin) / decisions)
     if (accepted !== decisions / 2) throw new Error(`${accepted} accepted`)

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   type Client,
   decide,
+  decideListed,
   destinationOf,
   type Listing,
   type RoutingPolicy,
@@ -53,7 +54,9 @@ function verdict(address: string, client: Client, listing?: Listing, rules = pol
   const at = address.lastIndexOf('@')
   const recipient =
     at === -1 ? recipientOf(address, '') : recipientOf(address.slice(0, at), address.slice(at + 1))
-  const made = decide(rules, destinationOf(rules, recipient), client, listing)
+  const destination = destinationOf(rules, recipient)
+  const unasked = decide(rules, destination, client)
+  const made = unasked ?? (listing && decideListed(destination, client, listing))
   if (!made) return 'ask'
   if (!made.accept) return `${made.reply.code} ${made.reply.status.join('.')} ${made.rule}`
   return `${made.path}${made.hops.length > 0 ? ` ${made.hops[0]?.text}` : ''} ${made.rule}`

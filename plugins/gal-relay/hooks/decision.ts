@@ -3,10 +3,10 @@ import {
   type Client,
   type Destination,
   decide,
+  decideListed,
   destinationOf,
   INTERNAL_ERROR,
   type Listing,
-  type RoutingPolicy,
   type Verdict,
 } from '../routing/decide'
 import { recipientOf } from '../routing/recipient'
@@ -45,29 +45,18 @@ export function decideOn(
   const { list } = state
   if (!list) throw new Error('no address list')
   const listing = list.lookup(destination.recipient)
-  if (listing instanceof Promise) return decideLater(routing, client, target, destination, listing)
-  return decided(routing, client, target, destination, listing)
+  return listing instanceof Promise
+    ? decideLater(client, target, destination, listing)
+    : { target, destination, verdict: decideListed(destination, client, listing) }
 }
 
 async function decideLater(
-  routing: RoutingPolicy,
   client: Client,
   target: Haraka.Address,
   destination: Destination,
   listing: Promise<Listing>,
 ): Promise<Decided> {
-  return decided(routing, client, target, destination, await listing)
-}
-
-function decided(
-  routing: RoutingPolicy,
-  client: Client,
-  target: Haraka.Address,
-  destination: Destination,
-  listing: Listing,
-): Decided {
-  const verdict = decide(routing, destination, client, listing) ?? INTERNAL_ERROR
-  return { target, destination, verdict }
+  return { target, destination, verdict: decideListed(destination, client, await listing) }
 }
 
 /** Whom an alias stands for are accepted together or not at all. */

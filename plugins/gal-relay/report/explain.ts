@@ -7,6 +7,7 @@ import {
   type Client,
   type Destination,
   decide,
+  decideListed,
   destinationOf,
   INTERNAL_ERROR,
   MIXED_DEFERRED,
@@ -211,10 +212,10 @@ async function explainRecipient(
   }
 
   const destination = destinationOf(policy.routing, recipientOf(address.user, address.host))
-  let verdict = decide(policy.routing, destination, client)
-  const asked = verdict ? undefined : await ask(transaction.list, destination)
-  if (asked) verdict = decide(policy.routing, destination, client, asked.answer)
-  verdict ??= INTERNAL_ERROR
+  const unasked = decide(policy.routing, destination, client)
+  const asked = unasked ? undefined : await ask(transaction.list, destination)
+  let verdict = unasked ?? INTERNAL_ERROR
+  if (asked) verdict = decideListed(destination, client, asked.answer)
   if (verdict.accept) {
     const { path } = verdict
     const mixed = transaction.accepted.some((other) => mixes(path, other))

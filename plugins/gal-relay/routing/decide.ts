@@ -1,5 +1,5 @@
 // The answer table: recipient × route × trust (× what the directory says) → one verdict.
-// Pure; when the answer depends on the directory it says so, and is asked again with the listing.
+// Pure; when the answer depends on the directory it says so, and the listing is taken to a second one.
 // A verdict carries the name of the rule that made it, so that the reply, the log, the metrics and
 // the tests all speak of the same thing.
 import { atDomain, type Recipient } from './recipient'
@@ -171,36 +171,41 @@ export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Dest
 }
 
 /**
- * The answer at RCPT TO.
+ * The answer at RCPT TO, where it does not depend on the directory.
  *
- * @param listing what the directory says of `destination.recipient`; leave it out first
- * @returns undefined when the answer depends on the directory and no listing was given
+ * @returns undefined when it does: ask for `destination.recipient`, then {@link decideListed}
  */
 export function decide(
   policy: RoutingPolicy,
   destination: Destination,
   client: Client,
-  listing?: Listing,
 ): Verdict | undefined {
   const { recipient, kind, hops } = destination
   if (recipient.domain === '' && recipient.local.toLowerCase() === 'postmaster') return POSTMASTER
   switch (kind) {
     case 'inbound':
-      if (policy.alwaysAccept.has(recipient.local.toLowerCase())) {
-        return delivered('always-accept', hops)
-      }
-      if (listing?.state === 'absent') return recipient.routesOnward ? ROUTES_ONWARD : NOT_IN_GAL
-      return listing && ours(listing, client, hops)
+      if (!policy.alwaysAccept.has(recipient.local.toLowerCase())) return undefined
+      return delivered('always-accept', hops)
     case 'shared':
-      if (listing?.state === 'absent') return passedOn('shared', destination, client)
-      return listing && ours(listing, client, NO_HOPS)
+      return undefined
     case 'always-relay':
       return passedOn('always-relay', destination, client)
     case 'forward':
     case 'foreign':
-      if (!policy.anyDomain || listing?.state === 'absent') return relayed(destination, client)
-      return listing && ours(listing, client, NO_HOPS)
+      return policy.anyDomain ? undefined : relayed(destination, client)
   }
+}
+
+/**
+ * The answer at RCPT TO, where {@link decide} left it to the directory.
+ *
+ * @param listing what the directory says of `destination.recipient`
+ */
+export function decideListed(destination: Destination, client: Client, listing: Listing): Verdict {
+  const { recipient, kind, hops } = destination
+  if (listing.state !== 'absent') return ours(listing, client, kind === 'inbound' ? hops : NO_HOPS)
+  if (kind === 'inbound') return recipient.routesOnward ? ROUTES_ONWARD : NOT_IN_GAL
+  return kind === 'shared' ? passedOn('shared', destination, client) : relayed(destination, client)
 }
 
 function ours(
