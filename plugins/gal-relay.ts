@@ -1,6 +1,6 @@
 // The door: which of Haraka's hooks the plugin takes part in, and when. The hooks themselves stand in
 // gal-relay/hooks: they read Haraka's objects, ask the rooms, and turn verdicts into next().
-import { watchFirst } from './gal-relay/hooks/observation'
+import { watchAsNeeded } from './gal-relay/hooks/observation'
 import { close, open } from './gal-relay/hooks/state'
 import { rewritingBefore } from './gal-relay/report/plugin-order'
 
@@ -9,7 +9,6 @@ export {
   deliver,
   deliver_outbound_part,
   keep_until_stored,
-  note_utf8,
   prepare,
   refuse_loops,
 } from './gal-relay/hooks/message'
@@ -18,15 +17,12 @@ export { find_next_hops, name_recipients } from './gal-relay/hooks/queued'
 export { begin_recipient, check_recipient } from './gal-relay/hooks/recipients'
 export { keep_refusal } from './gal-relay/hooks/refusals'
 export { serve_status, start } from './gal-relay/hooks/start'
-export { trust_client, trust_transaction } from './gal-relay/hooks/trust'
+export { begin_transaction, trust_client, trust_transaction } from './gal-relay/hooks/trust'
 export { close as shutdown }
 
 export function register(this: Haraka.Plugin): void {
   const isRewritten = rewritingBefore(this.config, this.name)
-  open(this, () => {
-    // Before any plugin that answers, but not before one that puts another recipient into its place.
-    if (!isRewritten) watchFirst(this)
-  })
+  open(this, () => watchAsNeeded(this, isRewritten))
   // What takes longer than Haraka waits for a plugin would be answered with "later" and be done all the
   // same: mail would go out, and again with each attempt. RCPT is bounded by `answer_within`.
   this.timeout = 0
@@ -34,11 +30,9 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('init_child', 'start')
   this.register_hook('init_http', 'serve_status')
   this.register_hook('connect', 'trust_client', -100)
-  this.register_hook('mail', 'trust_transaction', -100)
-  this.register_hook('mail', 'note_utf8', -100)
+  this.register_hook('mail', 'begin_transaction', -100)
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
-  this.register_hook('reset_transaction', 'watch_end', -100)
   this.register_hook('reset_transaction', 'keep_until_stored', 100)
   if (isRewritten) this.register_hook('rcpt', 'begin_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)

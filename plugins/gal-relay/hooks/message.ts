@@ -10,14 +10,6 @@ import { wordsOf } from './replies'
 import { passOf } from './session'
 import { state } from './state'
 
-// The next server must hear SMTPUTF8 as well (RFC 6531 §3.5).
-export const note_utf8 = guarded<[Haraka.Address, Haraka.Parameters]>(
-  (next, { transaction }, [, parameters]) => {
-    if (transaction && 'SMTPUTF8' in parameters) pathsOf(transaction).declareUtf8()
-    return next()
-  },
-)
-
 // Haraka makes the line before the data hooks.
 export function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Connection): void {
   if (Object.hasOwn(connection, 'received_line')) return

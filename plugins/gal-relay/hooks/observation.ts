@@ -21,13 +21,19 @@ const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
 // The hook may have been registered twice.
 const watched = new WeakSet<Haraka.Address>()
 
-let isFirst = false
+let isWatching = false
 
-/** Has {@link watch_recipient} run before any plugin that answers, once somewhere a verdict is only observed. */
-export function watchFirst(plugin: Haraka.Plugin): void {
-  if (isFirst || !observesAnywhere(state.settings)) return
-  isFirst = true
-  registerFirst(plugin, 'rcpt', 'watch_recipient')
+/**
+ * Has this look on, once somewhere a verdict is only observed.
+ *
+ * @param isRewritten a plugin puts other recipients into the place of those that were sent: then they
+ *   are looked at when it has, else before any plugin that answers
+ */
+export function watchAsNeeded(plugin: Haraka.Plugin, isRewritten: boolean): void {
+  if (isWatching || !observesAnywhere(state.settings)) return
+  isWatching = true
+  registerFirst(plugin, 'reset_transaction', 'watch_end')
+  if (!isRewritten) registerFirst(plugin, 'rcpt', 'watch_recipient')
 }
 
 // Nobody waits for the verdict, so that a slow directory does not change the answer by a moment.

@@ -2,7 +2,7 @@
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
 import { MIXED_DEFERRED, type Refused, type Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
-import { type Decided, decideOnAll, verdictOn } from './decision'
+import { type Decided, decideOnAll } from './decision'
 import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
@@ -60,7 +60,7 @@ function respond(
       return refuse(plugin, next, connection, address, policy, refused)
     }
   }
-  tellOfAccepted(policy, verdictOn(decided))
+  if (decided[0]) tellOfAccepted(policy, decided[0].verdict)
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
     paths.accept(target, destination, verdict)

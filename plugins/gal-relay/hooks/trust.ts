@@ -1,4 +1,5 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
+import { pathsOf } from '../delivery/paths'
 import { guarded } from './guarded'
 import { traceReceivedLine } from './message'
 import { decidesOn, lastSession, sessionOf } from './session'
@@ -23,7 +24,21 @@ export const trust_client = guarded(function (next, connection) {
 // an AUTH or relay plugin has set on the connection, where Haraka wants it for MAIL on port 587, or
 // sets in the middle of the transaction.
 export const trust_transaction = guarded((next, connection) => {
-  const { policy, client } = sessionOf(connection)
-  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
+  trustAgain(connection)
   return next()
 })
+
+export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
+  (next, connection, [, parameters]) => {
+    trustAgain(connection)
+    const { transaction } = connection
+    // The next server must hear SMTPUTF8 as well (RFC 6531 §3.5).
+    if (transaction && 'SMTPUTF8' in parameters) pathsOf(transaction).declareUtf8()
+    return next()
+  },
+)
+
+function trustAgain(connection: Haraka.Connection): void {
+  const { policy, client } = sessionOf(connection)
+  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
+}

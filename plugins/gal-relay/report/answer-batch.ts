@@ -15,10 +15,17 @@ export interface LineWriter {
   write(lines: string): void
 }
 
+interface Accepted {
+  readonly listener: string
+  readonly verdict: Verdict
+  count: number
+}
+
 interface ToldRefusal {
+  readonly listener: string
+  readonly verdict: Refused
   readonly fields: RefusalFields
   readonly recipient: string
-  readonly verdict: Refused
   readonly reply: string
   readonly isLogged: boolean
 }
@@ -26,9 +33,10 @@ interface ToldRefusal {
 export class AnswerBatch {
   readonly #counts: Counts
   readonly #writer: LineWriter
-  // One behind the other: listener, verdict, listener, verdict …
-  #answers: (string | Verdict)[] = []
-  #refusals: ToldRefusal[] = []
+  #accepted: Accepted[] = []
+  #lastAccepted: Accepted | undefined
+  #refused: ToldRefusal[] = []
+  #isDue = false
 
   constructor(counts: Counts, writer: LineWriter) {
     this.#counts = counts
@@ -38,7 +46,14 @@ export class AnswerBatch {
 
   /** @param listener the name of its policy */
   accepted(listener: string, verdict: Verdict): void {
-    if (this.#answers.push(listener, verdict) === 2) setTimeout(() => this.flush(), LATER)
+    const last = this.#lastAccepted
+    if (last && last.verdict === verdict && last.listener === listener) {
+      last.count++
+      return
+    }
+    this.#lastAccepted = { listener, verdict, count: 1 }
+    this.#accepted.push(this.#lastAccepted)
+    if (!this.#isDue) this.#flushLater()
   }
 
   /** @param isLogged its line is written here */
@@ -50,26 +65,37 @@ export class AnswerBatch {
     reply: string,
     isLogged: boolean,
   ): void {
-    this.accepted(listener, verdict)
-    this.#refusals.push({ fields, recipient, verdict, reply, isLogged })
+    this.#refused.push({ listener, verdict, fields, recipient, reply, isLogged })
+    if (!this.#isDue) this.#flushLater()
   }
 
   /** Whoever reads the counts calls this first. */
   flush(): void {
-    const answers = this.#answers
-    const refusals = this.#refusals
-    this.#answers = []
-    this.#refusals = []
-    for (let i = 0; i < answers.length; i += 2) {
-      this.#counts.answered(answers[i] as string, 'enforce', answers[i + 1] as Verdict)
+    const accepted = this.#accepted
+    const refused = this.#refused
+    this.#accepted = []
+    this.#lastAccepted = undefined
+    this.#refused = []
+    const counts = this.#counts
+    for (const { listener, verdict, count } of accepted) {
+      counts.answered(listener, 'enforce', verdict, count)
     }
     const lines: string[] = []
-    for (const { fields, recipient, verdict, reply, isLogged } of refusals) {
-      this.#counts.refused(fields.sender, recipient, verdict.rule, reply)
+    for (const { listener, verdict, fields, recipient, reply, isLogged } of refused) {
+      counts.answered(listener, 'enforce', verdict)
+      counts.refused(fields.sender, recipient, verdict.rule, reply)
       if (isLogged) lines.push(fields.of(recipient, verdict.rule, reply))
     }
     if (lines.length === 0) return
     const time = this.#writer.timestamps ? `${new Date().toISOString()} ` : ''
     this.#writer.write(lines.join(`\n${time}`))
+  }
+
+  #flushLater(): void {
+    this.#isDue = true
+    setTimeout(() => {
+      this.#isDue = false
+      this.flush()
+    }, LATER)
   }
 }

@@ -80,15 +80,15 @@ export class Counts {
   errors = 0
 
   /** @param listener the name of its policy */
-  answered(listener: string, mode: Mode, verdict: Verdict): void {
+  answered(listener: string, mode: Mode, verdict: Verdict, times = 1): void {
     const code = verdict.accept ? 250 : verdict.reply.code
     if (listener !== this.#listener || mode !== this.#mode) this.#turnTo(listener, mode)
     const known = this.#rules.get(verdict.rule)
-    if (known) known.count++
-    else this.#rules.set(verdict.rule, { listener, mode, rule: verdict.rule, code, count: 1 })
+    if (known) known.count += times
+    else this.#rules.set(verdict.rule, { listener, mode, rule: verdict.rule, code, count: times })
     const now = Date.now()
     if (now >= this.#minuteEnds || now < this.#minuteEnds - MINUTE) this.#newMinute(now)
-    this.#minute[outcomeOf(code)]++
+    this.#minute[outcomeOf(code)] += times
   }
 
   differed(listener: string, rule: Rule, verdict: Outcome, answer: Outcome): void {
