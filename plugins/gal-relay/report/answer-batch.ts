@@ -6,7 +6,8 @@ import type { Refused, Verdict } from '../routing/decide'
 import type { Counts } from './counts'
 import type { RefusalFields } from './refusal'
 
-const LATER = 10
+/** Milliseconds. Each time costs the same, however few the lines are. */
+const LATER = 50
 
 export interface LineWriter {
   /** Whether a time stands before each line; {@link write} puts it before the first that it is given. */
