@@ -307,7 +307,8 @@ function clockSetTo(clock: string): NodeJS.ProcessEnv {
 function run(program: string, args: string[], input?: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const path = findProgram(program) ?? program
-    const limits = { maxBuffer: 1 << 24, timeout: PATIENCE }
+    // A million entries are read in from a file, and take as long as they take.
+    const limits = { maxBuffer: 1 << 24, timeout: input === undefined ? 0 : PATIENCE }
     const child = execFile(path, args, limits, (error, _out, err) => {
       if (error) reject(new Error(`${program}: ${err || error.message}`))
       else resolve()

@@ -50,7 +50,7 @@ export function addressText(recipient: Recipient): string {
 /** Lower case; literals in the one spelling that compares (`[IPv6:2001:DB8:0::7]` is `[ipv6:2001:db8::7]`). */
 export function canonicalDomain(domain: string): string {
   const lower = domain.toLowerCase()
-  return lower.charCodeAt(0) === 0x5b ? (canonicalLiteral(lower) ?? lower) : lower
+  return lower.startsWith('[') ? (canonicalLiteral(lower) ?? lower) : lower
 }
 
 /** @returns the canonical literal, or undefined when the text is no IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
