@@ -3,7 +3,6 @@ import { execFile } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type HarakaOptions, startHaraka } from '../test/support/haraka'
 import { startPostfix } from '../test/support/postfix'
@@ -17,6 +16,8 @@ export interface Running {
   readonly pid: number
   /** User and system time so far of all its processes, in microseconds. */
   cpu(): number
+  /** Drops what it has logged. */
+  forget(): void
   stop(): Promise<void>
 }
 
@@ -141,7 +142,7 @@ process.on('SIGUSR2', () => {
 `
 
 /** Answers remembered, with log and metrics that can be switched off and on. */
-export function switched(site: Site): { contender: Contender; toggle(): Promise<void> } {
+export function switched(site: Site): { contender: Contender; toggle(): void } {
   const options = {
     ...liveOptions(site, 'warm', 'near'),
     plugins: ['bench-switch', 'gal-relay', 'test-queue'],
@@ -158,10 +159,7 @@ export function switched(site: Site): { contender: Contender; toggle(): Promise<
         return running
       },
     },
-    async toggle() {
-      process.kill(pid, 'SIGUSR2')
-      await sleep(20)
-    },
+    toggle: () => process.kill(pid, 'SIGUSR2'),
   }
 }
 
@@ -175,6 +173,7 @@ function haraka(name: string, options: HarakaOptions, ready?: RegExp): Contender
         port: running.port,
         pid: running.pid,
         cpu: () => cpuOf(running.pid),
+        forget: () => running.forgetLog(),
         stop: async () => void (await running.stop()),
       }
     },
@@ -242,6 +241,7 @@ function postfix(
         port: running.port,
         pid: running.pid,
         cpu: () => cpuOf(running.pid),
+        forget() {},
         async stop() {
           await running.stop()
           rmSync(folder, { recursive: true })

@@ -21,6 +21,9 @@ import type { Sizes } from './sizes'
 import { table } from './table'
 import { type Figures, median, medianOf, Subject, takeTurns, times } from './turns'
 
+/** Times as many turns where little is to be seen. */
+const SWITCHED = 8
+
 const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
 
 /** Valid and unknown by turns, each of them before any comes again. */
@@ -103,7 +106,8 @@ async function compare(
 
 /**
  * One server in which both are switched off and on by turns: two would differ by more than this is,
- * since no two processes are compiled and laid out in memory in the same way.
+ * since no two processes are compiled and laid out in memory in the same way. Even so one turn differs
+ * from the next by more, so it takes many.
  */
 async function whatLogAndMetricsCost(
   site: Site,
@@ -119,15 +123,17 @@ async function whatLogAndMetricsCost(
     subjects.push(ceiling)
     const subject = await Subject.start(contender, next(), sizes)
     subjects.push(subject)
-    for (let round = 0; round < 2 * sizes.rounds; round++) {
-      await ceiling.turn(sizes.turn)
+    for (let round = 0; round < SWITCHED * sizes.rounds; round++) {
+      if (round % SWITCHED === 0) await ceiling.turn(sizes.turn)
       for (const _ of ['off', 'on']) {
-        await toggle()
+        toggle()
+        // What is told of the turn before is told within that time.
+        await subject.unmeasured(sizes.turn)
         await subject.turn(sizes.turn)
       }
     }
     const cpu = subject.turns.map((turn) => turn.cpu)
-    const costs = ceiling.turns.map((_, i) => (cpu[2 * i + 1] ?? 0) - (cpu[2 * i] ?? 0))
+    const costs = cpu.flatMap((on, i) => (i % 2 === 1 ? [on - (cpu[i - 1] ?? 0)] : []))
     const cost = median(costs)
     const share = (100 * cost) / medianOf(ceiling, 'cpu')
     console.log()

@@ -33,8 +33,12 @@ export class Subject {
     const server = await contender.start()
     const clients = await Clients.connect(server.port, CONNECTIONS)
     const subject = new Subject(contender.name, server, clients, next)
-    await subject.#measure(sizes.before)
+    await subject.unmeasured(sizes.before)
     return subject
+  }
+
+  async unmeasured(count: number): Promise<void> {
+    await this.#measure(count)
   }
 
   async turn(count: number): Promise<void> {
@@ -42,6 +46,7 @@ export class Subject {
   }
 
   async #measure(count: number): Promise<Figures> {
+    this.#server.forget()
     const before = this.#server.cpu()
     const { took: _, ...sent } = await this.#clients.send(count, this.#next, true)
     return { ...sent, cpu: (this.#server.cpu() - before) / count }

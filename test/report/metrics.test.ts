@@ -156,7 +156,16 @@ describe('what processes report', () => {
   test('the last two hundred refusals are kept, in order, of one process and of all', () => {
     const counts = new Counts()
     const { recipient, rule, reply, ...sender } = refusal('')
-    for (let i = 0; i < 450; i++) counts.refused(sender, `r${i}@example.com`, rule, reply)
+    for (const [from, to] of [
+      [0, 1],
+      [1, 2],
+      [2, 245],
+      [245, 255],
+      [255, 450],
+    ] as const) {
+      const recipients = Array.from({ length: to - from }, (_, i) => `r${from + i}@example.com`)
+      counts.refused({ rule, reply, from: recipients.map(() => ({ sender })), recipients })
+    }
     const { refusals } = counts.report()
     assert.deepEqual(
       refusals.map(({ recipient }) => recipient),

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { lineOf, RefusalFields } from '../../plugins/gal-relay/report/refusal'
+import { AnswerBatch } from '../../plugins/gal-relay/report/answer-batch'
+import { Counts } from '../../plugins/gal-relay/report/counts'
+import { lineOf, RefusalFields, type Sender } from '../../plugins/gal-relay/report/refusal'
 import { visible } from '../../plugins/gal-relay/report/visible'
+import { MIXED_DEFERRED, type Rule } from '../../plugins/gal-relay/routing/decide'
 import { startHaraka } from '../support/haraka'
 
 const refusal = {
@@ -12,8 +15,23 @@ const refusal = {
   sender: '"x\\"y = z"@forged.example',
   recipient: 'plain@example.com',
   listener: '10.0.0.5:25',
-  rule: 'not-in-gal',
+  rule: 'not-in-gal' as const,
   reply: '550 5.1.1 Recipient\r\nunknown',
+}
+
+let lines = ''
+const batch = new AnswerBatch(new Counts(), {
+  timestamps: false,
+  write: (written) => {
+    lines = written
+  },
+})
+
+function written(from: Sender, recipient: string, rule: Rule, reply: string): string {
+  const verdict = { ...MIXED_DEFERRED, rule }
+  batch.refused('', verdict, new RefusalFields(from), recipient, reply, true)
+  batch.flush()
+  return lines
 }
 
 test("a refusal's fields are written as Haraka's own logger writes them", async () => {
@@ -28,7 +46,7 @@ test("a refusal's fields are written as Haraka's own logger writes them", async 
   try {
     const [line = ''] = haraka.logLines(/\[same\] fields /)
     const { recipient, rule, reply } = refusal
-    const fields = new RefusalFields(refusal).of(recipient, rule, reply)
+    const fields = written(refusal, recipient, rule, reply)
     assert.equal(fields, line.replace(/^.*\[same\] fields /, ''))
   } finally {
     await haraka.stop()
@@ -56,7 +74,7 @@ test('nothing that a stranger sent is unseen, turns the text around or is obeyed
     assert.equal(visible(`a${character}b`), `a${name}b`)
     const sent = `a${character}b`
     const from = { ...refusal, helo: sent, host: sent, account: sent, sender: sent }
-    const fields = new RefusalFields(from).of(sent, 'mixed', '452')
+    const fields = written(from, sent, 'mixed', '452')
     const shown = `a${name}b`
     assert.equal(
       fields,

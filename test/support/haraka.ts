@@ -85,6 +85,8 @@ export interface Haraka {
   readonly workers: readonly number[]
   readonly exited: Promise<Exit>
   log(): string
+  /** Drops the log so far. */
+  forgetLog(): void
   logLines(pattern: RegExp): string[]
   /** See `Child.waitForLine`. */
   waitForLog(pattern: RegExp, within?: number, from?: number): Promise<string>
@@ -227,6 +229,7 @@ async function startIn(
       return child.exited
     },
     log: () => child.output(),
+    forgetLog: () => child.forget(),
     logLines,
     waitForLog: (pattern, within, from) => child.waitForLine(pattern, within, from),
     writeConfig: (file, text) => writeFileSync(path.join(dir, 'config', file), text),

@@ -13,6 +13,8 @@ export interface Child {
   readonly exited: Promise<Exit>
   /** Standard output and standard error as they came. */
   output(): string
+  /** Drops what has been printed so far: a string has an end. */
+  forget(): void
   /**
    * The first line that matches, printed already or to come.
    * @param within milliseconds; the default is for a machine that has much else to do
@@ -107,7 +109,7 @@ export async function startChild(
         end: () => settle(() => reject(failure('it ended'))),
       }
       const timer = setTimeout(() => settle(() => reject(failure(`${within} ms passed`))), within)
-      const printed = linesOf(output.slice(from, output.length - begun.length))
+      const printed = linesOf(output.slice(from, Math.max(0, output.length - begun.length)))
       const known = printed.find((line) => pattern.test(line))
       if (known !== undefined) settle(() => resolve(known))
       else if (ended) watcher.end()
@@ -126,7 +128,11 @@ export async function startChild(
     }
   }
 
-  return { pid: child.pid ?? 0, exited, output: () => output, waitForLine, end }
+  const forget = () => {
+    output = ''
+  }
+
+  return { pid: child.pid ?? 0, exited, output: () => output, forget, waitForLine, end }
 }
 
 /** @param text whole lines */

@@ -39,7 +39,8 @@ export function watchAsNeeded(plugin: Haraka.Plugin, isRewritten: boolean): void
 // Nobody waits for the verdict, so that a slow directory does not change the answer by a moment.
 export const watch_recipient = looking<[Haraka.Address]>(function (connection, [address]) {
   const { transaction } = connection
-  const { policy, client } = sessionOf(connection)
+  const session = sessionOf(connection)
+  const { policy, client } = session
   if (!transaction || !policy.enabled || policy.enforce || watched.has(address)) return
   watched.add(address)
 
@@ -52,7 +53,7 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
     (decided) => verdictOn(decided),
   )
-  const { sender } = fieldsOf(this, connection)
+  const { sender } = fieldsOf(this, connection, session)
   const recipient = paths.written(address).address
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, sender, recipient, both),
@@ -83,7 +84,9 @@ function compare(
   const answered = given?.reply ?? ''
   const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
-  if (!verdict.accept) counts.refused(sender, recipient, rule, reply, answered)
+  if (!verdict.accept) {
+    counts.refused({ rule, reply, answered, from: [{ sender }], recipients: [recipient] })
+  }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)
     connection.lognotice(plugin, 'observed DIFFERS', observation)

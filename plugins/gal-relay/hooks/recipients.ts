@@ -7,7 +7,7 @@ import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { addResult } from './results'
-import { sessionOf } from './session'
+import { type Session, sessionOf } from './session'
 import { tellOfAccepted } from './telling'
 
 // Before a plugin such as aliases puts other recipients into its place.
@@ -18,7 +18,8 @@ export const begin_recipient = guarded<[Haraka.Address]>((next, { transaction },
 
 export const check_recipient = guarded<[Haraka.Address]>(function (next, connection, params) {
   const { transaction } = connection
-  const { policy, client } = sessionOf(connection)
+  const session = sessionOf(connection)
+  const { policy, client } = session
   if (!transaction || !policy.enabled) return next()
   if (!policy.enforce) return watch_recipient.call(this, next, connection, params)
 
@@ -26,30 +27,31 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const paths = pathsOf(transaction)
   const decided = decideOnAll(policy, client, paths.targets(params[0]))
   if (decided instanceof Promise)
-    return respondLater(this, next, connection, policy, paths, decided)
-  return respond(this, next, connection, policy, paths, decided)
+    return respondLater(this, next, connection, session, paths, decided)
+  return respond(this, next, connection, session, paths, decided)
 })
 
 async function respondLater(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
   connection: Haraka.Connection,
-  policy: ListenerPolicy,
+  session: Session,
   paths: DeliveryPaths,
   decided: Promise<readonly Decided[]>,
 ): Promise<undefined> {
-  return respond(plugin, next, connection, policy, paths, await decided)
+  return respond(plugin, next, connection, session, paths, await decided)
 }
 
 function respond(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
   connection: Haraka.Connection,
-  policy: ListenerPolicy,
+  session: Session,
   paths: DeliveryPaths,
   decided: readonly Decided[],
 ): undefined {
   const { transaction } = connection
+  const { policy } = session
   // The client has gone while the directory was asked.
   if (!transaction) return next()
   for (const { target, verdict } of decided) {
@@ -57,7 +59,7 @@ function respond(
     if (refused) {
       const { address } = paths.written(target)
       paths.refuse()
-      return refuse(plugin, next, connection, address, policy, refused)
+      return refuse(plugin, next, connection, address, session, refused)
     }
   }
   if (decided[0]) tellOfAccepted(policy, decided[0].verdict)

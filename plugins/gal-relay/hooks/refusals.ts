@@ -1,9 +1,9 @@
 // What is refused: the reply, the result, and what is told of it.
 import type { Refused } from '../routing/decide'
-import type { ListenerPolicy } from '../settings/settings'
 import { guarded } from './guarded'
 import { wordsOf } from './replies'
 import { addResult } from './results'
+import type { Session } from './session'
 import { tellOfRefused } from './telling'
 
 export function refuse(
@@ -11,14 +11,14 @@ export function refuse(
   next: Haraka.Next,
   connection: Haraka.Connection,
   recipient: string,
-  policy: ListenerPolicy,
+  session: Session,
   verdict: Refused,
 ): undefined {
   const { transaction } = connection
   const { rule, reply } = verdict
   if (transaction) addResult(plugin, transaction, false, rule, recipient)
   const { dsn, text } = wordsOf(reply)
-  tellOfRefused(plugin, connection, policy, recipient, verdict, text)
+  tellOfRefused(plugin, connection, session, recipient, verdict, text)
   return next(reply.code < 500 ? DENYSOFT : DENY, dsn)
 }
 

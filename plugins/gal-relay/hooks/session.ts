@@ -1,5 +1,6 @@
 // What the rules need to know of a connection, read from Haraka's objects once for each.
 import type { Pass } from '../delivery/loops'
+import type { RefusalFields } from '../report/refusal'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
 import { trustByAddress, trustOf } from '../routing/restrictions'
@@ -22,6 +23,8 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
+  /** The last transaction with something to tell, and what all that is told of it begins with. */
+  told: { readonly transaction: Haraka.Transaction; readonly fields: RefusalFields } | undefined
 }
 
 /** The plugin's verdict is the answer. */
@@ -64,6 +67,7 @@ export function sessionOf(connection: Haraka.Connection): Session {
     port,
     policy,
     client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
+    told: undefined,
   }
   sessions.set(connection, session)
   return session

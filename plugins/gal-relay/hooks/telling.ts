@@ -3,7 +3,7 @@
 import { lineOf, RefusalFields, type Sender } from '../report/refusal'
 import type { Refused, Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
-import { accountOf, listenerOf } from './session'
+import { accountOf, listenerOf, type Session } from './session'
 import { state } from './state'
 
 export function tellOfAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
@@ -15,33 +15,34 @@ export function tellOfAccepted({ name }: ListenerPolicy, verdict: Verdict): void
 export function tellOfRefused(
   plugin: Haraka.Plugin,
   connection: Haraka.Connection,
-  { name }: ListenerPolicy,
+  session: Session,
   recipient: string,
   verdict: Refused,
   reply: string,
 ): void {
   const { logger, isLogTaken, told } = state
-  const fields = fieldsOf(plugin, connection)
+  const fields = fieldsOf(plugin, connection, session)
   const isPlain = !isLogTaken && logger.format === logger.formats.DEFAULT
   const isLogged = isPlain && logger.would_log(logger.LOGNOTICE)
-  told.refused(name, verdict, fields, recipient, reply, isLogged)
+  told.refused(session.policy.name, verdict, fields, recipient, reply, isLogged)
   if (isPlain) return
   connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, verdict.rule, reply))
 }
 
-const fieldsOfTransactions = new WeakMap<Haraka.Transaction, RefusalFields>()
-
-export function fieldsOf(plugin: Haraka.Plugin, connection: Haraka.Connection): RefusalFields {
+/** The same for all recipients of a transaction: an account is part of the session. */
+export function fieldsOf(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  session: Session,
+): RefusalFields {
   const { transaction } = connection
-  const known = transaction && fieldsOfTransactions.get(transaction)
-  // Haraka takes AUTH in the middle of a transaction too.
-  if (known && known.sender.account === (accountOf(connection) ?? '')) return known
+  if (session.told && session.told.transaction === transaction) return session.told.fields
   const { uuid } = transaction ?? connection
   const fields = new RefusalFields(
     senderOf(connection),
     `[NOTICE] [${uuid}] [${plugin.name}] refused `,
   )
-  if (transaction) fieldsOfTransactions.set(transaction, fields)
+  if (transaction) session.told = { transaction, fields }
   return fields
 }
 

@@ -3,8 +3,9 @@
 // between all that Haraka does for a recipient, it takes several times as long, and each write to
 // standard output longer than all the rest.
 import type { Refused, Verdict } from '../routing/decide'
-import type { Counts } from './counts'
-import type { RefusalFields } from './refusal'
+import type { AlikeRefusals, Counts } from './counts'
+import { isWord, quoted, type RefusalFields } from './refusal'
+import { visible } from './visible'
 
 /** Milliseconds. Each time costs the same, however few the lines are. */
 const LATER = 50
@@ -22,13 +23,14 @@ interface Accepted {
   count: number
 }
 
-interface ToldRefusal {
+interface Refusals extends AlikeRefusals {
   readonly listener: string
   readonly verdict: Refused
-  readonly fields: RefusalFields
-  readonly recipient: string
-  readonly reply: string
   readonly isLogged: boolean
+  /** The recipients stand in the log as they are. */
+  readonly areWords: boolean
+  readonly from: RefusalFields[]
+  readonly recipients: string[]
 }
 
 export class AnswerBatch {
@@ -36,7 +38,8 @@ export class AnswerBatch {
   readonly #writer: LineWriter
   #accepted: Accepted[] = []
   #lastAccepted: Accepted | undefined
-  #refused: ToldRefusal[] = []
+  #refused: Refusals[] = []
+  #lastRefused: Refusals | undefined
   #isDue = false
 
   constructor(counts: Counts, writer: LineWriter) {
@@ -48,7 +51,7 @@ export class AnswerBatch {
   /** @param listener the name of its policy */
   accepted(listener: string, verdict: Verdict): void {
     const last = this.#lastAccepted
-    if (last && last.verdict === verdict && last.listener === listener) {
+    if (last && last.verdict.rule === verdict.rule && last.listener === listener) {
       last.count++
       return
     }
@@ -66,7 +69,24 @@ export class AnswerBatch {
     reply: string,
     isLogged: boolean,
   ): void {
-    this.#refused.push({ listener, verdict, fields, recipient, reply, isLogged })
+    const last = this.#lastRefused
+    const areWords = isWord(recipient)
+    const { rule } = verdict
+    if (
+      last &&
+      last.rule === rule &&
+      last.listener === listener &&
+      last.reply === reply &&
+      last.isLogged === isLogged &&
+      last.areWords === areWords
+    ) {
+      last.from.push(fields)
+      last.recipients.push(recipient)
+      return
+    }
+    const alike = { listener, verdict, rule, reply, isLogged, areWords }
+    this.#lastRefused = { ...alike, from: [fields], recipients: [recipient] }
+    this.#refused.push(this.#lastRefused)
     if (!this.#isDue) this.#flushLater()
   }
 
@@ -77,19 +97,34 @@ export class AnswerBatch {
     this.#accepted = []
     this.#lastAccepted = undefined
     this.#refused = []
-    const counts = this.#counts
+    this.#lastRefused = undefined
     for (const { listener, verdict, count } of accepted) {
-      counts.answered(listener, 'enforce', verdict, count)
+      this.#counts.answered(listener, 'enforce', verdict, count)
     }
-    const lines: string[] = []
-    for (const { listener, verdict, fields, recipient, reply, isLogged } of refused) {
-      counts.answered(listener, 'enforce', verdict)
-      counts.refused(fields.sender, recipient, verdict.rule, reply)
-      if (isLogged) lines.push(fields.of(recipient, verdict.rule, reply))
+    for (const refusals of refused) {
+      this.#counts.answered(
+        refusals.listener,
+        'enforce',
+        refusals.verdict,
+        refusals.recipients.length,
+      )
+      this.#counts.refused(refusals)
     }
-    if (lines.length === 0) return
-    const time = this.#writer.timestamps ? `${new Date().toISOString()} ` : ''
-    this.#writer.write(lines.join(`\n${time}`))
+    const logged = refused.filter(({ isLogged }) => isLogged)
+    if (logged.length > 0) this.#write(logged)
+  }
+
+  #write(logged: readonly Refusals[]): void {
+    const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
+    const pieces: string[] = []
+    for (const { rule, reply, areWords, from, recipients } of logged) {
+      for (let i = 0; i < recipients.length; i++) {
+        const recipient = recipients[i] as string
+        if (pieces.length > 0) pieces.push(end)
+        from[i]?.addTo(pieces, areWords ? recipient : quoted(visible(recipient)), rule, reply)
+      }
+    }
+    this.#writer.write(pieces.join(''))
   }
 
   #flushLater(): void {

@@ -45,6 +45,17 @@ export interface RecentRefusal extends Refusal {
   readonly at: number
 }
 
+/** Refusals at one moment that differ in who sent to whom. */
+export interface AlikeRefusals {
+  readonly rule: string
+  readonly reply: string
+  /** Only where the plugin observes. */
+  readonly answered?: string
+  /** As many as there are recipients. */
+  readonly from: readonly { readonly sender: Sender }[]
+  readonly recipients: readonly string[]
+}
+
 const MINUTE = 60_000
 export const MINUTES = 60
 export const REFUSALS = 200
@@ -98,9 +109,8 @@ export class Counts {
     else this.#differences.set(key, { listener, rule, verdict, answer, count: 1 })
   }
 
-  /** @param answered only where the plugin observes */
-  refused(sender: Sender, recipient: string, rule: string, reply: string, answered?: string): void {
-    this.#recent.add(sender, recipient, rule, reply, answered)
+  refused(refusals: AlikeRefusals): void {
+    this.#recent.add(refusals)
   }
 
   report(): CountsReport {
@@ -131,44 +141,35 @@ export class Counts {
   }
 }
 
-/** The last ones, in columns: an object for each would be more work for the collector than all the rest. */
+/** As they were told: an object for each would be more work for the collector than all the rest. */
 class RecentRefusals {
-  readonly #at = new Float64Array(REFUSALS)
-  readonly #senders: Sender[] = []
-  readonly #recipients: string[] = []
-  readonly #rules: string[] = []
-  readonly #replies: string[] = []
-  readonly #answers: (string | undefined)[] = []
-  /** Where the next one goes. */
-  #next = 0
+  readonly #told: { readonly at: number; readonly refusals: AlikeRefusals }[] = []
+  #count = 0
 
-  add(sender: Sender, recipient: string, rule: string, reply: string, answered?: string): void {
-    const i = this.#next
-    this.#at[i] = Date.now()
-    this.#senders[i] = sender
-    this.#recipients[i] = recipient
-    this.#rules[i] = rule
-    this.#replies[i] = reply
-    this.#answers[i] = answered
-    this.#next = i + 1 === REFUSALS ? 0 : i + 1
+  add(refusals: AlikeRefusals): void {
+    this.#told.push({ at: Date.now(), refusals })
+    this.#count += refusals.recipients.length
+    while (this.#count - this.#first >= REFUSALS) {
+      this.#count -= this.#first
+      this.#told.shift()
+    }
   }
 
   /** Oldest first. */
   all(): RecentRefusal[] {
-    const { length } = this.#senders
-    const oldest = length < REFUSALS ? 0 : this.#next
-    return this.#senders.map((_, i) => this.#one((oldest + i) % length))
+    return this.#told.flatMap(listed).slice(-REFUSALS)
   }
 
-  #one(i: number): RecentRefusal {
-    const answered = this.#answers[i]
-    return {
-      ...(this.#senders[i] as Sender),
-      at: this.#at[i] as number,
-      recipient: this.#recipients[i] as string,
-      rule: this.#rules[i] as string,
-      reply: this.#replies[i] as string,
-      ...(answered === undefined ? {} : { answered }),
-    }
+  get #first(): number {
+    return this.#told[0]?.refusals.recipients.length ?? 0
   }
+}
+
+function listed({ at, refusals }: { at: number; refusals: AlikeRefusals }): RecentRefusal[] {
+  const { rule, reply, answered, from, recipients } = refusals
+  return recipients.map((recipient, i) => ({
+    ...(from[i] as { sender: Sender }).sender,
+    ...{ at, recipient, rule, reply },
+    ...(answered === undefined ? {} : { answered }),
+  }))
 }

@@ -69,24 +69,27 @@ export class RefusalFields {
     this.#listener = ` listener=${quoted(listener)} rule=`
   }
 
-  /** @returns the whole line */
-  of(recipient: string, rule: string, reply: string): string {
+  /**
+   * Adds the whole line, which is not put together before all lines are.
+   * @param recipient as it is to stand there
+   */
+  addTo(pieces: string[], recipient: string, rule: string, reply: string): void {
     if (rule !== this.#rule || reply !== this.#reply) {
       this.#rule = rule
       this.#reply = reply
       this.#after = [this.#listener, quoted(rule), ' reply=', quoted(reply)].join('')
     }
-    return this.#before + (isWord(recipient) ? recipient : quoted(visible(recipient))) + this.#after
+    pieces.push(this.#before, recipient, this.#after)
   }
 }
 
-function quoted(value: string): string {
+export function quoted(value: string): string {
   if (!/^$|[ ="\\\r\n]/.test(value)) return value
   return `"${value.replace(/["\\]/g, '\\$&').replace(/\r/g, '\\r').replace(/\n/g, '\\n')}"`
 }
 
 /** Visible, and nothing to quote: two regular expressions take longer, and nearly all addresses are so. */
-function isWord(value: string): boolean {
+export function isWord(value: string): boolean {
   for (let i = 0; i < value.length; i++) {
     const code = value.charCodeAt(i)
     if (code <= 0x20 || code >= 0x7f || code === 0x3d || code === 0x22 || code === 0x5c)

@@ -39,7 +39,7 @@ process.once('disconnect', () => process.exit(0))
 process.once('message', async ({ settings, lease: { file, token } }: ToSyncProcess) => {
   process.title = 'gal-relay sync'
   try {
-    setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+    setPriority(constants.priority.PRIORITY_LOW)
   } catch {
     // not everywhere allowed
   }
