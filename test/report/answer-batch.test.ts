@@ -2,10 +2,14 @@
 // places by that.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { AnswerBatch } from '../../plugins/gal-relay/report/answer-batch'
+import { type Alike, AnswerBatch } from '../../plugins/gal-relay/report/answer-batch'
 import { Counts } from '../../plugins/gal-relay/report/counts'
 import { RefusalFields } from '../../plugins/gal-relay/report/refusal'
-import { INTERNAL_ERROR, MIXED_DEFERRED } from '../../plugins/gal-relay/routing/decide'
+import {
+  INTERNAL_ERROR,
+  MIXED_DEFERRED,
+  type Refused,
+} from '../../plugins/gal-relay/routing/decide'
 import { until } from '../support/until'
 
 const fieldsOf = (client: string) =>
@@ -13,6 +17,16 @@ const fieldsOf = (client: string) =>
     { client, host: '', helo: '', account: '', sender: '', listener: '10.0.0.5:25' },
     'refused ',
   )
+
+const alike = (
+  listener: string,
+  verdict: Refused,
+  reply: string,
+  but: Partial<Alike> = {},
+): Alike => ({
+  ...{ listener, verdict, reply, isLogged: true },
+  ...but,
+})
 
 function startBatch(timestamps = false) {
   const counts = new Counts()
@@ -25,12 +39,12 @@ test('lines, counts and the last refusals are those of the answers, in their ord
   const { counts, written, batch } = startBatch()
   const [one, two] = [fieldsOf('192.0.2.1'), fieldsOf('192.0.2.2')]
   batch.accepted('a', { ...MIXED_DEFERRED, rule: 'in-gal' })
-  batch.refused('a', MIXED_DEFERRED, one, 'x@in.test', '452 later', true)
-  batch.refused('a', MIXED_DEFERRED, two, 'y@in.test', '452 later', true)
-  batch.refused('a', MIXED_DEFERRED, one, 'a b@in.test', '452 later', true)
-  batch.refused('b', MIXED_DEFERRED, two, 'z@in.test', '452 later', true)
-  batch.refused('b', MIXED_DEFERRED, two, 'unseen@in.test', '452 later', false)
-  batch.refused('b', INTERNAL_ERROR, two, 'x@in.test', '451 sorry', true)
+  batch.refused(alike('a', MIXED_DEFERRED, '452 later'), one, 'x@in.test')
+  batch.refused(alike('a', MIXED_DEFERRED, '452 later'), two, 'y@in.test')
+  batch.refused(alike('a', MIXED_DEFERRED, '452 later'), one, 'a b@in.test')
+  batch.refused(alike('b', MIXED_DEFERRED, '452 later'), two, 'z@in.test')
+  batch.refused(alike('b', MIXED_DEFERRED, '452 later', { isLogged: false }), two, 'unseen@in.test')
+  batch.refused(alike('b', INTERNAL_ERROR, '451 sorry'), two, 'x@in.test')
   batch.accepted('b', { ...MIXED_DEFERRED, rule: 'in-gal' })
   batch.accepted('b', { ...MIXED_DEFERRED, rule: 'in-gal' })
   assert.deepEqual(written, [])
@@ -77,7 +91,7 @@ test('by itself, before a moment has passed, and again for what comes then', asy
   const { written, batch } = startBatch(true)
   for (let i = 0; i < 2; i++) {
     for (const to of ['x@in.test', 'y@in.test']) {
-      batch.refused('a', MIXED_DEFERRED, fieldsOf('192.0.2.1'), to, '452 later', true)
+      batch.refused(alike('a', MIXED_DEFERRED, '452 later'), fieldsOf('192.0.2.1'), to)
     }
     await until(() => written.length > i, 5000)
     // Whoever writes puts a time before the first line.

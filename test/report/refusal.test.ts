@@ -29,7 +29,8 @@ const batch = new AnswerBatch(new Counts(), {
 
 function written(from: Sender, recipient: string, rule: Rule, reply: string): string {
   const verdict = { ...MIXED_DEFERRED, rule }
-  batch.refused('', verdict, new RefusalFields(from), recipient, reply, true)
+  const alike = { listener: '', verdict, reply, isLogged: true }
+  batch.refused(alike, new RefusalFields(from), recipient)
   batch.flush()
   return lines
 }

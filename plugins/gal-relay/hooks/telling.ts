@@ -24,7 +24,8 @@ export function tellOfRefused(
   const fields = fieldsOf(plugin, connection, session)
   const isPlain = !isLogTaken && logger.format === logger.formats.DEFAULT
   const isLogged = isPlain && logger.would_log(logger.LOGNOTICE)
-  told.refused(session.policy.name, verdict, fields, recipient, reply, isLogged)
+  const listener = session.policy.name
+  told.refused({ listener, verdict, reply, isLogged }, fields, recipient)
   if (isPlain) return
   connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, verdict.rule, reply))
 }

@@ -4,8 +4,7 @@
 // standard output longer than all the rest.
 import type { Refused, Verdict } from '../routing/decide'
 import type { AlikeRefusals, Counts } from './counts'
-import { isWord, quoted, type RefusalFields } from './refusal'
-import { visible } from './visible'
+import { asField, isWord, type RefusalFields } from './refusal'
 
 /** Milliseconds. Each time costs the same, however few the lines are. */
 const LATER = 50
@@ -23,12 +22,17 @@ interface Accepted {
   count: number
 }
 
-interface Refusals extends AlikeRefusals {
+/** What refusals that are told together have in common. */
+export interface Alike {
+  /** The name of its policy. */
   readonly listener: string
   readonly verdict: Refused
+  readonly reply: string
+  /** Its line is written here. */
   readonly isLogged: boolean
-  /** The recipients stand in the log as they are. */
-  readonly areWords: boolean
+}
+
+interface Refusals extends Alike, AlikeRefusals {
   readonly from: RefusalFields[]
   readonly recipients: string[]
 }
@@ -60,32 +64,15 @@ export class AnswerBatch {
     if (!this.#isDue) this.#flushLater()
   }
 
-  /** @param isLogged its line is written here */
-  refused(
-    listener: string,
-    verdict: Refused,
-    fields: RefusalFields,
-    recipient: string,
-    reply: string,
-    isLogged: boolean,
-  ): void {
+  refused(alike: Alike, from: RefusalFields, recipient: string): void {
     const last = this.#lastRefused
-    const areWords = isWord(recipient)
-    const { rule } = verdict
-    if (
-      last &&
-      last.rule === rule &&
-      last.listener === listener &&
-      last.reply === reply &&
-      last.isLogged === isLogged &&
-      last.areWords === areWords
-    ) {
-      last.from.push(fields)
+    if (last && areAlike(last, alike)) {
+      last.from.push(from)
       last.recipients.push(recipient)
       return
     }
-    const alike = { listener, verdict, rule, reply, isLogged, areWords }
-    this.#lastRefused = { ...alike, from: [fields], recipients: [recipient] }
+    const { rule } = alike.verdict
+    this.#lastRefused = { ...alike, rule, from: [from], recipients: [recipient] }
     this.#refused.push(this.#lastRefused)
     if (!this.#isDue) this.#flushLater()
   }
@@ -117,11 +104,13 @@ export class AnswerBatch {
   #write(logged: readonly Refusals[]): void {
     const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
     const pieces: string[] = []
-    for (const { rule, reply, areWords, from, recipients } of logged) {
+    for (const { rule, reply, from, recipients } of logged) {
+      // Looked at all at once: each of Haraka's addresses is a sum, to be put together for a look.
+      const areWords = isWord(recipients.join('')) && !recipients.includes('')
       for (let i = 0; i < recipients.length; i++) {
         const recipient = recipients[i] as string
         if (pieces.length > 0) pieces.push(end)
-        from[i]?.addTo(pieces, areWords ? recipient : quoted(visible(recipient)), rule, reply)
+        from[i]?.addTo(pieces, areWords ? recipient : asField(recipient), rule, reply)
       }
     }
     this.#writer.write(pieces.join(''))
@@ -134,4 +123,13 @@ export class AnswerBatch {
       this.flush()
     }, LATER)
   }
+}
+
+function areAlike(one: Alike, other: Alike): boolean {
+  return (
+    one.verdict.rule === other.verdict.rule &&
+    one.listener === other.listener &&
+    one.reply === other.reply &&
+    one.isLogged === other.isLogged
+  )
 }

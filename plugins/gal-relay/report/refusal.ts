@@ -32,18 +32,19 @@ export function replyText({ code, status: [subject, detail], text }: Reply): str
 
 /** In the order in which a line in the log names them. */
 export function lineOf(from: Sender, recipient: string, rule: string, reply: string): Refusal {
-  const { listener, ...before } = visibleSender(from)
-  return { ...before, recipient: visible(recipient), listener, rule, reply }
+  const { client, host, helo, account, sender, listener } = from
+  return {
+    client,
+    host: visible(host),
+    helo: visible(helo),
+    account: visible(account),
+    sender: visible(sender),
+    recipient: visible(recipient),
+    listener,
+    rule,
+    reply,
+  }
 }
-
-const visibleSender = ({ client, host, helo, account, sender, listener }: Sender): Sender => ({
-  client,
-  host: visible(host),
-  helo: visible(helo),
-  account: visible(account),
-  sender: visible(sender),
-  listener,
-})
 
 /**
  * The refusals of one transaction as Haraka's logger writes fields in its plain format, quoted where
@@ -51,22 +52,16 @@ const visibleSender = ({ client, host, helo, account, sender, listener }: Sender
  */
 export class RefusalFields {
   readonly sender: Sender
-  readonly #before: string
-  readonly #listener: string
+  readonly #heading: string
+  #before: string | undefined
   #rule = ''
   #reply = ''
   #after = ''
 
   /** @param heading what each line begins with */
   constructor(from: Sender, heading = '') {
-    const { client, listener, host, helo, account, sender } = visibleSender(from)
     this.sender = from
-    // Joined, since the pieces of a sum are put together anew for every line that it is part of.
-    this.#before = [
-      ...[heading, 'client=', quoted(client), ' host=', quoted(host), ' helo=', quoted(helo)],
-      ...[' account=', quoted(account), ' sender=', quoted(sender), ' recipient='],
-    ].join('')
-    this.#listener = ` listener=${quoted(listener)} rule=`
+    this.#heading = heading
   }
 
   /**
@@ -74,26 +69,42 @@ export class RefusalFields {
    * @param recipient as it is to stand there
    */
   addTo(pieces: string[], recipient: string, rule: string, reply: string): void {
+    this.#before ??= beforeRecipient(this.#heading, this.sender)
     if (rule !== this.#rule || reply !== this.#reply) {
       this.#rule = rule
       this.#reply = reply
-      this.#after = [this.#listener, quoted(rule), ' reply=', quoted(reply)].join('')
+      this.#after = afterRecipient(this.sender, rule, reply)
     }
     pieces.push(this.#before, recipient, this.#after)
   }
 }
 
-export function quoted(value: string): string {
-  if (!/^$|[ ="\\\r\n]/.test(value)) return value
-  return `"${value.replace(/["\\]/g, '\\$&').replace(/\r/g, '\\r').replace(/\n/g, '\\n')}"`
+// Joined, since the pieces of a sum are put together anew for every line that it is part of.
+function beforeRecipient(heading: string, from: Sender): string {
+  const { client, host, helo, account, sender } = from
+  return [
+    ...[heading, 'client=', asField(client), ' host=', asField(host), ' helo=', asField(helo)],
+    ...[' account=', asField(account), ' sender=', asField(sender), ' recipient='],
+  ].join('')
 }
 
-/** Visible, and nothing to quote: two regular expressions take longer, and nearly all addresses are so. */
+function afterRecipient({ listener }: Sender, rule: string, reply: string): string {
+  return [' listener=', quoted(listener), ' rule=', rule, ' reply=', quoted(reply)].join('')
+}
+
+/** As a value that a stranger sent stands in a line of the log. */
+export function asField(value: string): string {
+  return isWord(value) ? value : quoted(visible(value))
+}
+
+const WORD = /^[!#-<>-[\]-~]+$/
+
+/** Visible, and nothing to quote: nearly all values are so. */
 export function isWord(value: string): boolean {
-  for (let i = 0; i < value.length; i++) {
-    const code = value.charCodeAt(i)
-    if (code <= 0x20 || code >= 0x7f || code === 0x3d || code === 0x22 || code === 0x5c)
-      return false
-  }
-  return value.length > 0
+  return WORD.test(value)
+}
+
+function quoted(value: string): string {
+  if (!/^$|[ ="\\\r\n]/.test(value)) return value
+  return `"${value.replace(/["\\]/g, '\\$&').replace(/\r/g, '\\r').replace(/\n/g, '\\n')}"`
 }
