@@ -12,6 +12,7 @@ import {
   type Listing,
   type RoutingPolicy,
 } from '../plugins/gal-relay/routing/decide'
+import { localParts } from '../plugins/gal-relay/routing/local-parts'
 import {
   type IpAddress,
   type Network,
@@ -52,7 +53,7 @@ function policyWith(routes: number): RoutingPolicy {
     routes: routeTable(rows),
     hostList: new Set(),
     anyDomain: false,
-    alwaysAccept: new Set(['postmaster']),
+    alwaysAccept: localParts(['postmaster']),
   }
 }
 

@@ -8,6 +8,7 @@ import {
   type Listing,
   type RoutingPolicy,
 } from '../../plugins/gal-relay/routing/decide'
+import { localParts } from '../../plugins/gal-relay/routing/local-parts'
 import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import {
   parseRouteTo,
@@ -35,7 +36,7 @@ function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
     routes: routeTable(rows),
     hostList: new Set(['listed.example', 'sub.backup.example']),
     anyDomain: false,
-    alwaysAccept: new Set(['postmaster']),
+    alwaysAccept: localParts(['postmaster']),
     ...changes,
   }
 }

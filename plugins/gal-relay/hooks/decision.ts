@@ -4,12 +4,15 @@ import {
   type Destination,
   decide,
   decideListed,
-  destinationOf,
+  destined,
   INTERNAL_ERROR,
   type Listing,
+  type Route,
+  type RoutingPolicy,
+  routeOf,
   type Verdict,
 } from '../routing/decide'
-import { recipientOf } from '../routing/recipient'
+import { canonicalDomain, recipientAt } from '../routing/recipient'
 import type { ListenerPolicy } from '../settings/settings'
 import { state } from './state'
 
@@ -39,7 +42,7 @@ export function decideOn(
   client: Client,
   target: Haraka.Address,
 ): Decided | Promise<Decided> {
-  const destination = destinationOf(routing, recipientOf(target.user, target.host))
+  const destination = destinationFor(routing, target)
   const verdict = decide(routing, destination, client)
   if (verdict) return { target, destination, verdict }
   const { list } = state
@@ -48,6 +51,27 @@ export function decideOn(
   return listing instanceof Promise
     ? decideLater(client, target, destination, listing)
     : { target, destination, verdict: decideListed(destination, client, listing) }
+}
+
+interface Routed {
+  readonly routing: RoutingPolicy
+  /** As Haraka gives it. */
+  readonly host: string
+  readonly domain: string
+  readonly route: Route
+}
+
+// Recipients that come one after the other mostly have the same domain.
+let last: Routed | undefined
+
+function destinationFor(routing: RoutingPolicy, { user, host }: Haraka.Address): Destination {
+  if (last?.routing !== routing || last.host !== host) last = routed(routing, host)
+  return destined(recipientAt(user, last.domain), last.route)
+}
+
+function routed(routing: RoutingPolicy, host: string): Routed {
+  const domain = canonicalDomain(host)
+  return { routing, host, domain, route: routeOf(routing, domain) }
 }
 
 async function decideLater(

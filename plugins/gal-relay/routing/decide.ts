@@ -2,6 +2,7 @@
 // Pure; when the answer depends on the directory it says so, and the listing is taken to a second one.
 // A verdict carries the name of the rule that made it, so that the reply, the log, the metrics and
 // the tests all speak of the same thing.
+import { hasLocalPart, type LocalParts } from './local-parts'
 import { atDomain, type Recipient } from './recipient'
 import type { Trust, TrustRule } from './restrictions'
 import { findRow, type NextHop, type RouteTable, type RouteTo } from './routes'
@@ -15,8 +16,8 @@ export interface RoutingPolicy {
   readonly hostList: ReadonlySet<string>
   /** An address found in the GAL is ours whatever its domain (Q237927). */
   readonly anyDomain: boolean
-  /** Local parts that are accepted at inbound domains unasked, lower case (RFC 5321 §4.5.1). */
-  readonly alwaysAccept: ReadonlySet<string>
+  /** Local parts that are accepted at inbound domains unasked (RFC 5321 §4.5.1). */
+  readonly alwaysAccept: LocalParts
 }
 
 /** What the directory says of an address. */
@@ -32,15 +33,21 @@ export interface Client {
 
 export type RouteKind = RouteTo['kind'] | 'foreign'
 
-/** A recipient with the route its domain takes, `reroute` rows followed. */
-export interface Destination {
-  /** As it is looked up and delivered. */
-  readonly recipient: Recipient
+/** The route that a domain's mail takes, `reroute` rows followed. */
+export interface Route {
   readonly kind: Exclude<RouteKind, 'reroute'>
   readonly hops: readonly NextHop[]
   /** The row's left side; undefined when none matched. */
   readonly row: string | undefined
-  /** The row that renamed the domain, if one did (Q190710). */
+  /** The row that renamed the domain, if one did, and the new name (Q190710). */
+  readonly rerouted: { readonly row: string; readonly to: string } | undefined
+}
+
+/** A recipient with the route its domain takes. */
+export interface Destination extends Omit<Route, 'rerouted'> {
+  /** As it is looked up and delivered. */
+  readonly recipient: Recipient
+  /** The row that renamed the domain, if one did. */
   readonly rerouted: string | undefined
 }
 
@@ -142,27 +149,37 @@ export function mixes(path: Path, other: Path | undefined): boolean {
   return other !== undefined && other !== path
 }
 
-/** Which route the recipient takes. At most one `reroute` step: settings allow no chains. */
+/** Which route the recipient takes. */
 export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
-  const row = findRow(policy.routes, recipient.domain)
+  return destined(recipient, routeOf(policy, recipient.domain))
+}
+
+/** @param route of the recipient's domain */
+export function destined(recipient: Recipient, route: Route): Destination {
+  const { kind, hops, row, rerouted } = route
+  if (!rerouted) return { recipient, kind, hops, row, rerouted }
+  const renamed = atDomain(recipient, rerouted.to)
+  return { recipient: renamed, kind, hops, row, rerouted: rerouted.row }
+}
+
+/**
+ * Which route the domain takes. At most one `reroute` step: settings allow no chains.
+ *
+ * @param domain in the form that compares
+ */
+export function routeOf(policy: RoutingPolicy, domain: string): Route {
+  const row = findRow(policy.routes, domain)
   if (policy.reroute && row?.routeTo.kind === 'reroute') {
-    const renamed = atDomain(recipient, row.routeTo.domain)
-    return { ...destinationOf(policy, renamed), rerouted: row.text }
+    const to = row.routeTo.domain
+    return { ...routeOf(policy, to), rerouted: { row: row.text, to } }
   }
   const routeTo = row ? row.routeTo : undefined
   const exists = routeTo && (policy.reroute || routeTo.kind === 'inbound')
   if (routeTo && routeTo.kind !== 'reroute' && exists) {
-    return {
-      recipient,
-      kind: routeTo.kind,
-      hops: routeTo.hops,
-      row: row?.text,
-      rerouted: undefined,
-    }
+    return { kind: routeTo.kind, hops: routeTo.hops, row: row?.text, rerouted: undefined }
   }
-  const inbound = !row && policy.hostList.has(recipient.domain)
+  const inbound = !row && policy.hostList.has(domain)
   return {
-    recipient,
     kind: inbound ? 'inbound' : 'foreign',
     hops: NO_HOPS,
     row: inbound ? 'host_list' : row?.text,
@@ -184,7 +201,7 @@ export function decide(
   if (recipient.domain === '' && recipient.local.toLowerCase() === 'postmaster') return POSTMASTER
   switch (kind) {
     case 'inbound':
-      if (!policy.alwaysAccept.has(recipient.local.toLowerCase())) return undefined
+      if (!hasLocalPart(policy.alwaysAccept, recipient.local)) return undefined
       return delivered('always-accept', hops)
     case 'shared':
       return undefined

@@ -23,7 +23,12 @@ const QUOTING = /["\\\s]/g
  * @param domain the domain as Haraka gives it: an A-label of any case, or an address literal
  */
 export function recipientOf(local: string, domain: string): Recipient {
-  return { local, domain: canonicalDomain(domain), routesOnward: asksOnward(local) }
+  return recipientAt(local, canonicalDomain(domain))
+}
+
+/** @param domain in the form that compares, see {@link canonicalDomain} */
+export function recipientAt(local: string, domain: string): Recipient {
+  return { local, domain, routesOnward: asksOnward(local) }
 }
 
 // Nearly all are seen to ask for nothing by their letters, which takes a regular expression longer.

@@ -3,6 +3,7 @@
 import type { ZodError, ZodType, z } from 'zod'
 import type { RoutingPolicy } from '../routing/decide'
 import { didYouMean } from '../routing/did-you-mean'
+import { localParts } from '../routing/local-parts'
 import { type NetworkList, networkList, parseIp } from '../routing/networks'
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
@@ -148,7 +149,7 @@ function policyOf(
       routes,
       hostList: keys.host_list ? hostList : new Set(),
       anyDomain: gal.any_domain,
-      alwaysAccept: new Set(gal.always_accept.map((local) => local.toLowerCase())),
+      alwaysAccept: localParts(gal.always_accept),
     },
     restrictions: {
       reroute: keys.reroute,
