@@ -42,8 +42,15 @@ function domainSpellings(domain: string): readonly string[] {
 const normalForms = (text: string): readonly string[] =>
   isAscii(text) ? [text] : [...new Set([text, text.normalize('NFC'), text.normalize('NFD')])]
 
+/** Nearly all is ASCII in lower case already, which every recipient passes here to be told. */
 function folded(text: string): string {
-  return isAscii(text) ? text.toLowerCase() : text.normalize('NFC').toLowerCase().normalize('NFC')
+  let isLower = true
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (!isAsciiCode(code)) return text.normalize('NFC').toLowerCase().normalize('NFC')
+    if (code >= 0x41 && code <= 0x5a) isLower = false
+  }
+  return isLower ? text : text.toLowerCase()
 }
 
 function domainKey(domain: string): string {
@@ -51,11 +58,9 @@ function domainKey(domain: string): string {
   return domainToASCII(domain) || folded(domain)
 }
 
-/** A regular expression takes longer, and every recipient passes here. */
 function isAscii(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 0x20 || code > 0x7e) return false
-  }
+  for (let i = 0; i < text.length; i++) if (!isAsciiCode(text.charCodeAt(i))) return false
   return true
 }
+
+const isAsciiCode = (code: number) => code >= 0x20 && code <= 0x7e
