@@ -2,14 +2,10 @@
 // places by that.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Alike, AnswerBatch } from '../../plugins/gal-relay/report/answer-batch'
+import { AnswerBatch } from '../../plugins/gal-relay/report/answer-batch'
 import { Counts } from '../../plugins/gal-relay/report/counts'
-import { RefusalFields } from '../../plugins/gal-relay/report/refusal'
-import {
-  INTERNAL_ERROR,
-  MIXED_DEFERRED,
-  type Refused,
-} from '../../plugins/gal-relay/routing/decide'
+import { RefusalFields, replyText } from '../../plugins/gal-relay/report/refusal'
+import { INTERNAL_ERROR, MIXED_DEFERRED } from '../../plugins/gal-relay/routing/decide'
 import { until } from '../support/until'
 
 const fieldsOf = (client: string) =>
@@ -18,15 +14,7 @@ const fieldsOf = (client: string) =>
     'refused ',
   )
 
-const alike = (
-  listener: string,
-  verdict: Refused,
-  reply: string,
-  but: Partial<Alike> = {},
-): Alike => ({
-  ...{ listener, verdict, reply, isLogged: true },
-  ...but,
-})
+const LATER = { ...MIXED_DEFERRED, reply: { ...MIXED_DEFERRED.reply, text: 'later' } }
 
 function startBatch(timestamps = false) {
   const counts = new Counts()
@@ -35,32 +23,39 @@ function startBatch(timestamps = false) {
   return { counts, written, batch }
 }
 
-test('lines, counts and the last refusals are those of the answers, in their order', () => {
+test('lines, counts and the last refusals are those of the answers, in the order of their transaction', () => {
   const { counts, written, batch } = startBatch()
   const [one, two] = [fieldsOf('192.0.2.1'), fieldsOf('192.0.2.2')]
   batch.accepted('a', { ...MIXED_DEFERRED, rule: 'in-gal' })
-  batch.refused(alike('a', MIXED_DEFERRED, '452 later'), one, 'x@in.test')
-  batch.refused(alike('a', MIXED_DEFERRED, '452 later'), two, 'y@in.test')
-  batch.refused(alike('a', MIXED_DEFERRED, '452 later'), one, 'a b@in.test')
-  batch.refused(alike('b', MIXED_DEFERRED, '452 later'), two, 'z@in.test')
-  batch.refused(alike('b', MIXED_DEFERRED, '452 later', { isLogged: false }), two, 'unseen@in.test')
-  batch.refused(alike('b', INTERNAL_ERROR, '451 sorry'), two, 'x@in.test')
+  batch.refused(one, 'a', MIXED_DEFERRED, true, 'x@in.test')
+  batch.refused(two, 'b', MIXED_DEFERRED, true, 'y@in.test')
+  batch.refused(one, 'a', MIXED_DEFERRED, true, 'a b@in.test')
+  batch.refused(one, 'a', MIXED_DEFERRED, true, '')
+  batch.refused(two, 'b', LATER, true, 'z@in.test')
+  batch.refused(two, 'b', LATER, false, 'unseen@in.test')
+  batch.refused(two, 'b', INTERNAL_ERROR, true, 'x@in.test')
+  batch.refused(two, 'b', MIXED_DEFERRED, true, 'y@in.test')
   batch.accepted('b', { ...MIXED_DEFERRED, rule: 'in-gal' })
   batch.accepted('b', { ...MIXED_DEFERRED, rule: 'in-gal' })
   assert.deepEqual(written, [])
+  batch.flush()
+  batch.refused(one, 'a', MIXED_DEFERRED, true, 'x@in.test')
   batch.flush()
 
   const lines = written.join('\n').split('\n')
   assert.deepEqual(
     lines.map((line) =>
-      line.replace(/^refused client=| host="".*recipient=| listener=.*rule=|reply=/g, ' '),
+      line.replace(/^refused client=| host="".*recipient=| listener=.*rule=|reply="|"$/g, ' '),
     ),
     [
-      ' 192.0.2.1 x@in.test mixed  "452 later"',
-      ' 192.0.2.2 y@in.test mixed  "452 later"',
-      ' 192.0.2.1 "a b@in.test" mixed  "452 later"',
-      ' 192.0.2.2 z@in.test mixed  "452 later"',
-      ' 192.0.2.2 x@in.test internal-error  "451 sorry"',
+      ` 192.0.2.1 x@in.test mixed  ${replyText(MIXED_DEFERRED.reply)} `,
+      ` 192.0.2.1 "a b@in.test" mixed  ${replyText(MIXED_DEFERRED.reply)} `,
+      ` 192.0.2.1 "" mixed  ${replyText(MIXED_DEFERRED.reply)} `,
+      ` 192.0.2.2 y@in.test mixed  ${replyText(MIXED_DEFERRED.reply)} `,
+      ' 192.0.2.2 z@in.test mixed  452 4.5.3 later ',
+      ` 192.0.2.2 x@in.test internal-error  ${replyText(INTERNAL_ERROR.reply)} `,
+      ` 192.0.2.2 y@in.test mixed  ${replyText(MIXED_DEFERRED.reply)} `,
+      ` 192.0.2.1 x@in.test mixed  ${replyText(MIXED_DEFERRED.reply)} `,
     ],
   )
   const { answers, refusals } = counts.report()
@@ -68,33 +63,41 @@ test('lines, counts and the last refusals are those of the answers, in their ord
     answers.map(({ listener, rule, count }) => [listener, rule, count]),
     [
       ['a', 'in-gal', 1],
-      ['a', 'mixed', 3],
+      ['a', 'mixed', 4],
       ['b', 'in-gal', 2],
-      ['b', 'mixed', 2],
+      ['b', 'mixed', 4],
       ['b', 'internal-error', 1],
     ],
   )
   assert.deepEqual(
-    refusals.map(({ client, recipient, rule }) => [client, recipient, rule]),
+    refusals.map(({ client, recipient, reply }) => [client, recipient, reply.slice(0, 3)]),
     [
-      ['192.0.2.1', 'x@in.test', 'mixed'],
-      ['192.0.2.2', 'y@in.test', 'mixed'],
-      ['192.0.2.1', 'a b@in.test', 'mixed'],
-      ['192.0.2.2', 'z@in.test', 'mixed'],
-      ['192.0.2.2', 'unseen@in.test', 'mixed'],
-      ['192.0.2.2', 'x@in.test', 'internal-error'],
+      ['192.0.2.1', 'x@in.test', '452'],
+      ['192.0.2.1', 'a b@in.test', '452'],
+      ['192.0.2.1', '', '452'],
+      ['192.0.2.2', 'y@in.test', '452'],
+      ['192.0.2.2', 'z@in.test', '452'],
+      ['192.0.2.2', 'unseen@in.test', '452'],
+      ['192.0.2.2', 'x@in.test', '451'],
+      ['192.0.2.2', 'y@in.test', '452'],
+      ['192.0.2.1', 'x@in.test', '452'],
     ],
   )
 })
 
 test('by itself, before a moment has passed, and again for what comes then', async () => {
   const { written, batch } = startBatch(true)
+  const from = [fieldsOf('192.0.2.1'), fieldsOf('192.0.2.2')]
   for (let i = 0; i < 2; i++) {
-    for (const to of ['x@in.test', 'y@in.test']) {
-      batch.refused(alike('a', MIXED_DEFERRED, '452 later'), fieldsOf('192.0.2.1'), to)
+    for (const [n, to] of ['x@in.test', 'y@in.test', 'z@in.test'].entries()) {
+      batch.refused(from[n >> 1] as RefusalFields, 'a', MIXED_DEFERRED, true, to)
     }
     await until(() => written.length > i, 5000)
     // Whoever writes puts a time before the first line.
-    assert.match(written[i] ?? '', /^refused .*x@in\.test.*\n\d{4}-\d\d-\S+Z refused .*y@in\.test/)
+    const lines = (written[i] ?? '').split('\n')
+    assert.match(lines[0] ?? '', /^refused client=192\.0\.2\.1 .*x@in\.test/)
+    assert.match(lines[1] ?? '', /^\d{4}-\d\d-\S+Z refused client=192\.0\.2\.1 .*y@in\.test/)
+    assert.match(lines[2] ?? '', /^\d{4}-\d\d-\S+Z refused client=192\.0\.2\.2 .*z@in\.test/)
+    assert.equal(lines.length, 3)
   }
 })

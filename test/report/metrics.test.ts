@@ -164,7 +164,7 @@ describe('what processes report', () => {
       [255, 450],
     ] as const) {
       const recipients = Array.from({ length: to - from }, (_, i) => `r${from + i}@example.com`)
-      counts.refused({ rule, reply, from: recipients.map(() => ({ sender })), recipients })
+      counts.refused({ sender, rule, reply, recipients })
     }
     const { refusals } = counts.report()
     assert.deepEqual(

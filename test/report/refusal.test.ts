@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { AnswerBatch } from '../../plugins/gal-relay/report/answer-batch'
-import { Counts } from '../../plugins/gal-relay/report/counts'
 import { lineOf, RefusalFields, type Sender } from '../../plugins/gal-relay/report/refusal'
 import { visible } from '../../plugins/gal-relay/report/visible'
-import { MIXED_DEFERRED, type Rule } from '../../plugins/gal-relay/routing/decide'
+import type { Rule } from '../../plugins/gal-relay/routing/decide'
 import { startHaraka } from '../support/haraka'
 
 const refusal = {
@@ -19,21 +17,8 @@ const refusal = {
   reply: '550 5.1.1 Recipient\r\nunknown',
 }
 
-let lines = ''
-const batch = new AnswerBatch(new Counts(), {
-  timestamps: false,
-  write: (written) => {
-    lines = written
-  },
-})
-
-function written(from: Sender, recipient: string, rule: Rule, reply: string): string {
-  const verdict = { ...MIXED_DEFERRED, rule }
-  const alike = { listener: '', verdict, reply, isLogged: true }
-  batch.refused(alike, new RefusalFields(from), recipient)
-  batch.flush()
-  return lines
-}
+const written = (from: Sender, recipient: string, rule: Rule, reply: string) =>
+  new RefusalFields(from).lines([recipient], rule, reply, '\n')
 
 test("a refusal's fields are written as Haraka's own logger writes them", async () => {
   const same = `exports.register = function () { this.lognotice('fields', ${JSON.stringify(refusal)}) }`

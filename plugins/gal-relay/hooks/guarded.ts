@@ -1,7 +1,7 @@
 // What stands around every hook. Nothing that goes wrong in one may reach Haraka, where an exception
 // after an await ends the server: the answer is then 451 and the stack is in the log.
 import { INTERNAL_ERROR } from '../routing/decide'
-import { wordsOf } from './replies'
+import { dsnOf } from './replies'
 import { state } from './state'
 
 type Hook<P, R = undefined> = (
@@ -40,7 +40,7 @@ function fail(
   error: unknown,
 ): void {
   logFailure(plugin, connection, error)
-  next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
+  next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
 }
 
 /** For hooks that only look on: Haraka goes on as if they were not there, whatever happens in them. */

@@ -6,7 +6,7 @@ import type { Stored } from '../delivery/outbound'
 import { pathsOf } from '../delivery/paths'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
-import { wordsOf } from './replies'
+import { dsnOf } from './replies'
 import { passOf } from './session'
 import { state } from './state'
 
@@ -98,7 +98,7 @@ export const prepare = guarded(function (next, connection) {
     'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
       'leave by the outbound queue; it is deferred',
   )
-  return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
+  return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
 })
 
 // After the plugins that discard, quarantine or sign.
@@ -118,7 +118,7 @@ function storeAll(
   const held = heldBack(connection, transaction)
   if (held) {
     connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
-    return next(DENYSOFT, wordsOf(INTERNAL_ERROR.reply).dsn)
+    return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
   }
   store(connection, transaction, transaction, (stored, error) => {
     if (stored.ok) return next(OK, stored.message)

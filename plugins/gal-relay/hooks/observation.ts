@@ -85,7 +85,7 @@ function compare(
   const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) {
-    counts.refused({ rule, reply, answered, from: [{ sender }], recipients: [recipient] })
+    counts.refused({ sender, rule, reply, answered, recipients: [recipient] })
   }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)

@@ -1,7 +1,7 @@
 // What is refused: the reply, the result, and what is told of it.
 import type { Refused } from '../routing/decide'
 import { guarded } from './guarded'
-import { wordsOf } from './replies'
+import { dsnOf } from './replies'
 import { addResult } from './results'
 import type { Session } from './session'
 import { tellOfRefused } from './telling'
@@ -17,9 +17,8 @@ export function refuse(
   const { transaction } = connection
   const { rule, reply } = verdict
   if (transaction) addResult(plugin, transaction, false, rule, recipient)
-  const { dsn, text } = wordsOf(reply)
-  tellOfRefused(plugin, connection, session, recipient, verdict, text)
-  return next(reply.code < 500 ? DENYSOFT : DENY, dsn)
+  tellOfRefused(plugin, connection, session, recipient, verdict)
+  return next(reply.code < 500 ? DENYSOFT : DENY, dsnOf(reply))
 }
 
 // A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had

@@ -1,21 +1,15 @@
-// A verdict's reply in Haraka's words.
+// A verdict's reply as Haraka takes it.
 import DSN from 'haraka-dsn'
-import { replyText } from '../report/refusal'
 import type { Reply } from '../routing/decide'
 
-interface Words {
-  readonly dsn: DSN
-  readonly text: string
-}
-
 // There are few replies, and Haraka changes none.
-const words = new WeakMap<Reply, Words>()
+const known = new WeakMap<Reply, DSN>()
 
-export function wordsOf(reply: Reply): Words {
-  const known = words.get(reply)
-  if (known) return known
+export function dsnOf(reply: Reply): DSN {
+  const same = known.get(reply)
+  if (same) return same
   const { code, text, status } = reply
-  const made = { dsn: DSN.create(code, text, ...status), text: replyText(reply) }
-  words.set(reply, made)
-  return made
+  const dsn = DSN.create(code, text, ...status)
+  known.set(reply, dsn)
+  return dsn
 }

@@ -1,6 +1,6 @@
 // What is told of an answer: it is counted, and a refusal has a line in the log and a place on the
 // status page.
-import { lineOf, RefusalFields, type Sender } from '../report/refusal'
+import { lineOf, RefusalFields, replyText, type Sender } from '../report/refusal'
 import type { Refused, Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
 import { accountOf, listenerOf, type Session } from './session'
@@ -18,16 +18,15 @@ export function tellOfRefused(
   session: Session,
   recipient: string,
   verdict: Refused,
-  reply: string,
 ): void {
   const { logger, isLogTaken, told } = state
   const fields = fieldsOf(plugin, connection, session)
   const isPlain = !isLogTaken && logger.format === logger.formats.DEFAULT
   const isLogged = isPlain && logger.would_log(logger.LOGNOTICE)
-  const listener = session.policy.name
-  told.refused({ listener, verdict, reply, isLogged }, fields, recipient)
+  told.refused(fields, session.policy.name, verdict, isLogged, recipient)
   if (isPlain) return
-  connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, verdict.rule, reply))
+  const { rule, reply } = verdict
+  connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, rule, replyText(reply)))
 }
 
 /** The same for all recipients of a transaction: an account is part of the session. */

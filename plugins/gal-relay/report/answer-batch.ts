@@ -3,8 +3,8 @@
 // between all that Haraka does for a recipient, it takes several times as long, and each write to
 // standard output longer than all the rest.
 import type { Refused, Verdict } from '../routing/decide'
-import type { AlikeRefusals, Counts } from './counts'
-import { asField, isWord, type RefusalFields } from './refusal'
+import type { Counts } from './counts'
+import { type RefusalFields, replyText, type WaitingRefusals } from './refusal'
 
 /** Milliseconds. Each time costs the same, however few the lines are. */
 const LATER = 50
@@ -22,28 +22,12 @@ interface Accepted {
   count: number
 }
 
-/** What refusals that are told together have in common. */
-export interface Alike {
-  /** The name of its policy. */
-  readonly listener: string
-  readonly verdict: Refused
-  readonly reply: string
-  /** Its line is written here. */
-  readonly isLogged: boolean
-}
-
-interface Refusals extends Alike, AlikeRefusals {
-  readonly from: RefusalFields[]
-  readonly recipients: string[]
-}
-
 export class AnswerBatch {
   readonly #counts: Counts
   readonly #writer: LineWriter
   #accepted: Accepted[] = []
   #lastAccepted: Accepted | undefined
-  #refused: Refusals[] = []
-  #lastRefused: Refusals | undefined
+  #refused: WaitingRefusals[] = []
   #isDue = false
 
   constructor(counts: Counts, writer: LineWriter) {
@@ -64,16 +48,29 @@ export class AnswerBatch {
     if (!this.#isDue) this.#flushLater()
   }
 
-  refused(alike: Alike, from: RefusalFields, recipient: string): void {
-    const last = this.#lastRefused
-    if (last && areAlike(last, alike)) {
-      last.from.push(from)
-      last.recipients.push(recipient)
+  /**
+   * @param listener the name of its policy
+   * @param isLogged its line is written here
+   */
+  refused(
+    from: RefusalFields,
+    listener: string,
+    verdict: Refused,
+    isLogged: boolean,
+    recipient: string,
+  ): void {
+    const { waiting } = from
+    if (
+      waiting &&
+      waiting.verdict.rule === verdict.rule &&
+      waiting.verdict.reply === verdict.reply &&
+      waiting.isLogged === isLogged
+    ) {
+      waiting.recipients.push(recipient)
       return
     }
-    const { rule } = alike.verdict
-    this.#lastRefused = { ...alike, rule, from: [from], recipients: [recipient] }
-    this.#refused.push(this.#lastRefused)
+    from.waiting = { from, listener, verdict, isLogged, recipients: [recipient] }
+    this.#refused.push(from.waiting)
     if (!this.#isDue) this.#flushLater()
   }
 
@@ -84,36 +81,20 @@ export class AnswerBatch {
     this.#accepted = []
     this.#lastAccepted = undefined
     this.#refused = []
-    this.#lastRefused = undefined
     for (const { listener, verdict, count } of accepted) {
       this.#counts.answered(listener, 'enforce', verdict, count)
     }
-    for (const refusals of refused) {
-      this.#counts.answered(
-        refusals.listener,
-        'enforce',
-        refusals.verdict,
-        refusals.recipients.length,
-      )
-      this.#counts.refused(refusals)
-    }
-    const logged = refused.filter(({ isLogged }) => isLogged)
-    if (logged.length > 0) this.#write(logged)
-  }
-
-  #write(logged: readonly Refusals[]): void {
     const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
-    const pieces: string[] = []
-    for (const { rule, reply, from, recipients } of logged) {
-      // Looked at all at once: each of Haraka's addresses is a sum, to be put together for a look.
-      const areWords = isWord(recipients.join('')) && !recipients.includes('')
-      for (let i = 0; i < recipients.length; i++) {
-        const recipient = recipients[i] as string
-        if (pieces.length > 0) pieces.push(end)
-        from[i]?.addTo(pieces, areWords ? recipient : asField(recipient), rule, reply)
-      }
+    const lines: string[] = []
+    for (const { from, listener, verdict, isLogged, recipients } of refused) {
+      from.waiting = undefined
+      const { rule } = verdict
+      const reply = replyText(verdict.reply)
+      this.#counts.answered(listener, 'enforce', verdict, recipients.length)
+      this.#counts.refused({ sender: from.sender, rule, reply, recipients })
+      if (isLogged) lines.push(from.lines(recipients, rule, reply, end))
     }
-    this.#writer.write(pieces.join(''))
+    if (lines.length > 0) this.#writer.write(lines.join(end))
   }
 
   #flushLater(): void {
@@ -123,13 +104,4 @@ export class AnswerBatch {
       this.flush()
     }, LATER)
   }
-}
-
-function areAlike(one: Alike, other: Alike): boolean {
-  return (
-    one.verdict.rule === other.verdict.rule &&
-    one.listener === other.listener &&
-    one.reply === other.reply &&
-    one.isLogged === other.isLogged
-  )
 }

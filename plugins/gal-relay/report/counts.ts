@@ -45,14 +45,13 @@ export interface RecentRefusal extends Refusal {
   readonly at: number
 }
 
-/** Refusals at one moment that differ in who sent to whom. */
+/** Refusals at one moment that differ in the recipient only. */
 export interface AlikeRefusals {
+  readonly sender: Sender
   readonly rule: string
   readonly reply: string
   /** Only where the plugin observes. */
   readonly answered?: string
-  /** As many as there are recipients. */
-  readonly from: readonly { readonly sender: Sender }[]
   readonly recipients: readonly string[]
 }
 
@@ -166,10 +165,6 @@ class RecentRefusals {
 }
 
 function listed({ at, refusals }: { at: number; refusals: AlikeRefusals }): RecentRefusal[] {
-  const { rule, reply, answered, from, recipients } = refusals
-  return recipients.map((recipient, i) => ({
-    ...(from[i] as { sender: Sender }).sender,
-    ...{ at, recipient, rule, reply },
-    ...(answered === undefined ? {} : { answered }),
-  }))
+  const { sender, recipients, ...alike } = refusals
+  return recipients.map((recipient) => ({ ...sender, ...alike, at, recipient }))
 }

@@ -1,5 +1,5 @@
 // The line in the log for each refused recipient (Q193922, last paragraph).
-import type { Reply } from '../routing/decide'
+import type { Refused, Reply } from '../routing/decide'
 import { visible } from './visible'
 
 /** Who wanted to send: the same for every recipient of a transaction. */
@@ -46,6 +46,17 @@ export function lineOf(from: Sender, recipient: string, rule: string, reply: str
   }
 }
 
+/** Refused one after the other in one transaction, for the same reason, and not told yet. */
+export interface WaitingRefusals {
+  readonly from: RefusalFields
+  /** The name of its policy. */
+  readonly listener: string
+  readonly verdict: Refused
+  /** Their lines are written here. */
+  readonly isLogged: boolean
+  readonly recipients: string[]
+}
+
 /**
  * The refusals of one transaction as Haraka's logger writes fields in its plain format, quoted where
  * they must be. What stays the same from recipient to recipient is put together once.
@@ -54,9 +65,8 @@ export class RefusalFields {
   readonly sender: Sender
   readonly #heading: string
   #before: string | undefined
-  #rule = ''
-  #reply = ''
-  #after = ''
+  /** The last ones. */
+  waiting: WaitingRefusals | undefined
 
   /** @param heading what each line begins with */
   constructor(from: Sender, heading = '') {
@@ -64,18 +74,14 @@ export class RefusalFields {
     this.#heading = heading
   }
 
-  /**
-   * Adds the whole line, which is not put together before all lines are.
-   * @param recipient as it is to stand there
-   */
-  addTo(pieces: string[], recipient: string, rule: string, reply: string): void {
+  /** @param end what stands between two lines */
+  lines(recipients: readonly string[], rule: string, reply: string, end: string): string {
     this.#before ??= beforeRecipient(this.#heading, this.sender)
-    if (rule !== this.#rule || reply !== this.#reply) {
-      this.#rule = rule
-      this.#reply = reply
-      this.#after = afterRecipient(this.sender, rule, reply)
-    }
-    pieces.push(this.#before, recipient, this.#after)
+    const after = afterRecipient(this.sender, rule, reply)
+    // Looked at all at once, and put together all at once: one by one it takes twice as long.
+    const areWords = isWord(recipients.join('')) && !recipients.includes('')
+    const fields = areWords ? recipients : recipients.map(asField)
+    return [this.#before, fields.join([after, end, this.#before].join('')), after].join('')
   }
 }
 
@@ -93,14 +99,14 @@ function afterRecipient({ listener }: Sender, rule: string, reply: string): stri
 }
 
 /** As a value that a stranger sent stands in a line of the log. */
-export function asField(value: string): string {
+function asField(value: string): string {
   return isWord(value) ? value : quoted(visible(value))
 }
 
 const WORD = /^[!#-<>-[\]-~]+$/
 
 /** Visible, and nothing to quote: nearly all values are so. */
-export function isWord(value: string): boolean {
+function isWord(value: string): boolean {
   return WORD.test(value)
 }
 
