@@ -136,6 +136,11 @@ test('endless absent addresses neither push out found ones nor grow the cache', 
   assert.equal(asked.length, before)
   const { found, absent } = cache.report()
   assert.deepEqual({ found, absent }, { found: 100, absent: 100 })
+  // The last hundred are kept, and none before.
+  await ask('nobody9900')
+  assert.equal(asked.length, before)
+  await ask('nobody9899')
+  assert.equal(asked.length, before + 1)
 })
 
 test('when there are too many, those that were not used for longest go', async () => {

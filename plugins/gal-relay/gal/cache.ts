@@ -33,6 +33,9 @@ export class CachedList implements AddressList {
   readonly #list: AddressList
   readonly #settings: GalSettings
   readonly #now: () => number
+  /** By which all are found: it takes half the time of a look into each of the two lists. */
+  readonly #kept = new Map<string, Kept>()
+  /** Which to forget. */
   readonly #found: LRUCache<string, Kept>
   readonly #absent: LRUCache<string, Kept>
   readonly #underWay = new Map<string, Promise<GalAnswer>>()
@@ -45,8 +48,11 @@ export class CachedList implements AddressList {
     this.#list = list
     this.#settings = settings
     this.#now = now
-    this.#found = new LRUCache({ max: settings.cache_size })
-    this.#absent = new LRUCache({ max: settings.cache_size })
+    const forget = (_kept: Kept, key: string, reason: LRUCache.DisposeReason) => {
+      if (reason === 'evict') this.#kept.delete(key)
+    }
+    this.#found = new LRUCache({ max: settings.cache_size, dispose: forget })
+    this.#absent = new LRUCache({ max: settings.cache_size, dispose: forget })
   }
 
   start(): void {
@@ -55,7 +61,7 @@ export class CachedList implements AddressList {
 
   lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const key = recipientKey(recipient)
-    const kept = this.#found.peek(key) ?? this.#absent.peek(key)
+    const kept = this.#kept.get(key)
     const now = this.#now()
     if (kept && now < kept.quietUntil) {
       this.#hits++
@@ -94,8 +100,8 @@ export class CachedList implements AddressList {
     const given = await this.#list.lookup(recipient)
     this.#underWay.delete(key)
     if (given.state !== 'unavailable') return this.#keep(key, given)
-    const kept = this.#found.peek(key)
-    if (!kept || this.#now() >= kept.usableUntil) return given
+    const kept = this.#kept.get(key)
+    if (kept?.answer.state !== 'found' || this.#now() >= kept.usableUntil) return given
     this.#stale++
     return kept.answer
   }
@@ -117,6 +123,7 @@ export class CachedList implements AddressList {
       quietUntil: isFound ? Math.min(freshUntil, now + TOUCH) : freshUntil,
     }
     const [list, other] = isFound ? [this.#found, this.#absent] : [this.#absent, this.#found]
+    this.#kept.set(key, kept)
     list.set(key, kept)
     other.delete(key)
     return answer
