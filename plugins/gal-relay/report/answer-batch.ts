@@ -8,6 +8,8 @@ import { type RefusalFields, replyText, type WaitingRefusals } from './refusal'
 
 /** Milliseconds. Each time costs the same, however few the lines are. */
 const LATER = 50
+/** Lines. V8 keeps strings above a hundred kilobytes apart, where making one takes many times as long. */
+const TOGETHER = 64
 
 export interface LineWriter {
   /** Whether a time stands before each line; {@link write} puts it before the first that it is given. */
@@ -84,17 +86,34 @@ export class AnswerBatch {
     for (const { listener, verdict, count } of accepted) {
       this.#counts.answered(listener, 'enforce', verdict, count)
     }
-    const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
-    const lines: string[] = []
-    for (const { from, listener, verdict, isLogged, recipients } of refused) {
+    for (const { from, listener, verdict, recipients } of refused) {
       from.waiting = undefined
-      const { rule } = verdict
-      const reply = replyText(verdict.reply)
+      const { rule, reply } = verdict
       this.#counts.answered(listener, 'enforce', verdict, recipients.length)
-      this.#counts.refused({ sender: from.sender, rule, reply, recipients })
-      if (isLogged) lines.push(from.lines(recipients, rule, reply, end))
+      this.#counts.refused({ sender: from.sender, rule, reply: replyText(reply), recipients })
     }
-    if (lines.length > 0) this.#writer.write(lines.join(end))
+    this.#write(refused.filter(({ isLogged }) => isLogged))
+  }
+
+  #write(refused: readonly WaitingRefusals[]): void {
+    const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
+    let lines: string[] = []
+    let count = 0
+    const write = () => {
+      if (count > 0) this.#writer.write(lines.join(end))
+      lines = []
+      count = 0
+    }
+    for (const { from, verdict, recipients } of refused) {
+      const reply = replyText(verdict.reply)
+      for (let i = 0; i < recipients.length; i += TOGETHER) {
+        const some = recipients.slice(i, i + TOGETHER)
+        lines.push(from.lines(some, verdict.rule, reply, end))
+        count += some.length
+        if (count >= TOGETHER) write()
+      }
+    }
+    write()
   }
 
   #flushLater(): void {
