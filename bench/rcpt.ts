@@ -22,7 +22,7 @@ import { table } from './table'
 import { type Figures, median, medianOf, Subject, takeTurns, times } from './turns'
 
 /** Times as many turns where little is to be seen. */
-const SWITCHED = 8
+const SWITCHED = 5
 
 const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
 
@@ -84,17 +84,18 @@ async function compare(
 ): Promise<void> {
   const chosen = rows.filter(({ name }) => words.every((word) => name.includes(word)))
   if (chosen.length === 0) return
-  const ceiling = await Subject.start(javascriptSet(entries), recipients(entries), sizes)
-  const subjects = [ceiling]
+  const start = (row: Contender) => Subject.start(row, recipients(entries), sizes, sizes.processes)
+  const ceiling = await start(javascriptSet(entries))
+  const subjects: Subject[] = []
   try {
-    for (const row of chosen) subjects.push(await Subject.start(row, recipients(entries), sizes))
-    await takeTurns(subjects, sizes)
+    for (const row of chosen) subjects.push(await start(row))
+    await takeTurns(ceiling, subjects, sizes)
   } finally {
-    for (const subject of subjects) await subject.stop()
+    for (const subject of [ceiling, ...subjects]) await subject.stop()
   }
-  const cells = subjects.map((subject) => {
+  const cells = [ceiling, ...subjects].map((subject) => {
     const of = (key: keyof Figures, digits: number) => medianOf(subject, key).toFixed(digits)
-    const by = (key: keyof Figures) => times(subject, ceiling, key).toFixed(2)
+    const by = (key: keyof Figures) => (subject === ceiling ? 1 : times(subject, key)).toFixed(2)
     const wrong = subject.turns.reduce((sum, turn) => sum + turn.wrong, 0)
     return [
       ...[subject.name, of('rate', 0), by('rate'), of('cpu', 1), by('cpu')],

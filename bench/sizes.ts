@@ -8,6 +8,8 @@ export interface Sizes {
   readonly large: number
   /** Entries of an Active Directory. */
   readonly active: number
+  /** Processes of each server. */
+  readonly processes: number
   /** Times that each server has its turn, and recipients in each turn. */
   readonly rounds: number
   readonly turn: number
@@ -26,7 +28,8 @@ export const FULL: Sizes = {
   entries: 10_000,
   large: 1_000_000,
   active: 5000,
-  rounds: 40,
+  processes: 3,
+  rounds: 60,
   turn: 2000,
   before: 40_000,
   kept: [0, 1_000_000, 10_000_000],
@@ -39,6 +42,7 @@ export const TRY: Sizes = {
   entries: 100,
   large: 200,
   active: 20,
+  processes: 2,
   rounds: 3,
   turn: 100,
   before: 200,

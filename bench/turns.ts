@@ -1,6 +1,7 @@
-// Servers that have their turns one after the other, A B C A B C …, all of them running all the time:
-// what else the machine does, or how warm it is, touches all of them in the same way. A figure is the
-// median of the turns; a ratio the median of the ratios within a round.
+// Servers that have short turns, all of them running all the time. Each turn has one of the server that
+// counts as 1 right before it or right after it: what else the machine does, or how warm it is, touches
+// both in the same way. A figure is the median of the turns; a ratio the median of the ratios of two
+// such turns.
 import { type Addressed, Clients, type Measured } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'
@@ -13,54 +14,87 @@ export interface Figures extends Omit<Measured, 'took'> {
   readonly cpu: number
 }
 
-/** A server and its clients. */
+/** A server, in one process or in several of the same kind, each with clients of its own. */
 export class Subject {
   readonly name: string
   readonly turns: Figures[] = []
-  readonly #server: Running
-  readonly #clients: Clients
+  /** The ceiling's, one for each. */
+  readonly beside: Figures[] = []
+  readonly #pairs: readonly Pair[]
   readonly #next: () => Addressed
 
-  private constructor(name: string, server: Running, clients: Clients, next: () => Addressed) {
+  private constructor(name: string, pairs: readonly Pair[], next: () => Addressed) {
     this.name = name
-    this.#server = server
-    this.#clients = clients
+    this.#pairs = pairs
     this.#next = next
   }
 
-  /** Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot. */
-  static async start(contender: Contender, next: () => Addressed, sizes: Sizes): Promise<Subject> {
-    const server = await contender.start()
-    const clients = await Clients.connect(server.port, CONNECTIONS)
-    const subject = new Subject(contender.name, server, clients, next)
-    await subject.unmeasured(sizes.before)
+  /**
+   * Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot.
+   *
+   * @param processes which have their turns one after the other: one may be compiled and laid out in
+   *   memory more luckily than the next
+   */
+  static async start(
+    contender: Contender,
+    next: () => Addressed,
+    sizes: Sizes,
+    processes = 1,
+  ): Promise<Subject> {
+    const pairs: Pair[] = []
+    for (let i = 0; i < processes; i++) {
+      const server = await contender.start()
+      const clients = await Clients.connect(server.port, CONNECTIONS)
+      pairs.push({ server, clients })
+    }
+    const subject = new Subject(contender.name, pairs, next)
+    for (const pair of pairs) await subject.#measure(pair, sizes.before)
     return subject
   }
 
   async unmeasured(count: number): Promise<void> {
-    await this.#measure(count)
+    await this.#measure(this.#turnOf(), count)
   }
 
   async turn(count: number): Promise<void> {
-    this.turns.push(await this.#measure(count))
-  }
-
-  async #measure(count: number): Promise<Figures> {
-    this.#server.forget()
-    const before = this.#server.cpu()
-    const { took: _, ...sent } = await this.#clients.send(count, this.#next, true)
-    return { ...sent, cpu: (this.#server.cpu() - before) / count }
+    this.turns.push(await this.#measure(this.#turnOf(), count))
   }
 
   async stop(): Promise<void> {
-    this.#clients.close()
-    await this.#server.stop()
+    for (const { server, clients } of this.#pairs) {
+      clients.close()
+      await server.stop()
+    }
+  }
+
+  #turnOf(): Pair {
+    return this.#pairs[this.turns.length % this.#pairs.length] as Pair
+  }
+
+  async #measure({ server, clients }: Pair, count: number): Promise<Figures> {
+    server.forget()
+    const before = server.cpu()
+    const { took: _, ...sent } = await clients.send(count, this.#next, true)
+    return { ...sent, cpu: (server.cpu() - before) / count }
   }
 }
 
-export async function takeTurns(subjects: readonly Subject[], sizes: Sizes): Promise<void> {
+interface Pair {
+  readonly server: Running
+  readonly clients: Clients
+}
+
+export async function takeTurns(
+  ceiling: Subject,
+  rows: readonly Subject[],
+  sizes: Sizes,
+): Promise<void> {
   for (let round = 0; round < sizes.rounds; round++) {
-    for (const subject of subjects) await subject.turn(sizes.turn)
+    for (const row of rows) {
+      const pair = round % 2 === 0 ? [ceiling, row] : [row, ceiling]
+      for (const subject of pair) await subject.turn(sizes.turn)
+      row.beside.push(ceiling.turns.at(-1) as Figures)
+    }
   }
 }
 
@@ -72,7 +106,7 @@ export function medianOf({ turns }: Subject, key: keyof Figures): number {
   return median(turns.map((turn) => turn[key]))
 }
 
-/** How many times as much as the other, round by round. */
-export function times(subject: Subject, other: Subject, key: keyof Figures): number {
-  return median(subject.turns.map((turn, i) => turn[key] / (other.turns[i]?.[key] ?? Number.NaN)))
+/** How many times as much as the ceiling. */
+export function times({ turns, beside }: Subject, key: keyof Figures): number {
+  return median(turns.map((turn, i) => turn[key] / (beside[i]?.[key] ?? Number.NaN)))
 }
