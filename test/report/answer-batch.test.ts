@@ -101,3 +101,20 @@ test('by itself, before a moment has passed, and again for what comes then', asy
     assert.equal(lines.length, 3)
   }
 })
+
+test('at once where there are many', () => {
+  const { counts, written, batch } = startBatch()
+  const from = fieldsOf('192.0.2.1')
+  for (let i = 0; i < 1000; i++) batch.refused(from, 'a', LATER, true, `x${i}@in.test`)
+  assert.ok(written.length > 1)
+  const numbers = () =>
+    written.flatMap((lines) => lines.split('\n').map((line) => /x(\d+)@/.exec(line)?.[1]))
+  const isTold = numbers().length
+  assert.ok(isTold > 500 && isTold <= 1000)
+  batch.flush()
+  assert.deepEqual(
+    numbers(),
+    Array.from({ length: 1000 }, (_, i) => String(i)),
+  )
+  assert.equal(counts.report().answers[0]?.count, 1000)
+})

@@ -8,8 +8,8 @@ import { type RefusalFields, replyText, type WaitingRefusals } from './refusal'
 
 /** Milliseconds. Each time costs the same, however few the lines are. */
 const LATER = 50
-/** Lines. V8 keeps strings above a hundred kilobytes apart, where making one takes many times as long. */
-const TOGETHER = 64
+/** Refusals. More are told sooner: what has no room in the pipe that the log is written to is waited for. */
+const TOGETHER = 200
 
 export interface LineWriter {
   /** Whether a time stands before each line; {@link write} puts it before the first that it is given. */
@@ -30,6 +30,8 @@ export class AnswerBatch {
   #accepted: Accepted[] = []
   #lastAccepted: Accepted | undefined
   #refused: WaitingRefusals[] = []
+  /** How many recipients they have. */
+  #count = 0
   #isDue = false
 
   constructor(counts: Counts, writer: LineWriter) {
@@ -69,11 +71,12 @@ export class AnswerBatch {
       waiting.isLogged === isLogged
     ) {
       waiting.recipients.push(recipient)
-      return
+    } else {
+      from.waiting = { from, listener, verdict, isLogged, recipients: [recipient] }
+      this.#refused.push(from.waiting)
+      if (!this.#isDue) this.#flushLater()
     }
-    from.waiting = { from, listener, verdict, isLogged, recipients: [recipient] }
-    this.#refused.push(from.waiting)
-    if (!this.#isDue) this.#flushLater()
+    if (++this.#count === TOGETHER) this.flush()
   }
 
   /** Whoever reads the counts calls this first. */
@@ -83,37 +86,21 @@ export class AnswerBatch {
     this.#accepted = []
     this.#lastAccepted = undefined
     this.#refused = []
+    this.#count = 0
     for (const { listener, verdict, count } of accepted) {
       this.#counts.answered(listener, 'enforce', verdict, count)
     }
-    for (const { from, listener, verdict, recipients } of refused) {
-      from.waiting = undefined
-      const { rule, reply } = verdict
-      this.#counts.answered(listener, 'enforce', verdict, recipients.length)
-      this.#counts.refused({ sender: from.sender, rule, reply: replyText(reply), recipients })
-    }
-    this.#write(refused.filter(({ isLogged }) => isLogged))
-  }
-
-  #write(refused: readonly WaitingRefusals[]): void {
     const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
-    let lines: string[] = []
-    let count = 0
-    const write = () => {
-      if (count > 0) this.#writer.write(lines.join(end))
-      lines = []
-      count = 0
-    }
-    for (const { from, verdict, recipients } of refused) {
+    const lines: string[] = []
+    for (const { from, listener, verdict, isLogged, recipients } of refused) {
+      from.waiting = undefined
+      const { rule } = verdict
       const reply = replyText(verdict.reply)
-      for (let i = 0; i < recipients.length; i += TOGETHER) {
-        const some = recipients.slice(i, i + TOGETHER)
-        lines.push(from.lines(some, verdict.rule, reply, end))
-        count += some.length
-        if (count >= TOGETHER) write()
-      }
+      this.#counts.answered(listener, 'enforce', verdict, recipients.length)
+      this.#counts.refused({ sender: from.sender, rule, reply, recipients })
+      if (isLogged) lines.push(from.lines(recipients, rule, reply, end))
     }
-    write()
+    if (lines.length > 0) this.#writer.write(lines.join(end))
   }
 
   #flushLater(): void {

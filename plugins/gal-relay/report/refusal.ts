@@ -65,6 +65,9 @@ export class RefusalFields {
   readonly sender: Sender
   readonly #heading: string
   #before: string | undefined
+  #rule = ''
+  #reply = ''
+  #after = ''
   /** The last ones. */
   waiting: WaitingRefusals | undefined
 
@@ -77,11 +80,16 @@ export class RefusalFields {
   /** @param end what stands between two lines */
   lines(recipients: readonly string[], rule: string, reply: string, end: string): string {
     this.#before ??= beforeRecipient(this.#heading, this.sender)
-    const after = afterRecipient(this.sender, rule, reply)
+    if (rule !== this.#rule || reply !== this.#reply) {
+      this.#rule = rule
+      this.#reply = reply
+      this.#after = afterRecipient(this.sender, rule, reply)
+    }
     // Looked at all at once, and put together all at once: one by one it takes twice as long.
     const areWords = isWord(recipients.join('')) && !recipients.includes('')
     const fields = areWords ? recipients : recipients.map(asField)
-    return [this.#before, fields.join([after, end, this.#before].join('')), after].join('')
+    const between = [this.#after, end, this.#before].join('')
+    return [this.#before, fields.join(between), this.#after].join('')
   }
 }
 
