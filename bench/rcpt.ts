@@ -22,7 +22,7 @@ import { table } from './table'
 import { type Figures, median, medianOf, Subject, takeTurns, times } from './turns'
 
 /** Times as many turns where little is to be seen. */
-const SWITCHED = 5
+const SWITCHED = 10
 
 const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
 

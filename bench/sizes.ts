@@ -29,7 +29,7 @@ export const FULL: Sizes = {
   large: 1_000_000,
   active: 5000,
   processes: 3,
-  rounds: 60,
+  rounds: 30,
   turn: 2000,
   before: 40_000,
   kept: [0, 1_000_000, 10_000_000],
