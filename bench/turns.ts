@@ -20,12 +20,11 @@ export class Subject {
   readonly turns: Figures[] = []
   /** The ceiling's, one for each. */
   readonly beside: Figures[] = []
-  readonly #pairs: readonly Pair[]
+  readonly #instances: Instance[] = []
   readonly #next: () => Addressed
 
-  private constructor(name: string, pairs: readonly Pair[], next: () => Addressed) {
+  private constructor(name: string, next: () => Addressed) {
     this.name = name
-    this.#pairs = pairs
     this.#next = next
   }
 
@@ -41,37 +40,40 @@ export class Subject {
     sizes: Sizes,
     processes = 1,
   ): Promise<Subject> {
-    const pairs: Pair[] = []
-    for (let i = 0; i < processes; i++) {
-      const server = await contender.start()
-      const clients = await Clients.connect(server.port, CONNECTIONS)
-      pairs.push({ server, clients })
+    const subject = new Subject(contender.name, next)
+    try {
+      for (let i = 0; i < processes; i++) {
+        const instance = await startOne(contender)
+        subject.#instances.push(instance)
+        await subject.#measure(instance, sizes.before)
+      }
+    } catch (error) {
+      await subject.stop()
+      throw error
     }
-    const subject = new Subject(contender.name, pairs, next)
-    for (const pair of pairs) await subject.#measure(pair, sizes.before)
     return subject
   }
 
   async unmeasured(count: number): Promise<void> {
-    await this.#measure(this.#turnOf(), count)
+    await this.#measure(this.#inTurn(), count)
   }
 
   async turn(count: number): Promise<void> {
-    this.turns.push(await this.#measure(this.#turnOf(), count))
+    this.turns.push(await this.#measure(this.#inTurn(), count))
   }
 
   async stop(): Promise<void> {
-    for (const { server, clients } of this.#pairs) {
+    for (const { server, clients } of this.#instances) {
       clients.close()
       await server.stop()
     }
   }
 
-  #turnOf(): Pair {
-    return this.#pairs[this.turns.length % this.#pairs.length] as Pair
+  #inTurn(): Instance {
+    return this.#instances[this.turns.length % this.#instances.length] as Instance
   }
 
-  async #measure({ server, clients }: Pair, count: number): Promise<Figures> {
+  async #measure({ server, clients }: Instance, count: number): Promise<Figures> {
     server.forget()
     const before = server.cpu()
     const { took: _, ...sent } = await clients.send(count, this.#next, true)
@@ -79,9 +81,15 @@ export class Subject {
   }
 }
 
-interface Pair {
+interface Instance {
   readonly server: Running
   readonly clients: Clients
+}
+
+async function startOne(contender: Contender): Promise<Instance> {
+  const server = await contender.start()
+  const clients = await Clients.connect(server.port, CONNECTIONS)
+  return { server, clients }
 }
 
 export async function takeTurns(

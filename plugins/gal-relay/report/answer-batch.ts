@@ -1,7 +1,8 @@
 // Answers come by the thousand. Each is counted, and each refusal has a line in the log and a place on
 // the status page; that is done some milliseconds later, for all of them together. One by one, in
 // between all that Haraka does for a recipient, it takes several times as long, and each write to
-// standard output longer than all the rest.
+// standard output longer than all the rest. Meanwhile the refusals of one transaction are gathered: those
+// of two may change places in the log, those of one do not.
 import type { Refused, Verdict } from '../routing/decide'
 import type { Counts } from './counts'
 import { type RefusalFields, replyText, type WaitingRefusals } from './refusal'
