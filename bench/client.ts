@@ -38,6 +38,7 @@ export class Clients {
 
   /**
    * @param next the recipients, one after the other
+   * @throws Error when the server closes a connection
    * @param awake the clients do not sleep while they wait for replies: to wake them would cost the
    *   server time, the more the slower it is, though it is none of its own
    */
@@ -72,10 +73,13 @@ export class Clients {
   }
 }
 
+const CLOSED = 'the server has closed a connection'
+
 class Connection {
   readonly #socket: Socket
   #text = ''
   #replied: (code: number) => void = () => {}
+  #failed: (error: Error) => void = () => {}
   #recipients = 0
 
   constructor(port: number) {
@@ -88,12 +92,12 @@ class Connection {
       this.#text = ''
       this.#replied(code)
     })
+    this.#socket.on('error', (error) => this.#failed(error))
+    this.#socket.on('close', () => this.#failed(new Error(CLOSED)))
   }
 
   async open(): Promise<void> {
-    await new Promise((resolve) => {
-      this.#replied = resolve
-    })
+    await this.#reply()
     await this.#command('EHLO client.test')
     await this.#command('MAIL FROM:<sender@client.test>')
   }
@@ -111,9 +115,16 @@ class Connection {
   }
 
   #command(line: string): Promise<number> {
-    return new Promise((resolve) => {
+    if (this.#socket.destroyed) return Promise.reject(new Error(CLOSED))
+    const reply = this.#reply()
+    this.#socket.write(`${line}\r\n`)
+    return reply
+  }
+
+  #reply(): Promise<number> {
+    return new Promise((resolve, reject) => {
       this.#replied = resolve
-      this.#socket.write(`${line}\r\n`)
+      this.#failed = reject
     })
   }
 }

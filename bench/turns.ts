@@ -43,9 +43,12 @@ export class Subject {
     const subject = new Subject(contender.name, next)
     try {
       for (let i = 0; i < processes; i++) {
-        const instance = await startOne(contender)
+        const instance: Instance = { server: await contender.start(), clients: undefined }
         subject.#instances.push(instance)
         await subject.#measure(instance, sizes.before)
+        // Until all servers are started it may take longer than one of them waits for a client.
+        instance.clients?.close()
+        instance.clients = undefined
       }
     } catch (error) {
       await subject.stop()
@@ -64,7 +67,7 @@ export class Subject {
 
   async stop(): Promise<void> {
     for (const { server, clients } of this.#instances) {
-      clients.close()
+      clients?.close()
       await server.stop()
     }
   }
@@ -73,7 +76,10 @@ export class Subject {
     return this.#instances[this.turns.length % this.#instances.length] as Instance
   }
 
-  async #measure({ server, clients }: Instance, count: number): Promise<Figures> {
+  async #measure(instance: Instance, count: number): Promise<Figures> {
+    const { server } = instance
+    instance.clients ??= await Clients.connect(server.port, CONNECTIONS)
+    const { clients } = instance
     server.forget()
     const before = server.cpu()
     const { took: _, ...sent } = await clients.send(count, this.#next, true)
@@ -83,13 +89,7 @@ export class Subject {
 
 interface Instance {
   readonly server: Running
-  readonly clients: Clients
-}
-
-async function startOne(contender: Contender): Promise<Instance> {
-  const server = await contender.start()
-  const clients = await Clients.connect(server.port, CONNECTIONS)
-  return { server, clients }
+  clients: Clients | undefined
 }
 
 export async function takeTurns(
