@@ -19,7 +19,7 @@ import {
 } from './contenders'
 import type { Sizes } from './sizes'
 import { table } from './table'
-import { type Figures, median, medianOf, Subject, takeTurns, times } from './turns'
+import { type Compared, compared, type Figures, median, medianOf, Subject, times } from './turns'
 
 /** Times as many turns where little is to be seen. */
 const SWITCHED = 10
@@ -84,21 +84,19 @@ async function compare(
 ): Promise<void> {
   const chosen = rows.filter(({ name }) => words.every((word) => name.includes(word)))
   if (chosen.length === 0) return
-  const start = (row: Contender) => Subject.start(row, recipients(entries), sizes, sizes.processes)
-  const ceiling = await start(javascriptSet(entries))
-  const subjects: Subject[] = []
-  try {
-    for (const row of chosen) subjects.push(await start(row))
-    await takeTurns(ceiling, subjects, sizes)
-  } finally {
-    for (const subject of [ceiling, ...subjects]) await subject.stop()
+  const ceiling = javascriptSet(entries)
+  const measured: Compared[] = []
+  for (const row of chosen) {
+    measured.push(await compared(ceiling, row, () => recipients(entries), sizes))
   }
-  const cells = [ceiling, ...subjects].map((subject) => {
-    const of = (key: keyof Figures, digits: number) => medianOf(subject, key).toFixed(digits)
-    const by = (key: keyof Figures) => (subject === ceiling ? 1 : times(subject, key)).toFixed(2)
-    const wrong = subject.turns.reduce((sum, turn) => sum + turn.wrong, 0)
+  const all = measured.flatMap(({ beside }) => beside)
+  const cells = [{ name: ceiling.name, turns: all, beside: all }, ...measured].map((row) => {
+    const { name, turns } = row
+    const of = (key: keyof Figures, digits: number) => medianOf(turns, key).toFixed(digits)
+    const by = (key: keyof Figures) => times(row, key).toFixed(2)
+    const wrong = turns.reduce((sum, turn) => sum + turn.wrong, 0)
     return [
-      ...[subject.name, of('rate', 0), by('rate'), of('cpu', 1), by('cpu')],
+      ...[name, of('rate', 0), by('rate'), of('cpu', 1), by('cpu')],
       ...[of('p50', 2), of('p99', 2), String(wrong)],
     ]
   })
@@ -125,7 +123,10 @@ async function whatLogAndMetricsCost(
     const subject = await Subject.start(contender, next(), sizes)
     subjects.push(subject)
     for (let round = 0; round < SWITCHED * sizes.rounds; round++) {
-      if (round % SWITCHED === 0) await ceiling.turn(sizes.turn)
+      if (round % SWITCHED === 0) {
+        await ceiling.unmeasured(sizes.turn)
+        await ceiling.turn(sizes.turn)
+      }
       for (const _ of ['off', 'on']) {
         toggle()
         // What is told of the turn before is told within that time.
@@ -136,7 +137,7 @@ async function whatLogAndMetricsCost(
     const cpu = subject.turns.map((turn) => turn.cpu)
     const costs = cpu.flatMap((on, i) => (i % 2 === 1 ? [on - (cpu[i - 1] ?? 0)] : []))
     const cost = median(costs)
-    const share = (100 * cost) / medianOf(ceiling, 'cpu')
+    const share = (100 * cost) / medianOf(ceiling.turns, 'cpu')
     console.log()
     table(
       ['', 'CPU µs', 'of the Set’s'],

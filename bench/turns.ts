@@ -1,7 +1,7 @@
-// Servers that have short turns, all of them running all the time. Each turn has one of the server that
-// counts as 1 right before it or right after it: what else the machine does, or how warm it is, touches
-// both in the same way. A figure is the median of the turns; a ratio the median of the ratios of two
-// such turns.
+// Two servers that have short turns, one right after the other: what else the machine does, or how warm
+// it is, touches both in the same way. A figure is the median of the turns; a ratio the median of the
+// ratios of two such turns. No others run meanwhile: a process that waits long for its turn is slow when
+// it comes.
 import { type Addressed, Clients, type Measured } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'
@@ -14,107 +14,101 @@ export interface Figures extends Omit<Measured, 'took'> {
   readonly cpu: number
 }
 
-/** A server, in one process or in several of the same kind, each with clients of its own. */
+/** A server in a process of its own, and its clients. */
 export class Subject {
-  readonly name: string
   readonly turns: Figures[] = []
-  /** The ceiling's, one for each. */
-  readonly beside: Figures[] = []
-  readonly #instances: Instance[] = []
+  readonly #server: Running
+  readonly #clients: Clients
   readonly #next: () => Addressed
 
-  private constructor(name: string, next: () => Addressed) {
-    this.name = name
+  private constructor(server: Running, clients: Clients, next: () => Addressed) {
+    this.#server = server
+    this.#clients = clients
     this.#next = next
   }
 
-  /**
-   * Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot.
-   *
-   * @param processes which have their turns one after the other: one may be compiled and laid out in
-   *   memory more luckily than the next
-   */
+  /** Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot. */
   static async start(
     contender: Contender,
     next: () => Addressed,
-    sizes: Sizes,
-    processes = 1,
+    { before }: Sizes,
   ): Promise<Subject> {
-    const subject = new Subject(contender.name, next)
+    const server = await contender.start()
     try {
-      for (let i = 0; i < processes; i++) {
-        const instance: Instance = { server: await contender.start(), clients: undefined }
-        subject.#instances.push(instance)
-        await subject.#measure(instance, sizes.before)
-        // Until all servers are started it may take longer than one of them waits for a client.
-        instance.clients?.close()
-        instance.clients = undefined
-      }
+      const clients = await Clients.connect(server.port, CONNECTIONS)
+      const subject = new Subject(server, clients, next)
+      await subject.unmeasured(before)
+      return subject
     } catch (error) {
-      await subject.stop()
+      await server.stop()
       throw error
     }
-    return subject
   }
 
-  async unmeasured(count: number): Promise<void> {
-    await this.#measure(this.#inTurn(), count)
+  async unmeasured(count: number): Promise<Figures> {
+    this.#server.forget()
+    const before = this.#server.cpu()
+    const { took: _, ...sent } = await this.#clients.send(count, this.#next, true)
+    return { ...sent, cpu: (this.#server.cpu() - before) / count }
   }
 
   async turn(count: number): Promise<void> {
-    this.turns.push(await this.#measure(this.#inTurn(), count))
+    this.turns.push(await this.unmeasured(count))
   }
 
   async stop(): Promise<void> {
-    for (const { server, clients } of this.#instances) {
-      clients?.close()
-      await server.stop()
-    }
-  }
-
-  #inTurn(): Instance {
-    return this.#instances[this.turns.length % this.#instances.length] as Instance
-  }
-
-  async #measure(instance: Instance, count: number): Promise<Figures> {
-    const { server } = instance
-    instance.clients ??= await Clients.connect(server.port, CONNECTIONS)
-    const { clients } = instance
-    server.forget()
-    const before = server.cpu()
-    const { took: _, ...sent } = await clients.send(count, this.#next, true)
-    return { ...sent, cpu: (server.cpu() - before) / count }
+    this.#clients.close()
+    await this.#server.stop()
   }
 }
 
-interface Instance {
-  readonly server: Running
-  clients: Clients | undefined
+/** The turns of a server, and those of the one that counts as 1 right beside them. */
+export interface Compared {
+  readonly name: string
+  readonly turns: readonly Figures[]
+  readonly beside: readonly Figures[]
 }
 
-export async function takeTurns(
-  ceiling: Subject,
-  rows: readonly Subject[],
+/**
+ * Both are several processes, two at a time: one may be compiled and laid out in memory more luckily
+ * than the next.
+ */
+export async function compared(
+  ceiling: Contender,
+  row: Contender,
+  next: () => () => Addressed,
   sizes: Sizes,
-): Promise<void> {
-  for (let round = 0; round < sizes.rounds; round++) {
-    for (const row of rows) {
-      const pair = round % 2 === 0 ? [ceiling, row] : [row, ceiling]
-      for (const subject of pair) await subject.turn(sizes.turn)
-      row.beside.push(ceiling.turns.at(-1) as Figures)
+): Promise<Compared> {
+  const turns: Figures[] = []
+  const beside: Figures[] = []
+  for (let process = 0; process < sizes.processes; process++) {
+    const both: Subject[] = []
+    try {
+      for (const contender of [ceiling, row]) {
+        both.push(await Subject.start(contender, next(), sizes))
+      }
+      for (let round = 0; round < sizes.rounds / sizes.processes; round++) {
+        const pair = round % 2 === 0 ? both : both.toReversed()
+        for (const subject of pair) await subject.turn(sizes.turn)
+      }
+      beside.push(...(both[0]?.turns ?? []))
+      turns.push(...(both[1]?.turns ?? []))
+    } finally {
+      for (const subject of both) await subject.stop()
     }
   }
+  return { name: row.name, turns, beside }
 }
 
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 }
 
-export function medianOf({ turns }: Subject, key: keyof Figures): number {
+export function medianOf(turns: readonly Figures[], key: keyof Figures): number {
   return median(turns.map((turn) => turn[key]))
 }
 
 /** How many times as much as the ceiling. */
-export function times({ turns, beside }: Subject, key: keyof Figures): number {
+export function times({ turns, beside }: Compared, key: keyof Figures): number {
   return median(turns.map((turn, i) => turn[key] / (beside[i]?.[key] ?? Number.NaN)))
 }
