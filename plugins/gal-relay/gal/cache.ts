@@ -39,8 +39,8 @@ export class CachedList implements AddressList {
   readonly #settings: GalSettings
   readonly #now: () => number
   // Nearly all are answered from here without a thought: for a minute at most an answer is fresh, and
-  // its use does not count again. Integers, since each object more that is scattered over the memory
-  // takes longer to reach than all the rest.
+  // its use does not count again. Integers: an object for each would be one more place in memory to go
+  // to, mostly a cold one.
   readonly #quick = new Map<string, number>()
   readonly #found: LRUCache<string, Kept>
   readonly #absent: LRUCache<string, Kept>
