@@ -38,9 +38,9 @@ export class Clients {
 
   /**
    * @param next the recipients, one after the other
-   * @throws Error when the server closes a connection
    * @param awake the clients do not sleep while they wait for replies: to wake them would cost the
    *   server time, the more the slower it is, though it is none of its own
+   * @throws Error when the server closes a connection
    */
   async send(count: number, next: () => Addressed, awake = false): Promise<Measured> {
     const took = new Float64Array(count)

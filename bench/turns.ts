@@ -45,20 +45,24 @@ export class Subject {
     }
   }
 
-  async unmeasured(count: number): Promise<Figures> {
-    this.#server.forget()
-    const before = this.#server.cpu()
-    const { took: _, ...sent } = await this.#clients.send(count, this.#next, true)
-    return { ...sent, cpu: (this.#server.cpu() - before) / count }
+  async unmeasured(count: number): Promise<void> {
+    await this.#measure(count)
   }
 
   async turn(count: number): Promise<void> {
-    this.turns.push(await this.unmeasured(count))
+    this.turns.push(await this.#measure(count))
   }
 
   async stop(): Promise<void> {
     this.#clients.close()
     await this.#server.stop()
+  }
+
+  async #measure(count: number): Promise<Figures> {
+    this.#server.forget()
+    const before = this.#server.cpu()
+    const { took: _, ...sent } = await this.#clients.send(count, this.#next, true)
+    return { ...sent, cpu: (this.#server.cpu() - before) / count }
   }
 }
 
@@ -81,7 +85,7 @@ export async function compared(
 ): Promise<Compared> {
   const turns: Figures[] = []
   const beside: Figures[] = []
-  for (let process = 0; process < sizes.processes; process++) {
+  for (let i = 0; i < sizes.processes; i++) {
     const both: Subject[] = []
     try {
       for (const contender of [ceiling, row]) {

@@ -16,6 +16,10 @@ export type GalAnswer =
       readonly reason: string
     }
 
+export const ABSENT: GalAnswer = { state: 'absent' }
+export const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
+export const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
+
 export interface AddressList {
   /** Opens what it needs in the background; a look-up before that, or without it, works too. */
   start(): void

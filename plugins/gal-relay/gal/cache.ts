@@ -6,7 +6,13 @@ import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings } from '../settings/settings'
 import { recipientKey } from './address-key'
-import type { AddressList, GalAnswer } from './address-list'
+import {
+  ABSENT,
+  type AddressList,
+  FOUND,
+  FOUND_AUTHENTICATED,
+  type GalAnswer,
+} from './address-list'
 
 interface Kept {
   readonly answer: GalAnswer
@@ -18,11 +24,7 @@ interface Kept {
 const TOUCH = 60_000
 
 /** In {@link CachedList}'s first map an answer is its place here, and the second until which it holds. */
-const ANSWERS: readonly GalAnswer[] = [
-  { state: 'absent' },
-  { state: 'found', authenticatedOnly: false },
-  { state: 'found', authenticatedOnly: true },
-]
+const ANSWERS: readonly GalAnswer[] = [ABSENT, FOUND, FOUND_AUTHENTICATED]
 
 /** What the cache did since it was made. */
 export interface CacheReport {

@@ -5,7 +5,13 @@ import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings, LdapSettings } from '../settings/settings'
 import { addressKey, recipientKey, spellings } from './address-key'
-import type { AddressList, GalAnswer } from './address-list'
+import {
+  ABSENT,
+  type AddressList,
+  FOUND,
+  FOUND_AUTHENTICATED,
+  type GalAnswer,
+} from './address-list'
 import { AddressSearch } from './directory/address-search'
 import { Directory } from './directory/directory'
 import {
@@ -22,10 +28,6 @@ import type { Server } from './directory/server'
 import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
 import { type Known, Witness } from './directory/witness'
 import type { Log } from './log'
-
-const ABSENT: GalAnswer = { state: 'absent' }
-const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
-const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
 
 /** Compares as loosely as any directory does: without case, accents, width and ligatures. */
 const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })

@@ -2,7 +2,13 @@
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
 import type { Recipient } from '../../routing/recipient'
-import type { AddressList, GalAnswer } from '../address-list'
+import {
+  ABSENT,
+  type AddressList,
+  FOUND,
+  FOUND_AUTHENTICATED,
+  type GalAnswer,
+} from '../address-list'
 import type { FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
 import { withoutTag } from '../sub-addresses'
@@ -25,10 +31,6 @@ export interface SnapshotReport {
   readonly answered: number
   readonly asked: number
 }
-
-const ABSENT: GalAnswer = { state: 'absent' }
-const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
-const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
 
 export class SnapshotList implements AddressList {
   readonly #live: AddressList
