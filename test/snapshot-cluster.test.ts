@@ -82,6 +82,17 @@ describe('a list in memory, with several workers', {
   /** When a worker took a list of so many recipients. */
   const taken: { readonly recipients: number; readonly at: number }[] = []
   const keepers = () => syncProcesses(haraka.workers)
+  /** Waits for the one: after a restart, the lease of the one before may have to run out first. */
+  async function theKeeper(): Promise<Process> {
+    let seen: Process[] = []
+    await until(() => {
+      seen = keepers()
+      return seen.length === 1
+    })
+    const [one] = seen
+    assert.ok(one)
+    return one
+  }
 
   before(async () => {
     slapd = await startSlapd({ entries: KNOWN })
@@ -117,28 +128,28 @@ describe('a list in memory, with several workers', {
     const other = await startSlapd({ entries: [...KNOWN, 'elsewhere@example.com'] })
     const ldap = { ...LDAP, url: [serverUrl(other.url)], base: [other.base] }
     const settings = { gal: GAL, ldap, snapshot: { ...SNAPSHOT, file } }
-    /** @returns milliseconds until the last one has it */
+    /** @returns milliseconds until the last one has it; or never, if it was replaced before */
     const delay = async (n: number): Promise<number> => {
       await other.add(`once-more-${n}@example.com`)
       const before = inode()
       const synced = syncOnce(settings, { force: true, log: recordedLog(), onProgress: () => {} })
-      while (inode() === before) await sleep(2)
+      let put = inode()
+      for (; put === before; put = inode()) await sleep(2)
       const at = performance.now()
       const { recipients } = await synced
       const theirs = () => taken.filter((one) => one.recipients === recipients)
-      await until(
-        () => theirs().length >= WORKERS,
-        undefined,
-        () => `${recipients} in ${JSON.stringify(taken)}`,
-      )
+      await until(() => theirs().length >= WORKERS || inode() !== put)
+      if (theirs().length < WORKERS) return Number.POSITIVE_INFINITY
       return Math.max(...theirs().map((one) => one.at)) - at
     }
     try {
       const delays: number[] = []
-      // One that takes longer may be the machine's doing.
+      // One that takes longer may be the machine's doing; or the one who keeps the list has just seen
+      // that it is another's, and put its own in force before all of them looked.
       while (delays.length < 5 && Math.min(...delays) > 1000)
         delays.push(await delay(delays.length))
-      assert.ok(Math.min(...delays) <= 1000, `${delays.map(Math.round)} ms`)
+      const said = `${delays.map(Math.round)} ms; ${JSON.stringify(taken)}`
+      assert.ok(Math.min(...delays) <= 1000, said)
       // The one who keeps the list sees that it is another's, and reads it again.
       await until(() => all(haraka, 'elsewhere@example.com', ABSENT))
     } finally {
@@ -147,8 +158,7 @@ describe('a list in memory, with several workers', {
   })
 
   test('the process that keeps it is killed: another one is started', async () => {
-    const [before] = keepers()
-    assert.ok(before)
+    const before = await theKeeper()
     process.kill(before.pid, 'SIGKILL')
     await slapd.add('meanwhile@example.com')
     await until(() => keepers().some(({ pid }) => pid !== before.pid))
@@ -159,8 +169,7 @@ describe('a list in memory, with several workers', {
   })
 
   test('the process that keeps it stands still: another one is started', async () => {
-    const [before] = keepers()
-    assert.ok(before)
+    const before = await theKeeper()
     process.kill(before.pid, 'SIGSTOP')
     await slapd.add('standing@example.com')
     await until(() => isAnother(keepers(), ({ pid }) => pid !== before.pid))
@@ -170,8 +179,7 @@ describe('a list in memory, with several workers', {
   })
 
   test('the worker that started it stands still: another takes over, alone', async () => {
-    const [before] = keepers()
-    assert.ok(before)
+    const before = await theKeeper()
     const from = haraka.log().length
     process.kill(before.parent, 'SIGSTOP')
     try {
@@ -179,7 +187,7 @@ describe('a list in memory, with several workers', {
     } finally {
       process.kill(before.parent, 'SIGCONT')
     }
-    const [next] = keepers()
+    const next = await theKeeper()
     await sleep(3000)
     assert.deepEqual(keepers(), [next])
     assert.doesNotMatch(haraka.log().slice(from), /another one is started/)
@@ -187,8 +195,7 @@ describe('a list in memory, with several workers', {
   })
 
   test('the worker that started it is killed: another worker takes over', async () => {
-    const [before] = keepers()
-    assert.ok(before)
+    const before = await theKeeper()
     process.kill(before.parent, 'SIGKILL')
     await until(
       () => !existsSync(`/proc/${before.pid}`),
@@ -204,11 +211,11 @@ describe('a list in memory, with several workers', {
 
   test('with the directory away, a worker that starts late has the list from the file', async () => {
     await slapd.kill()
-    const [keeper] = keepers()
+    const keeper = await theKeeper()
     const late = haraka.workers.findLast(
-      (pid) => pid !== keeper?.parent && existsSync(`/proc/${pid}`),
+      (pid) => pid !== keeper.parent && existsSync(`/proc/${pid}`),
     )
-    assert.ok(keeper && late)
+    assert.ok(late)
     const from = haraka.log().length
     process.kill(late, 'SIGKILL')
     await haraka.waitForLog(/^test-harness: ready/, undefined, from)
@@ -227,8 +234,7 @@ describe('a list in memory, with several workers', {
   })
 
   test('settings that change nothing here leave it as it is; others make a new one', async () => {
-    const [before] = keepers()
-    assert.ok(before)
+    const before = await theKeeper()
     haraka.writeConfig('gal_relay.ini', `${ini(slapd)}\n[restrictions]\nhosts[] = 192.0.2.1\n`)
     await haraka.waitForLog(/settings reloaded/)
     await sleep(1500)
@@ -248,8 +254,7 @@ describe('a list in memory, with several workers', {
   })
 
   test('it ends with Haraka, and leaves the list and nothing else', async () => {
-    const [last] = keepers()
-    assert.ok(last)
+    const last = await theKeeper()
     await haraka.end('SIGINT')
     await until(() => !existsSync(`/proc/${last.pid}`))
     const left = readdirSync(haraka.dir).filter((name) => name.startsWith('gal_relay'))
