@@ -42,7 +42,7 @@ export const TRY: Sizes = {
   entries: 100,
   large: 200,
   active: 20,
-  processes: 2,
+  processes: 1,
   rounds: 3,
   turn: 100,
   before: 200,

@@ -16,6 +16,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { freePort, untilListening } from './ports'
 import { skipWithout } from './programs'
+import { until } from './until'
 
 export interface PostfixOptions {
   /** Everything goes to this port of loopback; without, Postfix keeps all that it takes. */
@@ -65,6 +66,9 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Postfi
   const log = () => (existsSync(dir('log')) ? readFileSync(dir('log'), 'utf8') : '')
   try {
     await postfix('start')
+    // Its log process sends its own first line to itself, and waits for ever if too many others have
+    // theirs before it: no client may come until it is up.
+    await until(() => log().includes('daemon started'))
     await untilListening(port)
   } catch (error) {
     const reason = `Postfix did not start: ${(error as Error).message}\n${log()}`
