@@ -172,7 +172,8 @@ function masterCf(port: number): string {
 }
 
 function readMailboxes(folder: string): KeptMail[] {
-  return readdirSync(folder).flatMap((file) =>
+  const files = readdirSync(folder).filter((file) => !file.endsWith('.lock'))
+  return files.flatMap((file) =>
     readFileSync(path.join(folder, file), 'utf8')
       .split(/^(?=From \S+ {2})/m)
       .filter(Boolean)
