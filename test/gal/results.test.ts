@@ -315,7 +315,7 @@ describe('answers that prove nothing', { concurrency: 8 }, () => {
   })
 
   test('entries that go and come back one by one: nobody who was found lately is absent', async () => {
-    const people = peopleOf(30)
+    const people = peopleOf(12)
     let left = people
     await withServers([shows(() => left)], async (list) => {
       const askAll = async () => {
