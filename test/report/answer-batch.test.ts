@@ -120,3 +120,26 @@ test('at once where there are many', () => {
   )
   assert.equal(counts.report().answers[0]?.count, 1000)
 })
+
+test('refusals are kept while somebody may look at them, and counted and logged in any case', () => {
+  let isLookedAt = false
+  const counts = new Counts(() => isLookedAt)
+  const written: string[] = []
+  const batch = new AnswerBatch(counts, {
+    timestamps: false,
+    write: (lines) => written.push(lines),
+  })
+  const from = fieldsOf('192.0.2.1')
+  for (const to of ['before@in.test', 'after@in.test']) {
+    batch.refused(from, 'a', LATER, true, to)
+    batch.flush()
+    isLookedAt = true
+  }
+  const { answers, refusals } = counts.report()
+  assert.deepEqual(
+    refusals.map(({ recipient }) => recipient),
+    ['after@in.test'],
+  )
+  assert.equal(answers[0]?.count, 2)
+  assert.equal(written.length, 2)
+})

@@ -56,7 +56,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   }
   const loaded = loadSettings(plugin.config, again)
   const logger = plugin.haraka_require('logger')
-  const counts = new Counts()
+  const counts = new Counts(() => state.settings.http.enabled)
   state = {
     ...loaded,
     list: openList(plugin, loaded.settings),

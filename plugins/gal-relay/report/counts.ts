@@ -67,7 +67,7 @@ export interface CountsReport {
   readonly errors: number
   /** The last {@link MINUTES} in which something was answered, oldest first. */
   readonly minutes: readonly Readonly<Minute>[]
-  /** The last {@link REFUSALS}, oldest first. */
+  /** The last {@link REFUSALS} of those that were kept, oldest first. */
   readonly refusals: readonly RecentRefusal[]
 }
 
@@ -87,7 +87,13 @@ export class Counts {
   #minute: Minute = { minute: 0, accepted: 0, refused: 0, deferred: 0 }
   #minuteEnds = 0
   readonly #recent = new RecentRefusals()
+  readonly #keepsRefusals: () => boolean
   errors = 0
+
+  /** @param keepsRefusals whether somebody may look at the last ones: kept for nobody, they cost as much */
+  constructor(keepsRefusals: () => boolean = () => true) {
+    this.#keepsRefusals = keepsRefusals
+  }
 
   /** @param listener the name of its policy */
   answered(listener: string, mode: Mode, verdict: Verdict, times = 1): void {
@@ -109,7 +115,7 @@ export class Counts {
   }
 
   refused(refusals: AlikeRefusals): void {
-    this.#recent.add(refusals)
+    if (this.#keepsRefusals()) this.#recent.add(refusals)
   }
 
   report(): CountsReport {
