@@ -113,6 +113,7 @@ describe('the feed of changes is lost', {
       assert.equal(await list.ask('stays1@example.com'), 'found')
       proxy.behave({ kind: 'pass' })
       await assertFollows(site)
+      await asking.heard('found')
       assert.deepEqual(await asking.stop(), ['unavailable', 'found'])
       await list.becomes('leaves@example.com', 'absent')
     }))
@@ -133,6 +134,7 @@ describe('the feed of changes is lost', {
       proxy.behave({ kind: 'pass' })
       proxy.drop()
       await assertFollows(site)
+      await asking.heard('found')
       assert.deepEqual(await asking.stop(), ['unavailable', 'found'])
     }))
 
@@ -262,7 +264,7 @@ describe('the feed of changes is lost', {
       for (let n = 0; n < 5; n++) {
         await slapd.add(`new${n}@example.com`)
         await list.becomes(`new${n}@example.com`, 'found')
-        assert.ok(isCurrent(list))
+        await until(() => isCurrent(list))
         await sleep(CHANGES_EVERY)
       }
       assert.equal(said(/the list is in force/), 1)
