@@ -21,7 +21,7 @@ const NOTIFIED = 5000
 const SELDOM = 60_000
 /**
  * And else within `changes_every`; in two of them on a machine so busy that comparing everything takes
- * more than a tenth of that.
+ * more than a third of that.
  */
 const OFTEN = 3000
 

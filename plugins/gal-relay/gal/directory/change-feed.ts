@@ -100,19 +100,30 @@ export function isToldOfAll({ filter }: Pick<GalSettings, 'filter'>): boolean {
 }
 
 /** Of the time, at most one part in so many is spent on comparisons. */
-const COMPARE_SHARE = 10
+const COMPARE_SHARE = 4
 
 /** With all the entries there are, about as often as is bearable. */
 export class Comparisons {
   #dueAt = 0
+  #isPutOff = false
 
   /** @returns whether it was time for one */
   async run(compare: () => Promise<void>): Promise<boolean> {
     const startedAt = performance.now()
-    if (startedAt < this.#dueAt) return false
+    this.#isPutOff = startedAt < this.#dueAt
+    if (this.#isPutOff) return false
     await compare()
     this.#dueAt = startedAt + COMPARE_SHARE * (performance.now() - startedAt)
     return true
+  }
+
+  /**
+   * Until the next look, milliseconds: that one which has been put off is not put off longer than it must be.
+   * @param every the most
+   */
+  wait(every: number): number {
+    if (!this.#isPutOff) return every
+    return Math.min(every, Math.max(0, this.#dueAt - performance.now()))
   }
 }
 

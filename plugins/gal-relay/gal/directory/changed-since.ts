@@ -34,7 +34,7 @@ export async function changedSince(
     await looker.look()
     const isCompared = await comparisons.run(() => looker.compare())
     if (isCompared || isEnough) await keeper.confirmed(askedAt)
-    await bell.wait(every, signal)
+    await bell.wait(comparisons.wait(every), signal)
   }
 }
 

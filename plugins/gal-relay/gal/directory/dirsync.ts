@@ -63,7 +63,7 @@ export async function dirSync(context: FeedContext): Promise<never> {
     }
     const isCompared = !isEnough && (await comparisons.run(() => compareIds(context, OBJECT_GUID)))
     if (isCompared || isEnough) await keeper.confirmed(askedAt)
-    await bell.wait(every, signal)
+    await bell.wait(comparisons.wait(every), signal)
   }
 }
 

@@ -46,7 +46,7 @@ export async function syncrepl(context: FeedContext): Promise<never> {
     const isCompared = !isEnough && (await comparisons.run(() => compare(context, told)))
     if (isCompared || isEnough) await keeper.confirmed(askedAt)
   }
-  const stopped = again(context, confirm)
+  const stopped = again(context, () => comparisons.wait(context.every / 2), confirm)
   stopped.catch(() => {})
   const begin = async <T extends Synchronization>(one: T): Promise<T> => {
     started.push(one)
@@ -244,9 +244,13 @@ function start(
   return { connection, base, stream, refreshed, ended }
 }
 
-async function again({ every, signal }: FeedContext, action: () => Promise<void>): Promise<never> {
+async function again(
+  { signal }: FeedContext,
+  wait: () => number,
+  action: () => Promise<void>,
+): Promise<never> {
   for (;;) {
-    await interruptible(every / 2, signal)
+    await interruptible(wait(), signal)
     await action()
   }
 }
