@@ -122,6 +122,16 @@ describe('a list in memory, with several workers', {
     assert.equal(keepers().length, 1)
   })
 
+  test('all its threads leave the processors to mail', async () => {
+    const { pid } = await theKeeper()
+    const nice = readdirSync(`/proc/${pid}/task`).map((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1')
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])
+    })
+    assert.ok(nice.length > 1, 'Node.js has threads')
+    assert.deepEqual(new Set(nice), new Set([19]))
+  })
+
   test('a new list is in force in all of them within a second', async () => {
     const file = path.join(haraka.dir, 'gal_relay.snapshot')
     const inode = () => statSync(file).ino

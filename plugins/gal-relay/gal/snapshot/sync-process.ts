@@ -1,6 +1,7 @@
 // The process that keeps the list: started by one that answers mail (sync-home.ts), so that reading a
 // million entries takes nothing from mail but what the operating system gives it, and neither memory
 // nor a crash in here is theirs. It ends when its parent does.
+import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import type { Log } from '../log'
 import { isLost } from './lease'
@@ -32,17 +33,30 @@ const log: Log = {
   error: (text) => tell({ kind: 'log', level: 'error', text }),
 }
 
+function leaveProcessorsToMail(): void {
+  try {
+    for (const thread of threads()) setPriority(thread, constants.priority.PRIORITY_LOW)
+  } catch {
+    // not everywhere allowed
+  }
+}
+
+/** On Linux each has a priority of its own, and V8's collector has begun some. 0: the whole process. */
+function threads(): readonly number[] {
+  try {
+    return readdirSync('/proc/self/task').map(Number)
+  } catch {
+    return [0]
+  }
+}
+
 // What ends a whole group of processes is for the parent, which ends us when it is done.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 process.once('disconnect', () => process.exit(0))
 process.once('message', async ({ settings, lease: { file, token } }: ToSyncProcess) => {
   process.title = 'gal-relay sync'
-  try {
-    setPriority(constants.priority.PRIORITY_LOW)
-  } catch {
-    // not everywhere allowed
-  }
+  leaveProcessorsToMail()
   const leaveToOther = async () => {
     if (await isLost(file, token)) process.exit(0)
   }
