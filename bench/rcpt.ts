@@ -22,7 +22,7 @@ import { table } from './table'
 import { type Compared, compared, type Figures, median, medianOf, Subject, times } from './turns'
 
 /** Times as many turns where little is to be seen. */
-const SWITCHED = 10
+const SWITCHED = 8
 
 const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
 
@@ -89,11 +89,14 @@ async function compare(
   for (const row of chosen) {
     measured.push(await compared(ceiling, row, () => recipients(entries), sizes))
   }
-  const all = measured.flatMap(({ beside }) => beside)
-  const cells = [{ name: ceiling.name, turns: all, beside: all }, ...measured].map((row) => {
-    const { name, turns } = row
-    const of = (key: keyof Figures, digits: number) => medianOf(turns, key).toFixed(digits)
+  const ceilings = measured.flatMap(({ pairs }) =>
+    pairs.map(({ beside }) => ({ turns: beside, beside })),
+  )
+  const cells = [{ name: ceiling.name, pairs: ceilings }, ...measured].map((row) => {
+    const { name, pairs } = row
+    const of = (key: keyof Figures, digits: number) => medianOf(row, key).toFixed(digits)
     const by = (key: keyof Figures) => times(row, key).toFixed(2)
+    const turns = pairs.flatMap((pair) => pair.turns)
     const wrong = turns.reduce((sum, turn) => sum + turn.wrong, 0)
     return [
       ...[name, of('rate', 0), by('rate'), of('cpu', 1), by('cpu')],
@@ -137,7 +140,7 @@ async function whatLogAndMetricsCost(
     const cpu = subject.turns.map((turn) => turn.cpu)
     const costs = cpu.flatMap((on, i) => (i % 2 === 1 ? [on - (cpu[i - 1] ?? 0)] : []))
     const cost = median(costs)
-    const share = (100 * cost) / medianOf(ceiling.turns, 'cpu')
+    const share = (100 * cost) / median(ceiling.turns.map((turn) => turn.cpu))
     console.log()
     table(
       ['', 'CPU µs', 'of the Set’s'],

@@ -1,7 +1,8 @@
 // Two servers that have short turns, one right after the other: what else the machine does, or how warm
-// it is, touches both in the same way. A figure is the median of the turns; a ratio the median of the
-// ratios of two such turns. No others run meanwhile: a process that waits long for its turn is slow when
-// it comes.
+// it is, touches both in the same way. A ratio is that of two such turns. Each server is several
+// processes, one after the other, since one may be compiled and laid out in memory more luckily than the
+// next: a figure is the median of its processes', and theirs that of their turns. No others run
+// meanwhile: a process that waits long for its turn is slow when it comes.
 import { type Addressed, Clients, type Measured } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'
@@ -66,25 +67,24 @@ export class Subject {
   }
 }
 
-/** The turns of a server, and those of the one that counts as 1 right beside them. */
-export interface Compared {
-  readonly name: string
+/** The turns of one process, and those of one of the server that counts as 1 right beside them. */
+export interface Pair {
   readonly turns: readonly Figures[]
   readonly beside: readonly Figures[]
 }
 
-/**
- * Both are several processes, two at a time: one may be compiled and laid out in memory more luckily
- * than the next.
- */
+export interface Compared {
+  readonly name: string
+  readonly pairs: readonly Pair[]
+}
+
 export async function compared(
   ceiling: Contender,
   row: Contender,
   next: () => () => Addressed,
   sizes: Sizes,
 ): Promise<Compared> {
-  const turns: Figures[] = []
-  const beside: Figures[] = []
+  const pairs: Pair[] = []
   for (let i = 0; i < sizes.processes; i++) {
     const both: Subject[] = []
     try {
@@ -95,24 +95,25 @@ export async function compared(
         const pair = round % 2 === 0 ? both : both.toReversed()
         for (const subject of pair) await subject.turn(sizes.turn)
       }
-      beside.push(...(both[0]?.turns ?? []))
-      turns.push(...(both[1]?.turns ?? []))
+      pairs.push({ beside: both[0]?.turns ?? [], turns: both[1]?.turns ?? [] })
     } finally {
       for (const subject of both) await subject.stop()
     }
   }
-  return { name: row.name, turns, beside }
+  return { name: row.name, pairs }
 }
 
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 }
 
-export function medianOf(turns: readonly Figures[], key: keyof Figures): number {
-  return median(turns.map((turn) => turn[key]))
+export function medianOf({ pairs }: Compared, key: keyof Figures): number {
+  return median(pairs.map(({ turns }) => median(turns.map((turn) => turn[key]))))
 }
 
 /** How many times as much as the ceiling. */
-export function times({ turns, beside }: Compared, key: keyof Figures): number {
-  return median(turns.map((turn, i) => turn[key] / (beside[i]?.[key] ?? Number.NaN)))
+export function times({ pairs }: Compared, key: keyof Figures): number {
+  const ratios = ({ turns, beside }: Pair) =>
+    turns.map((turn, i) => turn[key] / (beside[i]?.[key] ?? Number.NaN))
+  return median(pairs.map((pair) => median(ratios(pair))))
 }
