@@ -5,6 +5,7 @@ import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { runCommand, runJson } from '../support/command'
 import { startHaraka, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
@@ -133,6 +134,23 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
       stdout,
       /^snapshot .*gal_relay\.snapshot\n {2}(ok|warning) +202 recipients, as of /m,
     )
+  })
+
+  test('check says when it is too old, and when it is from the future', async () => {
+    const snapshotLine = async () => {
+      const { stdout } = await runCommand(['check', '--config', root])
+      return /^snapshot .*\n {2}(.*)$/m.exec(stdout)?.[1]
+    }
+    configure(`${ini()}[snapshot]\nusable_for = 1s\nchanges_every = 1s\n`)
+    await sleep(1000)
+    assert.match((await snapshotLine()) ?? '', /^problem .*: too old to be used \(usable_for\)$/)
+    configure(ini())
+    const tomorrow = 'const { now } = Date; Date.now = () => now() + 86_400_000'
+    const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(tomorrow)}` }
+    assert.equal((await runCommand(['sync', '--config', root], { env })).code, 0)
+    assert.match((await snapshotLine()) ?? '', /^problem .*: in the future, so not used; a clock/)
+    await sync()
+    assert.match((await snapshotLine()) ?? '', /^(ok|warning) /)
   })
 
   test('too few recipients are refused, unless it is forced', async () => {

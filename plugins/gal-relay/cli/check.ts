@@ -5,6 +5,7 @@ import path from 'node:path'
 import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
+import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import { doubts, openRelay, summary } from '../report/startup'
@@ -18,7 +19,7 @@ import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
-import type { ListenerPolicy, Settings } from '../settings/settings'
+import type { ListenerPolicy, Settings, SnapshotSettings } from '../settings/settings'
 import { harakaPrograms, type Install, isMissing, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 import { unreadable } from './unreadable'
@@ -147,15 +148,8 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
   try {
     const { count, asOf } = await readListInForce({ gal, ldap, snapshot })
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
-    const age = Date.now() - asOf
-    const level =
-      age > snapshot.usable_for ? 'problem' : age > 2 * snapshot.changes_every ? 'warning' : 'ok'
-    const why = {
-      ok: '',
-      warning: ': the directory has not confirmed it since; is Haraka running?',
-      problem: ': too old to be used (usable_for)',
-    }
-    return [{ about, findings: [{ level, text: size + why[level] }] }]
+    const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
+    return [{ about, findings: [{ level, text: size + why }] }]
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const finding: Finding = isMissing(error)
@@ -166,6 +160,21 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
       : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
     return [{ about, findings: [finding] }]
   }
+}
+
+function judgedByAge(
+  age: number,
+  { usable_for, changes_every }: SnapshotSettings,
+): { level: Finding['level']; why: string } {
+  if (age < -SKEW) {
+    return { level: 'problem', why: ': in the future, so not used; a clock is wrong, or was' }
+  }
+  if (age > usable_for) return { level: 'problem', why: ': too old to be used (usable_for)' }
+  if (age > 2 * changes_every) {
+    const why = ': the directory has not confirmed it since; is Haraka running?'
+    return { level: 'warning', why }
+  }
+  return { level: 'ok', why: '' }
 }
 
 function folderProblem(folder: string): Finding | undefined {

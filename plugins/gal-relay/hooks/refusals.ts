@@ -1,7 +1,7 @@
 // What is refused: the reply, the result, and what is told of it.
 import type { Refused } from '../routing/decide'
 import { guarded } from './guarded'
-import { dsnOf } from './replies'
+import { answerOf } from './replies'
 import { addResult } from './results'
 import type { Session } from './session'
 import { tellOfRefused } from './telling'
@@ -18,7 +18,7 @@ export function refuse(
   const { rule, reply } = verdict
   if (transaction) addResult(plugin, transaction, false, rule, recipient)
   tellOfRefused(plugin, connection, session, recipient, verdict)
-  return next(reply.code < 500 ? DENYSOFT : DENY, dsnOf(reply))
+  return next(reply.code < 500 ? DENYSOFT : DENY, answerOf(reply))
 }
 
 // A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had

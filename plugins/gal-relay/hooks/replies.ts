@@ -3,13 +3,23 @@ import DSN from 'haraka-dsn'
 import type { Reply } from '../routing/decide'
 
 // There are few replies, and Haraka changes none.
-const known = new WeakMap<Reply, DSN>()
+const known = new WeakMap<Reply, DSN | string>()
 
-export function dsnOf(reply: Reply): DSN {
+/** To a recipient, with DENY or DENYSOFT. */
+export function answerOf(reply: Reply): DSN | string {
   const same = known.get(reply)
   if (same) return same
-  const { code, text, status } = reply
-  const dsn = DSN.create(code, text, ...status)
-  known.set(reply, dsn)
-  return dsn
+  const answer = reply.code === DENIED ? textOf(reply) : dsnOf(reply)
+  known.set(reply, answer)
+  return answer
+}
+
+/** What Haraka says to a recipient at DENY of itself: with a text it has less to do than with a DSN. */
+const DENIED = 550
+
+// Joined, it is of one piece.
+const textOf = ({ status, text }: Reply) => [[5, ...status].join('.'), text].join(' ')
+
+export function dsnOf({ code, text, status }: Reply): DSN {
+  return DSN.create(code, text, ...status)
 }

@@ -13,8 +13,8 @@ import { applyBatch, SnapshotReader, UnusableFile } from './file'
 const LOOK_EVERY = 250
 /** What was appended and cannot be read for so long, while more is, is not being written: it is damaged. */
 const DAMAGED_AFTER = 5000
-/** The clocks of machines that share a file may differ by so much. */
-const SKEW = 5000
+/** The clocks of machines that share a file may differ by so much, milliseconds. */
+export const SKEW = 5000
 
 export interface FollowerOptions {
   readonly file: string
