@@ -96,6 +96,18 @@ describe('a keeper', () => {
     assert.equal((await inForce()).confirmedAt, 1)
   })
 
+  test('counts what goes while it looks at the file', async () => {
+    const one = await kept(1000)
+    for (let n = 0; n < 200; n++) one.gone(id(n))
+    const confirmed = one.confirmed(1)
+    await Promise.resolve()
+    for (let n = 200; n < 300; n++) one.gone(id(n))
+    await assert.rejects(confirmed, /shows 700 recipients where there were 1000/)
+    await one.end()
+    assert.equal((await inForce()).count, 1000)
+    assert.equal((await inForce()).heldAgainst, 1000)
+  })
+
   test('follows ordinary removals, also in a small list', async () => {
     const one = await kept(20)
     for (let n = 0; n < 15; n++) one.gone(id(n))

@@ -176,10 +176,11 @@ export class Keeper implements ListKeeper {
   async #writeNow(confirmedAt: number | undefined): Promise<void> {
     const membership = this.#membership
     if (!membership || this.#ended) return
-    this.#requireNoSlip(membership.table.count, FEW)
     const place = await this.#writer?.place()
     if (place === 'replaced') throw new Refused('another list has been put in force')
     if (place === 'gone') await this.#leaveFile()
+    // Last of all: what has gone meanwhile is written too.
+    this.#requireNoSlip(membership.table.count, FEW)
     if (membership.table.isFull) membership.layOutAnew()
     try {
       if (this.#isOutgrown(membership)) await this.#publish(membership, confirmedAt)
