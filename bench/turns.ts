@@ -91,6 +91,8 @@ export async function compared(
       for (const contender of [ceiling, row]) {
         both.push(await Subject.start(contender, next(), sizes))
       }
+      // V8 gives back memory of a process that is idle, as the first was while the second started.
+      for (const subject of both) await subject.unmeasured(sizes.before)
       for (let round = 0; round < sizes.rounds / sizes.processes; round++) {
         const pair = round % 2 === 0 ? both : both.toReversed()
         for (const subject of pair) await subject.turn(sizes.turn)
