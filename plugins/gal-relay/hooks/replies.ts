@@ -1,5 +1,6 @@
 // A verdict's reply as Haraka takes it.
 import DSN from 'haraka-dsn'
+import { textAfterCode } from '../report/refusal'
 import type { Reply } from '../routing/decide'
 
 // There are few replies, and Haraka changes none.
@@ -9,16 +10,13 @@ const known = new WeakMap<Reply, DSN | string>()
 export function answerOf(reply: Reply): DSN | string {
   const same = known.get(reply)
   if (same) return same
-  const answer = reply.code === DENIED ? textOf(reply) : dsnOf(reply)
+  const answer = reply.code === DENIED ? textAfterCode(reply) : dsnOf(reply)
   known.set(reply, answer)
   return answer
 }
 
 /** What Haraka says to a recipient at DENY of itself: with a text it has less to do than with a DSN. */
 const DENIED = 550
-
-// Joined, it is of one piece.
-const textOf = ({ status, text }: Reply) => [[5, ...status].join('.'), text].join(' ')
 
 export function dsnOf({ code, text, status }: Reply): DSN {
   return DSN.create(code, text, ...status)

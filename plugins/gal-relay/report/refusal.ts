@@ -26,8 +26,13 @@ export interface Refusal extends Sender {
 }
 
 /** `550 5.7.1 Relaying is prohibited` */
-export function replyText({ code, status: [subject, detail], text }: Reply): string {
-  return `${code} ${Math.floor(code / 100)}.${subject}.${detail} ${text}`
+export function replyText(reply: Reply): string {
+  return `${reply.code} ${textAfterCode(reply)}`
+}
+
+/** `5.7.1 Relaying is prohibited`; joined, it is of one piece. */
+export function textAfterCode({ code, status, text }: Reply): string {
+  return [[Math.floor(code / 100), ...status].join('.'), text].join(' ')
 }
 
 /** In the order in which a line in the log names them. */
