@@ -8,7 +8,7 @@ export {
   choose_path,
   deliver,
   deliver_outbound_part,
-  keep_until_stored,
+  end_transaction,
   prepare,
   refuse_loops,
 } from './gal-relay/hooks/message'
@@ -33,7 +33,7 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('mail', 'begin_transaction', -100)
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
-  this.register_hook('reset_transaction', 'keep_until_stored', 100)
+  this.register_hook('reset_transaction', 'end_transaction', 100)
   if (isRewritten) this.register_hook('rcpt', 'begin_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)

@@ -25,6 +25,14 @@ export function pathsOf(transaction: Haraka.Transaction): DeliveryPaths {
   return paths
 }
 
+/**
+ * Once the transaction is over. What is kept by a weak key stays until V8 looks through the whole heap, if
+ * it leads back to its key: all of the transaction would outlive it, and be copied with each scavenge.
+ */
+export function forgetPaths(transaction: Haraka.Transaction): void {
+  pathsOfTransactions.delete(transaction)
+}
+
 /** The way of each recipient of a transaction, from RCPT to the queue hooks. */
 export class DeliveryPaths {
   readonly #transaction: Haraka.Transaction

@@ -3,7 +3,7 @@
 import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import type { Stored } from '../delivery/outbound'
-import { pathsOf } from '../delivery/paths'
+import { forgetPaths, pathsOf } from '../delivery/paths'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
 import { dsnOf } from './replies'
@@ -165,9 +165,11 @@ function store(
   storing.set(transaction, ended)
 }
 
-// When the client goes, Haraka closes the message's file, which is still being read.
-export const keep_until_stored = guarded((next, { transaction }) => {
-  const stored = transaction && storing.get(transaction)
+export const end_transaction = guarded((next, { transaction }) => {
+  if (!transaction) return next()
+  forgetPaths(transaction)
+  // When the client goes, Haraka closes the message's file, which is still being read.
+  const stored = storing.get(transaction)
   if (!stored) return next()
   void stored.then(() => next())
 })

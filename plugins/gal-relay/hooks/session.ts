@@ -23,8 +23,11 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
-  /** The last transaction with something to tell, and what all that is told of it begins with. */
-  told: { readonly transaction: Haraka.Transaction; readonly fields: RefusalFields } | undefined
+  /**
+   * What all that is told of a transaction begins with: of the last one with something to tell. By its
+   * uuid, since the transaction leads back to the connection.
+   */
+  told: { readonly uuid: string; readonly fields: RefusalFields } | undefined
 }
 
 /** The plugin's verdict is the answer. */

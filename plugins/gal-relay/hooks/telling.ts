@@ -36,13 +36,13 @@ export function fieldsOf(
   session: Session,
 ): RefusalFields {
   const { transaction } = connection
-  if (session.told && session.told.transaction === transaction) return session.told.fields
   const { uuid } = transaction ?? connection
+  if (session.told && session.told.uuid === uuid) return session.told.fields
   const fields = new RefusalFields(
     senderOf(connection),
     `[NOTICE] [${uuid}] [${plugin.name}] refused `,
   )
-  if (transaction) session.told = { transaction, fields }
+  if (transaction) session.told = { uuid, fields }
   return fields
 }
 
