@@ -17,8 +17,11 @@ const refusal = {
   reply: '550 5.1.1 Recipient\r\nunknown',
 }
 
-const written = (from: Sender, recipient: string, rule: Rule, reply: string) =>
-  new RefusalFields(from).lines([recipient], rule, reply, '\n')
+function written(from: Sender, recipient: string, rule: Rule, reply: string): string {
+  const pieces: string[] = []
+  new RefusalFields(from).addLines(pieces, [recipient], rule, reply, '\n')
+  return pieces.join('')
+}
 
 test("a refusal's fields are written as Haraka's own logger writes them", async () => {
   const same = `exports.register = function () { this.lognotice('fields', ${JSON.stringify(refusal)}) }`

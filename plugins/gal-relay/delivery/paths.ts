@@ -40,9 +40,9 @@ export class DeliveryPaths {
   // collecting garbage, than the whole answer.
   readonly #accepted: { readonly target: Haraka.Address; readonly verdict: Accepted }[] = []
   /** How they leave whose domain a `reroute` row renames (Q190710). */
-  readonly #renamed = new Map<Haraka.Address, Haraka.Address>()
+  #renamed: Map<Haraka.Address, Haraka.Address> | undefined
   /** As the sender wrote them, where another plugin put something else into their place. */
-  readonly #asWritten = new Map<Haraka.Address, Haraka.Address>()
+  #asWritten: Map<Haraka.Address, Haraka.Address> | undefined
   /** Of the RCPT that is being answered: where its recipient stands in `rcpt_to`. */
   #from: number | undefined
   #written: Haraka.Address | undefined
@@ -89,8 +89,14 @@ export class DeliveryPaths {
 
   accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
     this.#accepted.push({ target, verdict })
-    if (rerouted) this.#renamed.set(target, new Address(recipient.local, recipient.domain))
-    if (this.#written) this.#asWritten.set(target, this.#written)
+    if (rerouted) {
+      this.#renamed ??= new Map()
+      this.#renamed.set(target, new Address(recipient.local, recipient.domain))
+    }
+    if (this.#written) {
+      this.#asWritten ??= new Map()
+      this.#asWritten.set(target, this.#written)
+    }
   }
 
   /** True when the transaction has a recipient of an earlier RCPT that goes another way. */
@@ -137,7 +143,7 @@ export class DeliveryPaths {
       inbound &&= verdict !== undefined && isOurs(verdict)
       if (!verdict) continue
       routes.set(address.host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
-      const asWritten = (this.#asWritten.get(recipient) ?? recipient).address
+      const asWritten = (this.#asWritten?.get(recipient) ?? recipient).address
       if (isFirst && asWritten !== address.address) written.push([address.address, asWritten])
     }
     if (!accepted) return undefined
@@ -204,7 +210,7 @@ export class DeliveryPaths {
   }
 
   #leavingAs(recipient: Haraka.Address): Haraka.Address {
-    return this.#renamed.get(recipient) ?? recipient
+    return this.#renamed?.get(recipient) ?? recipient
   }
 }
 

@@ -13,11 +13,24 @@ export function addressKey(address: string): string {
   return `${folded(address.slice(0, at))}@${domainKey(address.slice(at + 1))}`
 }
 
-/** The same form of a recipient, whose domain already has it. */
+/** A recipient's local part in the same form. */
+export function localKey({ local }: Recipient): string {
+  return folded(local)
+}
+
+/** A recipient in the same form, whose domain already has it. */
 export function recipientKey(recipient: Recipient): string {
-  const local = folded(recipient.local)
+  const local = localKey(recipient)
   // A sum would be put together at each comparison.
   return recipient.domain ? [local, recipient.domain].join('@') : local
+}
+
+/** What {@link recipientKey} has put together. */
+export function partsOf(key: string): { readonly local: string; readonly domain: string } {
+  const at = key.lastIndexOf('@')
+  return at < 0
+    ? { local: key, domain: '' }
+    : { local: key.slice(0, at), domain: key.slice(at + 1) }
 }
 
 /**

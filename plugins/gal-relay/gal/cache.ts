@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings } from '../settings/settings'
-import { recipientKey } from './address-key'
+import { localKey, partsOf, recipientKey } from './address-key'
 import {
   ABSENT,
   type AddressList,
@@ -43,7 +43,7 @@ export class CachedList implements AddressList {
   // Nearly all are answered from here without a thought: for a minute at most an answer is fresh, and
   // its use does not count again. Integers: an object for each would be one more place in memory to go
   // to, mostly a cold one.
-  readonly #quick = new Map<string, number>()
+  readonly #quick = new QuickAnswers()
   readonly #found: LRUCache<string, Kept>
   readonly #absent: LRUCache<string, Kept>
   readonly #underWay = new Map<string, Promise<GalAnswer>>()
@@ -68,13 +68,13 @@ export class CachedList implements AddressList {
   }
 
   lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
-    const key = recipientKey(recipient)
-    const quick = this.#quick.get(key)
+    const quick = this.#quick.get(recipient)
     const now = this.#now()
     if (quick !== undefined && now < (quick >> 2) * 1000) {
       this.#hits++
       return ANSWERS[quick & 3] as GalAnswer
     }
+    const key = recipientKey(recipient)
     const kept = this.#found.get(key) ?? this.#absent.peek(key)
     if (kept && now < kept.freshUntil) {
       this.#hits++
@@ -131,6 +131,30 @@ export class CachedList implements AddressList {
   #quicken(key: string, { answer, freshUntil }: Kept, now: number): void {
     const until = Math.floor(Math.min(freshUntil, now + TOUCH) / 1000)
     this.#quick.set(key, until * 4 + placeOf(answer))
+  }
+}
+
+/** By local part, for each domain: to put an address together takes longer than to find it. */
+class QuickAnswers {
+  readonly #domains = new Map<string, Map<string, number>>()
+
+  get(recipient: Recipient): number | undefined {
+    return this.#domains.get(recipient.domain)?.get(localKey(recipient))
+  }
+
+  /** @param key see {@link recipientKey} */
+  set(key: string, answer: number): void {
+    const { local, domain } = partsOf(key)
+    const answers = this.#domains.get(domain)
+    if (answers) answers.set(local, answer)
+    else this.#domains.set(domain, new Map([[local, answer]]))
+  }
+
+  delete(key: string): void {
+    const { local, domain } = partsOf(key)
+    const answers = this.#domains.get(domain)
+    answers?.delete(local)
+    if (answers?.size === 0) this.#domains.delete(domain)
   }
 }
 

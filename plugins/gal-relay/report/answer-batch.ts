@@ -92,16 +92,16 @@ export class AnswerBatch {
       this.#counts.answered(listener, 'enforce', verdict, count)
     }
     const end = this.#writer.timestamps ? `\n${new Date().toISOString()} ` : '\n'
-    const lines: string[] = []
+    const pieces: string[] = []
     for (const { from, listener, verdict, isLogged, recipients } of refused) {
       from.waiting = undefined
       const { rule } = verdict
       const reply = replyText(verdict.reply)
       this.#counts.answered(listener, 'enforce', verdict, recipients.length)
       this.#counts.refused({ sender: from.sender, rule, reply, recipients })
-      if (isLogged) lines.push(from.lines(recipients, rule, reply, end))
+      if (isLogged) from.addLines(pieces, recipients, rule, reply, end)
     }
-    if (lines.length > 0) this.#writer.write(lines.join(end))
+    if (pieces.length > 0) this.#writer.write(pieces.join(''))
   }
 
   #flushLater(): void {
