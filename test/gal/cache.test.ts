@@ -63,6 +63,16 @@ test('a kept answer is there at once', async () => {
   assert.deepEqual(cache.lookup(alice), { state: 'found', authenticatedOnly: false })
 })
 
+test('the same local part at another domain is another address', async () => {
+  const { cache, ask, answers } = cacheOf()
+  await ask('alice')
+  answers(() => ABSENT)
+  const other = recipientOf('alice', 'example.net')
+  const states = async () => [(await cache.lookup(other)).state, await ask('alice')]
+  assert.deepEqual(await states(), ['absent', 'found'])
+  assert.deepEqual(await states(), ['absent', 'found'])
+})
+
 test('one search at a time for the same address', async () => {
   const { ask, asked, answers } = cacheOf()
   let settle = (_: GalAnswer) => {}
