@@ -26,8 +26,8 @@ export function pathsOf(transaction: Haraka.Transaction): DeliveryPaths {
 }
 
 /**
- * Once the transaction is over. What is kept by a weak key stays until V8 looks through the whole heap, if
- * it leads back to its key: all of the transaction would outlive it, and be copied with each scavenge.
+ * To be called when the transaction is over. Its paths lead back to it, and a scavenge spares whatever the
+ * value of a weak key leads to: all of it would stay until V8 goes through the whole heap.
  */
 export function forgetPaths(transaction: Haraka.Transaction): void {
   pathsOfTransactions.delete(transaction)
