@@ -90,10 +90,12 @@ async function besideMail(
   })
   const rows: string[][] = []
   prioritize(site.slapd.pid, PRIORITY)
-  const giveBack = leaveLastProcessorTo(haraka.pid, [process.pid, site.slapd.pid])
+  let giveBack = () => {}
   try {
     onReading(await haraka.waitForLog(IN_FORCE, WAIT))
     await haraka.waitForLog(READY, WAIT)
+    // Only now: what the thread that speaks SMTP starts, as the process that reads, keeps to its place.
+    giveBack = leaveLastProcessorTo(haraka.pid, [process.pid, site.slapd.pid])
     const clients = await Clients.connect(haraka.port, CONNECTIONS)
     const next = recipients(large)
     await clients.send(10 * turn, next)
