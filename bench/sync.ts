@@ -127,8 +127,8 @@ async function besideMail(
     }
     clients.close()
   } finally {
-    giveBack()
     await haraka.stop()
+    giveBack()
   }
   table(['mail meanwhile', 'rcpt/s', 'p50 ms', 'p99 ms', 'wrong', 'stall ms', 'own ms'], rows)
 }
