@@ -22,6 +22,7 @@ export const GAL: GalSettings = {
   any_domain: false,
   always_accept: ['postmaster'],
   recipient_delimiter: '',
+  x500: false,
   authenticated_only_attribute: 'msExchRequireAuthToSendTo',
   cache_found: 0,
   cache_absent: 0,

@@ -21,7 +21,7 @@ import {
   printable,
 } from './directory/directory-error'
 import type { Entry } from './directory/entry'
-import { addressesOf, addressIn, baseName, isTrue } from './directory/entry-addresses'
+import { addressesOf, addressIn, baseName, isTrue, LEGACY_DN } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import type { Server } from './directory/server'
@@ -256,7 +256,7 @@ export class LiveList implements AddressList {
       return values.map((value) => ({ attribute: type, text: value.toString('utf8') }))
     })
     const holding = shown.find(({ attribute, text }) => {
-      const address = addressIn(baseName(attribute), text)
+      const address = addressIn(baseName(attribute), text, this.#attributes.has(LEGACY_DN))
       return address !== undefined && addressKey(address) === key
     })
     const flags = [HIDDEN, ACCOUNT_CONTROL]

@@ -1,6 +1,6 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
 import type { GalSettings, LdapSettings } from '../../settings/settings'
-import { addressPrefix } from './entry-addresses'
+import { valuesFor } from './entry-addresses'
 import { and, equals, filterFromText, or, present } from './filter'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
@@ -37,12 +37,10 @@ export class AddressSearch {
     beside: readonly (readonly string[])[] = [],
   ): Buffer[] {
     return this.#bases.map((base, i) => {
-      const all = [...addresses, ...(beside[i] ?? [])]
+      const terms = this.#terms([...addresses, ...(beside[i] ?? [])])
       // Not all servers know a disjunction of nothing (RFC 4526).
-      const terms = (all.length > 0 ? all : [NOBODY]).flatMap((address) =>
-        this.#attributes.map((name) => equals(name, addressPrefix(name) + address)),
-      )
-      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(or(...terms)))
+      const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
+      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(filter))
     })
   }
 
@@ -60,6 +58,14 @@ export class AddressSearch {
   /** @returns a search for more values of one entry's attributes, named with their range options */
   forValues(dn: string, ...attributes: readonly string[]): Buffer {
     return this.#search(dn, SCOPE.base, 0, present('objectClass'), attributeList(attributes))
+  }
+
+  #terms(addresses: readonly string[]): Buffer[] {
+    return addresses.flatMap((address) =>
+      this.#attributes.flatMap((name) =>
+        valuesFor(name, address).map((value) => equals(name, value)),
+      ),
+    )
   }
 
   #with(filter: Buffer): Buffer {

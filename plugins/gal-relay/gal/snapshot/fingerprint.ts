@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 
 /** To be raised when the normal form of addresses changes (address-key.ts, entry-addresses.ts). */
-const NORMAL_FORM = 1
+const NORMAL_FORM = 2
 
 /** @returns 32 bytes */
 export function fingerprintOf({
