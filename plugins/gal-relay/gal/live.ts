@@ -88,6 +88,13 @@ const GRACE = 2000
 const CALM = 5000
 /** Recipients that are deferred for the same kind of reason are one line in the log in so long a time. */
 const SAID_FOR = 60_000
+/** The log has them since they began. */
+const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
+  'connection',
+  'credentials',
+  'waiting',
+  'unproven',
+])
 
 export class LiveList implements AddressList {
   readonly #log: Log
@@ -123,7 +130,7 @@ export class LiveList implements AddressList {
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
       // Why no server is up, or what makes one doubtful, is said when that begins.
-      if (failure !== 'connection' && failure !== 'unproven') this.#warnOfDeferral(failure, message)
+      if (!SAID_ALREADY.has(failure)) this.#warnOfDeferral(failure, message)
       return { state: 'unavailable', reason: message }
     }
   }
