@@ -37,6 +37,7 @@ export const LDAP: LdapSettings = {
   bind_dn: '',
   bind_password: '',
   bind_password_file: '',
+  dereference: 'never',
   starttls: false,
   tls_ca: '',
   tls_cert: '',

@@ -199,6 +199,7 @@ export const ldap = (configDir: string) =>
     bind_dn: bindName.default(''),
     bind_password: value.text.default(''),
     bind_password_file: value.file(configDir).default(''),
+    dereference: value.word('never', 'search', 'find', 'always').default('never'),
     starttls: value.flag.default(false),
     tls_ca: value.file(configDir).default(''),
     tls_cert: value.file(configDir).default(''),

@@ -16,6 +16,7 @@ export class AddressSearch {
   readonly #bases: readonly string[]
   readonly #wanted: Buffer
   readonly #seconds: number
+  readonly #dereference: LdapSettings['dereference']
 
   /** @throws Error when the filter is none; the settings have checked it */
   constructor(gal: GalSettings, ldap: LdapSettings) {
@@ -24,6 +25,7 @@ export class AddressSearch {
     this.#bases = ldap.base
     const flag = gal.authenticated_only_attribute
     this.#wanted = attributeList(flag ? [...gal.attributes, flag] : gal.attributes)
+    this.#dereference = ldap.dereference
     this.#seconds = Math.ceil(ldap.query_timeout / 1000)
   }
 
@@ -79,6 +81,15 @@ export class AddressSearch {
     filter: Buffer,
     attributes = this.#wanted,
   ): Buffer {
-    return searchRequest({ base, scope, sizeLimit, seconds: this.#seconds, filter, attributes })
+    return searchRequest({
+      base,
+      scope,
+      // The entry of a DN that a server gave is itself.
+      dereference: scope === SCOPE.base ? 'never' : this.#dereference,
+      sizeLimit,
+      seconds: this.#seconds,
+      filter,
+      attributes,
+    })
   }
 }

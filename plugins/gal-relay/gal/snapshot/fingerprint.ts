@@ -16,6 +16,6 @@ export function fingerprintOf({
 }): Buffer {
   const names = gal.attributes.map((name) => name.toLowerCase()).sort()
   const flag = gal.authenticated_only_attribute.toLowerCase()
-  const parts = [NORMAL_FORM, ldap.base, gal.filter, names, flag]
+  const parts = [NORMAL_FORM, ldap.base, ldap.dereference, gal.filter, names, flag]
   return createHash('sha256').update(JSON.stringify(parts)).digest()
 }
