@@ -146,7 +146,7 @@ function keysOfIni(text: string): Set<string> {
   for (const line of text.split('\n')) {
     const heading = /^;?\[(\w+)/.exec(line)
     if (heading) section = heading[1] ?? ''
-    const key = /^;([a-z_]+)(?:\[\])? =/.exec(line)?.[1]
+    const key = /^;([a-z_\d]+)(?:\[\])? =/.exec(line)?.[1]
     if (key && section !== 'listener') keys.add(`[${section}] ${key}`)
   }
   return keys
@@ -159,7 +159,8 @@ function keysOfTable(markdown: string): Set<string> {
   for (const line of markdown.slice(start, markdown.indexOf('\n\n', start)).split('\n').slice(2)) {
     const [, first = '', second = ''] = line.split('|')
     section = /\[(\w+)\]/.exec(first)?.[1] ?? section
-    for (const [, key] of second.matchAll(/`([a-z_]+)(?:\[\])?`/g)) keys.add(`[${section}] ${key}`)
+    for (const [, key] of second.matchAll(/`([a-z_\d]+)(?:\[\])?`/g))
+      keys.add(`[${section}] ${key}`)
   }
   return keys
 }

@@ -21,7 +21,7 @@ import {
   printable,
 } from './directory/directory-error'
 import type { Entry } from './directory/entry'
-import { addressesOf, addressIn, baseName, isTrue } from './directory/entry-addresses'
+import { addressesOf, addressIn, baseName, isTrue, LEGACY_DN } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import type { Server } from './directory/server'
@@ -88,6 +88,13 @@ const GRACE = 2000
 const CALM = 5000
 /** Recipients that are deferred for the same kind of reason are one line in the log in so long a time. */
 const SAID_FOR = 60_000
+/** The log has them since they began. */
+const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
+  'connection',
+  'credentials',
+  'waiting',
+  'unproven',
+])
 
 export class LiveList implements AddressList {
   readonly #log: Log
@@ -123,7 +130,7 @@ export class LiveList implements AddressList {
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
       // Why no server is up, or what makes one doubtful, is said when that begins.
-      if (failure !== 'connection' && failure !== 'unproven') this.#warnOfDeferral(failure, message)
+      if (!SAID_ALREADY.has(failure)) this.#warnOfDeferral(failure, message)
       return { state: 'unavailable', reason: message }
     }
   }
@@ -256,7 +263,7 @@ export class LiveList implements AddressList {
       return values.map((value) => ({ attribute: type, text: value.toString('utf8') }))
     })
     const holding = shown.find(({ attribute, text }) => {
-      const address = addressIn(baseName(attribute), text)
+      const address = addressIn(baseName(attribute), text, this.#attributes.has(LEGACY_DN))
       return address !== undefined && addressKey(address) === key
     })
     const flags = [HIDDEN, ACCOUNT_CONTROL]

@@ -198,10 +198,11 @@ export function decide(
   client: Client,
 ): Verdict | undefined {
   const { recipient, kind, hops } = destination
-  if (recipient.domain === '' && recipient.local.toLowerCase() === 'postmaster') return POSTMASTER
+  if (recipient.domain === '' && recipient.plainLocal.toLowerCase() === 'postmaster')
+    return POSTMASTER
   switch (kind) {
     case 'inbound':
-      if (!hasLocalPart(policy.alwaysAccept, recipient.local)) return undefined
+      if (!hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) return undefined
       return delivered('always-accept', hops)
     case 'shared':
       return undefined

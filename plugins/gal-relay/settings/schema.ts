@@ -72,12 +72,16 @@ export const gal = z.strictObject({
   always_accept: value.localParts.default(['postmaster']),
   recipient_delimiter: z
     .string()
-    .transform((delimiter, ctx) => {
-      if (delimiter === 'none') return ''
-      if (/^[^a-z0-9\s@".]?$/i.test(delimiter)) return delimiter
-      return value.wrong(ctx, "is not one character such as '+', or none")
+    .transform((delimiters, ctx) => {
+      if (delimiters === 'none') return ''
+      if (/[%!]/.test(delimiters)) {
+        return value.wrong(ctx, 'has % or !, by which a local part asks for delivery elsewhere')
+      }
+      if (/^[^a-z0-9\s@".\\]{0,8}$/i.test(delimiters)) return [...new Set(delimiters)].join('')
+      return value.wrong(ctx, "is not a character such as '+', several such as '+-', or none")
     })
     .default(''),
+  x500: value.flag.default(false),
   authenticated_only_attribute: z
     .string()
     .transform((name, ctx) => {
@@ -195,6 +199,7 @@ export const ldap = (configDir: string) =>
     bind_dn: bindName.default(''),
     bind_password: value.text.default(''),
     bind_password_file: value.file(configDir).default(''),
+    dereference: value.word('never', 'search', 'find', 'always').default('never'),
     starttls: value.flag.default(false),
     tls_ca: value.file(configDir).default(''),
     tls_cert: value.file(configDir).default(''),

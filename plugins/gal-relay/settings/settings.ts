@@ -94,7 +94,7 @@ export function readSettings(
   const { url = [], base = [] } = ldap
   return {
     policies,
-    gal,
+    gal: withX500(gal),
     snapshot,
     ldap: url.length > 0 ? { ...ldap, url, base } : undefined,
     http: { enabled: http.enabled, allow: networkList(http.allow) },
@@ -199,6 +199,13 @@ function* cascade(
 const splitListener = (name: string) => {
   const colon = name.lastIndexOf(':')
   return { address: name.slice(0, colon), port: name.slice(colon + 1) }
+}
+
+/** X.500 addresses are found by the attribute that holds them. */
+function withX500(gal: schema.GalSettings): schema.GalSettings {
+  const isThere = gal.attributes.some((name) => name.toLowerCase() === 'legacyexchangedn')
+  if (!gal.x500 || isThere) return gal
+  return { ...gal, attributes: [...gal.attributes, 'legacyExchangeDN'] }
 }
 
 function readListeners(sections: SectionReader): Overrides {

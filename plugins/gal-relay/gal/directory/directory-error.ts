@@ -6,6 +6,10 @@ export type Failure =
   | 'connection'
   /** No answer in time. */
   | 'timeout'
+  /** The server refused the account's name or password. */
+  | 'credentials'
+  /** They were refused several times, and are not tried again yet. */
+  | 'waiting'
   /** TLS was refused, or the certificate is not the one that was expected. */
   | 'tls'
   /** What came is not LDAP, or breaks its rules. */

@@ -3,8 +3,9 @@
 import { connect, type Socket } from 'node:net'
 import type { LdapSettings } from '../../settings/settings'
 import { Connection } from './connection'
-import { DirectoryError, directoryError, resultError } from './directory-error'
-import { readNamed, secured, tlsOptions } from './tls'
+import { bound, passwordToTry } from './credentials'
+import { DirectoryError, directoryError } from './directory-error'
+import { secured, tlsOptions } from './tls'
 
 /** Where one server listens. */
 export interface Endpoint {
@@ -60,7 +61,7 @@ async function opened(
   ldap: LdapSettings,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const password = await passwordOf(ldap)
+  const password = await passwordToTry(ldap)
   const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint.host) : undefined
   const tcp = await connected(endpoint, signal)
   let connection: Connection | undefined
@@ -75,10 +76,7 @@ async function opened(
         connection.upgrade(await secured(await connection.startTls(ldap.connect_timeout), tls))
     }
     const { code, diagnostic } = await connection.bind(ldap.bind_dn, password, ldap.connect_timeout)
-    if (code !== 0) {
-      const words = password ? diagnostic.replaceAll(password, '***') : diagnostic
-      throw resultError(code, words)
-    }
+    bound(ldap, password, code, diagnostic)
     return connection
   } catch (error) {
     connection?.destroy(directoryError(error))
@@ -88,17 +86,6 @@ async function opened(
     signal.removeEventListener('abort', cancel)
   }
 }
-
-async function passwordOf(ldap: LdapSettings): Promise<string> {
-  if (!ldap.bind_dn) return ''
-  const file = await readNamed('bind_password_file', ldap.bind_password_file)
-  const password = file ? firstLine(file) : ldap.bind_password
-  // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
-  if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')
-  return password
-}
-
-const firstLine = (file: Buffer) => file.toString('utf8').split(/\r?\n/, 1)[0] ?? ''
 
 function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {

@@ -252,7 +252,14 @@ export class Server {
     if (stayedUp) this.#delay = undefined
     this.health.down(error.message)
     if (state !== 'down') this.#reasons.clear()
-    if (!this.#reasons.has(error.message) && this.#reasons.size < REASONS) {
+    if (error.failure === 'credentials') {
+      // An account that is about to be locked is everybody's trouble.
+      log.error(`directory ${this.name} is down: ${error.message}`)
+    } else if (
+      error.failure !== 'waiting' &&
+      !this.#reasons.has(error.message) &&
+      this.#reasons.size < REASONS
+    ) {
       const level = this.#reasons.size === 0 ? 'warn' : 'info'
       log[level](`directory ${this.name} is down: ${error.message}`)
       this.#reasons.add(error.message)

@@ -146,6 +146,7 @@ export class WholeList {
     return searchRequest({
       base,
       scope: SCOPE.subtree,
+      dereference: this.#ldap.dereference,
       filter,
       attributes: attributeList(attributes),
     })

@@ -11,7 +11,7 @@ import {
 } from '../address-list'
 import type { FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
-import { withoutTag } from '../sub-addresses'
+import { type OtherNames, otherNames } from '../other-names'
 import { FOUND_AUTHENTICATED_ONLY } from './address-table'
 import { Snapshot } from './snapshot'
 import type { ListSettings, SyncReport } from './syncer'
@@ -35,17 +35,17 @@ export interface SnapshotReport {
 export class SnapshotList implements AddressList {
   readonly #live: AddressList
   readonly #snapshot: Snapshot
-  readonly #delimiter: string
+  readonly #others: OtherNames | undefined
   readonly #usableFor: number
   #loading: Promise<void> | undefined
   #isLoaded = false
   #answered = 0
   #asked = 0
 
-  /** @param live what is asked instead, sub-addresses included */
+  /** @param live what is asked instead, other names included */
   constructor(live: AddressList, settings: ListSettings, log: Log) {
     this.#live = live
-    this.#delimiter = settings.gal.recipient_delimiter
+    this.#others = otherNames(settings.gal)
     this.#usableFor = settings.snapshot.usable_for
     this.#snapshot = Snapshot.open(settings, log)
   }
@@ -89,9 +89,9 @@ export class SnapshotList implements AddressList {
     const { follower } = this.#snapshot
     if (!follower.hasList) return this.#ask(recipient)
     let state = follower.find(recipient)
-    if (state < 0) {
-      const user = withoutTag(recipient, this.#delimiter)
-      if (user) state = follower.find(user)
+    if (state < 0 && this.#others) {
+      const found = this.#others(recipient).map((other) => follower.find(other))
+      state = found.find((one) => one >= 0) ?? state
     }
     if (state < 0) {
       if (!follower.isCurrent) return this.#ask(recipient)
