@@ -4,7 +4,7 @@
 import { Address } from '@haraka/email-address'
 import type { Accepted, Destination, Path, Refused } from '../routing/decide'
 import { AcceptedBefore } from '../routing/transaction'
-import { type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
+import { copyOf, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
 /** A message's recipients by the way they go, with their addresses as they leave. */
 export interface Parts {
@@ -268,8 +268,7 @@ function outboundPart(
   parts: Parts,
   trusted: boolean,
 ): Haraka.Transaction {
-  const NotesOf = transaction.notes.constructor as new (notes: object) => Haraka.Notes
-  const notes = new NotesOf(transaction.notes)
+  const notes = copyOf(transaction.notes)
   noteOutbound(notes, parts, trusted)
   return Object.create(transaction, {
     rcpt_to: { value: [...parts.outbound], writable: true, enumerable: true },
