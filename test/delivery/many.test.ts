@@ -161,6 +161,27 @@ describe('a recipient costs the same, however many stand before it', () => {
     assert.equal(readsFor(3000), 10 * readsFor(300))
   })
 
+  test('with mixed = defer, only those count that Haraka accepted', () => {
+    const rcpt_to: Haraka.Address[] = []
+    const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
+    const paths = new DeliveryPaths({ rcpt_to, rcpt_count } as unknown as Haraka.Transaction)
+    const rule = (path: 'queue' | 'outbound', answer: 'accept' | 'reject') => {
+      const address = { user: path } as Haraka.Address
+      rcpt_to.push(address)
+      paths.begin(address, true)
+      const refused = paths.refusal(accepted(path), 'defer')
+      if (!refused) paths.accept(address, {} as Destination, accepted(path))
+      if (refused || answer === 'reject') rcpt_to.pop()
+      rcpt_count[refused ? 'tempfail' : answer]++
+      return refused?.rule
+    }
+    assert.equal(rule('outbound', 'reject'), undefined)
+    assert.equal(rule('queue', 'accept'), undefined)
+    assert.equal(rule('outbound', 'accept'), 'mixed')
+    assert.equal(rule('queue', 'accept'), undefined)
+    assert.equal(rcpt_to.length, 2)
+  })
+
   test('observed', async () => {
     const readsFor = async (count: number) => {
       const { array, reads } = counted<Haraka.RecipientResult[]>([])
