@@ -6,12 +6,14 @@ import { memory } from './memory'
 import { large, rcpt } from './rcpt'
 import { FULL, type Sizes, TRY } from './sizes'
 import { sync } from './sync'
+import { transaction } from './transaction'
 
 const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) => Promise<void>>> = {
   rcpt,
   decision,
   memory,
   large,
+  transaction,
   sync,
 }
 
@@ -24,6 +26,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   decision  a decision, with short and long lists
   memory    the list in memory
   large     rcpt with a million recipients
+  transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it
   all       all of them
 

@@ -34,7 +34,6 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('rcpt', 'check_recipient')
   this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('reset_transaction', 'end_transaction', 100)
-  if (isRewritten) this.register_hook('rcpt', 'begin_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'prepare', -100)

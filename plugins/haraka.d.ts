@@ -116,6 +116,9 @@ declare namespace Haraka {
   }
 
   interface RegisteredHook {
+    /** Its name. */
+    readonly plugin: string
+    readonly method: string
     readonly priority: number
     readonly order: number
   }
@@ -255,6 +258,8 @@ declare namespace Haraka {
     readonly resetting: boolean
     readonly mail_from: Address
     rcpt_to: Address[]
+    /** How many RCPTs Haraka has answered, and how; what it has put into {@link rcpt_to} or taken off is then done. */
+    readonly rcpt_count: Readonly<Record<'accept' | 'tempfail' | 'reject', number>>
     notes: Notes
     readonly results: Results
     readonly header: {

@@ -2,11 +2,11 @@
 // in it, where an attempt goes, and by which names a bounce tells of the recipients.
 import { Address } from '@haraka/email-address'
 import type { Log } from '../gal/log'
-import type { NextHop } from '../routing/routes'
+import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
-import { keptWith, type RouteOfDomain } from './kept'
+import { keptForParts, keptWith, type RouteOfDomain } from './kept'
 import { mxBeforeUs } from './mx'
 import { nextAttempt, renamedTo } from './next-hops'
 import { needsTls, SecureHops } from './secure-hop'
@@ -44,12 +44,14 @@ export class OutboundMail {
     before: (recipients: readonly Haraka.Address[]) => void,
     done: (stored: Stored, error?: unknown) => void,
   ): void {
+    const kept = keptForParts(transaction)
     const storing: Haraka.Outbound = Object.create(this.outbound, {
       process_delivery: {
         value: async (paths: string[], todo: Haraka.Todo, items: Haraka.QueueItem[]) => {
-          for (const part of oneRecipientByLmtp(todo)) {
+          for (const part of oneRecipientByLmtp(todo, kept.route(todo.domain))) {
             before(part.rcpt_to)
-            await this.outbound.process_delivery(paths, part, items)
+            const file = changed(part, { notes: kept.notes(part) })
+            await this.outbound.process_delivery(paths, file, items)
             // The sender has gone, and comes again: Haraka takes back what it has stored by now.
             if (transaction.resetting) throw new Error('the client has gone')
           }
@@ -84,7 +86,7 @@ export class OutboundMail {
       }
       case 'hops':
         if (byLmtp(attempt.hops) && todo.rcpt_to.length > 1) {
-          this.split(item)
+          await this.split(item)
           return { code: 'split' }
         }
         return this.through(item, fromNext(attempt.hops, item.num_failures))
@@ -126,31 +128,36 @@ export class OutboundMail {
     })
   }
 
-  // For mail that was stored for an SMTP hop, before its row came to name an LMTP one.
-  private split(item: Haraka.QueueItem): void {
-    const recipients = item.todo.rcpt_to
-    let left = recipients.length
-    for (const recipient of recipients) {
-      item.split_to_new_recipients([recipient], 'LMTP', (one) => {
-        this.outbound.delivery_queue.push(one)
-        if (--left === 0) item.discard()
-      })
+  // For mail that was stored for an SMTP hop, before its row came to name an LMTP one. One after the other:
+  // Haraka bounces the whole of it when it has no file descriptor left.
+  private async split(item: Haraka.QueueItem): Promise<void> {
+    for (const recipient of item.todo.rcpt_to) {
+      const one = await new Promise<Haraka.QueueItem>((done) =>
+        item.split_to_new_recipients([recipient], 'LMTP', done),
+      )
+      this.outbound.delivery_queue.push(one)
     }
+    item.discard()
   }
 }
 
 // Haraka 3.3.4 puts down one recipient's failure to another when an LMTP server takes the message
 // for the first and not for the second (hmail.js, `dot_lmtp`): that one is lost, the other gets two.
-function* oneRecipientByLmtp(todo: Haraka.Todo): Generator<Haraka.Todo> {
-  const route = routeOf(keptWith(todo.notes)?.routes ?? [], todo.domain)
+function* oneRecipientByLmtp(
+  todo: Haraka.Todo,
+  route: RouteOfDomain | undefined,
+): Generator<Haraka.Todo> {
   if (!route?.hops.some(({ url }) => url.startsWith('lmtp:')) || todo.rcpt_to.length === 1) {
     yield todo
     return
   }
   for (const [index, recipient] of todo.rcpt_to.entries()) {
-    const part = Object.create(Object.getPrototypeOf(todo))
-    yield Object.assign(part, todo, { rcpt_to: [recipient], uuid: `${todo.uuid}.${index + 1}` })
+    yield changed(todo, { rcpt_to: [recipient], uuid: `${todo.uuid}.${index + 1}` })
   }
+}
+
+function changed(todo: Haraka.Todo, fields: Partial<Haraka.Todo>): Haraka.Todo {
+  return Object.assign(Object.create(Object.getPrototypeOf(todo)), todo, fields)
 }
 
 // A host that greets with 4xx, or answers so later, ends the attempt: the next one begins behind it.
@@ -158,8 +165,6 @@ function fromNext(hops: readonly NextHop[], failures: number): readonly NextHop[
   const turn = failures % hops.length
   return [...hops.slice(turn), ...hops.slice(0, turn)]
 }
-
-const byLmtp = (hops: readonly NextHop[]) => hops.some(({ protocol }) => protocol === 'lmtp')
 
 function routeOf(
   routes: readonly (readonly [string, RouteOfDomain])[],
@@ -195,17 +200,22 @@ function declareUtf8(sender: Haraka.Todo['mail_from']): void {
 /** Puts the recipients' names as the sender wrote them into what a bounce is made from. */
 export function nameAsWritten({ todo }: Haraka.QueueItem, error: Haraka.BounceError): void {
   const written = new Map(keptWith(todo.notes)?.written)
+  const named = new Map<string, string>()
   // Haraka makes an item of some of a message's recipients, and forgets there what became of them.
   const bounced = new Map(error.bounced_rcpt?.map((one) => [one.address, one]))
   todo.rcpt_to = todo.rcpt_to.map((recipient) => {
     const known = bounced.get(recipient.address) ?? recipient
     const name = written.get(recipient.address)
     if (name === undefined) return withFateOf(known, recipient)
-    const named = new Address(`<${name}>`)
-    error.message = error.message.replaceAll(recipient.format(), named.format())
-    return withFateOf(known, named)
+    const asWritten = new Address(`<${name}>`)
+    named.set(recipient.format(), asWritten.format())
+    return withFateOf(known, asWritten)
   })
+  if (named.size > 0) error.message = error.message.replace(PATH, (path) => named.get(path) ?? path)
 }
+
+/** An address in angle brackets; its local part may be quoted. */
+const PATH = /<(?:"(?:[^"\\]|\\.)*"|[^<>"])*>/g
 
 /** What became of the recipient stands in dsn_status, dsn_smtp_response, reason and so on. */
 function withFateOf(

@@ -2,8 +2,9 @@
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
 import { Address } from '@haraka/email-address'
-import { type Accepted, type Destination, mixes, type Path } from '../routing/decide'
-import { type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
+import type { Accepted, Destination, Path, Refused } from '../routing/decide'
+import { AcceptedBefore } from '../routing/transaction'
+import { copyOf, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
 /** A message's recipients by the way they go, with their addresses as they leave. */
 export interface Parts {
@@ -43,8 +44,17 @@ export class DeliveryPaths {
   #renamed: Map<Haraka.Address, Haraka.Address> | undefined
   /** As the sender wrote them, where another plugin put something else into their place. */
   #asWritten: Map<Haraka.Address, Haraka.Address> | undefined
-  /** Of the RCPT that is being answered: where its recipient stands in `rcpt_to`. */
-  #from: number | undefined
+  /** Of the RCPTs before the one that is being answered. */
+  readonly #before = new AcceptedBefore()
+  // Of the RCPT that is being answered.
+  /** How many RCPTs of the transaction were answered before it; undefined: none is being answered. */
+  #number: number | undefined
+  /** How many of them were accepted. */
+  #numberAccepted = 0
+  /** Where what it stands for begins in `rcpt_to`, */
+  #from = 0
+  /** and in {@link #accepted}. */
+  #acceptedFrom = 0
   #written: Haraka.Address | undefined
   /** What other hooks are to see again, and what is to follow, once one part is in other hands. */
   #underWay: UnderWay | undefined
@@ -59,22 +69,41 @@ export class DeliveryPaths {
     this.#utf8 = true
   }
 
-  /** Before any plugin has looked at the recipient that Haraka has just put at the end of `rcpt_to`. */
-  begin(written: Haraka.Address): void {
-    this.#from = this.#transaction.rcpt_to.length - 1
+  /**
+   * Before any plugin has looked at the recipient that Haraka has just put at the end of `rcpt_to`. Called
+   * again for the same RCPT, it does nothing.
+   *
+   * @param takesOff whether those that an RCPT before was refused for are taken off `rcpt_to`
+   */
+  begin(written: Haraka.Address, takesOff: boolean): void {
+    const { rcpt_to, rcpt_count } = this.#transaction
+    const number = rcpt_count.accept + rcpt_count.tempfail + rcpt_count.reject
+    if (number === this.#number) return
+    this.#settle(rcpt_to.length - 1, takesOff)
+    this.#number = number
+    this.#numberAccepted = rcpt_count.accept
+    this.#from = rcpt_to.length - 1
+    this.#acceptedFrom = this.#accepted.length
     this.#written = written
   }
 
+  /** No more RCPTs will come: the last one is answered. */
+  end(): void {
+    this.#settle(this.#transaction.rcpt_to.length, true)
+    this.#number = undefined
+  }
+
+  /** The recipients that this RCPT stands for by now: an alias plugin puts others in its place, or none. */
+  targets(): readonly Haraka.Address[] {
+    return this.#transaction.rcpt_to.slice(this.#from)
+  }
+
   /**
-   * The recipients that this RCPT stands for by now: an alias plugin puts others in its place.
-   *
-   * @param address what Haraka hands to the hooks
+   * Puts back the recipient whom another plugin took off without another in its place. Haraka takes the last
+   * one off when RCPT is refused: it would be another RCPT's.
    */
-  targets(address: Haraka.Address): readonly Haraka.Address[] {
-    const { rcpt_to } = this.#transaction
-    if (this.#from === undefined) return [rcpt_to.at(-1) ?? address]
-    const targets = rcpt_to.slice(this.#from)
-    return targets.length > 0 ? targets : [address]
+  putBack(): void {
+    if (this.#written) this.#transaction.rcpt_to.push(this.#written)
   }
 
   /** The recipient of this RCPT as the sender wrote it. */
@@ -82,9 +111,26 @@ export class DeliveryPaths {
     return this.#written ?? target
   }
 
-  /** Haraka takes one recipient off `rcpt_to` when RCPT is refused: an alias may have put in several. */
-  refuse(): void {
-    if (this.#from !== undefined) this.#transaction.rcpt_to.splice(this.#from + 1)
+  /** Why the transaction's other recipients do not let this one join them. */
+  refusal(verdict: Accepted, mixed: 'split' | 'defer'): Refused | undefined {
+    return this.#before.refusal(verdict, mixed)
+  }
+
+  // Haraka has answered by now: after our verdict come the rcpt_ok and deny hooks of others, and their
+  // failures. Of a refused RCPT it takes one recipient off, and an alias may have put in several.
+  #settle(end: number, takesOff: boolean): void {
+    if (this.#number === undefined) return
+    const { rcpt_to, rcpt_count } = this.#transaction
+    const accepted = this.#accepted
+    if (rcpt_count.accept > this.#numberAccepted) {
+      for (let i = this.#acceptedFrom; i < accepted.length; i++) {
+        const one = accepted[i]
+        if (one) this.#before.add(one.verdict)
+      }
+      return
+    }
+    accepted.length = this.#acceptedFrom
+    if (takesOff && end > this.#from) rcpt_to.splice(this.#from, end - this.#from)
   }
 
   accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
@@ -93,18 +139,10 @@ export class DeliveryPaths {
       this.#renamed ??= new Map()
       this.#renamed.set(target, new Address(recipient.local, recipient.domain))
     }
-    if (this.#written) {
+    if (this.#written && this.#written !== target) {
       this.#asWritten ??= new Map()
       this.#asWritten.set(target, this.#written)
     }
-  }
-
-  /** True when the transaction has a recipient of an earlier RCPT that goes another way. */
-  isMixed(target: Haraka.Address, path: Path): boolean {
-    const { rcpt_to } = this.#transaction
-    const from = this.#from ?? rcpt_to.indexOf(target)
-    const verdicts = this.#verdicts()
-    return rcpt_to.slice(0, from).some((other) => mixes(path, verdicts.get(other)?.path))
   }
 
   /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
@@ -230,8 +268,7 @@ function outboundPart(
   parts: Parts,
   trusted: boolean,
 ): Haraka.Transaction {
-  const NotesOf = transaction.notes.constructor as new (notes: object) => Haraka.Notes
-  const notes = new NotesOf(transaction.notes)
+  const notes = copyOf(transaction.notes)
   noteOutbound(notes, parts, trusted)
   return Object.create(transaction, {
     rcpt_to: { value: [...parts.outbound], writable: true, enumerable: true },

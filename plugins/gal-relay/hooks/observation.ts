@@ -1,12 +1,7 @@
 // The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
 // was answered.
 import { pathsOf } from '../delivery/paths'
-import {
-  type Given,
-  type Observed,
-  ObservedTransaction,
-  outcomeOfVerdict,
-} from '../report/observation'
+import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
@@ -44,18 +39,18 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   if (!transaction || !policy.enabled || policy.enforce || watched.has(address)) return
   watched.add(address)
 
-  const given = givenTo(transaction)
+  const answers = answersIn(transaction)
   const observed = transactions.get(transaction) ?? new ObservedTransaction()
   transactions.set(transaction, observed)
-  observed.answered(given)
+  observed.answered(answers)
   const paths = pathsOf(transaction)
-  const targets = paths.targets(address)
-  const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
-    (decided) => verdictOn(decided),
-  )
+  paths.begin(address, false)
+  const verdict = Promise.all(
+    paths.targets().map((target) => decideOn(policy, client, target)),
+  ).then((decided) => verdictOn(decided))
   const { sender } = fieldsOf(this, connection, session)
   const recipient = paths.written(address).address
-  observed.add(given.length, policy.mixed, verdict).then(
+  observed.add(answers.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, sender, recipient, both),
     (error) => logFailure(this, connection, error),
   )
@@ -65,7 +60,7 @@ export const watch_end = looking((connection) => {
   const { transaction } = connection
   const observed = transaction && transactions.get(transaction)
   if (!observed) return
-  observed.answered(givenTo(transaction))
+  observed.answered(answersIn(transaction))
   observed.end()
 })
 
@@ -97,13 +92,7 @@ function compare(
   }
 }
 
-/** What Haraka has answered to the recipients of a transaction so far, in order. */
-function givenTo({ results }: Haraka.Transaction): readonly Given[] {
-  const answers = results.get('rcpt_to')?.recipient ?? []
-  return answers.map(({ action, code, msg }) => {
-    if (action === 'accept') return { outcome: 'accepted', reply: '250' }
-    const refused = action === 'reject'
-    const number = typeof code === 'number' ? code : refused ? 550 : 450
-    return { outcome: refused ? 'refused' : 'deferred', reply: `${number} ${msg ?? ''}`.trim() }
-  })
+/** Haraka's answers to the recipients of a transaction so far, in order; the array itself, which grows. */
+function answersIn({ results }: Haraka.Transaction): readonly Haraka.RecipientResult[] {
+  return results.get('rcpt_to')?.recipient ?? []
 }

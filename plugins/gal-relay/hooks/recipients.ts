@@ -1,18 +1,20 @@
 // The rcpt hooks of a listener where the plugin's verdict is the answer.
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
-import { MIXED_DEFERRED, type Refused, type Verdict } from '../routing/decide'
+import { visible } from '../report/visible'
+import { INTERNAL_ERROR, type Refused, type Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
 import { type Decided, decideOnAll } from './decision'
 import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { addResult } from './results'
-import { type Session, sessionOf } from './session'
+import { decidesOn, type Session, sessionOf } from './session'
 import { tellOfAccepted } from './telling'
 
 // Before a plugin such as aliases puts other recipients into its place.
-export const begin_recipient = guarded<[Haraka.Address]>((next, { transaction }, [address]) => {
-  if (transaction) pathsOf(transaction).begin(address)
+export const begin_recipient = guarded<[Haraka.Address]>((next, connection, [address]) => {
+  const { transaction } = connection
+  if (transaction) pathsOf(transaction).begin(address, decidesOn(sessionOf(connection).policy))
   return next()
 })
 
@@ -25,7 +27,10 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
 
   connection.relaying = client.trust.mayRelay
   const paths = pathsOf(transaction)
-  const decided = decideOnAll(policy, client, paths.targets(params[0]))
+  paths.begin(params[0], true)
+  const targets = paths.targets()
+  if (targets.length === 0) return refuseNobody(this, next, connection, session, paths, params[0])
+  const decided = decideOnAll(policy, client, targets)
   if (decided instanceof Promise)
     return respondLater(this, next, connection, session, paths, decided)
   return respond(this, next, connection, session, paths, decided)
@@ -55,10 +60,9 @@ function respond(
   // The client has gone while the directory was asked.
   if (!transaction) return next()
   for (const { target, verdict } of decided) {
-    const refused = refusal(paths, target, policy, verdict)
+    const refused = refusal(paths, policy, verdict)
     if (refused) {
       const { address } = paths.written(target)
-      paths.refuse()
       return refuse(plugin, next, connection, address, session, refused)
     }
   }
@@ -73,10 +77,24 @@ function respond(
 
 function refusal(
   paths: DeliveryPaths,
-  target: Haraka.Address,
   { mixed }: ListenerPolicy,
   verdict: Verdict,
 ): Refused | undefined {
   if (!verdict.accept) return verdict
-  return mixed === 'defer' && paths.isMixed(target, verdict.path) ? MIXED_DEFERRED : undefined
+  return paths.refusal(verdict, mixed)
+}
+
+// Whoever took it off may have meant to drop its mail, or may have failed.
+function refuseNobody(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  session: Session,
+  paths: DeliveryPaths,
+  address: Haraka.Address,
+): undefined {
+  paths.putBack()
+  const written = paths.written(address).address
+  connection.logerror(plugin, `recipient ${visible(written)} was taken off by another plugin`)
+  return refuse(plugin, next, connection, written, session, INTERNAL_ERROR)
 }

@@ -11,9 +11,13 @@ import { announce, state } from './state'
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.speaks = server.cluster === undefined || server.cluster.isMaster
   state.answers = server.cluster === undefined || !server.cluster.isMaster
-  const { log, deny } = this.haraka_require('plugins').registered_hooks
+  const { log, deny, rcpt } = this.haraka_require('plugins').registered_hooks
   state.isLogTaken = Boolean(log?.length)
   if (deny?.length) registerFirst(this, 'deny', 'keep_refusal')
+  // Any plugin that is asked before us may put other recipients in the place of one.
+  const own = ({ plugin }: Haraka.RegisteredHook) => plugin === this.name
+  const asked = rcpt?.findIndex((hook) => own(hook) && hook.method === 'check_recipient')
+  if (!rcpt?.slice(0, asked).every(own)) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)

@@ -1,4 +1,5 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
+import DSN from 'haraka-dsn'
 import { pathsOf } from '../delivery/paths'
 import { guarded } from './guarded'
 import { traceReceivedLine } from './message'
@@ -25,8 +26,14 @@ export const trust_client = guarded(function (next, connection) {
 // sets in the middle of the transaction.
 export const trust_transaction = guarded((next, connection) => {
   trustAgain(connection)
-  return next()
+  const { transaction } = connection
+  if (!transaction || !decidesOn(sessionOf(connection).policy)) return next()
+  pathsOf(transaction).end()
+  return transaction.rcpt_to.length > 0 ? next() : next(DENY, NO_VALID_RECIPIENTS)
 })
+
+// Haraka says so too, but it has looked before those of a refused alias were taken off.
+const NO_VALID_RECIPIENTS = DSN.create(554, 'No valid recipients', 5, 1)
 
 export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
   (next, connection, [, parameters]) => {

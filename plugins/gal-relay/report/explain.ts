@@ -10,8 +10,6 @@ import {
   decideListed,
   destinationOf,
   INTERNAL_ERROR,
-  MIXED_DEFERRED,
-  mixes,
   type Path,
   type Rule,
   type Verdict,
@@ -20,6 +18,7 @@ import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/
 import { addressText, recipientOf } from '../routing/recipient'
 import { type Restrictions, type Trust, trustByAddress, trustOf } from '../routing/restrictions'
 import { findRow } from '../routing/routes'
+import { AcceptedBefore } from '../routing/transaction'
 import {
   canonicalAddress,
   type ListenerPolicy,
@@ -107,7 +106,13 @@ export async function explain(
   const refused = refusedMail(session, question)
   const { plugins = [], remembersNothing = false } = question
   const more = remembersNothing ? serverMemory(settings) : ''
-  const transaction: Transaction = { ...session, list, more, plugins, accepted: [] }
+  const transaction: Transaction = {
+    ...session,
+    list,
+    more,
+    plugins,
+    accepted: new AcceptedBefore(),
+  }
   const explanations: Explanation[] = []
   for (const recipient of question.recipients) {
     explanations.push(
@@ -141,7 +146,7 @@ interface Transaction extends Session {
   /** Said behind it when the directory cannot be asked. */
   readonly more: string
   readonly plugins: readonly string[]
-  readonly accepted: Path[]
+  readonly accepted: AcceptedBefore
 }
 
 function sessionOf(settings: Settings, question: Question): Session {
@@ -217,10 +222,9 @@ async function explainRecipient(
   let verdict = unasked ?? INTERNAL_ERROR
   if (asked) verdict = decideListed(destination, client, asked.answer)
   if (verdict.accept) {
-    const { path } = verdict
-    const mixed = transaction.accepted.some((other) => mixes(path, other))
-    if (policy.mixed === 'defer' && mixed) verdict = MIXED_DEFERRED
-    else transaction.accepted.push(path)
+    const refused = transaction.accepted.refusal(verdict, policy.mixed)
+    if (refused) verdict = refused
+    else transaction.accepted.add(verdict)
   }
   return {
     recipient,

@@ -78,6 +78,12 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
       'this one in its next transaction',
     source: 'RFC 5321 §4.5.3.1.10',
   },
+  'too-many-by-lmtp': {
+    meaning:
+      'the transaction has 100 recipients behind lmtp:// already: the sender brings this one in its ' +
+      'next transaction',
+    source: 'RFC 5321 §4.5.3.1.10',
+  },
   'internal-error': { meaning: 'the plugin could not decide', source: 'RFC 3463 §3.4' },
 }
 

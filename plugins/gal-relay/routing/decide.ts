@@ -72,6 +72,7 @@ export type Rule =
   | `no-relay-${TrustRule}`
   | 'no-recipient'
   | 'mixed'
+  | 'too-many-by-lmtp'
   | 'internal-error'
 
 /** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
@@ -113,6 +114,11 @@ const MIXED: Reply = {
   status: [5, 3],
   text: 'This recipient needs a transaction of its own, please send it again',
 }
+const TOO_MANY: Reply = {
+  code: 452,
+  status: [5, 3],
+  text: 'Too many recipients in one message, please send it again for the others',
+}
 const INTERNAL: Reply = {
   code: 451,
   status: [3, 0],
@@ -137,17 +143,10 @@ const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
 
 /** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
 export const MIXED_DEFERRED = refuse('mixed', MIXED)
+/** More recipients in one transaction than LMTP hops take (RFC 5321 §4.5.3.1.10). */
+export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp', TOO_MANY)
 /** What is answered when the plugin itself fails: never a 250, never a 550. */
 export const INTERNAL_ERROR = refuse('internal-error', INTERNAL)
-
-/**
- * Whether a recipient may not join another one's transaction under `mixed = defer`.
- *
- * @param other undefined for one that is not ours to deliver
- */
-export function mixes(path: Path, other: Path | undefined): boolean {
-  return other !== undefined && other !== path
-}
 
 /** Which route the recipient takes. */
 export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
