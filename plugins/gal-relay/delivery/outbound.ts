@@ -1,7 +1,9 @@
 // Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
 // in it, where an attempt goes, and by which names a bounce tells of the recipients.
+
 import { Address } from '@haraka/email-address'
 import type { Log } from '../gal/log'
+import { guard } from '../guard'
 import type { NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
@@ -56,10 +58,16 @@ export class OutboundMail {
         },
       },
     })
-    storing.send_trans_email(transaction, (code, message) => {
+    const stored = (code: number | undefined, message: unknown) => {
       if (code === OK) done({ ok: true, message: String(message ?? '') })
       else done({ ok: false }, message)
-    })
+    }
+    // Then better one copy twice than one lost.
+    const notAnswered = (error: unknown) => done({ ok: false }, error)
+    storing.send_trans_email(
+      transaction,
+      guard('answer of the outbound queue', stored, notAnswered),
+    )
   }
 
   /** Where this attempt goes. */
@@ -130,12 +138,12 @@ export class OutboundMail {
   private split(item: Haraka.QueueItem): void {
     const recipients = item.todo.rcpt_to
     let left = recipients.length
-    for (const recipient of recipients) {
-      item.split_to_new_recipients([recipient], 'LMTP', (one) => {
-        this.outbound.delivery_queue.push(one)
-        if (--left === 0) item.discard()
-      })
+    const queue = (one: Haraka.QueueItem) => {
+      this.outbound.delivery_queue.push(one)
+      if (--left === 0) item.discard()
     }
+    const queued = guard('part of a split message', queue, (_error, one) => queue(one))
+    for (const recipient of recipients) item.split_to_new_recipients([recipient], 'LMTP', queued)
   }
 }
 

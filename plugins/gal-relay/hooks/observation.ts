@@ -1,6 +1,8 @@
 // The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
 // was answered.
+
 import { pathsOf } from '../delivery/paths'
+import { unattended } from '../guard'
 import {
   type Given,
   type Observed,
@@ -12,7 +14,7 @@ import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
-import { logFailure, looking } from './guarded'
+import { looking } from './guarded'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
 import { fieldsOf } from './telling'
@@ -50,15 +52,14 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   observed.answered(given)
   const paths = pathsOf(transaction)
   const targets = paths.targets(address)
-  const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
-    (decided) => verdictOn(decided),
-  )
+  const verdict = async () =>
+    verdictOn(await Promise.all(targets.map((target) => decideOn(policy, client, target))))
   const { sender } = fieldsOf(this, connection, session)
   const recipient = paths.written(address).address
-  observed.add(given.length, policy.mixed, verdict).then(
-    (both) => compare(this, connection, policy, sender, recipient, both),
-    (error) => logFailure(this, connection, error),
-  )
+  unattended('observation of a recipient', async () => {
+    const both = await observed.add(given.length, policy.mixed, verdict())
+    compare(this, connection, policy, sender, recipient, both)
+  })
 })
 
 export const watch_end = looking((connection) => {

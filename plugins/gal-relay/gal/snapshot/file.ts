@@ -9,10 +9,12 @@
 // A new list is a new file that takes the old one's name when all of it is on the disk, so that at any
 // moment, a killed process or a power cut included, the name stands for a whole list. A batch that was
 // cut off is not one. Who has the old file open, a writer that was overtaken included, harms nobody.
+
 import { createHash, type Hash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { soon } from '../../guard'
 import { KEY_BYTES } from './address-hash'
 import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
 
@@ -231,7 +233,7 @@ export async function applyBatch({ added, removed }: Batch, table: AddressTable)
 }
 
 function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => soon('the next step', resolve, () => resolve()))
 }
 
 /** The file of the list in force, open for appending batches. */

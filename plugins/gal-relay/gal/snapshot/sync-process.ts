@@ -1,8 +1,10 @@
 // The process that keeps the list: started by one that answers mail (sync-home.ts), so that reading a
 // million entries takes nothing from mail but what the operating system gives it, and neither memory
 // nor a crash in here is theirs. It ends when its parent does.
+
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
+import { every, guard, later, onFailure, unattended } from '../../guard'
 import type { Log } from '../log'
 import { isLost } from './lease'
 import { type ListSettings, Syncer, type SyncReport } from './syncer'
@@ -18,11 +20,23 @@ export interface ToSyncProcess {
 export type FromSyncProcess =
   | { readonly kind: 'log'; readonly level: keyof Log; readonly text: string }
   | { readonly kind: 'report'; readonly report: SyncReport }
+  /** A failure of ours in what is named. */
+  | { readonly kind: 'failed'; readonly what: string; readonly error: Error }
 
 const REPORT_EVERY = 1000
+/** Reading a list costs the directory something. */
+const AFTER_FAILURE = 5000
+
+onFailure((what, thrown) => {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+  tell({ kind: 'failed', what, error })
+})
+
+// The channel may be closing; then nobody is there to be told.
+const UNSENT = guard('message to the parent process', () => {})
 
 function tell(message: FromSyncProcess): void {
-  if (process.connected) process.send?.(message)
+  if (process.connected) process.send?.(message, undefined, undefined, UNSENT)
 }
 
 const log: Log = {
@@ -51,18 +65,36 @@ function threads(): readonly number[] {
 }
 
 // What ends a whole group of processes is for the parent, which ends us when it is done.
-process.on('SIGINT', () => {})
-process.on('SIGTERM', () => {})
-process.once('disconnect', () => process.exit(0))
-process.once('message', async ({ settings, lease: { file, token } }: ToSyncProcess) => {
+const ignore = guard('signal to the process group', () => {})
+process.on('SIGINT', ignore)
+process.on('SIGTERM', ignore)
+const leave = () => process.exit(0)
+process.once('disconnect', guard('end of the parent process', leave, leave))
+// Without its order it has nothing to do: the parent starts another one.
+process.once(
+  'message',
+  guard('start of keeping the list', begin, () => process.exit(1)),
+)
+
+async function begin({ settings, lease: { file, token } }: ToSyncProcess): Promise<void> {
   process.title = 'gal-relay sync'
   leaveProcessorsToMail()
   const leaveToOther = async () => {
     if (await isLost(file, token)) process.exit(0)
   }
   await leaveToOther()
-  setInterval(leaveToOther, REPORT_EVERY)
+  every(REPORT_EVERY, 'look at the lease', leaveToOther)
   const syncer = new Syncer(settings, log)
-  setInterval(() => tell({ kind: 'report', report: syncer.report() }), REPORT_EVERY)
-  void syncer.run(new AbortController().signal)
-})
+  const report = () => tell({ kind: 'report', report: syncer.report() })
+  every(REPORT_EVERY, 'report to the parent process', report)
+  keepList(syncer)
+}
+
+function keepList(syncer: Syncer): void {
+  const keep = () => keepList(syncer)
+  unattended(
+    'keeping the list',
+    () => syncer.run(new AbortController().signal),
+    () => later(AFTER_FAILURE, 'keeping the list again', keep, keep),
+  )
+}
