@@ -26,7 +26,7 @@ export function unguarded(socket: Socket, signal: AbortSignal, config: Haraka.Co
   signal.addEventListener('abort', fail) // found
   watchFile('x', fail) // found
   createServer(fail).listen(1, fail) // found
-  config.get('x.ini', 'ini', fail) // found
+  config.get('x.ini', 'data', fail) // found
   void reject() // found
   reject() // found
   reject().then(fail) // found
@@ -39,7 +39,7 @@ export async function guarded(socket: Socket, config: Haraka.Config): Promise<vo
   const listener = guard('b', fail)
   socket.on('data', listener).removeListener('data', listener)
   unattended('c', reject)
-  config.get('x.ini', 'ini', listener)
+  config.get('x.ini', 'data', listener)
   socket.on('error', () => {})
   reject().catch(() => {})
   await sleep(1)

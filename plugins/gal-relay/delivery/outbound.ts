@@ -1,6 +1,5 @@
 // Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
 // in it, where an attempt goes, and by which names a bounce tells of the recipients.
-
 import { Address } from '@haraka/email-address'
 import type { Log } from '../gal/log'
 import { guard } from '../guard'

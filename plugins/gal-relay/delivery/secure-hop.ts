@@ -2,7 +2,6 @@
 // Haraka's outbound knows STARTTLS only, sends the password in clear where that is not offered, and
 // writes it into its protocol log. So such a hop is opened here, TLS and AUTH done, and Haraka gets
 // the rest of the session through a Unix-domain socket that nobody else can open.
-
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'

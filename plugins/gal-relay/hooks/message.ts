@@ -1,6 +1,5 @@
 // The hooks from the end of DATA on: which recipients go to the queue plugins and which to the
 // outbound queue, and the trace that finds a message that comes round again.
-
 import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import type { Stored } from '../delivery/outbound'

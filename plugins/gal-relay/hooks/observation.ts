@@ -1,6 +1,5 @@
 // The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
 // was answered.
-
 import { pathsOf } from '../delivery/paths'
 import { unattended } from '../guard'
 import {

@@ -1,5 +1,4 @@
 // The hooks of Haraka's outbound queue: where a message goes next, and whom a bounce names.
-
 import { nameAsWritten } from '../delivery/outbound'
 import { unattended } from '../guard'
 import { INTERNAL_ERROR } from '../routing/decide'

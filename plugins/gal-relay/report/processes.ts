@@ -3,7 +3,6 @@
 // asks the master, the master asks all for a fresh report, and one that does not answer in time
 // counts with its last. A worker that ended stays counted with its last report, which is at most
 // SENT_EVERY old.
-
 import cluster, { type Worker } from 'node:cluster'
 import { every, guard, later } from '../guard'
 import {
@@ -35,8 +34,6 @@ const ANSWERED_WITHIN = 2000
 /** A report that nobody asked for. */
 const UNASKED = 0
 
-const UNSENT = guard('message to another process', () => {})
-
 /** Where reports of all processes are to be had. */
 export interface Reports {
   collect(): Promise<InstallReport>
@@ -54,7 +51,7 @@ export function worker(own: () => ProcessReport): Reports {
   let questions = 0
   const send = (message: Message) => {
     // The channel may be closing; then nobody is there to be told.
-    if (process.connected) process.send?.(message, undefined, undefined, UNSENT)
+    if (process.connected) process.send?.(message, undefined, undefined, () => {})
   }
   const tell = (round: number) => send({ event: 'gal-relay: told', round, report: own() })
   const receive = (message: Message) => {
@@ -97,7 +94,7 @@ export function answerForWorkers(): void {
   let round = UNASKED
 
   const send = (to: Worker, message: Message) => {
-    if (to.isConnected()) to.send(message, UNSENT)
+    if (to.isConnected()) to.send(message, () => {})
   }
   const tellAll = (then: () => void) => {
     const asked = Object.values(cluster.workers ?? {}).filter(

@@ -1,7 +1,6 @@
 // The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
 // gal_relay.ini for us, as lines, since its ini reader prints what it cannot read, passwords and all.
 // config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
-
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'

@@ -1,7 +1,6 @@
 // One connection to a directory server, with many requests in flight on it. Every request ends: with
 // the server's result, in its time-out, or when the connection ends, and after that end nothing is
 // left of it. Requests made in one turn of the event loop leave in one write.
-
 import type { Socket } from 'node:net'
 import { guard, later, soon } from '../../guard'
 import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'

@@ -1,7 +1,6 @@
 // The directory: several servers that hold the same list. A question goes to the first that is up;
 // when that one fails to answer, to the next, until the time for the whole answer is over. While none
 // is up there is nothing to wait for, and that is said at once.
-
 import { setTimeout as sleep } from 'node:timers/promises'
 import { later, unattended } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'

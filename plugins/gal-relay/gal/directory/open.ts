@@ -1,6 +1,5 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
-
 import { connect, type Socket } from 'node:net'
 import { guard, later, soon } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
@@ -104,8 +103,6 @@ async function passwordOf(ldap: LdapSettings): Promise<string> {
 
 const firstLine = (file: Buffer) => file.toString('utf8').split(/\r?\n/, 1)[0] ?? ''
 
-const IGNORE = guard('error on a socket between two owners', () => {})
-
 function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new Error('too late'))
@@ -123,7 +120,7 @@ function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socke
       signal.removeEventListener('abort', cancel)
       socket.removeAllListeners('error')
       // Until the next owner listens; an error without a listener would end the process.
-      socket.on('error', IGNORE)
+      socket.on('error', () => {})
       resolve(socket)
     }
     socket.once('error', guard('socket to a directory server', failed, failed))

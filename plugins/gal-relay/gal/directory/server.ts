@@ -1,7 +1,6 @@
 // One directory server: its connections, whether it is up, and coming back when it is down. A server
 // is up when it has answered a search like those for recipients, not merely when it accepts
 // connections. While it is down nobody waits for it: it is tried again in the background.
-
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, later, unattended } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'

@@ -1,6 +1,5 @@
 // The servers of a domain, found by DNS SRV records (RFC 2782): `_ldap._tcp` of the domain, which is how
 // Active Directory announces its domain controllers.
-
 import type { SrvRecord } from 'node:dns'
 import { resolveSrv } from 'node:dns/promises'
 import { later, unattended } from '../../guard'

@@ -1,6 +1,5 @@
 // How TLS is spoken to a directory server. The files are read for each new connection, so that a
 // renewed certificate counts from the next connection on.
-
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'

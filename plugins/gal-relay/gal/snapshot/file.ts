@@ -9,7 +9,6 @@
 // A new list is a new file that takes the old one's name when all of it is on the disk, so that at any
 // moment, a killed process or a power cut included, the name stands for a whole list. A batch that was
 // cut off is not one. Who has the old file open, a writer that was overtaken included, harms nobody.
-
 import { createHash, type Hash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises'

@@ -1,7 +1,6 @@
 // The list in a process that answers mail: read from the file, kept as new as the file is, and never
 // in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
 // be relied on, for which it trusts no single clock.
-
 import { stat, unlink } from 'node:fs/promises'
 import { later } from '../../guard'
 import type { Recipient } from '../../routing/recipient'

@@ -3,7 +3,6 @@
 // some seconds is taken over. No clock is compared with another, so that none can be wrong. Should two
 // processes believe for a moment that they hold it, each writes a file of its own and the last one
 // counts (file.ts).
-
 import { randomUUID } from 'node:crypto'
 import { type BigIntStats, readlinkSync, unlinkSync } from 'node:fs'
 import { lstat, lutimes, readlink, rename, symlink } from 'node:fs/promises'

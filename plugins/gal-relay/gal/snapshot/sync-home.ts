@@ -1,6 +1,5 @@
 // Sees to it that somebody keeps the list: takes part in the choice of one process among all that use
 // the same file, and, when chosen, starts the process that does the work, again and again if need be.
-
 import { type ChildProcess, fork } from 'node:child_process'
 import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
@@ -19,9 +18,6 @@ const STABLE = 60_000
 const LEFT = 'code 0'
 /** After a failure of ours. */
 const SOON = 1000
-
-/** It tells of its end by itself. */
-const UNSENT = guard('order to the process that keeps the list', () => {})
 
 export class SyncHome {
   readonly #settings: ListSettings
@@ -90,7 +86,7 @@ export class SyncHome {
     const child = fork(PROGRAM, { execArgv: [], serialization: 'advanced' })
     this.#child = child
     const heard = (message: FromSyncProcess) => this.#heard(message)
-    const failed = (error: Error) => {
+    const erred = (error: Error) => {
       this.#log.error(`the process that keeps the list: ${error.message}`)
       // It could not be started, and has no end to tell of.
       if (child.pid === undefined) this.#ended(child, startedAt, error.message)
@@ -99,13 +95,13 @@ export class SyncHome {
       this.#ended(child, startedAt, signal ?? `code ${code}`)
     const again = () => this.#startAgain(child)
     child.on('message', guard('message of the process that keeps the list', heard))
-    child.on('error', guard('error of the process that keeps the list', failed, again))
+    child.on('error', guard('error of the process that keeps the list', erred, again))
     child.once('exit', guard('end of the process that keeps the list', ended, again))
     const order: ToSyncProcess = {
       settings: this.#settings,
       lease: { file: this.#lock, token: this.#lease.token },
     }
-    child.send(order, UNSENT)
+    child.send(order, () => {})
     this.#watchOver(child)
     // Mail goes on or ends without it.
     child.unref()

@@ -1,7 +1,6 @@
 // The process that keeps the list: started by one that answers mail (sync-home.ts), so that reading a
 // million entries takes nothing from mail but what the operating system gives it, and neither memory
 // nor a crash in here is theirs. It ends when its parent does.
-
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { every, guard, later, onFailure, unattended } from '../../guard'
@@ -32,11 +31,9 @@ onFailure((what, thrown) => {
   tell({ kind: 'failed', what, error })
 })
 
-// The channel may be closing; then nobody is there to be told.
-const UNSENT = guard('message to the parent process', () => {})
-
 function tell(message: FromSyncProcess): void {
-  if (process.connected) process.send?.(message, undefined, undefined, UNSENT)
+  // The channel may be closing; then nobody is there to be told.
+  if (process.connected) process.send?.(message, undefined, undefined, () => {})
 }
 
 const log: Log = {
@@ -65,9 +62,8 @@ function threads(): readonly number[] {
 }
 
 // What ends a whole group of processes is for the parent, which ends us when it is done.
-const ignore = guard('signal to the process group', () => {})
-process.on('SIGINT', ignore)
-process.on('SIGTERM', ignore)
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
 const leave = () => process.exit(0)
 process.once('disconnect', guard('end of the parent process', leave, leave))
 // Without its order it has nothing to do: the parent starts another one.

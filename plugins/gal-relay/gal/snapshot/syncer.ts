@@ -2,7 +2,6 @@
 // of changes ends, when it is time for it, or when somebody has put another list in force. While it
 // reads anew in good order, the list before it goes on being followed. Servers come in their order: one
 // that was passed over because it was away is tried again while another is followed.
-
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, guard, later, unattended } from '../../guard'
 import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'

@@ -2,7 +2,6 @@
 // answer, the metrics. Only to clients in `[http] allow[]`; and the pages, on which mail addresses
 // stand, only by a name that is this server's: no page elsewhere gets at them by a DNS name of its
 // own that it lets point here.
-
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
