@@ -74,8 +74,7 @@ export class SecureHops {
   private listen(hop: NextHop, at: string, tls: () => ConnectionOptions): Promise<Server> {
     const pass = async (haraka: Socket) => {
       // Haraka goes on to the next host when the connection ends before a greeting.
-      const end = () => haraka.destroy()
-      haraka.on('error', guard('error of a connection to a next hop', end, end))
+      haraka.on('error', () => {})
       try {
         await connectThrough(haraka, hop, this.name, tls)
       } catch (error) {

@@ -95,12 +95,15 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
 }
 
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
-export const close = guard('shutdown', () => {
-  state.unwatch()
-  state.reports?.close()
-  unattended('end of the address list', () => state.list?.close())
-  unattended('end of the sockets to next hops', () => state.outbound.close())
-})
+export function close(): void {
+  const { unwatch, reports, list, outbound } = state
+  const end = async () => list?.close()
+  const endOutbound = () => outbound.close()
+  unattended('end of the watch on host_list', unwatch, unwatch)
+  unattended('end of reports', () => reports?.close())
+  unattended('end of the address list', end, end)
+  unattended('end of the sockets to next hops', endOutbound, endOutbound)
+}
 
 /** @returns whether there are other settings now */
 function reload(plugin: Haraka.Plugin, again: Guarded): boolean {

@@ -28,7 +28,8 @@ export function notifyOfChanges(
     attributes: attributeList(['objectGUID']),
   })
   const controls = [{ oid: NOTIFICATION, critical: true }, { oid: SHOW_DELETED }]
-  const { result } = connection.stream(search, { entry: onChange }, { controls, patience: 0 })
-  const refused = () => result.then(onRefused, () => {})
-  unattended('change notification', refused, onRefused)
+  const options = { controls, patience: 0 }
+  const watch = () =>
+    connection.stream(search, { entry: onChange }, options).result.then(onRefused, () => {})
+  unattended('change notification', watch, onRefused)
 }

@@ -25,6 +25,7 @@ export type FromSyncProcess =
 const REPORT_EVERY = 1000
 /** Reading a list costs the directory something. */
 const AFTER_FAILURE = 5000
+const TOLD_WITHIN = 500
 
 onFailure((what, thrown) => {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
@@ -66,11 +67,7 @@ process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 const leave = () => process.exit(0)
 process.once('disconnect', guard('end of the parent process', leave, leave))
-// Without its order it has nothing to do: the parent starts another one.
-process.once(
-  'message',
-  guard('start of keeping the list', begin, () => process.exit(1)),
-)
+process.once('message', guard('start of keeping the list', begin, endSoon))
 
 async function begin({ settings, lease: { file, token } }: ToSyncProcess): Promise<void> {
   process.title = 'gal-relay sync'
@@ -84,6 +81,12 @@ async function begin({ settings, lease: { file, token } }: ToSyncProcess): Promi
   const report = () => tell({ kind: 'report', report: syncer.report() })
   every(REPORT_EVERY, 'report to the parent process', report)
   keepList(syncer)
+}
+
+/** Without its order it has nothing to do: the parent is told why, and starts another one. */
+function endSoon(): void {
+  const end = () => process.exit(1)
+  later(TOLD_WITHIN, 'end of a process that has no order', end, end)
 }
 
 function keepList(syncer: Syncer): void {
