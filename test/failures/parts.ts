@@ -133,9 +133,11 @@ export async function connections(faults: Faults): Promise<void> {
     await sleep(500)
     await until(() => idle.report().every(({ state }) => state === 'up'))
     proxy.behave({ kind: 'result', code: 1 })
-    const failed = idle.ask(async (turn) => requireSuccess(await turn.search(check)))
-    await assert.rejects(failed)
-    await until(() => faults.thrown().some(({ what }) => what === 'trying a directory server'))
+    await until(async () => {
+      const failed = idle.ask(async (turn) => requireSuccess(await turn.search(check)))
+      await assert.rejects(failed)
+      return faults.thrown().some(({ what }) => what === 'trying a directory server')
+    })
     proxy.behave({ kind: 'pass' })
     faults.end()
     connection.close()
@@ -170,11 +172,16 @@ export async function list(faults: Faults): Promise<void> {
       await sleep(800)
       await until(inForce)
     }
+    let added = 0
+    await until(async () => {
+      await slapd.add(`added${++added}@example.com`)
+      return faults.thrown().some(({ what }) => what === 'writing changes of the list')
+    })
     process.execPath = '/nonexistent/node'
     home.start()
     await until(() => log.lines.some((line) => /ENOENT/.test(line)))
     process.execPath = execPath
-    await until(() => log.lines.some((line) => /the list is in force: 103/.test(line)))
+    await until(() => log.lines.some((line) => /the list is in force/.test(line)))
     stop.abort(new Error('the end'))
     await running
     faults.end()

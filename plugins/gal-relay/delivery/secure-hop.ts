@@ -253,7 +253,8 @@ function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
 
 function event(socket: Socket, name: 'connect' | 'secureConnect'): Promise<void> {
   return new Promise((resolve, reject) => {
-    socket.once('error', reject)
+    // More than once: TLS has an error of its own when the socket below it has one.
+    socket.on('error', reject)
     const closed = () => reject(new Error('it closed the connection'))
     socket.once('close', guard('closed next hop', closed, closed))
     const ready = () => {
