@@ -24,6 +24,7 @@ import { makeAuthority } from '../support/certificates'
 import { startDns } from '../support/dns-server'
 import type { Faults } from '../support/faults'
 import { startSlapd } from '../support/slapd'
+import { startStalledPort } from '../support/stalled-port'
 import { type Behaviour, startTcpProxy } from '../support/tcp-proxy'
 import { until } from '../support/until'
 
@@ -130,7 +131,9 @@ export async function connections(faults: Faults): Promise<void> {
     const hashes = Uint32Array.from({ length: 6000 }, (_, i) => (i * 2654435761) >>> 0)
     const batch = { added: hashes, removed: new Uint32Array(0), confirmedAt: 0, feed: 0 }
     assert.equal(await applyBatch(batch, table), true)
-    await sleep(500)
+    const stalled = await startStalledPort()
+    await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
+    await stalled.stop()
     await until(() => idle.report().every(({ state }) => state === 'up'))
     proxy.behave({ kind: 'result', code: 1 })
     await until(async () => {
