@@ -156,7 +156,6 @@ cache_absent = 0s
   faults.begin('start')
   const haraka = await startHaraka({
     plugins: ['test-retry', 'rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
-    isGraceful: true,
     outbound: true,
     env: faults.env,
     ini: ini(`smtp://127.0.0.1:${dead}`),
@@ -219,9 +218,8 @@ cache_absent = 0s
     assert.equal(haraka.pid, pid)
     assertRight(await load.stop())
     faults.begin('end')
-    // Not gracefully: then it would wait until all mail has left.
-    const { signal } = await haraka.end('SIGTERM')
-    assert.notEqual(signal, 'SIGKILL')
+    const { signal } = await haraka.end()
+    assert.equal(signal, null)
     await assertLogged(haraka, faults, [])
   } finally {
     await load.stop()
