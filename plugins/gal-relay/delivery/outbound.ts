@@ -2,6 +2,7 @@
 // in it, where an attempt goes, and by which names a bounce tells of the recipients.
 import { Address } from '@haraka/email-address'
 import type { Log } from '../gal/log'
+import { guard } from '../guard'
 import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
@@ -58,10 +59,16 @@ export class OutboundMail {
         },
       },
     })
-    storing.send_trans_email(transaction, (code, message) => {
+    const stored = (code: number | undefined, message: unknown) => {
       if (code === OK) done({ ok: true, message: String(message ?? '') })
       else done({ ok: false }, message)
-    })
+    }
+    // Then better one copy twice than one lost.
+    const notAnswered = (error: unknown) => done({ ok: false }, error)
+    storing.send_trans_email(
+      transaction,
+      guard('answer of the outbound queue', stored, notAnswered),
+    )
   }
 
   /** Where this attempt goes. */

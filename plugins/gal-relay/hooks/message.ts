@@ -4,6 +4,7 @@ import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import type { Stored } from '../delivery/outbound'
 import { forgetPaths, pathsOf } from '../delivery/paths'
+import { guard, unattended } from '../guard'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
 import { dsnOf } from './replies'
@@ -141,10 +142,12 @@ export const deliver_outbound_part = guarded(function (next, connection) {
     logNotStored(this, connection, error)
     // Whatever this hook says Haraka answers 250 while the connection stands. The sender must not take
     // the message for delivered: better one copy twice than one lost.
-    connection.respond(NOT_STORED.code, NOT_STORED, () => {
+    const end = () => {
       connection.disconnect()
       next()
-    })
+    }
+    const ended = guard('answer after a part could not be stored', end, () => next())
+    connection.respond(NOT_STORED.code, NOT_STORED, ended)
   })
 })
 
@@ -171,7 +174,11 @@ export const end_transaction = guarded((next, { transaction }) => {
   // When the client goes, Haraka closes the message's file, which is still being read.
   const stored = storing.get(transaction)
   if (!stored) return next()
-  void stored.then(() => next())
+  unattended(
+    'end of a transaction',
+    () => stored.then(() => next()),
+    () => next(),
+  )
 })
 
 const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)

@@ -1,13 +1,14 @@
 // The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
 // was answered.
 import { pathsOf } from '../delivery/paths'
+import { unattended } from '../guard'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
-import { logFailure, looking } from './guarded'
+import { looking } from './guarded'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
 import { fieldsOf } from './telling'
@@ -45,15 +46,15 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   observed.answered(answers)
   const paths = pathsOf(transaction)
   paths.begin(address, false)
-  const verdict = Promise.all(
-    paths.targets().map((target) => decideOn(policy, client, target)),
-  ).then((decided) => verdictOn(decided))
+  const targets = paths.targets()
+  const verdict = async () =>
+    verdictOn(await Promise.all(targets.map((target) => decideOn(policy, client, target))))
   const { sender } = fieldsOf(this, connection, session)
   const recipient = paths.written(address).address
-  observed.add(answers.length, policy.mixed, verdict).then(
-    (both) => compare(this, connection, policy, sender, recipient, both),
-    (error) => logFailure(this, connection, error),
-  )
+  unattended('observation of a recipient', async () => {
+    const both = await observed.add(answers.length, policy.mixed, verdict())
+    compare(this, connection, policy, sender, recipient, both)
+  })
 })
 
 export const watch_end = looking((connection) => {

@@ -1,5 +1,6 @@
 // The hooks of Haraka's outbound queue: where a message goes next, and whom a bounce names.
 import { nameAsWritten } from '../delivery/outbound'
+import { unattended } from '../guard'
 import { INTERNAL_ERROR } from '../routing/decide'
 import { state } from './state'
 
@@ -9,12 +10,8 @@ export function find_next_hops(
   item: Haraka.QueueItem,
   domain: string,
 ): void {
-  const failed = (error: unknown) => {
-    state.counts.errors++
-    item.logerror(this, 'failed:', error)
-    next(DENYSOFT, INTERNAL_ERROR.reply.text)
-  }
-  const answered = state.outbound.mxFor(item, domain, state.settings).then((answer) => {
+  const answer = async () => {
+    const answer = await state.outbound.mxFor(item, domain, state.settings)
     switch (answer.code) {
       case 'ok':
         return next(OK, answer.mxs)
@@ -29,8 +26,8 @@ export function find_next_hops(
         item.logwarn(this, answer.reason)
         return next(answer.code === 'never' ? DENY : DENYSOFT, answer.reason)
     }
-  })
-  answered.catch(failed)
+  }
+  unattended('next hops of queued mail', answer, () => next(DENYSOFT, INTERNAL_ERROR.reply.text))
 }
 
 export function name_recipients(

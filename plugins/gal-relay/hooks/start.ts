@@ -37,7 +37,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
       list: () => state.list,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
-      failed: (error) => this.logerror('the status page failed:', error),
     })
     server.http.app.use(PAGE_PATH, page)
   }

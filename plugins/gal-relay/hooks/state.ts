@@ -4,6 +4,7 @@ import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
+import { type Guarded, guard, onFailure, unattended } from '../guard'
 import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
@@ -51,12 +52,19 @@ export let state: State
  * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
-  const again = () => {
+  const again: Guarded = guard('reload of the settings', () => {
     if (reload(plugin, again)) whenInForce()
-  }
+  })
   const loaded = loadSettings(plugin.config, again)
   const logger = plugin.haraka_require('logger')
   const counts = new Counts(() => state.settings.http.enabled)
+  onFailure((what, error) => {
+    counts.errors++
+    plugin.logerror(
+      `failure in ${what}:`,
+      error instanceof Error ? error : new Error(String(error)),
+    )
+  })
   state = {
     ...loaded,
     list: openList(plugin, loaded.settings),
@@ -88,14 +96,17 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
 
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
-  state.unwatch()
-  state.reports?.close()
-  void state.list?.close()
-  void state.outbound.close()
+  const { unwatch, reports, list, outbound } = state
+  const end = async () => list?.close()
+  const endOutbound = () => outbound.close()
+  unattended('end of the watch on host_list', unwatch, unwatch)
+  unattended('end of reports', () => reports?.close())
+  unattended('end of the address list', end, end)
+  unattended('end of the sockets to next hops', endOutbound, endOutbound)
 }
 
 /** @returns whether there are other settings now */
-function reload(plugin: Haraka.Plugin, again: () => void): boolean {
+function reload(plugin: Haraka.Plugin, again: Guarded): boolean {
   let list: GlobalAddressList | undefined
   let loaded: LoadedSettings
   try {
@@ -111,7 +122,7 @@ function reload(plugin: Haraka.Plugin, again: () => void): boolean {
   if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
   Object.assign(state, loaded, { list, reloadFailedAt: undefined })
   if (state.answers) list?.start()
-  void former?.close()
+  unattended('end of the former address list', () => former?.close())
   plugin.lognotice('settings reloaded')
   if (state.speaks) announce(plugin)
   return true

@@ -3,6 +3,7 @@
 // between all that Haraka does for a recipient, it takes several times as long, and each write to
 // standard output longer than all the rest. Meanwhile the refusals of one transaction are gathered: those
 // of two may change places in the log, those of one do not.
+import { guard, later } from '../guard'
 import type { Refused, Verdict } from '../routing/decide'
 import type { Counts } from './counts'
 import { type RefusalFields, replyText, type WaitingRefusals } from './refusal'
@@ -38,7 +39,10 @@ export class AnswerBatch {
   constructor(counts: Counts, writer: LineWriter) {
     this.#counts = counts
     this.#writer = writer
-    process.once('exit', () => this.flush())
+    process.once(
+      'exit',
+      guard('answers at the end of the process', () => this.flush()),
+    )
   }
 
   /** @param listener the name of its policy */
@@ -106,9 +110,10 @@ export class AnswerBatch {
 
   #flushLater(): void {
     this.#isDue = true
-    setTimeout(() => {
+    const due = () => {
       this.#isDue = false
       this.flush()
-    }, LATER)
+    }
+    later(LATER, 'counting and logging answers', due, due)
   }
 }

@@ -3,6 +3,7 @@
 // config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
+import { type Guarded, guard, later } from '../guard'
 import { configDir, readList, readText } from './haraka-files'
 import { readIni } from './ini'
 import { ownHost } from './own-host'
@@ -20,7 +21,7 @@ export interface LoadedSettings {
  * @param onChange called whenever gal_relay.ini has changed
  * @throws SettingsError with every problem
  */
-export function loadSettings(config: Haraka.Config, onChange?: () => void): LoadedSettings {
+export function loadSettings(config: Haraka.Config, onChange?: Guarded): LoadedSettings {
   const given = config.get(INI, 'data', onChange)
   const folder = configDir(config)
   const hostList = readList(config, 'host_list')
@@ -47,14 +48,15 @@ const COME_TO_REST = 3000
  * Calls `onChange` some seconds after config/host_list has changed, come or gone.
  * @returns ends the watch
  */
-export function watchHostList(config: Haraka.Config, onChange: () => void): () => void {
+export function watchHostList(config: Haraka.Config, onChange: Guarded): () => void {
   const file = path.join(configDir(config), 'host_list')
   let rest: NodeJS.Timeout | undefined
-  const look = (now: { mtimeMs: number }, before: { mtimeMs: number }) => {
+  const compare = (now: { mtimeMs: number }, before: { mtimeMs: number }) => {
     if (now.mtimeMs === before.mtimeMs) return
     clearTimeout(rest)
-    rest = setTimeout(onChange, COME_TO_REST).unref()
+    rest = later(COME_TO_REST, 'changed host_list', onChange, onChange).unref()
   }
+  const look = guard('look at host_list', compare)
   watchFile(file, { persistent: false, interval: LOOK_EVERY }, look)
   return () => {
     unwatchFile(file, look)

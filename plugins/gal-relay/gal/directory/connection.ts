@@ -2,6 +2,7 @@
 // the server's result, in its time-out, or when the connection ends, and after that end nothing is
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
+import { guard, later, soon } from '../../guard'
 import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'
 import {
@@ -163,10 +164,13 @@ export class Connection {
     if (this.#ended) return
     const goodbye = unbindRequest(this.#nextId())
     this.#end(new DirectoryError('connection', 'connection closed'), () =>
-      this.#socket.end(goodbye, () => this.#socket.destroy()),
+      this.#socket.end(
+        goodbye,
+        guard('goodbye to a directory server', () => this.#socket.destroy()),
+      ),
     )
     // A server that does not read must not keep the process.
-    setTimeout(() => this.#socket.destroy(), 500).unref()
+    later(500, 'end of a directory connection', () => this.#socket.destroy()).unref()
   }
 
   /** Ends at once; requests in flight fail with this error. */
@@ -194,12 +198,13 @@ export class Connection {
       if (this.#ended) return reject(this.#ended)
       const sentAt = performance.now()
       const endless = sink !== undefined && timeout === 0
+      const broken = this.#broken
       // What lies in the socket came in time: it is read before the end is called.
       const over = () => {
         const since = performance.now()
-        setImmediate(() => this.#timedOut(id, timeout, since))
+        soon('expired search', () => this.#timedOut(id, timeout, since), broken)
       }
-      const timer = endless ? undefined : setTimeout(over, timeout)
+      const timer = endless ? undefined : later(timeout, 'search time-out', over, broken)
       const heardAt = sentAt
       this.#requests.set(id, {
         endsWith,
@@ -224,12 +229,17 @@ export class Connection {
 
   #write(message: Buffer): void {
     if (this.#outgoing.push(message) > 1) return
-    setImmediate(() => {
-      const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
-      this.#outgoing = []
-      if (!this.#ended && bytes) this.#socket.write(bytes)
-    })
+    soon('directory requests', this.#flush, this.#broken)
   }
+
+  readonly #flush = () => {
+    const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
+    this.#outgoing = []
+    if (!this.#ended && bytes) this.#socket.write(bytes)
+  }
+
+  /** A failure of ours: who waits for an answer fails at once, and another connection is opened. */
+  readonly #broken = (error: unknown) => this.destroy(directoryError(error))
 
   #timedOut(id: number, timeout: number, since: number): void {
     const request = this.#requests.get(id)
@@ -257,11 +267,14 @@ export class Connection {
   }
 
   #attach(socket: Socket): void {
-    socket.on('data', (chunk) => this.#receive(chunk))
-    socket.on('error', (error) => this.destroy(directoryError(error)))
-    socket.on('close', () =>
-      this.destroy(new DirectoryError('connection', 'the server closed the connection')),
+    const closed = () =>
+      this.destroy(new DirectoryError('connection', 'the server closed the connection'))
+    socket.on(
+      'data',
+      guard('directory data', (chunk: Buffer) => this.#receive(chunk), this.#broken),
     )
+    socket.on('error', guard('directory connection error', this.#broken, this.#broken))
+    socket.on('close', guard('closed directory connection', closed, closed))
   }
 
   #detach(): void {
@@ -280,8 +293,9 @@ export class Connection {
         at += length
       }
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      this.destroy(new DirectoryError('protocol', `not an LDAP answer: ${reason}`))
+      // Whatever else is thrown is a failure of ours, which the log is to show with its stack.
+      if (!(error instanceof MalformedBer || error instanceof DirectoryError)) throw error
+      this.destroy(new DirectoryError('protocol', `not an LDAP answer: ${error.message}`))
     }
     this.#rest = at < bytes.length ? bytes.subarray(at) : undefined
   }

@@ -1,6 +1,7 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
 import { connect, type Socket } from 'node:net'
+import { guard, later, soon } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import { Connection } from './connection'
 import { bound, passwordToTry } from './credentials'
@@ -31,15 +32,16 @@ export async function openConnection(
 ): Promise<Connection> {
   const timeout = ldap.connect_timeout
   const attempt = new AbortController()
-  const cancel = () => attempt.abort()
+  const abort = () => attempt.abort()
+  const cancel = guard('end of a connection attempt', abort, abort)
   const startedAt = performance.now()
   // What has come in time is read first, and answered when there was no time for that.
   const expire = () => {
     const late = performance.now() - startedAt - timeout
-    if (late < LATE) setImmediate(cancel)
-    else timer = setTimeout(cancel, Math.min(late, timeout))
+    if (late < LATE) soon('expired connection attempt', abort, abort)
+    else timer = later(Math.min(late, timeout), 'late connection time-out', abort, abort)
   }
-  let timer = setTimeout(expire, timeout)
+  let timer = later(timeout, 'connection time-out', expire, abort)
   signal.addEventListener('abort', cancel, { once: true })
   if (signal.aborted) cancel()
   try {
@@ -65,7 +67,8 @@ async function opened(
   const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint.host) : undefined
   const tcp = await connected(endpoint, signal)
   let connection: Connection | undefined
-  const cancel = () => tcp.destroy(new DirectoryError('timeout', 'too late'))
+  const giveUp = () => tcp.destroy(new DirectoryError('timeout', 'too late'))
+  const cancel = guard('connection that is not wanted any more', giveUp, giveUp)
   signal.addEventListener('abort', cancel, { once: true })
   try {
     if (tls && endpoint.tls) {
@@ -92,18 +95,22 @@ function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socke
     if (signal.aborted) return reject(new Error('too late'))
     const socket = connect({ host, port, noDelay: true, keepAlive: true })
     socket.setKeepAlive(true, KEEP_ALIVE)
-    const cancel = () => socket.destroy(new Error('too late'))
+    const giveUp = () => socket.destroy(new Error('too late'))
+    const cancel = guard('socket that is not wanted any more', giveUp, giveUp)
     signal.addEventListener('abort', cancel, { once: true })
-    socket.once('error', (error) => {
+    const failed = (error: unknown) => {
       signal.removeEventListener('abort', cancel)
+      socket.destroy()
       reject(error)
-    })
-    socket.once('connect', () => {
+    }
+    const ready = () => {
       signal.removeEventListener('abort', cancel)
       socket.removeAllListeners('error')
       // Until the next owner listens; an error without a listener would end the process.
       socket.on('error', () => {})
       resolve(socket)
-    })
+    }
+    socket.once('error', guard('socket to a directory server', failed, failed))
+    socket.once('connect', guard('connected directory server', ready, failed))
   })
 }

@@ -2,6 +2,7 @@
 // Active Directory announces its domain controllers.
 import type { SrvRecord } from 'node:dns'
 import { resolveSrv } from 'node:dns/promises'
+import { later, unattended } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import { DirectoryError, directoryError } from './directory-error'
@@ -40,7 +41,7 @@ export class SrvSource {
   start(): void {
     if (this.#started) return
     this.#started = true
-    void this.#resolve()
+    unattended('DNS look-up of servers', () => this.#resolve(), this.#resolveAgain)
   }
 
   /** None of its servers is up: there may be others by now. */
@@ -93,7 +94,13 @@ export class SrvSource {
 
   #schedule(delay: number): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#resolve(), delay * (0.75 + Math.random() / 2))
+    const work = () => this.#resolve()
+    const moment = delay * (0.75 + Math.random() / 2)
+    this.#timer = later(moment, 'DNS look-up again', work, this.#resolveAgain)
+  }
+
+  readonly #resolveAgain = () => {
+    if (!this.#closed) this.#schedule(SOON)
   }
 }
 
@@ -139,7 +146,7 @@ export function inOrder(records: readonly SrvRecord[], random = Math.random): Sr
 function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = () => reject(new DirectoryError('timeout', `no DNS answer in ${milliseconds} ms`))
-    const timer = setTimeout(late, milliseconds)
-    promise.then(resolve, reject).finally(() => clearTimeout(timer))
+    const timer = later(milliseconds, 'DNS time-out', late, late)
+    resolve(promise.finally(() => clearTimeout(timer)))
   })
 }

@@ -61,7 +61,9 @@ export async function syncrepl(context: FeedContext): Promise<never> {
     const searches = []
     for (const [index, search] of list.searches().entries()) {
       const own = index === 0 ? connection : await context.connect()
-      const onTold = (id: Buffer) => void (isComplete && told.add(id.toString('latin1')))
+      const onTold = (id: Buffer) => {
+        if (isComplete) told.add(id.toString('latin1'))
+      }
       searches.push(await begin(synchronize(own, context, search, index, onTold)))
     }
     await keeper.complete()

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import { guard } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import { DirectoryError } from './directory-error'
 
@@ -38,6 +39,8 @@ export async function readNamed(key: string, file: string): Promise<Buffer | und
   }
 }
 
+const CLOSED = 'the server closed the connection'
+
 /**
  * TLS over a connected socket.
  * @throws DirectoryError when the handshake fails or the certificate is not right
@@ -45,12 +48,14 @@ export async function readNamed(key: string, file: string): Promise<Buffer | und
 export function secured(socket: Socket, options: ConnectionOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     try {
-      const tls = tlsConnect({ ...options, socket }, () => {
+      const fail = (text: string) => reject(new DirectoryError('tls', `TLS: ${text}`))
+      const failed = guard('TLS handshake', (error: Error) => fail(error.message), reject)
+      const closed = guard('closed TLS connection', () => fail(CLOSED), reject)
+      const secure = () => {
         tls.removeListener('error', failed).removeListener('close', closed)
         resolve(tls)
-      })
-      const failed = (error: Error) => reject(new DirectoryError('tls', `TLS: ${error.message}`))
-      const closed = () => failed(new Error('the server closed the connection'))
+      }
+      const tls = tlsConnect({ ...options, socket }, guard('secure connection', secure, reject))
       tls.once('error', failed).once('close', closed)
     } catch (error) {
       reject(new DirectoryError('tls', `TLS: ${error instanceof Error ? error.message : error}`))

@@ -13,6 +13,7 @@ import { createHash, type Hash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { soon } from '../../guard'
 import { KEY_BYTES } from './address-hash'
 import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
 
@@ -231,7 +232,7 @@ export async function applyBatch({ added, removed }: Batch, table: AddressTable)
 }
 
 function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => soon('the next step', resolve, () => resolve()))
 }
 
 /** The file of the list in force, open for appending batches. */

@@ -2,6 +2,7 @@
 // in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
 // be relied on, for which it trusts no single clock.
 import { stat, unlink } from 'node:fs/promises'
+import { later } from '../../guard'
 import type { Recipient } from '../../routing/recipient'
 import { FEEDS, type FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
@@ -115,9 +116,12 @@ export class Follower {
 
   #lookLater(): void {
     if (this.#closed) return
-    this.#timer = setTimeout(() => {
+    clearTimeout(this.#timer)
+    const look = () => {
       this.#loaded = this.#look(true).finally(() => this.#lookLater())
-    }, LOOK_EVERY).unref()
+      return this.#loaded
+    }
+    this.#timer = later(LOOK_EVERY, 'look at the list', look, () => this.#lookLater()).unref()
   }
 
   /** @param isNews what is found was written while we watched */

@@ -1,6 +1,7 @@
 // Keeps one reading of the directory and puts it in force: first collects all entries, then holds the
 // list against the one before, writes it, and from then on appends what changes. While the file cannot
 // be written, what is in force stays in force and is not confirmed; it is tried again.
+import { later } from '../../guard'
 import { addressKey } from '../address-key'
 import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../directory/change-feed'
 import type { Entry } from '../directory/entry'
@@ -157,11 +158,15 @@ export class Keeper implements ListKeeper {
 
   #writeSoon(): void {
     if (this.#timer || this.#ended || !this.#membership) return
-    this.#timer = setTimeout(() => {
+    const free = () => {
       this.#timer = undefined
+    }
+    const write = async () => {
+      free()
       // What goes wrong shows at the next confirmation.
-      this.#write().catch(() => {})
-    }, FLUSH_AFTER)
+      await this.#write().catch(() => {})
+    }
+    this.#timer = later(FLUSH_AFTER, 'writing changes of the list', write, free)
   }
 
   /** Brings what has changed to the disk, and when it was confirmed if that is new. */

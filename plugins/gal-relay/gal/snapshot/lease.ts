@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { type BigIntStats, readlinkSync, unlinkSync } from 'node:fs'
 import { lstat, lutimes, readlink, rename, symlink } from 'node:fs/promises'
+import { guard, later, unattended } from '../../guard'
 
 const TICK = 1000
 /** Untouched for so long, the link's holder is taken for dead. */
@@ -36,9 +37,15 @@ export class Lease {
   }
 
   start(): void {
-    void this.#tick().finally(() => {
-      if (!this.#closed) this.#timer = setTimeout(() => this.start(), TICK).unref()
-    })
+    const again = () => this.#startLater()
+    unattended('the lease of the list', () => this.#tick().finally(again), again)
+  }
+
+  #startLater(): void {
+    clearTimeout(this.#timer)
+    if (this.#closed) return
+    const start = () => this.start()
+    this.#timer = later(TICK, 'the next look at the lease', start, start).unref()
   }
 
   close(): void {
@@ -48,7 +55,7 @@ export class Lease {
   }
 
   /** At once: a process that ends does not wait, and Haraka tells its plugins only of a graceful end. */
-  readonly #giveUp = () => {
+  readonly #giveUp = guard('the end of the lease', () => {
     process.removeListener('exit', this.#giveUp)
     if (!this.#isHeld) return
     this.#isHeld = false
@@ -57,7 +64,7 @@ export class Lease {
     } catch {
       // it is nobody's, or another's
     }
-  }
+  })
 
   async #tick(): Promise<void> {
     try {

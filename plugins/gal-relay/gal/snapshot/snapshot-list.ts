@@ -1,6 +1,7 @@
 // The whole list in memory, answering without asking anybody. What it holds is found for as long as the
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
+import { unattended } from '../../guard'
 import type { Recipient } from '../../routing/recipient'
 import {
   ABSENT,
@@ -52,7 +53,7 @@ export class SnapshotList implements AddressList {
 
   start(): void {
     this.#live.start()
-    void this.#load()
+    unattended('loading the list', () => this.#load())
     this.#snapshot.keep()
   }
 
@@ -79,9 +80,16 @@ export class SnapshotList implements AddressList {
   }
 
   #load(): Promise<void> {
-    this.#loading ??= this.#snapshot.load().then(() => {
-      this.#isLoaded = true
-    })
+    this.#loading ??= this.#snapshot.load().then(
+      () => {
+        this.#isLoaded = true
+      },
+      (error: unknown) => {
+        // The next one who asks tries it again.
+        this.#loading = undefined
+        throw error
+      },
+    )
     return this.#loading
   }
 
