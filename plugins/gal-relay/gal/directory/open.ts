@@ -13,6 +13,8 @@ export interface Endpoint {
   readonly port: number
   /** For logs. */
   readonly name: string
+  /** DNS named the host as one of this domain's servers: the settings name the domain alone. */
+  readonly domain?: string
 }
 
 const KEEP_ALIVE = 30_000
@@ -61,7 +63,7 @@ async function opened(
   signal: AbortSignal,
 ): Promise<Connection> {
   const password = await passwordOf(ldap)
-  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint.host) : undefined
+  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint) : undefined
   const tcp = await connected(endpoint, signal)
   let connection: Connection | undefined
   const cancel = () => tcp.destroy(new DirectoryError('timeout', 'too late'))

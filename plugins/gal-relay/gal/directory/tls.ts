@@ -3,12 +3,21 @@
 import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
-import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  type PeerCertificate,
+  connect as tlsConnect,
+} from 'node:tls'
 import type { LdapSettings } from '../../settings/settings'
 import { DirectoryError } from './directory-error'
+import type { Endpoint } from './open'
 
 /** @throws DirectoryError when a file cannot be read */
-export async function tlsOptions(ldap: LdapSettings, host: string): Promise<ConnectionOptions> {
+export async function tlsOptions(
+  ldap: LdapSettings,
+  { host, domain }: Endpoint,
+): Promise<ConnectionOptions> {
   const [ca, cert, key] = await Promise.all(
     (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) => readNamed(key, ldap[key])),
   )
@@ -19,7 +28,35 @@ export async function tlsOptions(ldap: LdapSettings, host: string): Promise<Conn
     host,
     servername: isIP(host) ? '' : host,
     rejectUnauthorized: ldap.tls_verify,
+    ...(domain === undefined ? {} : identityIn(domain, host)),
   }
+}
+
+/**
+ * Whoever answers our DNS questions chooses the host's name, so that it alone proves nothing (RFC 6125
+ * §6.2.1, RFC 4513 §3.1.3). A host inside the domain may be certified by its own name, as Active
+ * Directory's are; any other must be certified for the domain, which is what the settings name.
+ */
+function identityIn(domain: string, host: string): ConnectionOptions {
+  const inside = isInside(host, domain)
+  return {
+    servername: inside ? host : domain,
+    checkServerIdentity: (_, certificate: PeerCertificate) => {
+      const wrong = checkServerIdentity(domain, certificate)
+      if (!wrong) return undefined
+      if (inside) return checkServerIdentity(host, certificate)
+      return new Error(
+        `DNS names ${host} as a server of ${domain}, which it is not in, and its certificate is not ` +
+          `for ${domain}; if it is right, write ldaps://${host} into url[]`,
+      )
+    },
+  }
+}
+
+/** On whole labels: `dc1.corp.example` is inside `corp.example`, `mycorp.example` is not. */
+function isInside(host: string, domain: string): boolean {
+  const [one, other] = [host, domain].map((name) => name.toLowerCase().replace(/\.$/, ''))
+  return one === other || one?.endsWith(`.${other}`) === true
 }
 
 /**
