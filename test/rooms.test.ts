@@ -40,14 +40,17 @@ function roomOf(file: string): string | undefined {
 
 /** Rooms that each room may import from, besides its own. */
 const INWARDS: Readonly<Record<string, readonly string[]>> = {
+  // Rooms of one file, for all but the rules.
+  visible: [],
+  'trusted-file': [],
   routing: [],
-  settings: ['routing', 'gal'],
-  gal: ['routing', 'settings'],
-  delivery: ['routing', 'settings', 'gal'],
-  harvest: ['routing', 'settings', 'gal'],
-  report: ['routing', 'settings', 'gal', 'delivery', 'harvest'],
-  cli: ['routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
-  hooks: ['routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
+  settings: ['trusted-file', 'routing', 'gal'],
+  gal: ['visible', 'trusted-file', 'routing', 'settings'],
+  delivery: ['visible', 'routing', 'settings', 'gal'],
+  harvest: ['visible', 'routing', 'settings', 'gal'],
+  report: ['visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
+  cli: ['visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
+  hooks: ['visible', 'routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
   door: ['settings', 'report', 'hooks'],
 }
 

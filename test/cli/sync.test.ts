@@ -91,6 +91,13 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     const nobody = 65534
     rmSync(file)
     chownSync(root, nobody, nobody)
+    const refused = await runCommand(['sync', '--config', root])
+    assert.equal(refused.code, 2)
+    assert.match(
+      refused.stderr,
+      /belongs to user 65534, who is neither root nor the user that Haraka/,
+    )
+    chownSync(path.join(root, 'config'), nobody, nobody)
     await sync()
     assert.deepEqual([statSync(file).uid, statSync(file).gid], [nobody, nobody])
   })

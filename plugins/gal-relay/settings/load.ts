@@ -6,6 +6,7 @@ import path from 'node:path'
 import { configDir, readList, readText } from './haraka-files'
 import { readIni } from './ini'
 import { ownHost } from './own-host'
+import { trustedOwners } from './owners'
 import { readSettings, type Settings, unusableHosts } from './settings'
 
 const INI = 'gal_relay.ini'
@@ -25,8 +26,14 @@ export function loadSettings(config: Haraka.Config, onChange?: () => void): Load
   const folder = configDir(config)
   const hostList = readList(config, 'host_list')
   const ini = readIni(`config/${INI}`, Array.isArray(given) ? (readText(config, INI) ?? '') : given)
+  const settings = readSettings(ini, hostList, folder, ownHost(config))
+  const trusted = trustedOwners(config)
   return {
-    settings: readSettings(ini, hostList, folder, ownHost(config)),
+    settings: {
+      ...settings,
+      ldap: settings.ldap && { ...settings.ldap, trusted },
+      snapshot: { ...settings.snapshot, trusted },
+    },
     ignored: [
       ...unusableHosts(hostList).map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,

@@ -205,7 +205,7 @@ describe('the file of the snapshot', () => {
   test('on a disk that is full nothing is lost', { skip: skipWithoutMount() }, async () => {
     const disk = path.join(folder, 'disk')
     mkdirSync(disk)
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk])
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'tmpfs', disk])
     try {
       const small = path.join(disk, 'list')
       const membership = membershipOf(20_000)

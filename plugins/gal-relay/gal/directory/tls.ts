@@ -1,6 +1,5 @@
 // How TLS is spoken to a directory server. The files are read for each new connection, so that a
 // renewed certificate counts from the next connection on.
-import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import {
@@ -10,6 +9,7 @@ import {
   connect as tlsConnect,
 } from 'node:tls'
 import type { LdapSettings } from '../../settings/settings'
+import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../../trusted-file'
 import { DirectoryError } from './directory-error'
 import type { Endpoint } from './open'
 
@@ -19,7 +19,9 @@ export async function tlsOptions(
   { host, domain }: Endpoint,
 ): Promise<ConnectionOptions> {
   const [ca, cert, key] = await Promise.all(
-    (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) => readNamed(key, ldap[key])),
+    (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) =>
+      readNamed(key, ldap[key], ldap.trusted),
+    ),
   )
   return {
     ca,
@@ -62,13 +64,20 @@ function isInside(host: string, domain: string): boolean {
 /**
  * @param key of gal_relay.ini that names the file
  * @returns undefined when it names none
- * @throws DirectoryError when it cannot be read; its text has the key and the file
+ * @throws DirectoryError when it cannot be read, or is not to be believed; its text has the key and the file
  */
-export async function readNamed(key: string, file: string): Promise<Buffer | undefined> {
+export async function readNamed(
+  key: string,
+  file: string,
+  trusted: Trusted = ROOT_AND_US,
+): Promise<Buffer | undefined> {
   if (!file) return undefined
   try {
-    return await readFile(file)
+    return await readTrusted(file, trusted)
   } catch (error) {
+    if (error instanceof UntrustedFile) {
+      throw new DirectoryError('connection', `${key} is not used: ${error.message}`)
+    }
     // Node's text has the file behind `open` only.
     const reason = (error as Error).message.replace(/, \w+(?: '.*')?$/s, '')
     throw new DirectoryError('connection', `${key} cannot be read: ${file}: ${reason}`)

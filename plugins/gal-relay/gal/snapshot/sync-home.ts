@@ -36,10 +36,11 @@ export class SyncHome {
   constructor(settings: ListSettings, log: Log) {
     this.#settings = settings
     this.#log = log
-    const { file } = settings.snapshot
+    const { file, trusted } = settings.snapshot
     this.#lock = `${file}.lock`
     this.#lease = new Lease({
       file: this.#lock,
+      trusted,
       onHeld: () => this.#chosen(),
       onLost: () => this.#dismissed(),
       onError: (error) =>
