@@ -1,8 +1,9 @@
 // TLS and passwords: only the right server is spoken to, never in clear where TLS was asked for, and
 // files are read again for new connections.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { getServers, setServers } from 'node:dns/promises'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -272,6 +273,19 @@ describe('passwords', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, (
     const empty = path.join(folder, 'empty')
     writeFileSync(empty, '\n')
     assert.match(await answer({ bind_password_file: empty }), /the password is empty/)
+  })
+
+  test('a file that others may have written is not used, nor waited for', async () => {
+    const file = path.join(folder, 'open')
+    writeFileSync(file, slapd.password)
+    chmodSync(file, 0o622)
+    assert.match(
+      await answer({ bind_password_file: file }),
+      /bind_password_file is not used: others may write to .*open .*mode 0622/,
+    )
+    const pipe = path.join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    assert.match(await answer({ bind_password_file: pipe }), /pipe is a named pipe, not a file/)
   })
 
   test('a server that wants a password gets none: down, not absent', async () => {

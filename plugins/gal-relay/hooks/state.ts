@@ -6,6 +6,7 @@ import { createAddressList, type GlobalAddressList } from '../gal/global-address
 import type { Log } from '../gal/log'
 import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
+import { exposedFiles } from '../report/exposed-files'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import type { Reports } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
@@ -150,6 +151,7 @@ function announceOthers(plugin: Haraka.Plugin): void {
     ...openRelayBefore(config, name, settings),
     ...pluginOrder(config, name, settings),
     ...proxiedTwice(config, settings),
+    ...exposedFiles(config, settings),
   ]
   for (const line of others) plugin.logwarn(line)
   const missing = settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))

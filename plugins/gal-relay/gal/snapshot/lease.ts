@@ -93,8 +93,7 @@ export class Lease {
     const { file, trusted = ROOT_AND_US } = this.#options
     await requireOwnFolder(path.dirname(file), trusted)
     if (await this.#isMine()) return this.#hold()
-    const link = await lstat(file, { bigint: true }).catch(() => undefined)
-    const sign = link && signOf(link)
+    const sign = await lstat(file, { bigint: true }).then(signOf, () => undefined)
     if (sign === undefined) {
       await symlink(this.token, file).catch(ignore('EEXIST'))
       if (await this.#isMine()) this.#hold()
@@ -109,7 +108,8 @@ export class Lease {
       await this.#put()
       return
     }
-    if (this.#isTouched) requireHolder(file, Number(link?.uid), trusted)
+    const stranger = this.#isTouched && (await strangerHolding(file, trusted))
+    if (stranger) throw new Error(stranger)
   }
 
   async #put(): Promise<void> {
@@ -139,12 +139,19 @@ export async function isLost(file: string, token: string): Promise<boolean> {
   return (await readlink(file).catch(() => token)) !== token
 }
 
-/** @throws Error when it is somebody else's */
-function requireHolder(file: string, uid: number, trusted: Trusted): void {
-  if (isTrustedOwner({ uid }, trusted)) return
-  throw new Error(
-    `a process of user ${uid}, who is neither root nor the user that Haraka runs as, holds ${file}: ` +
-      'end that process, or remove that link',
+/** The link of a list. */
+export const lockOf = (file: string) => `${file}.lock`
+
+/** @returns a sentence when the link belongs to somebody whose processes are not Haraka's */
+export async function strangerHolding(
+  file: string,
+  trusted = ROOT_AND_US,
+): Promise<string | undefined> {
+  const link = await lstat(file).catch(() => undefined)
+  if (!link || isTrustedOwner(link, trusted)) return undefined
+  return (
+    `a process of user ${link.uid}, who is neither root nor the user that Haraka runs as, holds ` +
+    `${file}: end that process, or remove that link`
   )
 }
 

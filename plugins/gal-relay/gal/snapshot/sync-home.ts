@@ -4,7 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import type { Log } from '../log'
-import { Lease } from './lease'
+import { Lease, lockOf } from './lease'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
 import type { ListSettings, SyncReport } from './syncer'
 
@@ -37,7 +37,7 @@ export class SyncHome {
     this.#settings = settings
     this.#log = log
     const { file, trusted } = settings.snapshot
-    this.#lock = `${file}.lock`
+    this.#lock = lockOf(file)
     this.#lease = new Lease({
       file: this.#lock,
       trusted,
