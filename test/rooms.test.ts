@@ -87,6 +87,22 @@ describe('imports', () => {
     for (const { file } of users) assert.match(file, /^plugins\/gal-relay\/gal\/directory\//)
   })
 
+  test('leave Haraka’s log to one file, which makes visible what strangers sent', () => {
+    const writing = sources
+      .filter(({ text }) => /\.log(debug|info|notice|warn|error|crit)\b|\[`log\$/.test(text))
+      .map(({ file }) => file)
+    assert.deepEqual(writing, [`${HOUSE}/hooks/log.ts`])
+  })
+
+  test('leave the command’s output to one file, which does the same', () => {
+    const writing = sources
+      .filter(({ file }) => roomOf(file) === 'cli')
+      .filter(({ text }) => /(stdout|stderr)\.write\(|console\.log\(/.test(text))
+      .map(({ file }) => file)
+    // The latter writes over its line.
+    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/sync.ts`])
+  })
+
   test('leave the rules pure: no files, no network, no clock', () => {
     for (const { file, imports, text } of sources.filter(
       ({ file }) => roomOf(file) === 'routing',

@@ -8,11 +8,12 @@ import {
   outcomeOfVerdict,
 } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
-import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
+import { visible } from '../visible'
 import { decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
 import { logFailure, looking } from './guarded'
+import { log } from './log'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
 import { fieldsOf } from './telling'
@@ -89,11 +90,11 @@ function compare(
   }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)
-    connection.lognotice(plugin, 'observed DIFFERS', observation)
+    log(connection, 'notice', plugin, 'observed DIFFERS', observation)
   } else if (verdict.accept) {
-    connection.loginfo(plugin, 'observed', observation)
+    log(connection, 'info', plugin, 'observed', observation)
   } else {
-    connection.lognotice(plugin, 'observed', observation)
+    log(connection, 'notice', plugin, 'observed', observation)
   }
 }
 

@@ -1,6 +1,7 @@
 // The hooks of Haraka's outbound queue: where a message goes next, and whom a bounce names.
 import { nameAsWritten } from '../delivery/outbound'
 import { INTERNAL_ERROR } from '../routing/decide'
+import { log, oneLine } from './log'
 import { state } from './state'
 
 export function find_next_hops(
@@ -11,7 +12,7 @@ export function find_next_hops(
 ): void {
   const failed = (error: unknown) => {
     state.counts.errors++
-    item.logerror(this, 'failed:', error)
+    log(item, 'error', this, 'failed:', error)
     next(DENYSOFT, INTERNAL_ERROR.reply.text)
   }
   const answered = state.outbound.mxFor(item, domain, state.settings).then((answer) => {
@@ -26,8 +27,8 @@ export function find_next_hops(
         return next()
       case 'later':
       case 'never':
-        item.logwarn(this, answer.reason)
-        return next(answer.code === 'never' ? DENY : DENYSOFT, answer.reason)
+        log(item, 'warn', this, answer.reason)
+        return next(answer.code === 'never' ? DENY : DENYSOFT, oneLine(answer.reason))
     }
   })
   answered.catch(failed)
@@ -43,7 +44,7 @@ export function name_recipients(
     nameAsWritten(item, error)
   } catch (failure) {
     state.counts.errors++
-    item.logerror(this, 'failed:', failure)
+    log(item, 'error', this, 'failed:', failure)
   }
   next()
 }

@@ -6,6 +6,7 @@ import { answerForWorkers, onlyProcess, worker } from '../report/processes'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import { ownName } from '../settings/haraka-files'
 import { registerFirst } from './first'
+import { log } from './log'
 import { announce, state } from './state'
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
@@ -33,7 +34,7 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
       list: () => state.list,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
-      failed: (error) => this.logerror('the status page failed:', error),
+      failed: (error) => log(this, 'error', this, 'the status page failed:', error),
     })
     server.http.app.use(PAGE_PATH, page)
   }

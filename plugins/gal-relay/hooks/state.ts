@@ -3,7 +3,6 @@
 import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
-import type { Log } from '../gal/log'
 import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
 import { exposedFiles } from '../report/exposed-files'
@@ -17,6 +16,7 @@ import { type LoadedSettings, loadSettings, watchHostList } from '../settings/lo
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
+import { log, logOf } from './log'
 
 /** What the plugin holds in one process. */
 export interface State {
@@ -103,8 +103,8 @@ function reload(plugin: Haraka.Plugin, again: () => void): boolean {
     loaded = loadSettings(plugin.config, again)
     list = openList(plugin, loaded.settings)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
-    plugin.logerror('the settings were not reloaded; the last good ones stay in force')
+    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
+    log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
     return false
   }
@@ -113,19 +113,9 @@ function reload(plugin: Haraka.Plugin, again: () => void): boolean {
   Object.assign(state, loaded, { list, reloadFailedAt: undefined })
   if (state.answers) list?.start()
   void former?.close()
-  plugin.lognotice('settings reloaded')
+  log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.speaks) announce(plugin)
   return true
-}
-
-function logOf(plugin: Haraka.Plugin): Log {
-  return {
-    debug: (text) => plugin.logdebug(text),
-    info: (text) => plugin.loginfo(text),
-    notice: (text) => plugin.lognotice(text),
-    warn: (text) => plugin.logwarn(text),
-    error: (text) => plugin.logerror(text),
-  }
 }
 
 function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
@@ -134,12 +124,13 @@ function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList 
 }
 
 export function announce(plugin: Haraka.Plugin): void {
-  for (const line of summary(state.settings)) plugin.lognotice(line)
-  for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
+  for (const line of summary(state.settings)) log(plugin, 'notice', plugin, line)
+  for (const line of [...state.ignored, ...warnings(state.settings)])
+    log(plugin, 'warn', plugin, line)
   try {
     announceOthers(plugin)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
+    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
   }
 }
 
@@ -153,9 +144,9 @@ function announceOthers(plugin: Haraka.Plugin): void {
     ...proxiedTwice(config, settings),
     ...exposedFiles(config, settings),
   ]
-  for (const line of others) plugin.logwarn(line)
+  for (const line of others) log(plugin, 'warn', plugin, line)
   const missing = settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
-  if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
+  if (missing) log(plugin, 'error', plugin, `no metrics and no status page: ${missing}`)
 }
 
 const linesOf = (error: unknown) =>
