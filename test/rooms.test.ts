@@ -40,16 +40,22 @@ function roomOf(file: string): string | undefined {
 
 /** Rooms that each room may import from, besides its own. */
 const INWARDS: Readonly<Record<string, readonly string[]>> = {
+  // Rooms of one file, for all but the rules.
+  visible: [],
+  'trusted-file': [],
   routing: [],
   // Work that nobody waits for is started there, by all.
   guard: [],
-  settings: ['guard', 'routing', 'gal'],
-  gal: ['guard', 'routing', 'settings'],
-  delivery: ['guard', 'routing', 'settings', 'gal'],
-  harvest: ['guard', 'routing', 'settings', 'gal'],
-  report: ['guard', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
-  cli: ['guard', 'routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
-  hooks: ['guard', 'routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
+  settings: ['guard', 'trusted-file', 'routing', 'gal'],
+  gal: ['guard', 'visible', 'trusted-file', 'routing', 'settings'],
+  delivery: ['guard', 'visible', 'routing', 'settings', 'gal'],
+  harvest: ['guard', 'visible', 'routing', 'settings', 'gal'],
+  report: ['guard', 'visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
+  cli: [
+    ...['guard', 'visible', 'trusted-file', 'routing', 'settings'],
+    ...['gal', 'delivery', 'harvest', 'report'],
+  ],
+  hooks: ['guard', 'visible', 'routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
   door: ['settings', 'report', 'hooks'],
 }
 
@@ -84,6 +90,22 @@ describe('imports', () => {
     const users = sources.filter(({ imports }) => imports.some((name) => /^@?ldapjs\b/.test(name)))
     assert.ok(users.length > 0)
     for (const { file } of users) assert.match(file, /^plugins\/gal-relay\/gal\/directory\//)
+  })
+
+  test('leave Haraka’s log to one file, which makes visible what strangers sent', () => {
+    const writing = sources
+      .filter(({ text }) => /\.log(debug|info|notice|warn|error|crit)\b|\[`log\$/.test(text))
+      .map(({ file }) => file)
+    assert.deepEqual(writing, [`${HOUSE}/hooks/log.ts`])
+  })
+
+  test('leave the command’s output to one file, which does the same', () => {
+    const writing = sources
+      .filter(({ file }) => roomOf(file) === 'cli')
+      .filter(({ text }) => /(stdout|stderr)\.write\(|console\.log\(/.test(text))
+      .map(({ file }) => file)
+    // The latter writes over its line.
+    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/sync.ts`])
   })
 
   test('leave the rules pure: no files, no network, no clock', () => {

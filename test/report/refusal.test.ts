@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { lineOf, RefusalFields, type Sender } from '../../plugins/gal-relay/report/refusal'
-import { visible } from '../../plugins/gal-relay/report/visible'
 import type { Rule } from '../../plugins/gal-relay/routing/decide'
+import { visible } from '../../plugins/gal-relay/visible'
 import { startHaraka } from '../support/haraka'
 
 const refusal = {

@@ -9,7 +9,7 @@ import { checkCommand } from './check'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
-import { printJson } from './print'
+import { printError, printJson } from './print'
 import { syncCommand } from './sync'
 import { whoMayRelayCommand } from './who-may-relay'
 
@@ -35,7 +35,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     if (error instanceof CommanderError && !isLeftOut) return
     const isKnown = isLeftOut || error instanceof CannotRun || error instanceof SettingsError
     const stack = error instanceof Error ? error.stack : undefined
-    process.stderr.write(`${isKnown ? message : (stack ?? message)}\n`)
+    printError(isKnown ? message : (stack ?? message))
   }
 }
 

@@ -10,6 +10,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import type { Log } from '../gal/log'
 import { guard, later } from '../guard'
 import type { NextHop } from '../routing/routes'
+import { visibleWords } from '../visible'
 
 /** @returns the install's TLS options for a host: `[outbound]` of tls.ini */
 export type TlsOptionsFor = (host: string) => ConnectionOptions
@@ -241,7 +242,8 @@ function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
         .split(/\r?\n/)
         .map((line) => line.slice(4))
       const last = lines.at(-1) ?? ''
-      const told = isSecret ? (/^\d\.\d{1,3}\.\d{1,3}(?= |$)/.exec(last)?.[0] ?? '') : last
+      const enhanced = /^\d\.\d{1,3}\.\d{1,3}(?= |$)/.exec(last)?.[0] ?? ''
+      const told = isSecret ? enhanced : visibleWords(last)
       if (code >= 400) return fail(`it answered ${to} with ${code} ${told}`.trimEnd())
       settle(() => resolve({ code, lines }))
     }

@@ -2,6 +2,7 @@
 // after an await ends the server: the answer is then 451 and the stack is in the log.
 import { unattended } from '../guard'
 import { INTERNAL_ERROR } from '../routing/decide'
+import { log } from './log'
 import { dsnOf } from './replies'
 import { state } from './state'
 
@@ -65,5 +66,11 @@ export function logFailure(
   error: unknown,
 ): void {
   state.counts.errors++
-  connection.logerror(plugin, 'failed:', error instanceof Error ? error : new Error(String(error)))
+  log(
+    connection,
+    'error',
+    plugin,
+    'failed:',
+    error instanceof Error ? error : new Error(String(error)),
+  )
 }

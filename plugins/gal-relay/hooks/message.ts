@@ -7,6 +7,7 @@ import { forgetPaths, pathsOf } from '../delivery/paths'
 import { guard, unattended } from '../guard'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
+import { log } from './log'
 import { dsnOf } from './replies'
 import { passOf } from './session'
 import { state } from './state'
@@ -50,7 +51,7 @@ export const refuse_loops = guarded(function (next, connection) {
   const addresses = pathsOf(transaction).addresses()
   const looping = state.traces.cameFor(received, passOf(connection, transaction), addresses)
   if (looping === undefined) return next()
-  connection.lognotice(this, `mail loop: this message was accepted for <${looping}> before`)
+  log(connection, 'notice', this, `mail loop: this message was accepted for <${looping}> before`)
   return next(DENY, LOOP)
 })
 
@@ -94,7 +95,9 @@ export const prepare = guarded(function (next, connection) {
     if (held !== 'quarantine') narrow(parts.queue)
     return next()
   }
-  connection.logerror(
+  log(
+    connection,
+    'error',
     this,
     'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
       'leave by the outbound queue; it is deferred',
@@ -118,7 +121,12 @@ function storeAll(
 ): undefined {
   const held = heldBack(connection, transaction)
   if (held) {
-    connection.logerror(plugin, `marked for ${held}, and no plugin did so; the message is deferred`)
+    log(
+      connection,
+      'error',
+      plugin,
+      `marked for ${held}, and no plugin did so; the message is deferred`,
+    )
     return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
   }
   store(connection, transaction, transaction, (stored, error) => {
@@ -134,7 +142,7 @@ export const deliver_outbound_part = guarded(function (next, connection) {
   if (!part) return next()
   const held = heldBack(connection, transaction)
   if (held) {
-    connection.lognotice(this, `marked for ${held}: nothing of the message goes out`)
+    log(connection, 'notice', this, `marked for ${held}: nothing of the message goes out`)
     return next()
   }
   store(connection, transaction, part, (stored, error) => {
@@ -184,5 +192,5 @@ export const end_transaction = guarded((next, { transaction }) => {
 const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)
 
 function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
-  connection.logerror(plugin, `the outbound queue could not be written: ${error}`)
+  log(connection, 'error', plugin, `the outbound queue could not be written: ${error}`)
 }

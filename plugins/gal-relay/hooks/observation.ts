@@ -4,11 +4,12 @@ import { pathsOf } from '../delivery/paths'
 import { unattended } from '../guard'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
-import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
+import { visible } from '../visible'
 import { decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
 import { looking } from './guarded'
+import { log } from './log'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
 import { fieldsOf } from './telling'
@@ -85,11 +86,11 @@ function compare(
   }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)
-    connection.lognotice(plugin, 'observed DIFFERS', observation)
+    log(connection, 'notice', plugin, 'observed DIFFERS', observation)
   } else if (verdict.accept) {
-    connection.loginfo(plugin, 'observed', observation)
+    log(connection, 'info', plugin, 'observed', observation)
   } else {
-    connection.lognotice(plugin, 'observed', observation)
+    log(connection, 'notice', plugin, 'observed', observation)
   }
 }
 

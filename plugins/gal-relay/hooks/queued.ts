@@ -2,6 +2,7 @@
 import { nameAsWritten } from '../delivery/outbound'
 import { unattended } from '../guard'
 import { INTERNAL_ERROR } from '../routing/decide'
+import { log, oneLine } from './log'
 import { state } from './state'
 
 export function find_next_hops(
@@ -23,8 +24,8 @@ export function find_next_hops(
         return next()
       case 'later':
       case 'never':
-        item.logwarn(this, answer.reason)
-        return next(answer.code === 'never' ? DENY : DENYSOFT, answer.reason)
+        log(item, 'warn', this, answer.reason)
+        return next(answer.code === 'never' ? DENY : DENYSOFT, oneLine(answer.reason))
     }
   }
   unattended('next hops of queued mail', answer, () => next(DENYSOFT, INTERNAL_ERROR.reply.text))
@@ -40,7 +41,7 @@ export function name_recipients(
     nameAsWritten(item, error)
   } catch (failure) {
     state.counts.errors++
-    item.logerror(this, 'failed:', failure)
+    log(item, 'error', this, 'failed:', failure)
   }
   next()
 }

@@ -1,10 +1,10 @@
 // The rcpt hooks of a listener where the plugin's verdict is the answer.
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
-import { visible } from '../report/visible'
 import { INTERNAL_ERROR, type Refused, type Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
 import { type Decided, decideOnAll } from './decision'
 import { guarded } from './guarded'
+import { log } from './log'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { addResult } from './results'
@@ -95,6 +95,6 @@ function refuseNobody(
 ): undefined {
   paths.putBack()
   const written = paths.written(address).address
-  connection.logerror(plugin, `recipient ${visible(written)} was taken off by another plugin`)
+  log(connection, 'error', plugin, `recipient ${written} was taken off by another plugin`)
   return refuse(plugin, next, connection, written, session, INTERNAL_ERROR)
 }

@@ -3,10 +3,10 @@
 import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
-import type { Log } from '../gal/log'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
+import { exposedFiles } from '../report/exposed-files'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import type { Reports } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
@@ -17,6 +17,7 @@ import { type LoadedSettings, loadSettings, watchHostList } from '../settings/lo
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
+import { log, logOf } from './log'
 
 /** What the plugin holds in one process. */
 export interface State {
@@ -60,10 +61,8 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   const counts = new Counts(() => state.settings.http.enabled)
   onFailure((what, error) => {
     counts.errors++
-    plugin.logerror(
-      `failure in ${what}:`,
-      error instanceof Error ? error : new Error(String(error)),
-    )
+    const shown = error instanceof Error ? error : new Error(String(error))
+    log(plugin, 'error', plugin, `failure in ${what}:`, shown)
   })
   state = {
     ...loaded,
@@ -113,8 +112,8 @@ function reload(plugin: Haraka.Plugin, again: Guarded): boolean {
     loaded = loadSettings(plugin.config, again)
     list = openList(plugin, loaded.settings)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
-    plugin.logerror('the settings were not reloaded; the last good ones stay in force')
+    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
+    log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
     return false
   }
@@ -123,19 +122,9 @@ function reload(plugin: Haraka.Plugin, again: Guarded): boolean {
   Object.assign(state, loaded, { list, reloadFailedAt: undefined })
   if (state.answers) list?.start()
   unattended('end of the former address list', () => former?.close())
-  plugin.lognotice('settings reloaded')
+  log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.speaks) announce(plugin)
   return true
-}
-
-function logOf(plugin: Haraka.Plugin): Log {
-  return {
-    debug: (text) => plugin.logdebug(text),
-    info: (text) => plugin.loginfo(text),
-    notice: (text) => plugin.lognotice(text),
-    warn: (text) => plugin.logwarn(text),
-    error: (text) => plugin.logerror(text),
-  }
 }
 
 function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
@@ -144,12 +133,13 @@ function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList 
 }
 
 export function announce(plugin: Haraka.Plugin): void {
-  for (const line of summary(state.settings)) plugin.lognotice(line)
-  for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
+  for (const line of summary(state.settings)) log(plugin, 'notice', plugin, line)
+  for (const line of [...state.ignored, ...warnings(state.settings)])
+    log(plugin, 'warn', plugin, line)
   try {
     announceOthers(plugin)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
+    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
   }
 }
 
@@ -161,10 +151,11 @@ function announceOthers(plugin: Haraka.Plugin): void {
     ...openRelayBefore(config, name, settings),
     ...pluginOrder(config, name, settings),
     ...proxiedTwice(config, settings),
+    ...exposedFiles(config, settings),
   ]
-  for (const line of others) plugin.logwarn(line)
+  for (const line of others) log(plugin, 'warn', plugin, line)
   const missing = settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
-  if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
+  if (missing) log(plugin, 'error', plugin, `no metrics and no status page: ${missing}`)
 }
 
 const linesOf = (error: unknown) =>

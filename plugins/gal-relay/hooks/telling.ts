@@ -3,6 +3,7 @@
 import { lineOf, RefusalFields, replyText, type Sender } from '../report/refusal'
 import type { Refused, Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
+import { log } from './log'
 import { accountOf, listenerOf, type Session } from './session'
 import { state } from './state'
 
@@ -26,7 +27,13 @@ export function tellOfRefused(
   told.refused(fields, session.policy.name, verdict, isLogged, recipient)
   if (isPlain) return
   const { rule, reply } = verdict
-  connection.lognotice(plugin, 'refused', lineOf(fields.sender, recipient, rule, replyText(reply)))
+  log(
+    connection,
+    'notice',
+    plugin,
+    'refused',
+    lineOf(fields.sender, recipient, rule, replyText(reply)),
+  )
 }
 
 /** The same for all recipients of a transaction: an account is part of the session. */

@@ -1,6 +1,6 @@
 // The line in the log for each refused recipient (Q193922, last paragraph).
 import type { Refused, Reply } from '../routing/decide'
-import { visible } from './visible'
+import { visible } from '../visible'
 
 /** Who wanted to send: the same for every recipient of a transaction. */
 export interface Sender {

@@ -7,6 +7,7 @@ import { type Guarded, guard, later } from '../guard'
 import { configDir, readList, readText } from './haraka-files'
 import { readIni } from './ini'
 import { ownHost } from './own-host'
+import { trustedOwners } from './owners'
 import { readSettings, type Settings, unusableHosts } from './settings'
 
 const INI = 'gal_relay.ini'
@@ -26,8 +27,14 @@ export function loadSettings(config: Haraka.Config, onChange?: Guarded): LoadedS
   const folder = configDir(config)
   const hostList = readList(config, 'host_list')
   const ini = readIni(`config/${INI}`, Array.isArray(given) ? (readText(config, INI) ?? '') : given)
+  const settings = readSettings(ini, hostList, folder, ownHost(config))
+  const trusted = trustedOwners(config)
   return {
-    settings: readSettings(ini, hostList, folder, ownHost(config)),
+    settings: {
+      ...settings,
+      ldap: settings.ldap && { ...settings.ldap, trusted },
+      snapshot: { ...settings.snapshot, trusted },
+    },
     ignored: [
       ...unusableHosts(hostList).map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { z } from 'zod'
 import { dnProblem, filterProblem } from '../gal/directory/syntax'
 import { parseDomain, redactUserinfo } from '../routing/routes'
+import type { Trusted } from '../trusted-file'
 import * as value from './values'
 
 /** Keys that a `[listener …]` section may override, by the section they have their default in. */
@@ -109,7 +110,12 @@ export const snapshot = (configDir: string) =>
     usable_for: value.duration().default(7 * 86_400_000),
     shrink_limit: value.share.default(0.2),
   })
-export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>>
+export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
+
+/** Of an install: whose files are believed. */
+interface Believing {
+  readonly trusted?: Trusted
+}
 
 /** One `[ldap] url[]`. */
 export interface ServerUrl {
@@ -217,7 +223,8 @@ export type LdapSettings = Readonly<
     readonly url: readonly ServerUrl[]
     readonly base: readonly string[]
   }
->
+> &
+  Believing
 
 export const http = z.strictObject({
   enabled: value.flag.default(false),

@@ -29,7 +29,7 @@ const refused = new LRUCache<string, Refused>({ max: 1000 })
  */
 export async function passwordToTry(ldap: LdapSettings): Promise<string> {
   if (!ldap.bind_dn) return ''
-  const file = await readNamed('bind_password_file', ldap.bind_password_file)
+  const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
   // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
   if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')

@@ -1,4 +1,5 @@
 // Why a directory server gave no answer. None of these ever means that an address is not in the list.
+import { visible } from '../../visible'
 import { resultName } from './ldapjs'
 
 export type Failure =
@@ -24,6 +25,9 @@ export type Failure =
 /** The result code of a search that brought as many entries as it was to bring at most. */
 export const SIZE_LIMIT_EXCEEDED = 4
 
+/** Characters of a message. */
+const LONGEST = 1000
+
 export class DirectoryError extends Error {
   override readonly name = 'DirectoryError'
 
@@ -33,7 +37,8 @@ export class DirectoryError extends Error {
     message: string,
     readonly code?: number,
   ) {
-    super(message)
+    // Much of it is others' words: names in certificates, in DNS, in referrals.
+    super(visible(message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message))
   }
 }
 

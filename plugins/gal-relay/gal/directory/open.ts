@@ -15,6 +15,8 @@ export interface Endpoint {
   readonly port: number
   /** For logs. */
   readonly name: string
+  /** DNS named the host as one of this domain's servers: the settings name the domain alone. */
+  readonly domain?: string
 }
 
 const KEEP_ALIVE = 30_000
@@ -64,7 +66,7 @@ async function opened(
   signal: AbortSignal,
 ): Promise<Connection> {
   const password = await passwordToTry(ldap)
-  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint.host) : undefined
+  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint) : undefined
   const tcp = await connected(endpoint, signal)
   let connection: Connection | undefined
   const giveUp = () => tcp.destroy(new DirectoryError('timeout', 'too late'))

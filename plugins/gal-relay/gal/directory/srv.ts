@@ -74,7 +74,7 @@ export class SrvSource {
     const text = JSON.stringify(records.map((r) => [r.name, r.port, r.priority, r.weight]).sort())
     if (text === this.#records) return
     this.#records = text
-    this.endpoints = endpointsIn(records)
+    this.endpoints = endpointsIn(records, this.#domain)
     const names = this.endpoints.map(({ name }) => name)
     this.#log.info(`directory ${this.name}: ${names.join(', ') || 'no servers'}`)
     if (names.length === 0)
@@ -106,19 +106,25 @@ export class SrvSource {
 
 /** @returns a domain's servers as they are now, in the order in which they are to be asked */
 export async function findServers(domain: string, timeout: number): Promise<Endpoint[]> {
-  return endpointsIn(await recordsOf(domain, timeout))
+  return endpointsIn(await recordsOf(domain, timeout), domain)
 }
 
 function recordsOf(domain: string, timeout: number): Promise<SrvRecord[]> {
   return within(timeout, resolveSrv(`_ldap._tcp.${domain}`))
 }
 
-function endpointsIn(records: readonly SrvRecord[]): Endpoint[] {
+function endpointsIn(records: readonly SrvRecord[], domain: string): Endpoint[] {
   return (
     inOrder(records)
       // A lone "." says that there is no such service (RFC 2782).
       .filter(({ name }) => name !== '' && name !== '.')
-      .map(({ name, port }) => ({ tls: false, host: name, port, name: `ldap://${name}:${port}` }))
+      .map(({ name, port }) => ({
+        tls: false,
+        host: name,
+        port,
+        name: `ldap://${name}:${port}`,
+        domain,
+      }))
   )
 }
 

@@ -2,6 +2,7 @@
 // list against the one before, writes it, and from then on appends what changes. While the file cannot
 // be written, what is in force stays in force and is not confirmed; it is tried again.
 import { later } from '../../guard'
+import type { Trusted } from '../../trusted-file'
 import { addressKey } from '../address-key'
 import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../directory/change-feed'
 import type { Entry } from '../directory/entry'
@@ -30,6 +31,8 @@ export interface KeeperOptions {
   readonly before: number | undefined
   /** Whatever the directory shows is right. */
   readonly force: boolean
+  /** Whose files are believed. */
+  readonly trusted: Trusted | undefined
   readonly log: Log
 }
 
@@ -203,14 +206,14 @@ export class Keeper implements ListKeeper {
   }
 
   async #publish(membership: Membership, confirmedAt = this.#confirmedAt): Promise<void> {
-    const { file, fingerprint } = this.#options
+    const { file, fingerprint, trusted } = this.#options
     const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
     membership.takeChanges()
     // As it is now: while it is written, it changes.
     const { slots, capacity, count } = membership.table
     const table = new AddressTable(slots.slice(), capacity, count)
     const first = this.#batch(NONE, NONE, confirmedAt)
-    const writer = await SnapshotWriter.create(file, meta, table, first)
+    const writer = await SnapshotWriter.create(file, meta, table, first, trusted)
     this.#confirmedAt = confirmedAt
     await this.#writer?.close()
     this.#writer = writer

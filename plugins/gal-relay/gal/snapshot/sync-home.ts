@@ -5,7 +5,7 @@ import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, failed, guard, later } from '../../guard'
 import type { Log } from '../log'
-import { Lease } from './lease'
+import { Lease, lockOf } from './lease'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
 import type { ListSettings, SyncReport } from './syncer'
 
@@ -39,10 +39,11 @@ export class SyncHome {
   constructor(settings: ListSettings, log: Log) {
     this.#settings = settings
     this.#log = log
-    const { file } = settings.snapshot
-    this.#lock = `${file}.lock`
+    const { file, trusted } = settings.snapshot
+    this.#lock = lockOf(file)
     this.#lease = new Lease({
       file: this.#lock,
+      trusted,
       onHeld: () => this.#chosen(),
       onLost: () => this.#dismissed(),
       onError: (error) =>

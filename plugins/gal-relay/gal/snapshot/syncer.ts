@@ -332,6 +332,7 @@ export function keeperOptions(
     shrinkLimit: snapshot.shrink_limit,
     before,
     force,
+    trusted: snapshot.trusted,
     log,
   }
 }
