@@ -1,7 +1,6 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
 import type { Path } from '../routing/decide'
-import { matchesEverything } from '../routing/networks'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** One line per listener that differs, and one for the domains. */
@@ -75,7 +74,7 @@ const enabledOnes = ({ policies }: Settings) =>
 export function openRelay(policy: ListenerPolicy): readonly string[] {
   const { restrictions } = policy
   if (!restrictions.reroute) return []
-  const everything = restrictions.hosts.entries.find(matchesEverything)
+  const { everything } = restrictions.hosts
   const why = restrictions.open
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
