@@ -12,10 +12,16 @@ import { type Sample, samplesOfList, sum } from '../report/samples'
 import { summary, warnings } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
 import { readIniFile } from '../settings/haraka-files'
-import { type LoadedSettings, loadSettings, watchHostList } from '../settings/load'
+import {
+  type LoadedSettings,
+  loadSettings,
+  loadSettingsSteps,
+  watchHostList,
+} from '../settings/load'
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
+import { inSlices, type Steps } from '../settings/steps'
 
 /** What the plugin holds in one process. */
 export interface State {
@@ -33,6 +39,8 @@ export interface State {
   readonly told: AnswerBatch
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
+  /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
+  reloads: number
   reloadFailedAt: number | undefined
   readonly startedAt: number
   /** undefined until the process starts to answer mail */
@@ -52,7 +60,7 @@ export let state: State
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   const again = () => {
-    if (reload(plugin, again)) whenInForce()
+    void reload(plugin, again, whenInForce)
   }
   const loaded = loadSettings(plugin.config, again)
   const logger = plugin.haraka_require('logger')
@@ -76,6 +84,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
       write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
     }),
     retired: [],
+    reloads: 0,
     reloadFailedAt: undefined,
     startedAt: Date.now(),
     reports: undefined,
@@ -89,24 +98,44 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
   state.unwatch()
+  state.reloads++
   state.reports?.close()
   void state.list?.close()
   void state.outbound.close()
 }
 
-/** @returns whether there are other settings now */
-function reload(plugin: Haraka.Plugin, again: () => void): boolean {
-  let list: GlobalAddressList | undefined
-  let loaded: LoadedSettings
+/**
+ * Reads the settings while mail goes on under the last good ones, which stay in force when the new ones
+ * cannot be used. Never rejects.
+ */
+async function reload(
+  plugin: Haraka.Plugin,
+  again: () => void,
+  whenInForce: () => void,
+): Promise<void> {
+  const number = ++state.reloads
+  const isLatest = () => state.reloads === number
   try {
-    loaded = loadSettings(plugin.config, again)
-    list = openList(plugin, loaded.settings)
+    const loaded = await inSlices(loadSettingsSteps(plugin.config, again), isLatest)
+    if (!loaded) return
+    putInForce(plugin, loaded)
+    whenInForce()
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
-    plugin.logerror('the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
-    return false
+    await inSlices(logFailure(plugin, error), () => true)
   }
+}
+
+function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
+  for (const line of linesOf(error)) {
+    yield
+    plugin.logerror(line)
+  }
+  plugin.logerror('the settings were not reloaded; the last good ones stay in force')
+}
+
+function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
+  const list = openList(plugin, loaded.settings)
   const former = state.list
   if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
   Object.assign(state, loaded, { list, reloadFailedAt: undefined })
@@ -114,7 +143,6 @@ function reload(plugin: Haraka.Plugin, again: () => void): boolean {
   void former?.close()
   plugin.lognotice('settings reloaded')
   if (state.speaks) announce(plugin)
-  return true
 }
 
 function logOf(plugin: Haraka.Plugin): Log {

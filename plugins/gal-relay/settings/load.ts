@@ -4,9 +4,10 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { configDir, readListSteps, readText } from './haraka-files'
+import { inboundHosts } from './host-list'
 import { readIniSteps } from './ini'
 import { ownHost } from './own-host'
-import { inboundHosts, readSettingsSteps, type Settings } from './settings'
+import { readSettingsSteps, type Settings } from './settings'
 import { atOnce, type Steps } from './steps'
 
 const INI = 'gal_relay.ini'

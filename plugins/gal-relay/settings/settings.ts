@@ -5,17 +5,11 @@ import { localParts } from '../routing/local-parts'
 import { type NetworkList, networkListSteps, parseIp } from '../routing/networks'
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
-import {
-  findRow,
-  parseDomain,
-  parseRouteTo,
-  parseSentTo,
-  type RouteTable,
-  type Row,
-} from '../routing/routes'
+import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
-import { type Problem, SettingsError } from './problem'
+import { type Problem, settingsErrorSteps } from './problem'
 import * as schema from './schema'
 import { FILE, homeOf, SectionReader, shown } from './sections'
 import { atOnce, type Steps } from './steps'
@@ -94,7 +88,9 @@ export function* readSettingsSteps(
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   if (enabled) reportMissingDirectory(ini, problems)
   reportCredentials(ini, sections)
-  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) throw new SettingsError(problems)
+  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) {
+    throw yield* settingsErrorSteps(problems)
+  }
 
   const context: PolicyContext = {
     routes,
@@ -132,21 +128,6 @@ export function policyFor(settings: Settings, address: string, port: number): Li
     policies.get(ANY)
   if (!policy) throw new Error('settings without general policy')
   return policy
-}
-
-/** The lines of config/host_list: the domains, and the lines that are none and so are not inbound. */
-export function* inboundHosts(
-  hostList: readonly string[],
-): Steps<{ readonly domains: ReadonlySet<string>; readonly unusable: readonly string[] }> {
-  const domains = new Set<string>()
-  const unusable: string[] = []
-  for (const line of hostList) {
-    yield
-    const domain = canonicalLiteral(line) ?? parseDomain(line)
-    if (domain === undefined) unusable.push(line)
-    else domains.add(domain)
-  }
-  return { domains, unusable }
 }
 
 /** What the listeners have in common; lists are made once for all that inherit them. */
