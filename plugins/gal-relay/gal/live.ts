@@ -231,6 +231,11 @@ export class LiveList implements AddressList {
         if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
     }
+    for (const [base, { leftOut }] of results.entries()) {
+      const witness = witnesses[base]
+      // It may have grown larger than is read.
+      if (leftOut && witness && !shown.has(witness)) this.#witnesses[base]?.replace(undefined)
+    }
     if (holders.length === 0) {
       for (const [entry, wanted] of others) {
         if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)

@@ -1,6 +1,6 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
 import type { Connection, Result } from './connection'
-import { resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
+import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Server } from './server'
 
 export class Turn {
@@ -26,9 +26,10 @@ export class Turn {
   }
 }
 
-/** @throws DirectoryError unless all the searches ended with success */
+/** @throws DirectoryError unless all the searches ended with success, and nothing was left out */
 export function requireSuccess(results: readonly Result[]): void {
-  for (const { code, diagnostic } of results) {
+  for (const { code, diagnostic, leftOut } of results) {
+    if (leftOut) throw new DirectoryError('oversize', leftOut)
     if (code !== 0) throw resultError(code, diagnostic)
   }
 }
