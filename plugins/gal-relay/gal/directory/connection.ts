@@ -344,9 +344,9 @@ export class Connection {
         const code = body.expect(TAG.enumerated).number()
         body.expect(TAG.octets)
         const diagnostic = body.expect(TAG.octets).text()
+        const controls = sink ? readControls(message) : []
         this.#take(id)
         this.answeredAt = performance.now()
-        const controls = sink ? readControls(message) : []
         const { entries, leftOut } = request.answer
         request.resolve({ code, diagnostic, entries, leftOut, controls })
         this.onRoom()

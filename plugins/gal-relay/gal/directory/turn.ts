@@ -28,10 +28,15 @@ export class Turn {
 
 /** @throws DirectoryError unless all the searches ended with success, and nothing was left out */
 export function requireSuccess(results: readonly Result[]): void {
-  for (const { code, diagnostic, leftOut } of results) {
-    if (leftOut) throw new DirectoryError('oversize', leftOut)
+  requireWhole(results)
+  for (const { code, diagnostic } of results) {
     if (code !== 0) throw resultError(code, diagnostic)
   }
+}
+
+/** @throws DirectoryError when something was left out, which may be what was asked for */
+export function requireWhole(results: readonly Result[]): void {
+  for (const { leftOut } of results) if (leftOut) throw new DirectoryError('oversize', leftOut)
 }
 
 /** Whether it ended otherwise than by showing as much as was asked for. */
