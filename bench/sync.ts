@@ -74,8 +74,8 @@ async function besideMail(
     const measured = async (name: string, pace: number, isOver: () => boolean) => {
       const from = haraka.log().length
       const asked = await ask(clients, next, pace, isOver)
-      const stalls = longestStall(haraka.log().slice(from))
-      rows.push([name, ...asked, ...stalls.map((stall) => stall.toFixed(1))])
+      const [most, own] = longestStall(haraka.log().slice(from))
+      rows.push([name, ...asked, most.toFixed(1), own.toFixed(1)])
     }
     for (const pace of PACES) {
       const name = Number.isFinite(pace) ? `${pace.toLocaleString('en')} a second` : 'full speed'
