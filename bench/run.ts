@@ -4,6 +4,7 @@
 import { decision } from './decision'
 import { memory } from './memory'
 import { large, rcpt } from './rcpt'
+import { reload } from './reload'
 import { FULL, type Sizes, TRY } from './sizes'
 import { sync } from './sync'
 import { transaction } from './transaction'
@@ -15,6 +16,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   large,
   transaction,
   sync,
+  reload,
 }
 
 /** Those that take a few minutes together. */
@@ -28,6 +30,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   large     rcpt with a million recipients
   transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it
+  reload    how long mail waits while settings are read again
   all       all of them
 
 Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.

@@ -89,14 +89,15 @@ declare namespace Haraka {
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
     /**
-     * The lines; or sections of keys, where smtp.json or a .js file has them in place of the ini.
+     * The bytes, or nothing where there is no file; sections of keys, where smtp.json or a .js file has
+     * them in place of the ini.
      * @param onChange takes the place of the one given before, whoever gave it
      */
     get(
       name: `${string}.ini`,
-      type: 'data',
+      type: 'binary',
       onChange?: () => void,
-    ): string[] | Readonly<Record<string, Readonly<Record<string, unknown>>>>
+    ): Buffer | null | Readonly<Record<string, Readonly<Record<string, unknown>>>>
     /** Where the package's own config is. */
     readonly root_path: string
     /** The install's config folder. */

@@ -37,6 +37,12 @@ test('memory and decisions', async () => {
   assert.ok(Number(decision.get('100 routes')?.[1]) > 0, [...decision].join('\n'))
 })
 
+test('a reload', async () => {
+  const table = rows(await bench('reload'))
+  const [, , , , took] = table.get('100') ?? []
+  assert.ok(Number(took) > 0, [...table].join('\n'))
+})
+
 test('a part that does not exist', async () => {
   await assert.rejects(bench('rctp'), (error: { code?: number; stderr?: string }) => {
     assert.equal(error.code, 2)

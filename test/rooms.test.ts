@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
-import { SECTION_KEYS } from '../plugins/gal-relay/settings/settings'
+import { SECTION_KEYS } from '../plugins/gal-relay/settings/sections'
 import { REPOSITORY } from './support/haraka'
 
 const DOOR = 'plugins/gal-relay.ts'

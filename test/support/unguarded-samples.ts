@@ -21,12 +21,12 @@ export function unguarded(socket: Socket, signal: AbortSignal, config: Haraka.Co
   process.on('exit', fail) // found
   cluster.on('message', fail) // found
   fork('x').once('exit', fail).send({}, fail) // found
-  socket.on('data', (chunk) => fail() ?? chunk) // found
-  socket.addListener('data', fail).end('x', fail) // found
+  socket.on('binary', (chunk) => fail() ?? chunk) // found
+  socket.addListener('binary', fail).end('x', fail) // found
   signal.addEventListener('abort', fail) // found
   watchFile('x', fail) // found
   createServer(fail).listen(1, fail) // found
-  config.get('x.ini', 'data', fail) // found
+  config.get('x.ini', 'binary', fail) // found
   void reject() // found
   reject() // found
   reject().then(fail) // found
@@ -37,15 +37,15 @@ export function unguarded(socket: Socket, signal: AbortSignal, config: Haraka.Co
 export async function guarded(socket: Socket, config: Haraka.Config): Promise<void> {
   later(1, 'a', fail, fail)
   const listener = guard('b', fail)
-  socket.on('data', listener).removeListener('data', listener)
+  socket.on('binary', listener).removeListener('data', listener)
   unattended('c', reject)
-  config.get('x.ini', 'data', listener)
+  config.get('x.ini', 'binary', listener)
   socket.on('error', () => {})
   reject().catch(() => {})
   await sleep(1)
   await reject().then(fail)
   await new Promise((resolve, no) => {
-    socket.once('data', resolve)
+    socket.once('binary', resolve)
     socket.once('error', no)
     ;[1].forEach(fail)
   })

@@ -25,7 +25,7 @@ import { addressesOf, addressIn, baseName, isTrue, LEGACY_DN } from './directory
 import type { ServerReport } from './directory/health'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import type { Server } from './directory/server'
-import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
+import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from './directory/turn'
 import { type Known, Witness } from './directory/witness'
 import type { Log } from './log'
 
@@ -238,7 +238,13 @@ export class LiveList implements AddressList {
         if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
     }
+    for (const [base, { leftOut }] of results.entries()) {
+      const witness = witnesses[base]
+      // It may have grown larger than is read.
+      if (leftOut && witness && !shown.has(witness)) this.#witnesses[base]?.replace(undefined)
+    }
     if (holders.length === 0) {
+      requireWhole(results)
       for (const [entry, wanted] of others) {
         if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
       }

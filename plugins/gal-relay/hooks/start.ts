@@ -6,7 +6,6 @@ import { answerForWorkers, onlyProcess, worker } from '../report/processes'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import { ownName } from '../settings/haraka-files'
 import { registerFirst } from './first'
-import { log } from './log'
 import { announce, state } from './state'
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {

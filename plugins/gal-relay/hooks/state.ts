@@ -13,10 +13,16 @@ import { type Sample, samplesOfList, sum } from '../report/samples'
 import { summary, warnings } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
 import { readIniFile } from '../settings/haraka-files'
-import { type LoadedSettings, loadSettings, watchHostList } from '../settings/load'
+import {
+  type LoadedSettings,
+  loadSettings,
+  loadSettingsSteps,
+  watchHostList,
+} from '../settings/load'
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
+import { inSlices, type Steps } from '../settings/steps'
 import { log, logOf } from './log'
 
 /** What the plugin holds in one process. */
@@ -35,6 +41,8 @@ export interface State {
   readonly told: AnswerBatch
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
+  /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
+  reloads: number
   reloadFailedAt: number | undefined
   readonly startedAt: number
   /** undefined until the process starts to answer mail */
@@ -53,9 +61,7 @@ export let state: State
  * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
-  const again: Guarded = guard('reload of the settings', () => {
-    if (reload(plugin, again)) whenInForce()
-  })
+  const again: Guarded = guard('reload of the settings', () => reload(plugin, again, whenInForce))
   const loaded = loadSettings(plugin.config, again)
   const logger = plugin.haraka_require('logger')
   const counts = new Counts(() => state.settings.http.enabled)
@@ -83,6 +89,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
       write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
     }),
     retired: [],
+    reloads: 0,
     reloadFailedAt: undefined,
     startedAt: Date.now(),
     reports: undefined,
@@ -96,6 +103,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
   const { unwatch, reports, list, outbound } = state
+  state.reloads++
   const end = async () => list?.close()
   const endOutbound = () => outbound.close()
   unattended('end of the watch on host_list', unwatch, unwatch)
@@ -104,19 +112,38 @@ export function close(): void {
   unattended('end of the sockets to next hops', endOutbound, endOutbound)
 }
 
-/** @returns whether there are other settings now */
-function reload(plugin: Haraka.Plugin, again: Guarded): boolean {
-  let list: GlobalAddressList | undefined
-  let loaded: LoadedSettings
+/**
+ * Reads the settings while mail goes on under the last good ones, which stay in force when the new ones
+ * cannot be used.
+ */
+async function reload(
+  plugin: Haraka.Plugin,
+  again: Guarded,
+  whenInForce: () => void,
+): Promise<void> {
+  const number = ++state.reloads
+  const isLatest = () => state.reloads === number
   try {
-    loaded = loadSettings(plugin.config, again)
-    list = openList(plugin, loaded.settings)
+    const loaded = await inSlices(loadSettingsSteps(plugin.config, again), isLatest)
+    if (!loaded) return
+    putInForce(plugin, loaded)
+    whenInForce()
   } catch (error) {
-    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
-    log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
-    return false
+    await inSlices(logFailure(plugin, error), () => true)
   }
+}
+
+function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
+  for (const line of linesOf(error)) {
+    yield
+    log(plugin, 'error', plugin, line)
+  }
+  log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
+}
+
+function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
+  const list = openList(plugin, loaded.settings)
   const former = state.list
   if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
   Object.assign(state, loaded, { list, reloadFailedAt: undefined })
@@ -124,7 +151,6 @@ function reload(plugin: Haraka.Plugin, again: Guarded): boolean {
   unattended('end of the former address list', () => former?.close())
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.speaks) announce(plugin)
-  return true
 }
 
 function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {

@@ -3,7 +3,7 @@
 // takes more than its part of the mail wherever it stands.
 import { readIniFile, readList } from '../settings/haraka-files'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { domainsByPath } from './startup'
+import { domainsByPath, type KnownPaths } from './startup'
 
 /** @returns what the plugin accepts by itself, as it is configured; undefined: nothing */
 type Accepts = (config: Haraka.Config) => string | undefined
@@ -138,8 +138,9 @@ export function openRelayBefore(
 export function proxiedTwice(config: Haraka.Config, settings: Settings): readonly string[] {
   if (!readList(config, 'plugins').includes('queue/smtp_proxy')) return []
   const { main } = readIniFile(config, 'smtp_proxy.ini', ['+main.enable_outbound'])
+  const known: KnownPaths = new Map()
   const sendsOut = (policy: ListenerPolicy) =>
-    policy.enabled && domainsByPath(policy).outbound.length > 0
+    policy.enabled && domainsByPath(policy, known).outbound.length > 0
   const policies = [...settings.policies.values()].filter(sendsOut)
   const missing = [
     ...(policies.some(({ mixed }) => mixed === 'split') ? ['[routing] mixed = defer'] : []),

@@ -1,7 +1,7 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
 import type { Path } from '../routing/decide'
-import { matchesEverything } from '../routing/networks'
+import type { NetworkList } from '../routing/networks'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** One line per listener that differs, and one for the domains. */
@@ -10,8 +10,8 @@ export function summary(settings: Settings): readonly string[] {
   const lines = [...settings.policies.values()].map(
     (policy) => `${listenerText(policy)}: ${partText(policy)}`,
   )
-  const inbound = general ? inboundDomains(general) : []
-  lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
+  const inbound = general && short(inboundDomains(general))
+  lines.push(`inbound domains: ${inbound || 'none'}`)
   return lines
 }
 
@@ -27,31 +27,43 @@ function partText(policy: ListenerPolicy): string {
 
 function whoMayRelay({ restrictions }: ListenerPolicy): string {
   if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
+  const { hosts, localAddresses, authenticated, never, open } = restrictions
+  const count = hosts.entries.length + localAddresses.entries.length + (authenticated ? 1 : 0)
+  // Of long lists that many listeners share.
   const who = [
-    ...restrictions.hosts.entries.map(({ text }) => text),
-    ...restrictions.localAddresses.entries.map(({ text }) => `who connects to ${text}`),
-    ...(restrictions.authenticated ? ['authenticated clients'] : []),
+    ...beginning(hosts),
+    ...beginning(localAddresses).map((text) => `who connects to ${text}`),
+    ...(authenticated ? ['authenticated clients'] : []),
   ]
-  const never = restrictions.never.entries.map(({ text }) => text)
-  const but = never.length > 0 ? `, never ${short(never)}` : ''
-  if (restrictions.open) return `EVERYBODY may relay (open = true)${but}`
-  return `${who.length > 0 ? `${short(who)} may relay` : 'nobody may relay'}${but}`
+  const nobody = shortOf(beginning(never), never.entries.length)
+  const but = nobody && `, never ${nobody}`
+  if (open) return `EVERYBODY may relay (open = true)${but}`
+  return `${count > 0 ? `${shortOf(who, count)} may relay` : 'nobody may relay'}${but}`
 }
 
-function inboundDomains({ routing }: ListenerPolicy): readonly string[] {
-  const rows = routing.routes.rows.filter(({ routeTo }) => routeTo.kind === 'inbound')
-  const named = new Set(rows.map(({ sentTo }) => sentTo.domain))
-  return [
-    ...rows.map(({ text }) => text),
-    ...[...routing.hostList].filter((domain) => !named.has(domain)),
-  ]
+function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
+  const { rows, exact, suffix } = routing.routes
+  for (const { text, routeTo } of rows) if (routeTo.kind === 'inbound') yield text
+  for (const domain of routing.hostList) {
+    const named = [exact.get(domain), suffix.get(domain)]
+    if (!named.some((row) => row?.routeTo.kind === 'inbound')) yield domain
+  }
 }
 
 const SHOWN = 10
-const short = (items: readonly string[]) =>
-  items.length > SHOWN
-    ? `${items.slice(0, SHOWN).join(', ')} and ${items.length - SHOWN} more`
-    : items.join(', ')
+
+const beginning = ({ entries }: NetworkList) => entries.slice(0, SHOWN).map(({ text }) => text)
+
+/** @param items the first of them */
+const shortOf = (items: readonly string[], count: number) =>
+  count > SHOWN ? `${items.slice(0, SHOWN).join(', ')} and ${count - SHOWN} more` : items.join(', ')
+
+function short(items: Iterable<string>): string {
+  const first: string[] = []
+  let count = 0
+  for (const item of items) if (count++ < SHOWN) first.push(item)
+  return shortOf(first, count)
+}
 
 /** Settings that are valid and still probably not meant. */
 export function warnings(settings: Settings): readonly string[] {
@@ -75,7 +87,7 @@ const enabledOnes = ({ policies }: Settings) =>
 export function openRelay(policy: ListenerPolicy): readonly string[] {
   const { restrictions } = policy
   if (!restrictions.reroute) return []
-  const everything = restrictions.hosts.entries.find(matchesEverything)
+  const { everything } = restrictions.hosts
   const why = restrictions.open
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
@@ -101,8 +113,9 @@ function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly str
 // Mail programs handle the 452 badly, and servers come back for it: both are worth to know.
 function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   const deferring = policies.filter(({ mixed }) => mixed === 'defer')
+  const known: KnownPaths = new Map()
   return deferring.flatMap((policy) => {
-    const { queue, outbound } = domainsByPath(policy)
+    const { queue, outbound } = domainsByPath(policy, known)
     if (queue.length === 0 || outbound.length === 0) return []
     return [
       `mixed = defer on ${listenerText(policy)}: a message may be for recipients at ${short(queue)} ` +
@@ -112,12 +125,25 @@ function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   })
 }
 
-/** The domains whose recipients go to the queue plugins, and those that leave by the outbound queue. */
-export function domainsByPath({
-  routing,
-  restrictions,
-}: ListenerPolicy): Record<Path, readonly string[]> {
+type DomainsByPath = Readonly<Record<Path, readonly string[]>>
+
+/** By what makes a difference between the listeners of an install, which all have the same rows. */
+export type KnownPaths = Map<string, DomainsByPath>
+
+/**
+ * The domains whose recipients go to the queue plugins, and those that leave by the outbound queue.
+ * @param known those of the install's other listeners
+ */
+export function domainsByPath(policy: ListenerPolicy, known: KnownPaths): DomainsByPath {
+  const { routing, restrictions } = policy
   const relays = restrictions.reroute && namesAnybody(restrictions)
+  const key = [relays, routing.reroute, routing.hostList.size].join()
+  const domains = known.get(key) ?? domainsOf(routing, relays)
+  known.set(key, domains)
+  return domains
+}
+
+function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): DomainsByPath {
   const queue = [...routing.hostList]
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {

@@ -1,7 +1,6 @@
 // A recipient as the rules see it: the local part untouched, the domain in the one form that
 // compares, and whether the local part asks some later system to send the mail onward.
-import ipaddr from 'ipaddr.js'
-import { parseIpv6 } from './networks'
+import { isIpv4, parseIpv6 } from './networks'
 
 /** One recipient of a transaction (RFC 5321 §4.1.2). */
 export interface Recipient {
@@ -93,5 +92,5 @@ export function canonicalLiteral(text: string): string | undefined {
     const parsed = parseIpv6(address)
     return parsed && `[ipv6:${parsed}]`
   }
-  return ipaddr.IPv4.isValidFourPartDecimal(address) ? `[${address}]` : undefined
+  return isIpv4(address) ? `[${address}]` : undefined
 }

@@ -1,14 +1,16 @@
 // The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
-// gal_relay.ini for us, as lines, since its ini reader prints what it cannot read, passwords and all.
-// config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
+// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords and all, and mail
+// waits while it makes lines of a long file. config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'
-import { configDir, readList, readText } from './haraka-files'
-import { readIni } from './ini'
+import { configDir, readListSteps, readText } from './haraka-files'
+import { inboundHosts } from './host-list'
+import { readIniSteps } from './ini'
 import { ownHost } from './own-host'
 import { trustedOwners } from './owners'
-import { readSettings, type Settings, unusableHosts } from './settings'
+import { readSettingsSteps, type Settings } from './settings'
+import { atOnce, type Steps } from './steps'
 
 const INI = 'gal_relay.ini'
 
@@ -23,11 +25,19 @@ export interface LoadedSettings {
  * @throws SettingsError with every problem
  */
 export function loadSettings(config: Haraka.Config, onChange?: Guarded): LoadedSettings {
-  const given = config.get(INI, 'data', onChange)
-  const folder = configDir(config)
-  const hostList = readList(config, 'host_list')
-  const ini = readIni(`config/${INI}`, Array.isArray(given) ? (readText(config, INI) ?? '') : given)
-  const settings = readSettings(ini, hostList, folder, ownHost(config))
+  return atOnce(loadSettingsSteps(config, onChange))
+}
+
+/** The same in steps that are short, however long the files are. */
+export function* loadSettingsSteps(
+  config: Haraka.Config,
+  onChange?: Guarded,
+): Steps<LoadedSettings> {
+  const given = config.get(INI, 'binary', onChange)
+  const isFile = !given || Buffer.isBuffer(given)
+  const ini = yield* readIniSteps(`config/${INI}`, isFile ? (readText(config, INI) ?? '') : given)
+  const { domains, unusable } = yield* inboundHosts(yield* readListSteps(config, 'host_list'))
+  const settings = yield* readSettingsSteps(ini, domains, configDir(config), ownHost(config))
   const trusted = trustedOwners(config)
   return {
     settings: {
@@ -36,10 +46,10 @@ export function loadSettings(config: Haraka.Config, onChange?: Guarded): LoadedS
       snapshot: { ...settings.snapshot, trusted },
     },
     ignored: [
-      ...unusableHosts(hostList).map(
+      ...unusable.map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
       ),
-      ...readList(config, 'host_list_regex').map(
+      ...(yield* readListSteps(config, 'host_list_regex')).map(
         (line) =>
           `config/host_list_regex: '${line}' makes no domain inbound; write its domains into [routes]`,
       ),

@@ -3,7 +3,8 @@
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
 import { guard, later, soon } from '../../guard'
-import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'
+import { type Answer, addEntry, emptyAnswer, isFull } from './answer'
+import { type BerReader, integer, MalformedBer, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'
 import {
   DirectoryError,
@@ -13,16 +14,20 @@ import {
   SIZE_LIMIT_EXCEEDED,
 } from './directory-error'
 import { type Entry, readEntry } from './entry'
+import { Incoming } from './incoming'
 import { abandonRequest, bindRequest, startTlsRequest, unbindRequest } from './ldapjs'
+import { LOOK_UP, READING, UNASKED } from './limits'
 
 /** How a request ended, and the entries that came before that. */
 export interface Result {
   readonly code: number
   readonly diagnostic: string
   readonly entries: readonly Entry[]
+  /** What was larger than is read, as a sentence: whatever is not among the entries may be there. */
+  readonly leftOut?: string
 }
 
-/** Takes what a search brings as it comes; must not throw. */
+/** Takes what a search brings as it comes; what it throws ends the connection. */
 export interface Sink {
   entry(entry: Entry, controls: readonly Control[]): void
   /** An IntermediateResponse (RFC 4511 §4.13). */
@@ -47,7 +52,7 @@ interface Request {
   /** The tag of the response that ends it. */
   readonly endsWith: number
   readonly sentAt: number
-  readonly entries: Entry[]
+  readonly answer: Answer
   readonly timer: NodeJS.Timeout | undefined
   /** Where a stream's entries go. */
   readonly sink?: Sink
@@ -66,10 +71,6 @@ const OP = {
   intermediateResponse: 0x79,
 } as const
 
-/** Larger messages than any entry needs are not read into memory. */
-const MAX_MESSAGE = 16 * 1024 * 1024
-/** More entries than any search for an address should bring: the server knows no size limit. */
-const MAX_ENTRIES = 1000
 /** Small numbers need few bytes, and none comes back while an old one may still be answered. */
 const MAX_ID = 0x7fffff
 
@@ -87,7 +88,9 @@ export class Connection {
   #socket: Socket
   #ended: DirectoryError | undefined
   #lastId = 0
-  #rest: Buffer | undefined
+  #incoming = new Incoming()
+  /** Bytes that nobody waited for, since the last that somebody did. */
+  #unasked = 0
   #outgoing: Buffer[] = []
   readonly #requests = new Map<number, Request>()
 
@@ -148,7 +151,8 @@ export class Connection {
       throw new DirectoryError('tls', `StartTLS refused: ${message}`)
     }
     // Anything that came in clear behind the answer would be taken for protected.
-    if (this.#rest) throw new DirectoryError('protocol', 'data in clear after StartTLS')
+    if (!this.#incoming.isEmpty)
+      throw new DirectoryError('protocol', 'data in clear after StartTLS')
     this.#detach()
     return this.#socket
   }
@@ -210,7 +214,7 @@ export class Connection {
         endsWith,
         sentAt,
         heardAt,
-        entries: [],
+        answer: emptyAnswer(),
         timer,
         sink,
         resolve,
@@ -251,10 +255,11 @@ export class Connection {
   }
 
   /** As if the server had kept to the size limit. */
-  #cutShort(id: number, { entries, resolve }: Request): void {
+  #cutShort(id: number, { answer, resolve }: Request): void {
+    const { entries, leftOut } = answer
     this.#take(id)
     this.#write(abandonRequest(this.#nextId(), id))
-    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, controls: [] })
+    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, leftOut, controls: [] })
     this.onRoom()
   }
 
@@ -282,22 +287,40 @@ export class Connection {
   }
 
   #receive(chunk: Buffer): void {
-    const bytes = this.#rest ? Buffer.concat([this.#rest, chunk]) : chunk
-    let at = 0
     try {
-      while (!this.#ended) {
-        const length = messageLength(bytes, at)
-        if (length > MAX_MESSAGE) throw new MalformedBer(`a message of ${length} bytes`)
-        if (length === 0 || length > bytes.length - at) break
-        this.#message(new BerReader(bytes, at, at + length))
-        at += length
+      for (const message of this.#incoming.messages(chunk, this.#isWanted)) {
+        this.#message(message)
+        if (this.#ended) return
       }
     } catch (error) {
       // Whatever else is thrown is a failure of ours, which the log is to show with its stack.
       if (!(error instanceof MalformedBer || error instanceof DirectoryError)) throw error
-      this.destroy(new DirectoryError('protocol', `not an LDAP answer: ${error.message}`))
+      const ours = error instanceof DirectoryError && error
+      this.destroy(ours || new DirectoryError('protocol', `not an LDAP answer: ${error.message}`))
     }
-    this.#rest = at < bytes.length ? bytes.subarray(at) : undefined
+  }
+
+  /** Of a message that is large. */
+  readonly #isWanted = (id: number, length: number): boolean => {
+    if (length > READING.bytes || id === 0) throw new MalformedBer(`a message of ${length} bytes`)
+    const request = this.#requests.get(id)
+    if (!request) this.#notAsked(length)
+    if (!request || request.sink || length <= LOOK_UP.bytes) return request !== undefined
+    request.answer.leftOut = `an entry of ${length} bytes is larger than is read`
+    this.#count(id, request)
+    return false
+  }
+
+  #notAsked(length: number): void {
+    this.#unasked += length
+    if (this.#unasked <= UNASKED) return
+    throw new DirectoryError('protocol', 'the server sends what nobody asked for')
+  }
+
+  /** A message has come for a look-up: ends one that has no end. */
+  #count(id: number, request: Request): void {
+    const all = () => [...this.#requests.values()].map(({ answer }) => answer)
+    if (isFull(request.answer, all)) this.#cutShort(id, request)
   }
 
   #message(outer: BerReader): void {
@@ -311,39 +334,42 @@ export class Connection {
     }
     const request = this.#requests.get(id)
     // The answer to a request that we stopped waiting for.
-    if (!request) return
-    if (request.sink) {
+    if (!request) {
+      this.#notAsked(outer.limit - outer.start)
+      return
+    }
+    this.#unasked = 0
+    const { sink } = request
+    if (sink && tag !== OP.searchReference) {
       request.heardAt = performance.now()
       request.timer?.refresh()
     }
     switch (tag) {
       case OP.searchEntry:
-        if (request.sink) {
-          request.sink.entry(readEntry(body), readControls(message))
-          return
-        }
-        request.entries.push(readEntry(body))
-        if (request.entries.length >= MAX_ENTRIES) this.#cutShort(id, request)
-        return
+        if (sink) sink.entry(readEntry(body, READING.values), readControls(message))
+        else addEntry(request.answer, body)
+        break
       case OP.searchReference:
-        return
+        break
       case OP.intermediateResponse:
-        request.sink?.intermediate?.(...readIntermediate(body))
-        return
+        sink?.intermediate?.(...readIntermediate(body))
+        break
       case request.endsWith: {
         const code = body.expect(TAG.enumerated).number()
         body.expect(TAG.octets)
         const diagnostic = body.expect(TAG.octets).text()
+        const controls = sink ? readControls(message) : []
         this.#take(id)
         this.answeredAt = performance.now()
-        const controls = request.sink ? readControls(message) : []
-        request.resolve({ code, diagnostic, entries: request.entries, controls })
+        const { entries, leftOut } = request.answer
+        request.resolve({ code, diagnostic, entries, leftOut, controls })
         this.onRoom()
         return
       }
       default:
         throw new MalformedBer(`an answer with tag 0x${tag.toString(16)}`)
     }
+    if (!sink) this.#count(id, request)
   }
 
   /** RFC 4511 §4.4.1: the server says that it is about to close. */
@@ -359,7 +385,7 @@ export class Connection {
   #end(error: DirectoryError, endSocket: () => void): void {
     if (this.#ended) return
     this.#ended = error
-    this.#rest = undefined
+    this.#incoming = new Incoming()
     endSocket()
     const requests = [...this.#requests.values()]
     this.#requests.clear()
@@ -374,7 +400,9 @@ export class Connection {
 function readIntermediate(body: BerReader): [name: string, value: Buffer] {
   let name = ''
   let value: Buffer = Buffer.alloc(0)
+  let left = 10
   while (body.more) {
+    if (--left === 0) throw new MalformedBer('an intermediate response of many parts')
     const tag = body.next()
     if (tag === 0x80) name = body.text()
     if (tag === 0x81) value = body.bytes.subarray(body.start, body.end)

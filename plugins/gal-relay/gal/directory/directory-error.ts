@@ -19,6 +19,8 @@ export type Failure =
   | 'result'
   /** The answer was success, and yet says nothing that may be relied on. */
   | 'unproven'
+  /** More came than is read: an entry or an answer without end. */
+  | 'oversize'
   /** More searches than we send at a time were waiting already. */
   | 'overload'
 
@@ -57,6 +59,9 @@ export function directoryError(error: unknown): DirectoryError {
 
 /** Text that a server sent, fit for one line of a log. */
 export function printable(text: string): string {
-  const line = text.replace(/[\p{C}\s]+/gu, ' ').trim()
+  const line = text
+    .slice(0, 10_000)
+    .replace(/[\p{C}\s]+/gu, ' ')
+    .trim()
   return line.length > 200 ? `${line.slice(0, 200)}…` : line
 }

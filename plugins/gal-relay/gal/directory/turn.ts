@@ -1,6 +1,6 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
 import type { Connection, Result } from './connection'
-import { resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
+import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Server } from './server'
 
 export class Turn {
@@ -26,11 +26,17 @@ export class Turn {
   }
 }
 
-/** @throws DirectoryError unless all the searches ended with success */
+/** @throws DirectoryError unless all the searches ended with success, and nothing was left out */
 export function requireSuccess(results: readonly Result[]): void {
+  requireWhole(results)
   for (const { code, diagnostic } of results) {
     if (code !== 0) throw resultError(code, diagnostic)
   }
+}
+
+/** @throws DirectoryError when something was left out, which may be what was asked for */
+export function requireWhole(results: readonly Result[]): void {
+  for (const { leftOut } of results) if (leftOut) throw new DirectoryError('oversize', leftOut)
 }
 
 /** Whether it ended otherwise than by showing as much as was asked for. */
