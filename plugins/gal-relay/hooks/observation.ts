@@ -1,4 +1,4 @@
-// The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
+// The hooks that only look on, where recipients are not decided on: what the verdict would have been, and what
 // was answered.
 import { pathsOf } from '../delivery/paths'
 import {
@@ -9,8 +9,9 @@ import {
 } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import { visible } from '../report/visible'
+import { observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
-import { decideOn, verdictOn } from './decision'
+import { answersTo, decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
 import { logFailure, looking } from './guarded'
 import { observesAnywhere, sessionOf } from './session'
@@ -41,15 +42,16 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const { transaction } = connection
   const session = sessionOf(connection)
   const { policy, client } = session
-  if (!transaction || !policy.enabled || policy.enforce || watched.has(address)) return
+  if (!transaction || !observesRecipients(policy) || watched.has(address)) return
+  const paths = pathsOf(transaction)
+  const targets = paths.targets(address)
+  if (answersTo(policy, targets)) return
   watched.add(address)
 
   const given = givenTo(transaction)
   const observed = transactions.get(transaction) ?? new ObservedTransaction()
   transactions.set(transaction, observed)
   observed.answered(given)
-  const paths = pathsOf(transaction)
-  const targets = paths.targets(address)
   const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
     (decided) => verdictOn(decided),
   )

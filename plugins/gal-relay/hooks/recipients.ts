@@ -1,11 +1,14 @@
-// The rcpt hooks of a listener where the plugin's verdict is the answer.
+// The rcpt hooks: recipients to whom the plugin's verdict is the answer, and, where nobody else accepts
+// any, those that it only observes.
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
-import { MIXED_DEFERRED, type Refused, type Verdict } from '../routing/decide'
+import { isRelayed, MIXED_DEFERRED, type Refused, type Verdict } from '../routing/decide'
+import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
-import { type Decided, decideOnAll } from './decision'
+import { answersTo, type Decided, decideOnAll, decideUnaskedOn } from './decision'
 import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
+import { answerOf } from './replies'
 import { addResult } from './results'
 import { type Session, sessionOf } from './session'
 import { tellOfAccepted } from './telling'
@@ -21,14 +24,42 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const session = sessionOf(connection)
   const { policy, client } = session
   if (!transaction || !policy.enabled) return next()
-  if (!policy.enforce) return watch_recipient.call(this, next, connection, params)
-
-  connection.relaying = client.trust.mayRelay
   const paths = pathsOf(transaction)
-  const decided = decideOnAll(policy, client, paths.targets(params[0]))
+  const targets = paths.targets(params[0])
+  if (decidesRelaying(policy)) connection.relaying = client.trust.mayRelay
+  if (!answersTo(policy, targets)) return watch_recipient.call(this, next, connection, params)
+
+  const decided = decideOnAll(policy, client, targets)
   if (decided instanceof Promise)
     return respondLater(this, next, connection, session, paths, decided)
   return respond(this, next, connection, session, paths, decided)
+})
+
+// When all other plugins have been asked and nobody has answered. Foreign recipients are left to Haraka,
+// which accepts them from clients that may relay.
+export const accept_unasked = guarded<[Haraka.Address]>(async function (
+  next,
+  connection,
+  [address],
+) {
+  const { transaction } = connection
+  const { policy, client } = sessionOf(connection)
+  if (!transaction || !acceptsUnasked(policy)) return next()
+  const paths = pathsOf(transaction)
+  const trust = { ...client.trust, mayRelay: connection.relaying }
+  const decided = await Promise.all(
+    paths.targets(address).map((target) => decideUnaskedOn(policy, { ...client, trust }, target)),
+  )
+  // The client has gone while the directory was asked.
+  if (connection.transaction !== transaction) return next()
+  for (const { target, verdict } of decided) {
+    if (verdict.accept && isRelayed(verdict)) return next()
+    const refused = refusal(paths, target, policy, verdict)
+    if (!refused) continue
+    return refused.reply.code < 500 ? next(DENYSOFT, answerOf(refused.reply)) : next()
+  }
+  acceptAll(this, transaction, paths, decided)
+  return next(OK)
 })
 
 async function respondLater(
@@ -63,12 +94,21 @@ function respond(
     }
   }
   if (decided[0]) tellOfAccepted(policy, decided[0].verdict)
+  acceptAll(plugin, transaction, paths, decided)
+  return next(OK)
+}
+
+function acceptAll(
+  plugin: Haraka.Plugin,
+  transaction: Haraka.Transaction,
+  paths: DeliveryPaths,
+  decided: readonly Decided[],
+): void {
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
     paths.accept(target, destination, verdict)
     addResult(plugin, transaction, true, verdict.rule, paths.written(target).address)
   }
-  return next(OK)
 }
 
 function refusal(

@@ -11,6 +11,7 @@ import type { Reports } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
 import { summary, warnings } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
+import { listedPlugins } from '../settings/accepting-plugins'
 import { readIniFile } from '../settings/haraka-files'
 import { type LoadedSettings, loadSettings, watchHostList } from '../settings/load'
 import { ownHost } from '../settings/own-host'
@@ -20,6 +21,8 @@ import type { Settings } from '../settings/settings'
 /** What the plugin holds in one process. */
 export interface State {
   settings: Settings
+  /** Those that Haraka has loaded. */
+  readonly plugins: readonly string[]
   /** Sentences on what counts for nothing. */
   ignored: readonly string[]
   list: GlobalAddressList | undefined
@@ -54,11 +57,13 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   const again = () => {
     if (reload(plugin, again)) whenInForce()
   }
-  const loaded = loadSettings(plugin.config, again)
+  const plugins = listedPlugins(plugin.config)
+  const loaded = loadSettings(plugin.config, again, plugins)
   const logger = plugin.haraka_require('logger')
   const counts = new Counts(() => state.settings.http.enabled)
   state = {
     ...loaded,
+    plugins,
     list: openList(plugin, loaded.settings),
     outbound: new OutboundMail(
       plugin.haraka_require('outbound'),
@@ -99,7 +104,7 @@ function reload(plugin: Haraka.Plugin, again: () => void): boolean {
   let list: GlobalAddressList | undefined
   let loaded: LoadedSettings
   try {
-    loaded = loadSettings(plugin.config, again)
+    loaded = loadSettings(plugin.config, again, state.plugins)
     list = openList(plugin, loaded.settings)
   } catch (error) {
     for (const line of linesOf(error)) plugin.logerror(line)

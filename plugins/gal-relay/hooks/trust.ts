@@ -1,8 +1,9 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
 import { pathsOf } from '../delivery/paths'
+import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import { guarded } from './guarded'
 import { traceReceivedLine } from './message'
-import { decidesOn, lastSession, sessionOf } from './session'
+import { lastSession, sessionOf } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
@@ -10,10 +11,11 @@ export const trust_client = guarded(function (next, connection) {
   const former = lastSession(connection)
   const session = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== session.proxy
-  if (isForged && (decidesOn(former.policy) || decidesOn(session.policy))) {
+  if (isForged && (decidesRelaying(former.policy) || decidesRelaying(session.policy))) {
     return next(DENYDISCONNECT, 'PROXY is for the first line only')
   }
-  if (!decidesOn(session.policy)) return next()
+  if (acceptsUnasked(session.policy)) traceReceivedLine(this, connection)
+  if (!decidesRelaying(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
   traceReceivedLine(this, connection)
@@ -40,5 +42,5 @@ export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
 
 function trustAgain(connection: Haraka.Connection): void {
   const { policy, client } = sessionOf(connection)
-  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
+  if (decidesRelaying(policy)) connection.relaying = client.trust.mayRelay
 }

@@ -2,6 +2,12 @@
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
 import type { Path } from '../routing/decide'
 import { matchesEverything } from '../routing/networks'
+import {
+  acceptsUnasked,
+  decidesRelaying,
+  enforcementText,
+  observesRecipients,
+} from '../settings/enforcement'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** One line per listener that differs, and one for the domains. */
@@ -21,8 +27,15 @@ export const listenerText = ({ name }: ListenerPolicy) =>
 /** Whether it decides there, and who may relay. */
 function partText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
-  if (policy.enforce) return whoMayRelay(policy)
-  return `only observes (enforce = false); enforced, it would be: ${whoMayRelay(policy)}`
+  if (!observesRecipients(policy)) return whoMayRelay(policy)
+  const { enforce } = policy
+  const accepted = acceptsUnasked(policy)
+    ? ', and accepts recipients at our domains without a look-up'
+    : ''
+  if (enforce === 'relaying') {
+    return `${whoMayRelay(policy)}; only observes recipients (enforce = relaying)${accepted}`
+  }
+  return `only observes (enforce = false)${accepted}; enforced, it would be: ${whoMayRelay(policy)}`
 }
 
 function whoMayRelay({ restrictions }: ListenerPolicy): string {
@@ -61,6 +74,7 @@ export function warnings(settings: Settings): readonly string[] {
 /** What is probably not meant, and does no harm to others. */
 export function doubts(settings: Settings): readonly string[] {
   return [
+    ...enabledOnes(settings).filter(acceptsUnasked).map(acceptedUnasked),
     ...leftOverRestrictions(enabledOnes(settings)),
     ...deferredKinds(enabledOnes(settings)),
     ...clearTextPassword(settings),
@@ -80,8 +94,18 @@ export function openRelay(policy: ListenerPolicy): readonly string[] {
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
   if (!why) return []
-  const open = policy.enforce ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
+  const open = decidesRelaying(policy) ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
   return [`${open} ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
+}
+
+// What Haraka would answer to every recipient, as if all were well, is 550.
+function acceptedUnasked(policy: ListenerPolicy): string {
+  const nobody = policy.enforce === 'relaying' ? '' : ', and the rules let nobody relay'
+  return (
+    `${listenerText(policy)}: recipients are only observed (${enforcementText(policy)}), and no other ` +
+    'plugin accepts any: those at inbound, shared and always-relay domains are accepted without a ' +
+    `look-up, unknown ones too${nobody}`
+  )
 }
 
 // The situation of Q256856, in which Exchange refused everything.

@@ -3,6 +3,7 @@
 // config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
+import { acceptingPlugins, listedPlugins } from './accepting-plugins'
 import { configDir, readList, readText } from './haraka-files'
 import { readIni } from './ini'
 import { ownHost } from './own-host'
@@ -18,15 +19,26 @@ export interface LoadedSettings {
 
 /**
  * @param onChange called whenever gal_relay.ini has changed
+ * @param plugins those that Haraka has loaded, which reads config/plugins at its start only
  * @throws SettingsError with every problem
  */
-export function loadSettings(config: Haraka.Config, onChange?: () => void): LoadedSettings {
+export function loadSettings(
+  config: Haraka.Config,
+  onChange?: () => void,
+  plugins = listedPlugins(config),
+): LoadedSettings {
   const given = config.get(INI, 'data', onChange)
   const folder = configDir(config)
   const hostList = readList(config, 'host_list')
   const ini = readIni(`config/${INI}`, Array.isArray(given) ? (readText(config, INI) ?? '') : given)
   return {
-    settings: readSettings(ini, hostList, folder, ownHost(config)),
+    settings: readSettings(
+      ini,
+      hostList,
+      folder,
+      ownHost(config),
+      acceptingPlugins(config, plugins),
+    ),
     ignored: [
       ...unusableHosts(hostList).map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,

@@ -17,6 +17,7 @@ import {
   routeTable,
   sentToText,
 } from '../routing/routes'
+import type { Enforcement } from './enforcement'
 import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
 import { type Problem, SettingsError, shownValue } from './problem'
@@ -30,8 +31,10 @@ export interface ListenerPolicy {
   /** The sections that made it, for the log: `*:587`, or `*:*` for the general settings. */
   readonly name: string
   readonly enabled: boolean
-  /** false: decides, logs and counts, and leaves the answer to Haraka. */
-  readonly enforce: boolean
+  /** What it does not decide it logs and counts, and leaves the answer to Haraka. */
+  readonly enforce: Enforcement
+  /** The other plugins of this Haraka that accept recipients. */
+  readonly acceptedBy: readonly string[]
   /** Both kinds of recipient in one transaction: both ways, or the second kind later. */
   readonly mixed: 'split' | 'defer'
   readonly routing: RoutingPolicy
@@ -56,6 +59,7 @@ const ANY = '*:*'
  * @param hostList the lines of config/host_list
  * @param configDir where relative file names start
  * @param own whom no row may name as its next hop
+ * @param acceptedBy the other plugins that accept recipients
  * @throws SettingsError with every problem
  */
 export function readSettings(
@@ -63,6 +67,7 @@ export function readSettings(
   hostList: readonly string[],
   configDir: string,
   own?: OwnHost,
+  acceptedBy: readonly string[] = [],
 ): Settings {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
@@ -86,7 +91,7 @@ export function readSettings(
   reportCredentials(ini, sections)
   if (problems.length > 0 || !gal || !ldap || !snapshot || !http) throw new SettingsError(problems)
 
-  const context = { routes, hostList: domainSet(hostList), gal }
+  const context = { routes, hostList: domainSet(hostList), gal, acceptedBy }
   const policies = new Map<string, ListenerPolicy>()
   for (const [name, keys] of cascade(general, overrides)) {
     policies.set(name, policyOf(name, keys, context))
@@ -132,17 +137,19 @@ interface PolicyContext {
   readonly routes: RouteTable
   readonly hostList: ReadonlySet<string>
   readonly gal: schema.GalSettings
+  readonly acceptedBy: readonly string[]
 }
 
 function policyOf(
   name: string,
   keys: schema.ListenerKeys,
-  { routes, hostList, gal }: PolicyContext,
+  { routes, hostList, gal, acceptedBy }: PolicyContext,
 ): ListenerPolicy {
   return {
     name,
     enabled: keys.enabled,
     enforce: keys.enforce,
+    acceptedBy,
     mixed: keys.mixed,
     routing: {
       reroute: keys.reroute,
