@@ -2,8 +2,10 @@
 // is ours gets a 550, nobody relays, and mail goes the way that its row says.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { runCommand } from './support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from './support/haraka'
+import { freePort } from './support/ports'
 import { connectSmtp, type Reply } from './support/smtp'
 import { until } from './support/until'
 
@@ -101,6 +103,34 @@ describe('where no other plugin accepts recipients', () => {
         assert.deepEqual(codes(foreign), [enforce === 'relaying' ? 250 : 550])
       }))
   }
+
+  test('check and the status page say so', async () => {
+    const web = await freePort()
+    const options = {
+      ini: ini('false', '[http]\nenabled = true'),
+      files: { 'config/http.ini': `listen=127.0.0.1:${web}\n` },
+    }
+    await withHaraka(options, async (haraka) => {
+      const url = `http://127.0.0.1:${web}/gal-relay/`
+      await until(() =>
+        fetch(url)
+          .then(({ ok }) => ok)
+          .catch(() => false),
+      )
+      const page = await (await fetch(url)).text()
+      const { stdout } = await runCommand(['check', '--config', haraka.dir])
+      for (const said of [page, stdout]) {
+        assert.match(said, /domains are accepted without a look-up, unknown ones too/)
+        assert.doesNotMatch(said, /All is well/)
+      }
+      const question = `recipient=nobody@example.com&client=${OUTSIDE}&listener=${LOCAL}`
+      const explained = await fetch(`${url}explain?${question}`)
+      assert.match(
+        await explained.text(),
+        /550 5\.1\.1.*Not enforced .*accepted without a look-up/s,
+      )
+    })
+  })
 
   test('mail goes where the rows say', () =>
     withHaraka({ ini: ini('false') }, async (haraka) => {

@@ -1,13 +1,16 @@
 // Observe, enforce, observe and uninstall on a server under load: no valid recipient gets a 5xx at any
 // moment, and no message that was accepted is lost.
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { runCommand } from './support/command'
+import { COMMAND, runCommand } from './support/command'
+import { type Block, blocksOf, fileOf } from './support/docs'
 import { startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, startHaraka } from './support/haraka'
 import { skipWithout } from './support/programs'
+import { shell, shims } from './support/shell'
 import { connectSmtp, type SmtpClient } from './support/smtp'
 import { type SmtpSink, startSink } from './support/smtp-sink'
 import { until } from './support/until'
@@ -184,3 +187,141 @@ base = ${ldap.base}
     }
   })
 })
+
+describe('docs/leaving.md', { skip: skipWithout('smtp-sink') }, () => {
+  const all = blocksOf('docs/leaving.md')
+  const away = all.findIndex(({ before }) => before.includes('When a next hop stays away'))
+
+  /** A server whose only next hop is down, with a message that waits for it. */
+  async function inInstall(use: (install: Install) => Promise<void>): Promise<void> {
+    const ldap = await startEmbeddedLdap(PEOPLE)
+    const sink = await startSink()
+    await sink.end()
+    const haraka = await startHaraka({
+      ini: `[main]
+enforce = true
+[routes]
+example.com = inbound smtp://127.0.0.1:${sink.port}
+[ldap]
+url[] = ${ldap.url}
+base = ${ldap.base}
+`,
+      plugins: ['test-retry', 'gal-relay', 'test-queue'],
+      outbound: true,
+      files: { 'config/outbound.ini': 'temp_fail_intervals=5s*600\n' },
+    })
+    const bin = shims(haraka.dir, {
+      npx: `shift; exec ${process.execPath} ${COMMAND} "$@"`,
+      npm: 'test "$1" = uninstall && rm node_modules/$2',
+    })
+    const real = (text: string) =>
+      text
+        .replace('exchange.corp.example:25', `127.0.0.1:${sink.port}`)
+        .replace('sleep 60', 'sleep 1')
+    const file = (name: string) => path.join(haraka.dir, 'config', name)
+    const install: Install = {
+      haraka,
+      sink,
+      async follow(block) {
+        if (/Restart Haraka/.test(block.before)) await haraka.restart()
+        const text = real(block.text)
+        if (block.language === 'sh') {
+          return shell(text, haraka.dir, { PATH: `${bin}:${process.env.PATH}` })
+        }
+        const name = fileOf(block)
+        const old = name === 'gal_relay.ini' ? readFileSync(file(name), 'utf8') : ''
+        writeFileSync(file(name), old ? edited(old, text) : text)
+        return ''
+      },
+      async answers(...to) {
+        const smtp = await connectSmtp({ port: haraka.port, proxy: OUTSIDE })
+        await smtp.ehlo()
+        const { rcpt } = await smtp.transaction('me@sender.example', to)
+        await smtp.quit()
+        return rcpt.map(({ code }) => code)
+      },
+    }
+    try {
+      const smtp = await connectSmtp({ port: haraka.port, proxy: OUTSIDE })
+      await smtp.ehlo()
+      const { data } = await smtp.transaction(
+        'me@sender.example',
+        ['alice@example.com'],
+        'A: b\r\n',
+      )
+      await smtp.quit()
+      assert.equal(data?.code, 250)
+      await haraka.waitForLog(/Temp failing/)
+      await use(install)
+    } finally {
+      await haraka.stop()
+      await sink.stop()
+      await ldap.stop()
+    }
+  }
+
+  test('leaves, as it says, with what waits delivered', () =>
+    inInstall(async ({ haraka, sink, follow, answers }) => {
+      const waits = async () => (await runCommand(['drain', '--config', haraka.dir])).code === 1
+      let steps = 0
+      for (const block of all.slice(0, away)) {
+        const { before, language, text } = block
+        if (/drain/.test(text)) {
+          assert.ok(await waits())
+          await sink.start()
+        }
+        const from = haraka.log().length
+        const output = await follow(block)
+        const isEdit = language === 'ini' || /gal_relay\.ini/.test(text)
+        if (isEdit) await haraka.waitForLog(/settings reloaded/, undefined, from)
+        if (/gal-relay check/.test(text)) assert.match(output, /accepted without a look-up/)
+        if (/enforce = relaying/.test(text)) {
+          assert.deepEqual(await answers('nobody@example.com', 'friend@far.example'), [250, 550])
+        }
+        if (/until/.test(text)) assert.match(output, /nothing waits for a next hop\n$/)
+        if (/Restart Haraka/.test(before)) steps++
+        assert.deepEqual(await answers('alice@example.com'), [250], text)
+      }
+      assert.equal(steps, 1)
+      assert.deepEqual(await answers('alice@example.com', 'friend@far.example'), [250, 550])
+      assert.doesNotMatch(haraka.log(), /\[gal-relay\]/)
+      assert.deepEqual(haraka.queueFiles(), [])
+      assert.deepEqual((await sink.taken(1))[0]?.rcpt_to, ['alice@example.com'])
+    }))
+
+  test('has Haraka deliver what waits, where the next hop stays away', () =>
+    inInstall(async ({ haraka, sink, follow }) => {
+      const blocks = all.slice(away)
+      assert.deepEqual(
+        blocks.map(({ language }) => language),
+        ['ini', 'ini', 'sh'],
+      )
+      for (const block of blocks) await follow(block)
+      await sink.start()
+      await haraka.restart()
+      assert.deepEqual((await sink.taken(1))[0]?.rcpt_to, ['alice@example.com'])
+      await until(() => haraka.queueFiles().length === 0)
+      assert.doesNotMatch(haraka.log(), /\[gal-relay\]/)
+    }))
+})
+
+interface Install {
+  readonly haraka: Haraka
+  readonly sink: SmtpSink
+  /** @returns what its commands printed */
+  follow(block: Block): Promise<string>
+  /** @returns the codes of the replies to the recipients */
+  answers(...to: string[]): Promise<number[]>
+}
+
+/** @param lines each takes the place of the one with the same key */
+function edited(ini: string, lines: string): string {
+  let text = ini
+  for (const line of lines.split('\n').filter((one) => one.includes(' = '))) {
+    const key = line.slice(0, line.indexOf(' = '))
+    const old = text.split('\n').find((one) => one.startsWith(`${key} = `))
+    assert.ok(old, key)
+    text = text.replace(old, line)
+  }
+  return text
+}

@@ -60,6 +60,21 @@ describe('what is only observed', () => {
     ])
     assert.match(said('relaying', []).join(), /a look-up, unknown ones too$/)
   })
+
+  it('names the plugins that may accept it, and the domains at which they do not', () => {
+    const ldap = { url: 'ldap://127.0.0.1', base: 'dc=a' }
+    const told = (enforce: string) => {
+      const ini = readIni('gal_relay.ini', { main: { enforce }, routes: ROUTES, ldap })
+      const others = ['rcpt_to.in_host_list']
+      const settings = readSettings(ini, ['a.test'], '/', undefined, others)
+      return [summary(settings).at(-1), ...doubts(settings)]
+    }
+    const [named, missing, ...more] = told('relaying')
+    assert.equal(named, 'recipients that are only observed: rcpt_to.in_host_list may accept them')
+    assert.match(missing ?? '', /recipients at b\.test are refused while they are only observed/)
+    assert.deepEqual(more, [])
+    assert.deepEqual(told('true'), ['inbound domains: a.test, b.test'])
+  })
 })
 
 describe('mixed = defer', () => {

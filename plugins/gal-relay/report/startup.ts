@@ -18,6 +18,10 @@ export function summary(settings: Settings): readonly string[] {
   )
   const inbound = general ? inboundDomains(general) : []
   lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
+  const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
+  if (acceptedBy.length > 0) {
+    lines.push(`recipients that are only observed: ${short(acceptedBy)} may accept them`)
+  }
   return lines
 }
 
@@ -75,6 +79,7 @@ export function warnings(settings: Settings): readonly string[] {
 export function doubts(settings: Settings): readonly string[] {
   return [
     ...enabledOnes(settings).filter(acceptsUnasked).map(acceptedUnasked),
+    ...enabledOnes(settings).filter(observesRecipients).flatMap(acceptedByNobody),
     ...leftOverRestrictions(enabledOnes(settings)),
     ...deferredKinds(enabledOnes(settings)),
     ...clearTextPassword(settings),
@@ -106,6 +111,23 @@ function acceptedUnasked(policy: ListenerPolicy): string {
     'plugin accepts any: those at inbound, shared and always-relay domains are accepted without a ' +
     `look-up, unknown ones too${nobody}`
   )
+}
+
+// As Haraka answers without the plugin; but who goes back to that would refuse mail.
+function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
+  const { acceptedBy, routing } = policy
+  if (acceptedBy.join() !== 'rcpt_to.in_host_list' || routing.hostList.size === 0) return []
+  const missing = routing.routes.rows
+    .filter(
+      ({ routeTo, sentTo }) => routeTo.kind === 'inbound' && !routing.hostList.has(sentTo.domain),
+    )
+    .map(({ text }) => text)
+  if (missing.length === 0) return []
+  return [
+    `${listenerText(policy)}: recipients at ${short(missing)} are refused while they are only observed ` +
+      `(${enforcementText(policy)}): rcpt_to.in_host_list accepts them only if config/host_list or ` +
+      'config/host_list_regex has their domain',
+  ]
 }
 
 // The situation of Q256856, in which Exchange refused everything.
