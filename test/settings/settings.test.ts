@@ -295,7 +295,9 @@ enabled = false
       const text = `[ldap]\nurl[] = ldap://a.test\nbase[] = ${base}\n`
       assert.ok(problems(text).includes(`base[] = ${base}: ${comment}`), base)
     }
-    assert.equal(said('main', 'enforce ='), 'is empty; it is true or false')
+    assert.equal(said('main', 'enforce ='), 'is empty; it is true, false or relaying')
+    assert.equal(said('main', 'enforce = relay'), 'is not true, false or relaying')
+    assert.equal(said('main', 'enabled ='), 'is empty; it is true or false')
     assert.equal(said('restrictions', 'hosts[] = 10.0.0.1, 10.0.0.2'), twoValues)
     // One account of that name would let guests relay.
     assert.equal(said('restrictions', 'never_accounts = guest, anonymous'), twoValues)

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { didYouMean } from '../routing/did-you-mean'
 import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
+import { drainCommand } from './drain'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
@@ -55,6 +56,7 @@ function program(): Command {
     whoMayRelayCommand(),
     lookupCommand(),
     syncCommand(),
+    drainCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

@@ -7,7 +7,7 @@ import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
-import { keptForParts, keptWith, type RouteOfDomain } from './kept'
+import { type Kept, keptForParts, keptWith, type RouteOfDomain } from './kept'
 import { mxBeforeUs } from './mx'
 import { nextAttempt, renamedTo } from './next-hops'
 import { needsTls, SecureHops } from './secure-hop'
@@ -173,17 +173,14 @@ function fromNext(hops: readonly NextHop[], failures: number): readonly NextHop[
   return [...hops.slice(turn), ...hops.slice(0, turn)]
 }
 
-function routeOf(
-  routes: readonly (readonly [string, RouteOfDomain])[],
-  domain: string,
-): RouteOfDomain | undefined {
+export function routeOf(routes: Kept['routes'], domain: string): RouteOfDomain | undefined {
   return routes.find(([of]) => of === domain)?.[1]
 }
 
 // A message that came in by SMTP has the connection, the transaction and the part in its id, one
 // that Haraka wrote itself (a bounce) no connection. [routes] says where the mail of a domain goes,
 // and a bounce to a domain of ours would else go by its MX record: back to ourselves.
-const isOurOwn = ({ uuid }: Haraka.Todo) => /^[^.]+\.\d+$/.test(uuid)
+export const isOurOwn = ({ uuid }: Pick<Haraka.Todo, 'uuid'>) => /^[^.]+\.\d+$/.test(uuid)
 
 function rename(todo: Haraka.Todo, domain: string | undefined): void {
   if (domain === undefined) return

@@ -1,12 +1,13 @@
-// The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
+// The hooks that only look on, where recipients are not decided on: what the verdict would have been, and what
 // was answered.
 import { pathsOf } from '../delivery/paths'
 import { unattended } from '../guard'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
+import { answersAny, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
 import { visible } from '../visible'
-import { decideOn, verdictOn } from './decision'
+import { answersTo, decideOn, verdictOn } from './decision'
 import { registerFirst } from './first'
 import { looking } from './guarded'
 import { log } from './log'
@@ -38,16 +39,17 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const { transaction } = connection
   const session = sessionOf(connection)
   const { policy, client } = session
-  if (!transaction || !policy.enabled || policy.enforce || watched.has(address)) return
+  if (!transaction || !observesRecipients(policy) || watched.has(address)) return
+  const paths = pathsOf(transaction)
+  paths.begin(address, answersAny(policy))
+  const targets = paths.targets()
+  if (answersTo(policy, targets)) return
   watched.add(address)
 
   const answers = answersIn(transaction)
   const observed = transactions.get(transaction) ?? new ObservedTransaction()
   transactions.set(transaction, observed)
   observed.answered(answers)
-  const paths = pathsOf(transaction)
-  paths.begin(address, false)
-  const targets = paths.targets()
   const verdict = async () =>
     verdictOn(await Promise.all(targets.map((target) => decideOn(policy, client, target))))
   const { sender } = fieldsOf(this, connection, session)

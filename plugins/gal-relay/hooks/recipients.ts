@@ -1,20 +1,23 @@
-// The rcpt hooks of a listener where the plugin's verdict is the answer.
+// The rcpt hooks: recipients to whom the plugin's verdict is the answer, and, where nobody else accepts
+// any, those that it only observes.
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
-import { INTERNAL_ERROR, type Refused, type Verdict } from '../routing/decide'
+import { INTERNAL_ERROR, isRelayed, type Refused, type Verdict } from '../routing/decide'
+import { acceptsUnasked, answersAny, decidesRelaying } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
-import { type Decided, decideOnAll } from './decision'
+import { answersTo, type Decided, decideOnAll, decideUnaskedOn } from './decision'
 import { guarded } from './guarded'
 import { log } from './log'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
+import { answerOf } from './replies'
 import { addResult } from './results'
-import { decidesOn, type Session, sessionOf } from './session'
+import { type Session, sessionOf } from './session'
 import { tellOfAccepted } from './telling'
 
 // Before a plugin such as aliases puts other recipients into its place.
 export const begin_recipient = guarded<[Haraka.Address]>((next, connection, [address]) => {
   const { transaction } = connection
-  if (transaction) pathsOf(transaction).begin(address, decidesOn(sessionOf(connection).policy))
+  if (transaction) pathsOf(transaction).begin(address, answersAny(sessionOf(connection).policy))
   return next()
 })
 
@@ -23,17 +26,44 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const session = sessionOf(connection)
   const { policy, client } = session
   if (!transaction || !policy.enabled) return next()
-  if (!policy.enforce) return watch_recipient.call(this, next, connection, params)
-
-  connection.relaying = client.trust.mayRelay
   const paths = pathsOf(transaction)
-  paths.begin(params[0], true)
+  paths.begin(params[0], answersAny(policy))
   const targets = paths.targets()
+  if (decidesRelaying(policy)) connection.relaying = client.trust.mayRelay
+  if (!answersTo(policy, targets)) return watch_recipient.call(this, next, connection, params)
   if (targets.length === 0) return refuseNobody(this, next, connection, session, paths, params[0])
   const decided = decideOnAll(policy, client, targets)
   if (decided instanceof Promise)
     return respondLater(this, next, connection, session, paths, decided)
   return respond(this, next, connection, session, paths, decided)
+})
+
+// When all other plugins have been asked and nobody has answered. Foreign recipients are left to Haraka,
+// which accepts them from clients that may relay.
+export const accept_unasked = guarded(async function (next, connection) {
+  const { transaction } = connection
+  const { policy, client } = sessionOf(connection)
+  if (!transaction || !acceptsUnasked(policy)) return next()
+  const paths = pathsOf(transaction)
+  const trust = { ...client.trust, mayRelay: connection.relaying }
+  const targets = paths.targets()
+  if (targets.length === 0) {
+    paths.putBack()
+    return next()
+  }
+  const decided = await Promise.all(
+    targets.map((target) => decideUnaskedOn(policy, { ...client, trust }, target)),
+  )
+  // The client has gone while the directory was asked.
+  if (connection.transaction !== transaction) return next()
+  for (const { verdict } of decided) {
+    if (verdict.accept && isRelayed(verdict)) return next()
+    const refused = refusal(paths, policy, verdict)
+    if (!refused) continue
+    return refused.reply.code < 500 ? next(DENYSOFT, answerOf(refused.reply)) : next()
+  }
+  acceptAll(this, transaction, paths, decided)
+  return next(OK)
 })
 
 async function respondLater(
@@ -67,12 +97,21 @@ function respond(
     }
   }
   if (decided[0]) tellOfAccepted(policy, decided[0].verdict)
+  acceptAll(plugin, transaction, paths, decided)
+  return next(OK)
+}
+
+function acceptAll(
+  plugin: Haraka.Plugin,
+  transaction: Haraka.Transaction,
+  paths: DeliveryPaths,
+  decided: readonly Decided[],
+): void {
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
     paths.accept(target, destination, verdict)
     addResult(plugin, transaction, true, verdict.rule, paths.written(target).address)
   }
-  return next(OK)
 }
 
 function refusal(

@@ -4,6 +4,7 @@ import type { RefusalFields } from '../report/refusal'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
 import { trustByAddress, trustOf } from '../routing/restrictions'
+import { observesRecipients } from '../settings/enforcement'
 import {
   canonicalAddress,
   type ListenerPolicy,
@@ -30,12 +31,9 @@ export interface Session {
   told: { readonly uuid: string; readonly fields: RefusalFields } | undefined
 }
 
-/** The plugin's verdict is the answer. */
-export const decidesOn = ({ enabled, enforce }: ListenerPolicy) => enabled && enforce
-
 /** Somewhere a verdict is only observed. */
 export const observesAnywhere = ({ policies }: Settings) =>
-  [...policies.values()].some(({ enabled, enforce }) => enabled && !enforce)
+  [...policies.values()].some(observesRecipients)
 
 const sessions = new WeakMap<Haraka.Connection, Session>()
 

@@ -12,6 +12,7 @@ import type { Reports } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
 import { summary, warnings } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
+import { listedPlugins } from '../settings/accepting-plugins'
 import { readIniFile } from '../settings/haraka-files'
 import {
   type LoadedSettings,
@@ -28,6 +29,8 @@ import { log, logOf } from './log'
 /** What the plugin holds in one process. */
 export interface State {
   settings: Settings
+  /** Those that Haraka has loaded. */
+  readonly plugins: readonly string[]
   /** Sentences on what counts for nothing. */
   ignored: readonly string[]
   list: GlobalAddressList | undefined
@@ -62,7 +65,8 @@ export let state: State
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   const again: Guarded = guard('reload of the settings', () => reload(plugin, again, whenInForce))
-  const loaded = loadSettings(plugin.config, again)
+  const plugins = listedPlugins(plugin.config)
+  const loaded = loadSettings(plugin.config, again, plugins)
   const logger = plugin.haraka_require('logger')
   const counts = new Counts(() => state.settings.http.enabled)
   onFailure((what, error) => {
@@ -72,6 +76,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   })
   state = {
     ...loaded,
+    plugins,
     list: openList(plugin, loaded.settings),
     outbound: new OutboundMail(
       plugin.haraka_require('outbound'),
@@ -124,7 +129,8 @@ async function reload(
   const number = ++state.reloads
   const isLatest = () => state.reloads === number
   try {
-    const loaded = await inSlices(loadSettingsSteps(plugin.config, again), isLatest)
+    const loading = loadSettingsSteps(plugin.config, again, state.plugins)
+    const loaded = await inSlices(loading, isLatest)
     if (!loaded) return
     putInForce(plugin, loaded)
     whenInForce()

@@ -1,9 +1,10 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
 import DSN from 'haraka-dsn'
 import { pathsOf } from '../delivery/paths'
+import { acceptsUnasked, answersAny, decidesRelaying } from '../settings/enforcement'
 import { guarded } from './guarded'
 import { traceReceivedLine } from './message'
-import { decidesOn, lastSession, sessionOf } from './session'
+import { lastSession, sessionOf } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
@@ -11,10 +12,11 @@ export const trust_client = guarded(function (next, connection) {
   const former = lastSession(connection)
   const session = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== session.proxy
-  if (isForged && (decidesOn(former.policy) || decidesOn(session.policy))) {
+  if (isForged && (decidesRelaying(former.policy) || decidesRelaying(session.policy))) {
     return next(DENYDISCONNECT, 'PROXY is for the first line only')
   }
-  if (!decidesOn(session.policy)) return next()
+  if (acceptsUnasked(session.policy)) traceReceivedLine(this, connection)
+  if (!decidesRelaying(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
   traceReceivedLine(this, connection)
@@ -27,7 +29,7 @@ export const trust_client = guarded(function (next, connection) {
 export const trust_transaction = guarded((next, connection) => {
   trustAgain(connection)
   const { transaction } = connection
-  if (!transaction || !decidesOn(sessionOf(connection).policy)) return next()
+  if (!transaction || !answersAny(sessionOf(connection).policy)) return next()
   pathsOf(transaction).end()
   return transaction.rcpt_to.length > 0 ? next() : next(DENY, NO_VALID_RECIPIENTS)
 })
@@ -47,5 +49,5 @@ export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
 
 function trustAgain(connection: Haraka.Connection): void {
   const { policy, client } = sessionOf(connection)
-  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
+  if (decidesRelaying(policy)) connection.relaying = client.trust.mayRelay
 }

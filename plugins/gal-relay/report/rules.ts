@@ -20,6 +20,12 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
     meaning: 'a recipient in the directory is never relaying, whoever sends',
     source: 'Q255695, Q256856',
   },
+  'not-looked-up': {
+    meaning:
+      'recipients are only observed, and as no other plugin accepts any, those at our domains are ' +
+      'accepted without a look-up',
+    source: '',
+  },
   'authenticated-only': {
     meaning:
       'the entry takes mail from authenticated senders only, and this client is neither ' +

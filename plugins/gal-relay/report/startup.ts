@@ -2,6 +2,12 @@
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
 import type { Path } from '../routing/decide'
 import type { NetworkList } from '../routing/networks'
+import {
+  acceptsUnasked,
+  decidesRelaying,
+  enforcementText,
+  observesRecipients,
+} from '../settings/enforcement'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** One line per listener that differs, and one for the domains. */
@@ -12,6 +18,10 @@ export function summary(settings: Settings): readonly string[] {
   )
   const inbound = general && short(inboundDomains(general))
   lines.push(`inbound domains: ${inbound || 'none'}`)
+  const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
+  if (acceptedBy.length > 0) {
+    lines.push(`recipients that are only observed: ${short(acceptedBy)} may accept them`)
+  }
   return lines
 }
 
@@ -21,8 +31,15 @@ export const listenerText = ({ name }: ListenerPolicy) =>
 /** Whether it decides there, and who may relay. */
 function partText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
-  if (policy.enforce) return whoMayRelay(policy)
-  return `only observes (enforce = false); enforced, it would be: ${whoMayRelay(policy)}`
+  if (!observesRecipients(policy)) return whoMayRelay(policy)
+  const { enforce } = policy
+  const accepted = acceptsUnasked(policy)
+    ? ', and accepts recipients at our domains without a look-up'
+    : ''
+  if (enforce === 'relaying') {
+    return `${whoMayRelay(policy)}; only observes recipients (enforce = relaying)${accepted}`
+  }
+  return `only observes (enforce = false)${accepted}; enforced, it would be: ${whoMayRelay(policy)}`
 }
 
 function whoMayRelay({ restrictions }: ListenerPolicy): string {
@@ -73,6 +90,8 @@ export function warnings(settings: Settings): readonly string[] {
 /** What is probably not meant, and does no harm to others. */
 export function doubts(settings: Settings): readonly string[] {
   return [
+    ...enabledOnes(settings).filter(acceptsUnasked).map(acceptedUnasked),
+    ...enabledOnes(settings).filter(observesRecipients).flatMap(acceptedByNobody),
     ...leftOverRestrictions(enabledOnes(settings)),
     ...deferredKinds(enabledOnes(settings)),
     ...clearTextPassword(settings),
@@ -92,8 +111,35 @@ export function openRelay(policy: ListenerPolicy): readonly string[] {
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
   if (!why) return []
-  const open = policy.enforce ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
+  const open = decidesRelaying(policy) ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
   return [`${open} ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
+}
+
+// What Haraka would answer to every recipient, as if all were well, is 550.
+function acceptedUnasked(policy: ListenerPolicy): string {
+  const nobody = policy.enforce === 'relaying' ? '' : ', and the rules let nobody relay'
+  return (
+    `${listenerText(policy)}: recipients are only observed (${enforcementText(policy)}), and no other ` +
+    'plugin accepts any: those at inbound, shared and always-relay domains are accepted without a ' +
+    `look-up, unknown ones too${nobody}`
+  )
+}
+
+// As Haraka answers without the plugin; but who goes back to that would refuse mail.
+function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
+  const { acceptedBy, routing } = policy
+  if (acceptedBy.join() !== 'rcpt_to.in_host_list' || routing.hostList.size === 0) return []
+  const missing = routing.routes.rows
+    .filter(
+      ({ routeTo, sentTo }) => routeTo.kind === 'inbound' && !routing.hostList.has(sentTo.domain),
+    )
+    .map(({ text }) => text)
+  if (missing.length === 0) return []
+  return [
+    `${listenerText(policy)}: recipients at ${short(missing)} are refused while they are only observed ` +
+      `(${enforcementText(policy)}): rcpt_to.in_host_list accepts them only if config/host_list or ` +
+      'config/host_list_regex has their domain',
+  ]
 }
 
 // The situation of Q256856, in which Exchange refused everything.

@@ -62,6 +62,7 @@ export type Rule =
   | 'postmaster'
   | 'always-accept'
   | 'in-gal'
+  | 'not-looked-up'
   | 'authenticated-only'
   | 'not-in-gal'
   | 'routes-onward'
@@ -211,6 +212,34 @@ export function decide(
     case 'foreign':
       return policy.anyDomain ? undefined : relayed(destination, client)
   }
+}
+
+/** Accepted because the client may relay. */
+export const isRelayed = ({ rule }: Accepted) => rule.startsWith('relay-')
+
+/**
+ * Whether relaying comes into the answer: the recipient is not ours, or its local part tries to route
+ * onward.
+ */
+export function concernsRelaying({ recipient, kind }: Destination): boolean {
+  return kind === 'foreign' || kind === 'forward' || recipient.routesOnward
+}
+
+/**
+ * The answer at RCPT TO where recipients of ours are accepted without a look-up: what the directory says
+ * is only observed, and no other plugin accepts any. A shared domain's take one way if they are listed
+ * and another if they are not, and what concerns relaying is no less refused.
+ *
+ * @returns undefined when it depends on the directory, as {@link decide}
+ */
+export function decideUnasked(
+  policy: RoutingPolicy,
+  destination: Destination,
+  client: Client,
+): Verdict | undefined {
+  const verdict = decide(policy, destination, client)
+  if (verdict || destination.kind !== 'inbound' || concernsRelaying(destination)) return verdict
+  return delivered('not-looked-up', destination.hops)
 }
 
 /**

@@ -55,6 +55,12 @@ export function readIniFile(
   return parseIni(name, { booleans }, readableText(readText(config, name) ?? ''))
 }
 
+/** Where Haraka keeps its outbound queue: `config/queue_dir`, or beside its config folder. */
+export function queueFolder(config: Haraka.Config): string {
+  const [folder = 'queue'] = readList(config, 'queue_dir')
+  return path.resolve(configDir(config), '..', folder)
+}
+
 /** `config/me`, or the machine's name. */
 export function ownName(config: Haraka.Config): string {
   return readList(config, 'me')[0] ?? hostname()

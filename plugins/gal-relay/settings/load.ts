@@ -4,6 +4,7 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'
+import { acceptingPlugins, listedPlugins } from './accepting-plugins'
 import { configDir, readListSteps, readText } from './haraka-files'
 import { inboundHosts } from './host-list'
 import { readIniSteps } from './ini'
@@ -22,22 +23,30 @@ export interface LoadedSettings {
 
 /**
  * @param onChange called whenever gal_relay.ini has changed
+ * @param plugins those that Haraka has loaded, which reads config/plugins at its start only
  * @throws SettingsError with every problem
  */
-export function loadSettings(config: Haraka.Config, onChange?: Guarded): LoadedSettings {
-  return atOnce(loadSettingsSteps(config, onChange))
+export function loadSettings(
+  config: Haraka.Config,
+  onChange?: Guarded,
+  plugins = listedPlugins(config),
+): LoadedSettings {
+  return atOnce(loadSettingsSteps(config, onChange, plugins))
 }
 
 /** The same in steps that are short, however long the files are. */
 export function* loadSettingsSteps(
   config: Haraka.Config,
-  onChange?: Guarded,
+  onChange: Guarded | undefined,
+  plugins: readonly string[],
 ): Steps<LoadedSettings> {
   const given = config.get(INI, 'binary', onChange)
   const isFile = !given || Buffer.isBuffer(given)
   const ini = yield* readIniSteps(`config/${INI}`, isFile ? (readText(config, INI) ?? '') : given)
   const { domains, unusable } = yield* inboundHosts(yield* readListSteps(config, 'host_list'))
-  const settings = yield* readSettingsSteps(ini, domains, configDir(config), ownHost(config))
+  const acceptedBy = acceptingPlugins(config, plugins)
+  const own = ownHost(config)
+  const settings = yield* readSettingsSteps(ini, domains, configDir(config), own, acceptedBy)
   const trusted = trustedOwners(config)
   return {
     settings: {

@@ -11,7 +11,7 @@ import * as value from './values'
 /** Keys that a `[listener …]` section may override, by the section they have their default in. */
 export const main = {
   enabled: value.flag,
-  enforce: value.flag,
+  enforce: value.flagOr('relaying'),
 }
 
 export const routing = {

@@ -6,6 +6,7 @@ import { type NetworkList, networkListSteps, parseIp } from '../routing/networks
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
 import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
@@ -21,8 +22,10 @@ export interface ListenerPolicy {
   /** The sections that made it, for the log: `*:587`, or `*:*` for the general settings. */
   readonly name: string
   readonly enabled: boolean
-  /** false: decides, logs and counts, and leaves the answer to Haraka. */
-  readonly enforce: boolean
+  /** What it does not decide it logs and counts, and leaves the answer to Haraka. */
+  readonly enforce: Enforcement
+  /** The other plugins of this Haraka that accept recipients. */
+  readonly acceptedBy: readonly string[]
   /** Both kinds of recipient in one transaction: both ways, or the second kind later. */
   readonly mixed: 'split' | 'defer'
   readonly routing: RoutingPolicy
@@ -46,6 +49,7 @@ const ANY = '*:*'
  * @param hostList the lines of config/host_list
  * @param configDir where relative file names start
  * @param own whom no row may name as its next hop
+ * @param acceptedBy the other plugins that accept recipients
  * @throws SettingsError with every problem
  */
 export function readSettings(
@@ -53,9 +57,10 @@ export function readSettings(
   hostList: readonly string[],
   configDir: string,
   own?: OwnHost,
+  acceptedBy: readonly string[] = [],
 ): Settings {
   const { domains } = atOnce(inboundHosts(hostList))
-  return atOnce(readSettingsSteps(ini, domains, configDir, own))
+  return atOnce(readSettingsSteps(ini, domains, configDir, own, acceptedBy))
 }
 
 /**
@@ -67,6 +72,7 @@ export function* readSettingsSteps(
   hosts: ReadonlySet<string>,
   configDir: string,
   own?: OwnHost,
+  acceptedBy: readonly string[] = [],
 ): Steps<Settings> {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
@@ -97,6 +103,7 @@ export function* readSettingsSteps(
     hosts,
     anyDomain: gal.any_domain,
     alwaysAccept: localParts(gal.always_accept),
+    acceptedBy,
     lists: new Map(),
     accounts: new Map(),
   }
@@ -136,6 +143,7 @@ interface PolicyContext {
   readonly hosts: ReadonlySet<string>
   readonly anyDomain: boolean
   readonly alwaysAccept: RoutingPolicy['alwaysAccept']
+  readonly acceptedBy: readonly string[]
   readonly lists: Map<schema.ListenerKeys['hosts'], NetworkList>
   readonly accounts: Map<schema.ListenerKeys['never_accounts'], ReadonlySet<string>>
 }
@@ -143,7 +151,7 @@ interface PolicyContext {
 function* policyOf(
   name: string,
   keys: schema.ListenerKeys,
-  { routes, hosts, anyDomain, alwaysAccept, lists, accounts }: PolicyContext,
+  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts }: PolicyContext,
 ): Steps<ListenerPolicy> {
   yield
   const lowerCase = () => new Set(keys.never_accounts.map((account) => account.toLowerCase()))
@@ -153,6 +161,7 @@ function* policyOf(
     name,
     enabled: keys.enabled,
     enforce: keys.enforce,
+    acceptedBy,
     mixed: keys.mixed,
     routing: {
       reroute: keys.reroute,
