@@ -259,8 +259,6 @@ declare namespace Haraka {
     readonly results: Results
     readonly header: {
       get_all(name: string): readonly string[]
-      /** The lines as they go out, each with its name and line end. */
-      readonly header_list: string[]
     }
   }
 

@@ -35,20 +35,12 @@ export class OutboundMail {
     this.secureHops = new SecureHops(own.name, log)
   }
 
-  /**
-   * @param before called before each copy of the message is written, with its recipients
-   * @param done called once, with whether all copies were stored; else none is
-   */
-  store(
-    transaction: Haraka.Transaction,
-    before: (recipients: readonly Haraka.Address[]) => void,
-    done: (stored: Stored, error?: unknown) => void,
-  ): void {
+  /** @param done called once, with whether all copies were stored; else none is */
+  store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
     const storing: Haraka.Outbound = Object.create(this.outbound, {
       process_delivery: {
         value: async (paths: string[], todo: Haraka.Todo, items: Haraka.QueueItem[]) => {
           for (const part of oneRecipientByLmtp(todo)) {
-            before(part.rcpt_to)
             await this.outbound.process_delivery(paths, part, items)
             // The sender has gone, and comes again: Haraka takes back what it has stored by now.
             if (transaction.resetting) throw new Error('the client has gone')

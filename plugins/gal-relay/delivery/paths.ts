@@ -107,14 +107,6 @@ export class DeliveryPaths {
     return rcpt_to.slice(0, from).some((other) => mixes(path, verdicts.get(other)?.path))
   }
 
-  /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
-  addresses(): readonly string[] {
-    const verdicts = this.#verdicts()
-    return this.#transaction.rcpt_to
-      .filter((recipient) => verdicts.has(recipient))
-      .map((recipient) => this.#leavingAs(recipient).address)
-  }
-
   /**
    * @param otherwise the way of recipients that another plugin accepted or put in
    * @returns undefined when the plugin accepted none of the recipients

@@ -1,5 +1,4 @@
 // What the rules need to know of a connection, read from Haraka's objects once for each.
-import type { Pass } from '../delivery/loops'
 import type { RefusalFields } from '../report/refusal'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
@@ -78,10 +77,6 @@ export function sessionOf(connection: Haraka.Connection): Session {
 
 export function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {
   return notes.auth_user || (xclient && remote.login) || undefined
-}
-
-export function passOf(connection: Haraka.Connection, { mail_from }: Haraka.Transaction): Pass {
-  return { listener: listenerOf(connection), sender: mail_from.address }
 }
 
 export function listenerOf({ local }: Haraka.Connection): string {

@@ -1,6 +1,6 @@
 // What the plugin holds in one process, from its start to its end, and the settings in force.
 
-import { Traces } from '../delivery/loops'
+import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
@@ -24,7 +24,8 @@ export interface State {
   ignored: readonly string[]
   list: GlobalAddressList | undefined
   readonly outbound: OutboundMail
-  readonly traces: Traces
+  /** In our Received line of every message. */
+  readonly loopStamp: string
   readonly logger: Haraka.LogWriter
   /** By a plugin such as syslog. */
   isLogTaken: boolean
@@ -65,7 +66,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
       ownHost(plugin.config),
       logOf(plugin),
     ),
-    traces: new Traces(),
+    loopStamp: loopStamp(),
     logger,
     isLogTaken: true,
     counts,

@@ -1,12 +1,12 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
 import { pathsOf } from '../delivery/paths'
 import { guarded } from './guarded'
-import { traceReceivedLine } from './message'
+import { stampReceivedLine } from './message'
 import { decidesOn, lastSession, sessionOf } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
-export const trust_client = guarded(function (next, connection) {
+export const trust_client = guarded((next, connection) => {
   const former = lastSession(connection)
   const session = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== session.proxy
@@ -16,7 +16,7 @@ export const trust_client = guarded(function (next, connection) {
   if (!decidesOn(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
-  traceReceivedLine(this, connection)
+  stampReceivedLine(connection)
   return next()
 })
 
