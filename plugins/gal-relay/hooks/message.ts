@@ -4,12 +4,12 @@ import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import { MAX_PASSES, passes, stamped } from '../delivery/loops'
 import type { Stored } from '../delivery/outbound'
-import { forgetPaths, pathsOf } from '../delivery/paths'
+import { pathsOf } from '../delivery/paths'
 import { visible } from '../report/visible'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded } from './guarded'
 import { dsnOf } from './replies'
-import { decidesOn, sessionOf } from './session'
+import { decidesOn, sessionOf, setRelaying } from './session'
 import { state } from './state'
 
 // Haraka makes the line before the data hooks.
@@ -36,18 +36,15 @@ export const refuse_loops = guarded(function (next, connection) {
 
 const LOOP = DSN.create(554, 'Mail loop: this message has come here too often', 4, 6)
 
-// Trust in the client, and so the way Haraka would have taken by itself.
-const ownPaths = new WeakMap<Haraka.Transaction, Path>()
-
 // After the last data_post plugin has read `relaying` as trust in the client, it says which way
 // Haraka goes: a message with anyone for the queue plugins goes there first.
 export const choose_path = guarded((next, connection) => {
   const { transaction } = connection
   if (!transaction) return next()
-  const ownPath = connection.relaying ? 'outbound' : 'queue'
-  ownPaths.set(transaction, ownPath)
-  const parts = pathsOf(transaction).parts(ownPath)
-  if (parts) connection.relaying = parts.queue.length === 0
+  const paths = pathsOf(transaction)
+  paths.ownPath = connection.relaying ? 'outbound' : 'queue'
+  const parts = paths.parts(paths.ownPath)
+  if (parts) setRelaying(connection, parts.queue.length === 0)
   return next()
 })
 
@@ -56,8 +53,8 @@ export const prepare = guarded(function (next, connection) {
   const { transaction } = connection
   if (!transaction) return next()
   const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
-  const ownPath = ownPaths.get(transaction) ?? hookPath
   const paths = pathsOf(transaction)
+  const ownPath = paths.ownPath ?? hookPath
   const parts = paths.parts(ownPath)
   if (!parts) return next()
   const trusted = ownPath === 'outbound'
@@ -125,27 +122,23 @@ export const deliver_outbound_part = guarded(function (next, connection) {
   })
 })
 
-const storing = new WeakMap<Haraka.Transaction, Promise<void>>()
-
 function store(
   transaction: Haraka.Transaction,
   part: Haraka.Transaction,
   done: (stored: Stored, error?: unknown) => void,
 ): void {
-  const ended = new Promise<void>((resolve) => {
+  pathsOf(transaction).stored = new Promise<void>((resolve) => {
     state.outbound.store(part, (stored, error) => {
       resolve()
       done(stored, error)
     })
   })
-  storing.set(transaction, ended)
 }
 
 export const end_transaction = guarded((next, { transaction }) => {
   if (!transaction) return next()
-  forgetPaths(transaction)
   // When the client goes, Haraka closes the message's file, which is still being read.
-  const stored = storing.get(transaction)
+  const { stored } = pathsOf(transaction)
   if (!stored) return next()
   void stored.then(() => next())
 })

@@ -7,7 +7,7 @@ import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { addResult } from './results'
-import { type Session, sessionOf } from './session'
+import { type Session, sessionOf, setRelaying } from './session'
 import { tellOfAccepted } from './telling'
 
 // Before a plugin such as aliases puts other recipients into its place.
@@ -23,7 +23,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   if (!transaction || !policy.enabled) return next()
   if (!policy.enforce) return watch_recipient.call(this, next, connection, params)
 
-  connection.relaying = client.trust.mayRelay
+  setRelaying(connection, client.trust.mayRelay)
   const paths = pathsOf(transaction)
   const decided = decideOnAll(policy, client, paths.targets(params[0]))
   if (decided instanceof Promise)

@@ -36,18 +36,20 @@ export const decidesOn = ({ enabled, enforce }: ListenerPolicy) => enabled && en
 export const observesAnywhere = ({ policies }: Settings) =>
   [...policies.values()].some(({ enabled, enforce }) => enabled && !enforce)
 
-const sessions = new WeakMap<Haraka.Connection, Session>()
+const SESSION = Symbol('gal-relay: session')
+
+type Known = Haraka.Connection & { [SESSION]?: Session }
 
 /** What held when a hook last asked. */
-export const lastSession = (connection: Haraka.Connection) => sessions.get(connection)
+export const lastSession = (connection: Known) => connection[SESSION]
 
-export function sessionOf(connection: Haraka.Connection): Session {
+export function sessionOf(connection: Known): Session {
   const { local, remote, client: socket, notes } = connection
   const account = accountOf(connection)
   // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
   const ip = local.ip ?? socket.localAddress ?? ''
   const port = local.port ?? socket.localPort ?? 0
-  const known = sessions.get(connection)
+  const known = connection[SESSION]
   if (
     known?.settings === state.settings &&
     known.remoteIp === remote.ip &&
@@ -71,12 +73,17 @@ export function sessionOf(connection: Haraka.Connection): Session {
     client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
     told: undefined,
   }
-  sessions.set(connection, session)
+  connection[SESSION] = session
   return session
 }
 
 export function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {
   return notes.auth_user || (xclient && remote.login) || undefined
+}
+
+/** Writes it only when it changes: each transaction would else have a `relaying` of its own. */
+export function setRelaying(connection: Haraka.Connection, relaying: boolean): void {
+  if (connection.relaying !== relaying) connection.relaying = relaying
 }
 
 export function listenerOf({ local }: Haraka.Connection): string {

@@ -2,7 +2,7 @@
 import { pathsOf } from '../delivery/paths'
 import { guarded } from './guarded'
 import { stampReceivedLine } from './message'
-import { decidesOn, lastSession, sessionOf } from './session'
+import { decidesOn, lastSession, sessionOf, setRelaying } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
@@ -40,5 +40,5 @@ export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
 
 function trustAgain(connection: Haraka.Connection): void {
   const { policy, client } = sessionOf(connection)
-  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
+  if (decidesOn(policy)) setRelaying(connection, client.trust.mayRelay)
 }
