@@ -15,7 +15,7 @@ import { registerFirst } from './first'
 import { logFailure, looking } from './guarded'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
-import { fieldsOf } from './telling'
+import { senderOf } from './telling'
 
 const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
 // The hook may have been registered twice.
@@ -53,7 +53,7 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
     (decided) => verdictOn(decided),
   )
-  const { sender } = fieldsOf(this, connection, session)
+  const sender = senderOf(connection)
   const recipient = paths.written(address).address
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, sender, recipient, both),
@@ -85,7 +85,7 @@ function compare(
   const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) {
-    counts.refused({ sender, rule, reply, answered, recipients: [recipient] })
+    counts.refused({ sender, rule, reply, answered, recipient })
   }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)

@@ -1,5 +1,4 @@
 // What the rules need to know of a connection, read from Haraka's objects once for each.
-import type { RefusalFields } from '../report/refusal'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
 import { trustByAddress, trustOf } from '../routing/restrictions'
@@ -22,11 +21,6 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
-  /**
-   * What all that is told of a transaction begins with: of the last one with something to tell. By its
-   * uuid, since the transaction leads back to the connection.
-   */
-  told: { readonly uuid: string; readonly fields: RefusalFields } | undefined
 }
 
 /** The plugin's verdict is the answer. */
@@ -71,7 +65,6 @@ export function sessionOf(connection: Known): Session {
     port,
     policy,
     client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
-    told: undefined,
   }
   connection[SESSION] = session
   return session

@@ -11,8 +11,7 @@ import { announce, state } from './state'
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.speaks = server.cluster === undefined || server.cluster.isMaster
   state.answers = server.cluster === undefined || !server.cluster.isMaster
-  const { log, deny } = this.haraka_require('plugins').registered_hooks
-  state.isLogTaken = Boolean(log?.length)
+  const { deny } = this.haraka_require('plugins').registered_hooks
   if (deny?.length) registerFirst(this, 'deny', 'keep_refusal')
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
@@ -41,7 +40,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, told, list, retired, startedAt, reloadFailedAt } = state
-  told.flush()
+  const { counts, list, retired, startedAt, reloadFailedAt } = state
   return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
 }

@@ -4,7 +4,6 @@ import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
-import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import type { Reports } from '../report/processes'
@@ -26,12 +25,7 @@ export interface State {
   readonly outbound: OutboundMail
   /** In our Received line of every message. */
   readonly loopStamp: string
-  readonly logger: Haraka.LogWriter
-  /** By a plugin such as syslog. */
-  isLogTaken: boolean
   readonly counts: Counts
-  /** Answers that are about to be counted and logged. */
-  readonly told: AnswerBatch
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
   reloadFailedAt: number | undefined
@@ -56,8 +50,6 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
     if (reload(plugin, again)) whenInForce()
   }
   const loaded = loadSettings(plugin.config, again)
-  const logger = plugin.haraka_require('logger')
-  const counts = new Counts(() => state.settings.http.enabled)
   state = {
     ...loaded,
     list: openList(plugin, loaded.settings),
@@ -67,15 +59,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
       logOf(plugin),
     ),
     loopStamp: loopStamp(),
-    logger,
-    isLogTaken: true,
-    counts,
-    told: new AnswerBatch(counts, {
-      get timestamps() {
-        return logger.timestamps
-      },
-      write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
-    }),
+    counts: new Counts(() => state.settings.http.enabled),
     retired: [],
     reloadFailedAt: undefined,
     startedAt: Date.now(),
