@@ -3,6 +3,7 @@
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
 import { memory } from './memory'
+import { message } from './message'
 import { large, rcpt } from './rcpt'
 import { reload } from './reload'
 import { FULL, type Sizes, TRY } from './sizes'
@@ -11,6 +12,7 @@ import { transaction } from './transaction'
 
 const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) => Promise<void>>> = {
   rcpt,
+  message,
   decision,
   memory,
   large,
@@ -20,11 +22,12 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
 }
 
 /** Those that take a few minutes together. */
-const USUAL = ['rcpt', 'decision', 'memory']
+const USUAL = ['rcpt', 'message', 'decision', 'memory']
 
 const USAGE = `npm run bench [-- PART [WORD…]] [--try]
 
   rcpt      a recipient, in every mode, beside a JavaScript Set and Postfix
+  message   a whole message, beside a JavaScript Set
   decision  a decision, with short and long lists
   memory    the list in memory
   large     rcpt with a million recipients

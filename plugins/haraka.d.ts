@@ -70,22 +70,6 @@ declare namespace Haraka {
     logcrit: Log
   }
 
-  /** What all log methods end in. */
-  interface LogWriter {
-    /** Of log.ini, as it is now; one of {@link formats}. */
-    readonly format: string
-    readonly formats: { readonly DEFAULT: string }
-    readonly timestamps: boolean
-    readonly LOGNOTICE: number
-    would_log(level: number): boolean
-    /**
-     * What Haraka does with a line when the log hooks have run: CONT of all of them writes it.
-     *
-     * @param item its `data` is the line whole, without its end; or several
-     */
-    log_respond(answer: number, message: string, item: { level: 'NOTICE'; data: string }): void
-  }
-
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
     /**
@@ -112,7 +96,6 @@ declare namespace Haraka {
     /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
     register_hook(hook: string, method: string, priority?: number): void
     haraka_require(name: 'outbound'): Outbound
-    haraka_require(name: 'logger'): LogWriter
     haraka_require(name: 'plugins'): Plugins
   }
 
@@ -265,8 +248,6 @@ declare namespace Haraka {
     readonly results: Results
     readonly header: {
       get_all(name: string): readonly string[]
-      /** The lines as they go out, each with its name and line end. */
-      readonly header_list: string[]
     }
   }
 

@@ -30,6 +30,16 @@ test('a recipient, in each mode', { skip: skipWithout('slapd') }, async () => {
   assert.match(table.get('metrics and log')?.join() ?? '', /^-?[\d.]+,-?[\d.]+ %$/)
 })
 
+test('a message', { skip: skipWithout('slapd') }, async () => {
+  const table = rows(await bench('message'))
+  const kinds = ['one message a connection', 'ten messages a connection']
+  for (const kind of [...kinds, 'ten, with 50 recipients each']) {
+    const [set, plugin, times, , , wrong] = table.get(kind) ?? []
+    assert.ok(Number(set) > 0 && Number(plugin) > 0 && Number(times) > 0, kind)
+    assert.equal(wrong, '0', kind)
+  }
+})
+
 test('memory and decisions', async () => {
   const memory = rows(await bench('memory'))
   assert.ok(Number(memory.get('1,000')?.[0]) > 10, [...memory].join('\n'))

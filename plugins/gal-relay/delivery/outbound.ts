@@ -36,21 +36,13 @@ export class OutboundMail {
     this.secureHops = new SecureHops(own.name, log)
   }
 
-  /**
-   * @param before called before each copy of the message is written, with its recipients
-   * @param done called once, with whether all copies were stored; else none is
-   */
-  store(
-    transaction: Haraka.Transaction,
-    before: (recipients: readonly Haraka.Address[]) => void,
-    done: (stored: Stored, error?: unknown) => void,
-  ): void {
+  /** @param done called once, with whether all copies were stored; else none is */
+  store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
     const kept = keptForParts(transaction)
     const storing: Haraka.Outbound = Object.create(this.outbound, {
       process_delivery: {
         value: async (paths: string[], todo: Haraka.Todo, items: Haraka.QueueItem[]) => {
           for (const part of oneRecipientByLmtp(todo, kept.route(todo.domain))) {
-            before(part.rcpt_to)
             const file = changed(part, { notes: kept.notes(part) })
             await this.outbound.process_delivery(paths, file, items)
             // The sender has gone, and comes again: Haraka takes back what it has stored by now.

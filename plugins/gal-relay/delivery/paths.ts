@@ -16,27 +16,23 @@ export interface Parts {
   readonly inbound: boolean
 }
 
-const pathsOfTransactions = new WeakMap<Haraka.Transaction, DeliveryPaths>()
+const PATHS = Symbol('gal-relay: delivery paths')
 
-export function pathsOf(transaction: Haraka.Transaction): DeliveryPaths {
-  const known = pathsOfTransactions.get(transaction)
-  if (known) return known
-  const paths = new DeliveryPaths(transaction)
-  pathsOfTransactions.set(transaction, paths)
-  return paths
-}
-
-/**
- * To be called when the transaction is over. Its paths lead back to it, and a scavenge spares whatever the
- * value of a weak key leads to: all of it would stay until V8 goes through the whole heap.
- */
-export function forgetPaths(transaction: Haraka.Transaction): void {
-  pathsOfTransactions.delete(transaction)
+/** Those of one message, until its transaction is over. */
+export function pathsOf(
+  transaction: Haraka.Transaction & { [PATHS]?: DeliveryPaths },
+): DeliveryPaths {
+  transaction[PATHS] ??= new DeliveryPaths(transaction)
+  return transaction[PATHS]
 }
 
 /** The way of each recipient of a transaction, from RCPT to the queue hooks. */
 export class DeliveryPaths {
   readonly #transaction: Haraka.Transaction
+  /** Trust in the client, and so the way Haraka would have taken by itself; known from the end of data_post on. */
+  ownPath: Path | undefined
+  /** Settles when the message is no longer being written to the outbound queue. */
+  stored: Promise<void> | undefined
   // Looked into when the message is there. A Map or a weak key for each recipient would cost more, in
   // collecting garbage, than the whole answer.
   readonly #accepted: { readonly target: Haraka.Address; readonly verdict: Accepted }[] = []
@@ -56,6 +52,7 @@ export class DeliveryPaths {
   /** and in {@link #accepted}. */
   #acceptedFrom = 0
   #written: Haraka.Address | undefined
+  #parts: KnownParts | undefined
   /** What other hooks are to see again, and what is to follow, once one part is in other hands. */
   #underWay: UnderWay | undefined
   #utf8 = false
@@ -145,19 +142,34 @@ export class DeliveryPaths {
     }
   }
 
-  /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
-  addresses(): readonly string[] {
-    const verdicts = this.#verdicts()
-    return this.#transaction.rcpt_to
-      .filter((recipient) => verdicts.has(recipient))
-      .map((recipient) => this.#leavingAs(recipient).address)
-  }
-
   /**
+   * Worked out once, unless a plugin changes the recipients.
+   *
    * @param otherwise the way of recipients that another plugin accepted or put in
    * @returns undefined when the plugin accepted none of the recipients
    */
   parts(otherwise: Path): Parts | undefined {
+    const { rcpt_to } = this.#transaction
+    const known = this.#parts
+    if (known?.otherwise === otherwise && isSame(known.recipients, rcpt_to)) return known.parts
+    const parts = this.#isPlain() ? plainParts(rcpt_to) : this.#divide(otherwise)
+    this.#parts = { otherwise, recipients: [...rcpt_to], parts }
+    return parts
+  }
+
+  /** One recipient, for the queue plugins and as it was sent, as most messages have. */
+  #isPlain(): boolean {
+    const { rcpt_to } = this.#transaction
+    const [first] = this.#accepted
+    return (
+      rcpt_to.length === 1 &&
+      first?.target === rcpt_to[0] &&
+      first?.verdict.path === 'queue' &&
+      !this.#renamed
+    )
+  }
+
+  #divide(otherwise: Path): Parts | undefined {
     const parts = {
       queue: new Map<string, Haraka.Address>(),
       outbound: new Map<string, Haraka.Address>(),
@@ -251,6 +263,24 @@ export class DeliveryPaths {
     return this.#renamed?.get(recipient) ?? recipient
   }
 }
+
+interface KnownParts {
+  readonly otherwise: Path
+  readonly recipients: readonly Haraka.Address[]
+  readonly parts: Parts | undefined
+}
+
+const isSame = (some: readonly Haraka.Address[], others: readonly Haraka.Address[]) =>
+  some.length === others.length && some.every((one, index) => one === others[index])
+
+const NOTHING: Kept = { routes: [], written: [], smtputf8: false }
+
+const plainParts = (queue: readonly Haraka.Address[]): Parts => ({
+  queue: [...queue],
+  outbound: [],
+  kept: NOTHING,
+  inbound: true,
+})
 
 /** Accepted because it is ours, and not because it may be passed on. */
 function isOurs({ rule }: Accepted): boolean {

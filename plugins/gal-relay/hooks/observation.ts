@@ -13,7 +13,7 @@ import { looking } from './guarded'
 import { log } from './log'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
-import { fieldsOf } from './telling'
+import { senderOf } from './telling'
 
 const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
 // The hook may have been registered twice.
@@ -52,7 +52,7 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   observed.answered(answers)
   const verdict = async () =>
     verdictOn(await Promise.all(targets.map((target) => decideOn(policy, client, target))))
-  const { sender } = fieldsOf(this, connection, session)
+  const sender = senderOf(connection)
   const recipient = paths.written(address).address
   unattended('observation of a recipient', async () => {
     const both = await observed.add(answers.length, policy.mixed, verdict())
@@ -84,7 +84,7 @@ function compare(
   const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) {
-    counts.refused({ sender, rule, reply, answered, recipients: [recipient] })
+    counts.refused({ sender, rule, reply, answered, recipient })
   }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)

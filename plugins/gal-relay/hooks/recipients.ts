@@ -11,7 +11,7 @@ import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { answerOf } from './replies'
 import { addResult } from './results'
-import { type Session, sessionOf } from './session'
+import { type Session, sessionOf, setRelaying } from './session'
 import { tellOfAccepted } from './telling'
 
 // Before a plugin such as aliases puts other recipients into its place.
@@ -29,7 +29,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const paths = pathsOf(transaction)
   paths.begin(params[0], answersAny(policy))
   const targets = paths.targets()
-  if (decidesRelaying(policy)) connection.relaying = client.trust.mayRelay
+  if (decidesRelaying(policy)) setRelaying(connection, client.trust.mayRelay)
   if (!answersTo(policy, targets)) return watch_recipient.call(this, next, connection, params)
   if (targets.length === 0) return refuseNobody(this, next, connection, session, paths, params[0])
   const decided = decideOnAll(policy, client, targets)

@@ -17,7 +17,7 @@ export function refuse(
   const { transaction } = connection
   const { rule, reply } = verdict
   if (transaction) addResult(plugin, transaction, false, rule, recipient)
-  tellOfRefused(plugin, connection, session, recipient, verdict)
+  tellOfRefused(plugin, connection, session.policy, recipient, verdict)
   return next(reply.code < 500 ? DENYSOFT : DENY, answerOf(reply))
 }
 

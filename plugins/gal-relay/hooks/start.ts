@@ -11,8 +11,7 @@ import { announce, state } from './state'
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.speaks = server.cluster === undefined || server.cluster.isMaster
   state.answers = server.cluster === undefined || !server.cluster.isMaster
-  const { log, deny, rcpt } = this.haraka_require('plugins').registered_hooks
-  state.isLogTaken = Boolean(log?.length)
+  const { deny, rcpt } = this.haraka_require('plugins').registered_hooks
   if (deny?.length) registerFirst(this, 'deny', 'keep_refusal')
   // Any plugin that is asked before us may put other recipients in the place of one.
   const own = ({ plugin }: Haraka.RegisteredHook) => plugin === this.name
@@ -44,7 +43,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, told, list, retired, startedAt, reloadFailedAt } = state
-  told.flush()
+  const { counts, list, retired, startedAt, reloadFailedAt } = state
   return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
 }

@@ -1,10 +1,9 @@
 // What the plugin holds in one process, from its start to its end, and the settings in force.
 
-import { Traces } from '../delivery/loops'
+import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
-import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
 import { exposedFiles } from '../report/exposed-files'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
@@ -35,13 +34,9 @@ export interface State {
   ignored: readonly string[]
   list: GlobalAddressList | undefined
   readonly outbound: OutboundMail
-  readonly traces: Traces
-  readonly logger: Haraka.LogWriter
-  /** By a plugin such as syslog. */
-  isLogTaken: boolean
+  /** In our Received line of every message. */
+  readonly loopStamp: string
   readonly counts: Counts
-  /** Answers that are about to be counted and logged. */
-  readonly told: AnswerBatch
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
   /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
@@ -67,7 +62,6 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   const again: Guarded = guard('reload of the settings', () => reload(plugin, again, whenInForce))
   const plugins = listedPlugins(plugin.config)
   const loaded = loadSettings(plugin.config, again, plugins)
-  const logger = plugin.haraka_require('logger')
   const counts = new Counts(() => state.settings.http.enabled)
   onFailure((what, error) => {
     counts.errors++
@@ -83,16 +77,8 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
       ownHost(plugin.config),
       logOf(plugin),
     ),
-    traces: new Traces(),
-    logger,
-    isLogTaken: true,
+    loopStamp: loopStamp(),
     counts,
-    told: new AnswerBatch(counts, {
-      get timestamps() {
-        return logger.timestamps
-      },
-      write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
-    }),
     retired: [],
     reloads: 0,
     reloadFailedAt: undefined,

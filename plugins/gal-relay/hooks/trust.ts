@@ -1,25 +1,24 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
 import DSN from 'haraka-dsn'
 import { pathsOf } from '../delivery/paths'
-import { acceptsUnasked, answersAny, decidesRelaying } from '../settings/enforcement'
+import { answersAny, decidesRelaying } from '../settings/enforcement'
 import { guarded } from './guarded'
-import { traceReceivedLine } from './message'
-import { lastSession, sessionOf } from './session'
+import { stampReceivedLine } from './message'
+import { lastSession, sessionOf, setRelaying } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
-export const trust_client = guarded(function (next, connection) {
+export const trust_client = guarded((next, connection) => {
   const former = lastSession(connection)
   const session = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== session.proxy
   if (isForged && (decidesRelaying(former.policy) || decidesRelaying(session.policy))) {
     return next(DENYDISCONNECT, 'PROXY is for the first line only')
   }
-  if (acceptsUnasked(session.policy)) traceReceivedLine(this, connection)
+  if (answersAny(session.policy)) stampReceivedLine(connection)
   if (!decidesRelaying(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
-  traceReceivedLine(this, connection)
   return next()
 })
 
@@ -49,5 +48,5 @@ export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
 
 function trustAgain(connection: Haraka.Connection): void {
   const { policy, client } = sessionOf(connection)
-  if (decidesRelaying(policy)) connection.relaying = client.trust.mayRelay
+  if (decidesRelaying(policy)) setRelaying(connection, client.trust.mayRelay)
 }
