@@ -1,7 +1,7 @@
 // Which way each accepted recipient's copy goes: the install's queue plugins, or Haraka's outbound
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
-import { Address } from '@haraka/email-address'
+import { addressOf, hostOf, newAddress } from '../haraka/internals'
 import { type Accepted, type Destination, mixes, type Path } from '../routing/decide'
 import { type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
@@ -91,7 +91,8 @@ export class DeliveryPaths {
     this.#accepted.push({ target, verdict })
     if (rerouted) {
       this.#renamed ??= new Map()
-      this.#renamed.set(target, new Address(recipient.local, recipient.domain))
+      const { mail_from } = this.#transaction
+      this.#renamed.set(target, newAddress(mail_from, recipient.local, recipient.domain))
     }
     if (this.#written) {
       this.#asWritten ??= new Map()
@@ -112,7 +113,7 @@ export class DeliveryPaths {
     const verdicts = this.#verdicts()
     return this.#transaction.rcpt_to
       .filter((recipient) => verdicts.has(recipient))
-      .map((recipient) => this.#leavingAs(recipient).address)
+      .map((recipient) => addressOf(this.#leavingAs(recipient)))
   }
 
   /**
@@ -135,16 +136,18 @@ export class DeliveryPaths {
       const address = this.#leavingAs(recipient)
       // The new and the old address of one mailbox in one message are one recipient, and so are two
       // spellings of its domain.
-      const mailbox = `${address.user}@${address.host}`
+      const host = hostOf(address)
+      const mailbox = `${address.user}@${host}`
       const isFirst = !parts[path].has(mailbox)
       if (isFirst) parts[path].set(mailbox, address)
       accepted ||= verdict !== undefined
       if (path !== 'outbound') continue
       inbound &&= verdict !== undefined && isOurs(verdict)
       if (!verdict) continue
-      routes.set(address.host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
-      const asWritten = (this.#asWritten?.get(recipient) ?? recipient).address
-      if (isFirst && asWritten !== address.address) written.push([address.address, asWritten])
+      routes.set(host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
+      const asWritten = addressOf(this.#asWritten?.get(recipient) ?? recipient)
+      const leaving = addressOf(address)
+      if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
     }
     if (!accepted) return undefined
     return {

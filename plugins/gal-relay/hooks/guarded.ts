@@ -1,5 +1,6 @@
 // What stands around every hook. Nothing that goes wrong in one may reach Haraka, where an exception
 // after an await ends the server: the answer is then 451 and the stack is in the log.
+import { loggable } from '../haraka/internals'
 import { INTERNAL_ERROR } from '../routing/decide'
 import { dsnOf } from './replies'
 import { state } from './state'
@@ -63,5 +64,5 @@ export function logFailure(
   error: unknown,
 ): void {
   state.counts.errors++
-  connection.logerror(plugin, 'failed:', error instanceof Error ? error : new Error(String(error)))
+  connection.logerror(plugin, 'failed:', loggable(plugin, error))
 }

@@ -1,9 +1,9 @@
 // The hooks from the end of DATA on: which recipients go to the queue plugins and which to the
 // outbound queue, and the trace that finds a message that comes round again.
-import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import type { Stored } from '../delivery/outbound'
 import { forgetPaths, pathsOf } from '../delivery/paths'
+import { addressOf, changeReceivedLine, replyOf } from '../haraka/internals'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { guarded, logFailure } from './guarded'
 import { dsnOf } from './replies'
@@ -12,10 +12,7 @@ import { state } from './state'
 
 // Haraka makes the line before the data hooks.
 export function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Connection): void {
-  if (Object.hasOwn(connection, 'received_line')) return
-  const { received_line } = connection
-  connection.received_line = () => {
-    const line = received_line.call(connection)
+  changeReceivedLine(connection, (line) => {
     const { transaction } = connection
     try {
       const addresses = transaction ? pathsOf(transaction).addresses() : []
@@ -25,7 +22,7 @@ export function traceReceivedLine(plugin: Haraka.Plugin, connection: Haraka.Conn
       logFailure(plugin, connection, error)
       return line
     }
-  }
+  })
 }
 
 // A copy tells of its own recipients only: who has one too and is on a list that has another would
@@ -36,7 +33,7 @@ function narrowing(
 ): (recipients: readonly Haraka.Address[]) => void {
   const pass = passOf(connection, transaction)
   return (recipients) => {
-    const addresses = recipients.map(({ address }) => address)
+    const addresses = recipients.map(addressOf)
     state.traces.narrow(transaction, pass, addresses)
   }
 }
@@ -53,7 +50,7 @@ export const refuse_loops = guarded(function (next, connection) {
   return next(DENY, LOOP)
 })
 
-const LOOP = DSN.create(554, 'Mail loop: this message was here before', 4, 6)
+const LOOP = replyOf(554, 'Mail loop: this message was here before', 4, 6)
 
 // Trust in the client, and so the way Haraka would have taken by itself.
 const ownPaths = new WeakMap<Haraka.Transaction, Path>()
@@ -174,7 +171,7 @@ export const end_transaction = guarded((next, { transaction }) => {
   void stored.then(() => next())
 })
 
-const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)
+const NOT_STORED = replyOf(451, 'The message could not be stored, please try again later', 3, 0)
 
 function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
   connection.logerror(plugin, `the outbound queue could not be written: ${error}`)

@@ -1,6 +1,7 @@
 // The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
 // was answered.
 import { pathsOf } from '../delivery/paths'
+import { addressOf, registerFirst } from '../haraka/internals'
 import {
   type Given,
   type Observed,
@@ -11,7 +12,6 @@ import { lineOf, replyText, type Sender } from '../report/refusal'
 import { visible } from '../report/visible'
 import type { ListenerPolicy } from '../settings/settings'
 import { decideOn, verdictOn } from './decision'
-import { registerFirst } from './first'
 import { logFailure, looking } from './guarded'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
@@ -54,7 +54,7 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
     (decided) => verdictOn(decided),
   )
   const { sender } = fieldsOf(this, connection, session)
-  const recipient = paths.written(address).address
+  const recipient = addressOf(paths.written(address))
   observed.add(given.length, policy.mixed, verdict).then(
     (both) => compare(this, connection, policy, sender, recipient, both),
     (error) => logFailure(this, connection, error),

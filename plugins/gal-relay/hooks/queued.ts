@@ -1,5 +1,6 @@
 // The hooks of Haraka's outbound queue: where a message goes next, and whom a bounce names.
 import { nameAsWritten } from '../delivery/outbound'
+import { loggable } from '../haraka/internals'
 import { INTERNAL_ERROR } from '../routing/decide'
 import { state } from './state'
 
@@ -11,7 +12,7 @@ export function find_next_hops(
 ): void {
   const failed = (error: unknown) => {
     state.counts.errors++
-    item.logerror(this, 'failed:', error)
+    item.logerror(this, 'failed:', loggable(this, error))
     next(DENYSOFT, INTERNAL_ERROR.reply.text)
   }
   const answered = state.outbound.mxFor(item, domain, state.settings).then((answer) => {
@@ -19,10 +20,7 @@ export function find_next_hops(
       case 'ok':
         return next(OK, answer.mxs)
       case 'not-ours':
-        return next()
       case 'split':
-        // The item is gone: others stand in its place.
-        item.get_mx_respond = () => {}
         return next()
       case 'later':
       case 'never':
@@ -43,7 +41,7 @@ export function name_recipients(
     nameAsWritten(item, error)
   } catch (failure) {
     state.counts.errors++
-    item.logerror(this, 'failed:', failure)
+    item.logerror(this, 'failed:', loggable(this, failure))
   }
   next()
 }

@@ -1,12 +1,13 @@
 // The rcpt hooks of a listener where the plugin's verdict is the answer.
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
+import { addressOf } from '../haraka/internals'
 import { MIXED_DEFERRED, type Refused, type Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
 import { type Decided, decideOnAll } from './decision'
 import { guarded } from './guarded'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
-import { addResult } from './results'
+import { tellResult } from './results'
 import { type Session, sessionOf } from './session'
 import { tellOfAccepted } from './telling'
 
@@ -57,7 +58,7 @@ function respond(
   for (const { target, verdict } of decided) {
     const refused = refusal(paths, target, policy, verdict)
     if (refused) {
-      const { address } = paths.written(target)
+      const address = addressOf(paths.written(target))
       paths.refuse()
       return refuse(plugin, next, connection, address, session, refused)
     }
@@ -66,7 +67,8 @@ function respond(
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
     paths.accept(target, destination, verdict)
-    addResult(plugin, transaction, true, verdict.rule, paths.written(target).address)
+    const address = addressOf(paths.written(target))
+    tellResult(plugin, transaction, true, verdict.rule, address)
   }
   return next(OK)
 }

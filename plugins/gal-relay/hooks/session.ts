@@ -1,5 +1,6 @@
 // What the rules need to know of a connection, read from Haraka's objects once for each.
 import type { Pass } from '../delivery/loops'
+import { addressOf } from '../haraka/internals'
 import type { RefusalFields } from '../report/refusal'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
@@ -81,7 +82,7 @@ export function accountOf({ notes, xclient, remote }: Haraka.Connection): string
 }
 
 export function passOf(connection: Haraka.Connection, { mail_from }: Haraka.Transaction): Pass {
-  return { listener: listenerOf(connection), sender: mail_from.address }
+  return { listener: listenerOf(connection), sender: addressOf(mail_from) }
 }
 
 export function listenerOf({ local }: Haraka.Connection): string {

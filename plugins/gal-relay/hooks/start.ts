@@ -1,19 +1,18 @@
 // Haraka's start: what is said in the log, who asks the directory, the status page.
+import { isHooked, registerFirst } from '../haraka/internals'
 import { grammarOf } from '../report/envelope'
 import { type ProcessReport, processReport } from '../report/install'
 import { otherAnswers } from '../report/plugin-order'
 import { answerForWorkers, onlyProcess, worker } from '../report/processes'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import { ownName } from '../settings/haraka-files'
-import { registerFirst } from './first'
 import { announce, state } from './state'
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.speaks = server.cluster === undefined || server.cluster.isMaster
   state.answers = server.cluster === undefined || !server.cluster.isMaster
-  const { log, deny } = this.haraka_require('plugins').registered_hooks
-  state.isLogTaken = Boolean(log?.length)
-  if (deny?.length) registerFirst(this, 'deny', 'keep_refusal')
+  state.isLogTaken = isHooked(this, 'log')
+  if (isHooked(this, 'deny')) registerFirst(this, 'deny', 'keep_refusal')
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)

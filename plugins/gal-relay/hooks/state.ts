@@ -4,6 +4,7 @@ import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
+import { checkHaraka, type LogLines, loggable, logLines } from '../haraka/internals'
 import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
@@ -25,7 +26,7 @@ export interface State {
   list: GlobalAddressList | undefined
   readonly outbound: OutboundMail
   readonly traces: Traces
-  readonly logger: Haraka.LogWriter
+  readonly logger: LogLines
   /** By a plugin such as syslog. */
   isLogTaken: boolean
   readonly counts: Counts
@@ -49,13 +50,15 @@ export let state: State
 /**
  * @param whenInForce called when settings are, now and after each reload
  * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
+ * @throws {UnsupportedHaraka} so too
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
+  checkHaraka(plugin)
   const again = () => {
     if (reload(plugin, again)) whenInForce()
   }
   const loaded = loadSettings(plugin.config, again)
-  const logger = plugin.haraka_require('logger')
+  const logger = logLines(plugin)
   const counts = new Counts(() => state.settings.http.enabled)
   state = {
     ...loaded,
@@ -69,12 +72,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
     logger,
     isLogTaken: true,
     counts,
-    told: new AnswerBatch(counts, {
-      get timestamps() {
-        return logger.timestamps
-      },
-      write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
-    }),
+    told: new AnswerBatch(counts, logger),
     retired: [],
     reloadFailedAt: undefined,
     startedAt: Date.now(),
@@ -102,7 +100,7 @@ function reload(plugin: Haraka.Plugin, again: () => void): boolean {
     loaded = loadSettings(plugin.config, again)
     list = openList(plugin, loaded.settings)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
+    for (const line of linesOf(plugin, error)) plugin.logerror(line)
     plugin.logerror('the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
     return false
@@ -138,7 +136,7 @@ export function announce(plugin: Haraka.Plugin): void {
   try {
     announceOthers(plugin)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
+    for (const line of linesOf(plugin, error)) plugin.logerror(line)
   }
 }
 
@@ -156,5 +154,5 @@ function announceOthers(plugin: Haraka.Plugin): void {
   if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
 }
 
-const linesOf = (error: unknown) =>
-  error instanceof SettingsError ? error.message.split('\n') : [error]
+const linesOf = (plugin: Haraka.Plugin, error: unknown) =>
+  error instanceof SettingsError ? error.message.split('\n') : [loggable(plugin, error)]

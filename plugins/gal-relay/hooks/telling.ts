@@ -1,5 +1,6 @@
 // What is told of an answer: it is counted, and a refusal has a line in the log and a place on the
 // status page.
+import { addressOf, lineHeading } from '../haraka/internals'
 import { lineOf, RefusalFields, replyText, type Sender } from '../report/refusal'
 import type { Refused, Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
@@ -21,8 +22,8 @@ export function tellOfRefused(
 ): void {
   const { logger, isLogTaken, told } = state
   const fields = fieldsOf(plugin, connection, session)
-  const isPlain = !isLogTaken && logger.format === logger.formats.DEFAULT
-  const isLogged = isPlain && logger.would_log(logger.LOGNOTICE)
+  const isPlain = !isLogTaken && logger.isPlain
+  const isLogged = isPlain && logger.isNoticeLogged
   told.refused(fields, session.policy.name, verdict, isLogged, recipient)
   if (isPlain) return
   const { rule, reply } = verdict
@@ -38,10 +39,7 @@ export function fieldsOf(
   const { transaction } = connection
   const { uuid } = transaction ?? connection
   if (session.told && session.told.uuid === uuid) return session.told.fields
-  const fields = new RefusalFields(
-    senderOf(connection),
-    `[NOTICE] [${uuid}] [${plugin.name}] refused `,
-  )
+  const fields = new RefusalFields(senderOf(connection), `${lineHeading(plugin, uuid)}refused `)
   if (transaction) session.told = { uuid, fields }
   return fields
 }
@@ -53,7 +51,7 @@ function senderOf(connection: Haraka.Connection): Sender {
     host: remote.host ?? '',
     helo: hello.host ?? '',
     account: accountOf(connection) ?? '',
-    sender: transaction?.mail_from.address ?? '',
+    sender: transaction ? addressOf(transaction.mail_from) : '',
     listener: listenerOf(connection),
   }
 }
