@@ -236,6 +236,9 @@ export function changeReceivedLine(
 
 // ── The outbound queue ───────────────────────────────────────────────────────────────────────────
 
+export const outboundOf = (plugin: Haraka.Plugin): Haraka.Outbound =>
+  plugin.haraka_require('outbound')
+
 /**
  * Haraka's `send_trans_email`, which calls `process_delivery` on its own `this` for each part, one after
  * the other. It returns a promise from 3.0.4 on; 3.0.3 gives it a callback.

@@ -4,7 +4,7 @@ import { Traces } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import type { Log } from '../gal/log'
-import { checkHaraka, type LogLines, loggable, logLines } from '../haraka/internals'
+import { checkHaraka, type LogLines, loggable, logLines, outboundOf } from '../haraka/internals'
 import { AnswerBatch } from '../report/answer-batch'
 import { Counts } from '../report/counts'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
@@ -63,11 +63,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   state = {
     ...loaded,
     list: openList(plugin, loaded.settings),
-    outbound: new OutboundMail(
-      plugin.haraka_require('outbound'),
-      ownHost(plugin.config),
-      logOf(plugin),
-    ),
+    outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
     traces: new Traces(),
     logger,
     isLogTaken: true,
