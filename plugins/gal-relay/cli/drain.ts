@@ -2,8 +2,9 @@
 // would go astray without it.
 import { Command } from 'commander'
 import { nextAttempt } from '../delivery/next-hops'
-import { isOurOwn, routeOf } from '../delivery/outbound'
+import { routeOf } from '../delivery/outbound'
 import { type QueuedMessage, readQueue } from '../delivery/queue-files'
+import { isHarakasOwn } from '../haraka/internals'
 import { counted } from '../report/words'
 import { queueFolder } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
@@ -77,7 +78,7 @@ function hopsIn({ config }: Install): HopsOf {
   return (message) => {
     const { domain, kept } = message
     const route = kept && routeOf(kept.routes, domain)
-    if (!route && !isOurOwn(message)) return undefined
+    if (!route && !isHarakasOwn(message)) return undefined
     const attempt = settings && nextAttempt(settings, domain, route, listeners)
     if (attempt?.to === 'mx') return undefined
     if (attempt?.to === 'hops') return attempt.hops.map(({ text }) => text)

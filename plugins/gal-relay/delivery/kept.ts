@@ -1,6 +1,7 @@
 // What a message takes along in its file in the outbound queue: the next hops it was accepted with,
 // by domain, for when their row is gone; and its recipients as the sender wrote them, for bounces.
 // Never a password: the file outlives the settings.
+import { addressOf } from '../haraka/internals'
 import type { NextHop } from '../routing/routes'
 
 /** What a route came to for one domain when the message was accepted. */
@@ -71,7 +72,8 @@ export function keptForParts({ notes, rcpt_to }: Haraka.Transaction): KeptForPar
       const route = routes.get(part.domain)
       keep(own, {
         routes: route ? [[part.domain, route]] : [],
-        written: part.rcpt_to.flatMap(({ address }) => {
+        written: part.rcpt_to.flatMap((recipient) => {
+          const address = addressOf(recipient)
           const asWritten = written.get(address)
           return asWritten === undefined ? [] : [[address, asWritten] as const]
         }),

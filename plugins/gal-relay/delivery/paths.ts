@@ -1,7 +1,7 @@
 // Which way each accepted recipient's copy goes: the install's queue plugins, or Haraka's outbound
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
-import { Address } from '@haraka/email-address'
+import { addressOf, hostOf, newAddress, rcptsAnswered } from '../haraka/internals'
 import type { Accepted, Destination, Path, Refused } from '../routing/decide'
 import { AcceptedBefore } from '../routing/transaction'
 import { copyOf, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
@@ -73,12 +73,12 @@ export class DeliveryPaths {
    * @param takesOff whether those that an RCPT before was refused for are taken off `rcpt_to`
    */
   begin(written: Haraka.Address, takesOff: boolean): void {
-    const { rcpt_to, rcpt_count } = this.#transaction
-    const number = rcpt_count.accept + rcpt_count.tempfail + rcpt_count.reject
-    if (number === this.#number) return
+    const { rcpt_to } = this.#transaction
+    const { all, accepted } = rcptsAnswered(this.#transaction)
+    if (all === this.#number) return
     this.#settle(rcpt_to.length - 1, takesOff)
-    this.#number = number
-    this.#numberAccepted = rcpt_count.accept
+    this.#number = all
+    this.#numberAccepted = accepted
     this.#from = rcpt_to.length - 1
     this.#acceptedFrom = this.#accepted.length
     this.#written = written
@@ -117,9 +117,9 @@ export class DeliveryPaths {
   // failures. Of a refused RCPT it takes one recipient off, and an alias may have put in several.
   #settle(end: number, takesOff: boolean): void {
     if (this.#number === undefined) return
-    const { rcpt_to, rcpt_count } = this.#transaction
+    const { rcpt_to } = this.#transaction
     const accepted = this.#accepted
-    if (rcpt_count.accept > this.#numberAccepted) {
+    if (rcptsAnswered(this.#transaction).accepted > this.#numberAccepted) {
       for (let i = this.#acceptedFrom; i < accepted.length; i++) {
         const one = accepted[i]
         if (one) this.#before.add(one.verdict)
@@ -134,7 +134,8 @@ export class DeliveryPaths {
     this.#accepted.push({ target, verdict })
     if (rerouted) {
       this.#renamed ??= new Map()
-      this.#renamed.set(target, new Address(recipient.local, recipient.domain))
+      const { mail_from } = this.#transaction
+      this.#renamed.set(target, newAddress(mail_from, recipient.local, recipient.domain))
     }
     if (this.#written && this.#written !== target) {
       this.#asWritten ??= new Map()
@@ -185,16 +186,18 @@ export class DeliveryPaths {
       const address = this.#leavingAs(recipient)
       // The new and the old address of one mailbox in one message are one recipient, and so are two
       // spellings of its domain.
-      const mailbox = `${address.user}@${address.host}`
+      const host = hostOf(address)
+      const mailbox = `${address.user}@${host}`
       const isFirst = !parts[path].has(mailbox)
       if (isFirst) parts[path].set(mailbox, address)
       accepted ||= verdict !== undefined
       if (path !== 'outbound') continue
       inbound &&= verdict !== undefined && isOurs(verdict)
       if (!verdict) continue
-      routes.set(address.host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
-      const asWritten = (this.#asWritten?.get(recipient) ?? recipient).address
-      if (isFirst && asWritten !== address.address) written.push([address.address, asWritten])
+      routes.set(host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
+      const asWritten = addressOf(this.#asWritten?.get(recipient) ?? recipient)
+      const leaving = addressOf(address)
+      if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
     }
     if (!accepted) return undefined
     return {

@@ -1,4 +1,6 @@
 // Recipient and client to verdict, with the address list asked where the rules want it.
+
+import { hostOf } from '../haraka/internals'
 import {
   type Client,
   concernsRelaying,
@@ -98,9 +100,10 @@ interface Routed {
 // Recipients that come one after the other mostly have the same domain.
 let last: Routed | undefined
 
-function destinationFor(routing: RoutingPolicy, { user, host }: Haraka.Address): Destination {
+function destinationFor(routing: RoutingPolicy, address: Haraka.Address): Destination {
+  const host = hostOf(address)
   if (last?.routing !== routing || last.host !== host) last = routed(routing, host)
-  return destined(recipientAt(user, last.domain), last.route)
+  return destined(recipientAt(address.user, last.domain), last.route)
 }
 
 function routed(routing: RoutingPolicy, host: string): Routed {

@@ -66,11 +66,5 @@ export function logFailure(
   error: unknown,
 ): void {
   state.counts.errors++
-  log(
-    connection,
-    'error',
-    plugin,
-    'failed:',
-    error instanceof Error ? error : new Error(String(error)),
-  )
+  log(connection, 'error', plugin, 'failed:', error instanceof Error ? error : String(error))
 }

@@ -1,7 +1,7 @@
 // Every line of ours in Haraka's log is written here, so that what strangers sent stands in it as text:
-// next hops, directories, DNS, clients. Only the lines of refusals, which are many, are written with
-// others (report/answer-batch.ts), of parts that are visible.
+// next hops, directories, DNS, clients.
 import type { Log } from '../gal/log'
+import { loggable } from '../haraka/internals'
 import { visible } from '../visible'
 
 /** What may write: each adds to the line what it is about. */
@@ -17,7 +17,7 @@ export function log(
   plugin: Haraka.Plugin,
   ...parts: readonly unknown[]
 ): void {
-  source[`log${level}`](plugin, ...parts.map(shown))
+  source[`log${level}`](plugin, ...parts.map((part) => shown(plugin, part)))
 }
 
 /** For those who know nothing of Haraka. */
@@ -37,8 +37,8 @@ export function oneLine(text: string): string {
   return visible(text.length > LINE_MOST ? `${text.slice(0, LINE_MOST)}…` : text)
 }
 
-function shown(part: unknown): unknown {
-  if (part instanceof Error) return shownError(part)
+function shown(plugin: Haraka.Plugin, part: unknown): unknown {
+  if (part instanceof Error) return loggable(plugin, shownError(part))
   if (typeof part !== 'object' || part === null) return oneLine(String(part))
   const fields = Object.entries(part).map(([key, value]) => [key, oneLine(String(value))])
   return Object.fromEntries(fields)

@@ -1,11 +1,11 @@
 // The hooks from the end of DATA on: which recipients go to the queue plugins and which to the
 // outbound queue, and the end of a message that goes in circles.
-import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import { MAX_PASSES, passes, stamped } from '../delivery/loops'
 import type { Stored } from '../delivery/outbound'
 import { pathsOf } from '../delivery/paths'
 import { guard, unattended } from '../guard'
+import { changeReceivedLine, replyOf } from '../haraka/internals'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { answersAny } from '../settings/enforcement'
 import { guarded } from './guarded'
@@ -16,9 +16,7 @@ import { state } from './state'
 
 // Haraka makes the line before the data hooks.
 export function stampReceivedLine(connection: Haraka.Connection): void {
-  if (Object.hasOwn(connection, 'received_line')) return
-  const { received_line } = connection
-  connection.received_line = () => stamped(received_line.call(connection), state.loopStamp)
+  changeReceivedLine(connection, (line) => stamped(line, state.loopStamp))
 }
 
 export const refuse_loops = guarded(function (next, connection) {
@@ -36,7 +34,7 @@ export const refuse_loops = guarded(function (next, connection) {
   return next(DENY, LOOP)
 })
 
-const LOOP = DSN.create(554, 'Mail loop: this message has come here too often', 4, 6)
+const LOOP = replyOf(554, 'Mail loop: this message has come here too often', 4, 6)
 
 // After the last data_post plugin has read `relaying` as trust in the client, it says which way
 // Haraka goes: a message with anyone for the queue plugins goes there first.
@@ -158,7 +156,7 @@ export const end_transaction = guarded((next, { transaction }) => {
   )
 })
 
-const NOT_STORED = DSN.create(451, 'The message could not be stored, please try again later', 3, 0)
+const NOT_STORED = replyOf(451, 'The message could not be stored, please try again later', 3, 0)
 
 function logNotStored(plugin: Haraka.Plugin, connection: Haraka.Connection, error: unknown): void {
   log(connection, 'error', plugin, `the outbound queue could not be written: ${error}`)

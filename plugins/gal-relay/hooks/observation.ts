@@ -2,13 +2,13 @@
 // was answered.
 import { pathsOf } from '../delivery/paths'
 import { unattended } from '../guard'
+import { addressOf, registerFirst } from '../haraka/internals'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import { answersAny, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
 import { visible } from '../visible'
 import { answersTo, decideOn, verdictOn } from './decision'
-import { registerFirst } from './first'
 import { looking } from './guarded'
 import { log } from './log'
 import { observesAnywhere, sessionOf } from './session'
@@ -53,7 +53,7 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const verdict = async () =>
     verdictOn(await Promise.all(targets.map((target) => decideOn(policy, client, target))))
   const sender = senderOf(connection)
-  const recipient = paths.written(address).address
+  const recipient = addressOf(paths.written(address))
   unattended('observation of a recipient', async () => {
     const both = await observed.add(answers.length, policy.mixed, verdict())
     compare(this, connection, policy, sender, recipient, both)

@@ -17,10 +17,7 @@ export function find_next_hops(
       case 'ok':
         return next(OK, answer.mxs)
       case 'not-ours':
-        return next()
       case 'split':
-        // The item is gone: others stand in its place.
-        item.get_mx_respond = () => {}
         return next()
       case 'later':
       case 'never':

@@ -1,6 +1,7 @@
 // The rcpt hooks: recipients to whom the plugin's verdict is the answer, and, where nobody else accepts
 // any, those that it only observes.
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
+import { addressOf } from '../haraka/internals'
 import { INTERNAL_ERROR, isRelayed, type Refused, type Verdict } from '../routing/decide'
 import { acceptsUnasked, answersAny, decidesRelaying } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
@@ -10,7 +11,7 @@ import { log } from './log'
 import { watch_recipient } from './observation'
 import { refuse } from './refusals'
 import { answerOf } from './replies'
-import { addResult } from './results'
+import { tellResult } from './results'
 import { type Session, sessionOf, setRelaying } from './session'
 import { tellOfAccepted } from './telling'
 
@@ -92,7 +93,7 @@ function respond(
   for (const { target, verdict } of decided) {
     const refused = refusal(paths, policy, verdict)
     if (refused) {
-      const { address } = paths.written(target)
+      const address = addressOf(paths.written(target))
       return refuse(plugin, next, connection, address, session, refused)
     }
   }
@@ -110,7 +111,8 @@ function acceptAll(
   for (const { target, destination, verdict } of decided) {
     if (!verdict.accept) continue
     paths.accept(target, destination, verdict)
-    addResult(plugin, transaction, true, verdict.rule, paths.written(target).address)
+    const address = addressOf(paths.written(target))
+    tellResult(plugin, transaction, true, verdict.rule, address)
   }
 }
 
@@ -133,7 +135,7 @@ function refuseNobody(
   address: Haraka.Address,
 ): undefined {
   paths.putBack()
-  const written = paths.written(address).address
+  const written = addressOf(paths.written(address))
   log(connection, 'error', plugin, `recipient ${written} was taken off by another plugin`)
   return refuse(plugin, next, connection, written, session, INTERNAL_ERROR)
 }

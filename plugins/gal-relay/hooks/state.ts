@@ -4,6 +4,7 @@ import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
+import { checkHaraka, outboundOf } from '../haraka/internals'
 import { Counts } from '../report/counts'
 import { exposedFiles } from '../report/exposed-files'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
@@ -57,8 +58,10 @@ export let state: State
 /**
  * @param whenInForce called when settings are, now and after each reload
  * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
+ * @throws {UnsupportedHaraka} so too
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
+  checkHaraka(plugin)
   const again: Guarded = guard('reload of the settings', () => reload(plugin, again, whenInForce))
   const plugins = listedPlugins(plugin.config)
   const loaded = loadSettings(plugin.config, again, plugins)
@@ -72,11 +75,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
     ...loaded,
     plugins,
     list: openList(plugin, loaded.settings),
-    outbound: new OutboundMail(
-      plugin.haraka_require('outbound'),
-      ownHost(plugin.config),
-      logOf(plugin),
-    ),
+    outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
     loopStamp: loopStamp(),
     counts,
     retired: [],

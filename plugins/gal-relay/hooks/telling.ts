@@ -1,5 +1,6 @@
 // What is told of an answer: it is counted, and a refusal has a line in the log and a place on the
 // status page.
+import { addressOf } from '../haraka/internals'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import type { Refused, Verdict } from '../routing/decide'
 import type { ListenerPolicy } from '../settings/settings'
@@ -34,7 +35,7 @@ export function senderOf(connection: Haraka.Connection): Sender {
     host: remote.host ?? '',
     helo: hello.host ?? '',
     account: accountOf(connection) ?? '',
-    sender: transaction?.mail_from.address ?? '',
+    sender: transaction ? addressOf(transaction.mail_from) : '',
     listener: listenerOf(connection),
   }
 }
