@@ -12,6 +12,7 @@ import { inspectCode } from './support/unguarded'
 /** Not reached here, and why. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'progress of a reading': 'every ten seconds of a reading',
+  'part of a message for the outbound queue': 'of Haraka 3.0.3 alone',
   'standard output': 'of the command, when nobody reads it',
 }
 

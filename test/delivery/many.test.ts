@@ -2,6 +2,7 @@
 // number, not with its square, and by LMTP it has an end.
 import assert from 'node:assert/strict'
 import { describe, it, test } from 'node:test'
+import { Address } from '@haraka/email-address'
 import { nameAsWritten } from '../../plugins/gal-relay/delivery/outbound'
 import { DeliveryPaths } from '../../plugins/gal-relay/delivery/paths'
 import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
@@ -96,6 +97,7 @@ test('a bounce names many recipients as they were written', () => {
   const recipients = ['"a> b"@new.test', 'c@new.test', 'd@new.test'].map(queued)
   const item = {
     todo: {
+      mail_from: queued('sender@old.test'),
       rcpt_to: recipients,
       notes: {
         gal_relay: {
@@ -204,12 +206,4 @@ describe('a recipient costs the same, however many stand before it', () => {
   })
 })
 
-function queued(path: string): Haraka.QueuedAddress {
-  const at = path.lastIndexOf('@')
-  return {
-    user: path.slice(0, at),
-    host: path.slice(at + 1),
-    address: path,
-    format: () => `<${path}>`,
-  }
-}
+const queued = (path: string) => new Address(`<${path}>`) as unknown as Haraka.QueuedAddress

@@ -19,6 +19,7 @@ function recorder(): { plugin: Haraka.Plugin; parts: unknown[][] } {
     lognotice: write,
     logwarn: write,
     logerror: write,
+    haraka_require: () => ({ version: '3.3.4' }),
   }
   return { plugin: plugin as unknown as Haraka.Plugin, parts }
 }

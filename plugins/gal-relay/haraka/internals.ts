@@ -4,7 +4,7 @@
 import { isIP } from 'node:net'
 import { inspect } from 'node:util'
 import DSN from 'haraka-dsn'
-import { unattended } from '../guard'
+import { failed, type Guarded, unattended } from '../guard'
 
 /** The oldest release that the tests run on. */
 export const OLDEST = '3.0.3'
@@ -209,7 +209,7 @@ export function rcptsAnswered({ rcpt_count }: Haraka.Transaction): {
 /**
  * Haraka makes its Received line with the connection's `received_line`, before the data hooks. Since 3.0.3.
  *
- * @param change gets the line without its name; it must not throw
+ * @param change gets the line without its name; should it fail, the line stays as it is
  */
 export function changeReceivedLine(
   connection: Haraka.Connection,
@@ -217,7 +217,15 @@ export function changeReceivedLine(
 ): void {
   if (Object.hasOwn(connection, 'received_line')) return
   const { received_line } = connection
-  connection.received_line = () => change(received_line.call(connection))
+  connection.received_line = () => {
+    const line = received_line.call(connection)
+    try {
+      return change(line)
+    } catch (error) {
+      failed('the Received line', error)
+      return line
+    }
+  }
 }
 
 // ── The outbound queue ───────────────────────────────────────────────────────────────────────────
@@ -236,7 +244,7 @@ export function storeInQueue(
   outbound: Haraka.Outbound,
   transaction: Haraka.Transaction,
   storePart: (todo: Haraka.Todo, store: (todo: Haraka.Todo) => Promise<void>) => Promise<void>,
-  done: (code: Haraka.ReturnCode, message?: unknown) => void,
+  done: Guarded<[code: Haraka.ReturnCode | undefined, message?: unknown]>,
 ): void {
   const process_delivery: Haraka.Outbound['process_delivery'] = (paths, todo, items, callback) => {
     // 3.2 with `always_split`: see addresses above.
