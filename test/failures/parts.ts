@@ -13,6 +13,7 @@ import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-sea
 import { Directory } from '../../plugins/gal-relay/gal/directory/directory'
 import { openConnection } from '../../plugins/gal-relay/gal/directory/open'
 import { readRootDse } from '../../plugins/gal-relay/gal/directory/root-dse'
+import { connectTo } from '../../plugins/gal-relay/gal/directory/tcp'
 import { requireSuccess } from '../../plugins/gal-relay/gal/directory/turn'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
@@ -133,6 +134,35 @@ export async function connections(faults: Faults): Promise<void> {
     assert.equal(await applyBatch(batch, table), true)
     const stalled = await startStalledPort()
     await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
+    // This process stands still when the time is over.
+    const late = openConnection({ ...endpoint, port: stalled.port }, ldap, signal)
+    const end = performance.now() + 2 * TIMES.connect_timeout
+    while (performance.now() < end);
+    await assert.rejects(late)
+    const [search] = check
+    assert.ok(search)
+    proxy.behave({ kind: 'pass' })
+    await until(async () => {
+      const opening = openConnection({ ...endpoint, port: proxy.port }, ldap, signal)
+      const open = await opening.catch(() => undefined)
+      if (!open) return false
+      proxy.behave({ kind: 'hang' })
+      await assert.rejects(open.search(search, 50))
+      open.close()
+      proxy.behave({ kind: 'pass' })
+      return faults.thrown().some(({ what }) => what === 'expired search')
+    })
+    const addresses = async () => ['127.0.0.1', '127.0.0.2']
+    const never = new Promise<string[]>(() => {})
+    for (const resolve of [addresses, () => never]) {
+      const attempt = new AbortController()
+      const connecting = connectTo('dir.test', stalled.port, attempt.signal, resolve)
+      // The first is tried by now, not yet the second.
+      await sleep(50)
+      attempt.abort()
+      await assert.rejects(connecting)
+    }
+    await assert.rejects(connectTo('dir.test', stalled.port, signal, addresses))
     await stalled.stop()
     await until(() => idle.report().every(({ state }) => state === 'up'))
     proxy.behave({ kind: 'result', code: 1 })

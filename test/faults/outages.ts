@@ -1,6 +1,8 @@
 // Directories that real Harakas ask, and what goes wrong with them: the faults of gal/, and those that
 // are in a server's certificate, in an account, or in its result codes.
-import { copyFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import {
   FAULTS_OF_THE_SERVER,
   FAULTS_ON_THE_WAY,
@@ -76,14 +78,19 @@ const resultCodes = Object.entries(RESULT_CODES).map(
   }),
 )
 
-const WRONG_PASSWORD: Fault = {
-  name: 'the password is no longer right',
+/** Until the file is written again: else it would not be tried for five minutes. */
+const wrongPassword = (file: string): Fault => ({
+  name: WRONG_PASSWORD,
   async begin({ slapd, proxy }) {
     await slapd.modify(slapd.bindDn, { userPassword: 'another-secret' })
     proxy.drop()
   },
-  end: ({ slapd }) => slapd.modify(slapd.bindDn, { userPassword: slapd.password }),
-}
+  async end({ slapd }) {
+    await slapd.modify(slapd.bindDn, { userPassword: slapd.password })
+    appendFileSync(file, 'written again\n')
+  },
+})
+const WRONG_PASSWORD = 'the password is no longer right'
 
 const CERTIFICATES: Readonly<Record<string, CertificateOptions>> = {
   'its certificate is expired': { isExpired: true },
@@ -135,12 +142,15 @@ const OPENLDAP_WITH_TLS: Scenario = {
   name: 'OpenLDAP with TLS',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
   pause: 20,
-  faults: [...namesOf([...FAULTS_OF_THE_SERVER, WRONG_PASSWORD]), ...Object.keys(CERTIFICATES)],
+  faults: [...namesOf(FAULTS_OF_THE_SERVER), WRONG_PASSWORD, ...Object.keys(CERTIFICATES)],
   async open() {
     const authority = makeAuthority()
     const [used, good] = [authority.issue(), authority.issue()]
     const [first, second] = await Promise.all([site({ tls: used }), site()])
     const { slapd, proxy } = first
+    const folder = mkdtempSync(path.join(tmpdir(), 'outages-'))
+    const file = path.join(folder, 'password')
+    writeFileSync(file, `${slapd.password}\n`, { mode: 0o600 })
     async function use({ cert, key }: typeof good): Promise<void> {
       copyFileSync(cert, used.cert)
       copyFileSync(key, used.key)
@@ -150,14 +160,15 @@ const OPENLDAP_WITH_TLS: Scenario = {
       const bad = authority.issue(options)
       return { name, begin: () => use(bad), end: () => use(good) }
     })
-    const faults = [...FAULTS_OF_THE_SERVER, WRONG_PASSWORD, ...certificates]
+    const faults = [...FAULTS_OF_THE_SERVER, wrongPassword(file), ...certificates]
     return placeOf(first, faults, {
       url: `ldaps://127.0.0.1:${proxy.port}`,
       second: second.slapd.url,
-      ldap: `${bindLines(slapd)}tls_ca = ${authority.ca}\n`,
+      ldap: `bind_dn = ${slapd.bindDn}\nbind_password_file = ${file}\ntls_ca = ${authority.ca}\n`,
       async close() {
         await stopSites(first, second)
         authority.remove()
+        rmSync(folder, { recursive: true })
       },
     })
   },

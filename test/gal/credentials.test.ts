@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { passwordToTry } from '../../plugins/gal-relay/gal/directory/credentials'
+import { credentialsToTry } from '../../plugins/gal-relay/gal/directory/credentials'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startTcpProxy } from '../support/tcp-proxy'
@@ -92,10 +92,10 @@ describe('a refused password', { skip: skipWithout('slapd', 'slapadd') }, () => 
     for (const [what, bytes] of files) {
       writeFileSync(file, bytes)
       const ldap = { ...LDAP, bind_dn: 'cn=reader', bind_password_file: file }
-      assert.equal(await passwordToTry(ldap), 'gehéim', what)
+      assert.equal((await credentialsToTry(ldap)).password, 'gehéim', what)
     }
     writeFileSync(file, ' blanks count \n')
     const ldap = { ...LDAP, bind_dn: 'cn=reader', bind_password_file: file }
-    assert.equal(await passwordToTry(ldap), ' blanks count ')
+    assert.equal((await credentialsToTry(ldap)).password, ' blanks count ')
   })
 })

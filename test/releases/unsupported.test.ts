@@ -17,7 +17,6 @@ describe('Haraka does not start', () => {
       'outbound has no process_delivery()',
       "delete this.haraka_require('outbound').process_delivery",
     ],
-    ['logger has no would_log()', "delete this.haraka_require('logger').would_log"],
     [
       'connection has no Connection.prototype.received_line()',
       "delete this.haraka_require('connection').Connection.prototype.received_line",

@@ -4,24 +4,26 @@ import { startChild } from './processes'
 
 export interface StalledPort {
   readonly port: number
+  /** From now on it accepts connections, those that wait by now among them. */
+  resume(): void
   stop(): Promise<void>
 }
 
 const LISTEN = `
 const server = require('node:net').createServer()
 const port = Number(process.argv[1])
-server.listen({ host: '127.0.0.1', port, backlog: 1 }, () => console.log('port', server.address().port))
+server.listen({ host: process.argv[2], port, backlog: 1 }, () => console.log('port', server.address().port))
 `
 
 /** @param wanted default: any free one */
-export async function startStalledPort(wanted = 0): Promise<StalledPort> {
-  const child = await startChild(process.execPath, ['-e', LISTEN, String(wanted)])
+export async function startStalledPort(wanted = 0, host = '127.0.0.1'): Promise<StalledPort> {
+  const child = await startChild(process.execPath, ['-e', LISTEN, String(wanted), host])
   const port = Number((await child.waitForLine(/port \d+/)).replace(/.*port /, ''))
   process.kill(child.pid, 'SIGSTOP')
   const sockets: Socket[] = []
   // The queue holds a few; the first that gets no answer fills nothing any more.
   for (let isFull = false; !isFull; ) {
-    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    const socket = connect(port, host).on('error', () => {})
     sockets.push(socket)
     isFull = await new Promise((resolve) => {
       const timer = setTimeout(() => resolve(true), 300)
@@ -33,6 +35,9 @@ export async function startStalledPort(wanted = 0): Promise<StalledPort> {
   }
   return {
     port,
+    resume: () => {
+      process.kill(child.pid, 'SIGCONT')
+    },
     async stop() {
       for (const socket of sockets) socket.destroy()
       await child.end('SIGKILL')

@@ -249,7 +249,7 @@ describe('the feed of changes is lost', {
     skip: process.getuid?.() === 0 ? false : 'needs root, to mount a small disk',
   }, async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', folder])
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400k,mode=700', 'tmpfs', folder])
     const slapd = await startSlapd({
       entries: Array.from({ length: 20_000 }, (_, i) => `user${i}@example.com`),
     })
@@ -271,7 +271,7 @@ describe('the feed of changes is lost', {
         await sleep(CHANGES_EVERY)
       }
       assert.equal(said(/the list is in force/), 1)
-      execFileSync('mount', ['-o', 'remount,size=2m', folder])
+      execFileSync('mount', ['-o', 'remount,size=2m,mode=700', folder])
       await until(() => said(/the list is in force/) > 1)
       await slapd.add('later@example.com')
       await list.becomes('later@example.com', 'found')

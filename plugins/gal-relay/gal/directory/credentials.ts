@@ -23,32 +23,44 @@ interface Refused {
 /** By directory, account and password, for all connections of this process. */
 const refused = new LRUCache<string, Refused>({ max: 1000 })
 
+/** What to bind with. */
+export interface Credentials {
+  /** '' for an anonymous bind. */
+  readonly password: string
+  /** The same for as long as the account, where its password is from, and all that is there stay the same. */
+  readonly key: string
+}
+
 /**
- * @returns the password to bind with now; '' for an anonymous bind
+ * @returns what to bind with now
  * @throws DirectoryError when there is none, or it must not be tried again yet
  */
-export async function passwordToTry(ldap: LdapSettings): Promise<string> {
-  if (!ldap.bind_dn) return ''
+export async function credentialsToTry(ldap: LdapSettings): Promise<Credentials> {
+  if (!ldap.bind_dn) return ANONYMOUS
   const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
   // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
   if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')
-  const key = keyOf(ldap, password)
+  const key = keyOf(ldap, file ?? password)
   const known = refused.get(key)
-  if (!known || known.times < REFUSALS) return password
+  if (!known || known.times < REFUSALS) return { password, key }
   const now = performance.now()
   if (now < known.retryAt) throw new DirectoryError('waiting', known.message)
   // Others wait for what becomes of this attempt.
   refused.set(key, { ...known, retryAt: now + RETRY_AFTER })
-  return password
+  return { password, key }
 }
 
 /**
- * What the server said to a bind with this password.
+ * What the server said to a bind with these.
  * @throws DirectoryError when it was not success
  */
-export function bound(ldap: LdapSettings, password: string, code: number, words: string): void {
-  const key = keyOf(ldap, password)
+export function bound(
+  ldap: LdapSettings,
+  { password, key }: Credentials,
+  code: number,
+  words: string,
+): void {
   if (code === 0) {
     refused.delete(key)
     return
@@ -66,9 +78,11 @@ export function bound(ldap: LdapSettings, password: string, code: number, words:
   throw new DirectoryError('credentials', message, code)
 }
 
-function keyOf({ url, bind_dn }: LdapSettings, password: string): string {
-  const parts = [url.map(({ text }) => text), bind_dn, password]
-  return createHash('sha256').update(JSON.stringify(parts)).digest('base64')
+const ANONYMOUS: Credentials = { password: '', key: '' }
+
+function keyOf({ url, bind_dn }: LdapSettings, secret: string | Buffer): string {
+  const account = JSON.stringify([url.map(({ text }) => text), bind_dn])
+  return createHash('sha256').update(account).update(secret).digest('base64')
 }
 
 /** As editors write it on any system: with a byte order mark or without, in UTF-8 or UTF-16. */

@@ -1,11 +1,11 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
-import { connect, type Socket } from 'node:net'
 import { guard, later, soon } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import { Connection } from './connection'
-import { bound, passwordToTry } from './credentials'
+import { bound, credentialsToTry } from './credentials'
 import { DirectoryError, directoryError } from './directory-error'
+import { connectTo } from './tcp'
 import { secured, tlsOptions } from './tls'
 
 /** Where one server listens. */
@@ -19,7 +19,6 @@ export interface Endpoint {
   readonly domain?: string
 }
 
-const KEEP_ALIVE = 30_000
 /** Timers that fire so much later than they should, in milliseconds: this process stood still. */
 const LATE = 50
 
@@ -65,9 +64,9 @@ async function opened(
   ldap: LdapSettings,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const password = await passwordToTry(ldap)
+  const credentials = await credentialsToTry(ldap)
   const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint) : undefined
-  const tcp = await connected(endpoint, signal)
+  const tcp = await connectTo(endpoint.host, endpoint.port, signal)
   let connection: Connection | undefined
   const giveUp = () => tcp.destroy(new DirectoryError('timeout', 'too late'))
   const cancel = guard('connection that is not wanted any more', giveUp, giveUp)
@@ -80,8 +79,9 @@ async function opened(
       if (tls)
         connection.upgrade(await secured(await connection.startTls(ldap.connect_timeout), tls))
     }
+    const { password } = credentials
     const { code, diagnostic } = await connection.bind(ldap.bind_dn, password, ldap.connect_timeout)
-    bound(ldap, password, code, diagnostic)
+    bound(ldap, credentials, code, diagnostic)
     return connection
   } catch (error) {
     connection?.destroy(directoryError(error))
@@ -90,29 +90,4 @@ async function opened(
   } finally {
     signal.removeEventListener('abort', cancel)
   }
-}
-
-function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(new Error('too late'))
-    const socket = connect({ host, port, noDelay: true, keepAlive: true })
-    socket.setKeepAlive(true, KEEP_ALIVE)
-    const giveUp = () => socket.destroy(new Error('too late'))
-    const cancel = guard('socket that is not wanted any more', giveUp, giveUp)
-    signal.addEventListener('abort', cancel, { once: true })
-    const failed = (error: unknown) => {
-      signal.removeEventListener('abort', cancel)
-      socket.destroy()
-      reject(error)
-    }
-    const ready = () => {
-      signal.removeEventListener('abort', cancel)
-      socket.removeAllListeners('error')
-      // Until the next owner listens; an error without a listener would end the process.
-      socket.on('error', () => {})
-      resolve(socket)
-    }
-    socket.once('error', guard('socket to a directory server', failed, failed))
-    socket.once('connect', guard('connected directory server', ready, failed))
-  })
 }
