@@ -19,6 +19,8 @@ export interface Result {
   readonly code: number
   readonly diagnostic: string
   readonly entries: readonly Entry[]
+  /** URLs where parts of the answer, or all of it, are to be had (RFC 4511 §4.5.3, §4.1.10). */
+  readonly references: readonly string[]
 }
 
 /** Takes what a search brings as it comes; must not throw. */
@@ -26,6 +28,8 @@ export interface Sink {
   entry(entry: Entry, controls: readonly Control[]): void
   /** An IntermediateResponse (RFC 4511 §4.13). */
   intermediate?(name: string, value: Buffer): void
+  /** URLs of a SearchResultReference. */
+  reference?(urls: readonly string[]): void
 }
 
 export interface StreamOptions {
@@ -47,6 +51,7 @@ interface Request {
   readonly endsWith: number
   readonly sentAt: number
   readonly entries: Entry[]
+  readonly references: string[]
   readonly timer: NodeJS.Timeout | undefined
   /** Where a stream's entries go. */
   readonly sink?: Sink
@@ -64,11 +69,15 @@ const OP = {
   extendedResponse: 0x78,
   intermediateResponse: 0x79,
 } as const
+/** Of an LDAPResult (RFC 4511 §4.1.9). */
+const REFERRAL = 0xa3
 
 /** Larger messages than any entry needs are not read into memory. */
 const MAX_MESSAGE = 16 * 1024 * 1024
 /** More entries than any search for an address should bring: the server knows no size limit. */
 const MAX_ENTRIES = 1000
+/** More references than anybody follows. */
+const MAX_REFERENCES = 100
 /** Small numbers need few bytes, and none comes back while an old one may still be answered. */
 const MAX_ID = 0x7fffff
 
@@ -206,6 +215,7 @@ export class Connection {
         sentAt,
         heardAt,
         entries: [],
+        references: [],
         timer,
         sink,
         resolve,
@@ -241,10 +251,10 @@ export class Connection {
   }
 
   /** As if the server had kept to the size limit. */
-  #cutShort(id: number, { entries, resolve }: Request): void {
+  #cutShort(id: number, { entries, references, resolve }: Request): void {
     this.#take(id)
     this.#write(abandonRequest(this.#nextId(), id))
-    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, controls: [] })
+    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, references, controls: [] })
     this.onRoom()
   }
 
@@ -311,8 +321,12 @@ export class Connection {
         request.entries.push(readEntry(body))
         if (request.entries.length >= MAX_ENTRIES) this.#cutShort(id, request)
         return
-      case OP.searchReference:
+      case OP.searchReference: {
+        const urls = readUrls(body)
+        if (request.sink) request.sink.reference?.(urls)
+        else if (request.references.length < MAX_REFERENCES) request.references.push(...urls)
         return
+      }
       case OP.intermediateResponse:
         request.sink?.intermediate?.(...readIntermediate(body))
         return
@@ -320,10 +334,12 @@ export class Connection {
         const code = body.expect(TAG.enumerated).number()
         body.expect(TAG.octets)
         const diagnostic = body.expect(TAG.octets).text()
+        const { entries, references } = request
+        if (body.more && body.next() === REFERRAL) references.push(...readUrls(body.inside()))
         this.#take(id)
         this.answeredAt = performance.now()
         const controls = request.sink ? readControls(message) : []
-        request.resolve({ code, diagnostic, entries: request.entries, controls })
+        request.resolve({ code, diagnostic, entries, references, controls })
         this.onRoom()
         return
       }
@@ -355,6 +371,12 @@ export class Connection {
     }
     this.onEnd(error)
   }
+}
+
+function readUrls(body: BerReader): string[] {
+  const urls: string[] = []
+  while (body.more) urls.push(body.expect(TAG.octets).text())
+  return urls
 }
 
 function readIntermediate(body: BerReader): [name: string, value: Buffer] {

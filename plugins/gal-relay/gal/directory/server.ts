@@ -7,6 +7,7 @@ import type { Log } from '../log'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError, resultError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
+import { KnownSearchable } from './known-searchable'
 import { type Endpoint, openConnection } from './open'
 
 export interface ServerOptions {
@@ -34,6 +35,9 @@ const MISSED = 1000
 
 export class Server {
   readonly health: ServerHealth
+  readonly searchable = new KnownSearchable()
+  /** It brings fewer entries at a time than searches ask for. */
+  isLimited = false
   readonly #options: ServerOptions
   readonly #connections: Connection[] = []
   readonly #suspects = new WeakSet<Connection>()
@@ -176,8 +180,8 @@ export class Server {
     const results = await Promise.all(
       check.map((operation) => connection.search(operation, ldap.query_timeout)),
     )
-    for (const { code, diagnostic } of results) {
-      if (code !== 0) throw resultError(code, diagnostic)
+    for (const { code, diagnostic, references } of results) {
+      if (code !== 0) throw resultError(code, diagnostic, references)
     }
   }
 
