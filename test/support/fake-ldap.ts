@@ -34,7 +34,7 @@ export interface FakeLdap {
   stop(): Promise<void>
 }
 
-/** Binds always succeed. Searches that `answer` says nothing about find nothing, with success. */
+/** Binds always succeed. It shows a schema with the attributes of Exchange, which is not counted. Searches that `answer` says nothing about find nothing, with success. */
 export async function startFakeLdap(
   answer: (search: FakeSearch) => FakeAnswer | undefined,
 ): Promise<FakeLdap> {
@@ -46,6 +46,11 @@ export async function startFakeLdap(
     return next()
   })
   server.search('', (request, response, next) => {
+    const itself = aboutItself(request)
+    if (itself) {
+      send(request, response, itself)
+      return next()
+    }
     const search = {
       base: String(request.baseObject),
       scope: request.scope,
@@ -65,6 +70,21 @@ export async function startFakeLdap(
     searches,
     stop: () => new Promise((resolve) => server.close(() => resolve())),
   }
+}
+
+const SUBSCHEMA = 'cn=subschema'
+const ATTRIBUTE_TYPES = ['mail', 'proxyAddresses', 'targetAddress', 'otherMailbox'].map(
+  (name, i) => `( 1.3.6.1.4.1.4203.666.1.${i} NAME '${name}' EQUALITY caseIgnoreMatch )`,
+)
+
+function aboutItself({ baseObject, scope, attributes }: Request): FakeAnswer | undefined {
+  if (scope !== 'base') return undefined
+  const dn = String(baseObject).toLowerCase()
+  if (dn === SUBSCHEMA) {
+    return { entries: [{ dn, attributes: { attributeTypes: ATTRIBUTE_TYPES } }] }
+  }
+  const isRoot = dn === '' && attributes.includes('subschemasubentry')
+  return isRoot ? { entries: [{ dn, attributes: { subschemaSubentry: SUBSCHEMA } }] } : undefined
 }
 
 function send(request: Request, response: Response, answer: FakeAnswer): void {

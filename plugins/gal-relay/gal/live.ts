@@ -80,7 +80,7 @@ export class LiveList implements AddressList {
     this.#gal = gal
     this.#ldap = ldap
     this.#log = log
-    this.#asConfigured = this.#askedBy(gal.attributes)
+    this.#asConfigured = this.#askedBy(gal.attributes, gal.attributes)
     this.#directory = new Directory(ldap, this.#asConfigured.search.forNobody(), log)
     this.#absence = new Absence(ldap.base, log, (text) => this.#warnOfDeferral('unproven', text))
     this.#referred = new ReferredLists(
@@ -137,13 +137,13 @@ export class LiveList implements AddressList {
     return this.#directory.report()
   }
 
-  #askedBy(attributes: readonly string[]): Asked {
-    const name = attributes.join(' ')
+  #askedBy(attributes: readonly string[], shownAs: readonly string[]): Asked {
+    const name = `${attributes.join(' ')}: ${shownAs.join(' ')}`
     const known = this.#asked.get(name)
     if (known) return known
     const asked = {
       search: new AddressSearch({ ...this.#gal, attributes: [...attributes] }, this.#ldap),
-      names: new Set(attributes.map((one) => one.toLowerCase())),
+      names: new Set(shownAs.map((one) => one.toLowerCase())),
     }
     this.#asked.set(name, asked)
     return asked
@@ -151,7 +151,7 @@ export class LiveList implements AddressList {
 
   #askedOf({ server }: Turn): Asked {
     const { current } = server.searchable
-    return current ? this.#askedBy(current.attributes) : this.#asConfigured
+    return current ? this.#askedBy(current.attributes, current.shownAs) : this.#asConfigured
   }
 
   /**

@@ -9,6 +9,8 @@ import { attributeList, SCOPE, searchRequest } from './search-request'
 export interface AttributeType {
   /** The name under which the server shows it. */
   readonly name: string
+  /** What it shows when asked for this one: the name itself, and those of attributes derived from it. */
+  readonly shownAs: readonly string[]
   /** The matching rule by which an equality search compares; undefined: there is none. */
   readonly equality: string | undefined
 }
@@ -65,15 +67,29 @@ export function schemaOf(texts: readonly string[]): Schema {
     if (!description || description.equality || steps > MOST_SUPERIORS) return description?.equality
     return equalityOf(byName.get(description.superior?.toLowerCase() ?? ''), steps + 1)
   }
+  const bySuperior = new Map<Description, Description[]>()
+  for (const description of new Set(byName.values())) {
+    const superior = byName.get(description.superior?.toLowerCase() ?? '')
+    if (superior) bySuperior.set(superior, [...(bySuperior.get(superior) ?? []), description])
+  }
+  const derivedFrom = (description: Description, found = new Set<Description>()) => {
+    if (found.has(description)) return found
+    found.add(description)
+    for (const one of bySuperior.get(description) ?? []) derivedFrom(one, found)
+    return found
+  }
   return {
     tellsRules: [...byName.values()].some(({ equality }) => equality !== undefined),
     find(name) {
       const description = byName.get(name.toLowerCase())
       if (!description) return undefined
-      return { name: description.names[0] ?? description.oid, equality: equalityOf(description) }
+      const shownAs = [...derivedFrom(description)].map(nameOf)
+      return { name: nameOf(description), shownAs, equality: equalityOf(description) }
     },
   }
 }
+
+const nameOf = ({ names, oid }: Description) => names[0] ?? oid
 
 function described(text: string): Description {
   const [, one, several] = /\sNAME\s+(?:'([^']+)'|\(([^)]*)\))/.exec(text) ?? []

@@ -36,6 +36,8 @@ export interface AttributeFinding {
 export interface Searchable {
   /** By the names under which the server shows them, without those that it does not know by default. */
   readonly attributes: readonly string[]
+  /** In lower case, with those that derive from them: what entries show. */
+  readonly shownAs: readonly string[]
   /** Attributes of the default that this server does not know. */
   readonly dropped: readonly string[]
   readonly caseRules: readonly CaseRule[]
@@ -89,6 +91,9 @@ export async function readSearchable(
   ])
   return {
     attributes,
+    shownAs: used
+      .flatMap(({ configured, type }) => type?.shownAs ?? [configured])
+      .map((name) => name.toLowerCase()),
     dropped: types.filter((one) => !used.includes(one)).map(({ configured }) => configured),
     caseRules: findings.flatMap(({ attribute, caseRule }, i) =>
       caseRule ? [{ attribute: used[i]?.type?.name ?? attribute, rule: caseRule }] : [],
@@ -150,6 +155,8 @@ interface BaseFinding {
 /** One attribute below one base. */
 class AttributeProof {
   readonly #name: string
+  /** In lower case: its name, and those of attributes derived from it. */
+  readonly #shownAs: ReadonlySet<string>
   readonly #filter: Buffer | undefined
 
   constructor(
@@ -161,6 +168,7 @@ class AttributeProof {
     readonly base: string,
   ) {
     this.#name = type?.name ?? configured
+    this.#shownAs = new Set((type?.shownAs ?? [configured]).map((name) => name.toLowerCase()))
     const { filter } = context.gal
     this.#filter = filter === '(objectClass=*)' ? undefined : filterFromText(filter)
   }
@@ -178,7 +186,7 @@ class AttributeProof {
 
   /** Entries have it: is it readable, and are they found by what it says? */
   async #held(entries: readonly Entry[]): Promise<BaseFinding> {
-    const values = entries.map((entry) => valueOf(entry, this.#name))
+    const values = entries.map((entry) => this.#valueOf(entry))
     if (values.includes(undefined)) {
       return this.#doubts('entries have it, and this account may not read it: give it that right')
     }
@@ -211,9 +219,10 @@ class AttributeProof {
     if (this.hasSchema && !this.type) {
       return this.#doubts('the server has no such attribute in its schema: is the name right?')
     }
-    if (this.#hasNoRule) return this.#noRule(false)
     const others = this.context.attributes.filter((name) => name !== this.#name)
-    const nobody = { doubt: undefined, isHeld: false, ...this.#untried() }
+    const nobody = this.#hasNoRule
+      ? this.#noRule(false)
+      : { doubt: undefined, isHeld: false, ...this.#untried() }
     if (others.length === 0) return nobody
     const have = or(...others.map(present))
     // What the server does not know or may not tell is neither true nor false (RFC 4511 §4.5.1.7).
@@ -222,8 +231,8 @@ class AttributeProof {
       this.#find(have),
     ])
     const seen = [...without.entries, ...any.entries]
-    if (seen.some((entry) => valueOf(entry, this.#name) !== undefined)) {
-      return this.#doubts('this account may read it and not search for it: give it that right', true)
+    if (seen.some((entry) => this.#valueOf(entry) !== undefined)) {
+      return this.#doubts('this account may read it and not search for it: give it that right')
     }
     if (without.entries.length > 0 || (any.code === 0 && any.entries.length === 0)) return nobody
     return this.#doubts(
@@ -257,6 +266,15 @@ class AttributeProof {
     return { doubt: { attribute: this.configured, isOfSearches, text }, isHeld }
   }
 
+  /** One that is an address, rather than another kind of value, which may compare otherwise. */
+  #valueOf(entry: Entry): Buffer | undefined {
+    const shown = entry.attributes.filter(({ type }) => this.#shownAs.has(baseName(type)))
+    const values = shown.flatMap((attribute) => attribute.values)
+    const prefix = addressPrefix(this.#name)
+    const isAddress = (value: Buffer) => value.toString('latin1').toLowerCase().startsWith(prefix)
+    return values.find(isAddress) ?? values[0]
+  }
+
   #find(filter: Buffer, attributes: readonly string[] = [this.#name]): Promise<Result> {
     const { connection, patience } = this.context
     const search = searchRequest({
@@ -269,15 +287,6 @@ class AttributeProof {
     })
     return connection.search(search, patience)
   }
-}
-
-function valueOf(entry: Entry, name: string): Buffer | undefined {
-  const lower = name.toLowerCase()
-  const all = entry.attributes.filter(({ type }) => baseName(type) === lower)
-  const values = all.flatMap((attribute) => attribute.values)
-  const prefix = addressPrefix(name)
-  // Some hold other things beside addresses, which may compare otherwise.
-  return values.find((value) => value.toString('latin1').toLowerCase().startsWith(prefix)) ?? values[0]
 }
 
 /** With ASCII letters in the other case. */

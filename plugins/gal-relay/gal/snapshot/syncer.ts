@@ -119,7 +119,7 @@ export class Reading {
           keeper.feed = name
         },
         onSearchable: (searchable) => {
-          keeper.attributes = new Set(searchable.attributes.map((name) => name.toLowerCase()))
+          keeper.attributes = new Set(searchable.shownAs)
           const isWhole = !hidesEntries(searchable)
           if (keeper.isWhole && !isWhole) log.warn(incomplete(endpoint, searchable, ldap))
           keeper.isWhole = isWhole
