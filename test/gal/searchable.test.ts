@@ -133,7 +133,11 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     }))
 
   test('by a synonym, and by its OID', async () => {
-    const live = { 'ann@example.com': 'found', 'a@example.com': 'found', 'no@example.com': 'absent' }
+    const live = {
+      'ann@example.com': 'found',
+      'a@example.com': 'found',
+      'no@example.com': 'absent',
+    }
     await bothWays(slapd, { attributes: ['rfc822Mailbox', 'aliasAddress'], live })
     await bothWays(slapd, {
       attributes: ['0.9.2342.19200300.100.1.3', '1.3.6.1.4.1.4203.666.1.801'],
@@ -191,13 +195,21 @@ describe('rights', { skip, concurrency: 2 }, () => {
   test('one that may be read and not searched for', () =>
     withAccess(
       { access: ['access to attrs=alias by * =rd'] },
-      { attributes: ['mail', 'alias'], live: hidden, snapshot: { 'a@example.com': 'found' }, log: /warn .*alias: .*not search for it/ },
+      {
+        attributes: ['mail', 'alias'],
+        live: hidden,
+        snapshot: { 'a@example.com': 'found' },
+        log: /warn .*alias: .*not search for it/,
+      },
     ))
 
   test('one of the default attributes that is hidden', () =>
     withAccess(
       {
-        entries: ['dee@example.com', { mail: 'ann@example.com', proxyAddresses: 'smtp:a@example.com' }],
+        entries: [
+          'dee@example.com',
+          { mail: 'ann@example.com', proxyAddresses: 'smtp:a@example.com' },
+        ],
         access: ['access to attrs=proxyAddresses by * none'],
       },
       { live: { 'dee@example.com': 'found', 'a@example.com': 'unavailable' } },
@@ -206,6 +218,78 @@ describe('rights', { skip, concurrency: 2 }, () => {
   test('a limit of one entry', () =>
     withAccess(
       { limits: { size: 1 }, entries: ['ann@example.com', 'bob@example.com', 'cas@example.com'] },
-      { isUnlisted: true, live: { 'ann@example.com': 'found', 'bob@example.com': 'found', 'no@example.com': 'absent', 'cas@example.com': 'found' } },
+      {
+        isUnlisted: true,
+        live: {
+          'ann@example.com': 'found',
+          'bob@example.com': 'found',
+          'no@example.com': 'absent',
+          'cas@example.com': 'found',
+        },
+      },
     ))
+})
+
+describe('references to other servers', { skip, concurrency: 2 }, () => {
+  const CHILD = 'o=child,dc=corp,dc=test'
+  const kim = { dn: `cn=kim,${CHILD}`, mail: 'kim@example.com' }
+  let child: Slapd
+  let parent: Slapd
+  before(async () => {
+    child = await startSlapd({ suffix: CHILD, schema: SCHEMA, entries: [kim] })
+    const url = `${child.url}/${CHILD}??sub`
+    parent = await startSlapd({
+      schema: SCHEMA,
+      entries: [
+        ...PEOPLE,
+        'proxy@example.com',
+        {
+          dn: CHILD,
+          objectClass: ['referral', 'extensibleObject'],
+          o: 'child',
+          ref: url,
+          cn: undefined,
+          sn: undefined,
+        },
+      ],
+    })
+  })
+  after(() => Promise.all([parent?.stop(), child?.stop()]))
+
+  const anonymous = { bind_dn: '', bind_password: '' }
+  const doubtful: Answers = {
+    'ann@example.com': 'found',
+    'kim@example.com': 'unavailable',
+    'no@example.com': 'unavailable',
+  }
+
+  test('reported, and nobody is absent', () =>
+    bothWays(parent, {
+      ldap: anonymous,
+      live: doubtful,
+      log: /warn .*part of the tree below dc=corp,dc=test is at ldap:.*referral_hosts\[\]/,
+    }))
+
+  test('not followed to a host that is not listed', () =>
+    bothWays(parent, {
+      ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['ldap.example.com'] },
+      live: doubtful,
+    }))
+
+  test('followed to a host that is listed', () =>
+    bothWays(parent, {
+      ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['127.0.0.1'] },
+      live: { 'ann@example.com': 'found', 'kim@example.com': 'found', 'no@example.com': 'absent' },
+    }))
+
+  test('a base that is itself a referral is an error that names its target', async () => {
+    const list = testList({ url: [serverUrl(parent.url)], base: [CHILD] })
+    try {
+      const answer = await list.answer('kim@example.com')
+      assert.equal(answer.state, 'unavailable')
+      assert.match(JSON.stringify(answer), /the base is a referral to ldap:\/\/127/)
+    } finally {
+      await list.close()
+    }
+  })
 })

@@ -7,7 +7,7 @@ export interface FakeSearch {
   readonly base: string
   readonly scope: string
   readonly filter: string
-  /** The values of all equality tests in the filter. */
+  /** The values of all equality tests in the filter, those in upper case also in lower case. */
   readonly values: readonly string[]
   readonly attributes: readonly string[]
 }
@@ -78,7 +78,7 @@ const ATTRIBUTE_TYPES = ['mail', 'proxyAddresses', 'targetAddress', 'otherMailbo
 )
 
 function aboutItself({ baseObject, scope, attributes }: Request): FakeAnswer | undefined {
-  if (scope !== 'base') return undefined
+  if (!['0', 'base'].includes(String(scope))) return undefined
   const dn = String(baseObject).toLowerCase()
   if (dn === SUBSCHEMA) {
     return { entries: [{ dn, attributes: { attributeTypes: ATTRIBUTE_TYPES } }] }
@@ -97,6 +97,7 @@ function send(request: Request, response: Response, answer: FakeAnswer): void {
     response.send(response.createSearchReference([...answer.references]))
   }
   for (const { dn, attributes } of answer.entries ?? []) {
+    if (!mayMatch(request.filter, attributes)) continue
     const lists = Object.entries(attributes).flatMap(([type, values]) =>
       values === undefined ? [] : [{ type, values: [values].flat() }],
     )
@@ -106,8 +107,22 @@ function send(request: Request, response: Response, answer: FakeAnswer): void {
   else response.end(answer.code ?? 0)
 }
 
+/** Whether an entry is one for the tests of presence in the filter; the others are the test's. */
+function mayMatch(filter: Filter, attributes: Attributes): boolean {
+  const { type, attribute = '', clauses = [] } = filter
+  const has = Object.keys(attributes).some((name) => name.toLowerCase() === attribute.toLowerCase())
+  if (type === 'PresenceFilter') return has || attribute.toLowerCase() === 'objectclass'
+  if (type === 'AndFilter') return clauses.every((one) => mayMatch(one, attributes))
+  if (type === 'OrFilter') return clauses.some((one) => mayMatch(one, attributes))
+  if (type !== 'NotFilter' || filter.filter?.type !== 'PresenceFilter') return true
+  return !mayMatch(filter.filter, attributes)
+}
+
 function equalityValues(filter: Filter): string[] {
-  if (filter.type === 'EqualityFilter') return [unescaped(filter.value)]
+  if (filter.type === 'EqualityFilter') {
+    const value = unescaped(filter.value)
+    return value === value.toUpperCase() ? [value, value.toLowerCase()] : [value]
+  }
   return (filter.clauses ?? []).flatMap(equalityValues)
 }
 
@@ -121,6 +136,8 @@ interface Filter {
   readonly type: string
   readonly value: string
   readonly clauses?: readonly Filter[]
+  readonly attribute?: string
+  readonly filter?: Filter
 }
 interface Request {
   readonly baseObject: unknown

@@ -25,14 +25,14 @@ import {
 import type { Entry } from './directory/entry'
 import { addressesOf, isTrue } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
-import { mayHoldRecipients } from './directory/references'
+import { mayHoldRecipients, referredText } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import { readSearchable, type Searchable } from './directory/searchable'
 import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
 import type { Known } from './directory/witness'
 import { type Inspection, inspectHolder } from './inspection'
 import type { Log } from './log'
-import { ReferredLists, referredText } from './referred'
+import { ReferredLists } from './referred'
 
 export type { Holder, Inspection } from './inspection'
 

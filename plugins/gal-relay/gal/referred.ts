@@ -1,8 +1,7 @@
 // The parts of the list that a directory refers to elsewhere, each a list of its own on the server that
 // is named there, with the same credentials.
 import type { LdapSettings } from '../settings/settings'
-import { printable } from './directory/directory-error'
-import { notToBeAsked, parseReference } from './directory/references'
+import { parseReference, whyNotFollowed } from './directory/references'
 
 /** References that lead on to others are followed so far. */
 const MOST_STEPS = 3
@@ -31,11 +30,9 @@ export class ReferredLists<T extends Closable> {
    * @returns the list that a reference leads to, or why there is none
    */
   listFor(text: string, base: string): { readonly list?: T; readonly why: string } {
+    const why = whyNotFollowed(text, this.#ldap)
     const reference = parseReference(text)
-    if (this.#ldap.referrals !== 'follow') return { why: 'referrals = report' }
-    if (!reference) return { why: 'it is no LDAP URL with a host' }
-    const why = notToBeAsked(reference, this.#ldap)
-    if (why) return { why }
+    if (why !== undefined || !reference) return { why: why ?? '' }
     if (this.#steps >= MOST_STEPS) return { why: 'too many references lead there' }
     const { url } = reference
     const settings = { ...this.#ldap, url: [url], base: [reference.base ?? base] }
@@ -51,18 +48,4 @@ export class ReferredLists<T extends Closable> {
   async close(): Promise<void> {
     await Promise.all([...this.#lists.values()].map((list) => list.close()))
   }
-}
-
-/** What is left out, and what to do about it. */
-export function referredText(
-  base: string,
-  url: string,
-  why: string,
-  isActiveDirectory: boolean,
-): string {
-  const what = `part of the tree below ${base || 'the top'} is at ${printable(url)}`
-  const todo = isActiveDirectory
-    ? 'use the Global Catalog (port 3268 or 3269, empty base)'
-    : 'set referrals = follow and name its host in referral_hosts[]'
-  return `${what} and is not searched (${why}): ${todo}`
 }

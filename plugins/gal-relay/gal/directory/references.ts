@@ -1,6 +1,7 @@
 // Where a server refers to others for parts of the tree (RFC 4511 §4.5.3, RFC 4516): which of these
 // parts may hold recipients, and which servers may be asked with our credentials.
 import type { LdapSettings, ServerUrl } from '../../settings/settings'
+import { printable } from './directory-error'
 
 /** A part of the tree on another server. */
 export interface Reference {
@@ -39,15 +40,31 @@ export function mayHoldRecipients(urls: readonly string[]): string[] {
   return [...new Set(leading)]
 }
 
-/** Why a server may not be asked with our credentials; undefined: it may. */
-export function notToBeAsked(reference: Reference, ldap: LdapSettings): string | undefined {
+/** Why a reference is not followed with our credentials; undefined: it is. */
+export function whyNotFollowed(text: string, ldap: LdapSettings): string | undefined {
+  if (ldap.referrals !== 'follow') return 'referrals = report'
+  const reference = parseReference(text)
+  if (!reference) return 'it is no LDAP URL with a host'
   const { host, scheme } = reference.url
-  if (!ldap.referral_hosts.some((allowed) => allowed.toLowerCase() === host)) {
-    return `${host} is not in referral_hosts[]`
-  }
-  const isProtected = ldap.starttls || ldap.url.every((one) => one.scheme === 'ldaps')
-  if (isProtected && scheme === 'ldap' && !ldap.starttls) return `${host} is to be asked without TLS`
+  if (!ldap.referral_hosts.includes(host)) return `${host} is not in referral_hosts[]`
+  // A password that only ever went over TLS must not go in clear.
+  const isProtected = ldap.url.every((one) => one.scheme === 'ldaps')
+  if (isProtected && scheme === 'ldap' && !ldap.starttls) return 'that would be without TLS'
   return undefined
+}
+
+/** What is left out, and what to do about it. */
+export function referredText(
+  base: string,
+  url: string,
+  why: string,
+  isActiveDirectory: boolean,
+): string {
+  const what = `part of the tree below ${base || 'the top'} is at ${printable(url)}`
+  const todo = isActiveDirectory
+    ? 'use the Global Catalog (port 3268 or 3269, empty base)'
+    : 'set referrals = follow and name its host in referral_hosts[]'
+  return `${what} and is not searched (${why}): ${todo}`
 }
 
 function decoded(text: string): string | undefined {

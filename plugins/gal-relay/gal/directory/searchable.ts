@@ -298,4 +298,3 @@ function otherCase(value: Buffer): Buffer {
     }),
   )
 }
-
