@@ -1,6 +1,18 @@
-// The clients of a benchmark: a number of connections, each sending one RCPT TO after the reply to the
-// one before, and the time that each reply took.
+// The clients of a benchmark: a number of connections at a time, each sending one command after the reply
+// to the one before: RCPT TO alone, or whole messages; and the time that each recipient or message took.
 import { connect, type Socket } from 'node:net'
+
+/** What servers are given to do. */
+export interface Load {
+  /** @param connections at a time */
+  connect(port: number, connections: number): Promise<Sender>
+}
+
+export interface Sender {
+  /** @throws Error when the server closes a connection */
+  send(count: number): Promise<Measured>
+  close(): void
+}
 
 export interface Measured {
   /** Replies for each second. */
@@ -43,35 +55,115 @@ export class Clients {
    * @throws Error when the server closes a connection
    */
   async send(count: number, next: () => Addressed, awake = false): Promise<Measured> {
-    const took = new Float64Array(count)
-    let sent = 0
-    let wrong = 0
-    let isOver = !awake
-    const stayAwake = () => isOver || setImmediate(stayAwake)
-    stayAwake()
-    const begin = performance.now()
-    await Promise.all(
-      this.#connections.map(async (connection) => {
-        while (sent < count) {
-          const number = sent++
-          const { address, code } = next()
-          const at = performance.now()
-          if ((await connection.recipient(address)) !== code) wrong++
-          took[number] = performance.now() - at
-        }
-      }),
-    )
-    isOver = true
-    const rate = count / ((performance.now() - begin) / 1000)
-    took.sort()
-    const part = (fraction: number) => took[Math.floor(count * fraction)] ?? 0
-    return { rate, p50: part(0.5), p99: part(0.99), wrong, took }
+    return measured(count, this.#connections, awake, async (connection) => {
+      const { address, code } = next()
+      return (await connection.recipient(address)) === code
+    })
   }
 
   close(): void {
     for (const connection of this.#connections) connection.close()
   }
 }
+
+/** @param next the recipients, one after the other */
+export function recipientLoad(next: () => Addressed): Load {
+  return {
+    async connect(port, connections) {
+      const clients = await Clients.connect(port, connections)
+      return { send: (count) => clients.send(count, next, true), close: () => clients.close() }
+    },
+  }
+}
+
+/** How messages come. */
+export interface Delivery {
+  /** Messages in a connection, which then ends and is followed by another. */
+  readonly perConnection: number
+  /** Recipients of a message. */
+  readonly recipients: number
+}
+
+interface Messenger {
+  connection?: Connection | undefined
+  /** Messages until it ends. */
+  left: number
+}
+
+/** @param next the recipients, all of them valid, one after the other */
+export function messageLoad({ perConnection, recipients }: Delivery, next: () => string): Load {
+  return {
+    async connect(port, connections) {
+      const clients: Messenger[] = Array.from({ length: connections }, () => ({ left: 0 }))
+      return {
+        send: (count) =>
+          measured(count, clients, true, async (client) => {
+            const connection = client.connection ?? new Connection(port)
+            if (!client.connection) {
+              await connection.greet()
+              client.connection = connection
+              client.left = perConnection
+            }
+            const isTaken = await connection.message(Array.from({ length: recipients }, next))
+            if (--client.left === 0) {
+              await connection.quit()
+              client.connection = undefined
+            }
+            return isTaken
+          }),
+        close() {
+          for (const { connection } of clients) connection?.close()
+        },
+      }
+    },
+  }
+}
+
+/** @param send by one of the clients; whether the replies were what they should be */
+async function measured<Client>(
+  count: number,
+  clients: readonly Client[],
+  awake: boolean,
+  send: (client: Client) => Promise<boolean>,
+): Promise<Measured> {
+  const took = new Float64Array(count)
+  let sent = 0
+  let wrong = 0
+  let isOver = !awake
+  const stayAwake = () => isOver || setImmediate(stayAwake)
+  stayAwake()
+  const begin = performance.now()
+  await Promise.all(
+    clients.map(async (client) => {
+      while (sent < count) {
+        const number = sent++
+        const at = performance.now()
+        if (!(await send(client))) wrong++
+        took[number] = performance.now() - at
+      }
+    }),
+  )
+  isOver = true
+  const rate = count / ((performance.now() - begin) / 1000)
+  took.sort()
+  const part = (fraction: number) => took[Math.floor(count * fraction)] ?? 0
+  return { rate, p50: part(0.5), p99: part(0.99), wrong, took }
+}
+
+/** As a message looks that has come through one server. */
+const MESSAGE = `Received: from desk.client.test (desk.client.test [192.0.2.8])\r
+\tby out.client.test (Postfix) with ESMTPS id 4bK9Tq1jX9z2xNx\r
+\tfor <somebody@example.com>; Sat, 28 Nov 2026 09:00:00 +0000 (UTC)\r
+From: A Sender <sender@client.test>\r
+To: Somebody <somebody@example.com>\r
+Subject: Minutes of the meeting\r
+Date: Sat, 28 Nov 2026 09:00:00 +0000\r
+Message-ID: <1f0a7c52-8f9e-4c8a-9d38-2f6f6f2d3b1a@client.test>\r
+MIME-Version: 1.0\r
+Content-Type: text/plain; charset=utf-8\r
+\r
+${'A line of text, about as long as those that people write in their mail.\r\n'.repeat(20)}.\r
+`
 
 const CLOSED = 'the server has closed a connection'
 
@@ -96,10 +188,30 @@ class Connection {
     this.#socket.on('close', () => this.#failed(new Error(CLOSED)))
   }
 
-  async open(): Promise<void> {
+  async greet(): Promise<void> {
     await this.#reply()
     await this.#command('EHLO client.test')
+  }
+
+  async open(): Promise<void> {
+    await this.greet()
     await this.#command('MAIL FROM:<sender@client.test>')
+  }
+
+  /** @returns whether it was taken, for all of them */
+  async message(recipients: readonly string[]): Promise<boolean> {
+    const codes = [await this.#command('MAIL FROM:<sender@client.test>')]
+    for (const recipient of recipients) codes.push(await this.#command(`RCPT TO:<${recipient}>`))
+    const ready = await this.#command('DATA')
+    const replied = this.#reply()
+    this.#socket.write(MESSAGE)
+    codes.push(await replied)
+    return ready === 354 && codes.every((code) => code === 250)
+  }
+
+  async quit(): Promise<void> {
+    await this.#command('QUIT')
+    this.close()
   }
 
   async recipient(address: string): Promise<number> {
@@ -114,6 +226,7 @@ class Connection {
     this.#socket.destroy()
   }
 
+  /** @returns the reply's code */
   #command(line: string): Promise<number> {
     if (this.#socket.destroyed) return Promise.reject(new Error(CLOSED))
     const reply = this.#reply()

@@ -80,6 +80,27 @@ export function javascriptSet(entries: number): Contender {
   return haraka('a JavaScript Set', { plugins: ['bench-set'], files })
 }
 
+// The least that a plugin can do with a message.
+const QUEUE_PLUGIN = 'exports.hook_queue = (next) => next(OK)\n'
+
+/** The Set, and answers remembered, before the same queue plugin. */
+export function takingMessages(site: Site, entries: number): { set: Contender; plugin: Contender } {
+  const queue = { 'plugins/bench-queue.js': QUEUE_PLUGIN }
+  return {
+    set: haraka('a JavaScript Set', {
+      logLevel: 'error',
+      plugins: ['bench-set', 'bench-queue'],
+      files: { ...queue, 'plugins/bench-set.js': setPlugin(entries) },
+    }),
+    plugin: haraka('live, warm', {
+      ...liveOptions(site, 'warm', 'near'),
+      logLevel: 'error',
+      plugins: ['gal-relay', 'bench-queue'],
+      files: queue,
+    }),
+  }
+}
+
 /** @param gal lines for the section [gal], and more sections behind it */
 export function iniOf(
   { url, base, bindDn, password }: Pick<Slapd, 'url' | 'base' | 'bindDn' | 'password'>,

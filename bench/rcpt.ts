@@ -3,7 +3,7 @@
 // this plugin can answer; and Postfix, where it is installed. All servers are started here, on
 // loopback. CPU is the user and system time of all processes of the server, the directory's not
 // included.
-import type { Addressed } from './client'
+import { type Addressed, recipientLoad } from './client'
 import {
   type Contender,
   hasPostfix,
@@ -85,9 +85,10 @@ async function compare(
   const chosen = rows.filter(({ name }) => words.every((word) => name.includes(word)))
   if (chosen.length === 0) return
   const ceiling = javascriptSet(entries)
+  const load = () => recipientLoad(recipients(entries))
   const measured: Compared[] = []
   for (const row of chosen) {
-    measured.push(await compared(ceiling, row, () => recipients(entries), sizes))
+    measured.push(await compared(ceiling, row, load, sizes))
   }
   const ceilings = measured.flatMap(({ pairs }) =>
     pairs.map(({ beside }) => ({ turns: beside, beside })),
@@ -120,10 +121,10 @@ async function whatLogAndMetricsCost(
   if (!words.every((word) => contender.name.includes(word))) return
   const subjects: Subject[] = []
   try {
-    const next = () => recipients(sizes.entries)
-    const ceiling = await Subject.start(javascriptSet(sizes.entries), next(), sizes)
+    const load = () => recipientLoad(recipients(sizes.entries))
+    const ceiling = await Subject.start(javascriptSet(sizes.entries), load(), sizes)
     subjects.push(ceiling)
-    const subject = await Subject.start(contender, next(), sizes)
+    const subject = await Subject.start(contender, load(), sizes)
     subjects.push(subject)
     for (let round = 0; round < SWITCHED * sizes.rounds; round++) {
       if (round % SWITCHED === 0) {

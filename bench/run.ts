@@ -3,28 +3,37 @@
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
 import { memory } from './memory'
+import { message } from './message'
 import { large, rcpt } from './rcpt'
+import { reload } from './reload'
 import { FULL, type Sizes, TRY } from './sizes'
 import { sync } from './sync'
+import { transaction } from './transaction'
 
 const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) => Promise<void>>> = {
   rcpt,
+  message,
   decision,
   memory,
   large,
+  transaction,
   sync,
+  reload,
 }
 
 /** Those that take a few minutes together. */
-const USUAL = ['rcpt', 'decision', 'memory']
+const USUAL = ['rcpt', 'message', 'decision', 'memory']
 
 const USAGE = `npm run bench [-- PART [WORD…]] [--try]
 
   rcpt      a recipient, in every mode, beside a JavaScript Set and Postfix
+  message   a whole message, beside a JavaScript Set
   decision  a decision, with short and long lists
   memory    the list in memory
   large     rcpt with a million recipients
+  transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it
+  reload    how long mail waits while settings are read again
   all       all of them
 
 Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.

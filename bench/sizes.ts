@@ -20,6 +20,10 @@ export interface Sizes {
   /** Routes, and networks in a restriction. */
   readonly lists: readonly number[]
   readonly decisions: number
+  /** Rows of the routing table, and as many networks, in settings that are read again. */
+  readonly reloaded: readonly number[]
+  /** Times that they are. */
+  readonly reloads: number
   /** So long is mail measured without a sync. */
   readonly seconds: number
 }
@@ -35,6 +39,8 @@ export const FULL: Sizes = {
   kept: [0, 1_000_000, 10_000_000],
   lists: [10, 100_000],
   decisions: 400_000,
+  reloaded: [1000, 100_000],
+  reloads: 5,
   seconds: 15,
 }
 
@@ -49,5 +55,7 @@ export const TRY: Sizes = {
   kept: [0, 1000],
   lists: [10, 100],
   decisions: 2000,
+  reloaded: [100],
+  reloads: 1,
   seconds: 1,
 }

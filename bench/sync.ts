@@ -14,6 +14,7 @@ import { iniOf, READY, type Site, snapshotOptions, startSite, user } from './con
 import { leaveLastProcessorTo } from './processors'
 import { recipients } from './rcpt'
 import type { Sizes } from './sizes'
+import { longestStall, STALL_PLUGIN } from './stall'
 import { table } from './table'
 
 const CONNECTIONS = 20
@@ -25,35 +26,6 @@ const WAIT = 300_000
 
 /** The directory's, when mail is at 0. */
 const PRIORITY = 10
-
-/**
- * Says each second for how long the event loop stood still at most, and what that was without the time in
- * which the process was ready and had no processor (proc(5), /proc/…/schedstat), milliseconds.
- */
-const STALL_PLUGIN = `
-const { openSync, readSync } = require('node:fs')
-const { performance } = require('node:perf_hooks')
-exports.register = function () {
-  const file = openSync('/proc/thread-self/schedstat', 'r')
-  const text = Buffer.alloc(100)
-  const now = () => {
-    const waited = text.latin1Slice(0, readSync(file, text, 0, text.length, 0)).split(' ')[1]
-    return { at: performance.now(), waited: Number(waited) / 1e6 }
-  }
-  let [before, most, mostOwn] = [now(), 0, 0]
-  setInterval(() => {
-    const turn = now()
-    const stood = turn.at - before.at
-    most = Math.max(most, stood)
-    mostOwn = Math.max(mostOwn, stood - (turn.waited - before.waited))
-    before = turn
-  }, 1).unref()
-  setInterval(() => {
-    this.loginfo('stall ' + most.toFixed(1) + ' own ' + mostOwn.toFixed(1))
-    most = mostOwn = 0
-  }, 1000).unref()
-}
-`
 
 export async function sync(sizes: Sizes): Promise<void> {
   const readings: string[][] = []
@@ -102,14 +74,8 @@ async function besideMail(
     const measured = async (name: string, pace: number, isOver: () => boolean) => {
       const from = haraka.log().length
       const asked = await ask(clients, next, pace, isOver)
-      const stalls = [
-        ...haraka
-          .log()
-          .slice(from)
-          .matchAll(/ stall (\S+) own (\S+)/g),
-      ]
-      const most = (column: number) => Math.max(0, ...stalls.map((found) => Number(found[column])))
-      rows.push([name, ...asked, most(1).toFixed(1), most(2).toFixed(1)])
+      const [most, own] = longestStall(haraka.log().slice(from))
+      rows.push([name, ...asked, most.toFixed(1), own.toFixed(1)])
     }
     for (const pace of PACES) {
       const name = Number.isFinite(pace) ? `${pace.toLocaleString('en')} a second` : 'full speed'

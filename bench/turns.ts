@@ -3,7 +3,7 @@
 // processes, one after the other, since one may be compiled and laid out in memory more luckily than the
 // next: a figure is the median of its processes', and theirs that of their turns. No others run
 // meanwhile: a process that waits long for its turn is slow when it comes.
-import { type Addressed, Clients, type Measured } from './client'
+import type { Load, Measured, Sender } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'
 
@@ -11,7 +11,7 @@ import type { Sizes } from './sizes'
 const CONNECTIONS = 20
 
 export interface Figures extends Omit<Measured, 'took'> {
-  /** Microseconds of CPU for each recipient. */
+  /** Microseconds of CPU for each recipient or message. */
   readonly cpu: number
 }
 
@@ -19,25 +19,18 @@ export interface Figures extends Omit<Measured, 'took'> {
 export class Subject {
   readonly turns: Figures[] = []
   readonly #server: Running
-  readonly #clients: Clients
-  readonly #next: () => Addressed
+  readonly #sender: Sender
 
-  private constructor(server: Running, clients: Clients, next: () => Addressed) {
+  private constructor(server: Running, sender: Sender) {
     this.#server = server
-    this.#clients = clients
-    this.#next = next
+    this.#sender = sender
   }
 
   /** Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot. */
-  static async start(
-    contender: Contender,
-    next: () => Addressed,
-    { before }: Sizes,
-  ): Promise<Subject> {
+  static async start(contender: Contender, load: Load, { before }: Sizes): Promise<Subject> {
     const server = await contender.start()
     try {
-      const clients = await Clients.connect(server.port, CONNECTIONS)
-      const subject = new Subject(server, clients, next)
+      const subject = new Subject(server, await load.connect(server.port, CONNECTIONS))
       await subject.unmeasured(before)
       return subject
     } catch (error) {
@@ -55,14 +48,14 @@ export class Subject {
   }
 
   async stop(): Promise<void> {
-    this.#clients.close()
+    this.#sender.close()
     await this.#server.stop()
   }
 
   async #measure(count: number): Promise<Figures> {
     this.#server.forget()
     const before = this.#server.cpu()
-    const { took: _, ...sent } = await this.#clients.send(count, this.#next, true)
+    const { took: _, ...sent } = await this.#sender.send(count)
     return { ...sent, cpu: (this.#server.cpu() - before) / count }
   }
 }
@@ -81,7 +74,7 @@ export interface Compared {
 export async function compared(
   ceiling: Contender,
   row: Contender,
-  next: () => () => Addressed,
+  load: () => Load,
   sizes: Sizes,
 ): Promise<Compared> {
   const pairs: Pair[] = []
@@ -89,7 +82,7 @@ export async function compared(
     const both: Subject[] = []
     try {
       for (const contender of [ceiling, row]) {
-        both.push(await Subject.start(contender, next(), sizes))
+        both.push(await Subject.start(contender, load(), sizes))
       }
       // V8 gives back memory of a process that is idle, as the first was while the second started.
       for (const subject of both) await subject.unmeasured(sizes.before)

@@ -14,7 +14,7 @@ export {
 } from './gal-relay/hooks/message'
 export { watch_end, watch_recipient } from './gal-relay/hooks/observation'
 export { find_next_hops, name_recipients } from './gal-relay/hooks/queued'
-export { begin_recipient, check_recipient } from './gal-relay/hooks/recipients'
+export { accept_unasked, begin_recipient, check_recipient } from './gal-relay/hooks/recipients'
 export { keep_refusal } from './gal-relay/hooks/refusals'
 export { serve_status, start } from './gal-relay/hooks/start'
 export { begin_transaction, trust_client, trust_transaction } from './gal-relay/hooks/trust'
@@ -32,9 +32,9 @@ export function register(this: Haraka.Plugin): void {
   this.register_hook('connect', 'trust_client', -100)
   this.register_hook('mail', 'begin_transaction', -100)
   this.register_hook('rcpt', 'check_recipient')
+  this.register_hook('rcpt', 'accept_unasked', 100)
   this.register_hook('data', 'trust_transaction', -100)
   this.register_hook('reset_transaction', 'end_transaction', 100)
-  if (isRewritten) this.register_hook('rcpt', 'begin_recipient', -100)
   this.register_hook('data_post', 'refuse_loops', -100)
   this.register_hook('data_post', 'choose_path', 100)
   this.register_hook('queue', 'prepare', -100)

@@ -1,5 +1,5 @@
 // The part of Haraka's API that the plugin uses. Haraka has no types of its own; what is written
-// here was read in its source (3.3).
+// here was read in its source (3.0.3 to 3.3.4). What is not promised there, gal-relay/haraka uses alone.
 
 declare module 'haraka-config/lib/readers/ini' {
   /** Prints the lines that it cannot read. */
@@ -70,33 +70,18 @@ declare namespace Haraka {
     logcrit: Log
   }
 
-  /** What all log methods end in. */
-  interface LogWriter {
-    /** Of log.ini, as it is now; one of {@link formats}. */
-    readonly format: string
-    readonly formats: { readonly DEFAULT: string }
-    readonly timestamps: boolean
-    readonly LOGNOTICE: number
-    would_log(level: number): boolean
-    /**
-     * What Haraka does with a line when the log hooks have run: CONT of all of them writes it.
-     *
-     * @param item its `data` is the line whole, without its end; or several
-     */
-    log_respond(answer: number, message: string, item: { level: 'NOTICE'; data: string }): void
-  }
-
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
     /**
-     * The lines; or sections of keys, where smtp.json or a .js file has them in place of the ini.
+     * The bytes, or nothing where there is no file; sections of keys, where smtp.json or a .js file has
+     * them in place of the ini.
      * @param onChange takes the place of the one given before, whoever gave it
      */
     get(
       name: `${string}.ini`,
-      type: 'data',
+      type: 'binary',
       onChange?: () => void,
-    ): string[] | Readonly<Record<string, Readonly<Record<string, unknown>>>>
+    ): Buffer | null | Readonly<Record<string, Readonly<Record<string, unknown>>>>
     /** Where the package's own config is. */
     readonly root_path: string
     /** The install's config folder. */
@@ -110,12 +95,21 @@ declare namespace Haraka {
     timeout: number
     /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
     register_hook(hook: string, method: string, priority?: number): void
-    haraka_require(name: 'outbound'): Outbound
-    haraka_require(name: 'logger'): LogWriter
-    haraka_require(name: 'plugins'): Plugins
+    haraka_require<Name extends keyof Modules>(name: Name): Modules[Name]
+  }
+
+  /** Of Haraka itself, seen from its folder. */
+  interface Modules {
+    'package.json': { readonly version: string }
+    connection: { readonly Connection: object }
+    outbound: Outbound
+    plugins: Plugins
   }
 
   interface RegisteredHook {
+    /** Its name. */
+    readonly plugin: string
+    readonly method: string
     readonly priority: number
     readonly order: number
   }
@@ -132,22 +126,31 @@ declare namespace Haraka {
       transaction: Transaction,
       done: (code: ReturnCode, message?: unknown) => void,
     ): void
-    /** Stores one part of a message; send_trans_email calls it on its own `this`, one after the other. */
-    process_delivery(paths: string[], todo: Todo, items: QueueItem[]): Promise<void>
+    /**
+     * Stores one part of a message; send_trans_email calls it on its own `this`, one after the other.
+     * 3.0.3 hands in a callback; later it returns a promise.
+     */
+    process_delivery(
+      paths: string[],
+      todo: Todo,
+      items: QueueItem[],
+      callback?: (error?: unknown) => void,
+    ): Promise<void> | undefined
     /** Where items wait for their attempt that is due. */
     readonly delivery_queue: { push(item: QueueItem): void }
     readonly net_utils: NetUtils
+    /** The class of {@link QueueItem}. */
+    readonly HMailItem: {
+      readonly obtls: { get_tls_options(mx: Partial<Mx>): import('node:tls').ConnectionOptions }
+    }
   }
 
   /** haraka-net-utils */
   interface NetUtils {
-    readonly HarakaMx: new (fields: Partial<Mx>) => Mx
-    /** MX records, or the domain's own addresses. @throws Error when DNS could not be asked for MX records */
-    get_mx(domain: string): Promise<Mx[]>
-    /** One for each address; those without address are left out. */
-    resolve_mx_hosts(mxs: readonly Mx[]): Promise<Mx[]>
-    /** Never rejects. */
-    getHostIPs(name: string): Promise<{ readonly addrs: string[]; readonly errors: Error[] }>
+    /** MX records; in some releases the domain's own addresses when it has none. */
+    get_mx(domain: string, done: (error: Error | null, mxs?: Mx[]) => void): void
+    /** IPv4 and IPv6; an error for each kind that there is none of. */
+    get_ips_by_host(name: string, done: (errors: Error[], addresses: string[]) => void): void
     is_local_ip(address: string): boolean
   }
 
@@ -187,10 +190,6 @@ declare namespace Haraka {
     readonly todo: Todo
     /** Attempts so far. */
     readonly num_failures: number
-    readonly obtls: {
-      /** `[outbound]` of tls.ini, with what tls.connect needs for this host. */
-      get_tls_options(mx: Partial<Mx>): import('node:tls').ConnectionOptions
-    }
     /** What Haraka does with the get_mx hook's answer. */
     get_mx_respond: (code: ReturnCode, message?: unknown) => void
     /** Stores the same message for some of its recipients only. */
@@ -203,15 +202,20 @@ declare namespace Haraka {
     discard(): void
   }
 
-  /** @haraka/email-address */
+  /** address-rfc2821, or @haraka/email-address from 3.2 on. */
   interface Address {
     /** As sent, with quotes; '' for the null sender. */
     readonly user: string
-    /** Lower-case A-label or address literal; '' when there is none. */
-    readonly host: string
-    readonly address: string
+    /** Read it with `hostOf`: in 3.2 it is a function that passes for the string. */
+    readonly host: string | HostText
+    /** Read it with `addressOf`. */
+    readonly address: string | (() => string)
     /** `<user@host>` @param ascii with the A-label instead of what was sent */
     format(ascii?: boolean): string
+  }
+
+  interface HostText {
+    toString(): string
   }
 
   /** Of MAIL and RCPT, names in upper case; null for one without value. */
@@ -255,12 +259,12 @@ declare namespace Haraka {
     readonly resetting: boolean
     readonly mail_from: Address
     rcpt_to: Address[]
+    /** How many RCPTs Haraka has answered, and how; what it has put into {@link rcpt_to} or taken off is then done. */
+    readonly rcpt_count: Readonly<Record<'accept' | 'tempfail' | 'reject', number>>
     notes: Notes
     readonly results: Results
     readonly header: {
       get_all(name: string): readonly string[]
-      /** The lines as they go out, each with its name and line end. */
-      readonly header_list: string[]
     }
   }
 

@@ -30,11 +30,27 @@ test('a recipient, in each mode', { skip: skipWithout('slapd') }, async () => {
   assert.match(table.get('metrics and log')?.join() ?? '', /^-?[\d.]+,-?[\d.]+ %$/)
 })
 
+test('a message', { skip: skipWithout('slapd') }, async () => {
+  const table = rows(await bench('message'))
+  const kinds = ['one message a connection', 'ten messages a connection']
+  for (const kind of [...kinds, 'ten, with 50 recipients each']) {
+    const [set, plugin, times, , , wrong] = table.get(kind) ?? []
+    assert.ok(Number(set) > 0 && Number(plugin) > 0 && Number(times) > 0, kind)
+    assert.equal(wrong, '0', kind)
+  }
+})
+
 test('memory and decisions', async () => {
   const memory = rows(await bench('memory'))
   assert.ok(Number(memory.get('1,000')?.[0]) > 10, [...memory].join('\n'))
   const decision = rows(await bench('decision'))
   assert.ok(Number(decision.get('100 routes')?.[1]) > 0, [...decision].join('\n'))
+})
+
+test('a reload', async () => {
+  const table = rows(await bench('reload'))
+  const [, , , , took] = table.get('100') ?? []
+  assert.ok(Number(took) > 0, [...table].join('\n'))
 })
 
 test('a part that does not exist', async () => {

@@ -3,15 +3,7 @@
 // replies and links are as they stand there. (docs/commands.md: test/cli/docs.test.ts.)
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
@@ -27,8 +19,9 @@ import { type Block, blocksOf, fileOf, PAGES, readPage } from './support/docs'
 import { type Haraka, REPOSITORY, startHaraka } from './support/haraka'
 import { busyInstall } from './support/install-report'
 import { freePort } from './support/ports'
-import { findProgram, skipWithout } from './support/programs'
+import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
+import { npm, shell, shims, which } from './support/shell'
 import { startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
@@ -591,7 +584,8 @@ describe('reference in the docs', () => {
 
   test('troubleshooting.md knows every rule that can refuse, and its reply', () => {
     const page = readPage('docs/troubleshooting.md')
-    const accepting = /^(postmaster|always-accept|in-gal|shared|always-relay|relay-.*)$/
+    const accepting =
+      /^(postmaster|always-accept|in-gal|not-looked-up|shared|always-relay|relay-.*)$/
     const refusing = RULES.filter((rule) => !accepting.test(rule))
     assert.ok(refusing.length > 7)
     assert.deepEqual(
@@ -639,7 +633,7 @@ describe('reference in the docs', () => {
   })
 
   test('commands of other pages are among those that are run', () => {
-    const run = ['getting-started', 'samba', 'migrating', 'troubleshooting', 'metrics']
+    const run = ['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics']
     const pages = new Set(
       blocks.filter(({ language }) => language === 'sh').map(({ page }) => page),
     )
@@ -654,47 +648,3 @@ describe('reference in the docs', () => {
     )
   })
 })
-
-// ── A shell ──────────────────────────────────────────────────────────────────────────────────────
-
-/** @returns what it printed; @throws Error with that, when a command fails */
-async function shell(
-  commands: string,
-  cwd: string,
-  env: Readonly<Record<string, string>> = {},
-): Promise<string> {
-  const options = { cwd, env: { ...plainEnvironment(), ...env }, maxBuffer: 1 << 24 }
-  const { stdout } = await promisify(execFile)(
-    'bash',
-    ['-euo', 'pipefail', '-c', commands],
-    options,
-  )
-  return stdout
-}
-
-/** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */
-function npm(cwd: string, ...args: string[]) {
-  return promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), maxBuffer: 1 << 24 })
-}
-
-function plainEnvironment(): Record<string, string | undefined> {
-  const inherited = /^npm_(?!config_)|^npm_config_local_prefix$|^HARAKA$|^NODE_TEST_CONTEXT$/i
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
-}
-
-/** Puts programs of these names before all others. @returns their folder */
-function shims(folder: string, programs: Readonly<Record<string, string>>): string {
-  const bin = path.join(folder, 'bin')
-  mkdirSync(bin)
-  for (const [name, script] of Object.entries(programs)) {
-    writeFileSync(path.join(bin, name), `#!/bin/sh\n${script}\n`)
-    chmodSync(path.join(bin, name), 0o755)
-  }
-  return bin
-}
-
-function which(name: string): string {
-  const program = findProgram(name)
-  assert.ok(program, name)
-  return program
-}

@@ -141,6 +141,26 @@ describe('settings edited while Haraka runs', () => {
     await until('203.0.113.9', ['nobody@host.example', 'nobody@second.example'], [[550, 250]], 26)
   })
 
+  test('to very long lists, and again before those are read: the last edit is in force', async () => {
+    const lists = (to: string) => {
+      const lines = (line: (i: number) => string) =>
+        Array.from({ length: 20_000 }, (_, i) => line(i))
+      const rows = lines((i) => `d${i}.example = ${to}`)
+      const hosts = lines((i) => `hosts[] = 10.3.${i >> 8}.${i & 255}`)
+      return ini(['[routes]', ...rows, '[restrictions]', ...hosts, ''].join('\n'))
+    }
+    haraka.writeConfig('gal_relay.ini', lists('always-relay'))
+    // Read a moment before or after the lists, which begins that anew.
+    haraka.writeConfig('host_list', 'host.example\n')
+    await until('203.0.113.9', ['a@d0.example', 'a@d19999.example'], [[250, 250]])
+    await until('203.0.113.9', ['alice@host.example', 'alice@second.example'], [[250, 550]])
+    haraka.writeConfig('host_list', 'second.example\n')
+    haraka.writeConfig('gal_relay.ini', lists('inbound'))
+    await until('203.0.113.9', ['a@d0.example', 'a@d19999.example'], [[550, 550]])
+    await until('203.0.113.9', ['alice@host.example', 'alice@second.example'], [[550, 250]])
+    assert.deepEqual(await codes('10.3.78.31', ['x@foreign.example']), [[250]])
+  })
+
   test('to something valid: all processes and connections follow', async () => {
     haraka.writeConfig(
       'gal_relay.ini',

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
-import { SECTION_KEYS } from '../plugins/gal-relay/settings/settings'
+import { SECTION_KEYS } from '../plugins/gal-relay/settings/sections'
 import { REPOSITORY } from './support/haraka'
 
 const DOOR = 'plugins/gal-relay.ts'
@@ -40,14 +40,26 @@ function roomOf(file: string): string | undefined {
 
 /** Rooms that each room may import from, besides its own. */
 const INWARDS: Readonly<Record<string, readonly string[]>> = {
+  // Rooms of one file, for all but the rules.
+  visible: [],
+  'trusted-file': [],
   routing: [],
-  settings: ['routing', 'gal'],
-  gal: ['routing', 'settings'],
-  delivery: ['routing', 'settings', 'gal'],
-  harvest: ['routing', 'settings', 'gal'],
-  report: ['routing', 'settings', 'gal', 'delivery', 'harvest'],
-  cli: ['routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
-  hooks: ['routing', 'settings', 'gal', 'delivery', 'harvest', 'report'],
+  // Work that nobody waits for is started there, by all.
+  guard: [],
+  haraka: ['guard'],
+  settings: ['guard', 'trusted-file', 'routing', 'gal'],
+  gal: ['guard', 'visible', 'trusted-file', 'routing', 'settings'],
+  delivery: ['guard', 'haraka', 'visible', 'routing', 'settings', 'gal'],
+  harvest: ['guard', 'visible', 'routing', 'settings', 'gal'],
+  report: ['guard', 'visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
+  cli: [
+    ...['guard', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
+    ...['gal', 'delivery', 'harvest', 'report'],
+  ],
+  hooks: [
+    ...['guard', 'haraka', 'visible', 'routing', 'settings'],
+    ...['gal', 'delivery', 'harvest', 'report'],
+  ],
   door: ['settings', 'report', 'hooks'],
 }
 
@@ -84,6 +96,22 @@ describe('imports', () => {
     for (const { file } of users) assert.match(file, /^plugins\/gal-relay\/gal\/directory\//)
   })
 
+  test('leave Haraka’s log to one file, which makes visible what strangers sent', () => {
+    const writing = sources
+      .filter(({ text }) => /\.log(debug|info|notice|warn|error|crit)\b|\[`log\$/.test(text))
+      .map(({ file }) => file)
+    assert.deepEqual(writing, [`${HOUSE}/hooks/log.ts`])
+  })
+
+  test('leave the command’s output to one file, which does the same', () => {
+    const writing = sources
+      .filter(({ file }) => roomOf(file) === 'cli')
+      .filter(({ text }) => /(stdout|stderr)\.write\(|console\.log\(/.test(text))
+      .map(({ file }) => file)
+    // The latter writes over its line.
+    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/sync.ts`])
+  })
+
   test('leave the rules pure: no files, no network, no clock', () => {
     for (const { file, imports, text } of sources.filter(
       ({ file }) => roomOf(file) === 'routing',
@@ -101,7 +129,7 @@ describe('imports', () => {
   test('keep Haraka outside of all rooms that need not know it', () => {
     const knowing = sources.filter(({ text }) => /\bHaraka\.\w/.test(text)).map(({ file }) => file)
     const rooms = new Set(knowing.map(roomOf))
-    for (const room of ['routing', 'gal', 'harvest'])
+    for (const room of ['guard', 'routing', 'gal', 'harvest'])
       assert.ok(!rooms.has(room), `${room} knows Haraka`)
     // Settings are read with Haraka's config reader.
     for (const { file, text } of sources.filter(({ file }) => roomOf(file) === 'settings')) {
@@ -112,7 +140,23 @@ describe('imports', () => {
     const answering = sources.filter(({ text }) =>
       /\b(DENYSOFT|DENY|CONT)\b(?!')/.test(text.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, '')),
     )
-    assert.deepEqual([...new Set(answering.map(({ file }) => roomOf(file)))], ['hooks'])
+    assert.deepEqual(new Set(answering.map(({ file }) => roomOf(file))), new Set(['hooks']))
+  })
+
+  test('leave to one file what Haraka does not promise', () => {
+    const unpromised =
+      /haraka_require|registered_hooks|log_respond|redis_publish|process_delivery|delivery_queue|obtls|split_to_new_recipients|get_mx_respond/
+    const users = sources.filter(({ text }) => unpromised.test(text)).map(({ file }) => file)
+    assert.deepEqual(users, [`${HOUSE}/haraka/internals.ts`])
+    // Of Haraka's address objects; elsewhere they are our own.
+    const fields = /\b(mail_from|recipient|address|target|sender|one)\.(address|host)\b/
+    const readers = sources.filter(
+      ({ file, text }) => /^(hooks|delivery)$/.test(roomOf(file) ?? '') && fields.test(text),
+    )
+    assert.deepEqual(
+      readers.map(({ file }) => file),
+      [],
+    )
   })
 })
 
@@ -146,7 +190,7 @@ function keysOfIni(text: string): Set<string> {
   for (const line of text.split('\n')) {
     const heading = /^;?\[(\w+)/.exec(line)
     if (heading) section = heading[1] ?? ''
-    const key = /^;([a-z_]+)(?:\[\])? =/.exec(line)?.[1]
+    const key = /^;([a-z_\d]+)(?:\[\])? =/.exec(line)?.[1]
     if (key && section !== 'listener') keys.add(`[${section}] ${key}`)
   }
   return keys
@@ -159,7 +203,8 @@ function keysOfTable(markdown: string): Set<string> {
   for (const line of markdown.slice(start, markdown.indexOf('\n\n', start)).split('\n').slice(2)) {
     const [, first = '', second = ''] = line.split('|')
     section = /\[(\w+)\]/.exec(first)?.[1] ?? section
-    for (const [, key] of second.matchAll(/`([a-z_]+)(?:\[\])?`/g)) keys.add(`[${section}] ${key}`)
+    for (const [, key] of second.matchAll(/`([a-z_\d]+)(?:\[\])?`/g))
+      keys.add(`[${section}] ${key}`)
   }
   return keys
 }

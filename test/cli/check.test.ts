@@ -371,6 +371,34 @@ never[] = 192.168.1.0;255.255.255.248
     }
   })
 
+  test('files with a secret in them that everybody may read', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const said = async (credentials: string) => {
+      const ini = `${directory}bind_dn = cn=reader\n${credentials}\n`
+      writeInstall(root, [25], { ini, files: { 'config/secret': 'hush\n' } })
+      const { json } = await runJson<Report>(['check', '--config', root])
+      const findings = json.sections.flatMap((section) => section.findings)
+      return findings
+        .filter(({ text }) => text.includes('by every user'))
+        .map(({ level, text }) => `${level} ${text}`)
+    }
+    try {
+      // Nobody else gets into the folder.
+      assert.deepEqual(await said('bind_password_file = secret'), [])
+      chmodSync(root, 0o755)
+      const [named = '', ...more] = await said('bind_password_file = secret')
+      assert.match(named, /^warning bind_password_file .*secret can be read .*\(mode 0644\): .*o-r/)
+      assert.deepEqual(more, [])
+      chmodSync(path.join(root, 'config', 'secret'), 0o640)
+      assert.deepEqual(await said('bind_password_file = secret'), [])
+      const [within = ''] = await said('bind_password = hush')
+      assert.match(within, /^warning with a password in it, .*gal_relay\.ini can be read by every/)
+      assert.doesNotMatch(within, /hush/)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+
   test('a folder that is no install ends with 2', async () => {
     const { code, stderr } = await runCommand(['check', '--config', tmpdir()])
     assert.equal(code, 2)
@@ -487,7 +515,7 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     const folder = { bind_password: '', bind_password_file: '/tmp' }
     has(
       await check({ ini: ini(folder) }),
-      /^problem bind_password_file cannot be read: \/tmp: EISDIR/,
+      /^problem bind_password_file is not used: \/tmp is a folder, not a file/,
     )
   })
 

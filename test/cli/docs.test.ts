@@ -10,6 +10,7 @@ import { describe, test } from 'node:test'
 import { runCommand } from '../support/command'
 import { REPOSITORY, writeInstall } from '../support/haraka'
 import { skipWithout } from '../support/programs'
+import { writeQueueFile } from '../support/queue-file'
 import { startSlapd } from '../support/slapd'
 
 const PAGE = path.join(REPOSITORY, 'docs', 'commands.md')
@@ -57,6 +58,9 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
   const shown = (text: string) => text.replaceAll(ldap.url, DIRECTORY).replaceAll(root, FOLDER)
   try {
     configure(firstIni(readFileSync(PAGE, 'utf8')))
+    const hops = ['smtp://exchange.corp.example:25']
+    writeQueueFile(root, { domain: 'example.com', hops, to: ['alice', 'bob'], attempts: 3 })
+    writeQueueFile(root, { domain: 'friends.example', hops: [] })
     return await use({ root, configure, shown })
   } finally {
     await ldap.stop()

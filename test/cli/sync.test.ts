@@ -1,7 +1,16 @@
 // `gal-relay sync` against a real directory: the list is read, put in force, and what changed is counted;
 // `lookup` and `check` know of it, and a running Haraka takes it.
 import assert from 'node:assert/strict'
-import { chownSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -91,6 +100,13 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     const nobody = 65534
     rmSync(file)
     chownSync(root, nobody, nobody)
+    const refused = await runCommand(['sync', '--config', root])
+    assert.equal(refused.code, 2)
+    assert.match(
+      refused.stderr,
+      /belongs to user 65534, who is neither root nor the user that Haraka/,
+    )
+    chownSync(path.join(root, 'config'), nobody, nobody)
     await sync()
     assert.deepEqual([statSync(file).uid, statSync(file).gid], [nobody, nobody])
   })
@@ -134,6 +150,26 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
       stdout,
       /^snapshot .*gal_relay\.snapshot\n {2}(ok|warning) +202 recipients, as of /m,
     )
+  })
+
+  test('check names the folder where others may write, and who else holds the lock', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async () => {
+    const snapshotLines = async () => {
+      const { stdout } = await runCommand(['check', '--config', root])
+      return /^snapshot .*\n((?: {2}.*\n)*)/m.exec(stdout)?.[1] ?? ''
+    }
+    chmodSync(root, 0o1777)
+    assert.match(
+      await snapshotLines(),
+      /^ {2}problem +no list is read or kept there: others may write to the folder .*mode 1777/,
+    )
+    chmodSync(root, 0o700)
+    symlinkSync('somebody', `${file}.lock`)
+    lchownSync(`${file}.lock`, 54_321, 54_321)
+    assert.match(await snapshotLines(), /problem .*a process of user 54321, .*snapshot\.lock: end/)
+    rmSync(`${file}.lock`)
+    assert.doesNotMatch(await snapshotLines(), /problem/)
   })
 
   test('check says when it is too old, and when it is from the future', async () => {

@@ -1,9 +1,9 @@
-// Loops. What comes back for a recipient it was accepted for is refused with 554 5.4.6, by our own
-// Received line; a made-up one does nothing. Two Harakas that point at each other end
-// with a bounce, and so does a row that names ourselves by a name.
+// Loops. A message that keeps coming back is refused with 554 5.4.6, by the stamps in our own Received
+// lines; made-up ones do nothing, and nothing is to be learnt from ours. Two Harakas that point at each
+// other end with a bounce, and so does a row that names ourselves by a name.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { Traces } from '../../plugins/gal-relay/delivery/loops'
+import { loopStamp, MAX_PASSES, passes, stamped } from '../../plugins/gal-relay/delivery/loops'
 import { type Gateway, startGateway, until } from '../support/gateway'
 import { harakaStartFailure } from '../support/haraka'
 import { freePort } from '../support/ports'
@@ -12,66 +12,34 @@ import { type SmtpSink, startSink } from '../support/smtp-sink'
 
 const RECEIVED =
   'from a.test (a.test [192.0.2.1])\r\n\tby mx.test (Haraka) with ESMTP id 1.1;\r\n\tnow'
-const PASS = { listener: '10.0.0.5:25', sender: 'a@sender.test' }
+const STAMP = /\(gal-relay ([\w-]{22})\)/
 
-describe('a trace', () => {
-  const traces = new Traces({})
-  const many = Array.from({ length: 16 }, (_, index) => `r${index}@a.test`)
-  const received = (...addresses: string[]) => traces.into(RECEIVED, PASS, addresses)
-
-  it('knows the recipients it was made for, in any case, and no other', () => {
-    const line = received('Bob@A.test', 'carl@a.test')
-    assert.equal(traces.cameFor([line], PASS, ['x@a.test', 'bob@a.test']), 'bob@a.test')
-    assert.equal(
-      traces.cameFor([RECEIVED, received(...many), line], PASS, ['CARL@A.TEST']),
-      'CARL@A.TEST',
-    )
-    assert.equal(traces.cameFor([line], PASS, ['x@a.test', 'bob@b.test']), undefined)
-  })
-
-  it('is for one listener and one sender', () => {
-    const line = received('bob@a.test')
-    for (const other of [{ listener: '10.0.0.5:10025' }, { sender: 'list-bounces@lists.test' }]) {
-      assert.equal(traces.cameFor([line], { ...PASS, ...other }, ['bob@a.test']), undefined)
-    }
+describe('a stamp', () => {
+  it('is that of all processes with the same environment, and of no others', () => {
+    const env = {}
+    const stamp = loopStamp(env)
+    assert.match(stamp, /^[\w-]{22}$/)
+    assert.equal(loopStamp(env), stamp)
+    assert.notEqual(loopStamp({}), stamp)
+    const shared = { GAL_RELAY_LOOP_SECRET: 'the same on both servers' }
+    assert.equal(loopStamp({ ...shared }), loopStamp({ ...shared }))
   })
 
   it('stands in a comment before the date, whatever stands before it', () => {
-    const whole = /id 1\.1\r\n\t\(gal-relay [\w-]{72}\r\n\t[\w-]{1,72}\);\r\n\tnow$/
-    assert.match(received('bob@a.test'), whole)
-    const sly = RECEIVED.replace('mx.test', 'mx.test (gal-relay AAAA);')
-    assert.equal(
-      traces.cameFor([traces.into(sly, PASS, ['bob@a.test'])], PASS, ['bob@a.test']),
-      'bob@a.test',
-    )
+    const stamp = loopStamp({})
+    assert.ok(stamped(RECEIVED, stamp).endsWith(`id 1.1\r\n\t(gal-relay ${stamp});\r\n\tnow`))
+    const sly = RECEIVED.replace('id 1.1', 'id 1.1 envelope-from <"(gal-relay AAAA);"@a.test>')
+    assert.ok(stamped(sly, stamp).endsWith(`@a.test>\r\n\t(gal-relay ${stamp});\r\n\tnow`))
   })
 
-  it('does not tell how many recipients there are, nor the same twice', () => {
-    assert.equal(received('bob@a.test').length, received(...many).length)
-    assert.notEqual(received('bob@a.test'), received('bob@a.test'))
-  })
-
-  it('of another Haraka, cut short or made up is none', () => {
-    const others = new Traces({}).into(RECEIVED, PASS, ['bob@a.test'])
+  it('is counted by lines; another server’s, one cut short or made up is not', () => {
+    const stamp = loopStamp({})
+    const ours = stamped(RECEIVED, stamp)
+    const folded = ours.replace(' (gal-relay ', '\n (gal-relay\n\t')
+    assert.equal(passes([RECEIVED, ours, folded, `${ours} ${stamp}`], stamp), 3)
     const made = ['', '(gal-relay )', '(gal-relay %%%);', `(gal-relay ${'A'.repeat(5000)});`]
-    for (const line of [others, received('bob@a.test').slice(0, 120), ...made]) {
-      assert.equal(traces.cameFor([line], PASS, ['bob@a.test']), undefined)
-    }
-  })
-
-  it('may be as long as a message: it is read once, however many recipients there are', () => {
-    const made = `${RECEIVED.slice(0, -6)} (gal-relay ${'A'.repeat(10_000_000)});\r\n\tnow`
-    const addresses = Array.from({ length: 500 }, (_, index) => `r${index}@a.test`)
-    const begun = performance.now()
-    assert.equal(traces.cameFor([made], PASS, addresses), undefined)
-    // One look for each recipient takes more than a minute.
-    assert.ok(performance.now() - begun < 20_000)
-  })
-
-  it('is read by every process that has the environment', () => {
-    const env = {}
-    const line = new Traces(env).into(RECEIVED, PASS, ['bob@a.test'])
-    assert.equal(new Traces(env).cameFor([line], PASS, ['bob@a.test']), 'bob@a.test')
+    const others = stamped(RECEIVED, loopStamp({}))
+    assert.equal(passes([RECEIVED, others, ours.slice(0, -20), ...made], stamp), 0)
   })
 })
 
@@ -88,6 +56,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
         `for.test = forward smtp://127.0.0.1:${sink.port}`,
         'old.test = reroute in.test',
         'plain.test = inbound',
+        'away.test = forward smtp://127.0.0.1:1',
       ],
     })
   })
@@ -119,52 +88,93 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
       .replace(/\r?\n/g, '\r\n')
   }
 
-  it('that comes back for the same recipient is refused, for another one it is taken', async () => {
-    const first = await send('Subject: once\r\n\r\nHello.\r\n', 'bob@in.test', 'x@for.test')
-    assert.match(first, /^250/)
-    const message = await left('bob@in.test')
-    assert.match(message, /^Received: .*\(gal-relay [\w -]+\);/m)
-    const refused = /^554 5\.4\.6 /
-    assert.match(await send(message, 'bob@in.test'), refused)
-    assert.match(await send(message, 'BOB@old.test'), refused)
-    assert.match(await send(await left('x@for.test'), 'x@for.test'), refused)
-    assert.match(await send(message, 'carl@in.test', 'bob@in.test'), refused)
-    assert.match(await send(message, 'dora@plain.test', 'bob@in.test'), refused)
-    assert.match(await send(message, 'carl@in.test', 'dora@plain.test'), /^250/)
-    await left('carl@in.test')
-    assert.equal(sink.messages().length, 3)
-    const [delivered, ...others] = gateway.delivered()
-    assert.deepEqual(delivered?.rcpt_to, ['dora@plain.test'])
-    assert.equal(others.length, 0)
-    const body = delivered?.body.toString('latin1') ?? ''
-    assert.match(await send(body, 'dora@plain.test'), refused, 'back from a queue plugin’s host')
+  /** As it came to the one who was sent that subject, to be sent on. */
+  async function copy(recipient: string, subject: string): Promise<string> {
+    const message = `Subject: ${subject}\r\n\r\nHello.\r\n`
+    assert.match(await send(message, recipient, 'carl@in.test', 'x@for.test'), /^250/)
+    return left(recipient, subject)
+  }
+
+  it('may come several times, as from a filter or a list, and no more when it keeps coming', async () => {
+    let message = 'Subject: pass 0\r\n\r\nHello.\r\n'
+    for (let pass = 1; pass <= MAX_PASSES; pass++) {
+      message = message.replace(/Subject: pass \d+/, `Subject: pass ${pass}`)
+      assert.match(await send(message, 'bob@in.test', 'carl@in.test'), /^250/, `pass ${pass}`)
+      message = await left('bob@in.test', `pass ${pass}`)
+      assert.equal(message.match(new RegExp(STAMP, 'g'))?.length, pass)
+    }
+    const refused = /^554 5\.4\.6 Mail loop/
+    const all = ['bob@in.test', 'BOB@old.test', 'x@for.test', 'dora@plain.test']
+    for (const recipient of all) assert.match(await send(message, recipient), refused)
+    const before = sink.messages().length
+    assert.match(await send(message, 'carl@in.test', 'dora@plain.test'), refused)
+    assert.equal(sink.messages().length, before)
+    assert.deepEqual(gateway.delivered(), [])
+    await gateway.waitForLog(
+      /\[gal-relay\] mail loop sender=<a@sender\.test> recipient=<bob@in\.test> recipients=1 passes=9$/,
+    )
   })
 
-  it('that a list sends on to who has a copy of his own already is taken', async () => {
-    const to = ['carl@in.test', 'dora@plain.test', 'list@for.test']
-    assert.match(await send('Subject: both\r\n\r\nHello.\r\n', ...to), /^250/)
-    // Other domains' recipients, though the sender has stayed the same.
-    const listCopy = await left('list@for.test', 'both')
-    assert.match(await send(listCopy, 'carl@in.test', 'dora@plain.test'), /^250/)
-    // Our own copy, in the name of the list.
-    const again = await left('carl@in.test', 'both')
-    assert.match(await send(again, 'carl@in.test'), /^554/)
+  it('is the same to all its recipients, and tells nothing of them', async () => {
+    const seen = await copy('bob@in.test', 'blind copies')
+    assert.match(await send(seen, 'dora@plain.test'), /^250/)
+    const stamps = [
+      seen,
+      await left('x@for.test', 'blind copies'),
+      await copy('bob@in.test', 'another'),
+      gateway.delivered().at(-1)?.body.toString('latin1') ?? '',
+    ].map((message) => STAMP.exec(message)?.[1])
+    assert.deepEqual(stamps, Array(stamps.length).fill(stamps[0]))
+    // carl and x@for.test had one too, dora and y@for.test had not.
+    for (const guess of ['bob@in.test', 'carl@in.test', 'x@for.test', 'y@for.test']) {
+      assert.match(await send(seen, guess), /^250/, guess)
+    }
+  })
+
+  it('with another server’s stamps, or made-up ones, is taken', async () => {
+    const lines = Array.from({ length: 90 }, () => stamped(RECEIVED, loopStamp({})))
+    const message = lines.map((line) => `Received: ${line}\r\n`).join('')
+    assert.match(await send(`${message}Subject: forged\r\n\r\nHello.\r\n`, 'bob@in.test'), /^250/)
+  })
+
+  it('that is made of such lines costs no more with them, however many recipients it has', async () => {
+    const recipients = Array.from({ length: 5000 }, (_, index) => `r${index}@away.test`)
+    // As many lines as Haraka reads; it counts Received lines only where an empty line ends them.
+    async function takes(line: string): Promise<number> {
+      const client = await gateway.client()
+      await client.mail('a@sender.test')
+      client.write(recipients.map((recipient) => `RCPT TO:<${recipient}>\r\n`).join(''))
+      for (const _ of recipients) assert.equal((await client.reply()).code, 250)
+      const begun = performance.now()
+      const { code } = await client.data(line.repeat(990))
+      const took = performance.now() - begun
+      assert.equal(code, 250)
+      await client.quit()
+      return took
+    }
+    const plain = await takes(`Received: x (${'A'.repeat(36)}); now\r\n`)
+    const made = await takes(`Received: x (gal-relay ${'A'.repeat(26)}); now\r\n`)
+    assert.ok(made < 4 * plain + 1000, `${made} ms, ${plain} ms without`)
+  })
+
+  it('brings nothing into the log that a terminal obeys', async () => {
+    const line = `Received: ${STAMP.exec(await copy('bob@in.test', 'seen'))?.[0]}; now\r\n`
+    const message = `${line.repeat(MAX_PASSES)}Subject: x\r\n\r\nHello.\r\n`
     const client = await gateway.client()
-    const { data } = await client.transaction('list-bounces@for.test', ['carl@in.test'], again)
+    const from = gateway.log().length
+    await client.mail('a\u202e\u0085b@sender.test', 'SMTPUTF8')
+    await client.rcpt('c\u202e\u009b31md@for.test')
+    assert.equal((await client.data(message)).code, 554)
     await client.quit()
-    assert.equal(data?.code, 250)
-  })
-
-  it('with a trace that somebody made up is taken', async () => {
-    const pass = { ...PASS, listener: `127.0.0.1:${gateway.port}` }
-    const received = new Traces({}).into(RECEIVED, pass, ['bob@in.test'])
-    const message = `Received: ${received}\r\nSubject: forged\r\n\r\nHello.\r\n`
-    assert.match(await send(message, 'bob@in.test'), /^250/)
+    const logged = await gateway.waitForLog(/mail loop/, undefined, from)
+    assert.match(logged, / sender=<a<U\+202E><U\+0085>b@sender\.test> /)
+    assert.match(logged, / recipient=<c<U\+202E><U\+009B>31md@for\.test> /)
+    assert.doesNotMatch(logged, /\p{C}/u)
   })
 })
 
 describe('a cluster', { skip: skipWithout('smtp-sink') }, () => {
-  it('knows in every worker what any of them has accepted', async () => {
+  it('knows in every worker the stamp of all', async () => {
     const sink = await startSink()
     const gateway = await startGateway({
       nodes: 3,
@@ -179,14 +189,12 @@ describe('a cluster', { skip: skipWithout('smtp-sink') }, () => {
         return data?.code
       }
       assert.equal(await send('Subject: once\r\n\r\nHello.\r\n'), 250)
-      await until(
-        () => sink.messages().length === 1,
-        () => gateway.log().slice(-2000),
-      )
-      const [message] = sink.messages()
-      const again = [...(message?.headers ?? []), '', message?.body].join('\n')
+      const [message] = await sink.taken(1)
+      const received = message?.headers.find((line) => STAMP.test(line)) ?? ''
+      const copied = (times: number) => `${received}\r\n`.repeat(times)
       for (let attempt = 0; attempt < 9; attempt++) {
-        assert.equal(await send(again.replaceAll('\n', '\r\n')), 554)
+        assert.equal(await send(`${copied(MAX_PASSES - 1)}Subject: again\r\n\r\nHello.\r\n`), 250)
+        assert.equal(await send(`${copied(MAX_PASSES)}Subject: again\r\n\r\nHello.\r\n`), 554)
       }
     } finally {
       await gateway.stop()
@@ -196,12 +204,18 @@ describe('a cluster', { skip: skipWithout('smtp-sink') }, () => {
 })
 
 describe('two Harakas that point at each other', { skip: skipWithout('smtp-sink') }, () => {
-  it('bounce the message', async () => {
+  it('bounce the message', () => bounceAfter(2 * MAX_PASSES))
+  it('do so sooner when they have the same secret', () => {
+    return bounceAfter(MAX_PASSES, { GAL_RELAY_LOOP_SECRET: 'the same on both' })
+  })
+
+  async function bounceAfter(transfers: number, env: NodeJS.ProcessEnv = {}): Promise<void> {
     const senders = await startSink()
     const [portA, portB] = [await freePort(), await freePort()]
     const start = (port: number, other: number) =>
       startGateway({
         ports: [port],
+        env,
         routes: [
           `loop.test = forward smtp://127.0.0.1:${other}`,
           `sender.test = forward smtp://127.0.0.1:${senders.port}`,
@@ -232,14 +246,15 @@ describe('two Harakas that point at each other', { skip: skipWithout('smtp-sink'
       assert.match(bounce?.body ?? '', /5\.4\.6/)
       const hops = () =>
         [a, b].reduce((sum, one) => sum + one.logLines(/delivered file=/).length, 0)
-      await until(() => hops() >= 2, 'both are in the log')
-      assert.equal(hops(), 2, 'there, back (refused), and the bounce')
+      // Those between the two that were taken, the first one having come from the client; and the bounce.
+      await until(() => hops() >= transfers, 'all are in the log')
+      assert.equal(hops(), transfers)
     } finally {
       await a.stop()
       await b.stop()
       await senders.stop()
     }
-  })
+  }
 })
 
 describe('a next hop that is ourselves', () => {

@@ -16,16 +16,21 @@ function attempt(
   routes: Readonly<Record<string, string>>,
   kept: RouteOfDomain | undefined,
   more: Readonly<Record<string, Record<string, string>>> = {},
+  acceptedBy = OTHERS,
 ): string {
-  return text(nextAttempt(settingsOf(routes, more), 'a.test', kept, LISTENERS))
+  return text(nextAttempt(settingsOf(routes, more, acceptedBy), 'a.test', kept, LISTENERS))
 }
+
+/** Other plugins that accept recipients. */
+const OTHERS: readonly string[] = ['rcpt_to.in_host_list']
 
 function settingsOf(
   routes: Readonly<Record<string, string>>,
   more: Readonly<Record<string, Record<string, string>>> = {},
+  acceptedBy = OTHERS,
 ): Settings {
   const ini = readIni('gal_relay.ini', { main: {}, routes, ...more, ...LDAP })
-  return readSettings(ini, ['listed.test'], '/')
+  return readSettings(ini, ['listed.test'], '/', undefined, acceptedBy)
 }
 
 const LDAP = { ldap: { url: 'ldap://127.0.0.1', base: 'dc=a' } }
@@ -105,6 +110,24 @@ describe('an attempt to deliver', () => {
       }),
       'smtp://new:25',
     )
+  })
+})
+
+describe('where the plugin only observes', () => {
+  const observing = { main: { enforce: 'false' } }
+  const routes = { 'a.test': 'forward smtp://new' }
+
+  it('mail that it has accepted still has its password', () => {
+    const row = { 'a.test': 'forward smtp://u:p@old:26' }
+    assert.equal(attempt(row, hops('smtp://u:x@old:26'), observing), 'smtp://old:26 u p')
+  })
+
+  it('rows count if it accepts recipients because nobody else does, or decides on relaying', () => {
+    const kept = hops('smtp://old:26')
+    assert.equal(attempt(routes, kept, observing, []), 'smtp://new:25')
+    assert.equal(attempt(routes, kept, { main: { enforce: 'relaying' } }), 'smtp://new:25')
+    const ours = { 'a.test': 'inbound' }
+    assert.equal(attempt(ours, undefined, observing, []), 'smtp://10.0.0.5:25')
   })
 })
 

@@ -198,6 +198,36 @@ exports.hook_data_post = (next, connection) => {
     }
   })
 
+  it('that answers with control characters, in clear, has none in the log', async () => {
+    // An escape, a line end that is none, C1 controls, and U+202E, which turns the text around.
+    const words = `5.7.0 \x1b[2J\x1b]0;owned\x07 a\rb \u009b31m \u202e ${'long '.repeat(100)}`
+    const rude = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.end(`554 ${words}\r\n`)
+    })
+    rude.listen(0, '127.0.0.1')
+    await once(rude, 'listening')
+    const { port } = rude.address() as AddressInfo
+    try {
+      const rows = { ...routes, 'rude.test': `forward smtp://${AUTH}127.0.0.1:${port}` }
+      await gateway.setRoutes(Object.entries(rows).map((row) => row.join(' = ')))
+      const from = gateway.log().length
+      await send('x@rude.test')
+      await gateway.waitForLog(
+        /cannot be used: it answered greeting with 554 5\.7\.0 <U\+001B>\[2J<U\+001B>.* a<U\+000D>b /,
+        undefined,
+        from,
+      )
+      const lines = gateway.log().slice(from).split('\n')
+      const line = lines.find((one) => one.includes('cannot be used')) ?? ''
+      assert.match(line, /^[\x20-\x7e\xa1-\uffff]*$/)
+      assert.doesNotMatch(line, /[\u202e]/)
+      assert.ok(line.length < 600, `${line.length} characters`)
+    } finally {
+      rude.close()
+    }
+  })
+
   it('that repeats the password has it in no log', async () => {
     const { cert, key } = authority.issue()
     const parrot = createTlsServer(

@@ -209,7 +209,7 @@ const ENDED = 'ended'
 const REGULAR: ReadonlySet<string> = new Set([...STATES.map(([, state]) => state), ENDED])
 
 const BUG =
-  /\[CRIT\]|\[ERROR\].*(failed:|process that keeps)|plugin timeout|exception|naturally|^\s+at /i
+  /\[CRIT\]|\[ERROR\].*(failed:|failure in|process that keeps)|plugin timeout|exception|naturally|^\s+at /i
 
 /** @returns milliseconds; of none, infinitely many */
 export function median(asked: readonly Asked[]): number {

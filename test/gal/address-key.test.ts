@@ -3,7 +3,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressKey, recipientKey, spellings } from '../../plugins/gal-relay/gal/address-key'
-import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
+import {
+  plainLocalPart,
+  recipientOf,
+  sentLocalPart,
+} from '../../plugins/gal-relay/routing/recipient'
 
 const keyOf = (local: string, domain: string) => recipientKey(recipientOf(local, domain))
 
@@ -18,6 +22,12 @@ test('addresses that are one and the same', () => {
     ['alice@[IPv6:2001:DB8:0::7]', 'alice', '[IPv6:2001:db8::7]'],
     ['"John Doe"@example.com', '"john doe"', 'example.com'],
     ['"a@b"@example.com', '"a@b"', 'example.com'],
+    // Quotes that are not needed mean nothing (RFC 5321 §4.1.2).
+    ['"alice"@example.com', 'alice', 'example.com'],
+    ['alice@example.com', '"Al\\ice"', 'example.com'],
+    ['john doe@example.com', '"john doe"', 'example.com'],
+    ['"a\\b"@example.com', '"ab"', 'example.com'],
+    ['"\\"a\\\\"@example.com', '"\\"a\\\\"', 'example.com'],
     ['postmaster', 'Postmaster', ''],
   ]
   for (const [entry, local, domain] of same) assert.equal(addressKey(entry), keyOf(local, domain))
@@ -28,7 +38,8 @@ test('addresses that are not', () => {
     ['jurgen@example.com', 'jürgen', 'example.com'],
     ['straße@example.com', 'strasse', 'example.com'],
     ['"john  doe"@example.com', '"john doe"', 'example.com'],
-    ['"alice"@example.com', 'alice', 'example.com'],
+    ['"\\"alice\\""@example.com', 'alice', 'example.com'],
+    ['"alice@example.com', 'alice', 'example.com'],
     ['ａlice@example.com', 'alice', 'example.com'],
     ['alice @example.com', 'alice', 'example.com'],
     ['alice@example.com ', 'alice', 'example.com'],
@@ -60,9 +71,28 @@ test('every spelling has the key of the recipient', () => {
 
 test('the key of a key is the key', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'grapheme' }), fc.domain(), (local, name) => {
+    // A plain local part that begins with a quote would be taken for a quoted one.
+    fc.property(fc.string({ unit: 'grapheme' }).filter(isUnquoted), fc.domain(), (local, name) => {
       const key = addressKey(`${local}@${name}`)
       assert.equal(addressKey(key), key)
+    }),
+  )
+})
+
+const isUnquoted = (local: string) => !plainLocalPart(local).startsWith('"')
+
+test('a local part in its plain form, and as it is sent', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'grapheme' }).filter(isUnquoted), (plain) => {
+      const sent = sentLocalPart(plain)
+      assert.equal(plainLocalPart(sent), plain)
+      assert.equal(plainLocalPart(`"${[...plain].map((c) => `\\${c}`).join('')}"`), plain)
+      const recipients = [recipientOf(sent, 'example.com'), recipientOf(plain, 'example.com')]
+      for (const one of recipients) {
+        for (const spelling of [`${sent}@example.com`, `${plain}@example.com`]) {
+          assert.ok(spellings(one).includes(spelling), `${spelling} for ${one.local}`)
+        }
+      }
     }),
   )
 })

@@ -172,3 +172,13 @@ test('no times, no cache', async () => {
   await ask('alice')
   assert.equal(asked.length, 2)
 })
+
+test('a look-up that failed is made again', async () => {
+  const { ask, answers } = cacheOf()
+  answers(() => {
+    throw new Error('of the test')
+  })
+  await assert.rejects(ask('alice'))
+  answers(() => FOUND)
+  assert.equal(await ask('alice'), 'found')
+})

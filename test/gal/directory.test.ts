@@ -1,10 +1,17 @@
 // Which addresses are in the list, asked of real directories: the same answers from OpenLDAP and from
 // Active Directory, on every way to reach them.
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { until } from '../support/until'
 import { ACTIVE_DIRECTORY, OPENLDAP, type TestDirectory, type TestEntry } from './directories'
 import { type TestList, testList } from './lists'
+
+/** For a list to be read, however busy the machine is, milliseconds. */
+const PATIENCE = 60_000
 
 const ALICE: TestEntry = {
   name: 'alice',
@@ -36,6 +43,34 @@ const ENTRIES: readonly TestEntry[] = [
     authenticatedOnly: true,
   },
   { name: 'old55', attributes: { otherMailbox: ['smtp$old55@example.com', 'ms$EX/OLD55'] } },
+  {
+    name: 'other',
+    attributes: {
+      otherMailbox: [
+        'other@example.com',
+        'smtp:other2@example.com',
+        'sip:nobody@example.com',
+        'x400$c=US;a= ;s=nobody@example.com',
+      ],
+    },
+  },
+  { name: 'hyphen', attributes: { mail: 'a-b@example.com' } },
+  { name: 'bare', attributes: { proxyAddresses: ['Bare@example.com', 'sip:nobody@example.com'] } },
+  {
+    name: 'blank',
+    attributes: { proxyAddresses: ['smtp:jo doe@example.com', "smtp:o'neil@example.com"] },
+  },
+  {
+    name: 'legacy',
+    attributes: {
+      legacyExchangeDN: '/o=Example/ou=First/cn=Recipients/cn=legacy',
+      proxyAddresses: [
+        'SMTP:legacy@example.com',
+        'x500:/O=Old (Corp)/CN=Käthe',
+        'x500:/o=Old/cn=a_b@c',
+      ],
+    },
+  },
   { name: 'utf8', attributes: { proxyAddresses: ['SMTP:jürgen@example.com'] } },
   { name: 'decomposed', attributes: { proxyAddresses: ['SMTP:rene\u0301@example.com'] } },
   { name: 'ulabel', attributes: { proxyAddresses: ['SMTP:info@Bücher.example'] } },
@@ -94,6 +129,29 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         gal,
         ldap,
       )
+    }
+
+    /** The same answers from the list in memory. */
+    async function answersInBothModes(
+      expected: Readonly<Record<string, string>>,
+      gal: Partial<GalSettings> = {},
+    ): Promise<void> {
+      await answers(expected, gal)
+      const folder = mkdtempSync(path.join(tmpdir(), 'gal-directory-'))
+      const file = path.join(folder, 'list')
+      const list = testList(directory.settings(), { ...gal, mode: 'snapshot' }, { file })
+      try {
+        list.start()
+        await until(() => list.report().snapshot?.isCurrent === true, PATIENCE)
+        const asked = list.report().snapshot?.asked
+        for (const [address, answer] of Object.entries(expected)) {
+          assert.deepEqual([address, await list.ask(address)], [address, answer], 'in memory')
+        }
+        assert.equal(list.report().snapshot?.asked, asked, 'answered from memory')
+      } finally {
+        await list.close()
+        rmSync(folder, { recursive: true, force: true })
+      }
     }
 
     for (const access of kind.accesses) {
@@ -173,6 +231,46 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         { attributes: ['mail', 'otherMailbox'] },
       ))
 
+    test('a value is what it says itself, whatever its attribute', () =>
+      answersInBothModes(
+        {
+          'other@example.com': 'found',
+          'other2@example.com': 'found',
+          'old55@example.com': 'found',
+          'bare@example.com': 'found',
+          'proxy.only@example.com': 'found',
+          'nobody@example.com': 'absent',
+          '"sip:nobody"@example.com': 'absent',
+          '"smtp:other2"@example.com': 'absent',
+          '"smtp:proxy.only"@example.com': 'absent',
+        },
+        { attributes: ['proxyAddresses', 'mail', 'otherMailbox'] },
+      ))
+
+    test('X.500 addresses of replies to mail from before a migration', () =>
+      answersInBothModes(
+        {
+          'IMCEAEX-_O=EXAMPLE_OU=FIRST_CN=RECIPIENTS_CN=LEGACY@example.com': 'found',
+          'imceaex-_o=Example_ou=First_cn=Recipients_cn=legacy@example.com': 'found',
+          '"IMCEAEX-_O=EXAMPLE_OU=FIRST_CN=RECIPIENTS_CN=LEGACY"@example.com': 'found',
+          'IMCEAEX-_O=OLD+20+28CORP+29_CN=K+C3+84THE@example.com': 'found',
+          'IMCEAEX-_o=Old_cn=a+5Fb+40c@example.com': 'found',
+          'IMCEAEX-_O=EXAMPLE_OU=FIRST_CN=RECIPIENTS_CN=NOBODY@example.com': 'absent',
+          'IMCEAEX-_O=EXAMPLE_OU=FIRST_CN=RECIPIENTS_CN=LEGACY%2f@example.com': 'absent',
+          'IMCEASMTP-legacy+40example+2Ecom@example.com': 'absent',
+          '/o=Example/ou=First/cn=Recipients/cn=legacy@example.com': 'absent',
+          'legacy@example.com': 'found',
+          'nobody@example.com': 'absent',
+        },
+        { attributes: ['proxyAddresses', 'mail', 'legacyExchangeDN'] },
+      ))
+
+    test('X.500 addresses do not count unless the settings say so', () =>
+      answersInBothModes({
+        'IMCEAEX-_O=OLD+20+28CORP+29_CN=K+C3+84THE@example.com': 'absent',
+        '/O=Old (Corp)/CN=Käthe@example.com': 'absent',
+      }))
+
     test('the filter says which entries count', () =>
       answers(
         { 'alice@example.com': 'found', 'sales@example.com': 'absent' },
@@ -235,7 +333,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
       }))
 
     test('address literals, quoted and onward-routing local parts as they stand', () =>
-      answers({
+      answersInBothModes({
         'alice@[192.0.2.7]': 'found',
         'alice@[192.0.2.8]': 'absent',
         'bob@[IPv6:2001:db8::7]': 'found',
@@ -243,6 +341,17 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         '"john  doe"@example.com': 'found',
         '"john doe"@example.com': 'absent',
         'john doe@example.com': 'absent',
+        '"jo doe"@example.com': 'found',
+        '"jo\\ DOE"@example.com': 'found',
+        'jo doe@example.com': 'found',
+        '"alice"@example.com': 'found',
+        '"\\al\\ice"@example.com': 'found',
+        '"o\'neil"@example.com': 'found',
+        '"nobody"@example.com': 'absent',
+        '" alice"@example.com': 'absent',
+        '"alice "@example.com': 'absent',
+        '"\\"alice\\""@example.com': 'absent',
+        '""@example.com': 'absent',
         'user%other.example@example.com': 'found',
         'user@example.com': 'absent',
       }))
@@ -261,19 +370,35 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
       }))
 
     test('sub-addresses: as it stands, then without, never where mail would go onward', () =>
-      answers(
+      answersInBothModes(
         {
           'alice+tag@example.com': 'found',
           'alice+tag+more@example.com': 'found',
           'nobody+tag@example.com': 'absent',
           '+alice@example.com': 'absent',
-          '"alice+tag"@example.com': 'absent',
+          '"alice+tag"@example.com': 'found',
+          '"jo doe+tag"@example.com': 'found',
+          '"+alice"@example.com': 'absent',
           'alice+user%other.example@example.com': 'absent',
           'alice+other.example!user@example.com': 'absent',
           'alice+"x@other.example"@example.com': 'absent',
           'IMCEASMTP-alice+40other+2Eexample@example.com': 'absent',
         },
         { recipient_delimiter: '+' },
+      ))
+
+    test('sub-addresses with several delimiters', () =>
+      answersInBothModes(
+        {
+          'alice-tag@example.com': 'found',
+          'alice+tag-more@example.com': 'found',
+          'alice-tag+more@example.com': 'found',
+          'a-b+tag@example.com': 'found',
+          'a-b-tag@example.com': 'absent',
+          'nobody-tag+more@example.com': 'absent',
+          '-alice@example.com': 'absent',
+        },
+        { recipient_delimiter: '+-' },
       ))
 
     test('sub-addresses are not taken apart unless the settings say so', () =>

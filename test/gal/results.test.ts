@@ -435,16 +435,19 @@ describe('what a search is', () => {
           ['proxyaddresses', 'mail', 'othermailbox', 'flag'],
         )
         assert.deepEqual([...(search?.values ?? [])].sort(), [
-          'Info@bu\u0308cher.example',
-          'Info@bücher.example',
-          'Info@xn--bcher-kva.example',
+          // proxyAddresses, mail and otherMailbox may hold it alone,
+          ...Array(3).fill('Info@bu\u0308cher.example'),
+          ...Array(3).fill('Info@bücher.example'),
+          ...Array(3).fill('Info@xn--bcher-kva.example'),
           'person',
+          // otherMailbox as in Exchange 5.5,
           'smtp$Info@bu\u0308cher.example',
           'smtp$Info@bücher.example',
           'smtp$Info@xn--bcher-kva.example',
-          'smtp:Info@bu\u0308cher.example',
-          'smtp:Info@bücher.example',
-          'smtp:Info@xn--bcher-kva.example',
+          // proxyAddresses and otherMailbox with a type.
+          ...Array(2).fill('smtp:Info@bu\u0308cher.example'),
+          ...Array(2).fill('smtp:Info@bücher.example'),
+          ...Array(2).fill('smtp:Info@xn--bcher-kva.example'),
         ])
         assert.match(String(search?.filter), /^\(&\(objectClass=person\)\(\|/)
       },

@@ -9,7 +9,7 @@ import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-sea
 import { integer, TAG, tlv } from '../../plugins/gal-relay/gal/directory/ber'
 import { Connection } from '../../plugins/gal-relay/gal/directory/connection'
 import { DirectoryError } from '../../plugins/gal-relay/gal/directory/directory-error'
-import { filterFromText } from '../../plugins/gal-relay/gal/directory/filter'
+import { attributesOfFilter, filterFromText } from '../../plugins/gal-relay/gal/directory/filter'
 import { dnProblem, filterProblem } from '../../plugins/gal-relay/gal/directory/syntax'
 import { GAL, LDAP } from './lists'
 
@@ -46,12 +46,22 @@ test('a search says what it should, whatever the address', () => {
       assert.equal(request.scope, 2)
       assert.deepEqual(request.attributes, ['proxyaddresses', 'mail', 'msexchrequireauthtosendto'])
       const bytes = one.toString('latin1')
-      for (const value of [`smtp:${address}`, address]) {
+      // A value that is of another type, or loses its blanks, cannot be this address.
+      const isTyped = address === address.trimEnd()
+      const isAlone = address === address.trim() && !/^[^"@\s]+:/.test(address)
+      for (const value of [
+        ...(isTyped ? [`smtp:${address}`] : []),
+        ...(isAlone ? [address] : []),
+      ]) {
         assert.ok(bytes.includes(Buffer.from(value).toString('latin1')))
       }
       assert.deepEqual(
         request.filter.clauses.map(({ attribute }) => attribute),
-        ['proxyAddresses', 'mail', 'proxyAddresses', 'mail'],
+        [
+          ...(isTyped ? ['proxyAddresses'] : []),
+          ...(isAlone ? ['proxyAddresses', 'mail'] : []),
+          ...['proxyAddresses', 'proxyAddresses', 'mail'],
+        ],
       )
     }),
   )
@@ -76,6 +86,18 @@ test('filters are encoded as ldapjs does, where it does so rightly', () => {
   }
 })
 
+test('filters that ldapjs does not parse', () => {
+  const bytes = (filter: string) => filterFromText(filter).toString('latin1')
+  // RFC 4526 §2: absolute true and false.
+  assert.equal(bytes('(&)'), '\u00a0\u0000')
+  assert.equal(bytes('(|)'), '\u00a1\u0000')
+  assert.equal(bytes('(l=)'), '\u00a3\u0005\u0004\u0001l\u0004\u0000')
+  assert.equal(bytes('(2.5.4.7=q)'), '\u00a3\u000c\u0004\u00072.5.4.7\u0004\u0001q')
+  assert.equal(bytes('(& (a=b) (c=d) )'), bytes('(&(a=b)(c=d))'))
+  const names = attributesOfFilter('(&(a=b)(!(|(c;x=*)(2.5.4.7>=1)))(:2.4.6:=v)(d:dn:=v)(a=c))')
+  assert.deepEqual(names, ['a', 'c;x', '2.5.4.7', 'd'])
+})
+
 test('escapes in filters are the bytes they stand for', () => {
   const value = (filter: string) => filterFromText(filter).toString('latin1')
   assert.ok(value('(cn=a\\2ab\\28c\\29\\5c)').endsWith('a*b(c)\\'))
@@ -87,10 +109,27 @@ test('escapes in filters are the bytes they stand for', () => {
 })
 
 test('what is wrong with a filter or a DN is said', () => {
-  for (const right of ['(mail=*)', 'objectClass=person', '(&(a=b)(!(c=d)))']) {
-    assert.equal(filterProblem(right), undefined)
-  }
-  for (const wrong of ['', '(', '(mail=*', '(|)', '((a=b))', '(a=\\zz)', 'nonsense']) {
+  const RIGHT = [
+    ...['(mail=*)', 'objectClass=person', '(&(a=b)(!(c=d)))', '(|)', '(&)', '(&(|)(a=b))'],
+    ...['(l=)', '(2.5.4.7=q)', '(2.5.4.7;lang-en=q)', '(cn;lang-en=x)', '(l>=)', '(:dn:2.4.6:=x)'],
+    ...['( & (a=b) ( ! (c=d) ) )', '(cn:=x)', '(a=b:=c)', '(cn=a b*)', '(a= b)'],
+  ]
+  for (const right of RIGHT) assert.equal(filterProblem(right), undefined, right)
+  const WRONG = [
+    ...['', '(', '()', '(mail=*', '((a=b))', '(a=\\zz)', 'nonsense', '(a=b))', '(a=b)(c=d)'],
+    ...[
+      '(!)',
+      '(!(a=b)(c=d))',
+      '(!a=b)',
+      '(=x)',
+      '(2=x)',
+      '(a=**)',
+      '(&(a=b)c=d)',
+      '(:=x)',
+      '(a b=c)',
+    ],
+  ]
+  for (const wrong of WRONG) {
     assert.equal(typeof filterProblem(wrong), 'string', wrong)
   }
   for (const right of ['', 'dc=corp,dc=test', 'OU=Müller\\, Söhne,DC=corp', 'CN=a+SN=b,DC=x']) {

@@ -1,17 +1,23 @@
 // TLS and passwords: only the right server is spoken to, never in clear where TLS was asked for, and
 // files are read again for new connections.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { getServers, setServers } from 'node:dns/promises'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Connection } from '../../plugins/gal-relay/gal/directory/connection'
+import { secured, tlsOptions } from '../../plugins/gal-relay/gal/directory/tls'
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { type Certificate, type CertificateAuthority, makeAuthority } from '../support/certificates'
+import { startDns } from '../support/dns-server'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startTcpProxy } from '../support/tcp-proxy'
-import { serverUrl, testList } from './lists'
+import { LDAP, serverUrl, testList } from './lists'
 
 const ADDRESS = 'alice@example.com'
 
@@ -81,6 +87,102 @@ describe('TLS', { skip: skipWithout('slapd', 'slapadd', 'openssl'), concurrency:
         assert.deepEqual(await asked(slapd, { tls_verify: false }), ['found', 'found'])
       }))
   }
+
+  // The name that DNS gives is anybody's who answers in its place: only inside the domain of url[] may
+  // a certificate be for it.
+  const FOUND_BY_DNS: readonly [string, string, readonly string[], RegExp][] = [
+    [
+      'a target in the domain, certified by its name',
+      'dc1.corp.test',
+      ['DNS:dc1.corp.test'],
+      /^found$/,
+    ],
+    ['the same in other letters', 'DC1.Corp.Test', ['DNS:dc1.corp.test'], /^found$/],
+    [
+      'a target in the domain, certified for the domain',
+      'dc1.corp.test',
+      ['DNS:corp.test'],
+      /^found$/,
+    ],
+    ['the domain itself', 'corp.test', ['DNS:corp.test'], /^found$/],
+    [
+      'a target elsewhere, certified for the domain',
+      'ldap.hoster.test',
+      ['DNS:corp.test'],
+      /^found$/,
+    ],
+    [
+      'a target elsewhere, certified by its name',
+      'ldap.hoster.test',
+      ['DNS:ldap.hoster.test'],
+      /DNS names ldap\.hoster\.test as a server of corp\.test, which it is not in, .*write ldaps:\/\/ldap\.hoster\.test into url\[\]/,
+    ],
+    [
+      'a target whose name only ends like the domain',
+      'mycorp.test',
+      ['DNS:mycorp.test'],
+      /which it is not in/,
+    ],
+    [
+      'a target in the domain, certified by another name',
+      'dc1.corp.test',
+      ['DNS:www.corp.test'],
+      /not in the cert's altnames/,
+    ],
+  ]
+  for (const [what, target, names, expected] of FOUND_BY_DNS) {
+    test(`srv://: ${what}`, () =>
+      withServer(authority.issue({ names }), async (slapd) => {
+        const ldap = { ...LDAP, starttls: true, tls_ca: authority.ca }
+        const tls = await tlsOptions(ldap, {
+          tls: false,
+          host: target,
+          port: slapd.port,
+          name: `ldap://${target}`,
+          domain: 'corp.test',
+        })
+        const socket = connect(slapd.port, '127.0.0.1')
+        try {
+          const connection = new Connection(socket)
+          const answer = await connection
+            .startTls(20_000)
+            .then((clear) => secured(clear, tls))
+            .then(
+              () => 'found',
+              (error: Error) => error.message,
+            )
+          assert.match(answer, expected)
+        } finally {
+          socket.destroy()
+        }
+      }))
+  }
+
+  test('srv://: a server that DNS alone vouches for gets no password', () =>
+    withServer(authority.issue({ names: ['DNS:localhost'] }), async (slapd) => {
+      const srv = [{ priority: 0, weight: 1, port: slapd.port, target: 'localhost' }]
+      const dns = await startDns({ '_ldap._tcp.corp.test': { srv } })
+      const servers = getServers()
+      setServers([dns.address])
+      const asked = (ldap: Partial<LdapSettings>) => {
+        const list = testList({
+          url: [serverUrl('srv://corp.test')],
+          starttls: true,
+          tls_ca: authority.ca,
+          ...ldap,
+        })
+        return list.answer(ADDRESS).finally(() => list.close())
+      }
+      try {
+        const answer = await asked({})
+        assert.ok(answer.state === 'unavailable')
+        assert.match(answer.reason, /DNS names localhost as a server of corp\.test/)
+        assert.equal((await asked({ tls_verify: false })).state, 'found')
+      } finally {
+        setServers(servers)
+        await dns.stop()
+      }
+    }))
 
   test('the CA of the system does not know ours', () =>
     withServer(authority.issue(), async (slapd) => {
@@ -171,6 +273,19 @@ describe('passwords', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, (
     const empty = path.join(folder, 'empty')
     writeFileSync(empty, '\n')
     assert.match(await answer({ bind_password_file: empty }), /the password is empty/)
+  })
+
+  test('a file that others may have written is not used, nor waited for', async () => {
+    const file = path.join(folder, 'open')
+    writeFileSync(file, slapd.password)
+    chmodSync(file, 0o622)
+    assert.match(
+      await answer({ bind_password_file: file }),
+      /bind_password_file is not used: others may write to .*open .*mode 0622/,
+    )
+    const pipe = path.join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    assert.match(await answer({ bind_password_file: pipe }), /pipe is a named pipe, not a file/)
   })
 
   test('a server that wants a password gets none: down, not absent', async () => {

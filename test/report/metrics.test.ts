@@ -156,15 +156,8 @@ describe('what processes report', () => {
   test('the last two hundred refusals are kept, in order, of one process and of all', () => {
     const counts = new Counts()
     const { recipient, rule, reply, ...sender } = refusal('')
-    for (const [from, to] of [
-      [0, 1],
-      [1, 2],
-      [2, 245],
-      [245, 255],
-      [255, 450],
-    ] as const) {
-      const recipients = Array.from({ length: to - from }, (_, i) => `r${from + i}@example.com`)
-      counts.refused({ sender, rule, reply, recipients })
+    for (let i = 0; i < 450; i++) {
+      counts.refused({ sender, rule, reply, recipient: `r${i}@example.com` })
     }
     const { refusals } = counts.report()
     assert.deepEqual(
@@ -177,5 +170,19 @@ describe('what processes report', () => {
     const all = together(histories).refusals
     assert.equal(all.length, 200)
     assert.equal(all.at(-1)?.recipient, 'r449@example.com')
+  })
+
+  test('refusals are kept while somebody may look at them', () => {
+    let isLookedAt = false
+    const counts = new Counts(() => isLookedAt)
+    const { recipient: _, rule, reply, ...sender } = refusal('')
+    for (const recipient of ['before@in.test', 'after@in.test']) {
+      counts.refused({ sender, rule, reply, recipient })
+      isLookedAt = true
+    }
+    assert.deepEqual(
+      counts.report().refusals.map(({ recipient }) => recipient),
+      ['after@in.test'],
+    )
   })
 })

@@ -319,17 +319,18 @@ describe('verdict and answer of one recipient meet', () => {
     path,
     hops: [],
   })
-  const given = { outcome: 'accepted', reply: '250' } as const
+  const accepted = { address: 'a@in.test', action: 'accept' } as const
+  const deferred = { address: 'b@in.test', action: 'tempfail' } as const
 
   test('whichever comes first', async () => {
     const observed = new ObservedTransaction()
     let say: (verdict: Verdict) => void = () => {}
     const late = observed.add(0, 'split', new Promise<Verdict>((resolve) => (say = resolve)))
-    observed.answered([given])
+    observed.answered([accepted])
     const soon = observed.add(1, 'split', accept('queue'))
     say(accept('queue'))
-    assert.deepEqual((await late).given, given)
-    observed.answered([given, { outcome: 'deferred', reply: '450' }])
+    assert.deepEqual((await late).given, { outcome: 'accepted', reply: '250' })
+    observed.answered([accepted, deferred])
     assert.deepEqual((await soon).given, { outcome: 'deferred', reply: '450' })
   })
 
@@ -346,7 +347,7 @@ describe('verdict and answer of one recipient meet', () => {
     const first = observed.add(0, 'defer', new Promise<Verdict>((resolve) => (say = resolve)))
     const second = observed.add(1, 'defer', accept('outbound'))
     say(accept('queue'))
-    observed.answered([given, given])
+    observed.answered([accepted, accepted])
     assert.equal((await first).verdict.accept, true)
     assert.equal((await second).verdict.rule, 'mixed')
   })

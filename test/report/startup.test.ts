@@ -30,6 +30,53 @@ describe('inbound domains', () => {
   })
 })
 
+describe('what is only observed', () => {
+  const said = (enforce: string, acceptedBy: readonly string[]) => {
+    const ldap = { url: 'ldap://127.0.0.1', base: 'dc=a' }
+    const restrictions = { hosts: '10.0.0.0/8' }
+    const ini = readIni('gal_relay.ini', { main: { enforce }, routes: ROUTES, restrictions, ldap })
+    const settings = readSettings(ini, [], '/', undefined, acceptedBy)
+    return [summary(settings)[0], ...doubts(settings)]
+  }
+  const LISTENER = 'listeners without a section of their own'
+
+  it('is left to the plugins that accept recipients', () => {
+    const others = ['rcpt_to.in_host_list']
+    assert.deepEqual(said('false', others), [
+      `${LISTENER}: only observes (enforce = false); enforced, it would be: 10.0.0.0/8 may relay`,
+    ])
+    assert.deepEqual(said('relaying', others), [
+      `${LISTENER}: 10.0.0.0/8 may relay; only observes recipients (enforce = relaying)`,
+    ])
+  })
+
+  it('is accepted where there is none, which is told twice', () => {
+    assert.deepEqual(said('false', []), [
+      `${LISTENER}: only observes (enforce = false), and accepts recipients at our domains without a ` +
+        'look-up; enforced, it would be: 10.0.0.0/8 may relay',
+      `${LISTENER}: recipients are only observed (enforce = false), and no other plugin accepts any: ` +
+        'those at inbound, shared and always-relay domains are accepted without a look-up, unknown ' +
+        'ones too, and the rules let nobody relay',
+    ])
+    assert.match(said('relaying', []).join(), /a look-up, unknown ones too$/)
+  })
+
+  it('names the plugins that may accept it, and the domains at which they do not', () => {
+    const ldap = { url: 'ldap://127.0.0.1', base: 'dc=a' }
+    const told = (enforce: string) => {
+      const ini = readIni('gal_relay.ini', { main: { enforce }, routes: ROUTES, ldap })
+      const others = ['rcpt_to.in_host_list']
+      const settings = readSettings(ini, ['a.test'], '/', undefined, others)
+      return [summary(settings).at(-1), ...doubts(settings)]
+    }
+    const [named, missing, ...more] = told('relaying')
+    assert.equal(named, 'recipients that are only observed: rcpt_to.in_host_list may accept them')
+    assert.match(missing ?? '', /recipients at b\.test are refused while they are only observed/)
+    assert.deepEqual(more, [])
+    assert.deepEqual(told('true'), ['inbound domains: a.test, b.test'])
+  })
+})
+
 describe('mixed = defer', () => {
   it('names the domains of both kinds, on each listener where it holds', () => {
     assert.deepEqual(

@@ -295,7 +295,9 @@ enabled = false
       const text = `[ldap]\nurl[] = ldap://a.test\nbase[] = ${base}\n`
       assert.ok(problems(text).includes(`base[] = ${base}: ${comment}`), base)
     }
-    assert.equal(said('main', 'enforce ='), 'is empty; it is true or false')
+    assert.equal(said('main', 'enforce ='), 'is empty; it is true, false or relaying')
+    assert.equal(said('main', 'enforce = relay'), 'is not true, false or relaying')
+    assert.equal(said('main', 'enabled ='), 'is empty; it is true or false')
     assert.equal(said('restrictions', 'hosts[] = 10.0.0.1, 10.0.0.2'), twoValues)
     // One account of that name would let guests relay.
     assert.equal(said('restrictions', 'never_accounts = guest, anonymous'), twoValues)
@@ -320,9 +322,24 @@ enabled = false
     assert.deepEqual(read(`[ldap]\nurl[] = ldap://a.test\nbase = ${base}\n`).ldap?.base, [base])
   })
 
+  it('take several delimiters, and X.500 addresses', () => {
+    const galOf = (lines: string) => read(`${LDAP}[gal]\n${lines}\n`).gal
+    assert.equal(galOf('recipient_delimiter = +-').recipient_delimiter, '+-')
+    assert.equal(galOf('recipient_delimiter = ++').recipient_delimiter, '+')
+    assert.equal(galOf('recipient_delimiter = none').recipient_delimiter, '')
+    const names = ['proxyAddresses', 'mail', 'legacyExchangeDN']
+    assert.deepEqual(galOf('x500 = true').attributes, names)
+    assert.deepEqual(galOf('x500 = false').attributes, ['proxyAddresses', 'mail'])
+    const given = 'attributes[] = LegacyExchangeDn\nattributes[] = mail\n'
+    assert.deepEqual(galOf(`${given}x500 = true`).attributes, ['LegacyExchangeDn', 'mail'])
+  })
+
   it('find what would pass for something else', () => {
     const said = (lines: string) => problems(`${LDAP}${lines}\n`)
     assert.match(said('[gal]\nfilter = (&(a=b)(c=d)'), /unbalanced parentheses$/)
+    assert.match(said('[gal]\nrecipient_delimiter = +%'), /has % or !, by which/)
+    assert.match(said('[gal]\nrecipient_delimiter = !'), /has % or !, by which/)
+    assert.match(said('[gal]\nrecipient_delimiter = plus'), /is not a character such as '\+'/)
     assert.match(said('[gal]\nalways_accept = a@b.test'), /local parts, without @ and domain$/)
     assert.match(
       said('[restrictions]\nnever_accounts[] = "guest"'),

@@ -15,6 +15,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
 import { freePorts } from './ports'
 import { type Child, type Exit, startChild } from './processes'
+import { harakaFolder, nodeProgram } from './releases'
 
 export interface HarakaOptions {
   /** `config/gal_relay.ini`; without it the file is absent. */
@@ -31,6 +32,8 @@ export interface HarakaOptions {
   readonly nodes?: number | 'cpus' | 'unset'
   /** At SIGINT it ends when nothing keeps it any more, instead of at once; default false */
   readonly isGraceful?: boolean
+  /** Of Haraka; default: see releases.ts */
+  readonly release?: string
   /** More files, by their path in the install: `config/…`, `plugins/….js`. They win over what is written here. */
   readonly files?: Readonly<Record<string, string>>
   /** Default info */
@@ -142,6 +145,7 @@ export function writeInstall(
   dir: string,
   ports: readonly number[],
   options: HarakaOptions = {},
+  haraka = path.dirname(require.resolve('haraka/package.json')),
 ): void {
   const { auth = {}, hostList = [], nodes = 0, plugins = ['gal-relay', 'test-queue'] } = options
   const withAuth = Object.keys(auth).length > 0
@@ -160,7 +164,7 @@ export function writeInstall(
       ...(options.isGraceful ? ['graceful_shutdown=true'] : []),
     ]),
     'config/log.ini': `[main]\nlevel=${options.logLevel ?? 'info'}\nformat=default\n`,
-    'config/connection.ini': connectionIni(options.proxy ?? true),
+    ...proxyConfig(haraka, options.proxy ?? true),
     'config/outbound.ini': `disabled=${!options.outbound}\n`,
     'config/plugins': lines(all),
     'config/host_list': lines(hostList),
@@ -272,7 +276,7 @@ async function launchOnFreePorts(
 ): Promise<{ ports: readonly number[]; child: Child }> {
   for (let attempt = 1; ; attempt++) {
     const ports = options.ports ?? (await freePorts(options.listen ?? 1))
-    writeInstall(dir, ports, options)
+    writeInstall(dir, ports, options, await harakaFolder(options.release))
     try {
       return { ports, child: await launch(dir, options) }
     } catch (error) {
@@ -284,8 +288,8 @@ async function launchOnFreePorts(
 const READY = /^test-harness: ready (\d+)$/
 
 async function launch(dir: string, options: HarakaOptions): Promise<Child> {
-  const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
-  const child = await startChild(process.execPath, [bin, '-c', dir], {
+  const bin = path.join(await harakaFolder(options.release), 'bin', 'haraka')
+  const child = await startChild(await nodeProgram(), [bin, '-c', dir], {
     cwd: dir,
     env: { NODE_TEST_CONTEXT: undefined, ...options.env },
     onLine: options.onLine,
@@ -308,11 +312,13 @@ function processes(nodes: HarakaOptions['nodes']): number {
   return typeof nodes === 'number' ? Math.max(nodes, 1) : 1
 }
 
-/** Haraka's own file as a whole, because it fails at start with a part of it. */
-function connectionIni(proxy: boolean): string {
-  const file = path.join(path.dirname(require.resolve('haraka/package.json')), 'config')
-  const original = readFileSync(path.join(file, 'connection.ini'), 'utf8')
-  return proxy ? original.replace(/^hosts\[\] =$/m, 'hosts[] = 127.0.0.1') : original
+/** From 3.1 on Haraka's own connection.ini as a whole, because it fails at start with a part of it. */
+function proxyConfig(haraka: string, proxy: boolean): Record<string, string> {
+  const file = path.join(haraka, 'config', 'connection.ini')
+  if (!existsSync(file)) return proxy ? { 'config/haproxy_hosts': '127.0.0.1\n' } : {}
+  const original = readFileSync(file, 'utf8')
+  const hosts = proxy ? 'hosts[] = 127.0.0.1' : 'hosts[] ='
+  return { 'config/connection.ini': original.replace(/^hosts\[\] =$/m, hosts) }
 }
 
 function readDelivered(folder: string): DeliveredMessage[] {

@@ -94,11 +94,13 @@ attributetype ( 1.3.6.1.4.1.4203.666.1.901 NAME 'msExchRequireAuthToSendTo' EQUA
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
 attributetype ( 1.3.6.1.4.1.4203.666.1.902 NAME 'msExchHideFromAddressLists' EQUALITY booleanMatch
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.655 NAME 'legacyExchangeDN' EQUALITY caseIgnoreMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
 objectclass ( 1.3.6.1.4.1.4203.666.3.901 NAME 'galRecipient' SUP top AUXILIARY
   MAY ( mail $ proxyAddresses $ targetAddress $ otherMailbox $ msExchRequireAuthToSendTo $
-    msExchHideFromAddressLists $ userAccountControl ) )
+    msExchHideFromAddressLists $ userAccountControl $ legacyExchangeDN ) )
 `
 
 // Nothing outlives the test that started it, even one that crashed.

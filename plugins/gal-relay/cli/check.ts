@@ -7,6 +7,8 @@ import { HostAddresses } from '../delivery/host-addresses'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
+import { lockOf, strangerHolding } from '../gal/snapshot/lease'
+import { exposedFiles } from '../report/exposed-files'
 import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import { doubts, openRelay, summary } from '../report/startup'
 import { findsExpress, missingAddress } from '../report/status/http-server'
@@ -20,6 +22,7 @@ import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings, SnapshotSettings } from '../settings/settings'
+import { UntrustedFolder } from '../trusted-file'
 import { harakaPrograms, type Install, isMissing, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 import { unreadable } from './unreadable'
@@ -101,7 +104,9 @@ async function check(install: Install): Promise<Section[]> {
       findings: [
         ...settingsFindings(settings, ignored),
         ...httpFindings(install, settings),
-        ...unreadable(config, settings).map((text): Finding => ({ level: 'warning', text })),
+        ...[...unreadable(config, settings), ...exposedFiles(config, settings)].map(
+          (text): Finding => ({ level: 'warning', text }),
+        ),
       ],
     },
     { ...plugins, findings: pluginFindings(config, settings) },
@@ -145,11 +150,12 @@ function openTo(policy: ListenerPolicy): readonly string[] {
 async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Section[]> {
   if (gal.mode !== 'snapshot' || !ldap) return []
   const about = `snapshot ${snapshot.file}`
+  const held = await lockFindings(snapshot)
   try {
     const { count, asOf } = await readListInForce({ gal, ldap, snapshot })
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
     const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
-    return [{ about, findings: [{ level, text: size + why }] }]
+    return [{ about, findings: [{ level, text: size + why }, ...held] }]
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const finding: Finding = isMissing(error)
@@ -157,9 +163,16 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
           level: 'note',
           text: 'there is none yet; Haraka reads it at its start, or gal-relay sync',
         })
-      : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
-    return [{ about, findings: [finding] }]
+      : error instanceof UntrustedFolder
+        ? { level: 'problem', text: `no list is read or kept there: ${reason}` }
+        : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
+    return [{ about, findings: [finding, ...held] }]
   }
+}
+
+async function lockFindings({ file, trusted }: SnapshotSettings): Promise<Finding[]> {
+  const stranger = await strangerHolding(lockOf(file), trusted)
+  return stranger ? [{ level: 'problem', text: `nobody else keeps the list: ${stranger}` }] : []
 }
 
 function judgedByAge(

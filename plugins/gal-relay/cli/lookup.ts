@@ -4,9 +4,9 @@ import { Command } from 'commander'
 import { recipientKey } from '../gal/address-key'
 import type { GalAnswer } from '../gal/address-list'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
+import { otherNames } from '../gal/other-names'
 import { ABSENT, FOUND_AUTHENTICATED_ONLY } from '../gal/snapshot/address-table'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { withoutTag } from '../gal/sub-addresses'
 import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
@@ -64,10 +64,12 @@ async function searched({ gal, ldap }: Settings, recipient: Recipient): Promise<
   if (!ldap) throw new CannotRun('no directory is configured: [ldap] url[]')
   const list = new LiveList(gal, ldap, SILENT)
   try {
-    const found = { ...(await list.inspect(recipient)), recipient }
-    const user = withoutTag(recipient, gal.recipient_delimiter)
-    if (!user || found.answer.state !== 'absent') return found
-    return { ...(await list.inspect(user)), recipient: user }
+    let found = { ...(await list.inspect(recipient)), recipient }
+    for (const other of otherNames(gal)?.(recipient) ?? []) {
+      if (found.answer.state !== 'absent') break
+      found = { ...(await list.inspect(other)), recipient: other }
+    }
+    return found
   } finally {
     await list.close()
   }
@@ -88,8 +90,7 @@ async function listed(settings: Settings, recipient: Recipient): Promise<Listed 
   if (gal.mode !== 'snapshot' || !ldap) return undefined
   try {
     const list = await readListInForce({ gal, ldap, snapshot })
-    const user = withoutTag(recipient, gal.recipient_delimiter)
-    const [state = ABSENT] = [recipient, ...(user ? [user] : [])]
+    const [state = ABSENT] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
       .map((one) => list.find(recipientKey(one)))
       .filter((one) => one !== ABSENT)
     return {

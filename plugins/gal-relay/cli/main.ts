@@ -2,13 +2,20 @@
 // gal-relay: the postmaster's command. Reads the configuration as the server does, and answers with
 // the rooms that answer mail. Exit code 0: fine; 1: the answer is "no", or problems were found;
 // 2: used wrongly, or cannot run.
+import { guard, onFailure, unattended } from '../guard'
 import { runProgram } from './program'
 
 // What libraries print must not stand in the answer.
 console.log = console.error
 // Whoever reads our output, head for one, may have enough of it.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+const unwritten = (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit()
   throw error
+}
+process.stdout.on('error', guard('standard output', unwritten))
+// An answer of which a part went wrong is none.
+onFailure((_what, error) => {
+  console.error(error)
+  process.exit(2)
 })
-void runProgram(process.argv.slice(2))
+unattended('gal-relay', () => runProgram(process.argv.slice(2)))

@@ -1,14 +1,39 @@
 // What the command prints: text with colour where a person reads it, one JSON object where a program
 // does.
+import { randomBytes } from 'node:crypto'
 import { createColors } from 'picocolors'
+import { visible, visibleJson } from '../visible'
 
 /** Colour on a terminal only, and not where NO_COLOR is set (no-color.org). */
-export const colour = createColors(
+const colours = createColors(
   process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
 )
 
+/** Stands for the start of our own control sequences, so that those in what strangers sent are none. */
+const MARK = `<${randomBytes(16).toString('hex')}>`
+
+export const colour = {
+  bold: painted(colours.bold),
+  dim: painted(colours.dim),
+  green: painted(colours.green),
+  yellow: painted(colours.yellow),
+  red: painted(colours.red),
+}
+
+function painted(paint: (text: string) => string): (text: string) => string {
+  const [before = '', after = ''] = paint('|').replaceAll('\x1b[', MARK).split('|')
+  return (text) => `${before}${text}${after}`
+}
+
+const forTerminal = (line: string) => visible(line).replaceAll(MARK, '\x1b[')
+
 export function printLines(lines: readonly string[]): void {
-  process.stdout.write(lines.map((line) => `${line}\n`).join(''))
+  process.stdout.write(lines.map((line) => `${forTerminal(line)}\n`).join(''))
+}
+
+/** @param text one line or several */
+export function printError(text: string): void {
+  process.stderr.write(`${text.split('\n').map(forTerminal).join('\n')}\n`)
 }
 
 /** What is unknown is null; numbers too large for JSON are text. */
@@ -17,7 +42,7 @@ export function printJson(value: object): void {
     if (one === undefined) return null
     return typeof one === 'bigint' ? one.toString() : one
   })
-  process.stdout.write(`${text}\n`)
+  process.stdout.write(`${visibleJson(text)}\n`)
 }
 
 /** Rows with their columns under each other; the last one is as long as it is. */

@@ -6,10 +6,11 @@ import { Command, CommanderError } from 'commander'
 import { didYouMean } from '../routing/did-you-mean'
 import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
+import { drainCommand } from './drain'
 import { explainCommand } from './explain'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
-import { printJson } from './print'
+import { printError, printJson } from './print'
 import { syncCommand } from './sync'
 import { whoMayRelayCommand } from './who-may-relay'
 
@@ -35,7 +36,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     if (error instanceof CommanderError && !isLeftOut) return
     const isKnown = isLeftOut || error instanceof CannotRun || error instanceof SettingsError
     const stack = error instanceof Error ? error.stack : undefined
-    process.stderr.write(`${isKnown ? message : (stack ?? message)}\n`)
+    printError(isKnown ? message : (stack ?? message))
   }
 }
 
@@ -55,6 +56,7 @@ function program(): Command {
     whoMayRelayCommand(),
     lookupCommand(),
     syncCommand(),
+    drainCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

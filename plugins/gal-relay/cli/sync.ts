@@ -3,8 +3,9 @@ import { Command } from 'commander'
 import { Refused } from '../gal/snapshot/keeper'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
 import { counted, grouped } from '../report/words'
+import { visible } from '../visible'
 import { CannotRun, openConfigured, SILENT } from './install'
-import { colour, columns, printJson, printLines } from './print'
+import { colour, columns, printError, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string
@@ -52,7 +53,7 @@ async function run(_: unknown, command: Command): Promise<void> {
     if (!(error instanceof Error)) throw error
     if (!(error instanceof Refused)) throw new CannotRun(`the list was not read: ${error.message}`)
     if (options.json) printJson({ error: `the list was refused: ${error.message}` })
-    process.stderr.write(`${colour.red('the list was refused')}: ${error.message}\n`)
+    printError(`${colour.red('the list was refused')}: ${error.message}`)
     process.exitCode = 1
   }
 }
@@ -81,7 +82,7 @@ function progressBar() {
   const { stderr } = process
   const startedAt = performance.now()
   const write = (line: string) => {
-    if (stderr.isTTY) stderr.write(`\r\x1b[K${line}`)
+    if (stderr.isTTY) stderr.write(`\r\x1b[K${visible(line)}`)
   }
   return {
     show: ({ server, entries, known, before }: SyncProgress) => {

@@ -18,9 +18,14 @@ export class HostAddresses {
     if (isIP(host)) return Promise.resolve([host])
     const asked = this.asked.get(host)
     if (asked) return asked
-    const answer = lookup(host, { all: true }).then((all) => all.map(({ address }) => address))
+    const answer = lookup(host, { all: true }).then(
+      (all) => all.map(({ address }) => address),
+      (error) => {
+        this.asked.delete(host)
+        throw error
+      },
+    )
     this.asked.set(host, answer)
-    answer.catch(() => this.asked.delete(host))
     return answer
   }
 }

@@ -1,6 +1,7 @@
 // What a message takes along in its file in the outbound queue: the next hops it was accepted with,
 // by domain, for when their row is gone; and its recipients as the sender wrote them, for bounces.
 // Never a password: the file outlives the settings.
+import { addressOf } from '../haraka/internals'
 import type { NextHop } from '../routing/routes'
 
 /** What a route came to for one domain when the message was accepted. */
@@ -48,4 +49,42 @@ export function keep(notes: Haraka.Notes, kept: Kept): void {
 /** @returns undefined when the plugin accepted none of the message's recipients */
 export function keptWith(notes: Haraka.Notes): Kept | undefined {
   return notes[NOTE] as Kept | undefined
+}
+
+/**
+ * What the parts of a message take along that is stored as several files: each what is for its own
+ * recipients. All of it in each of them would grow with the square of their number.
+ */
+export interface KeptForParts {
+  route(domain: string): RouteOfDomain | undefined
+  notes(part: Pick<Haraka.Todo, 'domain' | 'rcpt_to'>): Haraka.Notes
+}
+
+export function keptForParts({ notes, rcpt_to }: Haraka.Transaction): KeptForParts {
+  const kept = keptWith(notes)
+  const routes = new Map(kept?.routes)
+  const written = new Map(kept?.written)
+  return {
+    route: (domain) => routes.get(domain),
+    notes(part) {
+      if (!kept || part.rcpt_to.length === rcpt_to.length) return notes
+      const own = copyOf(notes)
+      const route = routes.get(part.domain)
+      keep(own, {
+        routes: route ? [[part.domain, route]] : [],
+        written: part.rcpt_to.flatMap((recipient) => {
+          const address = addressOf(recipient)
+          const asWritten = written.get(address)
+          return asWritten === undefined ? [] : [[address, asWritten] as const]
+        }),
+        smtputf8: kept.smtputf8,
+      })
+      return own
+    },
+  }
+}
+
+export function copyOf(notes: Haraka.Notes): Haraka.Notes {
+  const NotesOf = notes.constructor as new (notes: object) => Haraka.Notes
+  return new NotesOf(notes)
 }

@@ -1,6 +1,7 @@
 // The MX hosts of a domain that we are a backup for: those of better preference than ourselves, for
 // otherwise we would hand the mail to ourselves, or to another backup that hands it back (RFC 5321 §5.1).
 import { isIP } from 'node:net'
+import { lookupFailure, mxAddresses, mxsOf } from '../haraka/internals'
 import type { OwnHost } from '../settings/own-host'
 
 export type MxHosts =
@@ -10,13 +11,13 @@ export type MxHosts =
 
 /** @param domain A-label or address literal */
 export async function mxBeforeUs(
-  dns: Haraka.NetUtils,
+  outbound: Haraka.Outbound,
   own: OwnHost,
   domain: string,
 ): Promise<MxHosts> {
-  const found = await mxsOf(dns, domain)
+  const found = await mxHosts(outbound, domain)
   if ('reason' in found) return found
-  const hosts = await Promise.all(found.mxs.map((mx) => addressesOf(dns, mx)))
+  const hosts = await Promise.all(found.mxs.map((mx) => addressesOf(outbound, mx)))
   const ourselves = hosts.filter(({ mx, addresses }) => isOwn(own, mx, addresses))
   const ours = Math.min(...ourselves.map(({ mx }) => mx.priority))
   const better = hosts.filter(({ mx }) => mx.priority < ours)
@@ -32,12 +33,12 @@ export async function mxBeforeUs(
   return { temporary: true, reason: `no address was found for the MX hosts of ${domain}` }
 }
 
-async function mxsOf(dns: Haraka.NetUtils, domain: string): Promise<MxHosts> {
+async function mxHosts(outbound: Haraka.Outbound, domain: string): Promise<MxHosts> {
   const literal = domain.replace(/^\[(ipv6:)?|\]$/gi, '')
-  if (isIP(literal)) return { mxs: [new dns.HarakaMx({ exchange: literal, priority: 0 })] }
+  if (isIP(literal)) return { mxs: [{ exchange: literal, priority: 0 }] }
   let mxs: readonly Haraka.Mx[]
   try {
-    mxs = await dns.get_mx(domain)
+    mxs = await mxsOf(outbound, domain)
   } catch (error) {
     return { temporary: true, reason: `the MX hosts of ${domain} could not be looked up: ${error}` }
   }
@@ -46,8 +47,7 @@ async function mxsOf(dns: Haraka.NetUtils, domain: string): Promise<MxHosts> {
   }
   if (mxs.length > 0) return { mxs }
   // Haraka takes the domain's own addresses for its MX, and a look-up of these that failed for none.
-  const { errors } = await dns.getHostIPs(domain)
-  const failed = errors.find((error) => !/ENOTFOUND|ENODATA/.test(String(error)))
+  const failed = await lookupFailure(outbound, domain)
   return failed
     ? { temporary: true, reason: `the addresses of ${domain} could not be looked up: ${failed}` }
     : { temporary: false, reason: `${domain} has neither MX hosts nor addresses` }
@@ -58,8 +58,8 @@ interface MxHost {
   readonly addresses: readonly Haraka.Mx[]
 }
 
-async function addressesOf(dns: Haraka.NetUtils, mx: Haraka.Mx): Promise<MxHost> {
-  return { mx, addresses: await dns.resolve_mx_hosts([mx]) }
+async function addressesOf(outbound: Haraka.Outbound, mx: Haraka.Mx): Promise<MxHost> {
+  return { mx, addresses: await mxAddresses(outbound, mx) }
 }
 
 function isOwn(own: OwnHost, mx: Haraka.Mx, addresses: readonly Haraka.Mx[]): boolean {

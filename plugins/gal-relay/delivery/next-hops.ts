@@ -4,6 +4,7 @@
 import { destinationOf } from '../routing/decide'
 import { canonicalDomain, recipientOf } from '../routing/recipient'
 import { findRow, type NextHop, parseNextHop } from '../routing/routes'
+import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { Listener } from '../settings/own-host'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
 import type { KeptHop, RouteOfDomain } from './kept'
@@ -26,9 +27,10 @@ export function nextAttempt(
   kept: RouteOfDomain | undefined,
   listeners: readonly Listener[],
 ): Attempt {
-  const deciding = [...settings.policies.values()].filter(decides)
-  if (kept) return today(deciding, domain) ?? asAccepted(deciding, domain, kept)
-  return toOurselves(settings, listeners, domain) ?? today(deciding, domain) ?? { to: 'mx' }
+  const policies = [...settings.policies.values()]
+  const following = policies.filter(followsRows)
+  if (kept) return today(following, domain) ?? asAccepted(policies, domain, kept)
+  return toOurselves(settings, listeners, domain) ?? today(following, domain) ?? { to: 'mx' }
 }
 
 /**
@@ -38,14 +40,15 @@ export function nextAttempt(
  */
 export function renamedTo(settings: Settings, domain: string): string | undefined {
   for (const policy of settings.policies.values()) {
-    if (!decides(policy)) continue
+    if (!followsRows(policy)) continue
     const { recipient, rerouted } = destinationOf(policy.routing, recipientOf('', domain))
     if (rerouted) return recipient.domain
   }
   return undefined
 }
 
-const decides = ({ enabled, enforce }: ListenerPolicy) => enabled && enforce
+/** Mail that comes in there goes where the rows say. */
+const followsRows = (policy: ListenerPolicy) => decidesRelaying(policy) || acceptsUnasked(policy)
 
 // A bounce to a domain of ours: only a listener knows whether the recipient is listed, and has the
 // queue plugins. Haraka would go by the domain's MX record, find itself, and give up in the end.
@@ -57,7 +60,7 @@ function toOurselves(
   for (const { host, port } of listeners) {
     const address = host === '::' || host === '0.0.0.0' ? '127.0.0.1' : host
     const policy = policyFor(settings, address, port)
-    if (!decides(policy) || SUBMISSION_PORTS.has(port)) continue
+    if (!followsRows(policy) || SUBMISSION_PORTS.has(port)) continue
     const { kind, hops } = destinationOf(policy.routing, recipientOf('', domain))
     const ours = kind === 'shared' || (kind === 'inbound' && hops.length === 0)
     if (!ours) continue
@@ -72,25 +75,25 @@ const SUBMISSION_PORTS = new Set([465, 587])
 
 // A plain inbound row names no way out of this queue, nor does one that renames: what was accepted
 // before it was written keeps its next hops.
-function today(deciding: readonly ListenerPolicy[], domain: string): Attempt | undefined {
-  const routing = deciding[0]?.routing
+function today(policies: readonly ListenerPolicy[], domain: string): Attempt | undefined {
+  const routing = policies[0]?.routing
   const routeTo = routing && findRow(routing.routes, canonicalDomain(domain))?.routeTo
   if (!routeTo || routeTo.kind === 'reroute') return undefined
   // With `reroute = false` everywhere, rows other than inbound do not exist.
-  const exists = routeTo.kind === 'inbound' || deciding.some(({ routing }) => routing.reroute)
+  const exists = routeTo.kind === 'inbound' || policies.some(({ routing }) => routing.reroute)
   if (!exists) return undefined
   if (routeTo.hops.length > 0) return { to: 'hops', hops: routeTo.hops }
   return routeTo.kind === 'always-relay' ? { to: 'mx-before-us' } : undefined
 }
 
 function asAccepted(
-  deciding: readonly ListenerPolicy[],
+  policies: readonly ListenerPolicy[],
   domain: string,
   { hops, backup }: RouteOfDomain,
 ): Attempt {
   if (backup) return { to: 'mx-before-us' }
   if (hops.length === 0) return { to: 'mx' }
-  const rows = deciding[0]?.routing.routes.rows ?? []
+  const rows = policies[0]?.routing.routes.rows ?? []
   const known = rows.flatMap(({ routeTo }) => (routeTo.kind === 'reroute' ? [] : routeTo.hops))
   const usable = hops.map((hop) => withPassword(hop, known)).filter((hop) => hop !== undefined)
   if (usable.length > 0) return { to: 'hops', hops: usable }

@@ -1,12 +1,25 @@
 // Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
 // in it, where an attempt goes, and by which names a bounce tells of the recipients.
-import { Address } from '@haraka/email-address'
 import type { Log } from '../gal/log'
-import type { NextHop } from '../routing/routes'
+import { guard } from '../guard'
+import {
+  addressOf,
+  declareUtf8,
+  inOrder,
+  isAscii,
+  isHarakasOwn,
+  newAddress,
+  splitByRecipient,
+  storeInQueue,
+  tlsOptionsOf,
+  todoFor,
+  withFateOf,
+} from '../haraka/internals'
+import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
-import { keptWith, type RouteOfDomain } from './kept'
+import { type Kept, keptForParts, keptWith, type RouteOfDomain } from './kept'
 import { mxBeforeUs } from './mx'
 import { nextAttempt, renamedTo } from './next-hops'
 import { needsTls, SecureHops } from './secure-hop'
@@ -35,31 +48,27 @@ export class OutboundMail {
     this.secureHops = new SecureHops(own.name, log)
   }
 
-  /**
-   * @param before called before each copy of the message is written, with its recipients
-   * @param done called once, with whether all copies were stored; else none is
-   */
-  store(
-    transaction: Haraka.Transaction,
-    before: (recipients: readonly Haraka.Address[]) => void,
-    done: (stored: Stored, error?: unknown) => void,
-  ): void {
-    const storing: Haraka.Outbound = Object.create(this.outbound, {
-      process_delivery: {
-        value: async (paths: string[], todo: Haraka.Todo, items: Haraka.QueueItem[]) => {
-          for (const part of oneRecipientByLmtp(todo)) {
-            before(part.rcpt_to)
-            await this.outbound.process_delivery(paths, part, items)
-            // The sender has gone, and comes again: Haraka takes back what it has stored by now.
-            if (transaction.resetting) throw new Error('the client has gone')
-          }
-        },
-      },
-    })
-    storing.send_trans_email(transaction, (code, message) => {
+  /** @param done called once, with whether all copies were stored; else none is */
+  store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
+    const kept = keptForParts(transaction)
+    const stored = (code: number | undefined, message: unknown) => {
       if (code === OK) done({ ok: true, message: String(message ?? '') })
       else done({ ok: false }, message)
-    })
+    }
+    // Then better one copy twice than one lost.
+    const notAnswered = (error: unknown) => done({ ok: false }, error)
+    storeInQueue(
+      this.outbound,
+      transaction,
+      async (todo, store) => {
+        for (const part of oneRecipientByLmtp(todo, kept.route(todo.domain))) {
+          await store(todoFor(part, { notes: kept.notes(part) }))
+          // The sender has gone, and comes again: Haraka takes back what it has stored by now.
+          if (transaction.resetting) throw new Error('the client has gone')
+        }
+      },
+      guard('answer of the outbound queue', stored, notAnswered),
+    )
   }
 
   /** Where this attempt goes. */
@@ -67,8 +76,9 @@ export class OutboundMail {
     const { todo } = item
     const kept = keptWith(todo.notes)
     const route = kept && routeOf(kept.routes, domain)
-    // Mail from a listener where the plugin takes no part, or for recipients others accepted.
-    if (!route && !isOurOwn(todo)) return { code: 'not-ours' }
+    // Mail from a listener where the plugin takes no part, or for recipients others accepted. Bounces are
+    // for [routes] too: to a domain of ours they would go by its MX record, back to ourselves.
+    if (!route && !isHarakasOwn(todo)) return { code: 'not-ours' }
     if (!route) rename(todo, renamedTo(settings, domain))
     if (kept?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
     const attempt = nextAttempt(settings, todo.domain, route, this.own.listeners)
@@ -78,16 +88,17 @@ export class OutboundMail {
       case 'nowhere-now':
         return { code: 'later', reason: attempt.reason }
       case 'mx-before-us': {
-        const found = await mxBeforeUs(this.outbound.net_utils, this.own, todo.domain)
-        if ('mxs' in found) return { code: 'ok', mxs: found.mxs }
+        const found = await mxBeforeUs(this.outbound, this.own, todo.domain)
+        if ('mxs' in found) return { code: 'ok', mxs: inOrder(this.outbound, found.mxs) }
         return { code: found.temporary ? 'later' : 'never', reason: found.reason }
       }
       case 'hops':
+        // It was stored for an SMTP hop, before its row came to name an LMTP one.
         if (byLmtp(attempt.hops) && todo.rcpt_to.length > 1) {
-          this.split(item)
+          await splitByRecipient(this.outbound, item)
           return { code: 'split' }
         }
-        return this.through(item, fromNext(attempt.hops, item.num_failures))
+        return this.through(fromNext(attempt.hops, item.num_failures))
     }
   }
 
@@ -95,61 +106,49 @@ export class OutboundMail {
     return this.secureHops.close()
   }
 
-  private async through(item: Haraka.QueueItem, hops: readonly NextHop[]): Promise<MxAnswer> {
+  private async through(hops: readonly NextHop[]): Promise<MxAnswer> {
     const mxs: Haraka.Mx[] = []
     const reasons: string[] = []
     for (const hop of hops) {
       try {
-        mxs.push(...(await this.mxsOf(item, hop)))
+        mxs.push(...(await this.mxsOf(hop)))
       } catch (error) {
         reasons.push(`next hop ${hop.text}: ${(error as Error).message}`)
       }
     }
     for (const reason of reasons) this.log.warn(reason)
-    return mxs.length > 0 ? { code: 'ok', mxs } : { code: 'later', reason: reasons.join('; ') }
+    return mxs.length > 0
+      ? { code: 'ok', mxs: inOrder(this.outbound, mxs) }
+      : { code: 'later', reason: reasons.join('; ') }
   }
 
-  private async mxsOf(item: Haraka.QueueItem, hop: NextHop): Promise<Haraka.Mx[]> {
-    const { HarakaMx, is_local_ip } = this.outbound.net_utils
+  private async mxsOf(hop: NextHop): Promise<Haraka.Mx[]> {
     const base = { priority: 0, ...(hop.protocol === 'lmtp' ? { using_lmtp: true } : {}) }
     if (needsTls(hop)) {
-      const path = await this.secureHops.pathTo(hop, (host) =>
-        item.obtls.get_tls_options({ exchange: host }),
-      )
-      return [new HarakaMx({ ...base, path })]
+      const path = await this.secureHops.pathTo(hop, (host) => tlsOptionsOf(this.outbound, host))
+      return [{ ...base, path }]
     }
     return (await this.addresses.of(hop.host)).map((address) => {
       // The name makes TLS ask for the right certificate; and makes Haraka skip a hop on this machine.
-      const named = address !== hop.host && !is_local_ip(address)
+      const named = address !== hop.host && !this.outbound.net_utils.is_local_ip(address)
       const from = named ? { from_dns: hop.host } : {}
-      return new HarakaMx({ ...base, ...from, exchange: address, port: hop.port })
+      return { ...base, ...from, exchange: address, port: hop.port }
     })
-  }
-
-  // For mail that was stored for an SMTP hop, before its row came to name an LMTP one.
-  private split(item: Haraka.QueueItem): void {
-    const recipients = item.todo.rcpt_to
-    let left = recipients.length
-    for (const recipient of recipients) {
-      item.split_to_new_recipients([recipient], 'LMTP', (one) => {
-        this.outbound.delivery_queue.push(one)
-        if (--left === 0) item.discard()
-      })
-    }
   }
 }
 
-// Haraka 3.3.4 puts down one recipient's failure to another when an LMTP server takes the message
-// for the first and not for the second (hmail.js, `dot_lmtp`): that one is lost, the other gets two.
-function* oneRecipientByLmtp(todo: Haraka.Todo): Generator<Haraka.Todo> {
-  const route = routeOf(keptWith(todo.notes)?.routes ?? [], todo.domain)
+// Haraka (3.0.3 to 3.3.4) puts down one recipient's failure to another when an LMTP server takes the
+// message for the first and not for the second (hmail.js, `dot_lmtp`): that one is lost, the other gets two.
+function* oneRecipientByLmtp(
+  todo: Haraka.Todo,
+  route: RouteOfDomain | undefined,
+): Generator<Haraka.Todo> {
   if (!route?.hops.some(({ url }) => url.startsWith('lmtp:')) || todo.rcpt_to.length === 1) {
     yield todo
     return
   }
   for (const [index, recipient] of todo.rcpt_to.entries()) {
-    const part = Object.create(Object.getPrototypeOf(todo))
-    yield Object.assign(part, todo, { rcpt_to: [recipient], uuid: `${todo.uuid}.${index + 1}` })
+    yield todoFor(todo, { rcpt_to: [recipient], uuid: `${todo.uuid}.${index + 1}` })
   }
 }
 
@@ -159,59 +158,34 @@ function fromNext(hops: readonly NextHop[], failures: number): readonly NextHop[
   return [...hops.slice(turn), ...hops.slice(0, turn)]
 }
 
-const byLmtp = (hops: readonly NextHop[]) => hops.some(({ protocol }) => protocol === 'lmtp')
-
-function routeOf(
-  routes: readonly (readonly [string, RouteOfDomain])[],
-  domain: string,
-): RouteOfDomain | undefined {
+export function routeOf(routes: Kept['routes'], domain: string): RouteOfDomain | undefined {
   return routes.find(([of]) => of === domain)?.[1]
 }
-
-// A message that came in by SMTP has the connection, the transaction and the part in its id, one
-// that Haraka wrote itself (a bounce) no connection. [routes] says where the mail of a domain goes,
-// and a bounce to a domain of ours would else go by its MX record: back to ourselves.
-const isOurOwn = ({ uuid }: Haraka.Todo) => /^[^.]+\.\d+$/.test(uuid)
 
 function rename(todo: Haraka.Todo, domain: string | undefined): void {
   if (domain === undefined) return
   todo.domain = domain
-  todo.rcpt_to = todo.rcpt_to.map((one) => withFateOf(one, new Address(one.user, domain)))
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII is what is meant
-const isAscii = (address: Haraka.Address | string) => /^[\x00-\x7f]*$/.test(String(address))
-
-// Haraka's outbound says SMTPUTF8 only for a sender that needs it, and asks `format` with false when
-// the other side knows SMTPUTF8 (hmail.js, get_reverse_path_with_params).
-function declareUtf8(sender: Haraka.Todo['mail_from']): void {
-  const plain = Object.getPrototypeOf(sender).format as (ascii?: boolean) => string
-  sender.format = (ascii) => {
-    const path = plain.call(sender, ascii)
-    return ascii === false && isAscii(path) ? `${path} SMTPUTF8` : path
-  }
+  todo.rcpt_to = todo.rcpt_to.map((one) =>
+    withFateOf(one, newAddress(todo.mail_from, one.user, domain)),
+  )
 }
 
 /** Puts the recipients' names as the sender wrote them into what a bounce is made from. */
 export function nameAsWritten({ todo }: Haraka.QueueItem, error: Haraka.BounceError): void {
   const written = new Map(keptWith(todo.notes)?.written)
+  const named = new Map<string, string>()
   // Haraka makes an item of some of a message's recipients, and forgets there what became of them.
-  const bounced = new Map(error.bounced_rcpt?.map((one) => [one.address, one]))
+  const bounced = new Map(error.bounced_rcpt?.map((one) => [addressOf(one), one]))
   todo.rcpt_to = todo.rcpt_to.map((recipient) => {
-    const known = bounced.get(recipient.address) ?? recipient
-    const name = written.get(recipient.address)
+    const known = bounced.get(addressOf(recipient)) ?? recipient
+    const name = written.get(addressOf(recipient))
     if (name === undefined) return withFateOf(known, recipient)
-    const named = new Address(`<${name}>`)
-    error.message = error.message.replaceAll(recipient.format(), named.format())
-    return withFateOf(known, named)
+    const asWritten = newAddress(todo.mail_from, `<${name}>`)
+    named.set(recipient.format(), asWritten.format())
+    return withFateOf(known, asWritten)
   })
+  if (named.size > 0) error.message = error.message.replace(PATH, (path) => named.get(path) ?? path)
 }
 
-/** What became of the recipient stands in dsn_status, dsn_smtp_response, reason and so on. */
-function withFateOf(
-  recipient: Haraka.QueuedAddress,
-  address: Haraka.Address,
-): Haraka.QueuedAddress {
-  const fate = Object.entries(recipient).filter(([key]) => /^(dsn_|reason$)/.test(key))
-  return Object.assign(address, Object.fromEntries(fate)) as Haraka.QueuedAddress
-}
+/** An address in angle brackets; its local part may be quoted. */
+const PATH = /<(?:"(?:[^"\\]|\\.)*"|[^<>"])*>/g

@@ -1,9 +1,10 @@
 // Which way each accepted recipient's copy goes: the install's queue plugins, or Haraka's outbound
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
-import { Address } from '@haraka/email-address'
-import { type Accepted, type Destination, mixes, type Path } from '../routing/decide'
-import { type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
+import { addressOf, hostOf, newAddress, rcptsAnswered } from '../haraka/internals'
+import type { Accepted, Destination, Path, Refused } from '../routing/decide'
+import { AcceptedBefore } from '../routing/transaction'
+import { copyOf, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
 /** A message's recipients by the way they go, with their addresses as they leave. */
 export interface Parts {
@@ -15,27 +16,23 @@ export interface Parts {
   readonly inbound: boolean
 }
 
-const pathsOfTransactions = new WeakMap<Haraka.Transaction, DeliveryPaths>()
+const PATHS = Symbol('gal-relay: delivery paths')
 
-export function pathsOf(transaction: Haraka.Transaction): DeliveryPaths {
-  const known = pathsOfTransactions.get(transaction)
-  if (known) return known
-  const paths = new DeliveryPaths(transaction)
-  pathsOfTransactions.set(transaction, paths)
-  return paths
-}
-
-/**
- * To be called when the transaction is over. Its paths lead back to it, and a scavenge spares whatever the
- * value of a weak key leads to: all of it would stay until V8 goes through the whole heap.
- */
-export function forgetPaths(transaction: Haraka.Transaction): void {
-  pathsOfTransactions.delete(transaction)
+/** Those of one message, until its transaction is over. */
+export function pathsOf(
+  transaction: Haraka.Transaction & { [PATHS]?: DeliveryPaths },
+): DeliveryPaths {
+  transaction[PATHS] ??= new DeliveryPaths(transaction)
+  return transaction[PATHS]
 }
 
 /** The way of each recipient of a transaction, from RCPT to the queue hooks. */
 export class DeliveryPaths {
   readonly #transaction: Haraka.Transaction
+  /** Trust in the client, and so the way Haraka would have taken by itself; known from the end of data_post on. */
+  ownPath: Path | undefined
+  /** Settles when the message is no longer being written to the outbound queue. */
+  stored: Promise<void> | undefined
   // Looked into when the message is there. A Map or a weak key for each recipient would cost more, in
   // collecting garbage, than the whole answer.
   readonly #accepted: { readonly target: Haraka.Address; readonly verdict: Accepted }[] = []
@@ -43,9 +40,19 @@ export class DeliveryPaths {
   #renamed: Map<Haraka.Address, Haraka.Address> | undefined
   /** As the sender wrote them, where another plugin put something else into their place. */
   #asWritten: Map<Haraka.Address, Haraka.Address> | undefined
-  /** Of the RCPT that is being answered: where its recipient stands in `rcpt_to`. */
-  #from: number | undefined
+  /** Of the RCPTs before the one that is being answered. */
+  readonly #before = new AcceptedBefore()
+  // Of the RCPT that is being answered.
+  /** How many RCPTs of the transaction were answered before it; undefined: none is being answered. */
+  #number: number | undefined
+  /** How many of them were accepted. */
+  #numberAccepted = 0
+  /** Where what it stands for begins in `rcpt_to`, */
+  #from = 0
+  /** and in {@link #accepted}. */
+  #acceptedFrom = 0
   #written: Haraka.Address | undefined
+  #parts: KnownParts | undefined
   /** What other hooks are to see again, and what is to follow, once one part is in other hands. */
   #underWay: UnderWay | undefined
   #utf8 = false
@@ -59,22 +66,41 @@ export class DeliveryPaths {
     this.#utf8 = true
   }
 
-  /** Before any plugin has looked at the recipient that Haraka has just put at the end of `rcpt_to`. */
-  begin(written: Haraka.Address): void {
-    this.#from = this.#transaction.rcpt_to.length - 1
+  /**
+   * Before any plugin has looked at the recipient that Haraka has just put at the end of `rcpt_to`. Called
+   * again for the same RCPT, it does nothing.
+   *
+   * @param takesOff whether those that an RCPT before was refused for are taken off `rcpt_to`
+   */
+  begin(written: Haraka.Address, takesOff: boolean): void {
+    const { rcpt_to } = this.#transaction
+    const { all, accepted } = rcptsAnswered(this.#transaction)
+    if (all === this.#number) return
+    this.#settle(rcpt_to.length - 1, takesOff)
+    this.#number = all
+    this.#numberAccepted = accepted
+    this.#from = rcpt_to.length - 1
+    this.#acceptedFrom = this.#accepted.length
     this.#written = written
   }
 
+  /** No more RCPTs will come: the last one is answered. */
+  end(): void {
+    this.#settle(this.#transaction.rcpt_to.length, true)
+    this.#number = undefined
+  }
+
+  /** The recipients that this RCPT stands for by now: an alias plugin puts others in its place, or none. */
+  targets(): readonly Haraka.Address[] {
+    return this.#transaction.rcpt_to.slice(this.#from)
+  }
+
   /**
-   * The recipients that this RCPT stands for by now: an alias plugin puts others in its place.
-   *
-   * @param address what Haraka hands to the hooks
+   * Puts back the recipient whom another plugin took off without another in its place. Haraka takes the last
+   * one off when RCPT is refused: it would be another RCPT's.
    */
-  targets(address: Haraka.Address): readonly Haraka.Address[] {
-    const { rcpt_to } = this.#transaction
-    if (this.#from === undefined) return [rcpt_to.at(-1) ?? address]
-    const targets = rcpt_to.slice(this.#from)
-    return targets.length > 0 ? targets : [address]
+  putBack(): void {
+    if (this.#written) this.#transaction.rcpt_to.push(this.#written)
   }
 
   /** The recipient of this RCPT as the sender wrote it. */
@@ -82,44 +108,69 @@ export class DeliveryPaths {
     return this.#written ?? target
   }
 
-  /** Haraka takes one recipient off `rcpt_to` when RCPT is refused: an alias may have put in several. */
-  refuse(): void {
-    if (this.#from !== undefined) this.#transaction.rcpt_to.splice(this.#from + 1)
+  /** Why the transaction's other recipients do not let this one join them. */
+  refusal(verdict: Accepted, mixed: 'split' | 'defer'): Refused | undefined {
+    return this.#before.refusal(verdict, mixed)
+  }
+
+  // Haraka has answered by now: after our verdict come the rcpt_ok and deny hooks of others, and their
+  // failures. Of a refused RCPT it takes one recipient off, and an alias may have put in several.
+  #settle(end: number, takesOff: boolean): void {
+    if (this.#number === undefined) return
+    const { rcpt_to } = this.#transaction
+    const accepted = this.#accepted
+    if (rcptsAnswered(this.#transaction).accepted > this.#numberAccepted) {
+      for (let i = this.#acceptedFrom; i < accepted.length; i++) {
+        const one = accepted[i]
+        if (one) this.#before.add(one.verdict)
+      }
+      return
+    }
+    accepted.length = this.#acceptedFrom
+    if (takesOff && end > this.#from) rcpt_to.splice(this.#from, end - this.#from)
   }
 
   accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
     this.#accepted.push({ target, verdict })
     if (rerouted) {
       this.#renamed ??= new Map()
-      this.#renamed.set(target, new Address(recipient.local, recipient.domain))
+      const { mail_from } = this.#transaction
+      this.#renamed.set(target, newAddress(mail_from, recipient.local, recipient.domain))
     }
-    if (this.#written) {
+    if (this.#written && this.#written !== target) {
       this.#asWritten ??= new Map()
       this.#asWritten.set(target, this.#written)
     }
   }
 
-  /** True when the transaction has a recipient of an earlier RCPT that goes another way. */
-  isMixed(target: Haraka.Address, path: Path): boolean {
-    const { rcpt_to } = this.#transaction
-    const from = this.#from ?? rcpt_to.indexOf(target)
-    const verdicts = this.#verdicts()
-    return rcpt_to.slice(0, from).some((other) => mixes(path, verdicts.get(other)?.path))
-  }
-
-  /** The addresses that the message leaves to, whichever way, of those the plugin accepted. */
-  addresses(): readonly string[] {
-    const verdicts = this.#verdicts()
-    return this.#transaction.rcpt_to
-      .filter((recipient) => verdicts.has(recipient))
-      .map((recipient) => this.#leavingAs(recipient).address)
-  }
-
   /**
+   * Worked out once, unless a plugin changes the recipients.
+   *
    * @param otherwise the way of recipients that another plugin accepted or put in
    * @returns undefined when the plugin accepted none of the recipients
    */
   parts(otherwise: Path): Parts | undefined {
+    const { rcpt_to } = this.#transaction
+    const known = this.#parts
+    if (known?.otherwise === otherwise && isSame(known.recipients, rcpt_to)) return known.parts
+    const parts = this.#isPlain() ? plainParts(rcpt_to) : this.#divide(otherwise)
+    this.#parts = { otherwise, recipients: [...rcpt_to], parts }
+    return parts
+  }
+
+  /** One recipient, for the queue plugins and as it was sent, as most messages have. */
+  #isPlain(): boolean {
+    const { rcpt_to } = this.#transaction
+    const [first] = this.#accepted
+    return (
+      rcpt_to.length === 1 &&
+      first?.target === rcpt_to[0] &&
+      first?.verdict.path === 'queue' &&
+      !this.#renamed
+    )
+  }
+
+  #divide(otherwise: Path): Parts | undefined {
     const parts = {
       queue: new Map<string, Haraka.Address>(),
       outbound: new Map<string, Haraka.Address>(),
@@ -135,16 +186,18 @@ export class DeliveryPaths {
       const address = this.#leavingAs(recipient)
       // The new and the old address of one mailbox in one message are one recipient, and so are two
       // spellings of its domain.
-      const mailbox = `${address.user}@${address.host}`
+      const host = hostOf(address)
+      const mailbox = `${address.user}@${host}`
       const isFirst = !parts[path].has(mailbox)
       if (isFirst) parts[path].set(mailbox, address)
       accepted ||= verdict !== undefined
       if (path !== 'outbound') continue
       inbound &&= verdict !== undefined && isOurs(verdict)
       if (!verdict) continue
-      routes.set(address.host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
-      const asWritten = (this.#asWritten?.get(recipient) ?? recipient).address
-      if (isFirst && asWritten !== address.address) written.push([address.address, asWritten])
+      routes.set(host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
+      const asWritten = addressOf(this.#asWritten?.get(recipient) ?? recipient)
+      const leaving = addressOf(address)
+      if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
     }
     if (!accepted) return undefined
     return {
@@ -214,6 +267,24 @@ export class DeliveryPaths {
   }
 }
 
+interface KnownParts {
+  readonly otherwise: Path
+  readonly recipients: readonly Haraka.Address[]
+  readonly parts: Parts | undefined
+}
+
+const isSame = (some: readonly Haraka.Address[], others: readonly Haraka.Address[]) =>
+  some.length === others.length && some.every((one, index) => one === others[index])
+
+const NOTHING: Kept = { routes: [], written: [], smtputf8: false }
+
+const plainParts = (queue: readonly Haraka.Address[]): Parts => ({
+  queue: [...queue],
+  outbound: [],
+  kept: NOTHING,
+  inbound: true,
+})
+
 /** Accepted because it is ours, and not because it may be passed on. */
 function isOurs({ rule }: Accepted): boolean {
   return rule !== 'shared' && rule !== 'always-relay' && !rule.startsWith('relay-')
@@ -230,8 +301,7 @@ function outboundPart(
   parts: Parts,
   trusted: boolean,
 ): Haraka.Transaction {
-  const NotesOf = transaction.notes.constructor as new (notes: object) => Haraka.Notes
-  const notes = new NotesOf(transaction.notes)
+  const notes = copyOf(transaction.notes)
   noteOutbound(notes, parts, trusted)
   return Object.create(transaction, {
     rcpt_to: { value: [...parts.outbound], writable: true, enumerable: true },

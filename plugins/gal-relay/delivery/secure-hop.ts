@@ -8,7 +8,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import type { Log } from '../gal/log'
+import { guard, later } from '../guard'
 import type { NextHop } from '../routing/routes'
+import { visibleWords } from '../visible'
 
 /** @returns the install's TLS options for a host: `[outbound]` of tls.ini */
 export type TlsOptionsFor = (host: string) => ConnectionOptions
@@ -36,8 +38,10 @@ export class SecureHops {
     const listening =
       this.servers.get(key) ?? this.listen(hop, this.newPath(hop), () => tlsFor(hop.host))
     this.servers.set(key, listening)
-    listening.catch(() => this.servers.delete(key))
-    const server = await listening
+    const server = await listening.catch((error) => {
+      this.servers.delete(key)
+      throw error
+    })
     const at = server.address() as string
     if (existsSync(at)) return at
     // Who cleans up /tmp has taken the socket away, and the folder with it.
@@ -60,7 +64,8 @@ export class SecureHops {
       const folder = mkdtempSync(path.join(tmpdir(), 'gal-relay-'))
       chmodSync(folder, 0o700)
       // Haraka ends without a word to its plugins, unless it is set to end gracefully.
-      process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+      const remove = () => rmSync(folder, { recursive: true, force: true })
+      process.once('exit', guard('removal of the sockets to next hops', remove))
       this.folder = folder
     }
     const name = `${++this.made}-${hop.protocol}-${hop.host}-${hop.port}`
@@ -68,21 +73,28 @@ export class SecureHops {
   }
 
   private listen(hop: NextHop, at: string, tls: () => ConnectionOptions): Promise<Server> {
-    const server = createServer((haraka) => {
+    const pass = async (haraka: Socket) => {
       // Haraka goes on to the next host when the connection ends before a greeting.
-      haraka.on('error', () => haraka.destroy())
-      connectThrough(haraka, hop, this.name, tls).catch((error) => {
+      haraka.on('error', () => {})
+      try {
+        await connectThrough(haraka, hop, this.name, tls)
+      } catch (error) {
         this.log.warn(`next hop ${hop.text} cannot be used: ${(error as Error).message}`)
         haraka.destroy()
-      })
-    })
+      }
+    }
+    const server = createServer(
+      guard('connection to a next hop', pass, (_error, haraka) => haraka.destroy()),
+    )
     return new Promise((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(at, () => {
+      // As long as it listens: it may run out of files at any time.
+      server.on('error', reject)
+      const ready = () => {
         // The process may end while nothing but such sockets is left.
         server.unref()
         resolve(server)
-      })
+      }
+      server.listen(at, guard('socket to a next hop', ready, reject))
     })
   }
 }
@@ -97,8 +109,10 @@ async function connectThrough(
   const give = (why: string) => {
     for (const socket of sockets) socket.destroy(new Error(why))
   }
-  const timer = setTimeout(give, PATIENCE, `no session within ${PATIENCE} ms`)
-  haraka.once('close', () => give('Haraka closed the connection'))
+  const late = () => give(`no session within ${PATIENCE} ms`)
+  const timer = later(PATIENCE, 'next hop time-out', late, late)
+  const closed = () => give('Haraka closed the connection')
+  haraka.once('close', guard('end of a connection to a next hop', closed, closed))
   try {
     const tcp = connect({ host: hop.host, port: hop.port, noDelay: true })
     sockets.push(tcp)
@@ -166,15 +180,18 @@ function handOver(
   capabilities: readonly string[],
 ): void {
   // What the hop said last is still to be read: it may be that it has the message.
-  hopSocket.on('error', () => haraka.destroySoon())
-  hopSocket.once('close', () => haraka.destroySoon())
-  haraka.once('data', () => {
+  const end = () => haraka.destroySoon()
+  hopSocket.on('error', guard('error of a next hop', end, end))
+  hopSocket.once('close', guard('end of a next hop', end, end))
+  const begin = () => {
     haraka.pause()
     const lines = [hop.host, ...capabilities]
     const last = lines.length - 1
     haraka.write(lines.map((line, i) => `250${i === last ? ' ' : '-'}${line}\r\n`).join(''))
     haraka.pipe(hopSocket).pipe(haraka)
-  })
+  }
+  const giveUp = () => haraka.destroy()
+  haraka.once('data', guard('first command to a next hop', begin, giveUp))
   haraka.write(`220 ${hop.host} ESMTP\r\n`)
 }
 
@@ -208,9 +225,11 @@ function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
       settled()
     }
     const fail = (what: string) => settle(() => reject(new Error(what)))
-    const onError = (error: Error) => fail(error.message)
-    const onClose = () => fail(`it closed the connection instead of a reply to ${to}`)
-    const onData = (chunk: Buffer) => {
+    const failed = (error: unknown) => fail((error as Error).message)
+    const onError = guard('failed connection to a next hop', failed, failed)
+    const closed = () => fail(`it closed the connection instead of a reply to ${to}`)
+    const onClose = guard('closed connection to a next hop', closed, closed)
+    const take = (chunk: Buffer) => {
       text += chunk.toString('latin1')
       if (text.length > LONGEST_REPLY) return fail(`its reply to ${to} has no end`)
       if (!/(^|\n)\d{3}( [^\n]*)?\r?\n/.test(text)) return
@@ -223,10 +242,12 @@ function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
         .split(/\r?\n/)
         .map((line) => line.slice(4))
       const last = lines.at(-1) ?? ''
-      const told = isSecret ? (/^\d\.\d{1,3}\.\d{1,3}(?= |$)/.exec(last)?.[0] ?? '') : last
+      const enhanced = /^\d\.\d{1,3}\.\d{1,3}(?= |$)/.exec(last)?.[0] ?? ''
+      const told = isSecret ? enhanced : visibleWords(last)
       if (code >= 400) return fail(`it answered ${to} with ${code} ${told}`.trimEnd())
       settle(() => resolve({ code, lines }))
     }
+    const onData = guard('reply of a next hop', take, failed)
     socket.on('data', onData).once('error', onError).once('close', onClose)
     socket.resume()
   })
@@ -234,14 +255,17 @@ function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
 
 function event(socket: Socket, name: 'connect' | 'secureConnect'): Promise<void> {
   return new Promise((resolve, reject) => {
-    socket.once('error', reject)
-    socket.once('close', () => reject(new Error('it closed the connection')))
-    socket.once(name, () => {
+    // More than once: TLS has an error of its own when the socket below it has one.
+    socket.on('error', reject)
+    const closed = () => reject(new Error('it closed the connection'))
+    socket.once('close', guard('closed next hop', closed, closed))
+    const ready = () => {
       socket.removeAllListeners('error')
       socket.removeAllListeners('close')
       // Until the next one listens; an error without a listener would end the process.
       socket.on('error', () => {})
       resolve()
-    })
+    }
+    socket.once(name, guard('connected next hop', ready, reject))
   })
 }

@@ -4,18 +4,25 @@
 // in this form.
 import { domainToASCII, domainToUnicode } from 'node:url'
 import { parseIpv6 } from '../routing/networks'
-import { canonicalDomain, type Recipient } from '../routing/recipient'
+import {
+  canonicalDomain,
+  plainLocalPart,
+  type Recipient,
+  sentLocalPart,
+} from '../routing/recipient'
+import { X500_DOMAIN } from './directory/entry-addresses'
 
-/** NFC, lower case, domain as A-label or canonical literal: of an address as an entry holds it. */
+/** Plain local part, NFC, lower case, domain as A-label or canonical literal: of an address as an entry holds it. */
 export function addressKey(address: string): string {
   const at = address.lastIndexOf('@')
   if (at < 0) return folded(address)
-  return `${folded(address.slice(0, at))}@${domainKey(address.slice(at + 1))}`
+  const local = plainLocalPart(address.slice(0, at))
+  return `${folded(local)}@${domainKey(address.slice(at + 1))}`
 }
 
 /** A recipient's local part in the same form. */
-export function localKey({ local }: Recipient): string {
-  return folded(local)
+export function localKey({ plainLocal }: Recipient): string {
+  return folded(plainLocal)
 }
 
 /** A recipient in the same form, whose domain already has it. */
@@ -34,14 +41,16 @@ export function partsOf(key: string): { readonly local: string; readonly domain:
 }
 
 /**
- * The ways in which an entry may spell this address, to search for: the local part as it was sent, and
- * composed and decomposed, which Active Directory tells apart; the domain as A-label, and as U-label
- * when it has one; an IPv6 address literal also with its zeros written out.
+ * The ways in which an entry may spell this address, to search for: the local part as it was sent,
+ * plain, and in quotes where it needs them; composed and decomposed, which Active Directory tells
+ * apart; the domain as A-label, and as U-label when it has one; an IPv6 address literal also with its
+ * zeros written out.
  */
 export function spellings(recipient: Recipient): string[] {
-  const { local, domain } = recipient
+  const { local, plainLocal, domain } = recipient
   if (!domain) return [local]
-  const locals = normalForms(local)
+  if (domain === X500_DOMAIN) return [`${plainLocal}@${domain}`]
+  const locals = [...new Set([local, plainLocal, sentLocalPart(plainLocal)])].flatMap(normalForms)
   return domainSpellings(domain).flatMap((name) => locals.map((part) => `${part}@${name}`))
 }
 

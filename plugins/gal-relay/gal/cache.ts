@@ -100,14 +100,18 @@ export class CachedList implements AddressList {
 
   #ask(key: string, recipient: Recipient): Promise<GalAnswer> {
     this.#misses++
-    const answer = this.#answered(key, recipient)
+    const answer = this.#answered(key, this.#list.lookup(recipient))
     this.#underWay.set(key, answer)
     return answer
   }
 
-  async #answered(key: string, recipient: Recipient): Promise<GalAnswer> {
-    const given = await this.#list.lookup(recipient)
-    this.#underWay.delete(key)
+  async #answered(key: string, asked: GalAnswer | Promise<GalAnswer>): Promise<GalAnswer> {
+    let given: GalAnswer
+    try {
+      given = await asked
+    } finally {
+      this.#underWay.delete(key)
+    }
     if (given.state !== 'unavailable') return this.#keep(key, given)
     const kept = this.#found.peek(key)
     if (!kept || this.#now() >= kept.usableUntil) return given

@@ -1,13 +1,13 @@
-// The list that the plugin asks: the live look-up behind a cache, with sub-addresses taken apart; in
+// The list that the plugin asks: the live look-up behind a cache, also by other names; in
 // snapshot mode behind the whole list in memory.
 import type { AddressList } from './address-list'
 import { CachedList, type CacheReport } from './cache'
 import type { ServerReport } from './directory/health'
 import { LiveList } from './live'
 import type { Log } from './log'
+import { ListWithOtherNames, otherNames } from './other-names'
 import { SnapshotList, type SnapshotReport } from './snapshot/snapshot-list'
 import type { ListSettings } from './snapshot/syncer'
-import { SubAddressedList } from './sub-addresses'
 
 /** How the list is, for the log, metrics and the status page. */
 export interface ListReport {
@@ -28,9 +28,8 @@ export function createAddressList(
 ): GlobalAddressList {
   const live = new LiveList(gal, ldap, log)
   const cached = new CachedList(live, gal)
-  const asked = gal.recipient_delimiter
-    ? new SubAddressedList(cached, gal.recipient_delimiter)
-    : cached
+  const others = otherNames(gal)
+  const asked = others ? new ListWithOtherNames(cached, others) : cached
   const kept =
     gal.mode === 'snapshot' ? new SnapshotList(asked, { gal, ldap, snapshot }, log) : undefined
   const list = kept ?? asked

@@ -4,7 +4,7 @@ import type { GalAnswer } from './address-list'
 import type { AddressSearch } from './directory/address-search'
 import { printable } from './directory/directory-error'
 import type { Entry } from './directory/entry'
-import { addressIn, baseName, isTrue } from './directory/entry-addresses'
+import { addressIn, baseName, isTrue, LEGACY_DN } from './directory/entry-addresses'
 import type { Turn } from './directory/turn'
 
 /** An entry that holds an address. */
@@ -55,7 +55,7 @@ export async function inspectHolder(
     return values.map((value) => ({ attribute: type, text: value.toString('utf8') }))
   })
   const holding = shown.find(({ attribute, text }) => {
-    const address = addressIn(baseName(attribute), text)
+    const address = addressIn(baseName(attribute), text, attributes.has(LEGACY_DN))
     return address !== undefined && addressKey(address) === key
   })
   const marks = [HIDDEN, ACCOUNT_CONTROL]

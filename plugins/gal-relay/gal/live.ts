@@ -28,7 +28,7 @@ import type { ServerReport } from './directory/health'
 import { mayHoldRecipients, referredText } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import { readSearchable, type Searchable } from './directory/searchable'
-import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
+import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from './directory/turn'
 import type { Known } from './directory/witness'
 import { type Inspection, inspectHolder } from './inspection'
 import type { Log } from './log'
@@ -60,6 +60,13 @@ interface Shown {
 const SAID_FOR = 60_000
 /** Schemas are large, and some attributes are not indexed, milliseconds. */
 const PATIENCE = 15_000
+/** The log has them since they began. */
+const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
+  'connection',
+  'credentials',
+  'waiting',
+  'unproven',
+])
 
 export class LiveList implements AddressList {
   readonly #gal: GalSettings
@@ -102,7 +109,7 @@ export class LiveList implements AddressList {
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
       // Why no server is up, or what makes one doubtful, is said when that begins.
-      if (failure !== 'connection' && failure !== 'unproven') this.#warnOfDeferral(failure, message)
+      if (!SAID_ALREADY.has(failure)) this.#warnOfDeferral(failure, message)
       return { state: 'unavailable', reason: message }
     }
   }
@@ -282,7 +289,14 @@ export class LiveList implements AddressList {
         if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
     }
+    for (const [base, { leftOut }] of results.entries()) {
+      const witness = witnesses[base]
+      // It may have grown larger than is read.
+      if (leftOut && witness && !shown.has(witness))
+        this.#absence.witnesses[base]?.replace(undefined)
+    }
     if (holders.length === 0) {
+      requireWhole(results)
       if (!turn.server.searchable.current) {
         // It may have other names for the attributes.
         await this.#searchable(turn)

@@ -1,9 +1,13 @@
 // Recipient and client to verdict, with the address list asked where the rules want it.
+
+import { hostOf } from '../haraka/internals'
 import {
   type Client,
+  concernsRelaying,
   type Destination,
   decide,
   decideListed,
+  decideUnasked,
   destined,
   INTERNAL_ERROR,
   type Listing,
@@ -13,6 +17,7 @@ import {
   type Verdict,
 } from '../routing/decide'
 import { canonicalDomain, recipientAt } from '../routing/recipient'
+import { decidesRecipients, decidesRelaying } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
 import { state } from './state'
 
@@ -37,6 +42,39 @@ export function decideOnAll(
   return decided instanceof Promise ? decided.then((one) => [one]) : [decided]
 }
 
+/**
+ * Whether the plugin answers to this RCPT. With `enforce = relaying` it does where relaying comes into it
+ * for anyone that the recipient stands for.
+ */
+export function answersTo(policy: ListenerPolicy, targets: readonly Haraka.Address[]): boolean {
+  if (decidesRecipients(policy)) return true
+  return (
+    decidesRelaying(policy) &&
+    targets.some((target) => concernsRelaying(destinationFor(policy.routing, target)))
+  )
+}
+
+/** Where recipients of ours are accepted without a look-up. */
+export async function decideUnaskedOn(
+  { routing }: ListenerPolicy,
+  client: Client,
+  target: Haraka.Address,
+): Promise<Decided> {
+  const destination = destinationFor(routing, target)
+  const verdict = decideUnasked(routing, destination, client)
+  if (verdict) return { target, destination, verdict }
+  const listing = await lookUp(destination)
+  // Who may write to a recipient is only observed.
+  const found = listing.state === 'found' ? { ...listing, authenticatedOnly: false } : listing
+  return { target, destination, verdict: decideListed(destination, client, found) }
+}
+
+function lookUp({ recipient }: Destination): Listing | Promise<Listing> {
+  const { list } = state
+  if (!list) throw new Error('no address list')
+  return list.lookup(recipient)
+}
+
 export function decideOn(
   { routing }: ListenerPolicy,
   client: Client,
@@ -45,9 +83,7 @@ export function decideOn(
   const destination = destinationFor(routing, target)
   const verdict = decide(routing, destination, client)
   if (verdict) return { target, destination, verdict }
-  const { list } = state
-  if (!list) throw new Error('no address list')
-  const listing = list.lookup(destination.recipient)
+  const listing = lookUp(destination)
   return listing instanceof Promise
     ? decideLater(client, target, destination, listing)
     : { target, destination, verdict: decideListed(destination, client, listing) }
@@ -64,9 +100,10 @@ interface Routed {
 // Recipients that come one after the other mostly have the same domain.
 let last: Routed | undefined
 
-function destinationFor(routing: RoutingPolicy, { user, host }: Haraka.Address): Destination {
+function destinationFor(routing: RoutingPolicy, address: Haraka.Address): Destination {
+  const host = hostOf(address)
   if (last?.routing !== routing || last.host !== host) last = routed(routing, host)
-  return destined(recipientAt(user, last.domain), last.route)
+  return destined(recipientAt(address.user, last.domain), last.route)
 }
 
 function routed(routing: RoutingPolicy, host: string): Routed {

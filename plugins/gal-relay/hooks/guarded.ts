@@ -1,6 +1,8 @@
 // What stands around every hook. Nothing that goes wrong in one may reach Haraka, where an exception
 // after an await ends the server: the answer is then 451 and the stack is in the log.
+import { unattended } from '../guard'
 import { INTERNAL_ERROR } from '../routing/decide'
+import { log } from './log'
 import { dsnOf } from './replies'
 import { state } from './state'
 
@@ -29,7 +31,8 @@ function watch(
   next: Haraka.Next,
   connection: Haraka.Connection,
 ): void {
-  ending.catch((error) => fail(plugin, next, connection, error))
+  const caught = ending.catch((error) => fail(plugin, next, connection, error))
+  unattended('answer after a failure', () => caught)
 }
 
 // Should the hook have answered before it failed, that answer stands: Haraka ignores a second one.
@@ -63,5 +66,5 @@ export function logFailure(
   error: unknown,
 ): void {
   state.counts.errors++
-  connection.logerror(plugin, 'failed:', error instanceof Error ? error : new Error(String(error)))
+  log(connection, 'error', plugin, 'failed:', error instanceof Error ? error : String(error))
 }

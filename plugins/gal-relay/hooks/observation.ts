@@ -1,21 +1,19 @@
-// The hooks that only look on, where `enforce = false`: what the verdict would have been, and what
+// The hooks that only look on, where recipients are not decided on: what the verdict would have been, and what
 // was answered.
 import { pathsOf } from '../delivery/paths'
-import {
-  type Given,
-  type Observed,
-  ObservedTransaction,
-  outcomeOfVerdict,
-} from '../report/observation'
+import { unattended } from '../guard'
+import { addressOf, registerFirst } from '../haraka/internals'
+import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
-import { visible } from '../report/visible'
+import { answersAny, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
-import { decideOn, verdictOn } from './decision'
-import { registerFirst } from './first'
-import { logFailure, looking } from './guarded'
+import { visible } from '../visible'
+import { answersTo, decideOn, verdictOn } from './decision'
+import { looking } from './guarded'
+import { log } from './log'
 import { observesAnywhere, sessionOf } from './session'
 import { state } from './state'
-import { fieldsOf } from './telling'
+import { senderOf } from './telling'
 
 const transactions = new WeakMap<Haraka.Transaction, ObservedTransaction>()
 // The hook may have been registered twice.
@@ -41,31 +39,32 @@ export const watch_recipient = looking<[Haraka.Address]>(function (connection, [
   const { transaction } = connection
   const session = sessionOf(connection)
   const { policy, client } = session
-  if (!transaction || !policy.enabled || policy.enforce || watched.has(address)) return
+  if (!transaction || !observesRecipients(policy) || watched.has(address)) return
+  const paths = pathsOf(transaction)
+  paths.begin(address, answersAny(policy))
+  const targets = paths.targets()
+  if (answersTo(policy, targets)) return
   watched.add(address)
 
-  const given = givenTo(transaction)
+  const answers = answersIn(transaction)
   const observed = transactions.get(transaction) ?? new ObservedTransaction()
   transactions.set(transaction, observed)
-  observed.answered(given)
-  const paths = pathsOf(transaction)
-  const targets = paths.targets(address)
-  const verdict = Promise.all(targets.map((target) => decideOn(policy, client, target))).then(
-    (decided) => verdictOn(decided),
-  )
-  const { sender } = fieldsOf(this, connection, session)
-  const recipient = paths.written(address).address
-  observed.add(given.length, policy.mixed, verdict).then(
-    (both) => compare(this, connection, policy, sender, recipient, both),
-    (error) => logFailure(this, connection, error),
-  )
+  observed.answered(answers)
+  const verdict = async () =>
+    verdictOn(await Promise.all(targets.map((target) => decideOn(policy, client, target))))
+  const sender = senderOf(connection)
+  const recipient = addressOf(paths.written(address))
+  unattended('observation of a recipient', async () => {
+    const both = await observed.add(answers.length, policy.mixed, verdict())
+    compare(this, connection, policy, sender, recipient, both)
+  })
 })
 
 export const watch_end = looking((connection) => {
   const { transaction } = connection
   const observed = transaction && transactions.get(transaction)
   if (!observed) return
-  observed.answered(givenTo(transaction))
+  observed.answered(answersIn(transaction))
   observed.end()
 })
 
@@ -85,25 +84,19 @@ function compare(
   const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) {
-    counts.refused({ sender, rule, reply, answered, recipients: [recipient] })
+    counts.refused({ sender, rule, reply, answered, recipient })
   }
   if (given && given.outcome !== outcome) {
     counts.differed(name, rule, outcome, given.outcome)
-    connection.lognotice(plugin, 'observed DIFFERS', observation)
+    log(connection, 'notice', plugin, 'observed DIFFERS', observation)
   } else if (verdict.accept) {
-    connection.loginfo(plugin, 'observed', observation)
+    log(connection, 'info', plugin, 'observed', observation)
   } else {
-    connection.lognotice(plugin, 'observed', observation)
+    log(connection, 'notice', plugin, 'observed', observation)
   }
 }
 
-/** What Haraka has answered to the recipients of a transaction so far, in order. */
-function givenTo({ results }: Haraka.Transaction): readonly Given[] {
-  const answers = results.get('rcpt_to')?.recipient ?? []
-  return answers.map(({ action, code, msg }) => {
-    if (action === 'accept') return { outcome: 'accepted', reply: '250' }
-    const refused = action === 'reject'
-    const number = typeof code === 'number' ? code : refused ? 550 : 450
-    return { outcome: refused ? 'refused' : 'deferred', reply: `${number} ${msg ?? ''}`.trim() }
-  })
+/** Haraka's answers to the recipients of a transaction so far, in order; the array itself, which grows. */
+function answersIn({ results }: Haraka.Transaction): readonly Haraka.RecipientResult[] {
+  return results.get('rcpt_to')?.recipient ?? []
 }

@@ -1,6 +1,8 @@
 // The hooks of Haraka's outbound queue: where a message goes next, and whom a bounce names.
 import { nameAsWritten } from '../delivery/outbound'
+import { unattended } from '../guard'
 import { INTERNAL_ERROR } from '../routing/decide'
+import { log, oneLine } from './log'
 import { state } from './state'
 
 export function find_next_hops(
@@ -9,28 +11,21 @@ export function find_next_hops(
   item: Haraka.QueueItem,
   domain: string,
 ): void {
-  const failed = (error: unknown) => {
-    state.counts.errors++
-    item.logerror(this, 'failed:', error)
-    next(DENYSOFT, INTERNAL_ERROR.reply.text)
-  }
-  const answered = state.outbound.mxFor(item, domain, state.settings).then((answer) => {
+  const answer = async () => {
+    const answer = await state.outbound.mxFor(item, domain, state.settings)
     switch (answer.code) {
       case 'ok':
         return next(OK, answer.mxs)
       case 'not-ours':
-        return next()
       case 'split':
-        // The item is gone: others stand in its place.
-        item.get_mx_respond = () => {}
         return next()
       case 'later':
       case 'never':
-        item.logwarn(this, answer.reason)
-        return next(answer.code === 'never' ? DENY : DENYSOFT, answer.reason)
+        log(item, 'warn', this, answer.reason)
+        return next(answer.code === 'never' ? DENY : DENYSOFT, oneLine(answer.reason))
     }
-  })
-  answered.catch(failed)
+  }
+  unattended('next hops of queued mail', answer, () => next(DENYSOFT, INTERNAL_ERROR.reply.text))
 }
 
 export function name_recipients(
@@ -43,7 +38,7 @@ export function name_recipients(
     nameAsWritten(item, error)
   } catch (failure) {
     state.counts.errors++
-    item.logerror(this, 'failed:', failure)
+    log(item, 'error', this, 'failed:', failure)
   }
   next()
 }

@@ -2,7 +2,7 @@
 import type { Refused } from '../routing/decide'
 import { guarded } from './guarded'
 import { answerOf } from './replies'
-import { addResult } from './results'
+import { tellResult } from './results'
 import type { Session } from './session'
 import { tellOfRefused } from './telling'
 
@@ -16,8 +16,8 @@ export function refuse(
 ): undefined {
   const { transaction } = connection
   const { rule, reply } = verdict
-  if (transaction) addResult(plugin, transaction, false, rule, recipient)
-  tellOfRefused(plugin, connection, session, recipient, verdict)
+  if (transaction) tellResult(plugin, transaction, false, rule, recipient)
+  tellOfRefused(plugin, connection, session.policy, recipient, verdict)
   return next(reply.code < 500 ? DENYSOFT : DENY, answerOf(reply))
 }
 

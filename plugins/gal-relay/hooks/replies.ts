@@ -1,5 +1,6 @@
 // A verdict's reply as Haraka takes it.
-import DSN from 'haraka-dsn'
+import type DSN from 'haraka-dsn'
+import { replyOf } from '../haraka/internals'
 import { textAfterCode } from '../report/refusal'
 import type { Reply } from '../routing/decide'
 
@@ -19,5 +20,5 @@ export function answerOf(reply: Reply): DSN | string {
 const DENIED = 550
 
 export function dsnOf({ code, text, status }: Reply): DSN {
-  return DSN.create(code, text, ...status)
+  return replyOf(code, text, ...status)
 }

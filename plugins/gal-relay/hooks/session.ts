@@ -1,9 +1,8 @@
 // What the rules need to know of a connection, read from Haraka's objects once for each.
-import type { Pass } from '../delivery/loops'
-import type { RefusalFields } from '../report/refusal'
 import type { Client } from '../routing/decide'
 import { parseIp } from '../routing/networks'
 import { trustByAddress, trustOf } from '../routing/restrictions'
+import { observesRecipients } from '../settings/enforcement'
 import {
   canonicalAddress,
   type ListenerPolicy,
@@ -23,32 +22,26 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
-  /**
-   * What all that is told of a transaction begins with: of the last one with something to tell. By its
-   * uuid, since the transaction leads back to the connection.
-   */
-  told: { readonly uuid: string; readonly fields: RefusalFields } | undefined
 }
-
-/** The plugin's verdict is the answer. */
-export const decidesOn = ({ enabled, enforce }: ListenerPolicy) => enabled && enforce
 
 /** Somewhere a verdict is only observed. */
 export const observesAnywhere = ({ policies }: Settings) =>
-  [...policies.values()].some(({ enabled, enforce }) => enabled && !enforce)
+  [...policies.values()].some(observesRecipients)
 
-const sessions = new WeakMap<Haraka.Connection, Session>()
+const SESSION = Symbol('gal-relay: session')
+
+type Known = Haraka.Connection & { [SESSION]?: Session }
 
 /** What held when a hook last asked. */
-export const lastSession = (connection: Haraka.Connection) => sessions.get(connection)
+export const lastSession = (connection: Known) => connection[SESSION]
 
-export function sessionOf(connection: Haraka.Connection): Session {
+export function sessionOf(connection: Known): Session {
   const { local, remote, client: socket, notes } = connection
   const account = accountOf(connection)
   // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
   const ip = local.ip ?? socket.localAddress ?? ''
   const port = local.port ?? socket.localPort ?? 0
-  const known = sessions.get(connection)
+  const known = connection[SESSION]
   if (
     known?.settings === state.settings &&
     known.remoteIp === remote.ip &&
@@ -70,9 +63,8 @@ export function sessionOf(connection: Haraka.Connection): Session {
     port,
     policy,
     client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
-    told: undefined,
   }
-  sessions.set(connection, session)
+  connection[SESSION] = session
   return session
 }
 
@@ -80,8 +72,9 @@ export function accountOf({ notes, xclient, remote }: Haraka.Connection): string
   return notes.auth_user || (xclient && remote.login) || undefined
 }
 
-export function passOf(connection: Haraka.Connection, { mail_from }: Haraka.Transaction): Pass {
-  return { listener: listenerOf(connection), sender: mail_from.address }
+/** Writes it only when it changes: each transaction would else have a `relaying` of its own. */
+export function setRelaying(connection: Haraka.Connection, relaying: boolean): void {
+  if (connection.relaying !== relaying) connection.relaying = relaying
 }
 
 export function listenerOf({ local }: Haraka.Connection): string {

@@ -1,19 +1,19 @@
 // Haraka's start: what is said in the log, who asks the directory, the status page.
+import { isFirst, isHooked, registerFirst } from '../haraka/internals'
 import { grammarOf } from '../report/envelope'
 import { type ProcessReport, processReport } from '../report/install'
 import { otherAnswers } from '../report/plugin-order'
 import { answerForWorkers, onlyProcess, worker } from '../report/processes'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import { ownName } from '../settings/haraka-files'
-import { registerFirst } from './first'
 import { announce, state } from './state'
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.speaks = server.cluster === undefined || server.cluster.isMaster
   state.answers = server.cluster === undefined || !server.cluster.isMaster
-  const { log, deny } = this.haraka_require('plugins').registered_hooks
-  state.isLogTaken = Boolean(log?.length)
-  if (deny?.length) registerFirst(this, 'deny', 'keep_refusal')
+  if (isHooked(this, 'deny')) registerFirst(this, 'deny', 'keep_refusal')
+  // Any plugin that is asked before us may put other recipients in the place of one.
+  if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.speaks) announce(this)
   if (state.answers) state.list?.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)
@@ -33,7 +33,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
       list: () => state.list,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
-      failed: (error) => this.logerror('the status page failed:', error),
     })
     server.http.app.use(PAGE_PATH, page)
   }
@@ -41,7 +40,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, told, list, retired, startedAt, reloadFailedAt } = state
-  told.flush()
+  const { counts, list, retired, startedAt, reloadFailedAt } = state
   return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
 }

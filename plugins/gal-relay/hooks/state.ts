@@ -1,38 +1,47 @@
 // What the plugin holds in one process, from its start to its end, and the settings in force.
 
-import { Traces } from '../delivery/loops'
+import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
-import type { Log } from '../gal/log'
-import { AnswerBatch } from '../report/answer-batch'
+import { type Guarded, guard, onFailure, unattended } from '../guard'
+import { checkHaraka, outboundOf } from '../haraka/internals'
 import { Counts } from '../report/counts'
+import { exposedFiles } from '../report/exposed-files'
 import { openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import type { Reports } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
 import { summary, warnings } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
+import { listedPlugins } from '../settings/accepting-plugins'
 import { readIniFile } from '../settings/haraka-files'
-import { type LoadedSettings, loadSettings, watchHostList } from '../settings/load'
+import {
+  type LoadedSettings,
+  loadSettings,
+  loadSettingsSteps,
+  watchHostList,
+} from '../settings/load'
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
+import { inSlices, type Steps } from '../settings/steps'
+import { log, logOf } from './log'
 
 /** What the plugin holds in one process. */
 export interface State {
   settings: Settings
+  /** Those that Haraka has loaded. */
+  readonly plugins: readonly string[]
   /** Sentences on what counts for nothing. */
   ignored: readonly string[]
   list: GlobalAddressList | undefined
   readonly outbound: OutboundMail
-  readonly traces: Traces
-  readonly logger: Haraka.LogWriter
-  /** By a plugin such as syslog. */
-  isLogTaken: boolean
+  /** In our Received line of every message. */
+  readonly loopStamp: string
   readonly counts: Counts
-  /** Answers that are about to be counted and logged. */
-  readonly told: AnswerBatch
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
+  /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
+  reloads: number
   reloadFailedAt: number | undefined
   readonly startedAt: number
   /** undefined until the process starts to answer mail */
@@ -49,33 +58,28 @@ export let state: State
 /**
  * @param whenInForce called when settings are, now and after each reload
  * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
+ * @throws {UnsupportedHaraka} so too
  */
 export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
-  const again = () => {
-    if (reload(plugin, again)) whenInForce()
-  }
-  const loaded = loadSettings(plugin.config, again)
-  const logger = plugin.haraka_require('logger')
+  checkHaraka(plugin)
+  const again: Guarded = guard('reload of the settings', () => reload(plugin, again, whenInForce))
+  const plugins = listedPlugins(plugin.config)
+  const loaded = loadSettings(plugin.config, again, plugins)
   const counts = new Counts(() => state.settings.http.enabled)
+  onFailure((what, error) => {
+    counts.errors++
+    const shown = error instanceof Error ? error : new Error(String(error))
+    log(plugin, 'error', plugin, `failure in ${what}:`, shown)
+  })
   state = {
     ...loaded,
+    plugins,
     list: openList(plugin, loaded.settings),
-    outbound: new OutboundMail(
-      plugin.haraka_require('outbound'),
-      ownHost(plugin.config),
-      logOf(plugin),
-    ),
-    traces: new Traces(),
-    logger,
-    isLogTaken: true,
+    outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
+    loopStamp: loopStamp(),
     counts,
-    told: new AnswerBatch(counts, {
-      get timestamps() {
-        return logger.timestamps
-      },
-      write: (lines) => logger.log_respond(CONT, '', { level: 'NOTICE', data: lines }),
-    }),
     retired: [],
+    reloads: 0,
     reloadFailedAt: undefined,
     startedAt: Date.now(),
     reports: undefined,
@@ -88,43 +92,56 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
 
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
-  state.unwatch()
-  state.reports?.close()
-  void state.list?.close()
-  void state.outbound.close()
+  const { unwatch, reports, list, outbound } = state
+  state.reloads++
+  const end = async () => list?.close()
+  const endOutbound = () => outbound.close()
+  unattended('end of the watch on host_list', unwatch, unwatch)
+  unattended('end of reports', () => reports?.close())
+  unattended('end of the address list', end, end)
+  unattended('end of the sockets to next hops', endOutbound, endOutbound)
 }
 
-/** @returns whether there are other settings now */
-function reload(plugin: Haraka.Plugin, again: () => void): boolean {
-  let list: GlobalAddressList | undefined
-  let loaded: LoadedSettings
+/**
+ * Reads the settings while mail goes on under the last good ones, which stay in force when the new ones
+ * cannot be used.
+ */
+async function reload(
+  plugin: Haraka.Plugin,
+  again: Guarded,
+  whenInForce: () => void,
+): Promise<void> {
+  const number = ++state.reloads
+  const isLatest = () => state.reloads === number
   try {
-    loaded = loadSettings(plugin.config, again)
-    list = openList(plugin, loaded.settings)
+    const loading = loadSettingsSteps(plugin.config, again, state.plugins)
+    const loaded = await inSlices(loading, isLatest)
+    if (!loaded) return
+    putInForce(plugin, loaded)
+    whenInForce()
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
-    plugin.logerror('the settings were not reloaded; the last good ones stay in force')
     state.reloadFailedAt = Date.now()
-    return false
+    await inSlices(logFailure(plugin, error), () => true)
   }
+}
+
+function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
+  for (const line of linesOf(error)) {
+    yield
+    log(plugin, 'error', plugin, line)
+  }
+  log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
+}
+
+function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
+  const list = openList(plugin, loaded.settings)
   const former = state.list
   if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
   Object.assign(state, loaded, { list, reloadFailedAt: undefined })
   if (state.answers) list?.start()
-  void former?.close()
-  plugin.lognotice('settings reloaded')
+  unattended('end of the former address list', () => former?.close())
+  log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.speaks) announce(plugin)
-  return true
-}
-
-function logOf(plugin: Haraka.Plugin): Log {
-  return {
-    debug: (text) => plugin.logdebug(text),
-    info: (text) => plugin.loginfo(text),
-    notice: (text) => plugin.lognotice(text),
-    warn: (text) => plugin.logwarn(text),
-    error: (text) => plugin.logerror(text),
-  }
 }
 
 function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
@@ -133,12 +150,13 @@ function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList 
 }
 
 export function announce(plugin: Haraka.Plugin): void {
-  for (const line of summary(state.settings)) plugin.lognotice(line)
-  for (const line of [...state.ignored, ...warnings(state.settings)]) plugin.logwarn(line)
+  for (const line of summary(state.settings)) log(plugin, 'notice', plugin, line)
+  for (const line of [...state.ignored, ...warnings(state.settings)])
+    log(plugin, 'warn', plugin, line)
   try {
     announceOthers(plugin)
   } catch (error) {
-    for (const line of linesOf(error)) plugin.logerror(line)
+    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
   }
 }
 
@@ -150,10 +168,11 @@ function announceOthers(plugin: Haraka.Plugin): void {
     ...openRelayBefore(config, name, settings),
     ...pluginOrder(config, name, settings),
     ...proxiedTwice(config, settings),
+    ...exposedFiles(config, settings),
   ]
-  for (const line of others) plugin.logwarn(line)
+  for (const line of others) log(plugin, 'warn', plugin, line)
   const missing = settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
-  if (missing) plugin.logerror(`no metrics and no status page: ${missing}`)
+  if (missing) log(plugin, 'error', plugin, `no metrics and no status page: ${missing}`)
 }
 
 const linesOf = (error: unknown) =>

@@ -1,22 +1,24 @@
 // The connect, mail and data hooks: `relaying` is what the rules say of the client.
+import DSN from 'haraka-dsn'
 import { pathsOf } from '../delivery/paths'
+import { answersAny, decidesRelaying } from '../settings/enforcement'
 import { guarded } from './guarded'
-import { traceReceivedLine } from './message'
-import { decidesOn, lastSession, sessionOf } from './session'
+import { stampReceivedLine } from './message'
+import { lastSession, sessionOf, setRelaying } from './session'
 
 // The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
 // time from a connection that began with one, and all but the first are the client's own.
-export const trust_client = guarded(function (next, connection) {
+export const trust_client = guarded((next, connection) => {
   const former = lastSession(connection)
   const session = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== session.proxy
-  if (isForged && (decidesOn(former.policy) || decidesOn(session.policy))) {
+  if (isForged && (decidesRelaying(former.policy) || decidesRelaying(session.policy))) {
     return next(DENYDISCONNECT, 'PROXY is for the first line only')
   }
-  if (!decidesOn(session.policy)) return next()
+  if (answersAny(session.policy)) stampReceivedLine(connection)
+  if (!decidesRelaying(session.policy)) return next()
   if (connection.xclient) delete connection.notes.auth_user
   if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
-  traceReceivedLine(this, connection)
   return next()
 })
 
@@ -25,8 +27,14 @@ export const trust_client = guarded(function (next, connection) {
 // sets in the middle of the transaction.
 export const trust_transaction = guarded((next, connection) => {
   trustAgain(connection)
-  return next()
+  const { transaction } = connection
+  if (!transaction || !answersAny(sessionOf(connection).policy)) return next()
+  pathsOf(transaction).end()
+  return transaction.rcpt_to.length > 0 ? next() : next(DENY, NO_VALID_RECIPIENTS)
 })
+
+// Haraka says so too, but it has looked before those of a refused alias were taken off.
+const NO_VALID_RECIPIENTS = DSN.create(554, 'No valid recipients', 5, 1)
 
 export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
   (next, connection, [, parameters]) => {
@@ -40,5 +48,5 @@ export const begin_transaction = guarded<[Haraka.Address, Haraka.Parameters]>(
 
 function trustAgain(connection: Haraka.Connection): void {
   const { policy, client } = sessionOf(connection)
-  if (decidesOn(policy)) connection.relaying = client.trust.mayRelay
+  if (decidesRelaying(policy)) setRelaying(connection, client.trust.mayRelay)
 }

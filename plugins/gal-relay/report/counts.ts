@@ -45,14 +45,14 @@ export interface RecentRefusal extends Refusal {
   readonly at: number
 }
 
-/** Refusals at one moment that differ in the recipient only. */
-export interface AlikeRefusals {
+/** What was refused, as it is counted. */
+export interface CountedRefusal {
   readonly sender: Sender
   readonly rule: string
   readonly reply: string
   /** Only where the plugin observes. */
   readonly answered?: string
-  readonly recipients: readonly string[]
+  readonly recipient: string
 }
 
 const MINUTE = 60_000
@@ -86,7 +86,7 @@ export class Counts {
   readonly #minutes: Minute[] = []
   #minute: Minute = { minute: 0, accepted: 0, refused: 0, deferred: 0 }
   #minuteEnds = 0
-  readonly #recent = new RecentRefusals()
+  readonly #recent: RecentRefusal[] = []
   readonly #keepsRefusals: () => boolean
   errors = 0
 
@@ -96,15 +96,15 @@ export class Counts {
   }
 
   /** @param listener the name of its policy */
-  answered(listener: string, mode: Mode, verdict: Verdict, times = 1): void {
+  answered(listener: string, mode: Mode, verdict: Verdict): void {
     const code = verdict.accept ? 250 : verdict.reply.code
     if (listener !== this.#listener || mode !== this.#mode) this.#turnTo(listener, mode)
     const known = this.#rules.get(verdict.rule)
-    if (known) known.count += times
-    else this.#rules.set(verdict.rule, { listener, mode, rule: verdict.rule, code, count: times })
+    if (known) known.count++
+    else this.#rules.set(verdict.rule, { listener, mode, rule: verdict.rule, code, count: 1 })
     const now = Date.now()
     if (now >= this.#minuteEnds || now < this.#minuteEnds - MINUTE) this.#newMinute(now)
-    this.#minute[outcomeOf(code)] += times
+    this.#minute[outcomeOf(code)]++
   }
 
   differed(listener: string, rule: Rule, verdict: Outcome, answer: Outcome): void {
@@ -114,8 +114,10 @@ export class Counts {
     else this.#differences.set(key, { listener, rule, verdict, answer, count: 1 })
   }
 
-  refused(refusals: AlikeRefusals): void {
-    if (this.#keepsRefusals()) this.#recent.add(refusals)
+  refused({ sender, ...refusal }: CountedRefusal): void {
+    if (!this.#keepsRefusals()) return
+    this.#recent.push({ ...sender, ...refusal, at: Date.now() })
+    if (this.#recent.length > REFUSALS) this.#recent.shift()
   }
 
   report(): CountsReport {
@@ -126,7 +128,7 @@ export class Counts {
       differences: [...this.#differences.values()],
       errors: this.errors,
       minutes: this.#minutes,
-      refusals: this.#recent.all(),
+      refusals: [...this.#recent],
     }
   }
 
@@ -144,33 +146,4 @@ export class Counts {
     this.#minutes.push(this.#minute)
     if (this.#minutes.length > MINUTES) this.#minutes.shift()
   }
-}
-
-/** As they were told: an object for each would be more work for the collector than all the rest. */
-class RecentRefusals {
-  readonly #told: { readonly at: number; readonly refusals: AlikeRefusals }[] = []
-  #count = 0
-
-  add(refusals: AlikeRefusals): void {
-    this.#told.push({ at: Date.now(), refusals })
-    this.#count += refusals.recipients.length
-    while (this.#count - this.#first >= REFUSALS) {
-      this.#count -= this.#first
-      this.#told.shift()
-    }
-  }
-
-  /** Oldest first. */
-  all(): RecentRefusal[] {
-    return this.#told.flatMap(listed).slice(-REFUSALS)
-  }
-
-  get #first(): number {
-    return this.#told[0]?.refusals.recipients.length ?? 0
-  }
-}
-
-function listed({ at, refusals }: { at: number; refusals: AlikeRefusals }): RecentRefusal[] {
-  const { sender, recipients, ...alike } = refusals
-  return recipients.map((recipient) => ({ ...sender, ...alike, at, recipient }))
 }

@@ -5,13 +5,12 @@ import type { Address } from '@haraka/email-address'
 import type { AddressList, GalAnswer } from '../gal/address-list'
 import {
   type Client,
+  concernsRelaying,
   type Destination,
   decide,
   decideListed,
   destinationOf,
   INTERNAL_ERROR,
-  MIXED_DEFERRED,
-  mixes,
   type Path,
   type Rule,
   type Verdict,
@@ -20,6 +19,13 @@ import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/
 import { addressText, recipientOf } from '../routing/recipient'
 import { type Restrictions, type Trust, trustByAddress, trustOf } from '../routing/restrictions'
 import { findRow } from '../routing/routes'
+import { AcceptedBefore } from '../routing/transaction'
+import {
+  acceptsUnasked,
+  decidesRecipients,
+  decidesRelaying,
+  enforcementText,
+} from '../settings/enforcement'
 import {
   canonicalAddress,
   type ListenerPolicy,
@@ -107,7 +113,13 @@ export async function explain(
   const refused = refusedMail(session, question)
   const { plugins = [], remembersNothing = false } = question
   const more = remembersNothing ? serverMemory(settings) : ''
-  const transaction: Transaction = { ...session, list, more, plugins, accepted: [] }
+  const transaction: Transaction = {
+    ...session,
+    list,
+    more,
+    plugins,
+    accepted: new AcceptedBefore(),
+  }
   const explanations: Explanation[] = []
   for (const recipient of question.recipients) {
     explanations.push(
@@ -141,7 +153,7 @@ interface Transaction extends Session {
   /** Said behind it when the directory cannot be asked. */
   readonly more: string
   readonly plugins: readonly string[]
-  readonly accepted: Path[]
+  readonly accepted: AcceptedBefore
 }
 
 function sessionOf(settings: Settings, question: Question): Session {
@@ -217,10 +229,9 @@ async function explainRecipient(
   let verdict = unasked ?? INTERNAL_ERROR
   if (asked) verdict = decideListed(destination, client, asked.answer)
   if (verdict.accept) {
-    const { path } = verdict
-    const mixed = transaction.accepted.some((other) => mixes(path, other))
-    if (policy.mixed === 'defer' && mixed) verdict = MIXED_DEFERRED
-    else transaction.accepted.push(path)
+    const refused = transaction.accepted.refusal(verdict, policy.mixed)
+    if (refused) verdict = refused
+    else transaction.accepted.add(verdict)
   }
   return {
     recipient,
@@ -229,7 +240,8 @@ async function explainRecipient(
     rule: verdict.rule,
     route: destination.kind,
     may_relay: client.trust.mayRelay,
-    enforced: policy.enforce,
+    enforced:
+      decidesRecipients(policy) || (decidesRelaying(policy) && concernsRelaying(destination)),
     path: verdict.accept ? verdict.path : undefined,
     next_hops: verdict.accept ? verdict.hops.map(({ text }) => text) : [],
     steps: [
@@ -257,7 +269,7 @@ function notOurs(
     rule,
     route: undefined,
     may_relay: policy.enabled ? client.trust.mayRelay : relaying,
-    enforced: policy.enabled && policy.enforce,
+    enforced: decidesRelaying(policy),
     path: undefined,
     next_hops: [],
     steps,
@@ -285,11 +297,20 @@ async function ask(
 
 function listenerStep(policy: ListenerPolicy, address: string): Step {
   const whose = policy.name === '*:*' ? 'the general settings' : `the settings of ${policy.name}`
-  const part = policy.enabled
-    ? ', where enforce = false: it only observes, and what follows is what it would answer'
-    : ', where enabled = false: the plugin takes no part'
-  const text = `${address} has ${whose}${policy.enabled && policy.enforce ? '' : part}`
-  return { step: 'listener', text, source: '' }
+  return { step: 'listener', text: `${address} has ${whose}${partText(policy)}`, source: '' }
+}
+
+function partText(policy: ListenerPolicy): string {
+  if (!policy.enabled) return ', where enabled = false: the plugin takes no part'
+  if (decidesRecipients(policy)) return ''
+  const observed = decidesRelaying(policy)
+    ? 'it only observes recipients of ours'
+    : 'it only observes'
+  const unasked = acceptsUnasked(policy)
+    ? '; no other plugin accepts recipients, so that until then those at inbound, shared and ' +
+      'always-relay domains are accepted without a look-up'
+    : ''
+  return `, where ${enforcementText(policy)}: ${observed}, and what follows is what it would answer${unasked}`
 }
 
 function senderStep(sender: string): Step {

@@ -1,7 +1,8 @@
 // Observing a listener: for each recipient there is what the plugin would have answered, which may
 // come late because nobody waits for the directory, and what Haraka did answer, which is known once
 // the next command has come. Here the two meet.
-import { MIXED_DEFERRED, mixes, type Path, type Verdict } from '../routing/decide'
+import type { Verdict } from '../routing/decide'
+import { AcceptedBefore } from '../routing/transaction'
 import { type Outcome, outcomeOf } from './counts'
 
 /** What Haraka answered to a recipient. */
@@ -23,7 +24,7 @@ export const outcomeOfVerdict = (verdict: Verdict): Outcome =>
 /** The recipients of one transaction on a listener that is observed. */
 export class ObservedTransaction {
   #last: Promise<unknown> = Promise.resolve()
-  readonly #accepted: Path[] = []
+  readonly #accepted = new AcceptedBefore()
   #waiting: { readonly number: number; readonly settle: (given: Given | undefined) => void }[] = []
 
   /**
@@ -45,11 +46,14 @@ export class ObservedTransaction {
     return { verdict: await inTurn, given: await given }
   }
 
-  /** @param given Haraka's answers to the transaction's recipients so far, in order */
-  answered(given: readonly Given[]): void {
+  /**
+   * @param answers Haraka's to the transaction's recipients so far, in order; only those that are waited
+   *   for are looked at: this is called for each recipient
+   */
+  answered(answers: readonly Haraka.RecipientResult[]): void {
     this.#waiting = this.#waiting.filter(({ number, settle }) => {
-      const answer = given[number]
-      if (answer) settle(answer)
+      const answer = answers[number]
+      if (answer) settle(givenBy(answer))
       return !answer
     })
   }
@@ -61,11 +65,15 @@ export class ObservedTransaction {
 
   #amongOthers(verdict: Verdict, mixed: 'split' | 'defer'): Verdict {
     if (!verdict.accept) return verdict
-    const { path } = verdict
-    if (mixed === 'defer' && this.#accepted.some((other) => mixes(path, other))) {
-      return MIXED_DEFERRED
-    }
-    this.#accepted.push(path)
-    return verdict
+    const refused = this.#accepted.refusal(verdict, mixed)
+    if (!refused) this.#accepted.add(verdict)
+    return refused ?? verdict
   }
+}
+
+function givenBy({ action, code, msg }: Haraka.RecipientResult): Given {
+  if (action === 'accept') return { outcome: 'accepted', reply: '250' }
+  const refused = action === 'reject'
+  const number = typeof code === 'number' ? code : refused ? 550 : 450
+  return { outcome: refused ? 'refused' : 'deferred', reply: `${number} ${msg ?? ''}`.trim() }
 }

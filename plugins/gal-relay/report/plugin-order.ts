@@ -1,68 +1,11 @@
 // What other plugins in config/plugins do to this one by their place: whoever accepts a recipient
 // first ends the rcpt hook, so that a plugin behind it is not asked about that recipient. And one that
 // takes more than its part of the mail wherever it stands.
+import { ACCEPTING, listedPlugins, relaySettings } from '../settings/accepting-plugins'
+import { decidesRecipients, decidesRelaying } from '../settings/enforcement'
 import { readIniFile, readList } from '../settings/haraka-files'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { domainsByPath } from './startup'
-
-/** @returns what the plugin accepts by itself, as it is configured; undefined: nothing */
-type Accepts = (config: Haraka.Config) => string | undefined
-
-const always =
-  (what: string): Accepts =>
-  () =>
-    what
-
-/**
- * Plugins that answer 250 to recipients: those that Haraka 3.3.4 comes with, and published ones. Others
- * hook RCPT too, but only to refuse, to count or to look on.
- */
-const ACCEPTING: Readonly<Record<string, Accepts>> = {
-  'rcpt_to.in_host_list': always('every recipient at a domain of config/host_list'),
-  'recipient-routes': always('the recipients and domains of its routes'),
-  'qmail-deliverable': always('recipients'),
-  'rcpt-ldap': always('recipients'),
-  'rcpt-postgresql': always('recipients'),
-  ldap: (config) =>
-    readIniFile(config, 'ldap.ini').rcpt_to
-      ? 'the recipients that it finds ([rcpt_to] in config/ldap.ini)'
-      : undefined,
-  dovecot: always('recipients'),
-  wildduck: always('recipients'),
-  relay: (config) => {
-    const { all, dest_domains } = relaySettings(config)
-    return !all && dest_domains
-      ? 'the domains of config/relay_dest_domains.ini (dest_domains = true in config/relay.ini)'
-      : undefined
-  },
-  access: (config) => {
-    const { check, rcpt } = readIniFile(config, 'access.ini', ['+check.rcpt', '-rcpt.accept'])
-    return check?.rcpt && rcpt?.accept
-      ? 'the recipients of its whitelists (accept = true in config/access.ini)'
-      : undefined
-  },
-  'queue/smtp_forward': (config) => {
-    const { main } = readIniFile(config, 'smtp_forward.ini', ['-main.check_recipient'])
-    return main?.check_recipient
-      ? 'recipients at the domains of its sections (check_recipient = true in config/smtp_forward.ini)'
-      : undefined
-  },
-}
-
-function relaySettings(config: Haraka.Config): Readonly<Record<string, unknown>> {
-  return readIniFile(config, 'relay.ini', ['-relay.all', '-relay.dest_domains']).relay ?? {}
-}
-
-/** Names under which Haraka loads another plugin. */
-const NOW_CALLED: Readonly<Record<string, string>> = {
-  relay_all: 'relay',
-  relay_acl: 'relay',
-  relay_force_routing: 'relay',
-  'rcpt_to.access': 'access',
-  'rcpt_to.blocklist': 'access',
-  'rcpt_to.ldap': 'rcpt-ldap',
-  'rcpt_to.qmail_deliverable': 'qmail-deliverable',
-}
+import { domainsByPath, type KnownPaths } from './startup'
 
 /** Whether a plugin puts other recipients in the place of those it is given. */
 function rewrites(config: Haraka.Config, plugin: string): boolean {
@@ -81,9 +24,7 @@ interface Place {
 
 /** @param name of this plugin */
 function placeOf(config: Haraka.Config, name: string): Place {
-  const names = readList(config, 'plugins')
-    .map((line) => line.replace(/^haraka-plugin-/, ''))
-    .map((line) => NOW_CALLED[line] ?? line)
+  const names = listedPlugins(config)
   const own = names.indexOf(name)
   return {
     isListed: own >= 0,
@@ -108,12 +49,16 @@ export function rewritingBefore(config: Haraka.Config, name: string): boolean {
  * Whether it is all the same so far who answers first: what others accept is observed before them.
  *
  * @param settings undefined when they cannot be used
+ * @param decides whether a listener is one where it is not
  */
-function onlyObserves(config: Haraka.Config, name: string, settings: Settings | undefined) {
+function onlyObserves(
+  config: Haraka.Config,
+  name: string,
+  settings: Settings | undefined,
+  decides: (policy: ListenerPolicy) => boolean,
+) {
   const enabled = [...(settings?.policies.values() ?? [])].filter((policy) => policy.enabled)
-  return (
-    enabled.length > 0 && enabled.every(({ enforce }) => !enforce) && !rewritingBefore(config, name)
-  )
+  return enabled.length > 0 && !enabled.some(decides) && !rewritingBefore(config, name)
 }
 
 /** @returns a sentence if a plugin before this one lets everybody relay */
@@ -123,7 +68,7 @@ export function openRelayBefore(
   settings?: Settings,
 ): readonly string[] {
   if (!placeOf(config, name).before.includes('relay') || !relaySettings(config).all) return []
-  const once = onlyObserves(config, name, settings) ? 'once enforced, ' : ''
+  const once = onlyObserves(config, name, settings, decidesRelaying) ? 'once enforced, ' : ''
   return [
     `OPEN RELAY: plugin relay stands before ${name} in config/plugins and accepts every recipient ` +
       `from everybody (all = true in config/relay.ini); ${once}${name} is not asked. Put it behind ${name}`,
@@ -138,8 +83,9 @@ export function openRelayBefore(
 export function proxiedTwice(config: Haraka.Config, settings: Settings): readonly string[] {
   if (!readList(config, 'plugins').includes('queue/smtp_proxy')) return []
   const { main } = readIniFile(config, 'smtp_proxy.ini', ['+main.enable_outbound'])
+  const known: KnownPaths = new Map()
   const sendsOut = (policy: ListenerPolicy) =>
-    policy.enabled && domainsByPath(policy).outbound.length > 0
+    policy.enabled && domainsByPath(policy, known).outbound.length > 0
   const policies = [...settings.policies.values()].filter(sendsOut)
   const missing = [
     ...(policies.some(({ mixed }) => mixed === 'split') ? ['[routing] mixed = defer'] : []),
@@ -158,12 +104,13 @@ function acceptingBefore(
   name: string,
   settings: Settings | undefined,
 ): readonly string[] {
-  const unheard = onlyObserves(config, name, settings)
-    ? `once enforced, ${name} is not asked about those`
-    : `for those, ${name} is not asked`
   return placeOf(config, name).before.flatMap((earlier) => {
     const what = ACCEPTING[earlier]?.(config)
     if (!what) return []
+    const decides = earlier === 'relay' ? decidesRelaying : decidesRecipients
+    const unheard = onlyObserves(config, name, settings, decides)
+      ? `once enforced, ${name} is not asked about those`
+      : `for those, ${name} is not asked`
     return [
       `plugin ${earlier} stands before ${name} in config/plugins and accepts ${what}: ${unheard}. ` +
         `Put it behind ${name}`,
@@ -196,7 +143,7 @@ export function pluginOrder(
   name: string,
   settings?: Settings,
 ): readonly string[] {
-  const once = onlyObserves(config, name, settings) ? ', once enforced,' : ''
+  const once = onlyObserves(config, name, settings, decidesRecipients) ? ', once enforced,' : ''
   const unasked = placeOf(config, name).after.filter((plugin) => rewrites(config, plugin))
   return [
     ...acceptingBefore(config, name, settings),

@@ -4,6 +4,7 @@
 // counts with its last. A worker that ended stays counted with its last report, which is at most
 // SENT_EVERY old.
 import cluster, { type Worker } from 'node:cluster'
+import { every, guard, later } from '../guard'
 import {
   type History,
   type InstallReport,
@@ -60,17 +61,18 @@ export function worker(own: () => ProcessReport): Reports {
       waiting.delete(message.question)
     }
   }
-  process.on('message', receive)
-  const timer = setInterval(() => tell(UNASKED), SENT_EVERY).unref()
+  process.on('message', guard('message of the master process', receive))
+  const timer = every(SENT_EVERY, 'report to the master process', () => tell(UNASKED)).unref()
   tell(UNASKED)
   return {
     collect: () =>
-      new Promise((resolve) => {
+      new Promise((resolve, reject) => {
         const question = ++questions
-        const alone = setTimeout(() => {
+        const speak = () => {
           waiting.delete(question)
           resolve(reportOf([own()]))
-        }, ANSWERED_WITHIN)
+        }
+        const alone = later(ANSWERED_WITHIN, 'report of one process', speak, reject)
         waiting.set(question, (report) => {
           clearTimeout(alone)
           resolve(report)
@@ -103,7 +105,7 @@ export function answerForWorkers(): void {
       clearTimeout(timer)
       if (rounds.delete(number)) then()
     }
-    const timer = setTimeout(finish, TOLD_WITHIN)
+    const timer = later(TOLD_WITHIN, 'reports of the workers', finish, finish)
     rounds.set(number, { missing: new Set(asked.map(({ id }) => id)), finish })
     for (const one of asked) send(one, { event: 'gal-relay: tell', round: number })
     settle()
@@ -111,7 +113,7 @@ export function answerForWorkers(): void {
   const settle = () => {
     for (const { missing, finish } of [...rounds.values()]) if (missing.size === 0) finish()
   }
-  cluster.on('message', (from: Worker, message: Message) => {
+  const receive = (from: Worker, message: Message) => {
     if (message?.event === 'gal-relay: told') {
       last.set(from.id, message.report)
       rounds.get(message.round)?.missing.delete(from.id)
@@ -123,15 +125,17 @@ export function answerForWorkers(): void {
         send(from, { event: 'gal-relay: answered', question, report })
       })
     }
-  })
-  // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
-  cluster.on('disconnect', ({ id }: Worker) => {
+  }
+  const forget = ({ id }: Worker) => {
     const report = last.get(id)
     if (report) ended = together([ended, report])
     last.delete(id)
     for (const { missing } of rounds.values()) missing.delete(id)
     settle()
-  })
+  }
+  cluster.on('message', guard('message of a worker', receive))
+  // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
+  cluster.on('disconnect', guard('end of a worker', forget))
 }
 
 interface Round {

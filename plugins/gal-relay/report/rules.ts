@@ -20,6 +20,12 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
     meaning: 'a recipient in the directory is never relaying, whoever sends',
     source: 'Q255695, Q256856',
   },
+  'not-looked-up': {
+    meaning:
+      'recipients are only observed, and as no other plugin accepts any, those at our domains are ' +
+      'accepted without a look-up',
+    source: '',
+  },
   'authenticated-only': {
     meaning:
       'the entry takes mail from authenticated senders only, and this client is neither ' +
@@ -76,6 +82,12 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
     meaning:
       'the transaction has a recipient that goes another way, and mixed = defer: the sender brings ' +
       'this one in its next transaction',
+    source: 'RFC 5321 §4.5.3.1.10',
+  },
+  'too-many-by-lmtp': {
+    meaning:
+      'the transaction has 100 recipients behind lmtp:// already: the sender brings this one in its ' +
+      'next transaction',
     source: 'RFC 5321 §4.5.3.1.10',
   },
   'internal-error': { meaning: 'the plugin could not decide', source: 'RFC 3463 §3.4' },

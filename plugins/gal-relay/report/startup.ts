@@ -1,7 +1,13 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
 import type { Path } from '../routing/decide'
-import { matchesEverything } from '../routing/networks'
+import type { NetworkList } from '../routing/networks'
+import {
+  acceptsUnasked,
+  decidesRelaying,
+  enforcementText,
+  observesRecipients,
+} from '../settings/enforcement'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** One line per listener that differs, and one for the domains. */
@@ -10,8 +16,12 @@ export function summary(settings: Settings): readonly string[] {
   const lines = [...settings.policies.values()].map(
     (policy) => `${listenerText(policy)}: ${partText(policy)}`,
   )
-  const inbound = general ? inboundDomains(general) : []
-  lines.push(`inbound domains: ${inbound.length > 0 ? short(inbound) : 'none'}`)
+  const inbound = general && short(inboundDomains(general))
+  lines.push(`inbound domains: ${inbound || 'none'}`)
+  const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
+  if (acceptedBy.length > 0) {
+    lines.push(`recipients that are only observed: ${short(acceptedBy)} may accept them`)
+  }
   return lines
 }
 
@@ -21,37 +31,56 @@ export const listenerText = ({ name }: ListenerPolicy) =>
 /** Whether it decides there, and who may relay. */
 function partText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
-  if (policy.enforce) return whoMayRelay(policy)
-  return `only observes (enforce = false); enforced, it would be: ${whoMayRelay(policy)}`
+  if (!observesRecipients(policy)) return whoMayRelay(policy)
+  const { enforce } = policy
+  const accepted = acceptsUnasked(policy)
+    ? ', and accepts recipients at our domains without a look-up'
+    : ''
+  if (enforce === 'relaying') {
+    return `${whoMayRelay(policy)}; only observes recipients (enforce = relaying)${accepted}`
+  }
+  return `only observes (enforce = false)${accepted}; enforced, it would be: ${whoMayRelay(policy)}`
 }
 
 function whoMayRelay({ restrictions }: ListenerPolicy): string {
   if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
+  const { hosts, localAddresses, authenticated, never, open } = restrictions
+  const count = hosts.entries.length + localAddresses.entries.length + (authenticated ? 1 : 0)
+  // Of long lists that many listeners share.
   const who = [
-    ...restrictions.hosts.entries.map(({ text }) => text),
-    ...restrictions.localAddresses.entries.map(({ text }) => `who connects to ${text}`),
-    ...(restrictions.authenticated ? ['authenticated clients'] : []),
+    ...beginning(hosts),
+    ...beginning(localAddresses).map((text) => `who connects to ${text}`),
+    ...(authenticated ? ['authenticated clients'] : []),
   ]
-  const never = restrictions.never.entries.map(({ text }) => text)
-  const but = never.length > 0 ? `, never ${short(never)}` : ''
-  if (restrictions.open) return `EVERYBODY may relay (open = true)${but}`
-  return `${who.length > 0 ? `${short(who)} may relay` : 'nobody may relay'}${but}`
+  const nobody = shortOf(beginning(never), never.entries.length)
+  const but = nobody && `, never ${nobody}`
+  if (open) return `EVERYBODY may relay (open = true)${but}`
+  return `${count > 0 ? `${shortOf(who, count)} may relay` : 'nobody may relay'}${but}`
 }
 
-function inboundDomains({ routing }: ListenerPolicy): readonly string[] {
-  const rows = routing.routes.rows.filter(({ routeTo }) => routeTo.kind === 'inbound')
-  const named = new Set(rows.map(({ sentTo }) => sentTo.domain))
-  return [
-    ...rows.map(({ text }) => text),
-    ...[...routing.hostList].filter((domain) => !named.has(domain)),
-  ]
+function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
+  const { rows, exact, suffix } = routing.routes
+  for (const { text, routeTo } of rows) if (routeTo.kind === 'inbound') yield text
+  for (const domain of routing.hostList) {
+    const named = [exact.get(domain), suffix.get(domain)]
+    if (!named.some((row) => row?.routeTo.kind === 'inbound')) yield domain
+  }
 }
 
 const SHOWN = 10
-const short = (items: readonly string[]) =>
-  items.length > SHOWN
-    ? `${items.slice(0, SHOWN).join(', ')} and ${items.length - SHOWN} more`
-    : items.join(', ')
+
+const beginning = ({ entries }: NetworkList) => entries.slice(0, SHOWN).map(({ text }) => text)
+
+/** @param items the first of them */
+const shortOf = (items: readonly string[], count: number) =>
+  count > SHOWN ? `${items.slice(0, SHOWN).join(', ')} and ${count - SHOWN} more` : items.join(', ')
+
+function short(items: Iterable<string>): string {
+  const first: string[] = []
+  let count = 0
+  for (const item of items) if (count++ < SHOWN) first.push(item)
+  return shortOf(first, count)
+}
 
 /** Settings that are valid and still probably not meant. */
 export function warnings(settings: Settings): readonly string[] {
@@ -61,6 +90,8 @@ export function warnings(settings: Settings): readonly string[] {
 /** What is probably not meant, and does no harm to others. */
 export function doubts(settings: Settings): readonly string[] {
   return [
+    ...enabledOnes(settings).filter(acceptsUnasked).map(acceptedUnasked),
+    ...enabledOnes(settings).filter(observesRecipients).flatMap(acceptedByNobody),
     ...leftOverRestrictions(enabledOnes(settings)),
     ...deferredKinds(enabledOnes(settings)),
     ...clearTextPassword(settings),
@@ -75,13 +106,40 @@ const enabledOnes = ({ policies }: Settings) =>
 export function openRelay(policy: ListenerPolicy): readonly string[] {
   const { restrictions } = policy
   if (!restrictions.reroute) return []
-  const everything = restrictions.hosts.entries.find(matchesEverything)
+  const { everything } = restrictions.hosts
   const why = restrictions.open
     ? 'open = true'
     : everything && `hosts[] = ${everything.text} matches every address`
   if (!why) return []
-  const open = policy.enforce ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
+  const open = decidesRelaying(policy) ? 'OPEN RELAY on' : 'OPEN RELAY, once enforced, on'
   return [`${open} ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
+}
+
+// What Haraka would answer to every recipient, as if all were well, is 550.
+function acceptedUnasked(policy: ListenerPolicy): string {
+  const nobody = policy.enforce === 'relaying' ? '' : ', and the rules let nobody relay'
+  return (
+    `${listenerText(policy)}: recipients are only observed (${enforcementText(policy)}), and no other ` +
+    'plugin accepts any: those at inbound, shared and always-relay domains are accepted without a ' +
+    `look-up, unknown ones too${nobody}`
+  )
+}
+
+// As Haraka answers without the plugin; but who goes back to that would refuse mail.
+function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
+  const { acceptedBy, routing } = policy
+  if (acceptedBy.join() !== 'rcpt_to.in_host_list' || routing.hostList.size === 0) return []
+  const missing = routing.routes.rows
+    .filter(
+      ({ routeTo, sentTo }) => routeTo.kind === 'inbound' && !routing.hostList.has(sentTo.domain),
+    )
+    .map(({ text }) => text)
+  if (missing.length === 0) return []
+  return [
+    `${listenerText(policy)}: recipients at ${short(missing)} are refused while they are only observed ` +
+      `(${enforcementText(policy)}): rcpt_to.in_host_list accepts them only if config/host_list or ` +
+      'config/host_list_regex has their domain',
+  ]
 }
 
 // The situation of Q256856, in which Exchange refused everything.
@@ -101,8 +159,9 @@ function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly str
 // Mail programs handle the 452 badly, and servers come back for it: both are worth to know.
 function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   const deferring = policies.filter(({ mixed }) => mixed === 'defer')
+  const known: KnownPaths = new Map()
   return deferring.flatMap((policy) => {
-    const { queue, outbound } = domainsByPath(policy)
+    const { queue, outbound } = domainsByPath(policy, known)
     if (queue.length === 0 || outbound.length === 0) return []
     return [
       `mixed = defer on ${listenerText(policy)}: a message may be for recipients at ${short(queue)} ` +
@@ -112,12 +171,25 @@ function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   })
 }
 
-/** The domains whose recipients go to the queue plugins, and those that leave by the outbound queue. */
-export function domainsByPath({
-  routing,
-  restrictions,
-}: ListenerPolicy): Record<Path, readonly string[]> {
+type DomainsByPath = Readonly<Record<Path, readonly string[]>>
+
+/** By what makes a difference between the listeners of an install, which all have the same rows. */
+export type KnownPaths = Map<string, DomainsByPath>
+
+/**
+ * The domains whose recipients go to the queue plugins, and those that leave by the outbound queue.
+ * @param known those of the install's other listeners
+ */
+export function domainsByPath(policy: ListenerPolicy, known: KnownPaths): DomainsByPath {
+  const { routing, restrictions } = policy
   const relays = restrictions.reroute && namesAnybody(restrictions)
+  const key = [relays, routing.reroute, routing.hostList.size].join()
+  const domains = known.get(key) ?? domainsOf(routing, relays)
+  known.set(key, domains)
+  return domains
+}
+
+function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): DomainsByPath {
   const queue = [...routing.hostList]
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {

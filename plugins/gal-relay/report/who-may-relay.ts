@@ -76,7 +76,7 @@ export function whoMayRelay(policy: RelayPolicy, local: IpAddress | undefined): 
   return {
     listener,
     enabled,
-    enforced: policy.enforce,
+    enforced: policy.enforce !== false,
     rule: ruleOf(policy, byLocal),
     clients: clientsOf(families, 'clients'),
     local_addresses: locals,

@@ -62,6 +62,7 @@ export type Rule =
   | 'postmaster'
   | 'always-accept'
   | 'in-gal'
+  | 'not-looked-up'
   | 'authenticated-only'
   | 'not-in-gal'
   | 'routes-onward'
@@ -72,6 +73,7 @@ export type Rule =
   | `no-relay-${TrustRule}`
   | 'no-recipient'
   | 'mixed'
+  | 'too-many-by-lmtp'
   | 'internal-error'
 
 /** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
@@ -113,6 +115,11 @@ const MIXED: Reply = {
   status: [5, 3],
   text: 'This recipient needs a transaction of its own, please send it again',
 }
+const TOO_MANY: Reply = {
+  code: 452,
+  status: [5, 3],
+  text: 'Too many recipients in one message, please send it again for the others',
+}
 const INTERNAL: Reply = {
   code: 451,
   status: [3, 0],
@@ -137,17 +144,10 @@ const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
 
 /** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
 export const MIXED_DEFERRED = refuse('mixed', MIXED)
+/** More recipients in one transaction than LMTP hops take (RFC 5321 §4.5.3.1.10). */
+export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp', TOO_MANY)
 /** What is answered when the plugin itself fails: never a 250, never a 550. */
 export const INTERNAL_ERROR = refuse('internal-error', INTERNAL)
-
-/**
- * Whether a recipient may not join another one's transaction under `mixed = defer`.
- *
- * @param other undefined for one that is not ours to deliver
- */
-export function mixes(path: Path, other: Path | undefined): boolean {
-  return other !== undefined && other !== path
-}
 
 /** Which route the recipient takes. */
 export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
@@ -198,10 +198,11 @@ export function decide(
   client: Client,
 ): Verdict | undefined {
   const { recipient, kind, hops } = destination
-  if (recipient.domain === '' && recipient.local.toLowerCase() === 'postmaster') return POSTMASTER
+  if (recipient.domain === '' && recipient.plainLocal.toLowerCase() === 'postmaster')
+    return POSTMASTER
   switch (kind) {
     case 'inbound':
-      if (!hasLocalPart(policy.alwaysAccept, recipient.local)) return undefined
+      if (!hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) return undefined
       return delivered('always-accept', hops)
     case 'shared':
       return undefined
@@ -211,6 +212,34 @@ export function decide(
     case 'foreign':
       return policy.anyDomain ? undefined : relayed(destination, client)
   }
+}
+
+/** Accepted because the client may relay. */
+export const isRelayed = ({ rule }: Accepted) => rule.startsWith('relay-')
+
+/**
+ * Whether relaying comes into the answer: the recipient is not ours, or its local part tries to route
+ * onward.
+ */
+export function concernsRelaying({ recipient, kind }: Destination): boolean {
+  return kind === 'foreign' || kind === 'forward' || recipient.routesOnward
+}
+
+/**
+ * The answer at RCPT TO where recipients of ours are accepted without a look-up: what the directory says
+ * is only observed, and no other plugin accepts any. A shared domain's take one way if they are listed
+ * and another if they are not, and what concerns relaying is no less refused.
+ *
+ * @returns undefined when it depends on the directory, as {@link decide}
+ */
+export function decideUnasked(
+  policy: RoutingPolicy,
+  destination: Destination,
+  client: Client,
+): Verdict | undefined {
+  const verdict = decide(policy, destination, client)
+  if (verdict || destination.kind !== 'inbound' || concernsRelaying(destination)) return verdict
+  return delivered('not-looked-up', destination.hops)
 }
 
 /**

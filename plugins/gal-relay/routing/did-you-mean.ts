@@ -3,12 +3,14 @@ import { distance } from 'fastest-levenshtein'
 
 /** @returns the candidate that was probably meant, if any is near enough */
 export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
-  const near = (candidate: string) => distance(word.toLowerCase(), candidate.toLowerCase())
+  const lower = word.toLowerCase()
   let best: string | undefined
+  let least = Math.max(2, Math.floor(word.length / 3)) + 1
   for (const candidate of candidates) {
-    if (best === undefined || near(candidate) < near(best)) best = candidate
+    const far = distance(lower, candidate.toLowerCase())
+    if (far >= least) continue
+    best = candidate
+    least = far
   }
-  return best !== undefined && near(best) <= Math.max(2, Math.floor(word.length / 3))
-    ? best
-    : undefined
+  return best
 }

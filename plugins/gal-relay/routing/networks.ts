@@ -20,6 +20,8 @@ export interface Network {
 
 export interface NetworkList {
   readonly entries: readonly Network[]
+  /** The first entry that matches every address of its family, `0.0.0.0/0` or `::/0`. */
+  readonly everything: Network | undefined
   has(address: IpAddress | undefined): boolean
 }
 
@@ -84,10 +86,25 @@ function notAnAddress(text: string): string {
 const quoted = (text: string) => (text.includes('@') ? 'this' : `'${text}'`)
 
 export function networkList(entries: readonly Network[]): NetworkList {
+  const steps = networkListSteps(entries)
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** The same for a long list, entry by entry. */
+export function* networkListSteps(
+  entries: readonly Network[],
+): Generator<undefined, NetworkList, undefined> {
+  let everything: Network | undefined
   const v4 = new Map<number, Set<number>>()
   // As text: V8 hashes big integers by their lowest 64 bits, which networks do not have.
   const v6 = new Map<bigint, Set<string>>()
-  for (const { family, net, mask } of entries) {
+  for (const entry of entries) {
+    yield
+    const { family, net, mask } = entry
+    if (mask === 0n) everything ??= entry
     if (family === 4) setOf(v4, Number(mask)).add(Number(net))
     else setOf(v6, mask).add(net.toString(36))
   }
@@ -95,6 +112,7 @@ export function networkList(entries: readonly Network[]): NetworkList {
   const groups6 = [...v6]
   return {
     entries,
+    everything,
     has: (address) => {
       if (!address) return false
       if (address.family === 4) {
@@ -110,11 +128,6 @@ export function entryFor(list: NetworkList, address: IpAddress | undefined): Net
   return list.entries.find((entry) => networkList([entry]).has(address))
 }
 
-/** True for `0.0.0.0/0` and `::/0`: the entry matches every address of its family. */
-export function matchesEverything(network: Network): boolean {
-  return network.mask === 0n
-}
-
 function setOf<K, N>(groups: Map<K, Set<N>>, mask: K): Set<N> {
   const existing = groups.get(mask)
   if (existing) return existing
@@ -123,9 +136,16 @@ function setOf<K, N>(groups: Map<K, Set<N>>, mask: K): Set<N> {
   return created
 }
 
-// ipaddr.js reads 25, 010.1 and 0x7f.1 as inet_aton does; in a list of trusted hosts that is a trap.
-const parseIpv4 = (text: string) =>
-  ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text) : undefined
+/**
+ * Whether the text is an IPv4 address with four decimal parts. ipaddr.js reads 25, 010.1 and 0x7f.1 as
+ * inet_aton does; in a list of trusted hosts that is a trap.
+ */
+export function isIpv4(text: string): boolean {
+  // Of anything else ipaddr.js makes an exception, which takes longer than all the rest of a row.
+  return /^\d{1,3}(\.\d{1,3}){3}$/.test(text) && ipaddr.IPv4.isValidFourPartDecimal(text)
+}
+
+const parseIpv4 = (text: string) => (isIpv4(text) ? ipaddr.IPv4.parse(text) : undefined)
 
 // A zone is a name that only one machine knows.
 const strictIp = (text: string) =>

@@ -1,12 +1,13 @@
 // A recipient as the rules see it: the local part untouched, the domain in the one form that
 // compares, and whether the local part asks some later system to send the mail onward.
-import ipaddr from 'ipaddr.js'
-import { parseIpv6 } from './networks'
+import { isIpv4, parseIpv6 } from './networks'
 
 /** One recipient of a transaction (RFC 5321 §4.1.2). */
 export interface Recipient {
   /** The local part exactly as sent, quotes and case kept; never decoded. */
   readonly local: string
+  /** The local part in its plain form, in which mailboxes compare. */
+  readonly plainLocal: string
   /** Lower-case A-label domain, or a canonical address literal; '' for a bare `<postmaster>`. */
   readonly domain: string
   /** The local part holds `%`, `!`, `@` or an IMCEA encapsulation (Q237927, Q244346, Q264330). */
@@ -28,7 +29,28 @@ export function recipientOf(local: string, domain: string): Recipient {
 
 /** @param domain in the form that compares, see {@link canonicalDomain} */
 export function recipientAt(local: string, domain: string): Recipient {
-  return { local, domain, routesOnward: asksOnward(local) }
+  return {
+    local,
+    plainLocal: plainLocalPart(local),
+    domain,
+    routesOnward: asksOnward(local),
+  }
+}
+
+const QUOTED = /^"((?:[^"\\]|\\.)*)"$/s
+
+/** `"ann"` and `"a\nn"` are `ann`: quotes that are not needed mean nothing (RFC 5321 §4.1.2). */
+export function plainLocalPart(local: string): string {
+  if (local.charCodeAt(0) !== QUOTE) return local
+  const content = QUOTED.exec(local)?.[1]
+  return content === undefined ? local : content.replace(/\\(.)/gs, '$1')
+}
+
+const DOT_STRING = /^[\w!#$%&'*+/=?^`{|}~\u0080-\uffff-]+(\.[\w!#$%&'*+/=?^`{|}~\u0080-\uffff-]+)*$/
+
+/** The quoted form of a plain local part, where SMTP needs one; else the plain form itself. */
+export function sentLocalPart(plain: string): string {
+  return DOT_STRING.test(plain) ? plain : `"${plain.replace(/["\\]/g, '\\$&')}"`
 }
 
 // Nearly all are seen to ask for nothing by their letters, which takes a regular expression longer.
@@ -40,6 +62,11 @@ function asksOnward(local: string): boolean {
   const first = local.charCodeAt(0)
   if (first === QUOTE) return IMCEA.test(local.replace(QUOTING, ''))
   return (first === 0x49 || first === 0x69) && IMCEA.test(local)
+}
+
+/** A mailbox that nobody sent to as it stands: part of what was sent. @param plainLocal see {@link Recipient} */
+export function recipientNamed(plainLocal: string, domain: string): Recipient {
+  return { local: sentLocalPart(plainLocal), plainLocal, domain, routesOnward: false }
 }
 
 /** The same mailbox name at another domain, for `reroute` rows (Q190710). */
@@ -65,5 +92,5 @@ export function canonicalLiteral(text: string): string | undefined {
     const parsed = parseIpv6(address)
     return parsed && `[ipv6:${parsed}]`
   }
-  return ipaddr.IPv4.isValidFourPartDecimal(address) ? `[${address}]` : undefined
+  return isIpv4(address) ? `[${address}]` : undefined
 }

@@ -16,6 +16,10 @@ export interface NextHop {
   readonly text: string
 }
 
+/** One of them is an LMTP server, which answers for each recipient of a message. */
+export const byLmtp = (hops: readonly NextHop[]): boolean =>
+  hops.some(({ protocol }) => protocol === 'lmtp')
+
 /** What is right of the `=`; `hops` are tried in order. */
 export type RouteTo =
   | { readonly kind: 'inbound'; readonly hops: readonly NextHop[] }

@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { parseIni } from 'haraka-config/lib/readers/ini'
-import { type HarakaIni, readableText } from './ini'
+import { type HarakaIni, linesOf, readableText } from './ini'
 import { SettingsError } from './problem'
+import { atOnce, type Steps } from './steps'
 
 /** The install's config folder. */
 export const configDir = (config: Haraka.Config): string =>
@@ -31,10 +32,18 @@ export function readText(config: Haraka.Config, name: string): string | undefine
 
 /** The lines of `config/plugins`, `config/host_list` and their like: no comments, no blank ones. */
 export function readList(config: Haraka.Config, name: string): string[] {
-  return (readText(config, name) ?? '')
-    .split(/\r\n|\r|\n/)
-    .map((line) => line.trim())
-    .filter((line) => !/^([;#]|$)/.test(line))
+  return atOnce(readListSteps(config, name))
+}
+
+/** The same, line by line. */
+export function* readListSteps(config: Haraka.Config, name: string): Steps<string[]> {
+  const lines: string[] = []
+  for (const raw of linesOf(readText(config, name) ?? '')) {
+    yield
+    const line = raw.trim()
+    if (!/^([;#]|$)/.test(line)) lines.push(line)
+  }
+  return lines
 }
 
 /** @param booleans keys that are true or false, `-main.postel` with its default as a sign */
@@ -44,6 +53,12 @@ export function readIniFile(
   booleans: readonly string[] = [],
 ): HarakaIni {
   return parseIni(name, { booleans }, readableText(readText(config, name) ?? ''))
+}
+
+/** Where Haraka keeps its outbound queue: `config/queue_dir`, or beside its config folder. */
+export function queueFolder(config: Haraka.Config): string {
+  const [folder = 'queue'] = readList(config, 'queue_dir')
+  return path.resolve(configDir(config), '..', folder)
 }
 
 /** `config/me`, or the machine's name. */

@@ -4,6 +4,7 @@
 import { domainToASCII } from 'node:url'
 import { type Problem, shownKey } from './problem'
 import { LIST_KEYS } from './schema'
+import { atOnce, type Steps } from './steps'
 
 /** What haraka-config's ini reader returns: sections of keys. */
 export type HarakaIni = Readonly<Record<string, Readonly<Record<string, unknown>>>>
@@ -21,28 +22,47 @@ export interface Ini {
 
 /** @param given the text of the file, or what Haraka has in its place from smtp.json or a .js file */
 export function readIni(file: string, given: string | HarakaIni): Ini {
-  return typeof given === 'string'
-    ? read(file, given)
-    : { sections: textsOf(given), lineOf: () => undefined, problems: [] }
+  return atOnce(readIniSteps(file, given))
+}
+
+/** The same, line by line. */
+export function* readIniSteps(file: string, given: string | HarakaIni): Steps<Ini> {
+  if (typeof given === 'string') return yield* readLines(file, given)
+  return { sections: yield* textsOf(given), lineOf: () => undefined, problems: [] }
+}
+
+/** The lines of a text, whatever ends them. */
+export function* linesOf(text: string): Generator<string> {
+  const ending = /\r\n|\r|\n/g
+  let start = 0
+  for (let found = ending.exec(text); found; found = ending.exec(text)) {
+    yield text.slice(start, found.index)
+    start = ending.lastIndex
+  }
+  yield text.slice(start)
 }
 
 /** The text without those lines that Haraka's reader would print instead of reading them. */
 export function readableText(text: string): string {
   return [...statements(text)]
-    .flatMap(({ kind, text }) => (kind === 'none' ? [] : [text]))
+    .flatMap((one) => (one === undefined || one.kind === 'none' ? [] : [one.text]))
     .join('\n')
 }
 
-function textsOf(given: HarakaIni): Sections {
+function* textsOf(given: HarakaIni): Steps<Sections> {
   const textOf = (value: unknown) => String(value ?? '')
   const valuesOf = (value: unknown) =>
     Array.isArray(value) ? value.map(textOf).filter(Boolean) : textOf(value)
-  return new Map(
-    Object.entries(given).map(([section, keys]) => [
-      section,
-      new Map(Object.entries(keys).map(([key, value]) => [key, valuesOf(value)])),
-    ]),
-  )
+  const sections = new Map<string, Map<string, string | string[]>>()
+  for (const [section, keys] of Object.entries(given)) {
+    const texts = new Map<string, string | string[]>()
+    sections.set(section, texts)
+    for (const [key, value] of Object.entries(keys)) {
+      yield
+      texts.set(key, valuesOf(value))
+    }
+  }
+  return sections
 }
 
 // The same grammar as haraka-config's ini reader.
@@ -60,12 +80,16 @@ interface Statement {
   readonly value: string
 }
 
-function* statements(text: string): Generator<Statement> {
+/** undefined for a line that says nothing by itself. */
+function* statements(text: string): Generator<Statement | undefined> {
   let pending = ''
   let line = 0
-  for (const raw of text.split(/\r\n|\r|\n/)) {
+  for (const raw of linesOf(text)) {
     line++
-    if (COMMENT_OR_BLANK.test(raw)) continue
+    if (COMMENT_OR_BLANK.test(raw)) {
+      yield undefined
+      continue
+    }
     const [heading, section = ''] = SECTION.exec(raw) ?? []
     if (heading) {
       yield { kind: 'section', line, text: raw, name: section.trim(), value: '' }
@@ -73,6 +97,7 @@ function* statements(text: string): Generator<Statement> {
     }
     if (CONTINUATION.test(raw)) {
       pending += raw.replace(CONTINUATION, '')
+      yield undefined
       continue
     }
     const whole = pending + raw
@@ -89,7 +114,7 @@ interface Place {
   readonly values: number[]
 }
 
-function read(file: string, text: string): Ini {
+function* readLines(file: string, text: string): Steps<Ini> {
   const sections = new Map<string, Map<string, string | string[]>>()
   const places = new Map<string, Place>()
   const problems: Problem[] = []
@@ -106,7 +131,10 @@ function read(file: string, text: string): Ini {
   }
   let section = 'main'
   let keys = open(section)
-  for (const { kind, line, text: whole, name, value } of statements(text)) {
+  for (const statement of statements(text)) {
+    yield
+    if (!statement) continue
+    const { kind, line, text: whole, name, value } = statement
     if (kind === 'none') {
       const isHeading = /^\s*\[/.test(whole)
       const what = unreadable(whole)

@@ -1,12 +1,17 @@
 // The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
-// gal_relay.ini for us, as lines, since its ini reader prints what it cannot read, passwords and all.
-// config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
+// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords and all, and mail
+// waits while it makes lines of a long file. config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
 import { unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
-import { configDir, readList, readText } from './haraka-files'
-import { readIni } from './ini'
+import { type Guarded, guard, later } from '../guard'
+import { acceptingPlugins, listedPlugins } from './accepting-plugins'
+import { configDir, readListSteps, readText } from './haraka-files'
+import { inboundHosts } from './host-list'
+import { readIniSteps } from './ini'
 import { ownHost } from './own-host'
-import { readSettings, type Settings, unusableHosts } from './settings'
+import { trustedOwners } from './owners'
+import { readSettingsSteps, type Settings } from './settings'
+import { atOnce, type Steps } from './steps'
 
 const INI = 'gal_relay.ini'
 
@@ -18,20 +23,42 @@ export interface LoadedSettings {
 
 /**
  * @param onChange called whenever gal_relay.ini has changed
+ * @param plugins those that Haraka has loaded, which reads config/plugins at its start only
  * @throws SettingsError with every problem
  */
-export function loadSettings(config: Haraka.Config, onChange?: () => void): LoadedSettings {
-  const given = config.get(INI, 'data', onChange)
-  const folder = configDir(config)
-  const hostList = readList(config, 'host_list')
-  const ini = readIni(`config/${INI}`, Array.isArray(given) ? (readText(config, INI) ?? '') : given)
+export function loadSettings(
+  config: Haraka.Config,
+  onChange?: Guarded,
+  plugins = listedPlugins(config),
+): LoadedSettings {
+  return atOnce(loadSettingsSteps(config, onChange, plugins))
+}
+
+/** The same in steps that are short, however long the files are. */
+export function* loadSettingsSteps(
+  config: Haraka.Config,
+  onChange: Guarded | undefined,
+  plugins: readonly string[],
+): Steps<LoadedSettings> {
+  const given = config.get(INI, 'binary', onChange)
+  const isFile = !given || Buffer.isBuffer(given)
+  const ini = yield* readIniSteps(`config/${INI}`, isFile ? (readText(config, INI) ?? '') : given)
+  const { domains, unusable } = yield* inboundHosts(yield* readListSteps(config, 'host_list'))
+  const acceptedBy = acceptingPlugins(config, plugins)
+  const own = ownHost(config)
+  const settings = yield* readSettingsSteps(ini, domains, configDir(config), own, acceptedBy)
+  const trusted = trustedOwners(config)
   return {
-    settings: readSettings(ini, hostList, folder, ownHost(config)),
+    settings: {
+      ...settings,
+      ldap: settings.ldap && { ...settings.ldap, trusted },
+      snapshot: { ...settings.snapshot, trusted },
+    },
     ignored: [
-      ...unusableHosts(hostList).map(
+      ...unusable.map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
       ),
-      ...readList(config, 'host_list_regex').map(
+      ...(yield* readListSteps(config, 'host_list_regex')).map(
         (line) =>
           `config/host_list_regex: '${line}' makes no domain inbound; write its domains into [routes]`,
       ),
@@ -47,14 +74,15 @@ const COME_TO_REST = 3000
  * Calls `onChange` some seconds after config/host_list has changed, come or gone.
  * @returns ends the watch
  */
-export function watchHostList(config: Haraka.Config, onChange: () => void): () => void {
+export function watchHostList(config: Haraka.Config, onChange: Guarded): () => void {
   const file = path.join(configDir(config), 'host_list')
   let rest: NodeJS.Timeout | undefined
-  const look = (now: { mtimeMs: number }, before: { mtimeMs: number }) => {
+  const compare = (now: { mtimeMs: number }, before: { mtimeMs: number }) => {
     if (now.mtimeMs === before.mtimeMs) return
     clearTimeout(rest)
-    rest = setTimeout(onChange, COME_TO_REST).unref()
+    rest = later(COME_TO_REST, 'changed host_list', onChange, onChange).unref()
   }
+  const look = guard('look at host_list', compare)
   watchFile(file, { persistent: false, interval: LOOK_EVERY }, look)
   return () => {
     unwatchFile(file, look)

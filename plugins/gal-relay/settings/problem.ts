@@ -1,5 +1,6 @@
 // One thing wrong with the settings, and the sentence an operator reads about it.
 import { redactUserinfo } from '../routing/routes'
+import { atOnce, type Steps } from './steps'
 
 export interface Problem {
   /** Relative to Haraka's folder: `config/gal_relay.ini`. */
@@ -18,18 +19,32 @@ export interface Problem {
 export class SettingsError extends Error {
   readonly #problems: readonly Problem[]
 
-  constructor(problems: readonly Problem[]) {
+  /** @param texts of the problems, in the order in which they are to be read */
+  constructor(problems: readonly Problem[], texts = atOnce(textsOf(problems))) {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
-    const inOrder = [...problems].sort((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity))
-    super(`gal-relay: ${count} in the settings\n${inOrder.map(problemText).join('\n')}`)
+    super(`gal-relay: ${count} in the settings\n${texts.join('\n')}`)
     this.#problems = problems
     // Haraka prints the stack of what stops its start; its reader needs no line of ours.
-    this.stack = `${this.message}\n    at ${inOrder[0]?.file}`
+    this.stack = `${this.message}\n    at ${problems[0]?.file}`
   }
 
   get problems(): readonly Problem[] {
     return this.#problems
   }
+}
+
+/** The same in short steps, for many problems. */
+export function* settingsErrorSteps(problems: readonly Problem[]): Steps<SettingsError> {
+  return new SettingsError(problems, yield* textsOf(problems))
+}
+
+function* textsOf(problems: readonly Problem[]): Steps<string[]> {
+  const texts: string[] = []
+  for (const problem of [...problems].sort((a, b) => (a.line ?? Infinity) - (b.line ?? Infinity))) {
+    yield
+    texts.push(problemText(problem))
+  }
+  return texts
 }
 
 export function problemText({ file, line, section, key, value, what }: Problem): string {

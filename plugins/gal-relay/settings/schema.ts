@@ -6,12 +6,13 @@ import path from 'node:path'
 import { z } from 'zod'
 import { dnProblem, filterProblem } from '../gal/directory/syntax'
 import { parseDomain, redactUserinfo } from '../routing/routes'
+import type { Trusted } from '../trusted-file'
 import * as value from './values'
 
 /** Keys that a `[listener …]` section may override, by the section they have their default in. */
 export const main = {
   enabled: value.flag,
-  enforce: value.flag,
+  enforce: value.flagOr('relaying'),
 }
 
 export const routing = {
@@ -74,12 +75,16 @@ export const gal = z.strictObject({
   always_accept: value.localParts.default(['postmaster']),
   recipient_delimiter: z
     .string()
-    .transform((delimiter, ctx) => {
-      if (delimiter === 'none') return ''
-      if (/^[^a-z0-9\s@".]?$/i.test(delimiter)) return delimiter
-      return value.wrong(ctx, "is not one character such as '+', or none")
+    .transform((delimiters, ctx) => {
+      if (delimiters === 'none') return ''
+      if (/[%!]/.test(delimiters)) {
+        return value.wrong(ctx, 'has % or !, by which a local part asks for delivery elsewhere')
+      }
+      if (/^[^a-z0-9\s@".\\]{0,8}$/i.test(delimiters)) return [...new Set(delimiters)].join('')
+      return value.wrong(ctx, "is not a character such as '+', several such as '+-', or none")
     })
     .default(''),
+  x500: value.flag.default(false),
   authenticated_only_attribute: z
     .string()
     .transform((name, ctx) => {
@@ -107,7 +112,12 @@ export const snapshot = (configDir: string) =>
     usable_for: value.duration().default(7 * 86_400_000),
     shrink_limit: value.share.default(0.2),
   })
-export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>>
+export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
+
+/** Of an install: whose files are believed. */
+interface Believing {
+  readonly trusted?: Trusted
+}
 
 /** One `[ldap] url[]`. */
 export interface ServerUrl {
@@ -205,6 +215,7 @@ export const ldap = (configDir: string) =>
     bind_dn: bindName.default(''),
     bind_password: value.text.default(''),
     bind_password_file: value.file(configDir).default(''),
+    dereference: value.word('never', 'search', 'find', 'always').default('never'),
     starttls: value.flag.default(false),
     tls_ca: value.file(configDir).default(''),
     tls_cert: value.file(configDir).default(''),
@@ -224,7 +235,8 @@ export type LdapSettings = Readonly<
     readonly url: readonly ServerUrl[]
     readonly base: readonly string[]
   }
->
+> &
+  Believing
 
 export const http = z.strictObject({
   enabled: value.flag.default(false),

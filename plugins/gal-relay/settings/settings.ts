@@ -1,27 +1,19 @@
 // gal_relay.ini → one immutable, validated policy per listener. Every problem is found and reported,
 // not just the first; with a problem there are no settings.
-import type { ZodError, ZodType, z } from 'zod'
 import type { RoutingPolicy } from '../routing/decide'
-import { didYouMean } from '../routing/did-you-mean'
 import { localParts } from '../routing/local-parts'
-import { type NetworkList, networkList, parseIp } from '../routing/networks'
+import { type NetworkList, networkListSteps, parseIp } from '../routing/networks'
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
-import {
-  findRow,
-  parseDomain,
-  parseRouteTo,
-  parseSentTo,
-  type RouteTable,
-  type Row,
-  routeTable,
-  sentToText,
-} from '../routing/routes'
+import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import type { Enforcement } from './enforcement'
+import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
-import { type Problem, SettingsError, shownValue } from './problem'
+import { type Problem, settingsErrorSteps } from './problem'
 import * as schema from './schema'
-import { COMMENT, ONE_EACH } from './values'
+import { FILE, homeOf, SectionReader, shown } from './sections'
+import { atOnce, type Steps } from './steps'
 
 export type { GalSettings, LdapSettings, ServerUrl, SnapshotSettings } from './schema'
 
@@ -30,8 +22,10 @@ export interface ListenerPolicy {
   /** The sections that made it, for the log: `*:587`, or `*:*` for the general settings. */
   readonly name: string
   readonly enabled: boolean
-  /** false: decides, logs and counts, and leaves the answer to Haraka. */
-  readonly enforce: boolean
+  /** What it does not decide it logs and counts, and leaves the answer to Haraka. */
+  readonly enforce: Enforcement
+  /** The other plugins of this Haraka that accept recipients. */
+  readonly acceptedBy: readonly string[]
   /** Both kinds of recipient in one transaction: both ways, or the second kind later. */
   readonly mixed: 'split' | 'defer'
   readonly routing: RoutingPolicy
@@ -49,13 +43,13 @@ export interface Settings {
   readonly http: { readonly enabled: boolean; readonly allow: NetworkList }
 }
 
-const FILE = 'config/gal_relay.ini'
 const ANY = '*:*'
 
 /**
  * @param hostList the lines of config/host_list
  * @param configDir where relative file names start
  * @param own whom no row may name as its next hop
+ * @param acceptedBy the other plugins that accept recipients
  * @throws SettingsError with every problem
  */
 export function readSettings(
@@ -63,41 +57,67 @@ export function readSettings(
   hostList: readonly string[],
   configDir: string,
   own?: OwnHost,
+  acceptedBy: readonly string[] = [],
 ): Settings {
+  const { domains } = atOnce(inboundHosts(hostList))
+  return atOnce(readSettingsSteps(ini, domains, configDir, own, acceptedBy))
+}
+
+/**
+ * The same in short steps.
+ * @param hosts the domains of config/host_list, from {@link inboundHosts}
+ */
+export function* readSettingsSteps(
+  ini: Ini,
+  hosts: ReadonlySet<string>,
+  configDir: string,
+  own?: OwnHost,
+  acceptedBy: readonly string[] = [],
+): Steps<Settings> {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
 
   const general = {
     ...schema.LISTENER_DEFAULTS,
-    ...sections.read('main', schema.partial(schema.main)),
-    ...sections.read('routing', schema.partial(schema.routing)),
-    ...sections.read('restrictions', schema.partial(schema.restrictions)),
+    ...(yield* sections.read('main', schema.partial(schema.main))),
+    ...(yield* sections.read('routing', schema.partial(schema.routing))),
+    ...(yield* sections.read('restrictions', schema.partial(schema.restrictions))),
   }
-  const overrides = readListeners(sections)
-  const routes = readRoutes(sections, own)
-  const gal = sections.read('gal', schema.gal)
-  const ldap = sections.read('ldap', schema.ldap(configDir))
-  const http = sections.read('http', schema.http)
-  const snapshot = sections.read('snapshot', schema.snapshot(configDir))
-  sections.reportUnknown()
+  const overrides = yield* readListeners(sections)
+  const routes = yield* readRoutes(sections, own)
+  const gal = yield* sections.read('gal', schema.gal)
+  const ldap = yield* sections.read('ldap', schema.ldap(configDir))
+  const http = yield* sections.read('http', schema.http)
+  const snapshot = yield* sections.read('snapshot', schema.snapshot(configDir))
+  yield* sections.reportUnknown()
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   if (enabled) reportMissingDirectory(ini, problems)
   reportCredentials(ini, sections)
-  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) throw new SettingsError(problems)
+  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) {
+    throw yield* settingsErrorSteps(problems)
+  }
 
-  const context = { routes, hostList: domainSet(hostList), gal }
+  const context: PolicyContext = {
+    routes,
+    hosts,
+    anyDomain: gal.any_domain,
+    alwaysAccept: localParts(gal.always_accept),
+    acceptedBy,
+    lists: new Map(),
+    accounts: new Map(),
+  }
   const policies = new Map<string, ListenerPolicy>()
   for (const [name, keys] of cascade(general, overrides)) {
-    policies.set(name, policyOf(name, keys, context))
+    policies.set(name, yield* policyOf(name, keys, context))
   }
   const { url = [], base = [] } = ldap
   return {
     policies,
-    gal,
+    gal: withX500(gal),
     snapshot,
     ldap: url.length > 0 ? { ...ldap, url, base } : undefined,
-    http: { enabled: http.enabled, allow: networkList(http.allow) },
+    http: { enabled: http.enabled, allow: yield* networkListSteps(http.allow) },
   }
 }
 
@@ -117,58 +137,60 @@ export function policyFor(settings: Settings, address: string, port: number): Li
   return policy
 }
 
-/** Lines of host_list that are no domain name, and so are not inbound. */
-export function unusableHosts(hostList: readonly string[]): readonly string[] {
-  return hostList.filter((line) => !hostDomain(line))
-}
-
-function domainSet(hostList: readonly string[]): ReadonlySet<string> {
-  return new Set(hostList.map(hostDomain).filter((domain) => domain !== undefined))
-}
-
-const hostDomain = (line: string) => canonicalLiteral(line) ?? parseDomain(line)
-
+/** What the listeners have in common; lists are made once for all that inherit them. */
 interface PolicyContext {
   readonly routes: RouteTable
-  readonly hostList: ReadonlySet<string>
-  readonly gal: schema.GalSettings
+  readonly hosts: ReadonlySet<string>
+  readonly anyDomain: boolean
+  readonly alwaysAccept: RoutingPolicy['alwaysAccept']
+  readonly acceptedBy: readonly string[]
+  readonly lists: Map<schema.ListenerKeys['hosts'], NetworkList>
+  readonly accounts: Map<schema.ListenerKeys['never_accounts'], ReadonlySet<string>>
 }
 
-function policyOf(
+function* policyOf(
   name: string,
   keys: schema.ListenerKeys,
-  { routes, hostList, gal }: PolicyContext,
-): ListenerPolicy {
+  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts }: PolicyContext,
+): Steps<ListenerPolicy> {
+  yield
+  const lowerCase = () => new Set(keys.never_accounts.map((account) => account.toLowerCase()))
+  const neverAccounts = accounts.get(keys.never_accounts) ?? lowerCase()
+  accounts.set(keys.never_accounts, neverAccounts)
   return {
     name,
     enabled: keys.enabled,
     enforce: keys.enforce,
+    acceptedBy,
     mixed: keys.mixed,
     routing: {
       reroute: keys.reroute,
       routes,
-      hostList: keys.host_list ? hostList : new Set(),
-      anyDomain: gal.any_domain,
-      alwaysAccept: localParts(gal.always_accept),
+      hostList: keys.host_list ? hosts : NO_HOSTS,
+      anyDomain,
+      alwaysAccept,
     },
     restrictions: {
       reroute: keys.reroute,
-      never: listOf(keys.never),
-      hosts: listOf(keys.hosts),
-      localAddresses: listOf(keys.local_addresses),
+      never: yield* listOf(lists, keys.never),
+      hosts: yield* listOf(lists, keys.hosts),
+      localAddresses: yield* listOf(lists, keys.local_addresses),
       authenticated: keys.authenticated,
-      neverAccounts: new Set(keys.never_accounts.map((account) => account.toLowerCase())),
+      neverAccounts,
       open: keys.open,
     },
   }
 }
 
-// Large lists are shared by the listeners that inherit them.
-const lists = new WeakMap<schema.ListenerKeys['hosts'], NetworkList>()
-function listOf(networks: schema.ListenerKeys['hosts']): NetworkList {
+const NO_HOSTS: ReadonlySet<string> = new Set()
+
+function* listOf(
+  lists: PolicyContext['lists'],
+  networks: schema.ListenerKeys['hosts'],
+): Steps<NetworkList> {
   const known = lists.get(networks)
   if (known) return known
-  const created = networkList(networks)
+  const created = yield* networkListSteps(networks)
   lists.set(networks, created)
   return created
 }
@@ -201,12 +223,20 @@ const splitListener = (name: string) => {
   return { address: name.slice(0, colon), port: name.slice(colon + 1) }
 }
 
-function readListeners(sections: SectionReader): Overrides {
+/** X.500 addresses are found by the attribute that holds them. */
+function withX500(gal: schema.GalSettings): schema.GalSettings {
+  const isThere = gal.attributes.some((name) => name.toLowerCase() === 'legacyexchangedn')
+  if (!gal.x500 || isThere) return gal
+  return { ...gal, attributes: [...gal.attributes, 'legacyExchangeDN'] }
+}
+
+function* readListeners(sections: SectionReader): Steps<Overrides> {
   const overrides = new Map<string, Partial<schema.ListenerKeys>>()
   const written = new Map<string, string>()
   for (const section of sections.names()) {
+    yield
     if (!/^listener\b/i.test(section)) continue
-    const keys = sections.read(section, schema.listener)
+    const keys = yield* sections.read(section, schema.listener)
     const name = parseListener(section)
     if (typeof name === 'object') {
       sections.report({ section, what: name.problem })
@@ -263,11 +293,13 @@ export function canonicalAddress(address: string): string | undefined {
   return canonicalLiteral(`[IPv6:${address}]`)?.slice('[ipv6:'.length, -1)
 }
 
-function readRoutes(sections: SectionReader, own: OwnHost | undefined): RouteTable {
+function* readRoutes(sections: SectionReader, own: OwnHost | undefined): Steps<RouteTable> {
   const section = 'routes'
   const rows: Row[] = []
-  const named = new Map<string, string>()
+  const exact = new Map<string, Row>()
+  const suffix = new Map<string, Row>()
   for (const [key, value] of sections.entries(section)) {
+    yield
     const report = (what: string) =>
       sections.report({ section, key, value: shown(key, value), what })
     const sentTo = parseSentTo(key)
@@ -290,27 +322,42 @@ function readRoutes(sections: SectionReader, own: OwnHost | undefined): RouteTab
       if (listener)
         report(`${hop.text} is this Haraka itself, which listens on ${listener}: a loop`)
     }
-    const name = sentToText(sentTo)
-    const twin = named.get(name)
-    if (twin === undefined) named.set(name, key)
-    else report(`is the same domain as '${twin}'; a domain has one row`)
-    rows.push({ sentTo, routeTo, text: key })
+    const row = { sentTo, routeTo, text: key }
+    const alike = sentTo.match === 'exact' ? exact : suffix
+    const twin = alike.get(sentTo.domain)
+    if (twin === undefined) alike.set(sentTo.domain, row)
+    else report(`is the same domain as '${twin.text}'; a domain has one row`)
+    rows.push(row)
   }
-  const table = routeTable(rows)
+  const table = { rows, exact, suffix }
   for (const row of rows) {
+    yield
     if (row.routeTo.kind !== 'reroute') continue
     const chain = rerouteChain(table, row)
     if (!chain) continue
     const { text: key, routeTo } = row
-    const last = chain.at(-1) ?? ''
-    const steps = chain.join(' → ')
-    const what =
-      chain.indexOf(last) < chain.length - 1
-        ? `goes in a circle: ${steps}; a domain is rerouted once, to one that is not`
-        : `points to another reroute row: ${steps}; a domain is rerouted once, probably meant: reroute ${last}`
-    sections.report({ section, key, value: `reroute ${routeTo.domain}`, what })
+    sections.report({
+      section,
+      key,
+      value: `reroute ${routeTo.domain}`,
+      what: chainProblem(chain),
+    })
   }
   return table
+}
+
+/** Steps that are followed: each row of a long chain is reported, and all have the same end. */
+const CHAIN = 20
+
+function chainProblem(chain: readonly string[]): string {
+  const last = chain.at(-1) ?? ''
+  const steps = chain.join(' → ')
+  if (chain.indexOf(last) < chain.length - 1) {
+    return `goes in a circle: ${steps}; a domain is rerouted once, to one that is not`
+  }
+  const what = 'points to another reroute row'
+  if (chain.length > CHAIN) return `${what}: ${steps} → …; a domain is rerouted once`
+  return `${what}: ${steps}; a domain is rerouted once, probably meant: reroute ${last}`
 }
 
 // The domains that a recipient would pass through, when there is more than one step.
@@ -320,7 +367,7 @@ function rerouteChain(table: RouteTable, first: Row): readonly string[] | undefi
     const { domain } = row.routeTo
     const seen = chain.includes(domain)
     chain.push(domain)
-    if (seen) return chain
+    if (seen || chain.length > CHAIN) return chain
     row = findRow(table, domain)
     if (row === first) return [...chain, first.sentTo.domain]
   }
@@ -349,114 +396,4 @@ function reportCredentials(ini: Ini, sections: SectionReader): void {
   if (password && another) report(another, `stands beside ${password}, and only one can count`)
   if (password && !has('bind_dn')) report(password, 'is for nothing without bind_dn')
   if (has('bind_dn') && !password) report('bind_dn', 'has no bind_password or bind_password_file')
-}
-
-/** What is wrong with a value, when somebody may have put a comment behind it. */
-function orComment(what: string, value: unknown): string {
-  if (typeof value !== 'string' || !/\S\s+[;#]/.test(value)) return what
-  return what === ONE_EACH || what === COMMENT ? COMMENT : `${what}; ${COMMENT}`
-}
-
-const shown = (key: string, value: string | readonly string[]) =>
-  shownValue(key, typeof value === 'string' ? value : value.join(', '))
-
-/** Reads sections with their schemas and turns what is wrong into problems. */
-class SectionReader {
-  private readonly known = new Set<string>()
-
-  constructor(
-    private readonly ini: Ini,
-    private readonly problems: Problem[],
-  ) {}
-
-  names(): readonly string[] {
-    return [...this.ini.sections.keys()]
-  }
-
-  entries(section: string): readonly (readonly [string, string | readonly string[]])[] {
-    this.known.add(section)
-    return [...(this.ini.sections.get(section) ?? [])]
-  }
-
-  report(problem: Omit<Problem, 'file'>): void {
-    const { section = '', key, value } = problem
-    const what = orComment(problem.what, value)
-    this.problems.push({ file: FILE, line: this.ini.lineOf(section, key), ...problem, what })
-  }
-
-  /** @returns undefined when the section has a problem */
-  read<T extends ZodType>(section: string, shape: T): z.output<T> | undefined {
-    const entries = this.entries(section)
-    const result = shape.safeParse(Object.fromEntries(entries))
-    if (result.success) return result.data
-    this.reportIssues(section, new Map(entries), shape, result.error)
-    return undefined
-  }
-
-  reportUnknown(): void {
-    for (const section of this.names()) {
-      if (this.known.has(section)) continue
-      const meant = didYouMean(section, [...SECTIONS, 'listener *:587'])
-      this.report({
-        section,
-        what: `there is no such section${meant ? `; probably meant: [${meant}]` : ''}`,
-      })
-    }
-  }
-
-  private reportIssues(
-    section: string,
-    values: ReadonlyMap<string, string | readonly string[]>,
-    shape: ZodType,
-    error: ZodError,
-  ): void {
-    for (const issue of error.issues) {
-      if (issue.code === 'unrecognized_keys') {
-        for (const key of issue.keys)
-          this.report({ section, key, what: unknownKey(section, key, shape) })
-        continue
-      }
-      const [key, index] = issue.path as [string, number | undefined]
-      const value = values.get(key)
-      const one = Array.isArray(value) && index !== undefined ? value[index] : value
-      this.problems.push({
-        file: FILE,
-        line: this.ini.lineOf(section, key, index),
-        section,
-        key: Array.isArray(value) ? `${key}[]` : key,
-        value: one === undefined ? undefined : shown(key, one),
-        what: orComment(
-          issue.code === 'custom' ? issue.message : `takes one value; write ${key} = …, without []`,
-          one,
-        ),
-      })
-    }
-  }
-}
-
-/** Every key, by its section; a `[listener …]` section may have those of the first three. */
-export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
-  main: Object.keys(schema.main),
-  routing: Object.keys(schema.routing),
-  restrictions: Object.keys(schema.restrictions),
-  gal: Object.keys(schema.gal.shape),
-  ldap: Object.keys(schema.ldap('').shape),
-  snapshot: Object.keys(schema.snapshot('').shape),
-  http: Object.keys(schema.http.shape),
-}
-export const SECTIONS: readonly string[] = [...Object.keys(SECTION_KEYS), 'routes']
-
-const homeOf = (key: string) =>
-  Object.keys(SECTION_KEYS).find((section) => SECTION_KEYS[section]?.includes(key))
-
-function unknownKey(section: string, key: string, shape: ZodType): string {
-  const home = homeOf(key)
-  if (home) return `belongs into [${home}]`
-  const own = 'shape' in shape ? Object.keys(shape.shape as object) : []
-  const meant = didYouMean(key, own) ?? didYouMean(key, Object.values(SECTION_KEYS).flat())
-  if (meant) return `there is no such key; probably meant: ${meant}`
-  if (section === 'main' && parseDomain(key)?.includes('.')) {
-    return 'there is no such key; rows of the routing table go into [routes]'
-  }
-  return 'there is no such key'
 }

@@ -10,6 +10,18 @@ export const flag = z.string().transform((text, ctx) => {
   return wrong(ctx, text === '' ? 'is empty; it is true or false' : 'is neither true nor false')
 })
 
+/** A boolean or that word. */
+export const flagOr = <const T extends string>(word: T) =>
+  z.string().transform((text, ctx) => {
+    if (text.toLowerCase() === word) return word
+    const read = flag.safeParse(text)
+    if (read.success) return read.data
+    return wrong(
+      ctx,
+      text === '' ? `is empty; it is true, false or ${word}` : `is not true, false or ${word}`,
+    )
+  })
+
 export const word = <const T extends string>(...choices: readonly T[]) =>
   z.string().transform((text, ctx) => {
     const choice = choices.find((name) => name === text.toLowerCase())

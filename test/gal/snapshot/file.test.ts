@@ -3,12 +3,19 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -183,6 +190,53 @@ describe('the file of the snapshot', () => {
     await Promise.all([follower.close(), writer.close()])
   })
 
+  test('one that another user forged is not used, and gets the next list by no link', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async () => {
+    const stranger = 54_321
+    const forged = await write(file, membershipOf(10))
+    await forged.close()
+    chownSync(file, stranger, stranger)
+    const log = recordedLog()
+    const follower = new Follower({ file, fingerprint: FINGERPRINT, currentFor: 60_000, log })
+    await follower.start()
+    assert.equal(follower.hasList, false)
+    assert.match(log.lines.join(), /^error .*belongs to user 54321, who is neither root nor /)
+    const linked = path.join(folder, 'linked')
+    renameSync(file, linked)
+    symlinkSync(linked, file)
+    lchownSync(file, stranger, stranger)
+    await until(() => log.lines.some((line) => line.includes('is a symbolic link')))
+    assert.equal(follower.hasList, false)
+    const writer = await write(file, membershipOf(20))
+    await until(() => follower.addresses === 20)
+    assert.deepEqual([lstatSync(file).isFile(), lstatSync(file).uid], [true, 0])
+    await Promise.all([follower.close(), writer.close()])
+  })
+
+  test('one that claims more recipients than there are takes no memory', async () => {
+    const writer = await write(file, membershipOf(10))
+    await writer.close()
+    const whole = readFileSync(file)
+    whole.writeUInt32LE(0xffff_ffff, 16)
+    writeFileSync(file, whole)
+    truncateSync(file, 2 ** 31)
+    await assert.rejects(SnapshotReader.open(file, FINGERPRINT), /claims room for 4294967295 recip/)
+    truncateSync(file, 2 ** 42)
+    await assert.rejects(SnapshotReader.open(file, FINGERPRINT), /has 4398046511104 bytes/)
+  })
+
+  test('none is written where others may write', async () => {
+    const open = path.join(folder, 'open')
+    mkdirSync(open)
+    chmodSync(open, 0o777)
+    await assert.rejects(
+      write(path.join(open, 'list'), membershipOf(10)),
+      /may write to the folder/,
+    )
+    assert.deepEqual(readdirSync(open), [])
+  })
+
   test('a new list takes the name of the old one, whose writer notices', async () => {
     const former = await write(file, membershipOf(10))
     const writer = await write(file, membershipOf(20))
@@ -205,7 +259,7 @@ describe('the file of the snapshot', () => {
   test('on a disk that is full nothing is lost', { skip: skipWithoutMount() }, async () => {
     const disk = path.join(folder, 'disk')
     mkdirSync(disk)
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk])
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'tmpfs', disk])
     try {
       const small = path.join(disk, 'list')
       const membership = membershipOf(20_000)

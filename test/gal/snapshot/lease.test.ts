@@ -1,7 +1,18 @@
 // Exactly one of several takes the lease; when its holder dies another one does, and whoever lost it
 // learns that.
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, unlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  lchownSync,
+  lstatSync,
+  lutimesSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
@@ -74,6 +85,50 @@ describe('the lease', () => {
     await until(() => held.size === 0)
     lease.close()
     assert.equal(readlinkSync(file), 'somebody-else')
+  })
+
+  const asRoot = { skip: process.getuid?.() === 0 ? false : 'needs root' }
+  const STRANGER = 54_321
+
+  test('a link that another user keeps fresh is told of, and not taken over', asRoot, async () => {
+    symlinkSync('somebody-else', file)
+    lchownSync(file, STRANGER, STRANGER)
+    const touching = setInterval(() => lutimesSync(file, new Date(), new Date()), 300)
+    try {
+      contend(0)
+      await until(() => errors.length > 0)
+      // Longer than what nobody touches is left alone.
+      await sleep(6000)
+      assert.equal(errors.length, 1)
+      assert.match(
+        String(errors[0]),
+        /a process of user 54321, .* holds .*\/lock: end that process/,
+      )
+      assert.equal(held.size, 0)
+      assert.equal(readlinkSync(file), 'somebody-else')
+    } finally {
+      clearInterval(touching)
+    }
+    await until(() => held.has(0))
+  })
+
+  test('one that another user has left behind is taken over', asRoot, async () => {
+    symlinkSync('somebody-dead', file)
+    lchownSync(file, STRANGER, STRANGER)
+    contend(0)
+    await until(() => held.has(0))
+    assert.deepEqual(errors, [])
+    assert.equal(lstatSync(file).uid, 0)
+  })
+
+  test('nothing is held in a folder where others may write', async () => {
+    chmodSync(folder, 0o1777)
+    contend(0)
+    await until(() => errors.length > 0)
+    assert.match(String(errors[0]), /others may write to the folder .*mode 1777\): chmod go-w/)
+    assert.deepEqual([held.size, readdirSync(folder).length], [0, 0])
+    chmodSync(folder, 0o755)
+    await until(() => held.has(0))
   })
 
   test('a folder that cannot be written is told of once', async () => {

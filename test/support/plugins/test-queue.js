@@ -22,8 +22,8 @@ exports.hook_queue = function (next, connection) {
   const { transaction } = connection
   const envelope = {
     uuid: transaction.uuid,
-    mail_from: transaction.mail_from.address,
-    rcpt_to: transaction.rcpt_to.map((recipient) => recipient.address),
+    mail_from: textOf(transaction.mail_from),
+    rcpt_to: transaction.rcpt_to.map(textOf),
     relaying: {
       data_post: relayingInDataPost.get(transaction) ?? false,
       queue: connection.relaying,
@@ -39,6 +39,11 @@ exports.hook_queue = function (next, connection) {
     next(OK)
   })
   transaction.message_stream.pipe(body)
+}
+
+// Before 3.3 it is, or may be used as, a method.
+function textOf(address) {
+  return typeof address.address === 'function' ? address.address() : address.address
 }
 
 function readAnswer() {

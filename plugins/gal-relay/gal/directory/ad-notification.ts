@@ -2,6 +2,7 @@
 // the moment it changes. It says that something changed, which makes us look now instead of later;
 // what changed is found by looking. Not every account hears of deletions.
 
+import { unattended } from '../../guard'
 import { SHOW_DELETED } from './active-directory'
 import type { Connection } from './connection'
 import { present } from './filter'
@@ -27,6 +28,8 @@ export function notifyOfChanges(
     attributes: attributeList(['objectGUID']),
   })
   const controls = [{ oid: NOTIFICATION, critical: true }, { oid: SHOW_DELETED }]
-  const { result } = connection.stream(search, { entry: onChange }, { controls, patience: 0 })
-  result.then(onRefused, () => {})
+  const options = { controls, patience: 0 }
+  const watch = () =>
+    connection.stream(search, { entry: onChange }, options).result.then(onRefused, () => {})
+  unattended('change notification', watch, onRefused)
 }

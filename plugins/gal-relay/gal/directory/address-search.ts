@@ -1,6 +1,6 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
 import type { GalSettings, LdapSettings } from '../../settings/settings'
-import { addressPrefix } from './entry-addresses'
+import { valuesFor } from './entry-addresses'
 import { and, equals, equalsBy, filterFromText, or, present } from './filter'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
@@ -22,6 +22,7 @@ export class AddressSearch {
   readonly #bases: readonly string[]
   readonly #wanted: Buffer
   readonly #seconds: number
+  readonly #dereference: LdapSettings['dereference']
 
   /** @throws Error when the filter is none; the settings have checked it */
   constructor(gal: GalSettings, ldap: LdapSettings) {
@@ -30,6 +31,7 @@ export class AddressSearch {
     this.#bases = ldap.base
     const flag = gal.authenticated_only_attribute
     this.#wanted = attributeList(flag ? [...gal.attributes, flag] : gal.attributes)
+    this.#dereference = ldap.dereference
     this.#seconds = Math.ceil(ldap.query_timeout / 1000)
   }
 
@@ -43,12 +45,10 @@ export class AddressSearch {
     beside: readonly (readonly string[])[] = [],
   ): Buffer[] {
     return this.#bases.map((base, i) => {
-      const all = [...addresses, ...(beside[i] ?? [])]
+      const terms = this.#terms([...addresses, ...(beside[i] ?? [])])
       // Not all servers know a disjunction of nothing (RFC 4526).
-      const terms = (all.length > 0 ? all : [NOBODY]).flatMap((address) =>
-        this.#attributes.map((name) => equals(name, addressPrefix(name) + address)),
-      )
-      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(or(...terms)))
+      const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
+      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(filter))
     })
   }
 
@@ -58,8 +58,8 @@ export class AddressSearch {
    */
   forAnyCase(addresses: readonly string[], rules: readonly CaseRule[]): Buffer[] {
     const terms = addresses.flatMap((address) =>
-      rules.map(({ attribute, rule }) =>
-        equalsBy(rule, attribute, addressPrefix(attribute) + address),
+      rules.flatMap(({ attribute, rule }) =>
+        valuesFor(attribute, address).map((value) => equalsBy(rule, attribute, value)),
       ),
     )
     const filter = this.#with(or(...terms))
@@ -82,6 +82,14 @@ export class AddressSearch {
     return this.#search(dn, SCOPE.base, 0, present('objectClass'), attributeList(attributes))
   }
 
+  #terms(addresses: readonly string[]): Buffer[] {
+    return addresses.flatMap((address) =>
+      this.#attributes.flatMap((name) =>
+        valuesFor(name, address).map((value) => equals(name, value)),
+      ),
+    )
+  }
+
   #with(filter: Buffer): Buffer {
     return this.#filter ? and(this.#filter, filter) : filter
   }
@@ -93,6 +101,15 @@ export class AddressSearch {
     filter: Buffer,
     attributes = this.#wanted,
   ): Buffer {
-    return searchRequest({ base, scope, sizeLimit, seconds: this.#seconds, filter, attributes })
+    return searchRequest({
+      base,
+      scope,
+      // The entry of a DN that a server gave is itself.
+      dereference: scope === SCOPE.base ? 'never' : this.#dereference,
+      sizeLimit,
+      seconds: this.#seconds,
+      filter,
+      attributes,
+    })
   }
 }

@@ -2,6 +2,7 @@
 // and what it promises. A way first reads the whole list and then goes on with its changes until the
 // connection ends. What happened while nobody listened is found by reading the list again, whatever
 // clocks, cookies and change numbers have done meanwhile.
+import { guard, later } from '../../guard'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import type { Connection } from './connection'
@@ -165,15 +166,16 @@ export function interruptible(
       clearTimeout(timer)
       signal.removeEventListener('abort', abort)
     }
-    const abort = () => {
+    const aborted = () => {
       end()
       reject(signal.reason)
     }
+    const abort = guard('end of a pause', aborted, aborted)
     const done = () => {
       end()
       resolve()
     }
-    const timer = setTimeout(done, milliseconds)
+    const timer = later(milliseconds, 'pause', done, done)
     signal.addEventListener('abort', abort)
     take(done)
   })

@@ -2,7 +2,9 @@
 // the server's result, in its time-out, or when the connection ends, and after that end nothing is
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
-import { BerReader, integer, MalformedBer, messageLength, TAG, tlv } from './ber'
+import { guard, later, soon } from '../../guard'
+import { type Answer, addEntry, addReferences, emptyAnswer, isFull } from './answer'
+import { type BerReader, integer, MalformedBer, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'
 import {
   DirectoryError,
@@ -12,7 +14,9 @@ import {
   SIZE_LIMIT_EXCEEDED,
 } from './directory-error'
 import { type Entry, readEntry } from './entry'
+import { Incoming } from './incoming'
 import { abandonRequest, bindRequest, startTlsRequest, unbindRequest } from './ldapjs'
+import { LOOK_UP, READING, UNASKED } from './limits'
 
 /** How a request ended, and the entries that came before that. */
 export interface Result {
@@ -21,9 +25,11 @@ export interface Result {
   readonly entries: readonly Entry[]
   /** URLs where parts of the answer, or all of it, are to be had (RFC 4511 §4.5.3, §4.1.10). */
   readonly references: readonly string[]
+  /** What was larger than is read, as a sentence: whatever is not among the entries may be there. */
+  readonly leftOut?: string
 }
 
-/** Takes what a search brings as it comes; must not throw. */
+/** Takes what a search brings as it comes; what it throws ends the connection. */
 export interface Sink {
   entry(entry: Entry, controls: readonly Control[]): void
   /** An IntermediateResponse (RFC 4511 §4.13). */
@@ -50,8 +56,7 @@ interface Request {
   /** The tag of the response that ends it. */
   readonly endsWith: number
   readonly sentAt: number
-  readonly entries: Entry[]
-  readonly references: string[]
+  readonly answer: Answer
   readonly timer: NodeJS.Timeout | undefined
   /** Where a stream's entries go. */
   readonly sink?: Sink
@@ -72,12 +77,6 @@ const OP = {
 /** Of an LDAPResult (RFC 4511 §4.1.9). */
 const REFERRAL = 0xa3
 
-/** Larger messages than any entry needs are not read into memory. */
-const MAX_MESSAGE = 16 * 1024 * 1024
-/** More entries than any search for an address should bring: the server knows no size limit. */
-const MAX_ENTRIES = 1000
-/** More references than anybody follows. */
-const MAX_REFERENCES = 100
 /** Small numbers need few bytes, and none comes back while an old one may still be answered. */
 const MAX_ID = 0x7fffff
 
@@ -95,7 +94,9 @@ export class Connection {
   #socket: Socket
   #ended: DirectoryError | undefined
   #lastId = 0
-  #rest: Buffer | undefined
+  #incoming = new Incoming()
+  /** Bytes that nobody waited for, since the last that somebody did. */
+  #unasked = 0
   #outgoing: Buffer[] = []
   readonly #requests = new Map<number, Request>()
 
@@ -156,7 +157,8 @@ export class Connection {
       throw new DirectoryError('tls', `StartTLS refused: ${message}`)
     }
     // Anything that came in clear behind the answer would be taken for protected.
-    if (this.#rest) throw new DirectoryError('protocol', 'data in clear after StartTLS')
+    if (!this.#incoming.isEmpty)
+      throw new DirectoryError('protocol', 'data in clear after StartTLS')
     this.#detach()
     return this.#socket
   }
@@ -172,10 +174,13 @@ export class Connection {
     if (this.#ended) return
     const goodbye = unbindRequest(this.#nextId())
     this.#end(new DirectoryError('connection', 'connection closed'), () =>
-      this.#socket.end(goodbye, () => this.#socket.destroy()),
+      this.#socket.end(
+        goodbye,
+        guard('goodbye to a directory server', () => this.#socket.destroy()),
+      ),
     )
     // A server that does not read must not keep the process.
-    setTimeout(() => this.#socket.destroy(), 500).unref()
+    later(500, 'end of a directory connection', () => this.#socket.destroy()).unref()
   }
 
   /** Ends at once; requests in flight fail with this error. */
@@ -203,19 +208,19 @@ export class Connection {
       if (this.#ended) return reject(this.#ended)
       const sentAt = performance.now()
       const endless = sink !== undefined && timeout === 0
+      const broken = this.#broken
       // What lies in the socket came in time: it is read before the end is called.
       const over = () => {
         const since = performance.now()
-        setImmediate(() => this.#timedOut(id, timeout, since))
+        soon('expired search', () => this.#timedOut(id, timeout, since), broken)
       }
-      const timer = endless ? undefined : setTimeout(over, timeout)
+      const timer = endless ? undefined : later(timeout, 'search time-out', over, broken)
       const heardAt = sentAt
       this.#requests.set(id, {
         endsWith,
         sentAt,
         heardAt,
-        entries: [],
-        references: [],
+        answer: emptyAnswer(),
         timer,
         sink,
         resolve,
@@ -234,12 +239,17 @@ export class Connection {
 
   #write(message: Buffer): void {
     if (this.#outgoing.push(message) > 1) return
-    setImmediate(() => {
-      const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
-      this.#outgoing = []
-      if (!this.#ended && bytes) this.#socket.write(bytes)
-    })
+    soon('directory requests', this.#flush, this.#broken)
   }
+
+  readonly #flush = () => {
+    const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
+    this.#outgoing = []
+    if (!this.#ended && bytes) this.#socket.write(bytes)
+  }
+
+  /** A failure of ours: who waits for an answer fails at once, and another connection is opened. */
+  readonly #broken = (error: unknown) => this.destroy(directoryError(error))
 
   #timedOut(id: number, timeout: number, since: number): void {
     const request = this.#requests.get(id)
@@ -251,10 +261,12 @@ export class Connection {
   }
 
   /** As if the server had kept to the size limit. */
-  #cutShort(id: number, { entries, references, resolve }: Request): void {
+  #cutShort(id: number, { answer, resolve }: Request): void {
+    const { entries, references, leftOut } = answer
+    const code = SIZE_LIMIT_EXCEEDED
     this.#take(id)
     this.#write(abandonRequest(this.#nextId(), id))
-    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, references, controls: [] })
+    resolve({ code, diagnostic: '', entries, references, leftOut, controls: [] })
     this.onRoom()
   }
 
@@ -267,11 +279,14 @@ export class Connection {
   }
 
   #attach(socket: Socket): void {
-    socket.on('data', (chunk) => this.#receive(chunk))
-    socket.on('error', (error) => this.destroy(directoryError(error)))
-    socket.on('close', () =>
-      this.destroy(new DirectoryError('connection', 'the server closed the connection')),
+    const closed = () =>
+      this.destroy(new DirectoryError('connection', 'the server closed the connection'))
+    socket.on(
+      'data',
+      guard('directory data', (chunk: Buffer) => this.#receive(chunk), this.#broken),
     )
+    socket.on('error', guard('directory connection error', this.#broken, this.#broken))
+    socket.on('close', guard('closed directory connection', closed, closed))
   }
 
   #detach(): void {
@@ -279,21 +294,40 @@ export class Connection {
   }
 
   #receive(chunk: Buffer): void {
-    const bytes = this.#rest ? Buffer.concat([this.#rest, chunk]) : chunk
-    let at = 0
     try {
-      while (!this.#ended) {
-        const length = messageLength(bytes, at)
-        if (length > MAX_MESSAGE) throw new MalformedBer(`a message of ${length} bytes`)
-        if (length === 0 || length > bytes.length - at) break
-        this.#message(new BerReader(bytes, at, at + length))
-        at += length
+      for (const message of this.#incoming.messages(chunk, this.#isWanted)) {
+        this.#message(message)
+        if (this.#ended) return
       }
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      this.destroy(new DirectoryError('protocol', `not an LDAP answer: ${reason}`))
+      // Whatever else is thrown is a failure of ours, which the log is to show with its stack.
+      if (!(error instanceof MalformedBer || error instanceof DirectoryError)) throw error
+      const ours = error instanceof DirectoryError && error
+      this.destroy(ours || new DirectoryError('protocol', `not an LDAP answer: ${error.message}`))
     }
-    this.#rest = at < bytes.length ? bytes.subarray(at) : undefined
+  }
+
+  /** Of a message that is large. */
+  readonly #isWanted = (id: number, length: number): boolean => {
+    if (length > READING.bytes || id === 0) throw new MalformedBer(`a message of ${length} bytes`)
+    const request = this.#requests.get(id)
+    if (!request) this.#notAsked(length)
+    if (!request || request.sink || length <= LOOK_UP.bytes) return request !== undefined
+    request.answer.leftOut = `an entry of ${length} bytes is larger than is read`
+    this.#count(id, request)
+    return false
+  }
+
+  #notAsked(length: number): void {
+    this.#unasked += length
+    if (this.#unasked <= UNASKED) return
+    throw new DirectoryError('protocol', 'the server sends what nobody asked for')
+  }
+
+  /** A message has come for a look-up: ends one that has no end. */
+  #count(id: number, request: Request): void {
+    const all = () => [...this.#requests.values()].map(({ answer }) => answer)
+    if (isFull(request.answer, all)) this.#cutShort(id, request)
   }
 
   #message(outer: BerReader): void {
@@ -307,45 +341,47 @@ export class Connection {
     }
     const request = this.#requests.get(id)
     // The answer to a request that we stopped waiting for.
-    if (!request) return
-    if (request.sink) {
+    if (!request) {
+      this.#notAsked(outer.limit - outer.start)
+      return
+    }
+    this.#unasked = 0
+    const { sink } = request
+    if (sink && tag !== OP.searchReference) {
       request.heardAt = performance.now()
       request.timer?.refresh()
     }
     switch (tag) {
       case OP.searchEntry:
-        if (request.sink) {
-          request.sink.entry(readEntry(body), readControls(message))
-          return
-        }
-        request.entries.push(readEntry(body))
-        if (request.entries.length >= MAX_ENTRIES) this.#cutShort(id, request)
-        return
-      case OP.searchReference: {
-        const urls = readUrls(body)
-        if (request.sink) request.sink.reference?.(urls)
-        else if (request.references.length < MAX_REFERENCES) request.references.push(...urls)
-        return
-      }
+        if (sink) sink.entry(readEntry(body, READING.values), readControls(message))
+        else addEntry(request.answer, body)
+        break
+      case OP.searchReference:
+        if (sink) sink.reference?.(readUrls(body))
+        else addReferences(request.answer, readUrls(body))
+        break
       case OP.intermediateResponse:
-        request.sink?.intermediate?.(...readIntermediate(body))
-        return
+        sink?.intermediate?.(...readIntermediate(body))
+        break
       case request.endsWith: {
         const code = body.expect(TAG.enumerated).number()
         body.expect(TAG.octets)
         const diagnostic = body.expect(TAG.octets).text()
-        const { entries, references } = request
-        if (body.more && body.next() === REFERRAL) references.push(...readUrls(body.inside()))
+        if (body.more && body.next() === REFERRAL) {
+          addReferences(request.answer, readUrls(body.inside()))
+        }
+        const controls = sink ? readControls(message) : []
         this.#take(id)
         this.answeredAt = performance.now()
-        const controls = request.sink ? readControls(message) : []
-        request.resolve({ code, diagnostic, entries, references, controls })
+        const { entries, references, leftOut } = request.answer
+        request.resolve({ code, diagnostic, entries, references, leftOut, controls })
         this.onRoom()
         return
       }
       default:
         throw new MalformedBer(`an answer with tag 0x${tag.toString(16)}`)
     }
+    if (!sink) this.#count(id, request)
   }
 
   /** RFC 4511 §4.4.1: the server says that it is about to close. */
@@ -361,7 +397,7 @@ export class Connection {
   #end(error: DirectoryError, endSocket: () => void): void {
     if (this.#ended) return
     this.#ended = error
-    this.#rest = undefined
+    this.#incoming = new Incoming()
     endSocket()
     const requests = [...this.#requests.values()]
     this.#requests.clear()
@@ -382,7 +418,9 @@ function readUrls(body: BerReader): string[] {
 function readIntermediate(body: BerReader): [name: string, value: Buffer] {
   let name = ''
   let value: Buffer = Buffer.alloc(0)
+  let left = 10
   while (body.more) {
+    if (--left === 0) throw new MalformedBer('an intermediate response of many parts')
     const tag = body.next()
     if (tag === 0x80) name = body.text()
     if (tag === 0x81) value = body.bytes.subarray(body.start, body.end)

@@ -1,5 +1,6 @@
 // Controls (RFC 4511 §4.1.11): what a request or an answer says beside the operation itself.
-import { type BerReader, boolean, octets, TAG, tlv } from './ber'
+import { type BerReader, boolean, MalformedBer, octets, TAG, tlv } from './ber'
+import { CONTROLS as MOST } from './limits'
 
 export interface Control {
   readonly oid: string
@@ -33,6 +34,7 @@ export function readControls(message: BerReader): readonly Control[] {
   const controls: Control[] = []
   const list = message.inside()
   while (list.more) {
+    if (controls.length === MOST) throw new MalformedBer(`more than ${MOST} controls`)
     const control = list.expect(TAG.sequence).inside()
     const oid = control.expect(TAG.octets).text()
     let critical = false

@@ -1,4 +1,5 @@
 // Why a directory server gave no answer. None of these ever means that an address is not in the list.
+import { visible } from '../../visible'
 import { resultName } from './ldapjs'
 
 export type Failure =
@@ -6,6 +7,10 @@ export type Failure =
   | 'connection'
   /** No answer in time. */
   | 'timeout'
+  /** The server refused the account's name or password. */
+  | 'credentials'
+  /** They were refused several times, and are not tried again yet. */
+  | 'waiting'
   /** TLS was refused, or the certificate is not the one that was expected. */
   | 'tls'
   /** What came is not LDAP, or breaks its rules. */
@@ -14,11 +19,16 @@ export type Failure =
   | 'result'
   /** The answer was success, and yet says nothing that may be relied on. */
   | 'unproven'
+  /** More came than is read: an entry or an answer without end. */
+  | 'oversize'
   /** More searches than we send at a time were waiting already. */
   | 'overload'
 
 /** The result code of a search that brought as many entries as it was to bring at most. */
 export const SIZE_LIMIT_EXCEEDED = 4
+
+/** Characters of a message. */
+const LONGEST = 1000
 
 export class DirectoryError extends Error {
   override readonly name = 'DirectoryError'
@@ -29,7 +39,8 @@ export class DirectoryError extends Error {
     message: string,
     readonly code?: number,
   ) {
-    super(message)
+    // Much of it is others' words: names in certificates, in DNS, in referrals.
+    super(visible(message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message))
   }
 }
 
@@ -63,6 +74,9 @@ export function directoryError(error: unknown): DirectoryError {
 
 /** Text that a server sent, fit for one line of a log. */
 export function printable(text: string): string {
-  const line = text.replace(/[\p{C}\s]+/gu, ' ').trim()
+  const line = text
+    .slice(0, 10_000)
+    .replace(/[\p{C}\s]+/gu, ' ')
+    .trim()
   return line.length > 200 ? `${line.slice(0, 200)}…` : line
 }

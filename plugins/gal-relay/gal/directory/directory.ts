@@ -2,6 +2,7 @@
 // when that one fails to answer, to the next, until the time for the whole answer is over. While none
 // is up there is nothing to wait for, and that is said at once.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { later, unattended } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import type { Connection } from './connection'
@@ -126,7 +127,8 @@ export class Directory {
         // A connection may have been dead already: once more on another one. Else: elsewhere.
         const again = last.failure === 'connection' && !failed.has(server)
         failed.set(server, again ? 'once' : 'for good')
-        if (last.failure === 'result') void server.doubt(connection)
+        if (last.failure === 'result')
+          unattended('trying a directory server', () => server.doubt(connection))
         // A search that had less than its time says nothing about the server.
         if (last.failure === 'timeout' && turn.timeout === most) {
           server.timedOut(connection, turn.startedAt, last)
@@ -188,10 +190,11 @@ export class Directory {
         clearTimeout(timer)
         resolve()
       }
-      const timer = setTimeout(() => {
+      const over = () => {
         this.#waiting = this.#waiting.filter((one) => one !== wake)
         resolve()
-      }, within)
+      }
+      const timer = later(within, 'wait for a directory server', over, over)
       this.#waiting.push(wake)
     })
   }

@@ -17,6 +17,7 @@ import type { Sink } from './connection'
 import { controlValue } from './controls'
 import { DirectoryError, resultError } from './directory-error'
 import { attributesOfFilter, equalsBytes, present } from './filter'
+import { bounded } from './limits'
 import { contextsOf } from './naming-contexts'
 import { compareIds, mayHaveMovedOthers, readAgain } from './read-again'
 import { valuesOf } from './root-dse'
@@ -127,10 +128,11 @@ async function sync(
     filter,
     attributes: attributeList([...new Set(attributes)]),
   })
+  const taker = bounded(sink)
   for (let more = true; more; ) {
     const value = tlv(TAG.sequence, integer(0), integer(MAX_BYTES), octets(cookie))
     const controls = [{ oid: DIRSYNC, critical: true, value }]
-    const { result } = connection.stream(search, sink, { controls, patience: PATIENCE })
+    const { result } = connection.stream(search, taker, { controls, patience: PATIENCE })
     const { code, diagnostic, controls: returned } = await result
     if (code !== 0) throw resultError(code, diagnostic)
     const answer = controlValue(returned, DIRSYNC)

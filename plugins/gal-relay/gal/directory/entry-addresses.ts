@@ -1,39 +1,79 @@
-// What an entry's addresses are: which attribute values are SMTP addresses, and how each attribute
-// writes them. X.400, SIP, EUM and other kinds of address in the same attribute are none of ours.
+// What an entry's addresses are: which attribute values are SMTP addresses, and in which forms a
+// directory may hold one. What a value is, it says itself: X400:, SIP:, EUM: and other types of
+// address in the same attribute are not SMTP addresses.
 import type { Entry } from './entry'
 
-/** How an attribute writes an SMTP address. */
-const PREFIX: Readonly<Record<string, string>> = {
-  // Exchange 2000 and later: `SMTP:` is the primary address, `smtp:` a secondary one (KB 313992)
-  proxyaddresses: 'smtp:',
-  targetaddress: 'smtp:',
-  // Exchange 5.5, RFC 1274 §9.3.19
-  othermailbox: 'smtp$',
+/** What may stand before an SMTP address in a value; '' where it stands alone. */
+type Form = '' | 'smtp:' | 'smtp$'
+
+const ALONE: readonly Form[] = ['']
+/** Exchange 2000 and later: `SMTP:` is the primary address, `smtp:` a secondary one (KB 313992). */
+const TYPED: readonly Form[] = ['smtp:', '']
+
+/** Where values come in other forms than usual; names in lower case. */
+const FORMS: Readonly<Record<string, readonly Form[]>> = {
+  mail: ALONE,
+  rfc822mailbox: ALONE,
+  '0.9.2342.19200300.100.1.3': ALONE,
+  // Active Directory: an address alone or with `smtp:`; Exchange 5.5 and RFC 1274 §9.3.19: `smtp$`.
+  othermailbox: ['', 'smtp:', 'smtp$'],
 }
 
-/** What stands before an SMTP address in a value of this attribute; nothing, in most. */
-export function addressPrefix(attribute: string): string {
-  return PREFIX[attribute.toLowerCase()] ?? ''
+const formsOf = (attribute: string): readonly Form[] => FORMS[attribute] ?? TYPED
+
+/** In lower case. With it among the attributes, X.500 addresses count too. */
+export const LEGACY_DN = 'legacyexchangedn'
+/** The domain of an X.500 address where it stands among mail addresses; no mail domain begins so. */
+export const X500_DOMAIN = '.x500'
+const X500 = 'x500:'
+
+/** `SIP:`, `x500:`; in a local part a colon needs quotes. */
+const TYPE = /^[^"@\s]+:/
+/** `ms$`, `x400$` */
+const TYPE_OF_OTHER_MAILBOX = /^[^"@\s]+\$/
+
+/** @returns the values by which this attribute may hold the address, to search for */
+export function valuesFor(attribute: string, address: string): string[] {
+  const name = attribute.toLowerCase()
+  const x500 = address.endsWith(`@${X500_DOMAIN}`) && address.slice(0, -X500_DOMAIN.length - 1)
+  if (name === LEGACY_DN) return x500 ? [x500] : []
+  if (x500) return formsOf(name) === ALONE ? [] : [X500 + x500]
+  // A value that says it is something else would find others' entries: `sip:ann@…` alone is Ann's SIP.
+  return formsOf(name)
+    .map((form) => form + address)
+    .filter((value) => addressIn(name, value) === address)
 }
 
-/** The SMTP address that a value of this attribute holds, if it holds one. */
-export function addressIn(attribute: string, value: string): string | undefined {
-  const prefix = addressPrefix(attribute)
+/**
+ * @param attribute in lower case
+ * @param withX500 whether X.500 addresses count
+ * @returns the address that a value of this attribute holds, if it holds one that counts
+ */
+export function addressIn(attribute: string, value: string, withX500 = false): string | undefined {
   // Directories find an address without the blanks around it.
-  if (!prefix) return value.trim()
-  return value.slice(0, prefix.length).toLowerCase() === prefix
-    ? value.slice(prefix.length).trim()
-    : undefined
+  const text = value.trim()
+  if (attribute === LEGACY_DN) return withX500 && text ? `${text}@${X500_DOMAIN}` : undefined
+  const lower = text.slice(0, X500.length).toLowerCase()
+  const forms = formsOf(attribute)
+  const form = forms.find((form) => form !== '' && lower === form)
+  if (form !== undefined) return text.slice(form.length)
+  if (withX500 && lower === X500 && forms !== ALONE) {
+    return `${text.slice(X500.length)}@${X500_DOMAIN}`
+  }
+  const isTyped =
+    TYPE.test(text) || (attribute === 'othermailbox' && TYPE_OF_OTHER_MAILBOX.test(text))
+  return isTyped ? undefined : text
 }
 
-/** The SMTP addresses that an entry shows in these attributes (names in lower case). */
+/** The addresses that an entry shows in these attributes (names in lower case). */
 export function addressesOf(entry: Entry, attributes: ReadonlySet<string>): string[] {
   const found: string[] = []
+  const withX500 = attributes.has(LEGACY_DN)
   for (const { type, values } of entry.attributes) {
     const name = baseName(type)
     if (!attributes.has(name)) continue
     for (const value of values) {
-      const address = addressIn(name, value.toString('utf8'))
+      const address = addressIn(name, value.toString('utf8'), withX500)
       if (address !== undefined) found.push(address)
     }
   }

@@ -1,8 +1,8 @@
-// Search filters as they go over the wire (RFC 4511 §4.5.1.7). The configured filter is parsed once by
-// ldapjs; the values that recipients bring are only ever put into place as bytes with a length, so
-// that no address can become part of a filter's grammar.
+// Search filters as they go over the wire (RFC 4511 §4.5.1.7). The configured filter is parsed once;
+// the values that recipients bring are only ever put into place as bytes with a length, so that no
+// address can become part of a filter's grammar. ldapjs' parser is not used: it refuses attributes
+// named by OID, empty values, and the filters for "true" and "false" (RFC 4526).
 import { boolean, octets, tlv } from './ber'
-import { type ParsedFilter, parseFilter } from './ldapjs'
 
 const AND = 0xa0
 const OR = 0xa1
@@ -51,68 +51,110 @@ export function present(attribute: string): Buffer {
 }
 
 /**
- * The bytes of a filter written as in RFC 4515.
+ * The bytes of a filter written as in RFC 4515; blanks around its parts are passed over.
  * @throws Error with a text for the operator when it is none
  */
 export function filterFromText(text: string): Buffer {
-  return encoded(parseFilter(text))
+  return parsed(text).filter
 }
 
-/** The names of the attributes that a filter looks at, as they are written. */
+/** The names of the attributes that a filter looks at, as they are written. @throws Error as above */
 export function attributesOfFilter(text: string): string[] {
-  const names = ({ type, attribute, clauses, filter }: ParsedFilter): string[] => {
-    if (type === 'AndFilter' || type === 'OrFilter') return (clauses ?? []).flatMap(names)
-    if (type === 'NotFilter') return filter ? names(filter) : []
-    return attribute ? [attribute] : []
-  }
-  return [...new Set(names(parseFilter(text)))]
+  return [...parsed(text).attributes]
 }
 
-function encoded(filter: ParsedFilter): Buffer {
-  const attribute = filter.attribute ?? ''
-  switch (filter.type) {
-    case 'AndFilter':
-      return tlv(AND, ...(filter.clauses ?? []).map(encoded))
-    case 'OrFilter':
-      return tlv(OR, ...(filter.clauses ?? []).map(encoded))
-    case 'NotFilter':
-      if (!filter.filter) break
-      return tlv(NOT, encoded(filter.filter))
-    case 'PresenceFilter':
-      return present(attribute)
-    case 'EqualityFilter':
-      return assertion(EQUALS, attribute, filter.value)
-    case 'GreaterThanEqualsFilter':
-      return assertion(AT_LEAST, attribute, filter.value)
-    case 'LessThanEqualsFilter':
-      return assertion(AT_MOST, attribute, filter.value)
-    case 'ApproximateFilter':
-      return assertion(APPROXIMATE, attribute, filter.value)
-    case 'SubstringFilter': {
-      const parts = [
-        ...(filter.initial ? [octets(unescaped(filter.initial), 0x80)] : []),
-        ...(filter.any ?? []).map((part) => octets(unescaped(part), 0x81)),
-        ...(filter.final ? [octets(unescaped(filter.final), 0x82)] : []),
-      ]
-      return tlv(SUBSTRINGS, octets(attribute), tlv(0x30, ...parts))
+interface Parsed {
+  readonly filter: Buffer
+  readonly attributes: ReadonlySet<string>
+}
+
+function parsed(text: string): Parsed {
+  const attributes = new Set<string>()
+  const whole = text.trim()
+  // A single comparison may come without its parentheses.
+  const [filter, end] = whole.startsWith('(')
+    ? filterAt(whole, 0, attributes)
+    : [comparison(whole, attributes), whole.length]
+  if (end < whole.length) throw new Error('more follows behind the last parenthesis')
+  return { filter, attributes }
+}
+
+/** @returns the filter whose parenthesis opens there, and where it ends */
+function filterAt(text: string, at: number, attributes: Set<string>): [Buffer, number] {
+  const operator = afterBlanks(text, at + 1)
+  switch (text[operator]) {
+    case '&':
+    case '|': {
+      const filters: Buffer[] = []
+      let next = afterBlanks(text, operator + 1)
+      while (text[next] === '(') {
+        const [filter, end] = filterAt(text, next, attributes)
+        filters.push(filter)
+        next = afterBlanks(text, end)
+      }
+      return [tlv(text[operator] === '&' ? AND : OR, ...filters), closing(text, next)]
     }
-    case 'ExtensibleFilter':
-      return tlv(
-        EXTENSIBLE,
-        ...(filter.matchingRule ? [octets(filter.matchingRule, 0x81)] : []),
-        ...(attribute ? [octets(attribute, 0x82)] : []),
-        octets(unescaped(filter.value ?? ''), 0x83),
-        ...(filter.dnAttributes ? [boolean(true, 0x84)] : []),
-      )
+    case '!': {
+      const inner = afterBlanks(text, operator + 1)
+      if (text[inner] !== '(') throw new Error("'!' stands before one filter in parentheses")
+      const [filter, end] = filterAt(text, inner, attributes)
+      return [tlv(NOT, filter), closing(text, afterBlanks(text, end))]
+    }
   }
-  throw new Error(`a filter of a kind that is not known: ${filter.type}`)
+  const end = operator + text.slice(operator).search(/[()]|$/)
+  return [comparison(text.slice(operator, end), attributes), closing(text, end)]
 }
 
-function assertion(tag: number, attribute: string, value: string | undefined): Buffer {
-  return tlv(tag, octets(attribute), octets(unescaped(value ?? '')))
+function afterBlanks(text: string, at: number): number {
+  return at + text.slice(at).search(/\S|$/)
 }
 
-/** ldapjs leaves `\2a` and the like in the values, and puts some there itself (RFC 4515 §3). */
+/** @returns what follows the closing parenthesis that must stand there */
+function closing(text: string, at: number): number {
+  if (text[at] === ')') return at + 1
+  if (at >= text.length) throw new Error('unbalanced parentheses')
+  throw new Error('a closing parenthesis is missing behind a filter')
+}
+
+const NAME = '(?:[a-z][\\w-]*|\\d+(?:\\.\\d+)+)(?:;[\\w-]+)*'
+const COMPARISON = new RegExp(`^(${NAME})\\s*(=|>=|<=|~=)(.*)$`, 'is')
+const EXTENSIBLE_MATCH = new RegExp(`^(${NAME})?(:dn)?(?::(${NAME}))?:=(.*)$`, 'is')
+
+const ORDERED = { '>=': AT_LEAST, '<=': AT_MOST, '~=': APPROXIMATE } as const
+
+function comparison(text: string, attributes: Set<string>): Buffer {
+  const [, matched, dn, rule, assertion = ''] = EXTENSIBLE_MATCH.exec(text) ?? []
+  if (matched !== undefined || rule !== undefined) {
+    if (matched !== undefined) attributes.add(matched)
+    return tlv(
+      EXTENSIBLE,
+      ...(rule === undefined ? [] : [octets(rule, 0x81)]),
+      ...(matched === undefined ? [] : [octets(matched, 0x82)]),
+      octets(unescaped(assertion), 0x83),
+      ...(dn === undefined ? [] : [boolean(true, 0x84)]),
+    )
+  }
+  const [, attribute, operator, value = ''] = COMPARISON.exec(text) ?? []
+  if (attribute === undefined) throw new Error('it lacks a comparison such as mail=*')
+  attributes.add(attribute)
+  if (operator !== '=') {
+    const tag = ORDERED[operator as keyof typeof ORDERED]
+    return tlv(tag, octets(attribute), octets(unescaped(value)))
+  }
+  if (value === '*') return present(attribute)
+  const [initial = '', ...others] = value.split('*')
+  const final = others.pop()
+  if (final === undefined) return tlv(EQUALS, octets(attribute), octets(unescaped(value)))
+  const parts = [
+    ...(initial ? [octets(unescaped(initial), 0x80)] : []),
+    ...others.filter(Boolean).map((part) => octets(unescaped(part), 0x81)),
+    ...(final ? [octets(unescaped(final), 0x82)] : []),
+  ]
+  if (parts.length === 0) throw new Error(`probably meant: ${attribute}=*`)
+  return tlv(SUBSTRINGS, octets(attribute), tlv(0x30, ...parts))
+}
+
+/** `\2a` and the like are the bytes they stand for (RFC 4515 §3). */
 function unescaped(value: string): Buffer {
   const bytes = Buffer.from(value)
   const out: number[] = []

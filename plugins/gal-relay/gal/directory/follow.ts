@@ -1,5 +1,6 @@
 // Takes the best way there is to follow the list: what a directory offers stands in its root DSE, and a
 // way that is refused is passed over for the next.
+import type { LdapSettings } from '../../settings/settings'
 import { FEEDS, type FeedContext, type FeedName, type ListKeeper, NotOffered } from './change-feed'
 import { changedSince } from './changed-since'
 import { DirectoryError } from './directory-error'
@@ -10,7 +11,7 @@ import { SYNC_REQUEST, syncrepl } from './syncrepl'
 import { PATIENCE, WholeList } from './whole-list'
 
 interface Way {
-  isAnnounced(rootDse: RootDse): boolean
+  isAnnounced(rootDse: RootDse, ldap: LdapSettings): boolean
   /**
    * Reads the list and follows it.
    * @throws NotOffered when another way must be taken
@@ -21,7 +22,9 @@ interface Way {
 
 const WAYS: Readonly<Record<Exclude<FeedName, 'none'>, Way>> = {
   syncrepl: {
-    isAnnounced: ({ controls }) => controls.has(SYNC_REQUEST),
+    // A server follows no alias for this, and tells nothing of what is behind one (RFC 4533 §3.1).
+    isAnnounced: ({ controls }, { dereference }) =>
+      controls.has(SYNC_REQUEST) && (dereference === 'never' || dereference === 'find'),
     run: syncrepl,
   },
   dirsync: {
@@ -87,7 +90,7 @@ export async function follow(options: FollowOptions): Promise<never> {
   const keeper = watched(options, searchable)
   const list = new WholeList(connection, rootDse, gal, ldap)
   for (const name of FEEDS) {
-    if (name === 'none' || !WAYS[name].isAnnounced(rootDse)) continue
+    if (name === 'none' || !WAYS[name].isAnnounced(rootDse, ldap)) continue
     onWay(name)
     try {
       return await WAYS[name].run({ ...options, gal, keeper, rootDse, list })

@@ -1,23 +1,9 @@
-// What we take from ldapjs, with the types it lacks: the parsers of filters and DNs, and the requests
-// that open a connection. Its Client is not used. It waits for ever on a dead connection (issue 463),
+// What we take from ldapjs, with the types it lacks: the parser of DNs, and the requests that
+// open a connection. Its Client is not used. It waits for ever on a dead connection (issue 463),
 // hides connection errors (403), forgets the bind when it reconnects (392), leaves callbacks uncalled,
 // ends a search at the first intermediate response, and describes every message for a trace log that
 // nobody reads, which is most of what a search with it costs.
 import * as ldapjs from 'ldapjs'
-
-/** A filter as ldapjs parses it; values are still escaped as in RFC 4515 §3. */
-export interface ParsedFilter {
-  readonly type: string
-  readonly attribute?: string
-  readonly value?: string
-  readonly clauses?: readonly ParsedFilter[]
-  readonly filter?: ParsedFilter
-  readonly initial?: string
-  readonly any?: readonly string[]
-  readonly final?: string
-  readonly matchingRule?: string
-  readonly dnAttributes?: boolean
-}
 
 /** A request of ldapjs that knows its BER. */
 interface Message {
@@ -25,7 +11,6 @@ interface Message {
 }
 
 interface Untyped {
-  parseFilter(text: string): ParsedFilter
   parseDN(text: string): unknown
   resultCodeToName(code: number): string | undefined
   BindRequest: new (o: { messageId: number; name: string; credentials: string }) => Message
@@ -34,17 +19,10 @@ interface Untyped {
   AbandonRequest: new (o: { messageId: number; abandonId: number }) => Message
 }
 
-const {
-  parseFilter,
-  parseDN,
-  resultCodeToName,
-  BindRequest,
-  ExtendedRequest,
-  UnbindRequest,
-  AbandonRequest,
-} = ldapjs as unknown as Untyped
+const { parseDN, resultCodeToName, BindRequest, ExtendedRequest, UnbindRequest, AbandonRequest } =
+  ldapjs as unknown as Untyped
 
-export { parseDN, parseFilter }
+export { parseDN }
 
 /** `no such object (32)`: a result code for people. */
 export function resultName(code: number): string {

@@ -1,10 +1,12 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
 import { connect, type Socket } from 'node:net'
+import { guard, later, soon } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import { Connection } from './connection'
-import { DirectoryError, directoryError, resultError } from './directory-error'
-import { readNamed, secured, tlsOptions } from './tls'
+import { bound, passwordToTry } from './credentials'
+import { DirectoryError, directoryError } from './directory-error'
+import { secured, tlsOptions } from './tls'
 
 /** Where one server listens. */
 export interface Endpoint {
@@ -13,6 +15,8 @@ export interface Endpoint {
   readonly port: number
   /** For logs. */
   readonly name: string
+  /** DNS named the host as one of this domain's servers: the settings name the domain alone. */
+  readonly domain?: string
 }
 
 const KEEP_ALIVE = 30_000
@@ -30,15 +34,16 @@ export async function openConnection(
 ): Promise<Connection> {
   const timeout = ldap.connect_timeout
   const attempt = new AbortController()
-  const cancel = () => attempt.abort()
+  const abort = () => attempt.abort()
+  const cancel = guard('end of a connection attempt', abort, abort)
   const startedAt = performance.now()
   // What has come in time is read first, and answered when there was no time for that.
   const expire = () => {
     const late = performance.now() - startedAt - timeout
-    if (late < LATE) setImmediate(cancel)
-    else timer = setTimeout(cancel, Math.min(late, timeout))
+    if (late < LATE) soon('expired connection attempt', abort, abort)
+    else timer = later(Math.min(late, timeout), 'late connection time-out', abort, abort)
   }
-  let timer = setTimeout(expire, timeout)
+  let timer = later(timeout, 'connection time-out', expire, abort)
   signal.addEventListener('abort', cancel, { once: true })
   if (signal.aborted) cancel()
   try {
@@ -60,11 +65,12 @@ async function opened(
   ldap: LdapSettings,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const password = await passwordOf(ldap)
-  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint.host) : undefined
+  const password = await passwordToTry(ldap)
+  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint) : undefined
   const tcp = await connected(endpoint, signal)
   let connection: Connection | undefined
-  const cancel = () => tcp.destroy(new DirectoryError('timeout', 'too late'))
+  const giveUp = () => tcp.destroy(new DirectoryError('timeout', 'too late'))
+  const cancel = guard('connection that is not wanted any more', giveUp, giveUp)
   signal.addEventListener('abort', cancel, { once: true })
   try {
     if (tls && endpoint.tls) {
@@ -75,10 +81,7 @@ async function opened(
         connection.upgrade(await secured(await connection.startTls(ldap.connect_timeout), tls))
     }
     const { code, diagnostic } = await connection.bind(ldap.bind_dn, password, ldap.connect_timeout)
-    if (code !== 0) {
-      const words = password ? diagnostic.replaceAll(password, '***') : diagnostic
-      throw resultError(code, words)
-    }
+    bound(ldap, password, code, diagnostic)
     return connection
   } catch (error) {
     connection?.destroy(directoryError(error))
@@ -89,34 +92,27 @@ async function opened(
   }
 }
 
-async function passwordOf(ldap: LdapSettings): Promise<string> {
-  if (!ldap.bind_dn) return ''
-  const file = await readNamed('bind_password_file', ldap.bind_password_file)
-  const password = file ? firstLine(file) : ldap.bind_password
-  // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
-  if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')
-  return password
-}
-
-const firstLine = (file: Buffer) => file.toString('utf8').split(/\r?\n/, 1)[0] ?? ''
-
 function connected({ host, port }: Endpoint, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(new Error('too late'))
     const socket = connect({ host, port, noDelay: true, keepAlive: true })
     socket.setKeepAlive(true, KEEP_ALIVE)
-    const cancel = () => socket.destroy(new Error('too late'))
+    const giveUp = () => socket.destroy(new Error('too late'))
+    const cancel = guard('socket that is not wanted any more', giveUp, giveUp)
     signal.addEventListener('abort', cancel, { once: true })
-    socket.once('error', (error) => {
+    const failed = (error: unknown) => {
       signal.removeEventListener('abort', cancel)
+      socket.destroy()
       reject(error)
-    })
-    socket.once('connect', () => {
+    }
+    const ready = () => {
       signal.removeEventListener('abort', cancel)
       socket.removeAllListeners('error')
       // Until the next owner listens; an error without a listener would end the process.
       socket.on('error', () => {})
       resolve(socket)
-    })
+    }
+    socket.once('error', guard('socket to a directory server', failed, failed))
+    socket.once('connect', guard('connected directory server', ready, failed))
   })
 }

@@ -4,6 +4,7 @@ import { BerReader, integer, octets, TAG, tlv } from './ber'
 import type { Connection, Sink } from './connection'
 import { type Control, controlValue } from './controls'
 import { DirectoryError, resultError } from './directory-error'
+import { bounded } from './limits'
 
 export const PAGED_RESULTS = '1.2.840.113556.1.4.319'
 /** What Active Directory gives at most (MaxPageSize). */
@@ -31,9 +32,10 @@ export async function pagedSearch(
   { paged, controls = [], patience, afterPage }: PagedSearchOptions,
 ): Promise<void> {
   let cookie = Buffer.alloc(0)
+  const taker = bounded(sink)
   for (;;) {
     const page = { oid: PAGED_RESULTS, critical: true, value: pageValue(cookie) }
-    const { result } = connection.stream(operation, sink, {
+    const { result } = connection.stream(operation, taker, {
       controls: paged ? [page, ...controls] : controls,
       patience,
     })

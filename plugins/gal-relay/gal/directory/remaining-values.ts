@@ -1,13 +1,12 @@
 // Active Directory returns at most 1,500 values of an attribute at a time and says so in its name,
 // `proxyAddresses;range=0-1499` (MS-ADTS 3.1.1.3.1.3.3). The rest is asked for here.
 import type { AddressSearch } from './address-search'
-import { DirectoryError } from './directory-error'
-import type { Attribute, Entry } from './entry'
+import { DirectoryError, printable } from './directory-error'
+import { type Attribute, type Entry, sizeOf } from './entry'
+import { RANGES } from './limits'
 import { requireSuccess, type Turn } from './turn'
 
 const RANGE = /^(.+);range=\d+-(\d+)$/i
-/** Ranges of one attribute that are read before giving up: 150,000 values. */
-const MOST = 100
 
 /** Whether the entry has values that the server did not send. */
 export function isCutShort(entry: Entry): boolean {
@@ -24,10 +23,15 @@ export async function remainingValues(
   turn: Pick<Turn, 'search'>,
 ): Promise<Entry> {
   const attributes: Attribute[] = []
+  let requests = 0
+  let values = sizeOf(entry)
   for (const attribute of entry.attributes) {
     let range = RANGE.exec(attribute.type)
-    for (let reads = 0; range; reads++) {
-      if (reads === MOST) throw new DirectoryError('unproven', `${entry.dn} has too many values`)
+    while (range) {
+      if (requests++ === RANGES.requests || values > RANGES.values) {
+        const text = `${printable(entry.dn)} has more than ${RANGES.values} values, or too many ranges`
+        throw new DirectoryError('oversize', text)
+      }
       const [, name = '', last = ''] = range
       const request = `${name};range=${Number(last) + 1}-*`
       const results = await turn.search([search.forValues(entry.dn, request)])
@@ -37,6 +41,7 @@ export async function remainingValues(
       )
       if (!next) throw new DirectoryError('unproven', `${entry.dn} does not show all its values`)
       attributes.push(next)
+      values += next.values.length
       range = RANGE.exec(next.type)
     }
   }

@@ -5,9 +5,14 @@ const SEARCH_REQUEST = 0x63
 
 export const SCOPE = { base: 0, subtree: 2 } as const
 
+/** What becomes of alias objects (RFC 4511 §4.5.1.3): below the base, of the base itself, or both. */
+export const DEREFERENCE = { never: 0, search: 1, find: 2, always: 3 } as const
+
 export interface Search {
   readonly base: string
   readonly scope: 0 | 2
+  /** Default: never. */
+  readonly dereference?: keyof typeof DEREFERENCE
   /** Encoded. */
   readonly filter: Buffer
   /** Which ones are wanted, from `attributeList`. */
@@ -21,11 +26,12 @@ export interface Search {
 /** @returns the SearchRequest, without message number */
 export function searchRequest(search: Search): Buffer {
   const { base, scope, filter, attributes, sizeLimit = 0, seconds = 0 } = search
+  const { dereference = 'never' } = search
   return tlv(
     SEARCH_REQUEST,
     octets(base),
     enumerated(scope),
-    enumerated(0),
+    enumerated(DEREFERENCE[dereference]),
     integer(sizeLimit),
     integer(seconds),
     boolean(false),

@@ -8,7 +8,7 @@ import { AddressSearch, type CaseRule } from './address-search'
 import type { Connection, Result } from './connection'
 import { DirectoryError, printable, resultError } from './directory-error'
 import type { Entry } from './entry'
-import { addressPrefix, baseName } from './entry-addresses'
+import { addressIn, baseName } from './entry-addresses'
 import { and, equalsBy, equalsBytes, filterFromText, not, or, present } from './filter'
 import { mayHoldRecipients } from './references'
 import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
@@ -270,8 +270,8 @@ class AttributeProof {
   #valueOf(entry: Entry): Buffer | undefined {
     const shown = entry.attributes.filter(({ type }) => this.#shownAs.has(baseName(type)))
     const values = shown.flatMap((attribute) => attribute.values)
-    const prefix = addressPrefix(this.#name)
-    const isAddress = (value: Buffer) => value.toString('latin1').toLowerCase().startsWith(prefix)
+    const name = this.#name.toLowerCase()
+    const isAddress = (value: Buffer) => addressIn(name, value.toString('utf8'), true) !== undefined
     return values.find(isAddress) ?? values[0]
   }
 

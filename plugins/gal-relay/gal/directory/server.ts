@@ -2,6 +2,7 @@
 // is up when it has answered a search like those for recipients, not merely when it accepts
 // connections. While it is down nobody waits for it: it is tried again in the background.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
+import { every, later, unattended } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import type { Connection } from './connection'
@@ -91,8 +92,10 @@ export class Server {
   start(): void {
     if (this.#started) return
     this.#started = true
-    this.#idle = setInterval(() => this.#tryIdle(), this.#options.idle / 2).unref()
-    void this.#open()
+    this.#idle = every(this.#options.idle / 2, 'idle directory connections', () =>
+      this.#tryIdle(),
+    ).unref()
+    unattended('first connection to a directory server', () => this.#open(), this.#openLater)
   }
 
   /** @returns the connection with the fewest searches in flight, if one has room */
@@ -199,28 +202,32 @@ export class Server {
     if (this.#growing || this.#closing.signal.aborted || performance.now() < this.#growAfter) return
     const { endpoint, ldap, log } = this.#options
     this.#growing = true
-    openConnection(endpoint, ldap, this.#closing.signal)
-      .then(
-        (connection) => {
-          if (this.#closing.signal.aborted || !this.isUp) return connection.close()
-          this.#adopt(connection)
-          this.#options.onChange()
-        },
-        (error) => {
-          this.#growAfter = performance.now() + ldap.retry_after.most
-          log.debug(`${this.name}: no further connection: ${directoryError(error).message}`)
-        },
-      )
-      .finally(() => {
-        this.#growing = false
-      })
+    const grown = () => {
+      this.#growing = false
+    }
+    const open = () => openConnection(endpoint, ldap, this.#closing.signal)
+    const grow = () =>
+      open()
+        .then(
+          (connection) => {
+            if (this.#closing.signal.aborted || !this.isUp) return connection.close()
+            this.#adopt(connection)
+            this.#options.onChange()
+          },
+          (error) => {
+            this.#growAfter = performance.now() + ldap.retry_after.most
+            log.debug(`${this.name}: no further connection: ${directoryError(error).message}`)
+          },
+        )
+        .finally(grown)
+    unattended('further connection to a directory server', grow, grown)
   }
 
   #tryIdle(): void {
     const now = performance.now()
     for (const connection of this.#connections) {
       const isIdle = connection.inFlight === 0 && now - connection.usedAt >= this.#options.idle
-      if (isIdle) void this.doubt(connection)
+      if (isIdle) unattended('trying an idle connection', () => this.doubt(connection))
     }
   }
 
@@ -235,7 +242,7 @@ export class Server {
     this.health.failed(error.message)
     this.health.enter('starting')
     this.#drop(error)
-    void this.#open()
+    unattended('connecting again', () => this.#open(), this.#openLater)
     this.#options.onChange()
   }
 
@@ -256,7 +263,14 @@ export class Server {
     if (stayedUp) this.#delay = undefined
     this.health.down(error.message)
     if (state !== 'down') this.#reasons.clear()
-    if (!this.#reasons.has(error.message) && this.#reasons.size < REASONS) {
+    if (error.failure === 'credentials') {
+      // An account that is about to be locked is everybody's trouble.
+      log.error(`directory ${this.name} is down: ${error.message}`)
+    } else if (
+      error.failure !== 'waiting' &&
+      !this.#reasons.has(error.message) &&
+      this.#reasons.size < REASONS
+    ) {
       const level = this.#reasons.size === 0 ? 'warn' : 'info'
       log[level](`directory ${this.name} is down: ${error.message}`)
       this.#reasons.add(error.message)
@@ -273,7 +287,14 @@ export class Server {
     const missed = MISSED * (0.75 + Math.random() / 2)
     const atMost = this.#options.isLast() ? missed : Number.POSITIVE_INFINITY
     const delay = Math.max(least, Math.min(this.#delay?.duration ?? least, atMost))
-    this.#retry = setTimeout(() => void this.#open(), delay)
+    const open = () => this.#open()
+    this.#retry = later(delay, 'retry of a directory server', open, this.#openLater)
+  }
+
+  /** After a failure of ours: a server that is not tried again would stay down for ever. */
+  readonly #openLater = () => {
+    this.#opening = false
+    if (!this.#closing.signal.aborted) this.#scheduleRetry()
   }
 
   #drop(error: DirectoryError): void {

@@ -2,6 +2,7 @@
 // Active Directory announces its domain controllers.
 import type { SrvRecord } from 'node:dns'
 import { resolveSrv } from 'node:dns/promises'
+import { later, unattended } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
 import type { Log } from '../log'
 import { DirectoryError, directoryError } from './directory-error'
@@ -40,7 +41,7 @@ export class SrvSource {
   start(): void {
     if (this.#started) return
     this.#started = true
-    void this.#resolve()
+    unattended('DNS look-up of servers', () => this.#resolve(), this.#resolveAgain)
   }
 
   /** None of its servers is up: there may be others by now. */
@@ -73,7 +74,7 @@ export class SrvSource {
     const text = JSON.stringify(records.map((r) => [r.name, r.port, r.priority, r.weight]).sort())
     if (text === this.#records) return
     this.#records = text
-    this.endpoints = endpointsIn(records)
+    this.endpoints = endpointsIn(records, this.#domain)
     const names = this.endpoints.map(({ name }) => name)
     this.#log.info(`directory ${this.name}: ${names.join(', ') || 'no servers'}`)
     if (names.length === 0)
@@ -93,25 +94,37 @@ export class SrvSource {
 
   #schedule(delay: number): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#resolve(), delay * (0.75 + Math.random() / 2))
+    const work = () => this.#resolve()
+    const moment = delay * (0.75 + Math.random() / 2)
+    this.#timer = later(moment, 'DNS look-up again', work, this.#resolveAgain)
+  }
+
+  readonly #resolveAgain = () => {
+    if (!this.#closed) this.#schedule(SOON)
   }
 }
 
 /** @returns a domain's servers as they are now, in the order in which they are to be asked */
 export async function findServers(domain: string, timeout: number): Promise<Endpoint[]> {
-  return endpointsIn(await recordsOf(domain, timeout))
+  return endpointsIn(await recordsOf(domain, timeout), domain)
 }
 
 function recordsOf(domain: string, timeout: number): Promise<SrvRecord[]> {
   return within(timeout, resolveSrv(`_ldap._tcp.${domain}`))
 }
 
-function endpointsIn(records: readonly SrvRecord[]): Endpoint[] {
+function endpointsIn(records: readonly SrvRecord[], domain: string): Endpoint[] {
   return (
     inOrder(records)
       // A lone "." says that there is no such service (RFC 2782).
       .filter(({ name }) => name !== '' && name !== '.')
-      .map(({ name, port }) => ({ tls: false, host: name, port, name: `ldap://${name}:${port}` }))
+      .map(({ name, port }) => ({
+        tls: false,
+        host: name,
+        port,
+        name: `ldap://${name}:${port}`,
+        domain,
+      }))
   )
 }
 
@@ -139,7 +152,7 @@ export function inOrder(records: readonly SrvRecord[], random = Math.random): Sr
 function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = () => reject(new DirectoryError('timeout', `no DNS answer in ${milliseconds} ms`))
-    const timer = setTimeout(late, milliseconds)
-    promise.then(resolve, reject).finally(() => clearTimeout(timer))
+    const timer = later(milliseconds, 'DNS time-out', late, late)
+    resolve(promise.finally(() => clearTimeout(timer)))
   })
 }

@@ -19,6 +19,7 @@ import { controlValue } from './controls'
 import { DirectoryError, printable, resultError } from './directory-error'
 import type { Entry } from './entry'
 import { equals, present } from './filter'
+import { bounded } from './limits'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
 export const SYNC_REQUEST = '1.3.6.1.4.1.4203.1.9.1.1'
@@ -27,6 +28,8 @@ const SYNC_INFO = '1.3.6.1.4.1.4203.1.9.1.4'
 
 const REFRESH_AND_PERSIST = 3
 const DELETED = 3
+/** Bytes of an entryUUID. */
+const UUID = 16
 /** Choices of syncInfoValue (§2.5). */
 const REFRESH_DELETE = 0xa1
 const REFRESH_PRESENT = 0xa2
@@ -61,7 +64,9 @@ export async function syncrepl(context: FeedContext): Promise<never> {
     const searches = []
     for (const [index, search] of list.searches().entries()) {
       const own = index === 0 ? connection : await context.connect()
-      const onTold = (id: Buffer) => void (isComplete && told.add(id.toString('latin1')))
+      const onTold = (id: Buffer) => {
+        if (isComplete) told.add(id.toString('latin1'))
+      }
       searches.push(await begin(synchronize(own, context, search, index, onTold)))
     }
     await keeper.complete()
@@ -234,7 +239,7 @@ function start(
   }
   const request = tlv(TAG.sequence, enumerated(REFRESH_AND_PERSIST))
   const controls = [{ oid: SYNC_REQUEST, critical: true, value: request }]
-  const stream = connection.stream(search, sink, { controls, patience: 0 })
+  const stream = connection.stream(search, bounded(sink), { controls, patience: 0 })
   const ended = stream.result.then(({ code, diagnostic }) => {
     const words = resultError(code, diagnostic).message
     if (!handedOver && isRefusal(code)) throw new NotOffered(words)
@@ -297,6 +302,7 @@ function readSyncInfo(value: Buffer): SyncInfo {
       const set = parts.inside()
       while (set.more) {
         set.expect(TAG.octets)
+        if (set.end - set.start !== UUID) throw new DirectoryError('protocol', 'a bad entryUUID')
         deleted.push(value.subarray(set.start, set.end))
       }
     }

@@ -4,9 +4,6 @@ import { parseDN } from './ldapjs'
 
 /** @returns what is wrong with a search filter (RFC 4515), or undefined */
 export function filterProblem(text: string): string | undefined {
-  // ldapjs lets the last ones go missing. Within a value they are written \28 and \29.
-  const count = (parenthesis: string) => text.split(parenthesis).length
-  if (count('(') !== count(')')) return 'unbalanced parentheses'
   return problem(() => filterFromText(text))
 }
 

@@ -1,16 +1,28 @@
 // How TLS is spoken to a directory server. The files are read for each new connection, so that a
 // renewed certificate counts from the next connection on.
-import { readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
-import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import {
+  type ConnectionOptions,
+  checkServerIdentity,
+  type PeerCertificate,
+  connect as tlsConnect,
+} from 'node:tls'
+import { guard } from '../../guard'
 import type { LdapSettings } from '../../settings/settings'
+import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../../trusted-file'
 import { DirectoryError } from './directory-error'
+import type { Endpoint } from './open'
 
 /** @throws DirectoryError when a file cannot be read */
-export async function tlsOptions(ldap: LdapSettings, host: string): Promise<ConnectionOptions> {
+export async function tlsOptions(
+  ldap: LdapSettings,
+  { host, domain }: Endpoint,
+): Promise<ConnectionOptions> {
   const [ca, cert, key] = await Promise.all(
-    (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) => readNamed(key, ldap[key])),
+    (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) =>
+      readNamed(key, ldap[key], ldap.trusted),
+    ),
   )
   return {
     ca,
@@ -19,24 +31,61 @@ export async function tlsOptions(ldap: LdapSettings, host: string): Promise<Conn
     host,
     servername: isIP(host) ? '' : host,
     rejectUnauthorized: ldap.tls_verify,
+    ...(domain === undefined ? {} : identityIn(domain, host)),
   }
+}
+
+/**
+ * Whoever answers our DNS questions chooses the host's name, so that it alone proves nothing (RFC 6125
+ * §6.2.1, RFC 4513 §3.1.3). A host inside the domain may be certified by its own name, as Active
+ * Directory's are; any other must be certified for the domain, which is what the settings name.
+ */
+function identityIn(domain: string, host: string): ConnectionOptions {
+  const inside = isInside(host, domain)
+  return {
+    servername: inside ? host : domain,
+    checkServerIdentity: (_, certificate: PeerCertificate) => {
+      const wrong = checkServerIdentity(domain, certificate)
+      if (!wrong) return undefined
+      if (inside) return checkServerIdentity(host, certificate)
+      return new Error(
+        `DNS names ${host} as a server of ${domain}, which it is not in, and its certificate is not ` +
+          `for ${domain}; if it is right, write ldaps://${host} into url[]`,
+      )
+    },
+  }
+}
+
+/** On whole labels: `dc1.corp.example` is inside `corp.example`, `mycorp.example` is not. */
+function isInside(host: string, domain: string): boolean {
+  const [one, other] = [host, domain].map((name) => name.toLowerCase().replace(/\.$/, ''))
+  return one === other || one?.endsWith(`.${other}`) === true
 }
 
 /**
  * @param key of gal_relay.ini that names the file
  * @returns undefined when it names none
- * @throws DirectoryError when it cannot be read; its text has the key and the file
+ * @throws DirectoryError when it cannot be read, or is not to be believed; its text has the key and the file
  */
-export async function readNamed(key: string, file: string): Promise<Buffer | undefined> {
+export async function readNamed(
+  key: string,
+  file: string,
+  trusted: Trusted = ROOT_AND_US,
+): Promise<Buffer | undefined> {
   if (!file) return undefined
   try {
-    return await readFile(file)
+    return await readTrusted(file, trusted)
   } catch (error) {
+    if (error instanceof UntrustedFile) {
+      throw new DirectoryError('connection', `${key} is not used: ${error.message}`)
+    }
     // Node's text has the file behind `open` only.
     const reason = (error as Error).message.replace(/, \w+(?: '.*')?$/s, '')
     throw new DirectoryError('connection', `${key} cannot be read: ${file}: ${reason}`)
   }
 }
+
+const CLOSED = 'the server closed the connection'
 
 /**
  * TLS over a connected socket.
@@ -45,12 +94,14 @@ export async function readNamed(key: string, file: string): Promise<Buffer | und
 export function secured(socket: Socket, options: ConnectionOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     try {
-      const tls = tlsConnect({ ...options, socket }, () => {
+      const fail = (text: string) => reject(new DirectoryError('tls', `TLS: ${text}`))
+      const failed = guard('TLS handshake', (error: Error) => fail(error.message), reject)
+      const closed = guard('closed TLS connection', () => fail(CLOSED), reject)
+      const secure = () => {
         tls.removeListener('error', failed).removeListener('close', closed)
         resolve(tls)
-      })
-      const failed = (error: Error) => reject(new DirectoryError('tls', `TLS: ${error.message}`))
-      const closed = () => failed(new Error('the server closed the connection'))
+      }
+      const tls = tlsConnect({ ...options, socket }, guard('secure connection', secure, reject))
       tls.once('error', failed).once('close', closed)
     } catch (error) {
       reject(new DirectoryError('tls', `TLS: ${error instanceof Error ? error.message : error}`))

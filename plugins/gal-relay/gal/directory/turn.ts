@@ -1,4 +1,5 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
+import { later } from '../../guard'
 import type { Connection, Result } from './connection'
 import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Server } from './server'
@@ -34,7 +35,8 @@ export class Turn {
     let timer: NodeJS.Timeout | undefined
     const over = new Promise<never>((_resolve, reject) => {
       const error = new DirectoryError('timeout', `no answer in ${Math.round(this.timeout)} ms`)
-      timer = setTimeout(() => reject(error), left)
+      const expire = () => reject(error)
+      timer = later(left, 'wait for what is asked elsewhere', expire, expire)
     })
     try {
       return await Promise.race([asked, over])
@@ -44,11 +46,17 @@ export class Turn {
   }
 }
 
-/** @throws DirectoryError unless all the searches ended with success */
+/** @throws DirectoryError unless all the searches ended with success, and nothing was left out */
 export function requireSuccess(results: readonly Result[]): void {
+  requireWhole(results)
   for (const { code, diagnostic, references } of results) {
     if (code !== 0) throw resultError(code, diagnostic, references)
   }
+}
+
+/** @throws DirectoryError when something was left out, which may be what was asked for */
+export function requireWhole(results: readonly Result[]): void {
+  for (const { leftOut } of results) if (leftOut) throw new DirectoryError('oversize', leftOut)
 }
 
 /** Whether it ended otherwise than by showing as much as was asked for. */

@@ -7,6 +7,7 @@ import type { Connection } from './connection'
 import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Entry } from './entry'
 import { and, atLeast, equalsBytes, filterFromText, or, present } from './filter'
+import { CUT_SHORT } from './limits'
 import { PAGED_RESULTS, pagedSearch } from './paged-search'
 import { isCutShort, remainingValues } from './remaining-values'
 import { type RootDse, valuesOf } from './root-dse'
@@ -131,8 +132,10 @@ export class WholeList {
   async #read(search: Buffer, base: number, take: TakeEntry): Promise<void> {
     let cutShort: Entry[] = []
     const entry = (one: Entry) => {
-      if (isCutShort(one)) cutShort.push(one)
-      else take(idOf(one), one, base)
+      if (!isCutShort(one)) return take(idOf(one), one, base)
+      if (cutShort.push(one) <= CUT_SHORT) return
+      const text = `more than ${CUT_SHORT} entries at a time show only some of their values`
+      throw new DirectoryError('oversize', text)
     }
     const afterPage = async () => {
       for (const one of cutShort) take(idOf(one), await this.complete(one), base)
@@ -146,6 +149,7 @@ export class WholeList {
     return searchRequest({
       base,
       scope: SCOPE.subtree,
+      dereference: this.#ldap.dereference,
       filter,
       attributes: attributeList(attributes),
     })

@@ -52,8 +52,8 @@ export class Hasher {
 
   /** The address of a recipient in its normal form, which is made only when it takes more than lower case. */
   recipient(recipient: Recipient): this {
-    const { local, domain } = recipient
-    let end = put(local, TEXT_AT)
+    const { plainLocal, domain } = recipient
+    let end = put(plainLocal, TEXT_AT)
     if (end >= 0 && domain !== '') {
       bytes[end] = 0x40
       end = put(domain, end + 1)

@@ -10,9 +10,17 @@
 // moment, a killed process or a power cut included, the name stands for a whole list. A batch that was
 // cut off is not one. Who has the old file open, a writer that was overtaken included, harms nobody.
 import { createHash, type Hash } from 'node:crypto'
-import type { BigIntStats } from 'node:fs'
-import { type FileHandle, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises'
+import type { BigIntStats, Stats } from 'node:fs'
+import { type FileHandle, lstat, open, readdir, rename, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
+import { soon } from '../../guard'
+import {
+  isTrustedOwner,
+  openOwn,
+  ROOT_AND_US,
+  requireOwnFolder,
+  type Trusted,
+} from '../../trusted-file'
 import { KEY_BYTES } from './address-hash'
 import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
 
@@ -51,6 +59,10 @@ const ORDER = 0x01020304
 const HEADER_BYTES = 128
 const SUM_AT = 96
 const SUM_BYTES = 32
+/** A hundred million recipients; whoever claims more is not to be given the memory. */
+const TABLE_MOST = 1 << 30
+/** Batches take as much again, before the file is written anew. */
+const FILE_MOST = 4 * TABLE_MOST
 /** So much is read and summed at a time: a millisecond or two. */
 const CHUNK = 1 << 20
 
@@ -127,10 +139,15 @@ export class SnapshotReader {
   /**
    * Reads and checks the whole table, never much at a time.
    * @throws UnusableFile for anything but a whole snapshot for these settings
+   * @throws UntrustedFile when others may have written it
    * @throws Error with a `code` such as ENOENT
    */
-  static async open(file: string, fingerprint: Buffer): Promise<SnapshotReader> {
-    const handle = await open(file, 'r')
+  static async open(
+    file: string,
+    fingerprint: Buffer,
+    trusted = ROOT_AND_US,
+  ): Promise<SnapshotReader> {
+    const handle = await openOwn(file, trusted, FILE_MOST)
     try {
       const header = Buffer.alloc(HEADER_BYTES)
       await readWhole(handle, header, 0)
@@ -140,6 +157,8 @@ export class SnapshotReader {
       }
       const identity = await handle.stat({ bigint: true })
       const tableBytes = slotsFor(capacity) * SLOT_BYTES
+      if (tableBytes > TABLE_MOST)
+        throw new UnusableFile(`it claims room for ${capacity} recipients`)
       if (identity.size < HEADER_BYTES + tableBytes) throw new UnusableFile('it is cut off')
       const table = new AddressTable(new Uint32Array(tableBytes / 4), capacity, count)
       const bytes = bytesOf(table)
@@ -231,7 +250,7 @@ export async function applyBatch({ added, removed }: Batch, table: AddressTable)
 }
 
 function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+  return new Promise((resolve) => soon('the next step', resolve, () => resolve()))
 }
 
 /** The file of the list in force, open for appending batches. */
@@ -250,6 +269,7 @@ export class SnapshotWriter {
   /**
    * Writes a whole list under another name, makes sure that it is on the disk, and puts it in force.
    * @param first the first batch
+   * @throws UntrustedFile when it would stand where others may write
    * @throws Error with a `code` such as ENOSPC; the list in force is then the old one
    */
   static async create(
@@ -257,12 +277,17 @@ export class SnapshotWriter {
     meta: SnapshotMeta,
     table: AddressTable,
     first: Batch,
+    trusted = ROOT_AND_US,
   ): Promise<SnapshotWriter> {
+    const folder = await requireOwnFolder(path.dirname(file), trusted)
     await requireRoom(path.dirname(file), HEADER_BYTES + table.slots.byteLength)
     const unfinished = `${file}.${process.pid}-${Date.now()}${UNFINISHED}`
     const handle = await open(unfinished, 'wx', 0o600)
     try {
-      await leaveTo(file, handle)
+      if (process.getuid?.() === 0) {
+        const { uid, gid } = await ownerFor(file, folder, trusted)
+        await handle.chown(uid, gid)
+      }
       const header = encodeHeader(meta, table)
       const bytes = bytesOf(table)
       const sum = startSum(header)
@@ -306,7 +331,7 @@ export class SnapshotWriter {
   /** Whether this is still the list in force, or somebody has put another one there, or taken it away. */
   async place(): Promise<'in force' | 'replaced' | 'gone'> {
     const mine = await this.#handle.stat({ bigint: true })
-    return stat(this.#file, { bigint: true }).then(
+    return lstat(this.#file, { bigint: true }).then(
       (named) => (isSame(mine, named) ? 'in force' : 'replaced'),
       ({ code }: NodeJS.ErrnoException) => (code === 'ENOENT' ? 'gone' : 'replaced'),
     )
@@ -324,11 +349,10 @@ async function requireRoom(folder: string, bytes: number): Promise<void> {
   throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
 }
 
-/** What an administrator writes must be readable for Haraka, which mostly is another user. */
-async function leaveTo(file: string, handle: FileHandle): Promise<void> {
-  if (process.getuid?.() !== 0) return
-  const { uid, gid } = await stat(file).catch(() => stat(path.dirname(file)))
-  await handle.chown(uid, gid)
+/** What root writes must be readable for Haraka, which mostly is another user: as the list before it, or the folder. */
+async function ownerFor(file: string, folder: Stats, trusted: Trusted): Promise<Stats> {
+  const before = await lstat(file).catch(() => undefined)
+  return before?.isFile() && isTrustedOwner(before, trusted) ? before : folder
 }
 
 const UNFINISHED = '.unfinished'

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 
 /** To be raised when the normal form of addresses changes (address-key.ts, entry-addresses.ts). */
-const NORMAL_FORM = 1
+const NORMAL_FORM = 2
 
 /** @returns 32 bytes */
 export function fingerprintOf({
@@ -16,6 +16,6 @@ export function fingerprintOf({
 }): Buffer {
   const names = gal.attributes.map((name) => name.toLowerCase()).sort()
   const flag = gal.authenticated_only_attribute.toLowerCase()
-  const parts = [NORMAL_FORM, ldap.base, gal.filter, names, flag]
+  const parts = [NORMAL_FORM, ldap.base, ldap.dereference, gal.filter, names, flag]
   return createHash('sha256').update(JSON.stringify(parts)).digest()
 }

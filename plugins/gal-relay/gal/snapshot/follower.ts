@@ -1,8 +1,10 @@
 // The list in a process that answers mail: read from the file, kept as new as the file is, and never
 // in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
 // be relied on, for which it trusts no single clock.
-import { stat, unlink } from 'node:fs/promises'
+import { lstat, unlink } from 'node:fs/promises'
+import { later } from '../../guard'
 import type { Recipient } from '../../routing/recipient'
+import { type Trusted, UntrustedFolder } from '../../trusted-file'
 import { FEEDS, type FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
 import { Hasher } from './address-hash'
@@ -19,6 +21,8 @@ export const SKEW = 5000
 export interface FollowerOptions {
   readonly file: string
   readonly fingerprint: Buffer
+  /** Whose files are believed, besides root's and our own. */
+  readonly trusted?: Trusted | undefined
   /** How old the last confirmation of a current list may be, milliseconds. */
   readonly currentFor: number
   readonly log: Log
@@ -115,16 +119,19 @@ export class Follower {
 
   #lookLater(): void {
     if (this.#closed) return
-    this.#timer = setTimeout(() => {
+    clearTimeout(this.#timer)
+    const look = () => {
       this.#loaded = this.#look(true).finally(() => this.#lookLater())
-    }, LOOK_EVERY).unref()
+      return this.#loaded
+    }
+    this.#timer = later(LOOK_EVERY, 'look at the list', look, () => this.#lookLater()).unref()
   }
 
   /** @param isNews what is found was written while we watched */
   async #look(isNews: boolean): Promise<void> {
     const { file, log } = this.#options
     try {
-      const named = await stat(file, { bigint: true })
+      const named = await lstat(file, { bigint: true })
       if (!this.#list?.reader.is(named)) await this.#load(isNews)
       else await this.#follow(this.#list, Number(named.size), isNews)
       this.#ignored = ''
@@ -133,7 +140,11 @@ export class Follower {
       const reason = error instanceof Error ? error.message : String(error)
       if (reason === this.#ignored) return
       this.#ignored = reason
-      const instead = this.#list ? 'the list before it stays in force' : 'a new one will be made'
+      const instead = this.#list
+        ? 'the list before it stays in force'
+        : error instanceof UntrustedFolder
+          ? 'recipients are looked up one by one'
+          : 'a new one will be made'
       log.error(`the snapshot in ${file} is not used: ${reason}; ${instead}`)
     }
   }
@@ -152,8 +163,8 @@ export class Follower {
   }
 
   async #load(isNews: boolean): Promise<void> {
-    const { file, fingerprint, log } = this.#options
-    const reader = await SnapshotReader.open(file, fingerprint)
+    const { file, fingerprint, trusted, log } = this.#options
+    const reader = await SnapshotReader.open(file, fingerprint, trusted)
     const { table, meta } = reader
     const list: List = {
       reader,

@@ -28,9 +28,10 @@ export function listInForce(settings: ListSettings): Promise<ListInForce | undef
   return readListInForce(settings).catch(() => undefined)
 }
 
-/** @throws UnusableFile, or Error with a `code` such as ENOENT */
+/** @throws UnusableFile, UntrustedFile, or Error with a `code` such as ENOENT */
 export async function readListInForce(settings: ListSettings): Promise<ListInForce> {
-  const reader = await SnapshotReader.open(settings.snapshot.file, fingerprintOf(settings))
+  const { file, trusted } = settings.snapshot
+  const reader = await SnapshotReader.open(file, fingerprintOf(settings), trusted)
   try {
     let confirmedAt = 0
     let shrunkFrom: number | undefined

@@ -1,6 +1,8 @@
 // Keeps one reading of the directory and puts it in force: first collects all entries, then holds the
 // list against the one before, writes it, and from then on appends what changes. While the file cannot
 // be written, what is in force stays in force and is not confirmed; it is tried again.
+import { later } from '../../guard'
+import type { Trusted } from '../../trusted-file'
 import { addressKey } from '../address-key'
 import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../directory/change-feed'
 import type { Entry } from '../directory/entry'
@@ -29,6 +31,8 @@ export interface KeeperOptions {
   readonly before: number | undefined
   /** Whatever the directory shows is right. */
   readonly force: boolean
+  /** Whose files are believed. */
+  readonly trusted: Trusted | undefined
   readonly log: Log
 }
 
@@ -163,11 +167,15 @@ export class Keeper implements ListKeeper {
 
   #writeSoon(): void {
     if (this.#timer || this.#ended || !this.#membership) return
-    this.#timer = setTimeout(() => {
+    const free = () => {
       this.#timer = undefined
+    }
+    const write = async () => {
+      free()
       // What goes wrong shows at the next confirmation.
-      this.#write().catch(() => {})
-    }, FLUSH_AFTER)
+      await this.#write().catch(() => {})
+    }
+    this.#timer = later(FLUSH_AFTER, 'writing changes of the list', write, free)
   }
 
   /** Brings what has changed to the disk, and when it was confirmed if that is new. */
@@ -204,14 +212,14 @@ export class Keeper implements ListKeeper {
   }
 
   async #publish(membership: Membership, confirmedAt = this.#confirmedAt): Promise<void> {
-    const { file, fingerprint } = this.#options
+    const { file, fingerprint, trusted } = this.#options
     const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
     membership.takeChanges()
     // As it is now: while it is written, it changes.
     const { slots, capacity, count } = membership.table
     const table = new AddressTable(slots.slice(), capacity, count)
     const first = this.#batch(NONE, NONE, confirmedAt)
-    const writer = await SnapshotWriter.create(file, meta, table, first)
+    const writer = await SnapshotWriter.create(file, meta, table, first, trusted)
     this.#confirmedAt = confirmedAt
     await this.#writer?.close()
     this.#writer = writer

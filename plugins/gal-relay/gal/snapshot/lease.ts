@@ -6,6 +6,9 @@
 import { randomUUID } from 'node:crypto'
 import { type BigIntStats, readlinkSync, unlinkSync } from 'node:fs'
 import { lstat, lutimes, readlink, rename, symlink } from 'node:fs/promises'
+import path from 'node:path'
+import { guard, later, unattended } from '../../guard'
+import { isTrustedOwner, ROOT_AND_US, requireOwnFolder, type Trusted } from '../../trusted-file'
 
 const TICK = 1000
 /** Untouched for so long, the link's holder is taken for dead. */
@@ -14,9 +17,11 @@ const DEAD_AFTER = 5000
 export interface LeaseOptions {
   /** The link. */
   readonly file: string
+  /** Whose links are believed, besides root's and our own. */
+  readonly trusted?: Trusted | undefined
   readonly onHeld: () => void
   readonly onLost: () => void
-  /** The link cannot be made; said once for each reason. */
+  /** The link cannot be made, or is held by somebody else's process; said once for each reason. */
   readonly onError: (error: Error) => void
 }
 
@@ -27,6 +32,8 @@ export class Lease {
   #isHeld = false
   #seen = ''
   #seenAt = 0
+  /** Somebody keeps it fresh. */
+  #isTouched = false
   #lastError = ''
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -36,9 +43,15 @@ export class Lease {
   }
 
   start(): void {
-    void this.#tick().finally(() => {
-      if (!this.#closed) this.#timer = setTimeout(() => this.start(), TICK).unref()
-    })
+    const again = () => this.#startLater()
+    unattended('the lease of the list', () => this.#tick().finally(again), again)
+  }
+
+  #startLater(): void {
+    clearTimeout(this.#timer)
+    if (this.#closed) return
+    const start = () => this.start()
+    this.#timer = later(TICK, 'the next look at the lease', start, start).unref()
   }
 
   close(): void {
@@ -48,7 +61,7 @@ export class Lease {
   }
 
   /** At once: a process that ends does not wait, and Haraka tells its plugins only of a graceful end. */
-  readonly #giveUp = () => {
+  readonly #giveUp = guard('the end of the lease', () => {
     process.removeListener('exit', this.#giveUp)
     if (!this.#isHeld) return
     this.#isHeld = false
@@ -57,7 +70,7 @@ export class Lease {
     } catch {
       // it is nobody's, or another's
     }
-  }
+  })
 
   async #tick(): Promise<void> {
     try {
@@ -74,7 +87,8 @@ export class Lease {
   async #keep(): Promise<void> {
     if (await this.#isMine()) {
       const now = new Date()
-      await lutimes(this.#options.file, now, now)
+      // Root may have made it, who we were before Haraka changed to its user.
+      await lutimes(this.#options.file, now, now).catch(() => this.#put())
     } else {
       this.#isHeld = false
       process.removeListener('exit', this.#giveUp)
@@ -83,7 +97,8 @@ export class Lease {
   }
 
   async #seek(): Promise<void> {
-    const { file } = this.#options
+    const { file, trusted = ROOT_AND_US } = this.#options
+    await requireOwnFolder(path.dirname(file), trusted)
     if (await this.#isMine()) return this.#hold()
     const sign = await lstat(file, { bigint: true }).then(signOf, () => undefined)
     if (sign === undefined) {
@@ -92,14 +107,23 @@ export class Lease {
       return
     }
     if (sign !== this.#seen) {
+      this.#isTouched = this.#seen !== ''
       this.#seen = sign
       this.#seenAt = performance.now()
     } else if (performance.now() - this.#seenAt > DEAD_AFTER) {
       // Whoever else does the same: the last one has it, and each looks before it believes so.
-      const mine = `${file}.${this.token}`
-      await symlink(this.token, mine)
-      await rename(mine, file)
+      await this.#put()
+      return
     }
+    const stranger = this.#isTouched && (await strangerHolding(file, trusted))
+    if (stranger) throw new Error(stranger)
+  }
+
+  async #put(): Promise<void> {
+    const { file } = this.#options
+    const mine = `${file}.${this.token}`
+    await symlink(this.token, mine).catch(ignore('EEXIST'))
+    await rename(mine, file)
   }
 
   #hold(): void {
@@ -120,6 +144,22 @@ export class Lease {
  */
 export async function isLost(file: string, token: string): Promise<boolean> {
   return (await readlink(file).catch(() => token)) !== token
+}
+
+/** The link of a list. */
+export const lockOf = (file: string) => `${file}.lock`
+
+/** @returns a sentence when the link belongs to somebody whose processes are not Haraka's */
+export async function strangerHolding(
+  file: string,
+  trusted = ROOT_AND_US,
+): Promise<string | undefined> {
+  const link = await lstat(file).catch(() => undefined)
+  if (!link || isTrustedOwner(link, trusted)) return undefined
+  return (
+    `a process of user ${link.uid}, who is neither root nor the user that Haraka runs as, holds ` +
+    `${file}: end that process, or remove that link`
+  )
 }
 
 const signOf = ({ ino, mtimeNs }: BigIntStats) => `${ino} ${mtimeNs}`

@@ -1,6 +1,7 @@
 // The whole list in memory, answering without asking anybody. What it holds is found for as long as the
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
+import { unattended } from '../../guard'
 import type { Recipient } from '../../routing/recipient'
 import {
   ABSENT,
@@ -11,7 +12,7 @@ import {
 } from '../address-list'
 import type { FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
-import { withoutTag } from '../sub-addresses'
+import { type OtherNames, otherNames } from '../other-names'
 import { FOUND_AUTHENTICATED_ONLY } from './address-table'
 import { Snapshot } from './snapshot'
 import type { ListSettings, SyncReport } from './syncer'
@@ -35,24 +36,24 @@ export interface SnapshotReport {
 export class SnapshotList implements AddressList {
   readonly #live: AddressList
   readonly #snapshot: Snapshot
-  readonly #delimiter: string
+  readonly #others: OtherNames | undefined
   readonly #usableFor: number
   #loading: Promise<void> | undefined
   #isLoaded = false
   #answered = 0
   #asked = 0
 
-  /** @param live what is asked instead, sub-addresses included */
+  /** @param live what is asked instead, other names included */
   constructor(live: AddressList, settings: ListSettings, log: Log) {
     this.#live = live
-    this.#delimiter = settings.gal.recipient_delimiter
+    this.#others = otherNames(settings.gal)
     this.#usableFor = settings.snapshot.usable_for
     this.#snapshot = Snapshot.open(settings, log)
   }
 
   start(): void {
     this.#live.start()
-    void this.#load()
+    unattended('loading the list', () => this.#load())
     this.#snapshot.keep()
   }
 
@@ -79,9 +80,16 @@ export class SnapshotList implements AddressList {
   }
 
   #load(): Promise<void> {
-    this.#loading ??= this.#snapshot.load().then(() => {
-      this.#isLoaded = true
-    })
+    this.#loading ??= this.#snapshot.load().then(
+      () => {
+        this.#isLoaded = true
+      },
+      (error: unknown) => {
+        // The next one who asks tries it again.
+        this.#loading = undefined
+        throw error
+      },
+    )
     return this.#loading
   }
 
@@ -89,9 +97,9 @@ export class SnapshotList implements AddressList {
     const { follower } = this.#snapshot
     if (!follower.hasList) return this.#ask(recipient)
     let state = follower.find(recipient)
-    if (state < 0) {
-      const user = withoutTag(recipient, this.#delimiter)
-      if (user) state = follower.find(user)
+    if (state < 0 && this.#others) {
+      const found = this.#others(recipient).map((other) => follower.find(other))
+      state = found.find((one) => one >= 0) ?? state
     }
     if (state < 0) {
       if (!follower.isCurrent) return this.#ask(recipient)

@@ -15,10 +15,16 @@ export class Snapshot {
   #isKept = false
 
   private constructor(name: string, settings: ListSettings, log: Log) {
-    const { file, changes_every } = settings.snapshot
+    const { file, changes_every, trusted } = settings.snapshot
     this.#name = name
     const fingerprint = fingerprintOf(settings)
-    this.follower = new Follower({ file, fingerprint, currentFor: 2 * changes_every, log })
+    this.follower = new Follower({
+      file,
+      fingerprint,
+      trusted,
+      currentFor: 2 * changes_every,
+      log,
+    })
     this.home = new SyncHome(settings, log)
   }
 

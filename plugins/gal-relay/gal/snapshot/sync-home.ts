@@ -3,8 +3,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
+import { every, failed, guard, later } from '../../guard'
 import type { Log } from '../log'
-import { Lease } from './lease'
+import { Lease, lockOf } from './lease'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
 import type { ListSettings, SyncReport } from './syncer'
 
@@ -15,6 +16,8 @@ const SILENCE = 30
 const STABLE = 60_000
 
 const LEFT = 'code 0'
+/** After a failure of ours. */
+const SOON = 1000
 
 export class SyncHome {
   readonly #settings: ListSettings
@@ -36,10 +39,11 @@ export class SyncHome {
   constructor(settings: ListSettings, log: Log) {
     this.#settings = settings
     this.#log = log
-    const { file } = settings.snapshot
-    this.#lock = `${file}.lock`
+    const { file, trusted } = settings.snapshot
+    this.#lock = lockOf(file)
     this.#lease = new Lease({
       file: this.#lock,
+      trusted,
       onHeld: () => this.#chosen(),
       onLost: () => this.#dismissed(),
       onError: (error) =>
@@ -65,7 +69,7 @@ export class SyncHome {
 
   #chosen(): void {
     this.#isChosen = true
-    this.#spawn()
+    this.#spawnLater(0)
   }
 
   #dismissed(): void {
@@ -82,11 +86,18 @@ export class SyncHome {
     // Not this process's own flags, such as a debugger's port.
     const child = fork(PROGRAM, { execArgv: [], serialization: 'advanced' })
     this.#child = child
-    child.on('message', (message: FromSyncProcess) => this.#heard(message))
-    child.on('error', (error) =>
-      this.#log.error(`the process that keeps the list: ${error.message}`),
-    )
-    child.once('exit', (code, signal) => this.#ended(child, startedAt, signal ?? `code ${code}`))
+    const heard = (message: FromSyncProcess) => this.#heard(message)
+    const erred = (error: Error) => {
+      this.#log.error(`the process that keeps the list: ${error.message}`)
+      // It could not be started, and has no end to tell of.
+      if (child.pid === undefined) this.#ended(child, startedAt, error.message)
+    }
+    const ended = (code: number | null, signal: string | null) =>
+      this.#ended(child, startedAt, signal ?? `code ${code}`)
+    const again = () => this.#startAgain(child)
+    child.on('message', guard('message of the process that keeps the list', heard))
+    child.on('error', guard('error of the process that keeps the list', erred, again))
+    child.once('exit', guard('end of the process that keeps the list', ended, again))
     const order: ToSyncProcess = {
       settings: this.#settings,
       lease: { file: this.#lock, token: this.#lease.token },
@@ -101,20 +112,22 @@ export class SyncHome {
   /** In seconds that this process saw, so that none counts in which it stood still itself. */
   #watchOver(child: ChildProcess): void {
     let silent = 0
-    child.on('message', () => {
+    const heard = () => {
       silent = 0
-    })
+    }
+    child.on('message', guard('sign of life of the process that keeps the list', heard))
     clearInterval(this.#watch)
-    this.#watch = setInterval(() => {
+    this.#watch = every(1000, 'watch over the process that keeps the list', () => {
       if (++silent < SILENCE) return
       clearInterval(this.#watch)
       this.#log.error(`the process that keeps the list stands still for ${SILENCE} s`)
       child.kill('SIGKILL')
-    }, 1000).unref()
+    }).unref()
   }
 
   #heard(message: FromSyncProcess): void {
     if (message.kind === 'report') this.#report = message.report
+    else if (message.kind === 'failed') failed(message.what, message.error)
     else this.#log[message.level](message.text)
   }
 
@@ -129,6 +142,22 @@ export class SyncHome {
     if (how !== LEFT) {
       this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
     }
-    this.#restart = setTimeout(() => this.#spawn(), this.#delay?.duration ?? 0).unref()
+    this.#spawnLater(this.#delay?.duration ?? 0)
+  }
+
+  #spawnLater(delay: number): void {
+    clearTimeout(this.#restart)
+    const spawn = () => this.#spawn()
+    const again = () => this.#spawnLater(SOON)
+    this.#restart = later(delay, 'restart of the process that keeps the list', spawn, again).unref()
+  }
+
+  /** After a failure of ours to see to what became of this one. */
+  #startAgain(child: ChildProcess): void {
+    if (this.#child !== child || !this.#isChosen) return
+    child.kill('SIGKILL')
+    this.#child = undefined
+    this.#report = undefined
+    this.#spawnLater(SOON)
   }
 }

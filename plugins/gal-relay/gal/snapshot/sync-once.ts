@@ -1,5 +1,6 @@
 // One full reading of the directory, put in force at once, whoever keeps the list otherwise: the one
 // who does notices, and begins anew.
+import { every } from '../../guard'
 import { addressKey } from '../address-key'
 import type { FeedName } from '../directory/change-feed'
 import { endpointsOf } from '../directory/endpoints'
@@ -65,7 +66,7 @@ export async function syncOnce(settings: ListSettings, options: SyncOptions): Pr
         before: before?.count,
       })
     tell()
-    const timer = setInterval(tell, PROGRESS_EVERY)
+    const timer = every(PROGRESS_EVERY, 'progress of gal-relay sync', tell)
     const reading = new Reading(endpoint, settings, keeper, log)
     const ended = await Promise.race([reading.complete, reading.ended])
     clearInterval(timer)

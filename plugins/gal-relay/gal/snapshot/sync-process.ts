@@ -3,6 +3,7 @@
 // nor a crash in here is theirs. It ends when its parent does.
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
+import { every, guard, later, onFailure, unattended } from '../../guard'
 import type { Log } from '../log'
 import { isLost } from './lease'
 import { type ListSettings, Syncer, type SyncReport } from './syncer'
@@ -18,11 +19,22 @@ export interface ToSyncProcess {
 export type FromSyncProcess =
   | { readonly kind: 'log'; readonly level: keyof Log; readonly text: string }
   | { readonly kind: 'report'; readonly report: SyncReport }
+  /** A failure of ours in what is named. */
+  | { readonly kind: 'failed'; readonly what: string; readonly error: Error }
 
 const REPORT_EVERY = 1000
+/** Reading a list costs the directory something. */
+const AFTER_FAILURE = 5000
+const TOLD_WITHIN = 500
+
+onFailure((what, thrown) => {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+  tell({ kind: 'failed', what, error })
+})
 
 function tell(message: FromSyncProcess): void {
-  if (process.connected) process.send?.(message)
+  // The channel may be closing; then nobody is there to be told.
+  if (process.connected) process.send?.(message, undefined, undefined, () => {})
 }
 
 const log: Log = {
@@ -53,16 +65,35 @@ function threads(): readonly number[] {
 // What ends a whole group of processes is for the parent, which ends us when it is done.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
-process.once('disconnect', () => process.exit(0))
-process.once('message', async ({ settings, lease: { file, token } }: ToSyncProcess) => {
+const leave = () => process.exit(0)
+process.once('disconnect', guard('end of the parent process', leave, leave))
+process.once('message', guard('start of keeping the list', begin, endSoon))
+
+async function begin({ settings, lease: { file, token } }: ToSyncProcess): Promise<void> {
   process.title = 'gal-relay sync'
   leaveProcessorsToMail()
   const leaveToOther = async () => {
     if (await isLost(file, token)) process.exit(0)
   }
   await leaveToOther()
-  setInterval(leaveToOther, REPORT_EVERY)
+  every(REPORT_EVERY, 'look at the lease', leaveToOther)
   const syncer = new Syncer(settings, log)
-  setInterval(() => tell({ kind: 'report', report: syncer.report() }), REPORT_EVERY)
-  void syncer.run(new AbortController().signal)
-})
+  const report = () => tell({ kind: 'report', report: syncer.report() })
+  every(REPORT_EVERY, 'report to the parent process', report)
+  keepList(syncer)
+}
+
+/** Without its order it has nothing to do: the parent is told why, and starts another one. */
+function endSoon(): void {
+  const end = () => process.exit(1)
+  later(TOLD_WITHIN, 'end of a process that has no order', end, end)
+}
+
+function keepList(syncer: Syncer): void {
+  const keep = () => keepList(syncer)
+  unattended(
+    'keeping the list',
+    () => syncer.run(new AbortController().signal),
+    () => later(AFTER_FAILURE, 'keeping the list again', keep, keep),
+  )
+}

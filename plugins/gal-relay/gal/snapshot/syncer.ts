@@ -3,6 +3,7 @@
 // reads anew in good order, the list before it goes on being followed. Servers come in their order: one
 // that was passed over because it was away is tried again while another is followed.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
+import { every, guard, later, unattended } from '../../guard'
 import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
 import type { FeedName } from '../directory/change-feed'
 import { interruptible } from '../directory/change-feed'
@@ -88,7 +89,8 @@ export class Reading {
     const connect = async () => {
       const connection = await openConnection(endpoint, ldap, signal)
       connection.onEnd = (error) => this.#stop.abort(error)
-      signal.addEventListener('abort', () => connection.destroy(directoryError(signal.reason)))
+      const end = () => connection.destroy(directoryError(signal.reason))
+      signal.addEventListener('abort', guard('end of a reading', end, end))
       return connection
     }
     try {
@@ -172,11 +174,12 @@ export class Syncer {
 
   /** Goes on until the signal. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', () => {
+    const stop = () => {
       this.#isStopped = true
       this.#reading?.stop()
       this.#following?.stop()
-    })
+    }
+    signal.addEventListener('abort', guard('end of keeping the list', stop, stop))
     await removeUnfinished(this.#settings.snapshot.file).catch(() => {})
     let delay: IBackoff<unknown> | undefined
     while (!signal.aborted) {
@@ -227,7 +230,7 @@ export class Syncer {
     const reading = new Reading(endpoint, this.#settings, keeper, this.#log)
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
-    const progress = setInterval(() => this.#progress(reading), PROGRESS)
+    const progress = every(PROGRESS, 'progress of a reading', () => this.#progress(reading))
     const failure = await Promise.race([reading.complete, reading.ended])
     clearInterval(progress)
     this.#reading = undefined
@@ -241,7 +244,7 @@ export class Syncer {
     const before = this.#following
     this.#following = reading
     before?.stop()
-    void reading.ended.then((error) => this.#lost(reading, error))
+    unattended('end of the list', async () => this.#lost(reading, await reading.ended))
     return undefined
   }
 
@@ -256,10 +259,12 @@ export class Syncer {
   async #untilDue(signal: AbortSignal): Promise<void> {
     for (let following = this.#following; following; ) {
       const due = new AbortController()
-      const stop = () => due.abort()
+      const abort = () => due.abort()
+      const stop = guard('end of following', abort, abort)
       signal.addEventListener('abort', stop)
-      void following.ended.then(stop)
-      const timer = setTimeout(stop, this.#settings.snapshot.full_every)
+      unattended('loss of what is followed', () => following?.ended.then(abort), abort)
+      const fullEvery = this.#settings.snapshot.full_every
+      const timer = later(fullEvery, 'time for a whole list', abort, abort)
       await this.#untilBack(due.signal)
       clearTimeout(timer)
       signal.removeEventListener('abort', stop)
@@ -349,6 +354,7 @@ export function keeperOptions(
     shrinkLimit: snapshot.shrink_limit,
     before,
     force,
+    trusted: snapshot.trusted,
     log,
   }
 }

@@ -19,7 +19,7 @@ export function answersSection({ counters, minutes }: InstallReport, now: number
   return html`<div class="figures">${figure('all', all)}${figures}${
     observed > 0 && figure('differs', differences, 'observed otherwise')
   }</div>
-${observed > 0 && html`<p class="note">${number(observed)} of these are verdicts on observed listeners, where Haraka answers by itself; it answered ${number(differences)} of them otherwise.</p>`}
+${observed > 0 && html`<p class="note">${number(observed)} of these are verdicts on observed listeners, where it is not the plugin that decides; the answer was another one to ${number(differences)} of them.</p>`}
 ${chart(minutes, now)}
 ${all > 0 && rules(counters, all)}`
 }

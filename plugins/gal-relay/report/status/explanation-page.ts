@@ -34,7 +34,7 @@ function explanation(explained: Explanation): Html {
     ...(next_hops.length > 0 ? [['Next hop', next_hops.join(', ')] as [string, string]] : []),
   ]
   return html`<p class="reply ${outcomeOf(code)}"><code>${shown(reply)}</code></p>
-${observed && html`<p class="condition doubtful">Not enforced on this listener: Haraka answers by itself.</p>`}
+${observed && html`<p class="condition doubtful">Not enforced on this listener: this is what would be answered.</p>`}
 <dl class="facts">${facts.map(([term, fact]) => html`<div><dt>${term}</dt><dd>${fact}</dd></div>`)}</dl>
 <ol class="steps">${steps.map(stepText)}</ol>`
 }

@@ -46,7 +46,7 @@ function lines(report: RelayReport): Html[] {
     who.push(line(`${any} with an account${except}`))
   }
   if (who.length === 0) who.push(line('nobody'))
-  if (!enforced) who.unshift(line('observed only; enforced, it would be:'))
+  if (!enforced) who.unshift(line('observed only (enforce = false); enforced, it would be:'))
   return who
 }
 

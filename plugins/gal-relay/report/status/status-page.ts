@@ -8,6 +8,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import type { AddressList } from '../../gal/address-list'
+import { type Guarded, guard } from '../../guard'
 import { parseIp } from '../../routing/networks'
 import { canonicalAddress, type Settings } from '../../settings/settings'
 import type { EnvelopeGrammar } from '../envelope'
@@ -30,7 +31,6 @@ export interface StatusSource {
   list(): Pick<AddressList, 'lookup'> | undefined
   /** Sentences on plugins because of which Haraka may answer otherwise. */
   plugins(): readonly string[]
-  failed(error: unknown): void
 }
 
 interface Answer {
@@ -45,16 +45,15 @@ type Request = IncomingMessage & { readonly originalUrl?: string }
 
 export function statusPage(
   source: StatusSource,
-): (request: Request, response: ServerResponse, next: () => void) => void {
-  return (request, response, next) => {
-    if (!source.settings().http.enabled) return next()
-    answerTo(request, source)
-      .catch((error) => {
-        source.failed(error)
-        return plain(500, 'The page could not be made; the log says why.')
-      })
-      .then((answer) => (answer ? send(request, response, answer) : next()))
+): Guarded<[request: Request, response: ServerResponse, next: () => void]> {
+  const page = async (request: Request, response: ServerResponse, next: () => void) => {
+    const answer = source.settings().http.enabled && (await answerTo(request, source))
+    if (answer) send(request, response, answer)
+    else next()
   }
+  return guard('the status page', page, (_error, request, response) =>
+    send(request, response, plain(500, 'The page could not be made; the log says why.')),
+  )
 }
 
 async function answerTo(request: Request, source: StatusSource): Promise<Answer | undefined> {

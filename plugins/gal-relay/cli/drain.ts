@@ -1,0 +1,144 @@
+// gal-relay drain: what waits in Haraka's outbound queue for a next hop that only this plugin knows, and
+// would go astray without it.
+import { Command } from 'commander'
+import { nextAttempt } from '../delivery/next-hops'
+import { routeOf } from '../delivery/outbound'
+import { type QueuedMessage, readQueue } from '../delivery/queue-files'
+import { isHarakasOwn } from '../haraka/internals'
+import { counted } from '../report/words'
+import { queueFolder } from '../settings/haraka-files'
+import { loadSettings } from '../settings/load'
+import { ownHost } from '../settings/own-host'
+import { SettingsError } from '../settings/problem'
+import type { Settings } from '../settings/settings'
+import { CannotRun, type Install, openInstall } from './install'
+import { colour, columns, printJson, printLines } from './print'
+
+interface Options {
+  readonly config?: string
+  readonly json?: boolean
+}
+
+/** Messages to one domain that wait for the same. */
+interface Waiting {
+  /** In the order they are tried; none: the domain's MX hosts of better preference than ourselves. */
+  readonly next_hops: readonly string[]
+  readonly domain: string
+  readonly messages: number
+  readonly recipients: number
+  /** Of the oldest message: when it was accepted, milliseconds since 1970. */
+  readonly oldest: number
+  /** So often one of them has been tried, at most. */
+  readonly attempts: number
+}
+
+const EXAMPLES = `
+Reads the files of the queue, which a running Haraka need not be asked for; nothing is changed. Exit code 1
+while something waits: without the plugin it would go to the domain's MX hosts, or bounce.
+
+Examples:
+  May the plugin be taken out?
+    gal-relay drain
+  Wait until it may:
+    until gal-relay drain > /dev/null; do sleep 60; done
+  Since when does the oldest message wait, for a script:
+    gal-relay drain --json | jq '[.waiting[].oldest] | min'`
+
+export function drainCommand(): Command {
+  return new Command('drain')
+    .description(
+      'what waits in the outbound queue for a next hop, and would go astray without the plugin',
+    )
+    .addHelpText('after', EXAMPLES)
+    .action(run)
+}
+
+async function run(_: unknown, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<Options>()
+  const install = await openInstall(options.config)
+  const folder = queueFolder(install.config)
+  const { messages, unreadable } = await readQueue(folder).catch((error: Error) => {
+    throw new CannotRun(`the outbound queue cannot be read: ${error.message}`)
+  })
+  const hopsOf = hopsIn(install)
+  const waiting = grouped(messages, hopsOf)
+  const count = sumOf(waiting, 'messages')
+  const others = messages.length - count
+  if (options.json) printJson({ queue: folder, messages: count, others, unreadable, waiting })
+  else printLines(inWords(waiting, others, unreadable))
+  if (count + unreadable.length > 0) process.exitCode = 1
+}
+
+/** @returns what a message waits for, or undefined when that is nothing of ours */
+type HopsOf = (message: QueuedMessage) => readonly string[] | undefined
+
+function hopsIn({ config }: Install): HopsOf {
+  const settings = settingsOf(config)
+  const { listeners } = ownHost(config)
+  return (message) => {
+    const { domain, kept } = message
+    const route = kept && routeOf(kept.routes, domain)
+    if (!route && !isHarakasOwn(message)) return undefined
+    const attempt = settings && nextAttempt(settings, domain, route, listeners)
+    if (attempt?.to === 'mx') return undefined
+    if (attempt?.to === 'hops') return attempt.hops.map(({ text }) => text)
+    const accepted = route?.hops.map(({ url }) => url) ?? []
+    return attempt || route?.backup || accepted.length > 0 ? accepted : undefined
+  }
+}
+
+/** @returns undefined when they cannot be used: then what a message was accepted with counts */
+function settingsOf(config: Haraka.Config): Settings | undefined {
+  try {
+    return loadSettings(config).settings
+  } catch (error) {
+    if (error instanceof SettingsError) return undefined
+    throw error
+  }
+}
+
+function grouped(messages: readonly QueuedMessage[], hopsOf: HopsOf): readonly Waiting[] {
+  const groups = new Map<string, Waiting>()
+  for (const message of messages) {
+    const next_hops = hopsOf(message)
+    if (!next_hops) continue
+    const { domain, recipients, since, attempts } = message
+    const key = [domain, ...next_hops].join(' ')
+    const known = groups.get(key)
+    groups.set(key, {
+      next_hops,
+      domain,
+      messages: (known?.messages ?? 0) + 1,
+      recipients: (known?.recipients ?? 0) + recipients,
+      oldest: Math.min(known?.oldest ?? since, since),
+      attempts: Math.max(known?.attempts ?? 0, attempts),
+    })
+  }
+  return [...groups.values()].sort((a, b) => a.oldest - b.oldest)
+}
+
+const sumOf = (waiting: readonly Waiting[], what: 'messages' | 'recipients') =>
+  waiting.reduce((sum, one) => sum + one[what], 0)
+
+function inWords(
+  waiting: readonly Waiting[],
+  others: number,
+  unreadable: readonly string[],
+): string[] {
+  const count = sumOf(waiting, 'messages')
+  const rows = waiting.map(({ next_hops, domain, messages, recipients, oldest, attempts }) => [
+    `  ${next_hops.join(', ') || 'MX hosts before this one'}`,
+    domain,
+    `${counted(messages, 'message')} for ${counted(recipients, 'recipient')}`,
+    `since ${new Date(oldest).toISOString()}, tried ${counted(attempts, 'time')}`,
+  ])
+  const title = `${counted(count, 'message waits', 'messages wait')} for a next hop`
+  return [
+    count > 0 ? colour.yellow(`${title}:`) : colour.green('nothing waits for a next hop'),
+    ...columns(rows),
+    ...(others > 0
+      ? [`${counted(others, 'other message does', 'other messages do')} not need the plugin`]
+      : []),
+    ...unreadable.map((file) => colour.red(`${file} cannot be read`)),
+  ]
+}

@@ -1,0 +1,107 @@
+// What lies in Haraka's outbound queue, read from its files beside a running Haraka. A file is the length
+// of its header in four bytes, the header as JSON, the message; another attempt renames it.
+import { type FileHandle, open, readdir } from 'node:fs/promises'
+import path from 'node:path'
+import { type Kept, keptWith } from './kept'
+
+/** A message to one domain. */
+export interface QueuedMessage {
+  readonly domain: string
+  readonly uuid: string
+  readonly recipients: number
+  /** Milliseconds since 1970. */
+  readonly since: number
+  readonly attempts: number
+  /** undefined when the plugin accepted none of its recipients */
+  readonly kept: Kept | undefined
+}
+
+export interface QueueContents {
+  readonly messages: readonly QueuedMessage[]
+  /** The names of broken files. */
+  readonly unreadable: readonly string[]
+}
+
+/** Haraka renames a file, or is done with it, between our look at the folder and at the file. */
+const LOOKS = 20
+
+/**
+ * @param folder Haraka's queue folder
+ * @throws Error of the file system when folder or files cannot be read
+ */
+export async function readQueue(folder: string): Promise<QueueContents> {
+  // A file that is gone may have another name by now, which only another look shows.
+  for (let look = 1; ; look++) {
+    const { contents, isWhole } = await lookInto(folder)
+    if (isWhole || look === LOOKS) return contents
+  }
+}
+
+async function lookInto(folder: string): Promise<{ contents: QueueContents; isWhole: boolean }> {
+  const messages: QueuedMessage[] = []
+  const unreadable: string[] = []
+  let isWhole = true
+  for (const file of await readdir(folder)) {
+    const name = NAME.exec(file)
+    if (!name) continue
+    try {
+      const message = await readMessage(path.join(folder, file), name)
+      if (message) messages.push(message)
+      else unreadable.push(file)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      isWhole = false
+    }
+  }
+  return { contents: { messages, unreadable }, isWhole }
+}
+
+/** When it came, when its next attempt is, attempts so far. Haraka passes over other names, and so do we. */
+const NAME = /^(\d+)_\d+_(\d+)_/
+
+/** With the addresses of 100,000 recipients it has some 20 MB. */
+const LARGEST_HEADER = 1 << 28
+
+/** @returns undefined for a broken file */
+async function readMessage(
+  file: string,
+  [, came, attempts]: RegExpExecArray,
+): Promise<QueuedMessage | undefined> {
+  const handle = await open(file)
+  try {
+    const length = (await bytes(handle, 0, 4))?.readUInt32BE()
+    if (length === undefined || length > LARGEST_HEADER) return undefined
+    const todo = parse(await bytes(handle, 4, length))
+    if (typeof todo?.domain !== 'string' || !Array.isArray(todo.rcpt_to)) return undefined
+    return {
+      domain: todo.domain,
+      uuid: String(todo.uuid),
+      recipients: todo.rcpt_to.length,
+      since: Number(todo.queue_time ?? came),
+      attempts: Number(attempts),
+      kept: todo.notes && keptWith(todo.notes),
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** @returns undefined when the file ends before */
+async function bytes(
+  handle: FileHandle,
+  position: number,
+  length: number,
+): Promise<Buffer | undefined> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position)
+  return bytesRead === length ? buffer : undefined
+}
+
+type Header = Partial<Haraka.Todo & { readonly queue_time: number }>
+
+function parse(json: Buffer | undefined): Header | undefined {
+  try {
+    return json && (JSON.parse(json.toString()) as Header)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,83 @@
+// The password of the account that searches. Most companies lock an account after a few wrong
+// passwords, for everybody who uses it: after three refusals one is tried only every five minutes, by
+// whichever server of the directory is next, or as soon as it is another one.
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { LdapSettings } from '../../settings/settings'
+import { DirectoryError, resultError } from './directory-error'
+import { readNamed } from './tls'
+
+const REFUSALS = 3
+const RETRY_AFTER = 5 * 60_000
+
+/** Result codes of a bind: invalidCredentials; constraintViolation, when the account is locked. */
+const REFUSED: ReadonlySet<number> = new Set([49, 19])
+
+interface Refused {
+  readonly times: number
+  /** On the clock of performance.now(). */
+  readonly retryAt: number
+  readonly message: string
+}
+
+/** By directory, account and password, for all connections of this process. */
+const refused = new LRUCache<string, Refused>({ max: 1000 })
+
+/**
+ * @returns the password to bind with now; '' for an anonymous bind
+ * @throws DirectoryError when there is none, or it must not be tried again yet
+ */
+export async function passwordToTry(ldap: LdapSettings): Promise<string> {
+  if (!ldap.bind_dn) return ''
+  const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
+  const password = file ? firstLine(file) : ldap.bind_password
+  // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
+  if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')
+  const key = keyOf(ldap, password)
+  const known = refused.get(key)
+  if (!known || known.times < REFUSALS) return password
+  const now = performance.now()
+  if (now < known.retryAt) throw new DirectoryError('waiting', known.message)
+  // Others wait for what becomes of this attempt.
+  refused.set(key, { ...known, retryAt: now + RETRY_AFTER })
+  return password
+}
+
+/**
+ * What the server said to a bind with this password.
+ * @throws DirectoryError when it was not success
+ */
+export function bound(ldap: LdapSettings, password: string, code: number, words: string): void {
+  const key = keyOf(ldap, password)
+  if (code === 0) {
+    refused.delete(key)
+    return
+  }
+  const error = resultError(code, password ? words.replaceAll(password, '***') : words)
+  if (!password || !REFUSED.has(code)) throw error
+  const times = (refused.get(key)?.times ?? 0) + 1
+  const next =
+    times < REFUSALS
+      ? ''
+      : `; so that ${ldap.bind_dn} is not locked, the password is tried again every five minutes ` +
+        'only, or at once when it has changed'
+  const message = `${error.message}${next}`
+  refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
+  throw new DirectoryError('credentials', message, code)
+}
+
+function keyOf({ url, bind_dn }: LdapSettings, password: string): string {
+  const parts = [url.map(({ text }) => text), bind_dn, password]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64')
+}
+
+/** As editors write it on any system: with a byte order mark or without, in UTF-8 or UTF-16. */
+function firstLine(file: Buffer): string {
+  const encoding =
+    file[0] === 0xfe && file[1] === 0xff
+      ? 'utf-16be'
+      : file[0] === 0xff && file[1] === 0xfe
+        ? 'utf-16le'
+        : 'utf-8'
+  return new TextDecoder(encoding).decode(file).split(/\r?\n|\r/, 1)[0] ?? ''
+}

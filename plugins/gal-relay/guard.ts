@@ -1,0 +1,113 @@
+// Work that runs outside of Haraka's hooks: timers, listeners, callbacks, promises that nobody awaits.
+// An exception in it would end the whole server. So all of it is started here: a failure is counted
+// and logged with its stack, and the work says what is done instead.
+
+/**
+ * What is done after a failure, such as to end a connection or to set a timer again. It is given the
+ * error, and then what the work was given.
+ */
+export type Recovery<A extends readonly unknown[] = []> = (error: unknown, ...given: A) => unknown
+
+/** A function that neither throws nor rejects, made by {@link guard}. */
+export type Guarded<A extends readonly unknown[] = []> = ((...given: A) => void) & {
+  readonly [guarded]: true
+}
+declare const guarded: unique symbol
+
+type FailureLog = (what: string, error: unknown) => void
+
+let log: FailureLog = (what, error) => console.error(`failure in ${what}:`, error)
+let beforeWork: ((what: string) => void) | undefined
+
+/** Where failures are told of in this process. Standard error until it is set. */
+export function onFailure(tell: FailureLog): void {
+  log = tell
+}
+
+/** For tests: what is thrown here, before each piece of work and with its name, is a failure of it. */
+export function injectFaults(inject: typeof beforeWork): void {
+  beforeWork = inject
+}
+
+/** Tells of a failure. Never throws. */
+export function failed(what: string, error: unknown): void {
+  try {
+    log(what, error)
+  } catch {
+    // Nothing is left to tell it with.
+  }
+}
+
+/**
+ * A listener or callback that neither throws nor rejects.
+ * @param what names it in the log, once in the code
+ */
+export function guard<A extends readonly unknown[]>(
+  what: string,
+  work: (...given: A) => unknown,
+  recover?: Recovery<A>,
+): Guarded<A> {
+  const listener = (...given: A) => {
+    try {
+      beforeWork?.(what)
+      const ending = work(...given)
+      if (ending instanceof Promise) {
+        ending.catch((error: unknown) => afterFailure(what, error, recover, given))
+      }
+    } catch (error) {
+      afterFailure(what, error, recover, given)
+    }
+  }
+  return listener as Guarded<A>
+}
+
+/** Does now what nobody waits for. */
+export function unattended(what: string, work: () => unknown, recover?: Recovery): void {
+  try {
+    beforeWork?.(what)
+    const ending = work()
+    if (ending instanceof Promise) {
+      ending.catch((error: unknown) => afterFailure(what, error, recover, NOTHING))
+    }
+  } catch (error) {
+    afterFailure(what, error, recover, NOTHING)
+  }
+}
+
+/** Does it once, in so many milliseconds. */
+export function later(
+  milliseconds: number,
+  what: string,
+  work: () => unknown,
+  recover?: Recovery,
+): NodeJS.Timeout {
+  return setTimeout(unattended, milliseconds, what, work, recover)
+}
+
+/** Does it again and again; a failure changes nothing about the next time. */
+export function every(milliseconds: number, what: string, work: () => unknown): NodeJS.Timeout {
+  return setInterval(unattended, milliseconds, what, work)
+}
+
+/** Does it when what has come in by now has been read. */
+export function soon(what: string, work: () => unknown, recover?: Recovery): void {
+  setImmediate(unattended, what, work, recover)
+}
+
+const NOTHING: [] = []
+
+function afterFailure<A extends readonly unknown[]>(
+  what: string,
+  error: unknown,
+  recover: Recovery<A> | undefined,
+  given: A,
+): void {
+  failed(what, error)
+  if (!recover) return
+  try {
+    const ending = recover(error, ...given)
+    if (ending instanceof Promise) ending.catch((again: unknown) => failed(what, again))
+  } catch (again) {
+    failed(what, again)
+  }
+}

@@ -1,0 +1,55 @@
+// Every line of ours in Haraka's log is written here, so that what strangers sent stands in it as text:
+// next hops, directories, DNS, clients.
+import type { Log } from '../gal/log'
+import { loggable } from '../haraka/internals'
+import { visible } from '../visible'
+
+/** What may write: each adds to the line what it is about. */
+type Source = Haraka.Plugin | Haraka.Connection | Haraka.QueueItem
+
+/** Characters of one line, however much there was to say. */
+const LINE_MOST = 4096
+
+/** @param parts texts, errors, and objects whose values are texts */
+export function log(
+  source: Source,
+  level: keyof Log,
+  plugin: Haraka.Plugin,
+  ...parts: readonly unknown[]
+): void {
+  source[`log${level}`](plugin, ...parts.map((part) => shown(plugin, part)))
+}
+
+/** For those who know nothing of Haraka. */
+export function logOf(plugin: Haraka.Plugin): Log {
+  const writer = (level: keyof Log) => (text: string) => log(plugin, level, plugin, text)
+  return {
+    debug: writer('debug'),
+    info: writer('info'),
+    notice: writer('notice'),
+    warn: writer('warn'),
+    error: writer('error'),
+  }
+}
+
+/** A text in one line that has an end. */
+export function oneLine(text: string): string {
+  return visible(text.length > LINE_MOST ? `${text.slice(0, LINE_MOST)}…` : text)
+}
+
+function shown(plugin: Haraka.Plugin, part: unknown): unknown {
+  if (part instanceof Error) return loggable(plugin, shownError(part))
+  if (typeof part !== 'object' || part === null) return oneLine(String(part))
+  const fields = Object.entries(part).map(([key, value]) => [key, oneLine(String(value))])
+  return Object.fromEntries(fields)
+}
+
+/** Haraka writes the stack of an error as it is, a line for each of its own. */
+function shownError(error: Error): Error {
+  const { name, message, stack = '' } = error
+  const at = stack.indexOf(message)
+  const frames = at < 0 ? '' : stack.slice(at + message.length)
+  const one = new Error(oneLine(message))
+  one.stack = [`${name}: ${one.message}`, ...frames.split('\n').slice(1).map(visible)].join('\n')
+  return one
+}

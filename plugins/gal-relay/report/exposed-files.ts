@@ -1,0 +1,50 @@
+// Files with a secret in them that every user of the machine can read.
+import { statSync } from 'node:fs'
+import path from 'node:path'
+import { configDir } from '../settings/haraka-files'
+import type { Settings } from '../settings/settings'
+
+/** @returns a sentence for each */
+export function exposedFiles(config: Haraka.Config, settings: Settings): readonly string[] {
+  const { ldap } = settings
+  const secrets: readonly (readonly [what: string, file: string])[] = [
+    ['bind_password_file', ldap?.bind_password_file ?? ''],
+    ['tls_key', ldap?.tls_key ?? ''],
+    ['with a password in it,', holdsPassword(settings) ? iniOf(config) : ''],
+  ]
+  return secrets.flatMap(([what, file]) => {
+    const mode = file ? modeForAll(file) : undefined
+    if (mode === undefined) return []
+    return [
+      `${what} ${file} can be read by every user of this machine (mode ${mode}): leave that to ` +
+        `Haraka's user or group, and chmod o-r ${file}`,
+    ]
+  })
+}
+
+const iniOf = (config: Haraka.Config) => path.join(configDir(config), 'gal_relay.ini')
+
+function holdsPassword({ ldap, policies }: Settings): boolean {
+  const rows = [...policies.values()].flatMap(({ routing }) => routing.routes.rows)
+  return (
+    Boolean(ldap?.bind_password) ||
+    rows.some(
+      ({ routeTo }) =>
+        routeTo.kind !== 'reroute' && routeTo.hops.some(({ password }) => password !== undefined),
+    )
+  )
+}
+
+/** @returns the file's mode in octal if all may read it, and get there; undefined where we may not look */
+function modeForAll(file: string): string | undefined {
+  try {
+    const { mode } = statSync(file)
+    if ((mode & 0o004) === 0) return undefined
+    for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
+      if ((statSync(folder).mode & 0o001) === 0) return undefined
+      if (folder === path.dirname(folder)) return (mode & 0o777).toString(8).padStart(4, '0')
+    }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,31 @@
+// How far the plugin decides on a listener: about everything, about relaying alone, or about nothing.
+import type { ListenerPolicy } from './settings'
+
+/** `[main] enforce`. false: the answers are others'. relaying: those to recipients of ours are. */
+export type Enforcement = boolean | 'relaying'
+
+type Enforced = Pick<ListenerPolicy, 'enabled' | 'enforce'>
+
+/** The rules say who may relay there. */
+export const decidesRelaying = ({ enabled, enforce }: Enforced) => enabled && enforce !== false
+
+/** The address list says which recipients are accepted there. */
+export const decidesRecipients = ({ enabled, enforce }: Enforced) => enabled && enforce === true
+
+/** What the address list says is only logged and counted there. */
+export const observesRecipients = ({ enabled, enforce }: Enforced) => enabled && enforce !== true
+
+/**
+ * Recipients of ours are accepted there without a look-up: nobody else accepts any, and Haraka would
+ * answer 550 to them all.
+ */
+export const acceptsUnasked = (policy: Enforced & Pick<ListenerPolicy, 'acceptedBy'>) =>
+  observesRecipients(policy) && policy.acceptedBy.length === 0
+
+/** Some of the answers to recipients there are the plugin's. */
+export const answersAny = (policy: Enforced & Pick<ListenerPolicy, 'acceptedBy'>) =>
+  decidesRelaying(policy) || acceptsUnasked(policy)
+
+/** As it is written in gal_relay.ini. */
+export const enforcementText = ({ enforce }: Pick<ListenerPolicy, 'enforce'>) =>
+  `enforce = ${enforce}`

@@ -1,0 +1,209 @@
+// Messages for many recipients: what they take of the disk and of the processor grows with their
+// number, not with its square, and by LMTP it has an end.
+import assert from 'node:assert/strict'
+import { describe, it, test } from 'node:test'
+import { Address } from '@haraka/email-address'
+import { nameAsWritten } from '../../plugins/gal-relay/delivery/outbound'
+import { DeliveryPaths } from '../../plugins/gal-relay/delivery/paths'
+import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
+import type { Destination, Verdict } from '../../plugins/gal-relay/routing/decide'
+import { AcceptedBefore, LMTP_RECIPIENTS } from '../../plugins/gal-relay/routing/transaction'
+import { startGateway, until } from '../support/gateway'
+import { startLmtp } from '../support/lmtp-server'
+
+const MESSAGE = 'From: a@sender.test\r\nSubject: many\r\n\r\nHello.\r\n'
+const accepted = (path: 'queue' | 'outbound') =>
+  ({ accept: true, rule: 'in-gal', path, hops: [] }) as const
+
+describe('many recipients behind lmtp://', () => {
+  it('are told to come in another transaction, and each gets one copy', async () => {
+    const lmtp = await startLmtp(() => '250 2.0.0 OK')
+    const gateway = await startGateway({
+      people: ['anna@lmtp.test', 'anna@in.test'],
+      routes: [`lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`, 'in.test = inbound'],
+      ini: '[gal]\nrecipient_delimiter = +\n',
+    })
+    try {
+      const all = Array.from({ length: 230 }, (_, i) => `anna+${i}@lmtp.test`)
+      const counts: number[] = []
+      const client = await gateway.client()
+      let left = all
+      while (left.length > 0) {
+        // Others of the same message are not concerned.
+        const to = [...left, 'anna@in.test']
+        const { rcpt, data } = await client.transaction('a@sender.test', to, MESSAGE)
+        assert.equal(data?.code, 250)
+        assert.equal(rcpt.at(-1)?.code, 250)
+        left = left.filter((_, i) => rcpt[i]?.code !== 250)
+        counts.push(left.length)
+        const refused = rcpt.filter(({ code }) => code !== 250).map(({ line }) => line)
+        for (const line of refused) assert.match(line, /^452 4\.5\.3 Too many recipients/)
+        if (counts.length > 3) break
+      }
+      await client.quit()
+      assert.deepEqual(counts, [130, 30, 0])
+      await until(
+        () => gateway.queueFiles().length === 0,
+        () => gateway.log().slice(-3000),
+      )
+      assert.deepEqual([...lmtp.taken].sort(), all.sort())
+    } finally {
+      await gateway.stop()
+      await lmtp.stop()
+    }
+  })
+
+  test('one alias for more of them than that is not put off for ever', () => {
+    const before = new AcceptedBefore()
+    const hops = [{ protocol: 'lmtp', host: 'h', port: 24, text: 'lmtp://h' }] as const
+    const one = { ...accepted('outbound'), hops }
+    assert.equal(before.refusal(one, 'split'), undefined)
+    for (let i = 0; i < LMTP_RECIPIENTS + 1; i++) before.add(one)
+    assert.equal(before.refusal(one, 'split')?.rule, 'too-many-by-lmtp')
+    assert.equal(before.refusal(accepted('outbound'), 'split'), undefined)
+  })
+})
+
+test('a file in the outbound queue tells of its own recipients only', async () => {
+  const domains = Array.from({ length: 40 }, (_, i) => `d${i}.test`)
+  const gateway = await startGateway({
+    outbound: false,
+    routes: [
+      'old.test = reroute d0.test',
+      ...domains.map((domain) => `${domain} = always-relay smtp://127.0.0.1:9`),
+    ],
+  })
+  try {
+    const client = await gateway.client()
+    const to = ['a@old.test', ...domains.map((domain) => `b@${domain}`)]
+    const { data } = await client.transaction('a@sender.test', to, MESSAGE)
+    assert.equal(data?.code, 250)
+    const files = gateway.outboundMessages()
+    assert.equal(files.length, 40)
+    for (const { domain, notes } of files) {
+      assert.deepEqual(notes.gal_relay, {
+        routes: [[domain, { hops: [{ url: 'smtp://127.0.0.1:9' }] }]],
+        written: domain === 'd0.test' ? [['a@d0.test', 'a@old.test']] : [],
+        smtputf8: false,
+      })
+    }
+    await client.quit()
+  } finally {
+    await gateway.stop()
+  }
+})
+
+test('a bounce names many recipients as they were written', () => {
+  const recipients = ['"a> b"@new.test', 'c@new.test', 'd@new.test'].map(queued)
+  const item = {
+    todo: {
+      mail_from: queued('sender@old.test'),
+      rcpt_to: recipients,
+      notes: {
+        gal_relay: {
+          routes: [],
+          written: [
+            ['"a> b"@new.test', '"a> b"@old.test'],
+            ['c@new.test', 'd@old.test'],
+          ],
+        },
+      },
+    },
+  } as unknown as Haraka.QueueItem
+  const error = new Error(
+    `failed: ${recipients.map((one) => one.format()).join(', ')}; <c@new.test> `,
+  )
+  nameAsWritten(item, error as Haraka.BounceError)
+  assert.equal(
+    error.message,
+    'failed: <"a> b"@old.test>, <d@old.test>, <d@new.test>; <d@old.test> ',
+  )
+})
+
+describe('a recipient costs the same, however many stand before it', () => {
+  /** How often an element of an array is looked at, and how many are looked at by its methods. */
+  function counted<T extends object>(array: T): { array: T; reads: () => number } {
+    let reads = 0
+    const get = (target: T, key: string | symbol, receiver: unknown) => {
+      if (typeof key === 'string' && /^\d+$/.test(key)) reads++
+      return Reflect.get(target, key, receiver)
+    }
+    return { array: new Proxy(array, { get }), reads: () => reads }
+  }
+
+  test('answered', () => {
+    const readsFor = (count: number) => {
+      const { array, reads } = counted<Haraka.Address[]>([])
+      const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
+      const transaction = { rcpt_to: array, rcpt_count } as unknown as Haraka.Transaction
+      const paths = new DeliveryPaths(transaction)
+      for (let i = 0; i < count; i++) {
+        const address = {
+          user: `u${i}`,
+          host: 'in.test',
+          address: `u${i}@in.test`,
+        } as Haraka.Address
+        array.push(address)
+        paths.begin(address, true)
+        const [target = address] = paths.targets()
+        const verdict = accepted('queue')
+        assert.equal(paths.refusal(verdict, 'defer'), undefined)
+        paths.accept(target, {} as Destination, verdict)
+        // Each third is refused by another plugin.
+        if (i % 3 === 0) {
+          array.pop()
+          rcpt_count.reject++
+        } else rcpt_count.accept++
+      }
+      paths.end()
+      assert.equal(array.length, count - Math.ceil(count / 3))
+      return reads()
+    }
+    assert.ok(readsFor(300) > 0)
+    assert.equal(readsFor(3000), 10 * readsFor(300))
+  })
+
+  test('with mixed = defer, only those count that Haraka accepted', () => {
+    const rcpt_to: Haraka.Address[] = []
+    const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
+    const paths = new DeliveryPaths({ rcpt_to, rcpt_count } as unknown as Haraka.Transaction)
+    const rule = (path: 'queue' | 'outbound', answer: 'accept' | 'reject') => {
+      const address = { user: path } as Haraka.Address
+      rcpt_to.push(address)
+      paths.begin(address, true)
+      const refused = paths.refusal(accepted(path), 'defer')
+      if (!refused) paths.accept(address, {} as Destination, accepted(path))
+      if (refused || answer === 'reject') rcpt_to.pop()
+      rcpt_count[refused ? 'tempfail' : answer]++
+      return refused?.rule
+    }
+    assert.equal(rule('outbound', 'reject'), undefined)
+    assert.equal(rule('queue', 'accept'), undefined)
+    assert.equal(rule('outbound', 'accept'), 'mixed')
+    assert.equal(rule('queue', 'accept'), undefined)
+    assert.equal(rcpt_to.length, 2)
+  })
+
+  test('observed', async () => {
+    const readsFor = async (count: number) => {
+      const { array, reads } = counted<Haraka.RecipientResult[]>([])
+      const observed = new ObservedTransaction()
+      const verdict: Verdict = accepted('queue')
+      const all = Array.from({ length: count }, (_, i) => {
+        observed.answered(array)
+        const one = observed.add(array.length, 'defer', verdict)
+        array.push({ address: `u${i}@in.test`, action: i % 2 === 0 ? 'accept' : 'reject' })
+        return one
+      })
+      observed.answered(array)
+      observed.end()
+      const outcomes = (await Promise.all(all)).map(({ given }) => given?.outcome)
+      assert.equal(outcomes.filter((outcome) => outcome === 'refused').length, count / 2)
+      return reads()
+    }
+    assert.ok((await readsFor(300)) > 0)
+    assert.equal(await readsFor(3000), 10 * (await readsFor(300)))
+  })
+})
+
+const queued = (path: string) => new Address(`<${path}>`) as unknown as Haraka.QueuedAddress

@@ -1,0 +1,57 @@
+// All that runs outside of Haraka's hooks, made to throw: in whole servers, with mail coming in all the
+// time, and in parts of the plugin. Mail goes on, no answer is wrong, and the log has each stack. What
+// there is to throw is read from the code.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { connections, directory, list } from './failures/parts'
+import { cluster, command, oneProcess } from './failures/servers'
+import { type Faults, makeFaults, throwIn } from './support/faults'
+import { skipWithout } from './support/programs'
+import { inspectCode } from './support/unguarded'
+
+/** Not reached here, and why. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  'progress of a reading': 'every ten seconds of a reading',
+  'part of a message for the outbound queue': 'of Haraka 3.0.3 alone',
+  'standard output': 'of the command, when nobody reads it',
+}
+
+describe('whatever nobody waits for may throw', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
+}, () => {
+  const thrown = new Set<string>()
+  async function withFaults(run: (faults: Faults) => Promise<void>): Promise<void> {
+    const faults = makeFaults()
+    try {
+      await run(faults)
+    } finally {
+      for (const { what } of faults.thrown()) thrown.add(what)
+      faults.remove()
+    }
+  }
+
+  describe('while mail comes in', { concurrency: true }, () => {
+    test('in one process', () => withFaults(oneProcess))
+    test('in a cluster with the list in memory', () => withFaults(cluster))
+    test('in the command', () => withFaults(command))
+    test('in parts', async (context) => {
+      for (const part of [directory, connections, list]) {
+        await context.test(part.name, () =>
+          withFaults(async (faults) => {
+            throwIn(faults.env.TEST_FAULTS ?? '')
+            await part(faults)
+          }),
+        )
+      }
+    })
+  })
+
+  test('and all of it has', async () => {
+    const { work } = await inspectCode()
+    const names = work.map(({ what }) => what)
+    assert.deepEqual(
+      names.filter((what) => !thrown.has(what)),
+      Object.keys(ELSEWHERE),
+    )
+  })
+})

@@ -1,0 +1,198 @@
+// Parts of the plugin in the process of the test, where what a whole server meets once a day can be
+// had in a moment.
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { setServers } from 'node:dns/promises'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { notifyOfChanges } from '../../plugins/gal-relay/gal/directory/ad-notification'
+import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
+import { Directory } from '../../plugins/gal-relay/gal/directory/directory'
+import { openConnection } from '../../plugins/gal-relay/gal/directory/open'
+import { readRootDse } from '../../plugins/gal-relay/gal/directory/root-dse'
+import { requireSuccess } from '../../plugins/gal-relay/gal/directory/turn'
+import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
+import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
+import { SyncHome } from '../../plugins/gal-relay/gal/snapshot/sync-home'
+import { Syncer } from '../../plugins/gal-relay/gal/snapshot/syncer'
+import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl, testList } from '../gal/lists'
+import { assertNothingWrong, startLoad, VALID } from '../gal/load'
+import { makeAuthority } from '../support/certificates'
+import { startDns } from '../support/dns-server'
+import type { Faults } from '../support/faults'
+import { startSlapd } from '../support/slapd'
+import { startStalledPort } from '../support/stalled-port'
+import { type Behaviour, startTcpProxy } from '../support/tcp-proxy'
+import { until } from '../support/until'
+
+const TIMES = {
+  connect_timeout: 400,
+  query_timeout: 400,
+  answer_within: 2000,
+  retry_after: { least: 50, most: 300 },
+}
+
+/** Servers that do all that servers do, found in the DNS, over TLS. */
+export async function directory(faults: Faults): Promise<void> {
+  const authority = makeAuthority()
+  const slapd = await startSlapd({ entries: VALID, tls: authority.issue() })
+  const proxy = await startTcpProxy(slapd.port)
+  const record = { priority: 0, weight: 1, port: proxy.port, target: 'localhost' }
+  const name = '_ldap._tcp.corp.test'
+  const dns = await startDns({ [name]: { fails: true } })
+  // Nobody answers there.
+  const mute = createSocket('udp4').bind(0, '127.0.0.1')
+  await once(mute, 'listening')
+  setServers([`127.0.0.1:${mute.address().port}`])
+  const ldap = {
+    ...TIMES,
+    url: [serverUrl('srv://corp.test'), serverUrl(`ldap://127.0.0.1:${proxy.port}`)],
+    starttls: true,
+    tls_ca: authority.ca,
+  }
+  faults.begin('start')
+  const list = testList(ldap)
+  list.start()
+  const load = startLoad(list, { askers: 80 })
+  const misbehaviours: Record<string, Behaviour> = {
+    hang: { kind: 'hang' },
+    cut: { kind: 'cut', after: 1 },
+    reset: { kind: 'reset' },
+    garbage: { kind: 'garbage' },
+  }
+  try {
+    await load.untilAnswered()
+    await until(() => faults.thrown().some(({ what }) => what === 'DNS time-out'))
+    setServers([dns.address])
+    dns.setRecords({ [name]: { srv: [record] } })
+    faults.begin('closed port')
+    proxy.closePort()
+    await sleep(500)
+    await proxy.openPort()
+    await load.untilAnswered()
+    for (const [turn, behaviour] of Object.entries(misbehaviours)) {
+      faults.begin(turn)
+      proxy.behave(behaviour)
+      await sleep(1000)
+      proxy.behave({ kind: 'pass' })
+      proxy.drop('reset')
+      await load.untilAnswered()
+    }
+    faults.begin('closed while it connects')
+    proxy.behave({ kind: 'hang' })
+    const others = Array.from({ length: 3 }, () => testList(ldap))
+    for (const other of others) other.start()
+    await sleep(100)
+    await Promise.all(others.map((other) => other.close()))
+    faults.begin('late')
+    proxy.drop()
+    await sleep(100)
+    const end = performance.now() + 600
+    while (performance.now() < end);
+    await sleep(1000)
+    proxy.behave({ kind: 'pass' })
+    await load.untilAnswered()
+    // By the DNS too, whose look-up has failed each time that something else has.
+    const byDns = `ldap://localhost:${proxy.port}`
+    await until(() => list.report().servers.some(({ server }) => server === byDns))
+    faults.end()
+    await list.becomes(VALID[0] as string, 'found')
+  } finally {
+    const asked = await load.stop()
+    await list.close()
+    mute.close()
+    await Promise.all([proxy.stop(), dns.stop(), slapd.stop()])
+    authority.remove()
+    assertNothingWrong(asked, 60_000)
+  }
+}
+
+/** Idle connections, and what else nobody waits for. */
+export async function connections(faults: Faults): Promise<void> {
+  const slapd = await startSlapd({ entries: VALID })
+  const proxy = await startTcpProxy(slapd.port)
+  const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
+  const check = new AddressSearch(GAL, ldap).forNobody()
+  const idle = new Directory(ldap, [], recordedLog(), 50)
+  const { signal } = new AbortController()
+  const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }
+  try {
+    idle.start()
+    await until(() => idle.report().every(({ connections }) => connections > 0))
+    const connection = await openConnection(endpoint, ldap, signal)
+    faults.begin('idle')
+    // The server refuses this one, which only Active Directory knows.
+    await new Promise<void>((resolve) => notifyOfChanges(connection, slapd.base, () => {}, resolve))
+    // Many changes at once are applied step by step.
+    const table = new AddressTable(new Uint32Array(slotsFor(4096) * 2), 4096, 0)
+    const hashes = Uint32Array.from({ length: 6000 }, (_, i) => (i * 2654435761) >>> 0)
+    const batch = { added: hashes, removed: new Uint32Array(0), confirmedAt: 0, feed: 0 }
+    assert.equal(await applyBatch(batch, table), true)
+    const stalled = await startStalledPort()
+    await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
+    await stalled.stop()
+    await until(() => idle.report().every(({ state }) => state === 'up'))
+    proxy.behave({ kind: 'result', code: 1 })
+    await until(async () => {
+      const failed = idle.ask(async (turn) => requireSuccess(await turn.search(check)))
+      await assert.rejects(failed)
+      return faults.thrown().some(({ what }) => what === 'trying a directory server')
+    })
+    proxy.behave({ kind: 'pass' })
+    faults.end()
+    connection.close()
+    const answer = await idle.ask(({ connection }) => readRootDse(connection, 2000))
+    assert.ok(answer.controls.size > 0)
+  } finally {
+    await idle.close()
+    await Promise.all([proxy.stop(), slapd.stop()])
+  }
+}
+
+/** The list is kept: here, and by a process that cannot be started at first. */
+export async function list(faults: Faults): Promise<void> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'list-'))
+  const slapd = await startSlapd({ entries: VALID })
+  const settings = (file: string) => ({
+    gal: { ...GAL, mode: 'snapshot' as const },
+    ldap: { ...LDAP, url: [serverUrl(slapd.url)], retry_after: TIMES.retry_after },
+    snapshot: { ...SNAPSHOT, file: path.join(folder, file), full_every: 500, changes_every: 200 },
+  })
+  const stop = new AbortController()
+  const syncer = new Syncer(settings('here'), recordedLog())
+  const inForce = () => syncer.report().state === 'following'
+  const running = syncer.run(stop.signal)
+  const log = recordedLog()
+  const home = new SyncHome(settings('elsewhere'), log)
+  const { execPath } = process
+  try {
+    for (const turn of ['read', 'read again', 'changed']) {
+      faults.begin(turn)
+      await slapd.add(`${turn.replace(' ', '')}@example.com`)
+      await sleep(800)
+      await until(inForce)
+    }
+    let added = 0
+    await until(async () => {
+      await slapd.add(`added${++added}@example.com`)
+      return faults.thrown().some(({ what }) => what === 'writing changes of the list')
+    })
+    process.execPath = '/nonexistent/node'
+    home.start()
+    await until(() => log.lines.some((line) => /ENOENT/.test(line)))
+    process.execPath = execPath
+    await until(() => log.lines.some((line) => /the list is in force/.test(line)))
+    stop.abort(new Error('the end'))
+    await running
+    faults.end()
+  } finally {
+    process.execPath = execPath
+    stop.abort(new Error('the end'))
+    home.close()
+    await slapd.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

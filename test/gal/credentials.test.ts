@@ -1,0 +1,101 @@
+// A password that the directory refuses: the account is not locked by trying it over and over, and the
+// right one counts as soon as it is there.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { passwordToTry } from '../../plugins/gal-relay/gal/directory/credentials'
+import { skipWithout } from '../support/programs'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { startTcpProxy } from '../support/tcp-proxy'
+import { until } from '../support/until'
+import { LDAP, serverUrl, testList } from './lists'
+
+describe('a refused password', { skip: skipWithout('slapd', 'slapadd') }, () => {
+  let slapd: Slapd
+  let folder: string
+  let file: string
+  before(async () => {
+    slapd = await startSlapd({ entries: ['alice@example.com'] })
+    folder = mkdtempSync(path.join(tmpdir(), 'gal-credentials-'))
+    file = path.join(folder, 'password')
+  })
+  after(async () => {
+    await slapd?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  // Two connections may be tried at the same time; the list is read by a process of its own.
+  const MODES = [
+    ['live', 4],
+    ['snapshot', 8],
+  ] as const
+  for (const [mode, most] of MODES) {
+    test(`is tried three times, by all servers and connections together (${mode})`, async () => {
+      writeFileSync(file, 'wrong\n', { mode: 0o600 })
+      let binds = 0
+      const onRequest = (bytes: Buffer) => {
+        if (bytes.includes(Buffer.from('wrong'))) binds++
+      }
+      const proxies = [
+        await startTcpProxy(slapd.port, { onRequest }),
+        await startTcpProxy(slapd.port, { onRequest }),
+      ]
+      const list = testList(
+        {
+          url: proxies.map(({ port }) => serverUrl(`ldap://127.0.0.1:${port}`)),
+          bind_dn: slapd.bindDn,
+          bind_password_file: file,
+          retry_after: { least: 10, most: 20 },
+        },
+        { mode },
+        { file: path.join(folder, 'list') },
+      )
+      const refusals = () =>
+        list.log.lines.filter((line) => /^error .*invalid credentials/.test(line))
+      try {
+        list.start()
+        assert.equal(await list.ask('alice@example.com'), 'unavailable')
+        await until(() => binds >= 3)
+        // Time for a hundred more.
+        await sleep(2000)
+        assert.ok(binds <= most, `${binds} attempts`)
+        assert.ok(refusals().some((line) => /tried again every five minutes only/.test(line)))
+        assert.equal(await list.ask('alice@example.com'), 'unavailable')
+        assert.equal(await list.ask('nobody@example.com'), 'unavailable')
+
+        writeFileSync(file, `${slapd.password}\n`)
+        await until(async () => (await list.ask('alice@example.com')) === 'found')
+        assert.ok(binds <= most, `${binds} attempts`)
+        assert.ok(!list.log.lines.join('\n').includes(slapd.password))
+      } finally {
+        await list.close()
+        await Promise.all(proxies.map((proxy) => proxy.stop()))
+      }
+    })
+  }
+
+  test('a password file is read as any editor writes it', async () => {
+    const utf16 = (text: string) => Buffer.from(text, 'utf16le')
+    const files: readonly (readonly [what: string, bytes: Buffer])[] = [
+      ['a line', Buffer.from('gehéim\n')],
+      ['no line end', Buffer.from('gehéim')],
+      ['Windows', Buffer.from('gehéim\r\n')],
+      ['old Macs', Buffer.from('gehéim\r')],
+      ['more lines', Buffer.from('gehéim\nanother\n')],
+      ['byte order mark', Buffer.from('\ufeffgehéim\r\n')],
+      ['UTF-16, little-endian', utf16('\ufeffgehéim\r\n')],
+      ['UTF-16, big-endian', utf16('\ufeffgehéim\r\n').swap16()],
+    ]
+    for (const [what, bytes] of files) {
+      writeFileSync(file, bytes)
+      const ldap = { ...LDAP, bind_dn: 'cn=reader', bind_password_file: file }
+      assert.equal(await passwordToTry(ldap), 'gehéim', what)
+    }
+    writeFileSync(file, ' blanks count \n')
+    const ldap = { ...LDAP, bind_dn: 'cn=reader', bind_password_file: file }
+    assert.equal(await passwordToTry(ldap), ' blanks count ')
+  })
+})

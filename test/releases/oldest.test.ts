@@ -1,0 +1,4 @@
+import { OLDEST } from '../../plugins/gal-relay/haraka/internals'
+import { describeRelease } from './suite'
+
+describeRelease(OLDEST)

@@ -1,0 +1,171 @@
+// Reads the plugin's code with TypeScript's own checker: what of it runs outside of all that somebody
+// waits for, and whether it is guarded.
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import type { CallExpression, NewExpression, Node } from 'typescript/unstable/ast'
+import { REPOSITORY } from './haraka'
+
+export interface Found {
+  /** `plugins/gal-relay/….ts:12` */
+  readonly at: string
+  /** The first line of it. */
+  readonly text: string
+  readonly why: string
+}
+
+/** What has been given a guard, by the name it has in the log. */
+export interface GuardedWork {
+  readonly what: string
+  readonly at: string
+}
+
+const GUARD = 'plugins/gal-relay/guard.ts'
+const HARAKA = 'plugins/haraka.d.ts'
+const PLUGIN = /^plugins\/.*(?<!\.d)\.ts$/
+
+/** Place of the name among the arguments. */
+const GUARDS: Readonly<Record<string, number>> = {
+  guard: 0,
+  unattended: 0,
+  soon: 0,
+  later: 1,
+  every: 1,
+}
+
+/** Libraries that call a function before they return, or while somebody waits for them. */
+const AT_ONCE: readonly [library: RegExp, why: string][] = [
+  [/\/lib\/lib\.es[^/]*$/, 'ECMAScript: at once, or what it throws settles a promise'],
+  [/^node_modules\/zod\//, 'while settings are read'],
+  [/^node_modules\/commander\//, 'awaited by parseAsync'],
+  [/^node_modules\/lru-cache\//, 'at once'],
+  [/^node_modules\/cockatiel\//, 'at once'],
+]
+
+/** Functions of ours that others call, and that need no guard. */
+const UNGUARDED: readonly [file: string, text: RegExp, why: string][] = [
+  ['haraka/internals.ts', /^connection\.received_line = /, 'catches by itself'],
+  ['haraka/internals.ts', /^sender\.format = /, 'Haraka calls it within its own try'],
+  [
+    'haraka/internals.ts',
+    /^(net_utils\.get_(mx|ips_by_host)|outbound\.process_delivery)\(/,
+    'settles a promise with what it is given',
+  ],
+  ['cli/main.ts', /^console\.log = console\.error$/, "Node's own"],
+]
+
+/**
+ * @param which files, by their names in the repository; default all of the plugin's
+ * @throws Error when the code cannot be read
+ */
+export async function inspectCode(which = PLUGIN): Promise<{
+  readonly unguarded: readonly Found[]
+  readonly work: readonly GuardedWork[]
+}> {
+  const { API, SignatureKind } = await import('typescript/unstable/sync')
+  const { SyntaxKind } = await import('typescript/unstable/ast')
+  const is = await import('typescript/unstable/ast/is')
+  const api = new API({ cwd: REPOSITORY })
+  const config = path.join(REPOSITORY, 'tsconfig.json')
+  const [project] = api.updateSnapshot({ openProject: config }).getProjects()
+  if (!project) throw new Error(`${config} is no project`)
+  const { program, checker } = project
+  const unguarded: Found[] = []
+  const work: GuardedWork[] = []
+
+  const typeText = (node: Node): string => {
+    const type = checker.getTypeAtLocation(node)
+    return type ? checker.typeToString(type) : ''
+  }
+
+  /** The argument is a promise's own resolve or reject: these cannot throw. */
+  const settles = (node: Node): boolean => {
+    if (!is.isIdentifier(node)) return false
+    const declared = checker.getSymbolAtLocation(node)?.valueDeclaration
+    const executor = declared?.kind === SyntaxKind.Parameter && declared.resolve()?.parent
+    const made = executor ? executor.parent : undefined
+    return Boolean(made && is.isNewExpression(made) && made.expression.getText() === 'Promise')
+  }
+
+  const isEmpty = (node: Node): boolean =>
+    is.isArrowFunction(node) && is.isBlock(node.body) && node.body.statements.length === 0
+
+  /** `promise.catch(() => {})` */
+  const isCaught = (node: Node): boolean => {
+    if (!is.isCallExpression(node) || !is.isPropertyAccessExpression(node.expression)) return false
+    const [given] = node.arguments
+    return node.expression.name.text === 'catch' && given !== undefined && isEmpty(given)
+  }
+
+  const isUnguarded = (node: Node): boolean => {
+    if (is.isStringLiteral(node) || is.isObjectLiteralExpression(node)) return false
+    const type = checker.getTypeAtLocation(node)
+    const some = type && checker.getNonNullableType(type)
+    if (!some || checker.getSignaturesOfType(some, SignatureKind.Call).length === 0) return false
+    // What only the type `Guarded` has.
+    const isGuarded = checker.getPropertiesOfType(some).some(({ name }) => /guarded/.test(name))
+    return !isGuarded && !isEmpty(node) && !settles(node)
+  }
+
+  /** Where what is called is declared: `node_modules/zod/…`, or undefined when that is our own code. */
+  const foreign = (where: string | undefined): string | undefined => {
+    const file = path.relative(REPOSITORY, where ?? '')
+    if (/(^|\/)node_modules\//.test(file)) return file.slice(file.indexOf('node_modules/'))
+    if (file === HARAKA) return file
+    return /^(plugins|test)\//.test(file) ? undefined : file
+  }
+
+  for (const name of program.getSourceFileNames()) {
+    const file = path.relative(REPOSITORY, name)
+    if (!which.test(file) || file === GUARD) continue
+    const source = program.getSourceFile(name)
+    if (!source) throw new Error(`${name} cannot be read`)
+    const code = readFileSync(name, 'utf8')
+    const at = (node: Node) => `${file}:${code.slice(0, node.getStart()).split('\n').length}`
+    const found = (node: Node, why: string) => {
+      const text = node.getText()
+      if (UNGUARDED.some(([of, what]) => file.endsWith(of) && what.test(text))) return
+      unguarded.push({ at: at(node), text: text.split('\n', 1)[0]?.slice(0, 80) ?? '', why })
+    }
+    const visitCall = (node: CallExpression | NewExpression) => {
+      const place = GUARDS[node.expression.getText()]
+      if (place !== undefined) {
+        const what = node.arguments?.[place]
+        if (what && is.isStringLiteral(what)) work.push({ what: what.text, at: at(node) })
+        else found(node, 'its name is no string')
+        return
+      }
+      const given = node.arguments?.filter(isUnguarded) ?? []
+      if (given.length === 0) return
+      const declaration = checker.getResolvedSignature(node)?.declaration
+      const library = declaration && foreign(declaration.path)
+      if (library === undefined || AT_ONCE.some(([which]) => which.test(library))) return
+      found(node, `a function that is called later, by ${library}`)
+    }
+    const visit = (node: Node): void => {
+      node.forEachChild(visit)
+      if (is.isVoidExpression(node)) found(node, 'void')
+      // One that is kept somewhere is awaited by whoever takes it from there.
+      if (
+        is.isExpressionStatement(node) &&
+        !is.isBinaryExpression(node.expression) &&
+        !isCaught(node.expression) &&
+        /(^|\| )Promise</.test(typeText(node.expression))
+      ) {
+        found(node, 'a promise that nobody awaits')
+      }
+      if (is.isCallExpression(node) || is.isNewExpression(node)) visitCall(node)
+      if (
+        is.isBinaryExpression(node) &&
+        node.operatorToken.kind === SyntaxKind.EqualsToken &&
+        is.isPropertyAccessExpression(node.left) &&
+        isUnguarded(node.right)
+      ) {
+        const where = checker.getSymbolAtLocation(node.left.name)?.valueDeclaration
+        if (where && foreign(where.path)) found(node, 'a function that others call')
+      }
+    }
+    visit(source)
+  }
+  api.close()
+  return { unguarded, work }
+}

@@ -1,0 +1,97 @@
+// The rulebook's cases, each asked of a real Haraka that looks recipients up in a real directory.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { type HarakaOptions, startHaraka } from './haraka'
+import { harakaVersion, isAtLeast } from './releases'
+import type { SlapdEntry } from './slapd'
+import { connectSmtp } from './smtp'
+import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from './vectors'
+
+interface LdapServer {
+  readonly url: string
+  readonly base: string
+  stop(): Promise<void>
+}
+
+export function describeVectors(
+  name: string,
+  startLdap: (entries: readonly SlapdEntry[]) => Promise<LdapServer>,
+  options: HarakaOptions = {},
+  skip: string | false = false,
+): void {
+  describe(`ims-routing.json with ${name}`, { concurrency: 2, skip }, () => {
+    let ldap: LdapServer
+    let parsesBlanks: boolean
+    before(async () => {
+      ldap = await startLdap(scenarios.flatMap(entriesOf))
+      parsesBlanks = isAtLeast(options.release ?? (await harakaVersion()), '3.3')
+    })
+    after(() => ldap.stop())
+
+    scenarios.forEach((scenario, index) => {
+      test(`${scenario.name} (${scenario.source})`, async (context) => {
+        const base = unitOf(index)
+        const haraka = await startHaraka({
+          ...options,
+          ini: `${scenario.ini}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${base}\n`,
+          hostList: scenario.host_list ?? [],
+          auth: PASSWORDS,
+        })
+        let hasEnded = false
+        void haraka.exited.then(() => {
+          hasEnded = true
+        })
+        try {
+          for (const round of ['first', 'second']) {
+            const wrong = []
+            for (const one of scenario.cases) {
+              const { lines, isRefused } = await differences(haraka.port, one, parsesBlanks)
+              wrong.push(...lines)
+              // What goes on after an answer may end the process too.
+              if (isRefused) await haraka.waitForLog(/\[gal-relay\] (refused|deferred) /)
+            }
+            assert.deepEqual(wrong, [], `${round} round`)
+          }
+          assert.ok(!hasEnded)
+          context.diagnostic(`${scenario.cases.length} cases`)
+        } finally {
+          await haraka.stop()
+        }
+      })
+    })
+  })
+}
+
+interface Differences {
+  /** One for each reply that is not the expected one. */
+  readonly lines: readonly string[]
+  /** The plugin refused or deferred the last recipient. */
+  readonly isRefused: boolean
+}
+
+/** @param parsesBlanks before 3.3 Haraka's own parser refuses a quoted local part with a blank */
+async function differences(port: number, one: Case, parsesBlanks: boolean): Promise<Differences> {
+  const { client, local, auth, from = 'something@sender.example' } = one
+  const to = [one.to].flat()
+  const expected = [one.reply].flat()
+  const smtp = await connectSmtp({ port, proxy: { client, local } })
+  try {
+    await smtp.ehlo()
+    if (auth === 'carol' || auth === 'guest') {
+      assert.equal((await smtp.auth(auth, PASSWORDS[auth])).code, 235, `AUTH as ${auth}`)
+    }
+    const { mail, rcpt } = await smtp.transaction(from, to)
+    assert.equal(mail.code, 250, mail.line)
+    const lines = to.flatMap((recipient, index) => {
+      const { line = 'no reply' } = rcpt[index] ?? {}
+      const isUnparsed = !parsesBlanks && /^".* .*"@/.test(recipient) && line.startsWith('501 ')
+      return line.startsWith(expected[index] ?? 'a reply') || isUnparsed
+        ? []
+        : [`${client} → ${local} ${auth ?? ''} <${recipient}>: ${line}, not ${expected[index]}`]
+    })
+    const last = rcpt.at(-1)?.line ?? ''
+    return { lines, isRefused: /^550 5\.(1\.1|7\.1) /.test(last) }
+  } finally {
+    await smtp.quit()
+  }
+}
