@@ -14,7 +14,7 @@ import {
   type GalAnswer,
 } from './address-list'
 import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
-import type { Result } from './directory/connection'
+import type { Connection, Result } from './directory/connection'
 import { Directory } from './directory/directory'
 import {
   DirectoryError,
@@ -28,6 +28,7 @@ import type { ServerReport } from './directory/health'
 import { mayHoldRecipients, referredText } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import { readSearchable, type Searchable } from './directory/searchable'
+import type { Server } from './directory/server'
 import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from './directory/turn'
 import type { Known } from './directory/witness'
 import { type Inspection, inspectHolder } from './inspection'
@@ -88,7 +89,10 @@ export class LiveList implements AddressList {
     this.#ldap = ldap
     this.#log = log
     this.#asConfigured = this.#askedBy(gal.attributes, gal.attributes)
-    this.#directory = new Directory(ldap, this.#asConfigured.search.forNobody(), log)
+    this.#directory = new Directory(ldap, this.#asConfigured.search.forNobody(), log, {
+      onOpen: (server, connection) =>
+        server.searchable.renew(() => this.#readSearchable(server, connection)),
+    })
     this.#absence = new Absence(ldap.base, log, (text) => this.#warnOfDeferral('unproven', text))
     this.#referred = new ReferredLists(
       ldap,
@@ -195,25 +199,27 @@ export class LiveList implements AddressList {
   }
 
   /** @throws DirectoryError when it cannot be known */
-  async #searchable(turn: Turn): Promise<Searchable> {
-    const { searchable, name } = turn.server
-    return await searchable.of(turn, async () => {
-      const { current: before } = searchable
-      const now = await readSearchable(turn.connection, this.#gal, this.#ldap, PATIENCE)
-      const said = new Set(before?.doubts.map(({ text }) => text))
-      for (const { text } of now.doubts) {
-        if (!said.has(text)) {
-          this.#log.warn(`directory ${name}: unknown recipients are deferred: ${text}`)
-        }
+  #searchable(turn: Turn): Promise<Searchable> {
+    const { server, connection } = turn
+    return server.searchable.of(turn, () => this.#readSearchable(server, connection))
+  }
+
+  async #readSearchable({ searchable, name }: Server, connection: Connection): Promise<Searchable> {
+    const { current: before } = searchable
+    const now = await readSearchable(connection, this.#gal, this.#ldap, PATIENCE)
+    const said = new Set(before?.doubts.map(({ text }) => text))
+    for (const { text } of now.doubts) {
+      if (!said.has(text)) {
+        this.#log.warn(`directory ${name}: unknown recipients are deferred: ${text}`)
       }
-      if (said.size > 0 && now.doubts.length === 0) {
-        this.#log.notice(`directory ${name}: all attributes can be searched for`)
-      }
-      if (now.dropped.length > 0) {
-        this.#noticeOnce(`directory ${name} has no ${now.dropped.join(', ')}: not asked for`)
-      }
-      return now
-    })
+    }
+    if (said.size > 0 && now.doubts.length === 0) {
+      this.#log.notice(`directory ${name}: all attributes can be searched for`)
+    }
+    if (now.dropped.length > 0) {
+      this.#noticeOnce(`directory ${name} has no ${now.dropped.join(', ')}: not asked for`)
+    }
+    return now
   }
 
   /** Entries that hold the address in another case, where attributes compare with it. */

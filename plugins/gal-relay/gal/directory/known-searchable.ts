@@ -1,5 +1,5 @@
-// What one server can be searched for, as it was found out last: read when it is first needed, again
-// after the server was away, and now and then in the background.
+// What one server can be searched for, as it was found out last: read whenever the server comes up,
+// before it is asked for recipients, and now and then in the background.
 import type { Searchable } from './searchable'
 import type { Turn } from './turn'
 
@@ -12,8 +12,8 @@ export class KnownSearchable {
   current: Searchable | undefined
   #reading: Promise<Searchable> | undefined
   #readAt = 0
-  /** Since when the server was up when it was read. */
-  #upSince = 0
+  /** It was read since the server came up, or when it did. */
+  #isOfNow = false
 
   /**
    * @param read asks the server
@@ -21,27 +21,42 @@ export class KnownSearchable {
    */
   async of(turn: Turn, read: () => Promise<Searchable>): Promise<Searchable> {
     const { current } = this
-    const { since } = turn.server.health
     const goodFor = current?.doubts.length ? DOUBTFUL_FOR : GOOD_FOR
-    if (current && this.#upSince === since) {
+    if (current && this.#isOfNow) {
       // An old answer is better than none: nobody waits for the next.
-      if (performance.now() - this.#readAt > goodFor) this.#read(since, read).catch(() => {})
+      if (performance.now() - this.#readAt > goodFor && !this.#reading) {
+        this.#read(read).catch(() => {})
+      }
       return current
     }
-    return await turn.within(this.#read(since, read))
+    return await turn.within(this.#reading ?? this.#read(read))
   }
 
-  #read(since: number, read: () => Promise<Searchable>): Promise<Searchable> {
-    this.#reading ??= read()
+  /**
+   * The server has come back, or is another one.
+   * @throws DirectoryError when it cannot be known; whoever needs it reads it then
+   */
+  async renew(read: () => Promise<Searchable>): Promise<void> {
+    this.#isOfNow = false
+    await this.#read(read)
+  }
+
+  #read(read: () => Promise<Searchable>): Promise<Searchable> {
+    const reading = read()
       .then((searchable) => {
-        this.current = searchable
-        this.#upSince = since
+        // One that was begun before the server was away says nothing of it now.
+        if (this.#reading === reading) {
+          this.current = searchable
+          this.#isOfNow = true
+        }
         return searchable
       })
       .finally(() => {
+        if (this.#reading !== reading) return
         this.#readAt = performance.now()
         this.#reading = undefined
       })
-    return this.#reading
+    this.#reading = reading
+    return reading
   }
 }

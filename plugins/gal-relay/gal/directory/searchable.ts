@@ -8,7 +8,7 @@ import { AddressSearch, type CaseRule } from './address-search'
 import type { Connection, Result } from './connection'
 import { DirectoryError, printable, resultError } from './directory-error'
 import type { Entry } from './entry'
-import { addressIn, baseName } from './entry-addresses'
+import { addressIn, baseName, LEGACY_DN } from './entry-addresses'
 import { and, equalsBy, equalsBytes, filterFromText, not, or, present } from './filter'
 import { mayHoldRecipients } from './references'
 import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
@@ -75,9 +75,13 @@ export async function readSearchable(
   const rootDse = await readRootDse(connection, patience)
   const schema = await readSchema(connection, rootDse, patience)
   const types = gal.attributes.map((name) => ({ configured: name, type: schema?.find(name) }))
-  const isDefault = gal.attributes.every((name) => DEFAULT.has(name.toLowerCase()))
-  const known = types.filter(({ type }) => type !== undefined)
-  const used = schema && isDefault && known.length > 0 ? known : types
+  const withoutX500 = types.filter(({ configured }) => configured.toLowerCase() !== LEGACY_DN)
+  const isDefault = withoutX500.every(({ configured }) => DEFAULT.has(configured.toLowerCase()))
+  // Some of the addresses must be somewhere.
+  const mayDrop = schema && withoutX500.some(({ type }) => type !== undefined)
+  const used = types.filter(
+    (one) => !mayDrop || one.type || !(isDefault || !withoutX500.includes(one)),
+  )
   const attributes = [...new Set(used.map(({ configured, type }) => type?.name ?? configured))]
   const context = { connection, gal, ldap, patience, attributes, rootDse }
   const searches = new AddressSearch(gal, ldap).forNobody()
@@ -91,7 +95,8 @@ export async function readSearchable(
   ])
   return {
     attributes,
-    shownAs: used
+    // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
+    shownAs: types
       .flatMap(({ configured, type }) => type?.shownAs ?? [configured])
       .map((name) => name.toLowerCase()),
     dropped: types.filter((one) => !used.includes(one)).map(({ configured }) => configured),

@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly ldap: LdapSettings
   /** Searches that must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
+  /** Finds out what can be searched for, before the server counts as up; may fail. */
+  readonly onOpen: (server: Server, connection: Connection) => Promise<unknown>
   readonly log: Log
   /** A connection that was idle so many milliseconds is tried before a recipient has to. */
   readonly idle: number
@@ -163,6 +165,7 @@ export class Server {
       const connection = await openConnection(endpoint, ldap, this.#closing.signal)
       try {
         await this.#check(connection)
+        await this.#opened(connection)
         if (connection.ended) throw connection.ended
         if (this.#closing.signal.aborted) throw new DirectoryError('connection', 'closed')
       } catch (error) {
@@ -175,6 +178,28 @@ export class Server {
     } catch (error) {
       this.#opening = false
       this.#down(directoryError(error))
+    }
+  }
+
+  /** Recipients that are there can be found without it, so that it is not waited for longer than for a search. */
+  async #opened(connection: Connection): Promise<void> {
+    const { onOpen, ldap, log } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const over = new Promise<void>((resolve) => {
+      timer = later(
+        ldap.query_timeout,
+        'wait for what can be searched for',
+        () => resolve(),
+        () => resolve(),
+      )
+    })
+    try {
+      await Promise.race([onOpen(this, connection), over])
+    } catch (error) {
+      const { message } = directoryError(error)
+      log.debug(`${this.name}: what it can be searched for is not known yet: ${message}`)
+    } finally {
+      clearTimeout(timer)
     }
   }
 
