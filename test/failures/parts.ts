@@ -117,7 +117,7 @@ export async function connections(faults: Faults): Promise<void> {
   const proxy = await startTcpProxy(slapd.port)
   const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
   const check = new AddressSearch(GAL, ldap).forNobody()
-  const idle = new Directory(ldap, [], recordedLog(), 50)
+  const idle = new Directory(ldap, [], recordedLog(), { idle: 50 })
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }
   try {

@@ -48,6 +48,8 @@ export const LDAP: LdapSettings = {
   query_timeout: 20_000,
   answer_within: 60_000,
   retry_after: { least: 1000, most: 30_000 },
+  referrals: 'report',
+  referral_hosts: [],
 }
 
 export const SNAPSHOT: SnapshotSettings = {

@@ -230,7 +230,9 @@ describe('broken answers', { concurrency: 8 }, () => {
         (search) =>
           search.filter.includes('=*')
             ? { entries: [phone, ALICE], code: CODES.sizeLimitExceeded }
-            : rightAnswer(search),
+            : search.filter.toLowerCase().includes('sip:phone')
+              ? { entries: [phone] }
+              : rightAnswer(search),
       ],
       async (list) => assert.equal(await list.ask('nobody@example.com'), 'absent'),
     )

@@ -234,7 +234,7 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     const proxy = await startTcpProxy(slapd.port)
     const ldap = { ...LDAP, ...TIMES, url: [url(proxy.port)] }
     const check = new AddressSearch(GAL, ldap).forNobody()
-    const directory = new Directory(ldap, check, recordedLog(), 200)
+    const directory = new Directory(ldap, check, recordedLog(), { idle: 200 })
     directory.start()
     const ask = () =>
       directory.ask(async (turn) => {

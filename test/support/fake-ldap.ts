@@ -7,7 +7,7 @@ export interface FakeSearch {
   readonly base: string
   readonly scope: string
   readonly filter: string
-  /** The values of all equality tests in the filter. */
+  /** The values of all equality tests in the filter, those in upper case also in lower case. */
   readonly values: readonly string[]
   readonly attributes: readonly string[]
 }
@@ -34,7 +34,7 @@ export interface FakeLdap {
   stop(): Promise<void>
 }
 
-/** Binds always succeed. Searches that `answer` says nothing about find nothing, with success. */
+/** Binds always succeed. It shows a schema with the attributes of Exchange, which is not counted. Searches that `answer` says nothing about find nothing, with success. */
 export async function startFakeLdap(
   answer: (search: FakeSearch) => FakeAnswer | undefined,
 ): Promise<FakeLdap> {
@@ -46,6 +46,11 @@ export async function startFakeLdap(
     return next()
   })
   server.search('', (request, response, next) => {
+    const itself = aboutItself(request)
+    if (itself) {
+      send(request, response, itself)
+      return next()
+    }
     const search = {
       base: String(request.baseObject),
       scope: request.scope,
@@ -67,6 +72,21 @@ export async function startFakeLdap(
   }
 }
 
+const SUBSCHEMA = 'cn=subschema'
+const ATTRIBUTE_TYPES = ['mail', 'proxyAddresses', 'targetAddress', 'otherMailbox'].map(
+  (name, i) => `( 1.3.6.1.4.1.4203.666.1.${i} NAME '${name}' EQUALITY caseIgnoreMatch )`,
+)
+
+function aboutItself({ baseObject, scope, attributes }: Request): FakeAnswer | undefined {
+  if (!['0', 'base'].includes(String(scope))) return undefined
+  const dn = String(baseObject).toLowerCase()
+  if (dn === SUBSCHEMA) {
+    return { entries: [{ dn, attributes: { attributeTypes: ATTRIBUTE_TYPES } }] }
+  }
+  const isRoot = dn === '' && attributes.includes('subschemasubentry')
+  return isRoot ? { entries: [{ dn, attributes: { subschemaSubentry: SUBSCHEMA } }] } : undefined
+}
+
 function send(request: Request, response: Response, answer: FakeAnswer): void {
   if (answer.isSilent) return
   if (answer.bytes) {
@@ -77,6 +97,7 @@ function send(request: Request, response: Response, answer: FakeAnswer): void {
     response.send(response.createSearchReference([...answer.references]))
   }
   for (const { dn, attributes } of answer.entries ?? []) {
+    if (!mayMatch(request.filter, attributes)) continue
     const lists = Object.entries(attributes).flatMap(([type, values]) =>
       values === undefined ? [] : [{ type, values: [values].flat() }],
     )
@@ -86,8 +107,22 @@ function send(request: Request, response: Response, answer: FakeAnswer): void {
   else response.end(answer.code ?? 0)
 }
 
+/** Whether an entry is one for the tests of presence in the filter; the others are the test's. */
+function mayMatch(filter: Filter, attributes: Attributes): boolean {
+  const { type, attribute = '', clauses = [] } = filter
+  const has = Object.keys(attributes).some((name) => name.toLowerCase() === attribute.toLowerCase())
+  if (type === 'PresenceFilter') return has || attribute.toLowerCase() === 'objectclass'
+  if (type === 'AndFilter') return clauses.every((one) => mayMatch(one, attributes))
+  if (type === 'OrFilter') return clauses.some((one) => mayMatch(one, attributes))
+  if (type !== 'NotFilter' || filter.filter?.type !== 'PresenceFilter') return true
+  return !mayMatch(filter.filter, attributes)
+}
+
 function equalityValues(filter: Filter): string[] {
-  if (filter.type === 'EqualityFilter') return [unescaped(filter.value)]
+  if (filter.type === 'EqualityFilter') {
+    const value = unescaped(filter.value)
+    return value === value.toUpperCase() ? [value, value.toLowerCase()] : [value]
+  }
   return (filter.clauses ?? []).flatMap(equalityValues)
 }
 
@@ -101,6 +136,8 @@ interface Filter {
   readonly type: string
   readonly value: string
   readonly clauses?: readonly Filter[]
+  readonly attribute?: string
+  readonly filter?: Filter
 }
 interface Request {
   readonly baseObject: unknown

@@ -1,6 +1,7 @@
 // Every key of gal_relay.ini: its kind of value, its default, its meaning. The one source of the
 // settings' types, of their defaults, of error messages, and of what config/gal_relay.ini and the
 // README must list.
+import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
 import { dnProblem, filterProblem } from '../gal/directory/syntax'
@@ -52,7 +53,8 @@ export const partial = <T extends z.ZodRawShape>(shape: T) => z.strictObject(sha
 export const listener = listenerKeys.partial()
 
 const attribute = z.string().transform((name, ctx) => {
-  if (/^[a-z][a-z0-9-]*$/i.test(name)) return name
+  // An OID names it too.
+  if (/^([a-z][a-z0-9-]*|\d+(\.\d+)+)$/i.test(name)) return name
   return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
@@ -192,6 +194,14 @@ const bindName = z
   .string()
   .transform((name, ctx) => (COMMENT_BEHIND_DN.test(name) ? value.wrong(ctx, value.COMMENT) : name))
 
+/** A host as a reference names it, without scheme and port. */
+const referralHost = z.string().transform((text, ctx) => {
+  const host = /^\[?([\da-f:.]+)\]?$/i.exec(text)?.[1] ?? text
+  if (parseDomain(host) || isIP(host)) return host.toLowerCase()
+  const [, meant] = /^(?:ldaps?:\/\/)?([^/:]+)(?::\d+)?\/?$/i.exec(text) ?? []
+  return value.wrong(ctx, `is not a host name${meant ? `; probably meant: ${meant}` : ''}`)
+})
+
 /** @param configDir where relative file names start */
 export const ldap = (configDir: string) =>
   z.strictObject({
@@ -217,6 +227,8 @@ export const ldap = (configDir: string) =>
     // Less than Haraka lets a client wait for any other plugin (plugin_timeout, 30 s).
     answer_within: value.duration('10ms', '25s').default(5000),
     retry_after: value.durationRange.default({ least: 1000, most: 30_000 }),
+    referrals: value.word('report', 'follow').default('report'),
+    referral_hosts: value.list(referralHost).default([]),
   })
 export type LdapSettings = Readonly<
   Omit<z.output<ReturnType<typeof ldap>>, 'url' | 'base'> & {

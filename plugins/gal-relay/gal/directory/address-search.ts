@@ -1,11 +1,17 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { valuesFor } from './entry-addresses'
-import { and, equals, filterFromText, or, present } from './filter'
+import { and, equals, equalsBy, filterFromText, or, present } from './filter'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
+/** An attribute that compares with case, and the matching rule by which it is asked without. */
+export interface CaseRule {
+  readonly attribute: string
+  readonly rule: string
+}
+
 /** Entries with the same address are few; those that only look alike to the server count too. */
-const SIZE_LIMIT = 50
+export const SIZE_LIMIT = 50
 
 /** No mailbox can have this address (RFC 2606 §2): searching for it shows that searches work. */
 const NOBODY = 'gal-relay-check@gal-relay.invalid'
@@ -44,6 +50,20 @@ export class AddressSearch {
       const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
       return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(filter))
     })
+  }
+
+  /**
+   * @param rules how attributes that compare with case are asked without
+   * @returns one search for each base
+   */
+  forAnyCase(addresses: readonly string[], rules: readonly CaseRule[]): Buffer[] {
+    const terms = addresses.flatMap((address) =>
+      rules.flatMap(({ attribute, rule }) =>
+        valuesFor(attribute, address).map((value) => equalsBy(rule, attribute, value)),
+      ),
+    )
+    const filter = this.#with(or(...terms))
+    return this.#bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
   }
 
   /** @returns one search for each base, to see whether a server answers as it should */

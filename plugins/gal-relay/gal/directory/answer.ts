@@ -7,6 +7,8 @@ import { ANSWER, type EntryLimits, HELD, LOOK_UP } from './limits'
 
 export interface Answer {
   readonly entries: Entry[]
+  /** URLs where parts of it are to be had. */
+  readonly references: string[]
   messages: number
   /** Of the entries. */
   bytes: number
@@ -20,6 +22,7 @@ const SMALL: EntryLimits = { bytes: 65_536, values: 1000 }
 
 export const emptyAnswer = (): Answer => ({
   entries: [],
+  references: [],
   messages: 0,
   bytes: 0,
   values: 0,
@@ -41,6 +44,13 @@ export function addEntry(answer: Answer, body: BerReader): void {
     if (!(error instanceof DirectoryError)) throw error
     answer.leftOut = error.message
   }
+}
+
+/** @param urls of a SearchResultReference, or of a referral */
+export function addReferences(answer: Answer, urls: readonly string[]): void {
+  const room = ANSWER.references - answer.references.length
+  answer.references.push(...urls.slice(0, room))
+  if (urls.length > room) answer.leftOut = `more than ${ANSWER.references} references are not read`
 }
 
 /**

@@ -3,7 +3,7 @@
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
 import { guard, later, soon } from '../../guard'
-import { type Answer, addEntry, emptyAnswer, isFull } from './answer'
+import { type Answer, addEntry, addReferences, emptyAnswer, isFull } from './answer'
 import { type BerReader, integer, MalformedBer, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'
 import {
@@ -23,6 +23,8 @@ export interface Result {
   readonly code: number
   readonly diagnostic: string
   readonly entries: readonly Entry[]
+  /** URLs where parts of the answer, or all of it, are to be had (RFC 4511 §4.5.3, §4.1.10). */
+  readonly references: readonly string[]
   /** What was larger than is read, as a sentence: whatever is not among the entries may be there. */
   readonly leftOut?: string
 }
@@ -32,6 +34,8 @@ export interface Sink {
   entry(entry: Entry, controls: readonly Control[]): void
   /** An IntermediateResponse (RFC 4511 §4.13). */
   intermediate?(name: string, value: Buffer): void
+  /** URLs of a SearchResultReference. */
+  reference?(urls: readonly string[]): void
 }
 
 export interface StreamOptions {
@@ -70,6 +74,8 @@ const OP = {
   extendedResponse: 0x78,
   intermediateResponse: 0x79,
 } as const
+/** Of an LDAPResult (RFC 4511 §4.1.9). */
+const REFERRAL = 0xa3
 
 /** Small numbers need few bytes, and none comes back while an old one may still be answered. */
 const MAX_ID = 0x7fffff
@@ -256,10 +262,11 @@ export class Connection {
 
   /** As if the server had kept to the size limit. */
   #cutShort(id: number, { answer, resolve }: Request): void {
-    const { entries, leftOut } = answer
+    const { entries, references, leftOut } = answer
+    const code = SIZE_LIMIT_EXCEEDED
     this.#take(id)
     this.#write(abandonRequest(this.#nextId(), id))
-    resolve({ code: SIZE_LIMIT_EXCEEDED, diagnostic: '', entries, leftOut, controls: [] })
+    resolve({ code, diagnostic: '', entries, references, leftOut, controls: [] })
     this.onRoom()
   }
 
@@ -350,6 +357,8 @@ export class Connection {
         else addEntry(request.answer, body)
         break
       case OP.searchReference:
+        if (sink) sink.reference?.(readUrls(body))
+        else addReferences(request.answer, readUrls(body))
         break
       case OP.intermediateResponse:
         sink?.intermediate?.(...readIntermediate(body))
@@ -358,11 +367,14 @@ export class Connection {
         const code = body.expect(TAG.enumerated).number()
         body.expect(TAG.octets)
         const diagnostic = body.expect(TAG.octets).text()
+        if (body.more && body.next() === REFERRAL) {
+          addReferences(request.answer, readUrls(body.inside()))
+        }
         const controls = sink ? readControls(message) : []
         this.#take(id)
         this.answeredAt = performance.now()
-        const { entries, leftOut } = request.answer
-        request.resolve({ code, diagnostic, entries, leftOut, controls })
+        const { entries, references, leftOut } = request.answer
+        request.resolve({ code, diagnostic, entries, references, leftOut, controls })
         this.onRoom()
         return
       }
@@ -395,6 +407,12 @@ export class Connection {
     }
     this.onEnd(error)
   }
+}
+
+function readUrls(body: BerReader): string[] {
+  const urls: string[] = []
+  while (body.more) urls.push(body.expect(TAG.octets).text())
+  return urls
 }
 
 function readIntermediate(body: BerReader): [name: string, value: Buffer] {

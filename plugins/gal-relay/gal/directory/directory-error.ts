@@ -44,8 +44,23 @@ export class DirectoryError extends Error {
   }
 }
 
-/** For a result code that is not success; the server's own words are cut short and made printable. */
-export function resultError(code: number, diagnostic: string): DirectoryError {
+/** The result code of a search whose base lies on another server. */
+const REFERRAL = 10
+
+/**
+ * For a result code that is not success; the server's own words are cut short and made printable.
+ * @param references where a referral leads to
+ */
+export function resultError(
+  code: number,
+  diagnostic: string,
+  references: readonly string[] = [],
+): DirectoryError {
+  if (code === REFERRAL && references.length > 0) {
+    const target = printable(references.join(' or '))
+    const text = `the base is a referral to ${target}: name that server in url[] and its base in base`
+    return new DirectoryError('result', text, code)
+  }
   const words = printable(diagnostic)
   return new DirectoryError('result', `${resultName(code)}${words && `: ${words}`}`, code)
 }

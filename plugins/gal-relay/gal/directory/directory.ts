@@ -9,7 +9,7 @@ import type { Connection } from './connection'
 import { DirectoryError, directoryError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
 import type { Endpoint } from './open'
-import { Server } from './server'
+import { Server, type ServerOptions } from './server'
 import { SrvSource } from './srv'
 import { Turn } from './turn'
 
@@ -21,11 +21,17 @@ const WAITING = 2000
 /** How long questions under way may still be answered when the directory is closed. */
 const GRACE = 1000
 
+export interface DirectoryOptions {
+  readonly idle?: number
+  readonly onOpen?: ServerOptions['onOpen']
+}
+
 export class Directory {
   readonly #ldap: LdapSettings
   readonly #check: readonly Buffer[]
   readonly #log: Log
   readonly #idle: number
+  readonly #onOpen: ServerOptions['onOpen']
   /** One for each url, in order: a server, or where servers are looked up. */
   readonly #sources: readonly (Endpoint | SrvSource)[]
   /** By name; the same server for as long as it is listed. */
@@ -40,9 +46,16 @@ export class Directory {
 
   /**
    * @param check searches that a server must answer with success before it is asked anything else
+   * @param onOpen asks a server what it can be searched for, before it counts as up; may fail
    * @param idle milliseconds after which an idle connection is tried; servers and firewalls drop them
    */
-  constructor(ldap: LdapSettings, check: readonly Buffer[], log: Log, idle = 30_000) {
+  constructor(
+    ldap: LdapSettings,
+    check: readonly Buffer[],
+    log: Log,
+    { idle = 30_000, onOpen = async () => {} }: DirectoryOptions = {},
+  ) {
+    this.#onOpen = onOpen
     this.#ldap = ldap
     this.#check = check
     this.#log = log
@@ -172,6 +185,7 @@ export class Directory {
       endpoint,
       ldap: this.#ldap,
       check: this.#check,
+      onOpen: this.#onOpen,
       log: this.#log,
       idle: this.#idle,
       onChange: () => this.#changed(),

@@ -27,6 +27,16 @@ export function equals(attribute: string, value: string): Buffer {
   return tlv(EQUALS, octets(attribute), octets(value))
 }
 
+/** An extensible match: equality by another rule than the attribute's own (RFC 4511 §4.5.1.7.7). */
+export function equalsBy(rule: string, attribute: string, value: string | Buffer): Buffer {
+  const bytes = typeof value === 'string' ? Buffer.from(value) : value
+  return tlv(EXTENSIBLE, octets(rule, 0x81), octets(attribute, 0x82), octets(bytes, 0x83))
+}
+
+export function not(filter: Buffer): Buffer {
+  return tlv(NOT, filter)
+}
+
 /** For attributes whose values are bytes, such as entryUUID's relatives. */
 export function equalsBytes(attribute: string, value: Buffer): Buffer {
   return tlv(EQUALS, octets(attribute), octets(value))

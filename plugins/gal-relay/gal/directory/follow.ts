@@ -1,13 +1,14 @@
 // Takes the best way there is to follow the list: what a directory offers stands in its root DSE, and a
 // way that is refused is passed over for the next.
 import type { LdapSettings } from '../../settings/settings'
-import { FEEDS, type FeedContext, type FeedName, NotOffered } from './change-feed'
+import { FEEDS, type FeedContext, type FeedName, type ListKeeper, NotOffered } from './change-feed'
 import { changedSince } from './changed-since'
 import { DirectoryError } from './directory-error'
 import { DIRSYNC, dirSync } from './dirsync'
 import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
+import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { SYNC_REQUEST, syncrepl } from './syncrepl'
-import { WholeList } from './whole-list'
+import { PATIENCE, WholeList } from './whole-list'
 
 interface Way {
   isAnnounced(rootDse: RootDse, ldap: LdapSettings): boolean
@@ -43,6 +44,38 @@ const WAYS: Readonly<Record<Exclude<FeedName, 'none'>, Way>> = {
 export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   /** Told which way is tried, before anything is handed over. */
   readonly onWay: (name: FeedName) => void
+  /** Told before anything is handed over, and whenever it is looked at again. */
+  readonly onSearchable: (searchable: Searchable) => void
+}
+
+/** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
+const LOOK_AGAIN = 5 * 60_000
+
+/** Looks now and then whether all the list is still to be seen. */
+function watched(options: FollowOptions, first: Searchable): ListKeeper {
+  const { keeper, every } = options
+  let searchable = first
+  let lookedAt = performance.now()
+  return {
+    entry: (id, entry) => keeper.entry(id, entry),
+    gone: (id) => keeper.gone(id),
+    complete: () => keeper.complete(),
+    compare: () => keeper.compare(),
+    async confirmed(at) {
+      const goodFor = hidesEntries(searchable) ? every : LOOK_AGAIN
+      if (performance.now() - lookedAt >= goodFor) {
+        searchable = await lookAt(options)
+        lookedAt = performance.now()
+      }
+      await keeper.confirmed(at)
+    },
+  }
+}
+
+async function lookAt({ connection, gal, ldap, onSearchable }: FollowOptions): Promise<Searchable> {
+  const searchable = await readSearchable(connection, gal, ldap, PATIENCE)
+  onSearchable(searchable)
+  return searchable
 }
 
 /**
@@ -50,14 +83,17 @@ export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
  * @throws Error when that has ended
  */
 export async function follow(options: FollowOptions): Promise<never> {
-  const { connection, gal, ldap, log, onWay } = options
+  const { connection, ldap, log, onWay } = options
   const rootDse = await readRootDse(connection, ldap.query_timeout)
+  const searchable = await lookAt(options)
+  const gal = { ...options.gal, attributes: [...searchable.attributes] }
+  const keeper = watched(options, searchable)
   const list = new WholeList(connection, rootDse, gal, ldap)
   for (const name of FEEDS) {
     if (name === 'none' || !WAYS[name].isAnnounced(rootDse, ldap)) continue
     onWay(name)
     try {
-      return await WAYS[name].run({ ...options, rootDse, list })
+      return await WAYS[name].run({ ...options, gal, keeper, rootDse, list })
     } catch (error) {
       if (!(error instanceof NotOffered)) throw error
       log.notice(`changes of the list cannot be had by ${name}: ${error.message}`)

@@ -17,7 +17,12 @@ export const LOOK_UP: EntryLimits = { bytes: 4 * MIB, values: 25_000 }
 export const READING: EntryLimits = { bytes: 16 * MIB, values: 250_000 }
 
 /** Of all that comes for one look-up: messages, and what their entries hold. */
-export const ANSWER = { messages: 1000, bytes: 2 * LOOK_UP.bytes, values: 2 * LOOK_UP.values }
+export const ANSWER = {
+  messages: 1000,
+  references: 100,
+  bytes: 2 * LOOK_UP.bytes,
+  values: 2 * LOOK_UP.values,
+}
 /** Of what all look-ups under way on one connection hold. */
 export const HELD = { bytes: 8 * LOOK_UP.bytes, values: 8 * LOOK_UP.values }
 /** Of an entry's values that come in ranges, and requests for them. */

@@ -9,13 +9,15 @@ import type { Connection, Result } from './connection'
 import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
 import { cookieNow, DIRSYNC } from './dirsync'
 import type { Entry } from './entry'
-import { addressesOf } from './entry-addresses'
 import { equals, present } from './filter'
 import { contextsOf } from './naming-contexts'
 import { type Endpoint, openConnection } from './open'
 import { PAGED_RESULTS } from './paged-search'
+import { referredText, whyNotFollowed } from './references'
 import { isActiveDirectory, type RootDse, readRootDse, valuesOf } from './root-dse'
+import { readSchema } from './schema'
 import { attributeList, SCOPE, type Search, searchRequest } from './search-request'
+import { readSearchable } from './searchable'
 import { findServers } from './srv'
 import { SYNC_REQUEST } from './syncrepl'
 
@@ -131,7 +133,7 @@ class Probe {
     }
     const bases = await Promise.all(this.ldap.base.map((base) => this.#base(base)))
     yield* bases.flat()
-    yield* this.#schema()
+    yield* this.#flag()
     yield this.#paging()
     if (bases.flat().some(({ level }) => level === 'problem')) return
     yield* this.#entries()
@@ -159,41 +161,40 @@ class Probe {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the rights right?`,
       )
-    } else if (entries.every((entry) => addressesOf(entry, this.#attributes).length === 0)) {
-      yield problem(`${attributes} of the entries cannot be read: has the account the rights?`)
-    } else yield ok(`entries with an address in ${attributes} are there and readable`)
+    } else yield* this.#attributesProven()
   }
 
-  async *#schema(): AsyncGenerator<Finding> {
-    const [subschema] = await this.#rootValues('subschemaSubentry')
-    const { entries } = subschema
-      ? await this.#find({
-          base: subschema,
-          scope: SCOPE.base,
-          filter: equals('objectClass', 'subschema'),
-          attributes: attributeList(['attributeTypes']),
-        })
-      : { entries: [] }
-    const definitions = entries.flatMap((entry) => textsOf(entry, 'attributeTypes'))
-    if (definitions.length === 0) {
-      yield note('its schema is not readable, so it cannot be told whether it knows the attributes')
-      return
+  /** One line for each attribute, and for each part of the tree that is elsewhere. */
+  async *#attributesProven(): AsyncGenerator<Finding> {
+    const { gal, ldap } = this
+    const searchable = await readSearchable(this.connection, gal, ldap, PATIENCE)
+    for (const { attribute, doubts, isHeld, caseRule } of searchable.findings) {
+      for (const { text } of doubts) yield problem(`${text}; unknown recipients are deferred`)
+      if (doubts.length > 0) continue
+      const how = caseRule ? `; it compares with case and is asked by ${caseRule} too` : ''
+      yield isHeld
+        ? ok(`${attribute}: entries have it, and are found by it${how}`)
+        : note(`${attribute}: no entry has it; one that had would be found${how}`)
     }
-    const known = definitionsByName(definitions)
-    const tellsRules = definitions.some((definition) => definition.includes(' EQUALITY '))
-    const unknown = this.gal.attributes.filter((name) => !known.has(name.toLowerCase()))
-    for (const name of unknown) {
-      const text = `its schema has no attribute ${name}, so that nothing is found by it`
-      yield unknown.length === this.gal.attributes.length ? problem(text) : note(text)
+    for (const name of searchable.dropped) {
+      yield note(`${name}: its schema has no such attribute, which is not asked for`)
     }
-    for (const name of this.gal.attributes) {
-      const definition = known.get(name.toLowerCase())
-      if (tellsRules && definition && !/ (EQUALITY|SUP) /.test(definition)) {
-        yield warning(`${name} has no equality rule in its schema, so that nothing is found by it`)
+    for (const [place, urls] of searchable.references.entries()) {
+      const base = ldap.base[place] ?? ''
+      for (const url of urls) {
+        const why = whyNotFollowed(url, ldap)
+        yield why === undefined
+          ? ok(`part of the tree below ${base || 'the top'} is asked at ${printable(url)}`)
+          : problem(referredText(base, url, why, searchable.isActiveDirectory))
       }
     }
+  }
+
+  async *#flag(): AsyncGenerator<Finding> {
+    const schema = await readSchema(this.connection, this.rootDse, PATIENCE)
     const flag = this.gal.authenticated_only_attribute
-    if (flag && !known.has(flag.toLowerCase())) {
+    if (!schema) yield note('its schema is not readable: what it shows must do')
+    else if (flag && !schema.find(flag)) {
       yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
     }
   }
@@ -333,7 +334,7 @@ class Probe {
 
 /** What is wrong with the index of an attribute, its name in lower case; '' when it is well. */
 type Indexes = Map<string, string>
-type Ended = Pick<Result, 'code' | 'diagnostic'>
+type Ended = Pick<Result, 'code' | 'diagnostic'> & Partial<Pick<Result, 'references'>>
 
 const SIZE_LIMIT_EXCEEDED = 4
 
@@ -344,18 +345,8 @@ const problem = (text: string): Finding => ({ level: 'problem', text })
 
 const notIndexed = (name: string) => `${name} is not indexed: searches read the whole directory`
 
-const reason = ({ code, diagnostic }: Ended) => resultError(code, diagnostic).message
+const reason = ({ code, diagnostic, references }: Ended) =>
+  resultError(code, diagnostic, references).message
 
 const textsOf = (entry: Entry | undefined, attribute: string) =>
   valuesOf(entry, attribute).map((value) => value.toString('utf8'))
-
-/** Attribute type descriptions (RFC 4512 §4.1.2) by each of their names in lower case. */
-function definitionsByName(definitions: readonly string[]): ReadonlyMap<string, string> {
-  const byName = new Map<string, string>()
-  for (const definition of definitions) {
-    const [, one, several] = / NAME (?:'([^']+)'|\(([^)]*)\))/.exec(definition) ?? []
-    const names = one ? [one] : Array.from(several?.matchAll(/'([^']+)'/g) ?? [], ([, n]) => n)
-    for (const name of names) if (name) byName.set(name.toLowerCase(), definition)
-  }
-  return byName
-}

@@ -10,6 +10,8 @@ export interface RootDse {
   /** OIDs; Active Directory says what it is. */
   readonly capabilities: ReadonlySet<string>
   readonly namingContexts: readonly string[]
+  /** Where it describes its attributes (RFC 4512 §4.2). */
+  readonly subschema: string | undefined
   /** Active Directory: the number of the last change on this domain controller. */
   readonly highestCommittedUsn: bigint | undefined
   /** Active Directory: the DN of this domain controller's own settings. */
@@ -28,6 +30,7 @@ const SEARCH = searchRequest({
     'namingContexts',
     'highestCommittedUSN',
     'dsServiceName',
+    'subschemaSubentry',
   ]),
 })
 
@@ -45,6 +48,7 @@ export async function readRootDse(connection: Connection, timeout: number): Prom
     namingContexts: values('namingContexts'),
     highestCommittedUsn: usn && /^\d+$/.test(usn) ? BigInt(usn) : undefined,
     dsServiceName: values('dsServiceName')[0],
+    subschema: values('subschemaSubentry')[0],
   }
 }
 

@@ -8,6 +8,7 @@ import type { Log } from '../log'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError, resultError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
+import { KnownSearchable } from './known-searchable'
 import { type Endpoint, openConnection } from './open'
 
 export interface ServerOptions {
@@ -15,6 +16,8 @@ export interface ServerOptions {
   readonly ldap: LdapSettings
   /** Searches that must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
+  /** Finds out what can be searched for, before the server counts as up; may fail. */
+  readonly onOpen: (server: Server, connection: Connection) => Promise<unknown>
   readonly log: Log
   /** A connection that was idle so many milliseconds is tried before a recipient has to. */
   readonly idle: number
@@ -35,6 +38,9 @@ const MISSED = 1000
 
 export class Server {
   readonly health: ServerHealth
+  readonly searchable = new KnownSearchable()
+  /** It brings fewer entries at a time than searches ask for. */
+  isLimited = false
   readonly #options: ServerOptions
   readonly #connections: Connection[] = []
   readonly #suspects = new WeakSet<Connection>()
@@ -159,6 +165,7 @@ export class Server {
       const connection = await openConnection(endpoint, ldap, this.#closing.signal)
       try {
         await this.#check(connection)
+        await this.#opened(connection)
         if (connection.ended) throw connection.ended
         if (this.#closing.signal.aborted) throw new DirectoryError('connection', 'closed')
       } catch (error) {
@@ -174,13 +181,35 @@ export class Server {
     }
   }
 
+  /** Recipients that are there can be found without it, so that it is not waited for longer than for a search. */
+  async #opened(connection: Connection): Promise<void> {
+    const { onOpen, ldap, log } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const over = new Promise<void>((resolve) => {
+      timer = later(
+        ldap.query_timeout,
+        'wait for what can be searched for',
+        () => resolve(),
+        () => resolve(),
+      )
+    })
+    try {
+      await Promise.race([onOpen(this, connection), over])
+    } catch (error) {
+      const { message } = directoryError(error)
+      log.debug(`${this.name}: what it can be searched for is not known yet: ${message}`)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   async #check(connection: Connection): Promise<void> {
     const { check, ldap } = this.#options
     const results = await Promise.all(
       check.map((operation) => connection.search(operation, ldap.query_timeout)),
     )
-    for (const { code, diagnostic } of results) {
-      if (code !== 0) throw resultError(code, diagnostic)
+    for (const { code, diagnostic, references } of results) {
+      if (code !== 0) throw resultError(code, diagnostic, references)
     }
   }
 

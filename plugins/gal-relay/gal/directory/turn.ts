@@ -1,4 +1,5 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
+import { later } from '../../guard'
 import type { Connection, Result } from './connection'
 import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Server } from './server'
@@ -24,13 +25,32 @@ export class Turn {
     const left = Math.max(1, this.#endsAt - performance.now())
     return Promise.all(searches.map((one) => this.connection.search(one, left)))
   }
+
+  /**
+   * What is asked elsewhere, or by several turns at once, as long as there is time for it.
+   * @throws DirectoryError when it has none, and whatever it is rejected with
+   */
+  async within<T>(asked: Promise<T>): Promise<T> {
+    const left = Math.max(1, this.#endsAt - performance.now())
+    let timer: NodeJS.Timeout | undefined
+    const over = new Promise<never>((_resolve, reject) => {
+      const error = new DirectoryError('timeout', `no answer in ${Math.round(this.timeout)} ms`)
+      const expire = () => reject(error)
+      timer = later(left, 'wait for what is asked elsewhere', expire, expire)
+    })
+    try {
+      return await Promise.race([asked, over])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
 }
 
 /** @throws DirectoryError unless all the searches ended with success, and nothing was left out */
 export function requireSuccess(results: readonly Result[]): void {
   requireWhole(results)
-  for (const { code, diagnostic } of results) {
-    if (code !== 0) throw resultError(code, diagnostic)
+  for (const { code, diagnostic, references } of results) {
+    if (code !== 0) throw resultError(code, diagnostic, references)
   }
 }
 

@@ -55,6 +55,11 @@ export class Keeper implements ListKeeper {
   unwritten: string | undefined
   unwrittenAt: number | undefined
 
+  /** Names of the attributes with addresses, in lower case, as the server has them. */
+  attributes: ReadonlySet<string>
+  /** false: the directory has more than it shows here, so that nobody is absent from the list. */
+  isWhole = true
+
   readonly #options: KeeperOptions
   readonly #takenAt = Date.now()
   readonly #early: Buffer[] = []
@@ -74,6 +79,7 @@ export class Keeper implements ListKeeper {
 
   constructor(options: KeeperOptions) {
     this.#options = options
+    this.attributes = options.attributes
   }
 
   get addresses(): number {
@@ -81,9 +87,9 @@ export class Keeper implements ListKeeper {
   }
 
   entry(id: Buffer, entry: Entry): void {
-    const { attributes, flag } = this.#options
+    const { flag } = this.#options
     const addresses = new Set<string>()
-    for (const address of addressesOf(entry, attributes)) addresses.add(addressKey(address))
+    for (const address of addressesOf(entry, this.attributes)) addresses.add(addressKey(address))
     const flagged = flag !== '' && isTrue(entry, flag)
     if (this.#builder) {
       this.entries++
@@ -121,7 +127,7 @@ export class Keeper implements ListKeeper {
 
   /** @throws Refused when so much has gone that it cannot be meant */
   confirmed(at: number): Promise<void> {
-    return this.#write(at)
+    return this.#write(this.isWhole ? at : undefined)
   }
 
   compare(): Comparison {

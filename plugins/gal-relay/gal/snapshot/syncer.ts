@@ -11,6 +11,8 @@ import { directoryError } from '../directory/directory-error'
 import { endpointsOf } from '../directory/endpoints'
 import { follow } from '../directory/follow'
 import { type Endpoint, openConnection } from '../directory/open'
+import { referredText } from '../directory/references'
+import { hidesEntries, type Searchable } from '../directory/searchable'
 import type { Log } from '../log'
 import { removeUnfinished } from './file'
 import { fingerprintOf } from './fingerprint'
@@ -117,6 +119,12 @@ export class Reading {
         },
         onWay: (name) => {
           keeper.feed = name
+        },
+        onSearchable: (searchable) => {
+          keeper.attributes = new Set(searchable.shownAs)
+          const isWhole = !hidesEntries(searchable)
+          if (keeper.isWhole && !isWhole) log.warn(incomplete(endpoint, searchable, ldap))
+          keeper.isWhole = isWhole
         },
       })
     } finally {
@@ -310,6 +318,20 @@ export class Syncer {
     const rate = Math.round(keeper.entries / ((Date.now() - startedAt) / 1000))
     this.#log.info(`${endpoint.name}: ${keeper.entries} entries read, ${rate} a second`)
   }
+}
+
+function incomplete(
+  { name }: Endpoint,
+  { doubts, references, isActiveDirectory }: Searchable,
+  ldap: LdapSettings,
+): string {
+  const doubt = doubts.find(({ isOfSearches }) => !isOfSearches)
+  const place = references.findIndex(({ length }) => length > 0)
+  const url = references[place]?.[0] ?? ''
+  const why =
+    doubt?.text ??
+    referredText(ldap.base[place] ?? '', url, 'the list leaves it out', isActiveDirectory)
+  return `${name}: recipients that are not in the list are asked live: ${why}`
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -1,0 +1,62 @@
+// What one server can be searched for, as it was found out last: read whenever the server comes up,
+// before it is asked for recipients, and now and then in the background.
+import type { Searchable } from './searchable'
+import type { Turn } from './turn'
+
+/** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
+const GOOD_FOR = 5 * 60_000
+const DOUBTFUL_FOR = 10_000
+
+export class KnownSearchable {
+  /** As it was read last, from whichever server stood there then. */
+  current: Searchable | undefined
+  #reading: Promise<Searchable> | undefined
+  #readAt = 0
+  /** It was read since the server came up, or when it did. */
+  #isOfNow = false
+
+  /**
+   * @param read asks the server
+   * @throws DirectoryError when it cannot be known in time
+   */
+  async of(turn: Turn, read: () => Promise<Searchable>): Promise<Searchable> {
+    const { current } = this
+    const goodFor = current?.doubts.length ? DOUBTFUL_FOR : GOOD_FOR
+    if (current && this.#isOfNow) {
+      // An old answer is better than none: nobody waits for the next.
+      if (performance.now() - this.#readAt > goodFor && !this.#reading) {
+        this.#read(read).catch(() => {})
+      }
+      return current
+    }
+    return await turn.within(this.#reading ?? this.#read(read))
+  }
+
+  /**
+   * The server has come back, or is another one.
+   * @throws DirectoryError when it cannot be known; whoever needs it reads it then
+   */
+  async renew(read: () => Promise<Searchable>): Promise<void> {
+    this.#isOfNow = false
+    await this.#read(read)
+  }
+
+  #read(read: () => Promise<Searchable>): Promise<Searchable> {
+    const reading = read()
+      .then((searchable) => {
+        // One that was begun before the server was away says nothing of it now.
+        if (this.#reading === reading) {
+          this.current = searchable
+          this.#isOfNow = true
+        }
+        return searchable
+      })
+      .finally(() => {
+        if (this.#reading !== reading) return
+        this.#readAt = performance.now()
+        this.#reading = undefined
+      })
+    this.#reading = reading
+    return reading
+  }
+}

@@ -1,0 +1,103 @@
+// The attributes that a server knows (RFC 4512 §4.1.2): by which names, and how their values compare.
+// Active Directory describes its attributes too, but none of its rules: there, all that may hold an
+// address compares without case.
+import type { Connection } from './connection'
+import { equals } from './filter'
+import { type RootDse, valuesOf } from './root-dse'
+import { attributeList, SCOPE, searchRequest } from './search-request'
+
+export interface AttributeType {
+  /** The name under which the server shows it. */
+  readonly name: string
+  /** What it shows when asked for this one: the name itself, and those of attributes derived from it. */
+  readonly shownAs: readonly string[]
+  /** The matching rule by which an equality search compares; undefined: there is none. */
+  readonly equality: string | undefined
+}
+
+export interface Schema {
+  /** Matching rules are told of. */
+  readonly tellsRules: boolean
+  /** @param name any of its names, in any case, or its OID */
+  find(name: string): AttributeType | undefined
+}
+
+interface Description {
+  readonly oid: string
+  readonly names: readonly string[]
+  readonly superior: string | undefined
+  readonly equality: string | undefined
+}
+
+/** Attributes derive from one another in a few steps. */
+const MOST_SUPERIORS = 20
+
+/**
+ * @param timeout milliseconds; schemas are large
+ * @returns undefined when the server does not show its schema
+ * @throws DirectoryError when no answer came
+ */
+export async function readSchema(
+  connection: Connection,
+  { subschema }: RootDse,
+  timeout: number,
+): Promise<Schema | undefined> {
+  if (!subschema) return undefined
+  const search = searchRequest({
+    base: subschema,
+    scope: SCOPE.base,
+    filter: equals('objectClass', 'subschema'),
+    attributes: attributeList(['attributeTypes']),
+  })
+  const { entries } = await connection.search(search, timeout)
+  const texts = valuesOf(entries[0], 'attributeTypes').map((value) => value.toString('utf8'))
+  return texts.length > 0 ? schemaOf(texts) : undefined
+}
+
+/** @param texts attribute type descriptions */
+export function schemaOf(texts: readonly string[]): Schema {
+  const byName = new Map<string, Description>()
+  for (const text of texts) {
+    const description = described(text)
+    for (const name of [description.oid, ...description.names]) {
+      if (name) byName.set(name.toLowerCase(), description)
+    }
+  }
+  const equalityOf = (description: Description | undefined, steps = 0): string | undefined => {
+    if (!description || description.equality || steps > MOST_SUPERIORS) return description?.equality
+    return equalityOf(byName.get(description.superior?.toLowerCase() ?? ''), steps + 1)
+  }
+  const bySuperior = new Map<Description, Description[]>()
+  for (const description of new Set(byName.values())) {
+    const superior = byName.get(description.superior?.toLowerCase() ?? '')
+    if (superior) bySuperior.set(superior, [...(bySuperior.get(superior) ?? []), description])
+  }
+  const derivedFrom = (description: Description, found = new Set<Description>()) => {
+    if (found.has(description)) return found
+    found.add(description)
+    for (const one of bySuperior.get(description) ?? []) derivedFrom(one, found)
+    return found
+  }
+  return {
+    tellsRules: [...byName.values()].some(({ equality }) => equality !== undefined),
+    find(name) {
+      const description = byName.get(name.toLowerCase())
+      if (!description) return undefined
+      const shownAs = [...derivedFrom(description)].map(nameOf)
+      return { name: nameOf(description), shownAs, equality: equalityOf(description) }
+    },
+  }
+}
+
+const nameOf = ({ names, oid }: Description) => names[0] ?? oid
+
+function described(text: string): Description {
+  const [, one, several] = /\sNAME\s+(?:'([^']+)'|\(([^)]*)\))/.exec(text) ?? []
+  const names = one ? [one] : Array.from(several?.matchAll(/'([^']+)'/g) ?? [], ([, n = '']) => n)
+  return {
+    oid: /^\(\s*'?([\w.-]+)/.exec(text)?.[1] ?? '',
+    names,
+    superior: /\sSUP\s+'?([\w.-]+)/.exec(text)?.[1],
+    equality: /\sEQUALITY\s+'?([\w.-]+)/.exec(text)?.[1],
+  }
+}

@@ -1,0 +1,73 @@
+// How a look-up came about, for people: which entries hold the address, where, and what is said of them.
+import { addressKey } from './address-key'
+import type { GalAnswer } from './address-list'
+import type { AddressSearch } from './directory/address-search'
+import { printable } from './directory/directory-error'
+import type { Entry } from './directory/entry'
+import { addressIn, baseName, isTrue, LEGACY_DN } from './directory/entry-addresses'
+import type { Turn } from './directory/turn'
+
+/** An entry that holds an address. */
+export interface Holder {
+  readonly dn: string
+  /** Where the address stands, as the entry has it; undefined when that was not among what it showed. */
+  readonly attribute: string | undefined
+  readonly value: string | undefined
+  readonly isAuthenticatedOnly: boolean
+  /** From Exchange's address lists. Such entries receive mail. */
+  readonly isHidden: boolean
+  /** As the account of a shared mailbox is. Such entries receive mail. */
+  readonly isDisabled: boolean
+}
+
+/** How an answer came about. */
+export interface Inspection {
+  readonly answer: GalAnswer
+  /** Who gave it; undefined when it is that nobody can be asked. */
+  readonly server: string | undefined
+  readonly milliseconds: number | undefined
+  readonly holders: readonly Holder[]
+}
+
+/** In lower case; the second is 2 for disabled accounts (MS-ADTS §2.2.16). */
+const HIDDEN = 'msexchhidefromaddresslists'
+const ACCOUNT_CONTROL = 'useraccountcontrol'
+
+/** What was asked for. */
+export interface Inspected {
+  /** In the form that compares. */
+  readonly key: string
+  /** In lower case: those with addresses, and the one for authenticated senders only, or ''. */
+  readonly attributes: ReadonlySet<string>
+  readonly flag: string
+  readonly search: AddressSearch
+}
+
+/** @throws DirectoryError */
+export async function inspectHolder(
+  entry: Entry,
+  { key, attributes, flag, search }: Inspected,
+  turn: Turn,
+): Promise<Holder> {
+  const shown = entry.attributes.flatMap(({ type, values }) => {
+    const attribute = baseName(type)
+    if (!attributes.has(attribute)) return []
+    return values.map((value) => ({ attribute: type, text: value.toString('utf8') }))
+  })
+  const holding = shown.find(({ attribute, text }) => {
+    const address = addressIn(baseName(attribute), text, attributes.has(LEGACY_DN))
+    return address !== undefined && addressKey(address) === key
+  })
+  const marks = [HIDDEN, ACCOUNT_CONTROL]
+  const [result] = await turn.search([search.forValues(entry.dn, ...marks)])
+  const more = result?.entries[0]
+  const control = more?.attributes.find(({ type }) => baseName(type) === ACCOUNT_CONTROL)
+  return {
+    dn: printable(entry.dn),
+    attribute: holding?.attribute,
+    value: holding && printable(holding.text),
+    isAuthenticatedOnly: flag !== '' && isTrue(entry, flag),
+    isHidden: more !== undefined && isTrue(more, HIDDEN),
+    isDisabled: (Number(control?.values[0]?.toString('latin1') ?? 0) & 2) !== 0,
+  }
+}

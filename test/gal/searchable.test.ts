@@ -1,0 +1,295 @@
+// "Not in the list" is said only where the directory could have found the address: what one attribute
+// shows says nothing of another. Each case live and from the list in memory; found by one and absent by
+// the other would be a contradiction.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { skipWithout } from '../support/programs'
+import { type Slapd, type SlapdEntry, type SlapdOptions, startSlapd } from '../support/slapd'
+import { until } from '../support/until'
+import { serverUrl, type TestList, testList } from './lists'
+
+const SCHEMA = [
+  `attributetype ( 1.3.6.1.4.1.4203.666.1.801 NAME ( 'alias' 'aliasAddress' )
+  EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )`,
+  `attributetype ( 1.3.6.1.4.1.4203.666.1.802 NAME 'noRule' SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )`,
+  `attributetype ( 1.3.6.1.4.1.4203.666.1.803 NAME 'exact' EQUALITY caseExactIA5Match
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )`,
+  `attributetype ( 1.3.6.1.4.1.4203.666.1.804 NAME 'derived' SUP exact )`,
+  `objectclass ( 1.3.6.1.4.1.4203.666.3.801 NAME 'aliased' SUP top AUXILIARY
+  MAY ( alias $ noRule $ exact $ derived ) )`,
+]
+const person = (name: string, attributes: Record<string, string | string[]>): SlapdEntry => ({
+  objectClass: ['inetOrgPerson', 'galRecipient', 'aliased'],
+  dn: `cn=${name},dc=corp,dc=test`,
+  ...attributes,
+})
+const PEOPLE: readonly SlapdEntry[] = [
+  person('ann', { mail: 'ann@example.com', alias: 'a@example.com' }),
+  person('bob', { mail: 'bob@example.com', noRule: 'b@example.com' }),
+  person('cas', { mail: 'cas@example.com', exact: 'lower@example.com' }),
+  person('dee', { mail: 'dee@example.com', derived: 'Derived@example.com' }),
+]
+
+type Answers = Readonly<Record<string, string>>
+
+/** What both ways answer. */
+interface Case {
+  readonly attributes?: string[]
+  readonly ldap?: Partial<LdapSettings>
+  readonly gal?: Partial<GalSettings>
+  readonly live: Answers
+  /** From memory, where that is something else. */
+  readonly snapshot?: Answers
+  /** Of the live list's log. */
+  readonly log?: RegExp
+  /** The account may not read the whole list. */
+  readonly isUnlisted?: boolean
+}
+
+async function answered(list: TestList, expected: Answers, way: string): Promise<void> {
+  for (const [address, answer] of Object.entries(expected)) {
+    const given = await list.answer(address)
+    assert.deepEqual([way, address, given.state], [way, address, answer], JSON.stringify(given))
+  }
+}
+
+async function bothWays(slapd: Slapd, one: Case): Promise<void> {
+  const ldap = {
+    url: [serverUrl(slapd.url)],
+    base: [slapd.base],
+    bind_dn: slapd.bindDn,
+    bind_password: slapd.password,
+    ...one.ldap,
+  }
+  const gal = { ...(one.attributes ? { attributes: one.attributes } : {}), ...one.gal }
+  const folder = mkdtempSync(join(tmpdir(), 'searchable-'))
+  const live = testList(ldap, gal)
+  const kept = testList(
+    ldap,
+    { ...gal, mode: 'snapshot' },
+    { file: join(folder, 'list'), changes_every: 1000 },
+  )
+  try {
+    await answered(live, one.live, 'live')
+    if (one.log) {
+      const said = live.log.lines.filter((line) => one.log?.test(line))
+      assert.equal(said.length, 1, live.log.lines.join('\n'))
+    }
+    kept.start()
+    await until(
+      () => one.isUnlisted || (kept.report().snapshot?.addresses ?? 0) > 0,
+      undefined,
+      () => `a list is read\n${kept.log.lines.join('\n')}`,
+    )
+    await answered(kept, { ...one.live, ...one.snapshot }, 'snapshot')
+  } finally {
+    await Promise.all([live.close(), kept.close()])
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+const skip = skipWithout('slapd', 'slapadd', 'ldapmodify')
+
+describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
+  let slapd: Slapd
+  before(async () => {
+    slapd = await startSlapd({ schema: SCHEMA, entries: PEOPLE })
+  })
+  after(() => slapd?.stop())
+
+  test('all of them can be searched for', () =>
+    bothWays(slapd, {
+      attributes: ['mail', 'alias'],
+      live: { 'ann@example.com': 'found', 'A@example.com': 'found', 'no@example.com': 'absent' },
+    }))
+
+  test('one that no entry has, and that could be found', () =>
+    bothWays(slapd, {
+      attributes: ['mail', 'targetAddress'],
+      live: { 'ann@example.com': 'found', 'no@example.com': 'absent' },
+    }))
+
+  test('one without equality rule: the list in memory has what searches cannot find', () =>
+    bothWays(slapd, {
+      attributes: ['mail', 'noRule'],
+      live: {
+        'dee@example.com': 'found',
+        'b@example.com': 'unavailable',
+        'no@example.com': 'unavailable',
+      },
+      snapshot: { 'b@example.com': 'found', 'no@example.com': 'absent' },
+      log: /warn .*noRule: it has no equality rule/,
+    }))
+
+  test('one whose name is mistyped', () =>
+    bothWays(slapd, {
+      attributes: ['mail', 'alais'],
+      live: { 'ann@example.com': 'found', 'a@example.com': 'unavailable' },
+      log: /warn .*alais: the server has no such attribute/,
+    }))
+
+  test('by a synonym, and by its OID', async () => {
+    const live = {
+      'ann@example.com': 'found',
+      'a@example.com': 'found',
+      'no@example.com': 'absent',
+    }
+    await bothWays(slapd, { attributes: ['rfc822Mailbox', 'aliasAddress'], live })
+    await bothWays(slapd, {
+      attributes: ['0.9.2342.19200300.100.1.3', '1.3.6.1.4.1.4203.666.1.801'],
+      live,
+    })
+  })
+
+  test('compared with case, by its own rule or that of its superior', () =>
+    bothWays(slapd, {
+      attributes: ['mail', 'exact', 'derived'],
+      live: {
+        'LOWER@example.com': 'found',
+        'lower@example.com': 'found',
+        'derived@EXAMPLE.com': 'found',
+        'no@example.com': 'absent',
+      },
+    }))
+
+  test('compared with case: what was asked in one case is remembered for all', () =>
+    bothWays(slapd, {
+      attributes: ['exact'],
+      gal: { cache_found: 60_000, cache_absent: 60_000 },
+      live: { 'LOWER@example.com': 'found', 'lower@example.com': 'found' },
+    }))
+})
+
+describe('rights', { skip, concurrency: 2 }, () => {
+  const hidden: Answers = {
+    'dee@example.com': 'found',
+    'a@example.com': 'unavailable',
+    'no@example.com': 'unavailable',
+  }
+
+  async function withAccess(options: SlapdOptions, one: Case): Promise<void> {
+    const slapd = await startSlapd({ schema: SCHEMA, entries: PEOPLE, ...options })
+    try {
+      await bothWays(slapd, one)
+    } finally {
+      await slapd.stop()
+    }
+  }
+
+  test('an attribute that is hidden', () =>
+    withAccess(
+      { access: ['access to attrs=alias by * none'] },
+      { attributes: ['mail', 'alias'], live: hidden, log: /warn .*alias: this account finds no/ },
+    ))
+
+  test('one that may be searched for and not read', () =>
+    withAccess(
+      { access: ['access to attrs=alias by * search'] },
+      { attributes: ['mail', 'alias'], live: hidden, log: /warn .*alias: .*may not read it/ },
+    ))
+
+  test('one that may be read and not searched for', () =>
+    withAccess(
+      { access: ['access to attrs=alias by * =rd'] },
+      {
+        attributes: ['mail', 'alias'],
+        live: hidden,
+        snapshot: { 'a@example.com': 'found' },
+        log: /warn .*alias: .*not search for it/,
+      },
+    ))
+
+  test('one of the default attributes that is hidden', () =>
+    withAccess(
+      {
+        entries: [
+          'dee@example.com',
+          { mail: 'ann@example.com', proxyAddresses: 'smtp:a@example.com' },
+        ],
+        access: ['access to attrs=proxyAddresses by * none'],
+      },
+      { live: { 'dee@example.com': 'found', 'a@example.com': 'unavailable' } },
+    ))
+
+  test('a limit of one entry', () =>
+    withAccess(
+      { limits: { size: 1 }, entries: ['ann@example.com', 'bob@example.com', 'cas@example.com'] },
+      {
+        isUnlisted: true,
+        live: {
+          'ann@example.com': 'found',
+          'bob@example.com': 'found',
+          'no@example.com': 'absent',
+          'cas@example.com': 'found',
+        },
+      },
+    ))
+})
+
+describe('references to other servers', { skip, concurrency: 2 }, () => {
+  const CHILD = 'o=child,dc=corp,dc=test'
+  const kim = { dn: `cn=kim,${CHILD}`, mail: 'kim@example.com' }
+  let child: Slapd
+  let parent: Slapd
+  before(async () => {
+    child = await startSlapd({ suffix: CHILD, schema: SCHEMA, entries: [kim] })
+    const url = `${child.url}/${CHILD}??sub`
+    parent = await startSlapd({
+      schema: SCHEMA,
+      entries: [
+        ...PEOPLE,
+        'proxy@example.com',
+        {
+          dn: CHILD,
+          objectClass: ['referral', 'extensibleObject'],
+          o: 'child',
+          ref: url,
+          cn: undefined,
+          sn: undefined,
+        },
+      ],
+    })
+  })
+  after(() => Promise.all([parent?.stop(), child?.stop()]))
+
+  const anonymous = { bind_dn: '', bind_password: '' }
+  const doubtful: Answers = {
+    'ann@example.com': 'found',
+    'kim@example.com': 'unavailable',
+    'no@example.com': 'unavailable',
+  }
+
+  test('reported, and nobody is absent', () =>
+    bothWays(parent, {
+      ldap: anonymous,
+      live: doubtful,
+      log: /warn .*part of the tree below dc=corp,dc=test is at ldap:.*referral_hosts\[\]/,
+    }))
+
+  test('not followed to a host that is not listed', () =>
+    bothWays(parent, {
+      ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['ldap.example.com'] },
+      live: doubtful,
+    }))
+
+  test('followed to a host that is listed', () =>
+    bothWays(parent, {
+      ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['127.0.0.1'] },
+      live: { 'ann@example.com': 'found', 'kim@example.com': 'found', 'no@example.com': 'absent' },
+    }))
+
+  test('a base that is itself a referral is an error that names its target', async () => {
+    const list = testList({ url: [serverUrl(parent.url)], base: [CHILD] })
+    try {
+      const answer = await list.answer('kim@example.com')
+      assert.equal(answer.state, 'unavailable')
+      assert.match(JSON.stringify(answer), /the base is a referral to ldap:\/\/127/)
+    } finally {
+      await list.close()
+    }
+  })
+})
