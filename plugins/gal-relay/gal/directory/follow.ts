@@ -56,6 +56,7 @@ export async function follow(options: FollowOptions): Promise<never> {
   for (const name of FEEDS) {
     if (name === 'none' || !WAYS[name].isAnnounced(rootDse, ldap)) continue
     onWay(name)
+    options.keeper.begin()
     try {
       return await WAYS[name].run({ ...options, rootDse, list })
     } catch (error) {

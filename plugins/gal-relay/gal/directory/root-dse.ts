@@ -10,6 +10,7 @@ export interface RootDse {
   /** OIDs; Active Directory says what it is. */
   readonly capabilities: ReadonlySet<string>
   readonly namingContexts: readonly string[]
+  readonly isOpenLdap: boolean
   /** Active Directory: the number of the last change on this domain controller. */
   readonly highestCommittedUsn: bigint | undefined
   /** Active Directory: the DN of this domain controller's own settings. */
@@ -23,6 +24,7 @@ const SEARCH = searchRequest({
   scope: SCOPE.base,
   filter: present('objectClass'),
   attributes: attributeList([
+    'objectClass',
     'supportedControl',
     'supportedCapabilities',
     'namingContexts',
@@ -43,6 +45,7 @@ export async function readRootDse(connection: Connection, timeout: number): Prom
     controls: new Set(values('supportedControl')),
     capabilities: new Set(values('supportedCapabilities')),
     namingContexts: values('namingContexts'),
+    isOpenLdap: values('objectClass').includes('OpenLDAProotDSE'),
     highestCommittedUsn: usn && /^\d+$/.test(usn) ? BigInt(usn) : undefined,
     dsServiceName: values('dsServiceName')[0],
   }
