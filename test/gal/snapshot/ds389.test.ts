@@ -5,10 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { probeDirectory } from '../../../plugins/gal-relay/gal/directory/probe'
 import type { GalSettings } from '../../../plugins/gal-relay/settings/settings'
 import { type Ds389, type Ds389Options, skipWithoutDs389, startDs389 } from '../../support/ds389'
 import { until } from '../../support/until'
-import { serverUrl, type TestList, testList } from '../lists'
+import { GAL, LDAP, serverUrl, type TestList, testList } from '../lists'
 
 const BASE = 'dc=corp,dc=test'
 const EVERY = 1500
@@ -27,6 +28,12 @@ interface Site {
   said(words: RegExp): number
 }
 
+const access = (ds: Ds389) => ({
+  url: [serverUrl(ds.url)],
+  bind_dn: ds.bindDn,
+  bind_password: ds.password,
+})
+
 async function withSite(
   options: Ds389Options,
   run: (site: Site) => Promise<void>,
@@ -35,7 +42,7 @@ async function withSite(
   const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
   const ds = await startDs389(options)
   const list = testList(
-    { url: [serverUrl(ds.url)], bind_dn: ds.bindDn, bind_password: ds.password },
+    access(ds),
     { mode: 'snapshot', ...gal },
     { file: path.join(folder, 'list'), changes_every: EVERY, shrink_limit: 0.5 },
   )
@@ -59,6 +66,16 @@ describe('389 Directory Server', { skip: skipWithoutDs389(), concurrency: 2 }, (
       await list.becomes('nobody@example.com', 'absent')
       assert.equal(list.report().snapshot?.feed, 'timestamps')
       assert.equal(list.report().snapshot?.addresses, 2100)
+      const settings = {
+        gal: { ...GAL, mode: 'snapshot' as const },
+        ldap: { ...LDAP, ...access(ds) },
+      }
+      const [server] = await probeDirectory(settings.gal, settings.ldap)
+      const texts = server?.findings.map(({ level, text }) => `${level} ${text}`) ?? []
+      assert.ok(
+        texts.some((text) => /^warning by syncrepl it gives .* a part .*size.*limit/i.test(text)),
+        texts.join('\n'),
+      )
       assert.equal(said(/it stopped after 2000 entries where a search finds 2100; .*size limit/), 1)
       await ds.add(person('new'))
       await list.becomes('new@example.com', 'found')
