@@ -1,13 +1,15 @@
-// The two kinds of directory that the same tests run against: OpenLDAP and Active Directory.
+// The kinds of directory that the same tests run against: OpenLDAP, Active Directory and 389 Directory
+// Server.
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { makeAuthority } from '../support/certificates'
+import { skipWithoutDs389, startDs389 } from '../support/ds389'
 import type { Attributes } from '../support/ldif'
 import { skipWithout } from '../support/programs'
 import { skipWithoutSamba, startSamba } from '../support/samba'
 import { type SlapdOptions, startSlapd } from '../support/slapd'
 import { serverUrl } from './lists'
 
-/** An entry that either directory can hold. */
+/** An entry that each directory can hold. */
 export interface TestEntry {
   readonly name: string
   readonly kind?: 'person' | 'disabled account' | 'group' | 'contact'
@@ -172,6 +174,59 @@ export const ACTIVE_DIRECTORY: DirectoryKind = {
         return { bind_dn: await samba.addAccount('ordinary', bind_password), bind_password }
       },
       stop: () => samba.stop(),
+    }
+  },
+}
+
+export const DS389: DirectoryKind = {
+  name: '389 Directory Server',
+  skip: skipWithoutDs389(),
+  accesses: ['clear'],
+  async start({ syncprov = true, memberOf = false } = {}) {
+    const ds = await startDs389({
+      contentSync: syncprov,
+      memberOf,
+      entries: ['one', 'two'].map((ou) => ({
+        dn: `ou=${ou},dc=corp,dc=test`,
+        attributes: { objectClass: 'organizationalUnit', ou },
+      })),
+    })
+    const { base } = ds
+    const dn = (entry: TestEntry) => `cn=${entry.name},${entry.in ? `ou=${entry.in},` : ''}${base}`
+    const account = { bind_dn: ds.bindDn, bind_password: ds.password }
+    const add = (...entries: TestEntry[]) =>
+      ds.add(
+        ...entries.map((entry) => ({
+          dn: dn(entry),
+          attributes: {
+            objectClass: ['inetOrgPerson', 'galRecipient'],
+            cn: entry.name,
+            sn: entry.name,
+            ...(entry.authenticatedOnly ? { msExchRequireAuthToSendTo: 'TRUE' } : {}),
+            ...(entry.kind === 'disabled account' ? { userAccountControl: '514' } : {}),
+            ...(entry.kind === 'group'
+              ? { objectClass: ['groupOfNames', 'galRecipient'], member: base, sn: undefined }
+              : {}),
+            ...entry.attributes,
+          },
+        })),
+      )
+    return {
+      base,
+      flag: 'msExchRequireAuthToSendTo',
+      dn,
+      settings: () => ({ url: [serverUrl(ds.url)], base: [base], ...account }),
+      add,
+      restore: add,
+      modify: (entry, attributes) => ds.modify(dn(entry), attributes),
+      remove: (entry) => ds.delete(dn(entry)),
+      move: (entry, to) => ds.move(dn(entry), containerOf(dn(to)), rdnOf(dn(to))),
+      moveContainer: (below) =>
+        below === 'one'
+          ? ds.move(`ou=two,${base}`, `ou=one,${base}`)
+          : ds.move(`ou=two,ou=one,${base}`, base),
+      ordinary: async () => account,
+      stop: () => ds.stop(),
     }
   },
 }

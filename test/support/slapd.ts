@@ -26,6 +26,8 @@ export interface SlapdOptions {
   readonly suffix?: string
   /** Lines for the top of slapd.conf, such as more attribute types, after the mail schema. */
   readonly schema?: readonly string[]
+  /** Lines of other databases, which come before this one. */
+  readonly before?: readonly string[]
   /** Lines for the database section of slapd.conf, such as overlays or other access rules. */
   readonly database?: readonly string[]
   /** Access rules that come before the one that lets everybody read. */
@@ -85,7 +87,7 @@ const ADMIN_PASSWORD = 'admin-secret'
 const READER_PASSWORD = 'reader-secret'
 
 /** The attributes of Exchange that the tests use, for any entry of class `galRecipient`. */
-const MAIL_SCHEMA = `
+export const MAIL_SCHEMA = `
 attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch
   SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
 attributetype ( 1.2.840.113556.1.2.352 NAME 'targetAddress' EQUALITY caseIgnoreMatch
@@ -282,6 +284,7 @@ ${tls?.clientCa ? `TLSCACertificateFile ${tls.clientCa}\nTLSVerifyClient demand`
 sizelimit ${limits?.size ?? 'unlimited'}
 timelimit ${limits?.seconds ?? 'unlimited'}
 
+${options.before?.join('\n') ?? ''}
 database mdb
 suffix "${base}"
 rootdn "cn=admin,${base}"

@@ -10,6 +10,7 @@ import { until } from '../../support/until'
 import {
   ACTIVE_DIRECTORY,
   type DirectoryKind,
+  DS389,
   OPENLDAP,
   type TestDirectory,
   type TestEntry,
@@ -38,6 +39,13 @@ const WAYS: readonly Way[] = [
     feed: 'syncrepl',
     kind: OPENLDAP,
     settings: async (directory) => directory.settings(),
+  },
+  {
+    feed: 'syncrepl',
+    kind: DS389,
+    settings: async (directory) => directory.settings(),
+    // It says nothing of entries that move with their container, and so all are read as often.
+    late: ['removal', 'change'],
   },
   {
     feed: 'timestamps',

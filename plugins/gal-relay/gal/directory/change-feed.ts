@@ -17,6 +17,8 @@ export type FeedName = (typeof FEEDS)[number]
 
 /** Whoever keeps the list. */
 export interface ListKeeper {
+  /** A way of following the list begins: what another one has handed over does not count. */
+  begin(): void
   /** An entry that is in the list, new or known, with all its addresses. Must not throw. */
   entry(id: Buffer, entry: Entry): void
   /** An entry that is not in the list, or not any more. Must not throw. */
@@ -31,13 +33,16 @@ export interface ListKeeper {
    * @throws Error to end the feed
    */
   confirmed(at: number): Promise<void>
-  /** Begins to be told of all the entries there are, to find those that are gone. */
+  /**
+   * Begins to be told of all the entries there are, to find those that are gone; also before
+   * `complete`, when all entries have been handed over.
+   */
   compare(): Comparison
 }
 
 export interface Comparison {
-  /** Must not throw. */
-  seen(id: Buffer): void
+  /** Must not throw. @returns whether it has an address in the list */
+  seen(id: Buffer): boolean
   /**
    * There are no others.
    * @returns the ids of those among them that have no address in the list
@@ -65,13 +70,20 @@ export interface FeedContext {
   readonly signal: AbortSignal
 }
 
-/** The server, or this account, does not do it this way; nothing has been handed over yet. */
+/** The server, or this account, does not do it this way, or not wholly; the list is not complete yet. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
 }
 
 /** Results that say so: protocol error, unavailable critical extension, no rights, unwilling. */
 const REFUSALS: ReadonlySet<number> = new Set([2, 12, 50, 53])
+
+/** Results that say that more cannot be had at once: of time, of entries, of those looked through. */
+const LIMITS: ReadonlySet<number> = new Set([3, 4, 11])
+
+export function isLimit(code: number): boolean {
+  return LIMITS.has(code)
+}
 
 export function isRefusal(code: number): boolean {
   return REFUSALS.has(code)

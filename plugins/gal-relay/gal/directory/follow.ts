@@ -57,6 +57,7 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
   let searchable = first
   let lookedAt = performance.now()
   return {
+    begin: () => keeper.begin(),
     entry: (id, entry) => keeper.entry(id, entry),
     gone: (id) => keeper.gone(id),
     complete: () => keeper.complete(),
@@ -92,6 +93,7 @@ export async function follow(options: FollowOptions): Promise<never> {
   for (const name of FEEDS) {
     if (name === 'none' || !WAYS[name].isAnnounced(rootDse, ldap)) continue
     onWay(name)
+    options.keeper.begin()
     try {
       return await WAYS[name].run({ ...options, gal, keeper, rootDse, list })
     } catch (error) {

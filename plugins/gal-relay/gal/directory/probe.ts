@@ -4,12 +4,12 @@
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
 import { AddressSearch } from './address-search'
 import { enumerated, TAG, tlv } from './ber'
-import { NotOffered } from './change-feed'
+import { isLimit, NotOffered } from './change-feed'
 import type { Connection, Result } from './connection'
 import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
 import { cookieNow, DIRSYNC } from './dirsync'
 import type { Entry } from './entry'
-import { equals, present } from './filter'
+import { equals, or, present } from './filter'
 import { contextsOf } from './naming-contexts'
 import { type Endpoint, openConnection } from './open'
 import { PAGED_RESULTS } from './paged-search'
@@ -272,7 +272,10 @@ class Probe {
     if (controls.has(SYNC_REQUEST)) {
       const result = await this.#syncOnce(this.ldap.base[0] ?? '')
       if (result.code === 0) return ok('it tells of changes: syncrepl')
-      refused = `it does not tell of changes by syncrepl: ${reason(result)}; overlay syncprov?`
+      refused = isLimit(result.code)
+        ? `by syncrepl it gives this account no more than a part of the list: ${reason(result)}; ` +
+          'raise its size and look-through limits'
+        : `it does not tell of changes by syncrepl: ${reason(result)}; overlay syncprov?`
     }
     if (isActiveDirectory(this.rootDse) && controls.has(DIRSYNC)) {
       try {
@@ -296,12 +299,13 @@ class Probe {
     return isWanted ? warning(text) : note(`${text}; only a snapshot needs that`)
   }
 
-  /** RFC 4533 §2.2, refreshOnly: of the base alone. */
+  /** RFC 4533 §2.2, refreshOnly: the whole list where a snapshot wants it, else of the base alone. */
   async #syncOnce(base: string): Promise<Ended> {
+    const isWanted = this.gal.mode === 'snapshot'
     const search = searchRequest({
       base,
-      scope: SCOPE.base,
-      filter: present('objectClass'),
+      scope: isWanted ? SCOPE.subtree : SCOPE.base,
+      filter: isWanted ? or(...this.gal.attributes.map(present)) : present('objectClass'),
       attributes: attributeList(['1.1']),
     })
     const control = { oid: SYNC_REQUEST, critical: true, value: tlv(TAG.sequence, enumerated(1)) }

@@ -12,6 +12,7 @@ export interface RootDse {
   readonly namingContexts: readonly string[]
   /** Where it describes its attributes (RFC 4512 §4.2). */
   readonly subschema: string | undefined
+  readonly isOpenLdap: boolean
   /** Active Directory: the number of the last change on this domain controller. */
   readonly highestCommittedUsn: bigint | undefined
   /** Active Directory: the DN of this domain controller's own settings. */
@@ -25,6 +26,7 @@ const SEARCH = searchRequest({
   scope: SCOPE.base,
   filter: present('objectClass'),
   attributes: attributeList([
+    'objectClass',
     'supportedControl',
     'supportedCapabilities',
     'namingContexts',
@@ -46,6 +48,7 @@ export async function readRootDse(connection: Connection, timeout: number): Prom
     controls: new Set(values('supportedControl')),
     capabilities: new Set(values('supportedCapabilities')),
     namingContexts: values('namingContexts'),
+    isOpenLdap: values('objectClass').includes('OpenLDAProotDSE'),
     highestCommittedUsn: usn && /^\d+$/.test(usn) ? BigInt(usn) : undefined,
     dsServiceName: values('dsServiceName')[0],
     subschema: values('subschemaSubentry')[0],

@@ -2,14 +2,16 @@
 // search for each base brings all entries and then, in the moment they happen, their changes, for as
 // long as the connection lives (refreshAndPersist). No cookie is used: those are made of clocks.
 //
-// Of entries that move because something above them does, nothing is told. So that is watched too, and
-// ends the feed: the list is read again. Nor is anything told of entries that a filter finds by their
-// groups; then all that there are are listed, as often as is bearable.
+// Of entries that move because something above them does, nothing is told. With OpenLDAP that is
+// watched too, and ends the feed: the list is read again. Nor is anything told of entries that a filter
+// finds by their groups; then all that there are are listed, as often as is bearable. Other servers say
+// nothing when a container moves or a backup is restored, so that all there is is read as often.
 import { BerReader, enumerated, TAG, tlv } from './ber'
 import {
   Comparisons,
   type FeedContext,
   interruptible,
+  isLimit,
   isRefusal,
   isToldOfAll,
   NotOffered,
@@ -19,6 +21,7 @@ import { controlValue } from './controls'
 import { DirectoryError, printable, resultError } from './directory-error'
 import type { Entry } from './entry'
 import { equals, present } from './filter'
+import { requireNothingLeftOut } from './left-out'
 import { bounded } from './limits'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
@@ -36,16 +39,22 @@ const REFRESH_PRESENT = 0xa2
 const ID_SET = 0xa3
 
 export async function syncrepl(context: FeedContext): Promise<never> {
-  const { connection, keeper, list, gal } = context
+  const { connection, keeper, list, gal, rootDse } = context
+  const [firstBase = ''] = list.bases
   const started: Synchronization[] = []
-  const isEnough = isToldOfAll(gal)
+  const isEnough = rootDse.isOpenLdap && isToldOfAll(gal)
   const told = new Set<string>()
   const comparisons = new Comparisons()
+  /** All searches have brought their entries. */
+  let areRead = false
   let isComplete = false
   const confirm = async () => {
     const askedAt = Date.now()
-    await Promise.all(started.map((one) => ask(context, one)))
+    // The first connection, which the list is read over, must not be idle for long either.
+    const connections = [...started, { connection, base: firstBase }]
+    await Promise.all(connections.map((one) => ask(context, one)))
     if (!isComplete) return
+    const compare = rootDse.isOpenLdap ? compareIds : compareAll
     const isCompared = !isEnough && (await comparisons.run(() => compare(context, told)))
     if (isCompared || isEnough) await keeper.confirmed(askedAt)
   }
@@ -59,23 +68,65 @@ export async function syncrepl(context: FeedContext): Promise<never> {
   try {
     // First, so that none is moved unseen. Each search has a connection of its own: slapd answers
     // nothing else on one that has half as many of them as it has threads.
-    for (const base of list.bases)
+    for (const base of rootDse.isOpenLdap ? list.bases : [])
       await begin(watchContainers(await context.connect(), context, base))
     const searches = []
     for (const [index, search] of list.searches().entries()) {
-      const own = index === 0 ? connection : await context.connect()
+      const own = await context.connect()
       const onTold = (id: Buffer) => {
-        if (isComplete) told.add(id.toString('latin1'))
+        if (areRead) told.add(id.toString('latin1'))
       }
-      searches.push(await begin(synchronize(own, context, search, index, onTold)))
+      const one = synchronize(own, context, search, index, onTold)
+      await Promise.race([begin(one), untilStuck(context, one)])
+      searches.push(one)
     }
+    areRead = true
+    for (const one of searches) one.release()
+    const ended = Promise.race([...started.map((one) => one.ended), stopped])
+    ended.catch(() => {})
+    const isWhole = requireNothingLeftOut(context, told, (base, id) => idIn(base, uuidOf(id)))
+    await Promise.race([isWhole, ended])
     await keeper.complete()
     isComplete = true
-    for (const one of searches) one.release()
     await confirm()
-    return await Promise.race([...started.map((one) => one.ended), stopped])
+    return await ended
   } finally {
-    for (const one of started) one.stream.abandon()
+    for (const one of started) {
+      one.stream.abandon()
+      one.connection.onEnd = () => {}
+      one.connection.close()
+    }
+  }
+}
+
+/** Nothing comes for so long at most, milliseconds, before it is asked why. */
+const QUIET = 20_000
+
+/**
+ * Some servers bring no more than a limit allows, and say neither that they have nor anything else.
+ * A search that brings nothing while a plain one for the same brings all will bring nothing more.
+ * @throws NotOffered then
+ * @throws DirectoryError when the plain one fails too
+ */
+async function untilStuck(
+  { list, every, signal }: FeedContext,
+  { progress }: Synchronization,
+): Promise<void> {
+  for (;;) {
+    const { heard } = progress
+    await interruptible(Math.min(every, QUIET), signal)
+    if (progress.isRefreshed) return
+    if (progress.heard !== heard) continue
+    let found = 0
+    await list.readIds(() => {
+      found++
+    })
+    if (progress.isRefreshed) return
+    if (progress.heard !== heard) continue
+    throw new NotOffered(
+      `it stopped after ${heard} entries where a search finds ${found}; ` +
+        'has the server a size limit for this account?',
+    )
   }
 }
 
@@ -89,6 +140,13 @@ interface Synchronization {
   readonly refreshed: Promise<void>
   /** Only ever rejects. */
   readonly ended: Promise<never>
+  readonly progress: Progress
+}
+
+interface Progress {
+  /** Entries so far, changes included. */
+  heard: number
+  isRefreshed: boolean
 }
 
 interface Taker {
@@ -150,7 +208,7 @@ function idIn(base: number, uuid: Buffer): Buffer {
  * Finds the entries that came and went without being told of.
  * @param told takes the ids of those that are told of meanwhile: what is read of them may be older
  */
-async function compare({ keeper, list }: FeedContext, told: Set<string>): Promise<void> {
+async function compareIds({ keeper, list }: FeedContext, told: Set<string>): Promise<void> {
   told.clear()
   const comparison = keeper.compare()
   await list.readIds((name, base) => comparison.seen(idIn(base, uuidOf(name))))
@@ -160,6 +218,19 @@ async function compare({ keeper, list }: FeedContext, told: Set<string>): Promis
     const id = idIn(base, uuidOf(name))
     if (!told.has(id.toString('latin1'))) keeper.entry(id, entry)
   })
+}
+
+/** Finds what came, went or changed without being told of. @param told as above */
+async function compareAll({ keeper, list }: FeedContext, told: Set<string>): Promise<void> {
+  told.clear()
+  const comparison = keeper.compare()
+  await list.readAll((name, entry, base) => {
+    const id = idIn(base, uuidOf(name))
+    comparison.seen(id)
+    if (!told.has(id.toString('latin1'))) keeper.entry(id, entry)
+  })
+  for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
+  comparison.end()
 }
 
 /** An entryUUID as it is written (RFC 4530), in 16 bytes. */
@@ -211,7 +282,7 @@ function start(
   search: Buffer,
   taker: Taker,
 ): Synchronization {
-  let handedOver = false
+  const progress: Progress = { heard: 0, isRefreshed: false }
   let isRefreshed = () => {}
   const refreshed = new Promise<void>((resolve) => {
     isRefreshed = resolve
@@ -224,7 +295,7 @@ function start(
       const kind = state.expect(TAG.enumerated).number()
       state.expect(TAG.octets)
       const uuid = value.subarray(state.start, state.end)
-      handedOver = true
+      progress.heard++
       if (kind === DELETED) taker.gone(uuid)
       else taker.entry(uuid, entry)
     },
@@ -234,6 +305,7 @@ function start(
       for (const uuid of info.deleted) taker.gone(uuid)
       if (!info.refreshDone) return
       taker.refreshed()
+      progress.isRefreshed = true
       isRefreshed()
     },
   }
@@ -242,11 +314,11 @@ function start(
   const stream = connection.stream(search, bounded(sink), { controls, patience: 0 })
   const ended = stream.result.then(({ code, diagnostic }) => {
     const words = resultError(code, diagnostic).message
-    if (!handedOver && isRefusal(code)) throw new NotOffered(words)
+    if (!progress.isRefreshed && (isRefusal(code) || isLimit(code))) throw new NotOffered(words)
     throw new DirectoryError('result', `the synchronization ended: ${words}`, code)
   })
   ended.catch(() => {})
-  return { connection, base, stream, refreshed, ended }
+  return { connection, base, stream, refreshed, ended, progress }
 }
 
 async function again(
@@ -267,7 +339,7 @@ async function again(
  */
 async function ask(
   { every, ldap }: FeedContext,
-  { connection, base }: Synchronization,
+  { connection, base }: Pick<Synchronization, 'connection' | 'base'>,
 ): Promise<void> {
   const search = searchRequest({
     base,

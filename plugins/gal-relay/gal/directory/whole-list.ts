@@ -20,10 +20,10 @@ import { attributeList, SCOPE, searchRequest } from './search-request'
 export type TakeEntry = (id: Buffer, entry: Entry, base: number) => void
 
 /**
- * What names an entry for its whole life, wherever it is moved: Active Directory's, the standard's
- * (RFC 4530), 389 Directory Server's.
+ * What names an entry for its whole life, wherever it is moved: Active Directory's, 389 Directory
+ * Server's (which may have the next one too, and tells of changes by its own), the standard's (RFC 4530).
  */
-const IDS = ['objectGUID', 'entryUUID', 'nsUniqueId']
+const IDS = ['objectGUID', 'nsUniqueId', 'entryUUID']
 
 /** How long a server may say nothing in the middle of a large search. */
 export const PATIENCE = 60_000
@@ -75,10 +75,21 @@ export class WholeList {
   }
 
   /** The ids of all entries. @throws DirectoryError */
-  async readIds(take: (id: Buffer, base: number) => void): Promise<void> {
+  async readIds(take: (id: Buffer, base: number, dn: string) => void): Promise<void> {
     for (const [place, base] of this.bases.entries()) {
-      await this.#read(this.#request(base, this.#filter, IDS), place, (id) => take(id, place))
+      const takeId: TakeEntry = (id, { dn }) => take(id, place, dn)
+      await this.#read(this.#request(base, this.#filter, IDS), place, takeId)
     }
+  }
+
+  /** One entry as it is now; undefined when it is not in the list. @throws DirectoryError */
+  async readOne(dn: string): Promise<Entry | undefined> {
+    const attributes = attributeList(this.#wanted)
+    const search = searchRequest({ base: dn, scope: SCOPE.base, filter: this.#filter, attributes })
+    const { code, diagnostic, entries } = await this.connection.search(search, PATIENCE)
+    if (code === NO_SUCH_OBJECT) return undefined
+    if (code !== 0) throw resultError(code, diagnostic)
+    return entries[0]
   }
 
   /**

@@ -65,6 +65,7 @@ export class Keeper implements ListKeeper {
   readonly #early: Buffer[] = []
   #builder: MembershipBuilder | undefined = new MembershipBuilder()
   #membership: Membership | undefined
+  #isComplete = false
   #first = 0
   /** Too many have gone since then: nothing is written any more. */
   #slip: Refused | undefined
@@ -100,6 +101,14 @@ export class Keeper implements ListKeeper {
     }
   }
 
+  begin(): void {
+    if (this.#isComplete) throw new Error('complete already')
+    this.entries = 0
+    this.#early.length = 0
+    this.#membership = undefined
+    this.#builder = new MembershipBuilder()
+  }
+
   gone(id: Buffer): void {
     if (this.#builder) {
       this.#early.push(Buffer.from(id))
@@ -114,15 +123,23 @@ export class Keeper implements ListKeeper {
    * @throws Refused when the list is not one to be put in force
    */
   complete(): Promise<void> {
-    if (!this.#builder) throw new Error('complete already')
-    const membership = this.#builder.build()
-    this.#builder = undefined
-    for (const id of this.#early.splice(0)) membership.set(id, [], false)
+    if (this.#isComplete) throw new Error('complete already')
+    const membership = this.#collected()
     membership.takeChanges()
     this.#requireEnough(membership.table.count)
-    this.#membership = membership
+    this.#isComplete = true
     this.#first = membership.table.count
     return this.#write()
+  }
+
+  /** What has been handed over so far. */
+  #collected(): Membership {
+    const membership = this.#membership ?? this.#builder?.build()
+    if (!membership) throw new Error('nothing has begun')
+    this.#builder = undefined
+    this.#membership = membership
+    for (const id of this.#early.splice(0)) membership.set(id, [], false)
+    return membership
   }
 
   /** @throws Refused when so much has gone that it cannot be meant */
@@ -131,14 +148,15 @@ export class Keeper implements ListKeeper {
   }
 
   compare(): Comparison {
-    const membership = this.#membership
-    if (!membership) throw new Error('not complete')
+    const membership = this.#collected()
     const seen = new Holdings()
     const unknown: Buffer[] = []
     return {
       seen(id) {
         const entry = membership.entryOf(id)
-        if (seen.add(entry, SEEN) && !membership.holds(entry)) unknown.push(Buffer.from(id))
+        const isKnown = membership.holds(entry)
+        if (seen.add(entry, SEEN) && !isKnown) unknown.push(Buffer.from(id))
+        return isKnown
       },
       end: () => {
         const gone: Hash[] = []
@@ -166,7 +184,7 @@ export class Keeper implements ListKeeper {
   }
 
   #writeSoon(): void {
-    if (this.#timer || this.#ended || !this.#membership) return
+    if (this.#timer || this.#ended || !this.#isComplete) return
     const free = () => {
       this.#timer = undefined
     }
@@ -189,7 +207,7 @@ export class Keeper implements ListKeeper {
 
   async #writeNow(confirmedAt: number | undefined): Promise<void> {
     const membership = this.#membership
-    if (!membership || this.#ended) return
+    if (!membership || !this.#isComplete || this.#ended) return
     const place = await this.#writer?.place()
     if (place === 'replaced') throw new Refused('another list has been put in force')
     if (place === 'gone') await this.#leaveFile()

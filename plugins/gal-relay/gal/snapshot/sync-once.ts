@@ -119,6 +119,11 @@ class ComparingKeeper extends Keeper {
     throw new Unwritten(`${this.#file} cannot be written: ${this.unwritten}`)
   }
 
+  override begin(): void {
+    super.begin()
+    this.known.clear()
+  }
+
   override entry(id: Buffer, entry: Entry): void {
     super.entry(id, entry)
     if (!this.#before) return

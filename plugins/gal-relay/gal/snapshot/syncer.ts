@@ -104,6 +104,7 @@ export class Reading {
         signal,
         every: snapshot.changes_every,
         keeper: {
+          begin: () => keeper.begin(),
           entry: (id, entry) => keeper.entry(id, entry),
           gone: (id) => keeper.gone(id),
           async confirmed(at) {

@@ -1,0 +1,68 @@
+// A feed that brings the list by itself may leave something out: a server that has a part of the tree
+// in another database, or meets a limit, does not say so. What it brought is held against a plain
+// search of the same bases and filter.
+
+import { type FeedContext, interruptible, NotOffered } from './change-feed'
+import { printable } from './directory-error'
+import { addressesOf } from './entry-addresses'
+
+/** So many entries at most are looked at one by one; those that it leaves out are more, or few. */
+const LOOKED_AT = 10_000
+/** So many of them are named. */
+const NAMED = 3
+/** What happened a moment ago is told by then. */
+const SETTLE = 1000
+
+/**
+ * Looks twice: an entry that was missing only in between has just been made.
+ * @param told takes the ids of entries that the feed tells of meanwhile
+ * @param idIn what the feed calls the entry with this id below this base
+ * @throws NotOffered when entries are missing that a plain search finds
+ * @throws DirectoryError
+ */
+export async function requireNothingLeftOut(
+  context: FeedContext,
+  told: Set<string>,
+  idIn: (base: number, id: Buffer) => Buffer,
+): Promise<void> {
+  const first = await leftOut(context, told, idIn)
+  if (first.size === 0) return
+  await interruptible(SETTLE, context.signal)
+  const second = await leftOut(context, told, idIn)
+  const names = [...second].filter((dn) => first.has(dn))
+  if (names.length === 0) return
+  const some = names.slice(0, NAMED).map(printable).join('; ')
+  const more = names.length > NAMED ? ' and others' : ''
+  throw new NotOffered(`it leaves out entries that a search finds: ${some}${more}`)
+}
+
+/** @returns the DNs of entries with addresses that the feed has not brought; of many, some */
+async function leftOut(
+  { keeper, list, gal }: FeedContext,
+  told: Set<string>,
+  idIn: (base: number, id: Buffer) => Buffer,
+): Promise<Set<string>> {
+  told.clear()
+  const comparison = keeper.compare()
+  const unknown: { readonly dn: string; readonly id: string }[] = []
+  await list.readIds((name, base, dn) => {
+    const id = idIn(base, name)
+    if (comparison.seen(id) || unknown.length === LOOKED_AT) return
+    unknown.push({ dn, id: id.toString('latin1') })
+  })
+  for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
+  comparison.end()
+  const attributes = new Set(gal.attributes.map((name) => name.toLowerCase()))
+  const missing = new Set<string>()
+  for (const { dn, id } of unknown) {
+    if (missing.size > MANY) break
+    if (told.has(id)) continue
+    // One that has only addresses of other kinds is in the list of neither.
+    const entry = await list.readOne(dn)
+    if (entry && addressesOf(entry, attributes).length > 0 && !told.has(id)) missing.add(dn)
+  }
+  return missing
+}
+
+/** Enough of them, so that those of both times are some. */
+const MANY = 20
