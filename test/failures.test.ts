@@ -13,6 +13,8 @@ import { inspectCode } from './support/unguarded'
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'progress of a reading': 'every ten seconds of a reading',
   'part of a message for the outbound queue': 'of Haraka 3.0.3 alone',
+  'wait for what can be searched for': 'of a server whose schema is slow to come',
+  'wait for what is asked elsewhere': 'of a server behind a reference that is slow',
   'standard output': 'of the command, when nobody reads it',
 }
 

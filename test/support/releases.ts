@@ -45,7 +45,15 @@ async function installed(spec: string): Promise<string> {
   mkdirSync(all, { recursive: true, mode: 0o700 })
   const fresh = mkdtempSync(`${folder}-`)
   try {
-    const options = ['--prefix', fresh, '--no-audit', '--no-fund', '--no-save', '--prefer-offline']
+    const options = [
+      '--prefix',
+      fresh,
+      '--no-audit',
+      '--no-fund',
+      '--no-save',
+      '--prefer-offline',
+      '--ignore-scripts',
+    ]
     const env = Object.fromEntries(
       // npm test sets variables that speak of this package.
       Object.entries(process.env).filter(

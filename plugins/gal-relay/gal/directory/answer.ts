@@ -59,9 +59,12 @@ export function addReferences(answer: Answer, urls: readonly string[]): void {
  * @returns whether nothing more of it is to be read
  */
 export function isFull(answer: Answer, all: () => Iterable<Answer>): boolean {
-  const own = exceeded(answer, ANSWER)
-  if (own) answer.leftOut = `an answer of more than ${own} is not read to its end`
-  if (own || ++answer.messages >= ANSWER.messages) return true
+  const isEndless = ++answer.messages >= ANSWER.messages
+  const own = isEndless ? `${ANSWER.messages} messages` : exceeded(answer, ANSWER)
+  if (own) {
+    answer.leftOut = `an answer of more than ${own} is not read to its end`
+    return true
+  }
   // Few answers are so large that their sum matters.
   if (answer.bytes < SMALL.bytes && answer.values < SMALL.values) return false
   const held = { bytes: 0, values: 0 }

@@ -281,10 +281,11 @@ class AttributeProof {
   }
 
   #find(filter: Buffer, attributes: readonly string[] = [this.#name]): Promise<Result> {
-    const { connection, patience } = this.context
+    const { connection, ldap, patience } = this.context
     const search = searchRequest({
       base: this.base,
       scope: SCOPE.subtree,
+      dereference: ldap.dereference,
       filter: this.#filter ? and(this.#filter, filter) : filter,
       attributes: attributeList(attributes),
       sizeLimit: SAMPLE,

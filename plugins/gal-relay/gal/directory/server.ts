@@ -50,6 +50,8 @@ export class Server {
   readonly #reasons = new Set<string>()
   #started = false
   #opening = false
+  /** It ended the connection when it was asked what can be searched for: it is not asked so again. */
+  #endsAtOpen = false
   #growing = false
   #growAfter = 0
   #delay: IBackoff<unknown> | undefined
@@ -165,7 +167,10 @@ export class Server {
       const connection = await openConnection(endpoint, ldap, this.#closing.signal)
       try {
         await this.#check(connection)
-        await this.#opened(connection)
+        if (!this.#endsAtOpen) {
+          await this.#opened(connection)
+          this.#endsAtOpen = connection.ended !== undefined
+        }
         if (connection.ended) throw connection.ended
         if (this.#closing.signal.aborted) throw new DirectoryError('connection', 'closed')
       } catch (error) {
