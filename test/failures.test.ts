@@ -15,6 +15,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'part of a message for the outbound queue': 'of Haraka 3.0.3 alone',
   'wait for what can be searched for': 'of a server whose schema is slow to come',
   'wait for what is asked elsewhere': 'of a server behind a reference that is slow',
+  'TLS handshake': 'of a server that resets it, which the proxy meets by chance',
+  'end of following': 'of a reading that is stopped while it follows, which is met by chance',
   'standard output': 'of the command, when nobody reads it',
 }
 
