@@ -1,7 +1,8 @@
 // Settings edited while Haraka runs: a valid edit takes effect everywhere without a restart, an invalid
 // one changes nothing and is said loudly, and no message that was under way goes astray.
 import assert from 'node:assert/strict'
-import { rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -198,4 +199,41 @@ describe('settings edited while Haraka runs', () => {
       [['friend@partner.example']],
     )
   })
+})
+
+test('settings that a link leads to, as in Kubernetes, are read when it leads elsewhere', async () => {
+  const directory = await startEmbeddedLdap(['alice@example.com'])
+  const folder = mkdtempSync(path.join(tmpdir(), 'reload-linked-'))
+  const config = path.join(folder, 'config')
+  // A file is a link through `..data`, which is put in the place of the former one as a whole.
+  const version = (name: string, ini: string) => {
+    mkdirSync(path.join(config, name), { recursive: true })
+    const ldap = `[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`
+    writeFileSync(path.join(config, name, 'gal_relay.ini'), `${ini}${ldap}`)
+    symlinkSync(name, path.join(config, '..new'))
+    renameSync(path.join(config, '..new'), path.join(config, '..data'))
+  }
+  version('..first', FIRST)
+  symlinkSync('..data/gal_relay.ini', path.join(config, 'gal_relay.ini'))
+  const haraka = await startHaraka({ dir: folder, ini: undefined })
+  const answer = async () => {
+    const smtp = await connectSmtp({
+      port: haraka.port,
+      proxy: { client: '203.0.113.9', local: '10.0.0.5:25' },
+    })
+    await smtp.ehlo()
+    const { rcpt } = await smtp.transaction('a@sender.example', ['x@new.example'])
+    await smtp.quit()
+    return rcpt[0]?.line ?? ''
+  }
+  try {
+    assert.match(await answer(), /^550 5\.7\.1/)
+    version('..second', FIRST.replace('example.com = inbound', 'new.example = inbound'))
+    await haraka.waitForLog(/settings reloaded/, RELOAD)
+    assert.match(await answer(), /^550 5\.1\.1/)
+  } finally {
+    await haraka.stop()
+    await directory.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
 })

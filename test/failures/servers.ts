@@ -203,9 +203,9 @@ cache_absent = 0s
       haraka.writeConfig('host_list', `${comment}.test\n`)
     }
     change('thrown-away')
-    await thrown('settings: reload of the settings', 'settings: look at host_list')
+    await thrown('settings: reload of the settings', 'settings: look at a file of the settings')
     change('taken')
-    await thrown('changed host_list', 'end of the former address list')
+    await thrown('changed file of the settings', 'end of the former address list')
     await thrown('next hop time-out')
     faults.begin('')
     await load.untilAnswered()

@@ -322,6 +322,21 @@ enabled = false
     assert.deepEqual(read(`[ldap]\nurl[] = ldap://a.test\nbase = ${base}\n`).ldap?.base, [base])
   })
 
+  it('say so where a backslash at the end of a line swallows the next one', () => {
+    const said = (text: string) => problems(text)
+    const password = `${LDAP}bind_dn = cn=a,dc=test\nbind_password = geheim\\\n`
+    for (const next of ['starttls = true\n', '[routes]\nexample.com = inbound\n', '']) {
+      const text = said(`${password}${next}`)
+      assert.match(
+        text,
+        /ends in a backslash, which takes the next line for a part of it; a password/,
+      )
+      assert.doesNotMatch(text, /geheim/)
+    }
+    const list = read(`${LDAP}[gal]\nalways_accept = postmaster, \\\n  abuse\n`).gal
+    assert.deepEqual(list.always_accept, ['postmaster', 'abuse'])
+  })
+
   it('take several delimiters, and X.500 addresses', () => {
     const galOf = (lines: string) => read(`${LDAP}[gal]\n${lines}\n`).gal
     assert.equal(galOf('recipient_delimiter = +-').recipient_delimiter, '+-')

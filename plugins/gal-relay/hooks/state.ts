@@ -14,12 +14,7 @@ import { summary, warnings } from '../report/startup'
 import { missingHttpServer } from '../report/status/http-server'
 import { listedPlugins } from '../settings/accepting-plugins'
 import { readIniFile } from '../settings/haraka-files'
-import {
-  type LoadedSettings,
-  loadSettings,
-  loadSettingsSteps,
-  watchHostList,
-} from '../settings/load'
+import { type LoadedSettings, loadSettings, loadSettingsSteps, watchFiles } from '../settings/load'
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
@@ -83,7 +78,7 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
     reloadFailedAt: undefined,
     startedAt: Date.now(),
     reports: undefined,
-    unwatch: watchHostList(plugin.config, again),
+    unwatch: watchFiles(plugin.config, again),
     speaks: false,
     answers: false,
   }
@@ -96,7 +91,7 @@ export function close(): void {
   state.reloads++
   const end = async () => list?.close()
   const endOutbound = () => outbound.close()
-  unattended('end of the watch on host_list', unwatch, unwatch)
+  unattended('end of the watch on files', unwatch, unwatch)
   unattended('end of reports', () => reports?.close())
   unattended('end of the address list', end, end)
   unattended('end of the sockets to next hops', endOutbound, endOutbound)

@@ -78,12 +78,24 @@ interface Statement {
   /** Of the section or the key; keys of lists end in `[]`. */
   readonly name: string
   readonly value: string
+  /** The number of the line before it, whose last backslash swallowed what is a line by itself. */
+  readonly swallowedBy?: number
 }
+
+const LINE_WITH_KEY = /^\s*[\w@:._+\-/[\]]+\s*=/
+const ENDS_IN_BACKSLASH =
+  'ends in a backslash, which takes the next line for a part of it; a password that ends so goes into ' +
+  'bind_password_file'
 
 /** undefined for a line that says nothing by itself. */
 function* statements(text: string): Generator<Statement | undefined> {
   let pending = ''
+  let pendingLine = 0
   let line = 0
+  const unfinished = (): Statement => ({
+    ...{ kind: 'none', line: pendingLine, text: '', name: '', value: '' },
+    swallowedBy: pendingLine,
+  })
   for (const raw of linesOf(text)) {
     line++
     if (COMMENT_OR_BLANK.test(raw)) {
@@ -92,19 +104,23 @@ function* statements(text: string): Generator<Statement | undefined> {
     }
     const [heading, section = ''] = SECTION.exec(raw) ?? []
     if (heading) {
+      if (pending) yield unfinished()
       yield { kind: 'section', line, text: raw, name: section.trim(), value: '' }
       continue
     }
     if (CONTINUATION.test(raw)) {
       pending += raw.replace(CONTINUATION, '')
+      pendingLine = line
       yield undefined
       continue
     }
+    const swallowedBy = pending && LINE_WITH_KEY.test(raw) ? pendingLine : undefined
     const whole = pending + raw
     pending = ''
     const [, name = '', value = ''] = PARAM.exec(whole) ?? []
-    yield { kind: name ? 'key' : 'none', line, text: whole, name, value }
+    yield { kind: name ? 'key' : 'none', line, text: whole, name, value, swallowedBy }
   }
+  if (pending) yield unfinished()
 }
 
 interface Place {
@@ -134,13 +150,16 @@ function* readLines(file: string, text: string): Steps<Ini> {
   for (const statement of statements(text)) {
     yield
     if (!statement) continue
-    const { kind, line, text: whole, name, value } = statement
-    if (kind === 'none') {
+    const { kind, line, text: whole, name, value, swallowedBy } = statement
+    if (swallowedBy !== undefined) {
+      const key = name || undefined
+      problems.push({ file, line: swallowedBy, section, key, what: ENDS_IN_BACKSLASH })
+    } else if (kind === 'none') {
       const isHeading = /^\s*\[/.test(whole)
       const what = unreadable(whole)
       problems.push({ file, line, section: isHeading ? undefined : section, what })
-      continue
     }
+    if (kind === 'none') continue
     if (kind === 'section') {
       section = name
       keys = open(section)

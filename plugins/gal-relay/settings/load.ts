@@ -1,7 +1,7 @@
 // The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
 // gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords and all, and mail
 // waits while it makes lines of a long file. config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
-import { unwatchFile, watchFile } from 'node:fs'
+import { realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'
 import { acceptingPlugins, listedPlugins } from './accepting-plugins'
@@ -71,21 +71,34 @@ const LOOK_EVERY = 2000
 const COME_TO_REST = 3000
 
 /**
- * Calls `onChange` some seconds after config/host_list has changed, come or gone.
+ * Calls `onChange` some seconds after config/host_list has changed, come or gone; and after gal_relay.ini
+ * has, where that is a link: Kubernetes puts another folder in the place of the one that it leads
+ * through, which Haraka does not see.
  * @returns ends the watch
  */
-export function watchHostList(config: Haraka.Config, onChange: Guarded): () => void {
-  const file = path.join(configDir(config), 'host_list')
+export function watchFiles(config: Haraka.Config, onChange: Guarded): () => void {
+  const folder = configDir(config)
+  const names = ['host_list', ...(isLinked(folder, INI) ? [INI] : [])]
   let rest: NodeJS.Timeout | undefined
-  const compare = (now: { mtimeMs: number }, before: { mtimeMs: number }) => {
-    if (now.mtimeMs === before.mtimeMs) return
+  const compare = (now: Stats, before: Stats) => {
+    if (now.mtimeMs === before.mtimeMs && now.ino === before.ino) return
     clearTimeout(rest)
-    rest = later(COME_TO_REST, 'changed host_list', onChange, onChange).unref()
+    rest = later(COME_TO_REST, 'changed file of the settings', onChange, onChange).unref()
   }
-  const look = guard('look at host_list', compare)
-  watchFile(file, { persistent: false, interval: LOOK_EVERY }, look)
+  const look = guard('look at a file of the settings', compare)
+  for (const name of names) {
+    watchFile(path.join(folder, name), { persistent: false, interval: LOOK_EVERY }, look)
+  }
   return () => {
-    unwatchFile(file, look)
+    for (const name of names) unwatchFile(path.join(folder, name), look)
     clearTimeout(rest)
+  }
+}
+
+function isLinked(folder: string, name: string): boolean {
+  try {
+    return realpathSync(path.join(folder, name)) !== path.join(realpathSync(folder), name)
+  } catch {
+    return false
   }
 }
