@@ -98,7 +98,7 @@ bind_password = second
       'line 29: [listener 0.0.0.0:25]: a connection never has the local address 0.0.0.0; probably meant: [listener *:25]',
       'line 32: [gal] cache_found = 15: has no unit; probably meant: 15s',
       'line 33: [gal] modes: there is no such key; probably meant: mode',
-      'line 35: [ldap] url[] = https://dc1.corp.example: is not an ldap://, ldaps:// or srv:// URL',
+      'line 35: [ldap] url[] = https://dc1.corp.example: is not an ldap://, ldaps://, ldapi:// or srv:// URL',
       "line 38: [ldap] bind_password: 'bind_password' stands in line 37 already, and only one of them can count",
       '[ldap] base: is missing: base = dc=corp,dc=example',
     ]

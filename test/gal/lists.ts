@@ -34,6 +34,7 @@ export const GAL: GalSettings = {
 export const LDAP: LdapSettings = {
   url: [],
   base: ['dc=corp,dc=test'],
+  bind_method: 'simple',
   bind_dn: '',
   bind_password: '',
   bind_password_file: '',
@@ -62,6 +63,8 @@ export const SNAPSHOT: SnapshotSettings = {
 
 /** `ldap://host:port`, `ldaps://host:port` or `srv://domain` */
 export function serverUrl(text: string): ServerUrl {
+  const [, socket] = /^ldapi:\/\/(.*)$/.exec(text) ?? []
+  if (socket) return { scheme: 'ldapi', host: decodeURIComponent(socket), port: 0, text }
   const { protocol, hostname, port } = new URL(text)
   const scheme = protocol.slice(0, -1) as ServerUrl['scheme']
   return { scheme, host: hostname, port: Number(port), text }

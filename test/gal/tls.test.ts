@@ -17,6 +17,7 @@ import { startDns } from '../support/dns-server'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startTcpProxy } from '../support/tcp-proxy'
+import { until } from '../support/until'
 import { LDAP, serverUrl, testList } from './lists'
 
 const ADDRESS = 'alice@example.com'
@@ -189,6 +190,46 @@ describe('TLS', { skip: skipWithout('slapd', 'slapadd', 'openssl'), concurrency:
       for (const answer of await asked(slapd, { tls_ca: '' }))
         assert.match(answer, /unable to|self-signed/)
     }))
+
+  for (const mode of ['live', 'snapshot'] as const) {
+    test(`SASL EXTERNAL, by certificate and by socket, ${mode}`, async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'gal-external-'))
+      let lists = 0
+      // Whoever is nobody in particular sees nothing.
+      const slapd = await startSlapd({
+        entries: [ADDRESS],
+        tls: { ...authority.issue(), clientCa: authority.ca },
+        access: ['access to * by users read by * none'],
+      })
+      const { cert, key } = authority.issue()
+      const ask = async (url: string, ldap: Partial<LdapSettings>) => {
+        const list = testList(
+          { url: [serverUrl(url)], tls_ca: authority.ca, tls_cert: cert, tls_key: key, ...ldap },
+          { mode },
+          { file: path.join(folder, `list ${++lists}`) },
+        )
+        try {
+          list.start()
+          if (mode === 'snapshot' && ldap.bind_method) {
+            await until(() => list.report().snapshot?.isCurrent === true)
+          }
+          return await list.ask(ADDRESS)
+        } finally {
+          await list.close()
+        }
+      }
+      try {
+        assert.equal(await ask(slapd.tlsUrl, { bind_method: 'external' }), 'found')
+        assert.equal(await ask(slapd.url, { bind_method: 'external', starttls: true }), 'found')
+        assert.equal(await ask(slapd.socketUrl, { bind_method: 'external' }), 'found')
+        assert.equal(await ask(slapd.tlsUrl, {}), 'unavailable')
+        assert.equal(await ask(slapd.socketUrl, {}), 'unavailable')
+      } finally {
+        await slapd.stop()
+        rmSync(folder, { recursive: true, force: true })
+      }
+    })
+  }
 
   test('a client certificate', () =>
     withServer({ ...authority.issue(), clientCa: authority.ca }, async (slapd) => {

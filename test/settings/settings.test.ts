@@ -97,7 +97,7 @@ enabled = false
         "line 14: [routes] supplier.example = forward gateway.example: 'gateway.example' is not a next hop; probably meant: smtp://gateway.example",
         'line 16: [gal] cache_found = 15: has no unit; probably meant: 15s',
         'line 17: [gal] attributes[] = proxy addresses: is not an attribute name',
-        'line 19: [ldap] url[] = dc1.corp.example: is not an ldap://, ldaps:// or srv:// URL; probably meant: ldap://dc1.corp.example',
+        'line 19: [ldap] url[] = dc1.corp.example: is not an ldap://, ldaps://, ldapi:// or srv:// URL; probably meant: ldap://dc1.corp.example',
         'line 20: [ldap] url[] = ldap://***@dc2.corp.example: holds a user name or password; these go into bind_dn and bind_password',
         'line 21: [ldap] answer_within = 40s: is not from 10ms to 25s',
         'line 22: [listener 10.0.0.5]: is not [listener <address>:<port>], where each may be *; probably meant: [listener 10.0.0.5:*]',
@@ -320,6 +320,25 @@ enabled = false
     assert.equal(ldapOf('cn=a', 'a ; b # c')?.bind_password, 'a ; b # c')
     const base = 'ou=Team # 1,dc=test'
     assert.deepEqual(read(`[ldap]\nurl[] = ldap://a.test\nbase = ${base}\n`).ldap?.base, [base])
+  })
+
+  it('take a server on this machine, and SASL EXTERNAL', () => {
+    const ldap = (lines: string) => read(`[ldap]\nbase = dc=test\n${lines}\n`).ldap
+    const hosts = ldap('url[] = ldapi:///\nurl[] = ldapi://%2Frun%2Fldapi')?.url.map(
+      ({ host }) => host,
+    )
+    assert.deepEqual(hosts, ['/var/run/slapd/ldapi', '/run/ldapi'])
+    assert.equal(ldap('url[] = ldapi:///\nbind_method = external')?.bind_method, 'external')
+    const said = (lines: string) => problems(`[ldap]\nbase = dc=test\n${lines}\n`)
+    assert.match(
+      said('url[] = ldapi://run/ldapi'),
+      /names no socket: ldapi:\/\/\/ for the usual one/,
+    )
+    assert.match(said('url[] = ldapi://%zz'), /names no socket/)
+    assert.match(
+      said('url[] = ldapi:///\nbind_method = external\nbind_dn = cn=a\nbind_password = b'),
+      /bind_dn: has no effect with bind_method = external/,
+    )
   })
 
   it('say so where a backslash at the end of a line swallows the next one', () => {

@@ -52,6 +52,8 @@ export interface Slapd {
   readonly port: number
   /** `ldaps://127.0.0.1:port`; only with `tls` */
   readonly tlsUrl: string
+  /** `ldapi://%2Ffolder%2Fldapi` */
+  readonly socketUrl: string
   readonly tlsPort: number
   readonly base: string
   /** An account that may read everything but passwords, within the limits. */
@@ -132,10 +134,11 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   const tlsPort = options.tls ? await freePort() : 0
   const url = `ldap://127.0.0.1:${port}`
   const tlsUrl = `ldaps://127.0.0.1:${tlsPort}`
+  const socketUrl = `ldapi://${encodeURIComponent(join(folder, 'ldapi'))}`
   let child: ChildProcess = await launch()
 
   async function launch(clock?: string): Promise<ChildProcess> {
-    const listen = options.tls ? `${url}/ ${tlsUrl}/` : `${url}/`
+    const listen = `${url}/ ${options.tls ? `${tlsUrl}/` : ''} ${socketUrl}/`
     const args = ['-d', '0', '-f', conf, '-h', listen]
     const env = clock ? { ...process.env, ...clockSetTo(clock) } : process.env
     const started = spawn(findProgram('slapd') ?? 'slapd', args, { stdio: 'ignore', env })
@@ -164,6 +167,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     url,
     port,
     tlsUrl,
+    socketUrl,
     tlsPort,
     base,
     bindDn: `cn=reader,${base}`,

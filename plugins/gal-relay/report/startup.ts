@@ -215,7 +215,7 @@ function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
 function clearTextPassword({ ldap }: Settings): readonly string[] {
   if (!ldap || ldap.starttls || !(ldap.bind_password || ldap.bind_password_file)) return []
   return ldap.url
-    .filter(({ scheme, host }) => scheme !== 'ldaps' && !/^(127\.|localhost$|::1$)/.test(host))
+    .filter(({ scheme, host }) => scheme !== 'ldaps' && !/^(\/|127\.|localhost$|::1$)/.test(host))
     .map(
       ({ text }) =>
         `the bind password crosses the network in clear to ${text}: use ldaps:// or starttls = true`,

@@ -121,8 +121,11 @@ interface Believing {
 
 /** One `[ldap] url[]`. */
 export interface ServerUrl {
-  readonly scheme: 'ldap' | 'ldaps' | 'srv'
-  /** Host name or IP address without brackets; for srv the domain whose `_ldap._tcp` is asked. */
+  readonly scheme: 'ldap' | 'ldaps' | 'ldapi' | 'srv'
+  /**
+   * Host name or IP address without brackets; for srv the domain whose `_ldap._tcp` is asked; for ldapi
+   * the path of a socket.
+   */
   readonly host: string
   readonly port: number
   /** Without userinfo. */
@@ -131,11 +134,15 @@ export interface ServerUrl {
 
 const LDAP_PORT = { ldap: 389, ldaps: 636, srv: 0 } as const
 
+/** Where OpenLDAP has it on most systems. */
+const LDAPI_SOCKET = '/var/run/slapd/ldapi'
+
 /** Of LDAP over TLS, and of a Global Catalog over TLS. */
 const TLS_PORTS = new Set(['636', '3269'])
 
 const serverUrl = z.string().transform((url, ctx): ServerUrl => {
   const [, schemeText = '', rest = ''] = /^([a-z]+):\/\/(.*)$/i.exec(url) ?? []
+  if (schemeText.toLowerCase() === 'ldapi') return socketUrl(url, rest, ctx)
   const scheme = (['ldap', 'ldaps', 'srv'] as const).find(
     (name) => name === schemeText.toLowerCase(),
   )
@@ -146,7 +153,7 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
     const [, host = '', port = ''] = /^([^/:]+)(?::(\d+))?$/.exec(url) ?? []
     const meant = TLS_PORTS.has(port) ? 'ldaps' : 'ldap'
     const hint = parseDomain(host) ? `; probably meant: ${meant}://${url}` : ''
-    return value.wrong(ctx, `is not an ldap://, ldaps:// or srv:// URL${hint}`)
+    return value.wrong(ctx, `is not an ldap://, ldaps://, ldapi:// or srv:// URL${hint}`)
   }
   if (rest.includes('@')) {
     return value.wrong(
@@ -173,6 +180,19 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
   }
   return { scheme, host, port, text: redactUserinfo(url) }
 })
+
+function socketUrl(url: string, rest: string, ctx: z.RefinementCtx<unknown>): ServerUrl {
+  const [, encoded = ''] = /^([^/]*)\/?$/.exec(rest) ?? [undefined, '?']
+  let host = ''
+  try {
+    host = decodeURIComponent(encoded) || LDAPI_SOCKET
+  } catch {}
+  if (path.isAbsolute(host)) return { scheme: 'ldapi', host, port: 0, text: url }
+  return value.wrong(
+    ctx,
+    'names no socket: ldapi:/// for the usual one, or ldapi://%2Fvar%2Frun%2Fslapd%2Fldapi',
+  )
+}
 
 // A DN may have either sign in it, but no ; before what is no attribute, and no blank in a dc= or behind
 // a name that is no DN.
@@ -212,6 +232,7 @@ export const ldap = (configDir: string) =>
       .transform((all) => (all.length === 0 ? [''] : all))
       .pipe(z.array(dn))
       .optional(),
+    bind_method: value.word('simple', 'external').default('simple'),
     bind_dn: bindName.default(''),
     bind_password: value.text.default(''),
     bind_password_file: value.file(configDir).default(''),

@@ -395,5 +395,9 @@ function reportCredentials(ini: Ini, sections: SectionReader): void {
   const [password, another] = ['bind_password', 'bind_password_file'].filter(has)
   if (password && another) report(another, `stands beside ${password}, and only one can count`)
   if (password && !has('bind_dn')) report(password, 'is for nothing without bind_dn')
-  if (has('bind_dn') && !password) report('bind_dn', 'has no bind_password or bind_password_file')
+  const isExternal = ini.sections.get(section)?.get('bind_method') === 'external'
+  if (isExternal && has('bind_dn')) report('bind_dn', 'has no effect with bind_method = external')
+  else if (has('bind_dn') && !password) {
+    report('bind_dn', 'has no bind_password or bind_password_file')
+  }
 }

@@ -15,7 +15,7 @@ import {
 } from './directory-error'
 import { type Entry, readEntry } from './entry'
 import { Incoming } from './incoming'
-import { abandonRequest, bindRequest, startTlsRequest, unbindRequest } from './ldapjs'
+import { abandonRequest, startTlsRequest, unbindRequest } from './ldapjs'
 import { LOOK_UP, READING, UNASKED } from './limits'
 
 /** How a request ended, and the entries that came before that. */
@@ -139,10 +139,9 @@ export class Connection {
     return { result, abandon }
   }
 
-  /** A simple bind. @throws DirectoryError when no result came */
-  bind(name: string, password: string, timeout: number): Promise<Result> {
-    const message = bindRequest(this.#nextId(), name, password)
-    return this.#requestMessage(message, OP.bindResponse, timeout)
+  /** @param request makes the message @throws DirectoryError when no result came */
+  bind(request: (messageId: number) => Buffer, timeout: number): Promise<Result> {
+    return this.#requestMessage(request(this.#nextId()), OP.bindResponse, timeout)
   }
 
   /**

@@ -36,7 +36,7 @@ export interface Credentials {
  * @throws DirectoryError when there is none, or it must not be tried again yet
  */
 export async function credentialsToTry(ldap: LdapSettings): Promise<Credentials> {
-  if (!ldap.bind_dn) return ANONYMOUS
+  if (!ldap.bind_dn || ldap.bind_method === 'external') return ANONYMOUS
   const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
   // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).

@@ -4,6 +4,7 @@
 // ends a search at the first intermediate response, and describes every message for a trace log that
 // nobody reads, which is most of what a search with it costs.
 import * as ldapjs from 'ldapjs'
+import { integer, octets, TAG, tlv } from './ber'
 
 /** A request of ldapjs that knows its BER. */
 interface Message {
@@ -36,6 +37,19 @@ const START_TLS = '1.3.6.1.4.1.1466.20037'
 export function bindRequest(messageId: number, name: string, credentials: string): Buffer {
   return new BindRequest({ messageId, name, credentials }).toBer().buffer
 }
+
+/**
+ * A bind by SASL EXTERNAL (RFC 4513 §5.2.3): who we are, the server knows from our certificate or, on a
+ * Unix-domain socket, from the system. ldapjs has simple binds only.
+ */
+export function externalBindRequest(messageId: number): Buffer {
+  // Without credentials the server asks for them; empty ones name no other identity.
+  const sasl = tlv(0xa3, octets('EXTERNAL'), octets(''))
+  const bind = tlv(0x60, integer(LDAP_VERSION), octets(''), sasl)
+  return tlv(TAG.sequence, integer(messageId), bind)
+}
+
+const LDAP_VERSION = 3
 
 /** RFC 4511 §4.14 */
 export function startTlsRequest(messageId: number): Buffer {

@@ -5,12 +5,14 @@ import type { LdapSettings } from '../../settings/settings'
 import { Connection } from './connection'
 import { bound, credentialsToTry } from './credentials'
 import { DirectoryError, directoryError } from './directory-error'
-import { connectTo } from './tcp'
+import { bindRequest, externalBindRequest } from './ldapjs'
+import { connectTo, isSocketPath } from './tcp'
 import { secured, tlsOptions } from './tls'
 
 /** Where one server listens. */
 export interface Endpoint {
   readonly tls: boolean
+  /** Or the path of a Unix-domain socket. */
   readonly host: string
   readonly port: number
   /** For logs. */
@@ -65,7 +67,8 @@ async function opened(
   signal: AbortSignal,
 ): Promise<Connection> {
   const credentials = await credentialsToTry(ldap)
-  const tls = endpoint.tls || ldap.starttls ? await tlsOptions(ldap, endpoint) : undefined
+  const withTls = endpoint.tls || (ldap.starttls && !isSocketPath(endpoint.host))
+  const tls = withTls ? await tlsOptions(ldap, endpoint) : undefined
   const tcp = await connectTo(endpoint.host, endpoint.port, signal)
   let connection: Connection | undefined
   const giveUp = () => tcp.destroy(new DirectoryError('timeout', 'too late'))
@@ -79,8 +82,11 @@ async function opened(
       if (tls)
         connection.upgrade(await secured(await connection.startTls(ldap.connect_timeout), tls))
     }
-    const { password } = credentials
-    const { code, diagnostic } = await connection.bind(ldap.bind_dn, password, ldap.connect_timeout)
+    const request =
+      ldap.bind_method === 'external'
+        ? externalBindRequest
+        : (id: number) => bindRequest(id, ldap.bind_dn, credentials.password)
+    const { code, diagnostic } = await connection.bind(request, ldap.connect_timeout)
     bound(ldap, credentials, code, diagnostic)
     return connection
   } catch (error) {

@@ -20,6 +20,7 @@ import { attributeList, SCOPE, type Search, searchRequest } from './search-reque
 import { readSearchable } from './searchable'
 import { findServers } from './srv'
 import { SYNC_REQUEST } from './syncrepl'
+import { isSocketPath } from './tcp'
 
 export interface Finding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'
@@ -92,13 +93,19 @@ async function probeServer(
 }
 
 function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: number): string {
-  const how = endpoint.tls ? ' with TLS' : ldap.starttls ? ' with StartTLS' : ' without TLS'
-  const who = ldap.bind_dn ? `as ${ldap.bind_dn}` : 'anonymously'
+  const isLocal = isSocketPath(endpoint.host)
+  const inClear = isLocal ? ' by its socket' : ' without TLS'
+  const how = endpoint.tls ? ' with TLS' : ldap.starttls && !isLocal ? ' with StartTLS' : inClear
+  const isExternal = ldap.bind_method === 'external'
+  const who = isExternal ? 'by SASL EXTERNAL' : ldap.bind_dn ? `as ${ldap.bind_dn}` : 'anonymously'
   return `connected${how} and bound ${who} in ${Math.round(milliseconds)} ms`
 }
 
 /** What to do about an error at connecting, TLS or bind. */
 function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): string {
+  if (ldap.bind_method === 'external' && code !== undefined) {
+    return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
+  }
   if (code === 49) return '; are bind_dn and bind_password right?'
   if (code === 8 || code === 13) return '; it wants TLS: ldaps:// or starttls = true'
   if (code !== undefined && !ldap.bind_dn) return '; does it take anonymous clients? Set bind_dn'

@@ -15,7 +15,11 @@ export type Resolve = (host: string) => Promise<readonly string[]>
 const resolveName: Resolve = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address)
 
+/** Where a host is one of this machine's sockets instead. */
+export const isSocketPath = (host: string) => host.startsWith('/')
+
 /**
+ * @param host a name, an IP address, or the path of a Unix-domain socket
  * @param signal ends the attempt at once
  * @throws Error of the last address that failed, or of the name look-up
  */
@@ -25,7 +29,8 @@ export async function connectTo(
   signal: AbortSignal,
   resolve: Resolve = resolveName,
 ): Promise<Socket> {
-  const addresses = isIP(host) ? [host] : await orAborted(resolve(host), signal)
+  const isAddress = isIP(host) !== 0 || isSocketPath(host)
+  const addresses = isAddress ? [host] : await orAborted(resolve(host), signal)
   return firstToConnect(addresses, port, signal)
 }
 
@@ -72,7 +77,9 @@ function firstToConnect(
       else if (attempts.size === 0) giveUp(failure)
     }
     const attempt = (address: string) => {
-      const socket = connect({ host: address, port, noDelay: true, keepAlive: true })
+      const socket = isSocketPath(address)
+        ? connect({ path: address })
+        : connect({ host: address, port, noDelay: true, keepAlive: true })
       socket.setKeepAlive(true, KEEP_ALIVE)
       attempts.add(socket)
       const failed = (error: unknown) => {
