@@ -125,8 +125,16 @@ bind_pasword = hunter2
 
   test('no gal_relay.ini', async () => {
     const report = await check({})
-    has(report, /^problem there is no config\/gal_relay\.ini$/)
+    has(report, /^problem config\/gal_relay\.ini: there is no such file$/)
     has(report, /^problem .*\[ldap\] url\[\]: is missing/)
+  })
+
+  test('gal_relay.ini under another name', async () => {
+    const report = await check({ files: { 'config/gal-relay.ini': directory } })
+    has(
+      report,
+      /no such file; config\/gal-relay\.ini is not read, probably meant: config\/gal_relay\.ini$/,
+    )
   })
 
   test('the plugin is not loaded', async () => {

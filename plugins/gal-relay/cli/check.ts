@@ -38,8 +38,6 @@ interface Section {
   readonly findings: readonly Finding[]
 }
 
-const INI = 'gal_relay.ini'
-
 const EXAMPLES = `
 Asks every directory server what look-ups and a snapshot need of it; nothing is changed there. Exit code 1
 when there is a problem; warnings and notes are for you to judge.
@@ -89,9 +87,6 @@ async function check(install: Install): Promise<Section[]> {
     // The first line says how many they are.
     const [, ...lines] = error.message.split('\n')
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
-    if (!existsSync(path.join(root, 'config', INI))) {
-      findings.unshift({ level: 'problem', text: `there is no config/${INI}` })
-    }
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
   const [hops, servers] = await Promise.all([

@@ -1,7 +1,7 @@
 // The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
 // gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords and all, and mail
 // waits while it makes lines of a long file. config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
-import { realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
+import { readdirSync, realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'
 import { acceptingPlugins, listedPlugins } from './accepting-plugins'
@@ -10,6 +10,7 @@ import { inboundHosts } from './host-list'
 import { readIniSteps } from './ini'
 import { ownHost } from './own-host'
 import { trustedOwners } from './owners'
+import type { Problem } from './problem'
 import { readSettingsSteps, type Settings } from './settings'
 import { atOnce, type Steps } from './steps'
 
@@ -42,7 +43,10 @@ export function* loadSettingsSteps(
 ): Steps<LoadedSettings> {
   const given = config.get(INI, 'binary', onChange)
   const isFile = !given || Buffer.isBuffer(given)
-  const ini = yield* readIniSteps(`config/${INI}`, isFile ? (readText(config, INI) ?? '') : given)
+  const text = isFile ? readText(config, INI) : given
+  const read = yield* readIniSteps(`config/${INI}`, text ?? '')
+  const missing = text === undefined ? [missingFile(configDir(config))] : []
+  const ini = { ...read, problems: [...missing, ...read.problems] }
   const { domains, unusable } = yield* inboundHosts(yield* readListSteps(config, 'host_list'))
   const acceptedBy = acceptingPlugins(config, plugins)
   const own = ownHost(config)
@@ -64,6 +68,15 @@ export function* loadSettingsSteps(
       ),
     ],
   }
+}
+
+/** Names that somebody may have given the file instead. */
+const ALIKE = /^gal[-_. ]?relay\.(ini|conf|cfg|json|ya?ml)(\.\w+)?$/i
+
+function missingFile(folder: string): Problem {
+  const alike = readdirSync(folder).find((name) => ALIKE.test(name))
+  const found = alike && `; config/${alike} is not read, probably meant: config/${INI}`
+  return { file: `config/${INI}`, what: `there is no such file${found ?? ''}` }
 }
 
 const LOOK_EVERY = 2000

@@ -115,6 +115,16 @@ function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): s
   if (/self.signed|unable to (get|verify)/i.test(message)) {
     return "; set tls_ca to the file with its authority's certificate"
   }
+  if (/unsupported protocol|protocol version|no protocols/i.test(message)) {
+    return '; it speaks only TLS 1.0 or 1.1, which is refused: switch TLS 1.2 on there'
+  }
+  if (/wrong version number|packet length too long/i.test(message)) {
+    return '; no TLS is spoken on that port: ldaps:// has 636, the Global Catalog 3269'
+  }
+  if (/key too small|md too weak|ca md/i.test(message)) {
+    return '; its certificate is too weak: it needs one of 2048 bits with SHA-256'
+  }
+  if (/certificate has expired/i.test(message)) return '; its certificate must be renewed'
   if (message.includes('ECONNREFUSED')) return '; nothing listens there'
   if (/ENOTFOUND|EAI_AGAIN/.test(message)) return '; the name is not in DNS'
   return ''

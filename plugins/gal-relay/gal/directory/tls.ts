@@ -13,17 +13,18 @@ import type { LdapSettings } from '../../settings/settings'
 import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../../trusted-file'
 import { DirectoryError } from './directory-error'
 import type { Endpoint } from './open'
+import { pemProblem } from './pem'
 
 /** @throws DirectoryError when a file cannot be read */
 export async function tlsOptions(
   ldap: LdapSettings,
   { host, domain }: Endpoint,
 ): Promise<ConnectionOptions> {
-  const [ca, cert, key] = await Promise.all(
-    (['tls_ca', 'tls_cert', 'tls_key'] as const).map((key) =>
-      readNamed(key, ldap[key], ldap.trusted),
-    ),
-  )
+  const [ca, cert, key] = await Promise.all([
+    readPem('tls_ca', 'CERTIFICATE', ldap),
+    readPem('tls_cert', 'CERTIFICATE', ldap),
+    readPem('tls_key', 'PRIVATE KEY', ldap),
+  ])
   return {
     ca,
     cert,
@@ -33,6 +34,18 @@ export async function tlsOptions(
     rejectUnauthorized: ldap.tls_verify,
     ...(domain === undefined ? {} : identityIn(domain, host)),
   }
+}
+
+async function readPem(
+  key: 'tls_ca' | 'tls_cert' | 'tls_key',
+  wanted: 'CERTIFICATE' | 'PRIVATE KEY',
+  ldap: LdapSettings,
+): Promise<Buffer | undefined> {
+  const file = ldap[key]
+  const bytes = await readNamed(key, file, ldap.trusted)
+  const problem = bytes && pemProblem(bytes, file, wanted)
+  if (problem) throw new DirectoryError('tls', `${key}: ${file} ${problem}`)
+  return bytes
 }
 
 /**

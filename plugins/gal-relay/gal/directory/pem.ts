@@ -1,0 +1,34 @@
+// What is wrong with a file of certificates or a key, in words: Node takes one that it cannot read for one
+// that trusts nobody, or says something about ASN.1.
+
+const ONE_LINE = /-----BEGIN [A-Z0-9 ]+-----[ \t]*[A-Za-z0-9+/]/
+const DER = 0x30
+
+/**
+ * @param bytes of the file
+ * @param file its name, for the command that mends it
+ * @param wanted what it is to hold
+ * @returns what is wrong and what to do; undefined when it looks right
+ */
+export function pemProblem(
+  bytes: Buffer,
+  file: string,
+  wanted: 'CERTIFICATE' | 'PRIVATE KEY',
+): string | undefined {
+  const text = bytes.toString('latin1')
+  if (text.trim() === '') return 'is empty'
+  if (bytes[0] === DER) {
+    const program = wanted === 'CERTIFICATE' ? 'x509' : 'pkey'
+    return `is in DER, not PEM: openssl ${program} -inform der -in ${file} -out ${file}.pem`
+  }
+  if (/-----BEGIN PKCS ?#?7-----/.test(text)) {
+    return `holds PKCS#7, not certificates: openssl pkcs7 -print_certs -in ${file} -out ${file}.pem`
+  }
+  if (!new RegExp(`-----BEGIN [A-Z0-9 ]*${wanted}-----`).test(text)) {
+    return `holds no ${wanted.toLowerCase()} in PEM (-----BEGIN ${wanted}-----)`
+  }
+  if (ONE_LINE.test(text)) {
+    return 'has it all on one line; -----BEGIN and -----END stand on lines of their own'
+  }
+  return undefined
+}
