@@ -84,7 +84,9 @@ async function rcptOf(haraka: Haraka, address: string): Promise<Reply> {
 }
 
 async function statusOf(port: number): Promise<number> {
-  const { status } = await fetch(`http://127.0.0.1:${port}/gal-relay/`)
+  // A connection that is kept may be closed by the server at the moment it is used again.
+  const headers = { connection: 'close' }
+  const { status } = await fetch(`http://127.0.0.1:${port}/gal-relay/`, { headers })
   return status
 }
 
