@@ -339,6 +339,11 @@ enabled = false
       said('url[] = ldapi:///\nbind_method = external\nbind_dn = cn=a\nbind_password = b'),
       /bind_dn: has no effect with bind_method = external/,
     )
+    // A word counts in any case.
+    assert.match(
+      said('url[] = ldapi:///\nbind_method = EXTERNAL\nbind_dn = cn=a'),
+      /bind_dn: has no effect with bind_method = external/,
+    )
   })
 
   it('say so where a backslash at the end of a line swallows the next one', () => {

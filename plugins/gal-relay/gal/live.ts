@@ -23,7 +23,7 @@ import {
   printable,
 } from './directory/directory-error'
 import type { Entry } from './directory/entry'
-import { addressesOf, isTrue } from './directory/entry-addresses'
+import { addressesOf, isTrue, lowerCaseNames } from './directory/entry-addresses'
 import type { ServerReport } from './directory/health'
 import { mayHoldRecipients, referredText } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
@@ -80,7 +80,7 @@ export class LiveList implements AddressList {
   readonly #asConfigured: Asked
   readonly #absence: Absence
   readonly #referred: ReferredLists<LiveList>
-  readonly #warned = new LRUCache<string, true>({ max: 1000 })
+  readonly #said = new LRUCache<string, true>({ max: 1000 })
   readonly #deferred = new LRUCache<Failure, true>({ max: 10, ttl: SAID_FOR })
 
   /** @param steps how many references led here */
@@ -154,7 +154,7 @@ export class LiveList implements AddressList {
     if (known) return known
     const asked = {
       search: new AddressSearch({ ...this.#gal, attributes: [...attributes] }, this.#ldap),
-      names: new Set(shownAs.map((one) => one.toLowerCase())),
+      names: lowerCaseNames(shownAs),
     }
     this.#asked.set(name, asked)
     return asked
@@ -217,7 +217,7 @@ export class LiveList implements AddressList {
       this.#log.notice(`directory ${name}: all attributes can be searched for`)
     }
     if (now.dropped.length > 0) {
-      this.#noticeOnce(`directory ${name} has no ${now.dropped.join(', ')}: not asked for`)
+      this.#sayOnce('notice', `directory ${name} has no ${now.dropped.join(', ')}: not asked for`)
     }
     return now
   }
@@ -229,7 +229,7 @@ export class LiveList implements AddressList {
     const addresses = spellings(recipient)
     const results = await turn.search(search.forAnyCase(addresses, searchable.caseRules))
     const entries = results.flatMap((result) => (hasEntries(result) ? result.entries : []))
-    const holders = entries.filter((entry) => addressIn(entry, key, names) !== undefined)
+    const holders = entries.filter((entry) => addressWithKey(entry, key, names) !== undefined)
     if (holders.length > 0) return holders
     for (const entry of entries) {
       const wanted = { key, addresses, witness: undefined }
@@ -256,7 +256,7 @@ export class LiveList implements AddressList {
         const { list, why } = this.#referred.listFor(url, base)
         if (!list) {
           const text = referredText(base, url, why, isActiveDirectory)
-          this.#warnOnce(`unknown recipients are deferred: ${text}`)
+          this.#sayOnce('warn', `unknown recipients are deferred: ${text}`)
           throw new DirectoryError('unproven', text)
         }
         const asked = list.#directory.ask((other) => list.#holders(recipient, other))
@@ -284,13 +284,13 @@ export class LiveList implements AddressList {
       const witness = witnesses[base]
       const wanted: Wanted = { key, addresses: [...own, ...(beside[base] ?? [])], witness }
       for (const entry of result.entries) {
-        const address = addressIn(entry, key, asked.names)
+        const address = addressWithKey(entry, key, asked.names)
         if (address !== undefined) {
           this.#absence.witnesses[base]?.found({ key, address }, !isCutShort(entry))
           holders.push(entry)
           continue
         }
-        const isWitness = witness && addressIn(entry, witness.key, asked.names) !== undefined
+        const isWitness = witness && addressWithKey(entry, witness.key, asked.names) !== undefined
         if (isWitness) shown.add(witness)
         if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
@@ -323,7 +323,7 @@ export class LiveList implements AddressList {
         const alone = await turn.search(asked.search.forAddresses([], beside))
         for (const [base, { entries }] of alone.entries()) {
           const one = witnesses[base]
-          const isShown = (entry: Entry) => one && addressIn(entry, one.key, asked.names)
+          const isShown = (entry: Entry) => one && addressWithKey(entry, one.key, asked.names)
           if (one && entries.some(isShown)) shown.add(one)
         }
       }
@@ -352,7 +352,7 @@ export class LiveList implements AddressList {
     const { search, names } = this.#askedOf(turn)
     if (isCutShort(entry)) {
       const rest = await remainingValues(entry, search, turn)
-      return addressIn(rest, key, names) !== undefined
+      return addressWithKey(rest, key, names) !== undefined
     }
     const asked = addresses.map(withoutSpaces)
     const alike = addressesOf(entry, names)
@@ -361,14 +361,14 @@ export class LiveList implements AddressList {
     if (alike) return false
     const name = printable(entry.dn)
     const text = `${name} came for ${key} without showing it: are its addresses readable?`
-    this.#warnOnce(text)
+    this.#sayOnce('warn', text)
     throw new DirectoryError('unproven', text)
   }
 
   #warnOfSeveral(key: string, holders: readonly Entry[]): void {
     const names = new Map(holders.map(({ dn }) => [dn.toLowerCase(), printable(dn)]))
     if (names.size < 2) return
-    this.#warnOnce(`${key} is held by several entries: ${[...names.values()].join(' and ')}`)
+    this.#sayOnce('warn', `${key} is held by several entries: ${[...names.values()].join(' and ')}`)
   }
 
   #warnOfDeferral(failure: Failure, message: string): void {
@@ -377,21 +377,15 @@ export class LiveList implements AddressList {
     this.#log.warn(`a recipient is deferred: ${message}`)
   }
 
-  #warnOnce(text: string): void {
-    if (this.#warned.has(text)) return
-    this.#warned.set(text, true)
-    this.#log.warn(text)
-  }
-
-  #noticeOnce(text: string): void {
-    if (this.#warned.has(text)) return
-    this.#warned.set(text, true)
-    this.#log.notice(text)
+  #sayOnce(level: 'warn' | 'notice', text: string): void {
+    if (this.#said.has(text)) return
+    this.#said.set(text, true)
+    this.#log[level](text)
   }
 }
 
 /** @returns the address as the entry has it */
-function addressIn(entry: Entry, key: string, names: ReadonlySet<string>): string | undefined {
+function addressWithKey(entry: Entry, key: string, names: ReadonlySet<string>): string | undefined {
   return addressesOf(entry, names).find((address) => addressKey(address) === key)
 }
 

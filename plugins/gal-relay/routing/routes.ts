@@ -49,9 +49,6 @@ export interface RouteTable {
   readonly suffix: ReadonlyMap<string, Row>
 }
 
-export const sentToText = ({ match, domain }: SentTo): string =>
-  match === 'exact' && !domain.startsWith('[') ? `@${domain}` : domain
-
 export function routeTable(rows: readonly Row[]): RouteTable {
   const of = (match: SentTo['match']) =>
     new Map(rows.filter((row) => row.sentTo.match === match).map((row) => [row.sentTo.domain, row]))

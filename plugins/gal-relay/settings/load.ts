@@ -1,6 +1,7 @@
 // The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
 // gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords and all, and mail
-// waits while it makes lines of a long file. config/host_list we watch ourselves, since rcpt_to.in_host_list has Haraka watch it too.
+// waits while it makes lines of a long file. config/host_list we watch ourselves, since
+// rcpt_to.in_host_list has Haraka watch it too.
 import { readdirSync, realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'

@@ -6,13 +6,14 @@ import { type NetworkList, networkListSteps, parseIp } from '../routing/networks
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
 import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import { reportCredentials, reportMissingDirectory } from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
 import { type OwnHost, ownListener } from './own-host'
-import { type Problem, settingsErrorSteps } from './problem'
+import { settingsErrorSteps } from './problem'
 import * as schema from './schema'
-import { FILE, homeOf, SectionReader, shown } from './sections'
+import { homeOf, SectionReader, shown } from './sections'
 import { atOnce, type Steps } from './steps'
 
 export type { GalSettings, LdapSettings, ServerUrl, SnapshotSettings } from './schema'
@@ -93,7 +94,7 @@ export function* readSettingsSteps(
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   if (enabled) reportMissingDirectory(ini, problems)
-  reportCredentials(ini, sections)
+  reportCredentials(ini, sections, ldap?.bind_method)
   if (problems.length > 0 || !gal || !ldap || !snapshot || !http) {
     throw yield* settingsErrorSteps(problems)
   }
@@ -372,32 +373,4 @@ function rerouteChain(table: RouteTable, first: Row): readonly string[] | undefi
     if (row === first) return [...chain, first.sentTo.domain]
   }
   return chain.length > 2 ? chain : undefined
-}
-
-function reportMissingDirectory(ini: Ini, problems: Problem[]): void {
-  const section = 'ldap'
-  const given = ini.sections.get(section)
-  if (!given?.get('url')?.length) {
-    const what = 'is missing: url[] = ldaps://dc1.corp.example'
-    problems.push({ file: FILE, section, key: 'url[]', what })
-  }
-  if (given?.get('base') === undefined) {
-    const what = 'is missing: base = dc=corp,dc=example'
-    problems.push({ file: FILE, section, key: 'base', what })
-  }
-}
-
-// What is left out would pass: servers take a name without password for an anonymous bind.
-function reportCredentials(ini: Ini, sections: SectionReader): void {
-  const section = 'ldap'
-  const report = (key: string, what: string) => sections.report({ section, key, what })
-  const has = (key: string) => Boolean(ini.sections.get(section)?.get(key))
-  const [password, another] = ['bind_password', 'bind_password_file'].filter(has)
-  if (password && another) report(another, `stands beside ${password}, and only one can count`)
-  if (password && !has('bind_dn')) report(password, 'is for nothing without bind_dn')
-  const isExternal = ini.sections.get(section)?.get('bind_method') === 'external'
-  if (isExternal && has('bind_dn')) report('bind_dn', 'has no effect with bind_method = external')
-  else if (has('bind_dn') && !password) {
-    report('bind_dn', 'has no bind_password or bind_password_file')
-  }
 }

@@ -65,6 +65,10 @@ export function addressIn(attribute: string, value: string, withX500 = false): s
   return isTyped ? undefined : text
 }
 
+/** Names of attributes in the form that {@link addressesOf} takes. */
+export const lowerCaseNames = (names: readonly string[]): ReadonlySet<string> =>
+  new Set(names.map((name) => name.toLowerCase()))
+
 /** The addresses that an entry shows in these attributes (names in lower case). */
 export function addressesOf(entry: Entry, attributes: ReadonlySet<string>): string[] {
   const found: string[] = []

@@ -4,7 +4,7 @@
 
 import { type FeedContext, interruptible, NotOffered } from './change-feed'
 import { printable } from './directory-error'
-import { addressesOf } from './entry-addresses'
+import { addressesOf, lowerCaseNames } from './entry-addresses'
 
 /** So many entries at most are looked at one by one; those that it leaves out are more, or few. */
 const LOOKED_AT = 10_000
@@ -52,7 +52,7 @@ async function leftOut(
   })
   for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
   comparison.end()
-  const attributes = new Set(gal.attributes.map((name) => name.toLowerCase()))
+  const attributes = lowerCaseNames(gal.attributes)
   const missing = new Set<string>()
   for (const { dn, id } of unknown) {
     if (missing.size > MANY) break

@@ -9,6 +9,7 @@ import type { Connection, Result } from './connection'
 import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
 import { cookieNow, DIRSYNC } from './dirsync'
 import type { Entry } from './entry'
+import { lowerCaseNames } from './entry-addresses'
 import { equals, or, present } from './filter'
 import { contextsOf } from './naming-contexts'
 import { type Endpoint, openConnection } from './open'
@@ -141,7 +142,7 @@ class Probe {
     readonly gal: GalSettings,
     private readonly ldap: LdapSettings,
   ) {
-    this.#attributes = new Set(gal.attributes.map((name) => name.toLowerCase()))
+    this.#attributes = lowerCaseNames(gal.attributes)
   }
 
   async *findings(): AsyncGenerator<Finding> {

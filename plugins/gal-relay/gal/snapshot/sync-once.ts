@@ -103,14 +103,12 @@ class ComparingKeeper extends Keeper {
   readonly known = new Set<number>()
   readonly #hasher = new Hasher(newKey())
   readonly #before: ListInForce | undefined
-  readonly #attributes: ReadonlySet<string>
   readonly #file: string
 
   constructor(settings: ListSettings, log: Log, before: ListInForce | undefined, force: boolean) {
     super(keeperOptions(settings, log, before?.heldAgainst, force))
     this.#before = before
     this.#file = settings.snapshot.file
-    this.#attributes = new Set(settings.gal.attributes.map((name) => name.toLowerCase()))
   }
 
   override async complete(): Promise<void> {
@@ -127,7 +125,7 @@ class ComparingKeeper extends Keeper {
   override entry(id: Buffer, entry: Entry): void {
     super.entry(id, entry)
     if (!this.#before) return
-    for (const address of addressesOf(entry, this.#attributes)) {
+    for (const address of addressesOf(entry, this.attributes)) {
       const key = addressKey(address)
       if (this.#before.find(key) === ABSENT) continue
       const { hi, lo } = this.#hasher.address(key)

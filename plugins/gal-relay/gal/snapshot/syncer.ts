@@ -9,6 +9,7 @@ import type { FeedName } from '../directory/change-feed'
 import { interruptible } from '../directory/change-feed'
 import { directoryError } from '../directory/directory-error'
 import { endpointsOf } from '../directory/endpoints'
+import { lowerCaseNames } from '../directory/entry-addresses'
 import { follow } from '../directory/follow'
 import { type Endpoint, openConnection } from '../directory/open'
 import { referredText } from '../directory/references'
@@ -350,7 +351,7 @@ export function keeperOptions(
   return {
     file: snapshot.file,
     fingerprint: fingerprintOf(settings),
-    attributes: new Set(gal.attributes.map((name) => name.toLowerCase())),
+    attributes: lowerCaseNames(gal.attributes),
     flag: gal.authenticated_only_attribute.toLowerCase(),
     shrinkLimit: snapshot.shrink_limit,
     before,

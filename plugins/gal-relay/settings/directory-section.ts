@@ -1,0 +1,41 @@
+// What `[ldap]` must say as a whole, beyond what each of its keys may be.
+import type { Ini } from './ini'
+import type { Problem } from './problem'
+import type { LdapSettings } from './schema'
+import { FILE, type SectionReader } from './sections'
+
+/** Without a server and a base nobody can be looked up. */
+export function reportMissingDirectory(ini: Ini, problems: Problem[]): void {
+  const section = 'ldap'
+  const given = ini.sections.get(section)
+  if (!given?.get('url')?.length) {
+    const what = 'is missing: url[] = ldaps://dc1.corp.example'
+    problems.push({ file: FILE, section, key: 'url[]', what })
+  }
+  if (given?.get('base') === undefined) {
+    const what = 'is missing: base = dc=corp,dc=example'
+    problems.push({ file: FILE, section, key: 'base', what })
+  }
+}
+
+/**
+ * What is left out would pass: servers take a name without password for an anonymous bind.
+ * @param method undefined when it is wrong itself
+ */
+export function reportCredentials(
+  ini: Ini,
+  sections: SectionReader,
+  method: LdapSettings['bind_method'] | undefined,
+): void {
+  const section = 'ldap'
+  const report = (key: string, what: string) => sections.report({ section, key, what })
+  const has = (key: string) => Boolean(ini.sections.get(section)?.get(key))
+  const [password, another] = ['bind_password', 'bind_password_file'].filter(has)
+  if (password && another) report(another, `stands beside ${password}, and only one can count`)
+  if (password && !has('bind_dn')) report(password, 'is for nothing without bind_dn')
+  if (method === 'external' && has('bind_dn'))
+    report('bind_dn', 'has no effect with bind_method = external')
+  else if (has('bind_dn') && !password) {
+    report('bind_dn', 'has no bind_password or bind_password_file')
+  }
+}
