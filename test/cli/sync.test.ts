@@ -57,6 +57,21 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
   const configure = (text: string) => writeInstall(root, [25], { ini: text })
   const sync = (...args: string[]) => runJson<Result>(['sync', ...args, '--config', root])
 
+  test('an attribute by another of its names: who was there before is not counted as new', async () => {
+    const install = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const text = ini().replace('[ldap]', 'attributes[] = rfc822Mailbox\n[ldap]')
+    writeInstall(install, [25], { ini: text })
+    try {
+      const again = () => runJson<Result>(['sync', '--config', install])
+      const first = await again()
+      const { json } = await again()
+      assert.equal(json.recipients, first.json.recipients)
+      assert.deepEqual([json.added, json.removed], [0, 0])
+    } finally {
+      rmSync(install, { recursive: true, force: true })
+    }
+  })
+
   test('the first list, and then what changed', async () => {
     const first = await sync()
     assert.equal(first.code, 0)
