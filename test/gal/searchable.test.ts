@@ -57,6 +57,12 @@ async function answered(list: TestList, expected: Answers, way: string): Promise
   }
 }
 
+/** The list is in force, and either confirmed or known to leave something out. */
+function isInForce({ report, log }: TestList): boolean {
+  const { addresses = 0, isCurrent = false } = report().snapshot ?? {}
+  return addresses > 0 && (isCurrent || log.lines.some((line) => line.includes('are asked live')))
+}
+
 async function bothWays(slapd: Slapd, one: Case): Promise<void> {
   const ldap = {
     url: [serverUrl(slapd.url)],
@@ -71,7 +77,8 @@ async function bothWays(slapd: Slapd, one: Case): Promise<void> {
   const kept = testList(
     ldap,
     { ...gal, mode: 'snapshot' },
-    { file: join(folder, 'list'), changes_every: 1000 },
+    // Long enough that the list stays current while a busy machine lets it wait.
+    { file: join(folder, 'list'), changes_every: 20_000 },
   )
   try {
     await answered(live, one.live, 'live')
@@ -81,7 +88,7 @@ async function bothWays(slapd: Slapd, one: Case): Promise<void> {
     }
     kept.start()
     await until(
-      () => one.isUnlisted || (kept.report().snapshot?.addresses ?? 0) > 0,
+      () => one.isUnlisted || isInForce(kept),
       undefined,
       () => `a list is read\n${kept.log.lines.join('\n')}`,
     )
