@@ -1,13 +1,14 @@
 // Whether an empty answer may be believed: a server that shows the addresses that were found before has
 // no entry with this one; a server that shows none of them may have lost its entries.
+
+import { DirectoryError, directoryError } from '../ldap/directory-error'
+import type { Server } from '../ldap/server'
+import { hasEntries, isNoLimit, requireSuccess, type Turn } from '../ldap/turn'
+import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
-import { DirectoryError, directoryError } from './directory/directory-error'
 import { addressesOf } from './directory/entry-addresses'
-import type { Server } from './directory/server'
-import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
 import { type Known, Witness } from './directory/witness'
-import type { Log } from './log'
 
 /** The searches of one server, by the names that it has for the attributes. */
 export interface Asked {

@@ -1,10 +1,11 @@
 // The list that the plugin asks: the live look-up behind a cache, also by other names; in
 // snapshot mode behind the whole list in memory.
+
+import type { ServerReport } from '../ldap/health'
+import type { Log } from '../log'
 import type { AddressList } from './address-list'
 import { CachedList, type CacheReport } from './cache'
-import type { ServerReport } from './directory/health'
 import { LiveList } from './live'
-import type { Log } from './log'
 import { ListWithOtherNames, otherNames } from './other-names'
 import { SnapshotList, type SnapshotReport } from './snapshot/snapshot-list'
 import type { ListSettings } from './snapshot/syncer'

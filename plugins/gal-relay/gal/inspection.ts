@@ -1,11 +1,12 @@
 // How a look-up came about, for people: which entries hold the address, where, and what is said of them.
+
+import { printable } from '../ldap/directory-error'
+import type { Entry } from '../ldap/entry'
+import type { Turn } from '../ldap/turn'
 import { addressKey } from './address-key'
 import type { GalAnswer } from './address-list'
 import type { AddressSearch } from './directory/address-search'
-import { printable } from './directory/directory-error'
-import type { Entry } from './directory/entry'
 import { addressIn, baseName, isTrue, LEGACY_DN } from './directory/entry-addresses'
-import type { Turn } from './directory/turn'
 
 /** An entry that holds an address. */
 export interface Holder {

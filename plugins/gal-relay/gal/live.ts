@@ -2,6 +2,14 @@
 // entry that came back really holds it, and it is not when a server that could have found it, and shows
 // what it should show, has no such entry. Whatever lies between is unavailable.
 import { LRUCache } from 'lru-cache'
+import type { Connection, Result } from '../ldap/connection'
+import { Directory } from '../ldap/directory'
+import { DirectoryError, directoryError, type Failure, printable } from '../ldap/directory-error'
+import type { Entry } from '../ldap/entry'
+import type { ServerReport } from '../ldap/health'
+import type { Server } from '../ldap/server'
+import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from '../ldap/turn'
+import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings, LdapSettings } from '../settings/settings'
 import { Absence, type Asked } from './absence'
@@ -14,25 +22,12 @@ import {
   type GalAnswer,
 } from './address-list'
 import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
-import type { Connection, Result } from './directory/connection'
-import { Directory } from './directory/directory'
-import {
-  DirectoryError,
-  directoryError,
-  type Failure,
-  printable,
-} from './directory/directory-error'
-import type { Entry } from './directory/entry'
 import { addressesOf, isTrue, lowerCaseNames } from './directory/entry-addresses'
-import type { ServerReport } from './directory/health'
 import { mayHoldRecipients, referredText } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import { readSearchable, type Searchable } from './directory/searchable'
-import type { Server } from './directory/server'
-import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from './directory/turn'
 import type { Known } from './directory/witness'
 import { type Inspection, inspectHolder } from './inspection'
-import type { Log } from './log'
 import { ReferredLists } from './referred'
 
 export type { Holder, Inspection } from './inspection'

@@ -4,7 +4,7 @@
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
-import { dnProblem, filterProblem } from '../gal/directory/syntax'
+import { dnProblem, filterProblem } from '../ldap/syntax'
 import { parseDomain, redactUserinfo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import * as value from './values'

@@ -4,11 +4,11 @@ import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
-import type { Entry } from '../../../plugins/gal-relay/gal/directory/entry'
 import { ABSENT } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import { readListInForce } from '../../../plugins/gal-relay/gal/snapshot/in-force'
 import { Keeper, Refused } from '../../../plugins/gal-relay/gal/snapshot/keeper'
 import { keeperOptions, type ListSettings } from '../../../plugins/gal-relay/gal/snapshot/syncer'
+import type { Entry } from '../../../plugins/gal-relay/ldap/entry'
 import { until } from '../../support/until'
 import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT } from '../lists'
 

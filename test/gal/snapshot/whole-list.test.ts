@@ -1,10 +1,10 @@
 // Whether something stands below an entry: a server that cannot say has not said no.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { Connection } from '../../../plugins/gal-relay/gal/directory/connection'
-import { openConnection } from '../../../plugins/gal-relay/gal/directory/open'
-import { readRootDse } from '../../../plugins/gal-relay/gal/directory/root-dse'
 import { WholeList } from '../../../plugins/gal-relay/gal/directory/whole-list'
+import type { Connection } from '../../../plugins/gal-relay/ldap/connection'
+import { openConnection } from '../../../plugins/gal-relay/ldap/open'
+import { readRootDse } from '../../../plugins/gal-relay/ldap/root-dse'
 import { type FakeLdap, startFakeLdap } from '../../support/fake-ldap'
 import { GAL, LDAP } from '../lists'
 

@@ -1,8 +1,9 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
+
+import { and, equals, equalsBy, filterFromText, or, present } from '../../ldap/filter'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { valuesFor } from './entry-addresses'
-import { and, equals, equalsBy, filterFromText, or, present } from './filter'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
 /** An attribute that compares with case, and the matching rule by which it is asked without. */
 export interface CaseRule {

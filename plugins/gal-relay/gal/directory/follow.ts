@@ -1,13 +1,20 @@
 // Takes the best way there is to follow the list: what a directory offers stands in its root DSE, and a
 // way that is refused is passed over for the next.
+
+import { DirectoryError } from '../../ldap/directory-error'
+import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
 import type { LdapSettings } from '../../settings/settings'
-import { FEEDS, type FeedContext, type FeedName, type ListKeeper, NotOffered } from './change-feed'
-import { changedSince } from './changed-since'
-import { DirectoryError } from './directory-error'
-import { DIRSYNC, dirSync } from './dirsync'
-import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
+import {
+  FEEDS,
+  type FeedContext,
+  type FeedName,
+  type ListKeeper,
+  NotOffered,
+} from '../feeds/change-feed'
+import { changedSince } from '../feeds/changed-since'
+import { DIRSYNC, dirSync } from '../feeds/dirsync'
+import { SYNC_REQUEST, syncrepl } from '../feeds/syncrepl'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
-import { SYNC_REQUEST, syncrepl } from './syncrepl'
 import { PATIENCE, WholeList } from './whole-list'
 
 interface Way {

@@ -2,8 +2,8 @@
 // in another database, or meets a limit, does not say so. What it brought is held against a plain
 // search of the same bases and filter.
 
-import { type FeedContext, interruptible, NotOffered } from './change-feed'
-import { printable } from './directory-error'
+import { printable } from '../../ldap/directory-error'
+import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
 import { addressesOf, lowerCaseNames } from './entry-addresses'
 
 /** So many entries at most are looked at one by one; those that it leaves out are more, or few. */

@@ -1,27 +1,33 @@
 // Looks a directory server over, for people: is it there, does it let us in, and has it what look-ups
 // and a snapshot need? Nothing is changed, and nothing is kept. It opens connections and searches as
 // the look-ups do; what it adds is asking the server about itself.
+
+import { enumerated, TAG, tlv } from '../../ldap/ber'
+import type { Connection, Result } from '../../ldap/connection'
+import {
+  type DirectoryError,
+  directoryError,
+  printable,
+  resultError,
+} from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { equals, or, present } from '../../ldap/filter'
+import { contextsOf } from '../../ldap/naming-contexts'
+import { type Endpoint, openConnection } from '../../ldap/open'
+import { PAGED_RESULTS } from '../../ldap/paged-search'
+import { isActiveDirectory, type RootDse, readRootDse, valuesOf } from '../../ldap/root-dse'
+import { readSchema } from '../../ldap/schema'
+import { attributeList, SCOPE, type Search, searchRequest } from '../../ldap/search-request'
+import { findServers } from '../../ldap/srv'
+import { isSocketPath } from '../../ldap/tcp'
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
+import { isLimit, NotOffered } from '../feeds/change-feed'
+import { cookieNow, DIRSYNC } from '../feeds/dirsync'
+import { SYNC_REQUEST } from '../feeds/syncrepl'
 import { AddressSearch } from './address-search'
-import { enumerated, TAG, tlv } from './ber'
-import { isLimit, NotOffered } from './change-feed'
-import type { Connection, Result } from './connection'
-import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
-import { cookieNow, DIRSYNC } from './dirsync'
-import type { Entry } from './entry'
 import { lowerCaseNames } from './entry-addresses'
-import { equals, or, present } from './filter'
-import { contextsOf } from './naming-contexts'
-import { type Endpoint, openConnection } from './open'
-import { PAGED_RESULTS } from './paged-search'
 import { referredText, whyNotFollowed } from './references'
-import { isActiveDirectory, type RootDse, readRootDse, valuesOf } from './root-dse'
-import { readSchema } from './schema'
-import { attributeList, SCOPE, type Search, searchRequest } from './search-request'
 import { readSearchable } from './searchable'
-import { findServers } from './srv'
-import { SYNC_REQUEST } from './syncrepl'
-import { isSocketPath } from './tcp'
 
 export interface Finding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'

@@ -3,17 +3,18 @@
 // that the server does not know, compares with case, cannot be searched for or hides from this account
 // answers every search with success and no entries. So each attribute is proven below each base, by the
 // schema and by what entries really show; one that works says nothing of another.
+
+import type { Connection, Result } from '../../ldap/connection'
+import { DirectoryError, printable, resultError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { and, equalsBy, equalsBytes, filterFromText, not, or, present } from '../../ldap/filter'
+import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
+import { type AttributeType, readSchema } from '../../ldap/schema'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { AddressSearch, type CaseRule } from './address-search'
-import type { Connection, Result } from './connection'
-import { DirectoryError, printable, resultError } from './directory-error'
-import type { Entry } from './entry'
 import { addressIn, baseName, LEGACY_DN } from './entry-addresses'
-import { and, equalsBy, equalsBytes, filterFromText, not, or, present } from './filter'
 import { mayHoldRecipients } from './references'
-import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
-import { type AttributeType, readSchema } from './schema'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
 /** Why an address in this attribute might be there and not be found. */
 export interface Doubt {

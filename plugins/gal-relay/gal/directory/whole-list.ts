@@ -1,17 +1,18 @@
 // Reads the list itself: every entry that counts, or those of some entries that may have changed. Both
 // with the same bases, filter and attributes as the look-up of a single address, so that an entry is
 // in the list exactly when the live look-up would find it.
+
+import type { Connection } from '../../ldap/connection'
+import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { and, atLeast, equalsBytes, filterFromText, or, present } from '../../ldap/filter'
+import { CUT_SHORT } from '../../ldap/limits'
+import { PAGED_RESULTS, pagedSearch } from '../../ldap/paged-search'
+import { type RootDse, valuesOf } from '../../ldap/root-dse'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { AddressSearch } from './address-search'
-import type { Connection } from './connection'
-import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
-import type { Entry } from './entry'
-import { and, atLeast, equalsBytes, filterFromText, or, present } from './filter'
-import { CUT_SHORT } from './limits'
-import { PAGED_RESULTS, pagedSearch } from './paged-search'
 import { isCutShort, remainingValues } from './remaining-values'
-import { type RootDse, valuesOf } from './root-dse'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
 /**
  * Takes entries one by one; must not throw.

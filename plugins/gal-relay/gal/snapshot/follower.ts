@@ -3,10 +3,10 @@
 // be relied on, for which it trusts no single clock.
 import { lstat, unlink } from 'node:fs/promises'
 import { later } from '../../guard'
+import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import { type Trusted, UntrustedFolder } from '../../trusted-file'
-import { FEEDS, type FeedName } from '../directory/change-feed'
-import type { Log } from '../log'
+import { FEEDS, type FeedName } from '../feeds/change-feed'
 import { Hasher } from './address-hash'
 import { ABSENT, type AddressTable } from './address-table'
 import { applyBatch, SnapshotReader, UnusableFile } from './file'

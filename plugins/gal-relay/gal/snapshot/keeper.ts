@@ -2,12 +2,12 @@
 // list against the one before, writes it, and from then on appends what changes. While the file cannot
 // be written, what is in force stays in force and is not confirmed; it is tried again.
 import { later } from '../../guard'
+import type { Entry } from '../../ldap/entry'
+import type { Log } from '../../log'
 import type { Trusted } from '../../trusted-file'
 import { addressKey } from '../address-key'
-import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../directory/change-feed'
-import type { Entry } from '../directory/entry'
 import { addressesOf, isTrue } from '../directory/entry-addresses'
-import type { Log } from '../log'
+import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../feeds/change-feed'
 import { AddressTable } from './address-table'
 import { BATCH_MOST, type Batch, SnapshotWriter } from './file'
 import { type Hash, Holdings } from './holdings'

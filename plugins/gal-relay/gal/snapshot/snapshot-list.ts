@@ -2,6 +2,7 @@
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
 import { unattended } from '../../guard'
+import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import {
   ABSENT,
@@ -10,8 +11,7 @@ import {
   FOUND_AUTHENTICATED,
   type GalAnswer,
 } from '../address-list'
-import type { FeedName } from '../directory/change-feed'
-import type { Log } from '../log'
+import type { FeedName } from '../feeds/change-feed'
 import { type OtherNames, otherNames } from '../other-names'
 import { FOUND_AUTHENTICATED_ONLY } from './address-table'
 import { Snapshot } from './snapshot'

@@ -1,7 +1,7 @@
 // What one process has of the snapshot: the list in memory, and its part in keeping it. Shared by all
 // address lists of the process that would keep the same one, so that a reload of the settings which
 // changes nothing here does not read the directory again.
-import type { Log } from '../log'
+import type { Log } from '../../log'
 import { fingerprintOf } from './fingerprint'
 import { Follower } from './follower'
 import { SyncHome } from './sync-home'

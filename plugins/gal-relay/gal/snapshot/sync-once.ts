@@ -1,12 +1,12 @@
 // One full reading of the directory, put in force at once, whoever keeps the list otherwise: the one
 // who does notices, and begins anew.
 import { every } from '../../guard'
+import { endpointsOf } from '../../ldap/endpoints'
+import type { Entry } from '../../ldap/entry'
+import type { Log } from '../../log'
 import { addressKey } from '../address-key'
-import type { FeedName } from '../directory/change-feed'
-import { endpointsOf } from '../directory/endpoints'
-import type { Entry } from '../directory/entry'
 import { addressesOf } from '../directory/entry-addresses'
-import type { Log } from '../log'
+import type { FeedName } from '../feeds/change-feed'
 import { Hasher, newKey } from './address-hash'
 import { ABSENT } from './address-table'
 import { type ListInForce, listInForce } from './in-force'

@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { every, guard, later, onFailure, unattended } from '../../guard'
-import type { Log } from '../log'
+import type { Log } from '../../log'
 import { isLost } from './lease'
 import { type ListSettings, Syncer, type SyncReport } from './syncer'
 

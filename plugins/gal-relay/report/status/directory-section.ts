@@ -1,6 +1,6 @@
 // How the directory servers are, as all processes see them together, the snapshot and the cache.
-import type { FeedName } from '../../gal/directory/change-feed'
-import type { ServerReport, ServerState } from '../../gal/directory/health'
+import type { FeedName } from '../../gal/feeds/change-feed'
+import type { ServerReport, ServerState } from '../../ldap/health'
 import type { InstallReport } from '../install'
 import type { Sample } from '../samples'
 import { counted } from '../words'

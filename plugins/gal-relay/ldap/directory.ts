@@ -2,9 +2,9 @@
 // when that one fails to answer, to the next, until the time for the whole answer is over. While none
 // is up there is nothing to wait for, and that is said at once.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { later, unattended } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { later, unattended } from '../guard'
 import type { Log } from '../log'
+import type { LdapSettings } from '../settings/settings'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'

@@ -6,7 +6,15 @@
 // watched too, and ends the feed: the list is read again. Nor is anything told of entries that a filter
 // finds by their groups; then all that there are are listed, as often as is bearable. Other servers say
 // nothing when a container moves or a backup is restored, so that all there is is read as often.
-import { BerReader, enumerated, TAG, tlv } from './ber'
+import { BerReader, enumerated, TAG, tlv } from '../../ldap/ber'
+import type { Connection, Sink, Stream } from '../../ldap/connection'
+import { controlValue } from '../../ldap/controls'
+import { DirectoryError, printable, resultError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { equals, present } from '../../ldap/filter'
+import { bounded } from '../../ldap/limits'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import { requireNothingLeftOut } from '../directory/left-out'
 import {
   Comparisons,
   type FeedContext,
@@ -16,14 +24,6 @@ import {
   isToldOfAll,
   NotOffered,
 } from './change-feed'
-import type { Connection, Sink, Stream } from './connection'
-import { controlValue } from './controls'
-import { DirectoryError, printable, resultError } from './directory-error'
-import type { Entry } from './entry'
-import { equals, present } from './filter'
-import { requireNothingLeftOut } from './left-out'
-import { bounded } from './limits'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
 export const SYNC_REQUEST = '1.3.6.1.4.1.4203.1.9.1.1'
 const SYNC_STATE = '1.3.6.1.4.1.4203.1.9.1.2'

@@ -1,5 +1,5 @@
 // Where the directory's servers are right now, in the order in which they are to be asked.
-import type { LdapSettings } from '../../settings/settings'
+import type { LdapSettings } from '../settings/settings'
 import type { Endpoint } from './open'
 import { findServers } from './srv'
 

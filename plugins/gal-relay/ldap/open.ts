@@ -1,7 +1,7 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
-import { guard, later, soon } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { guard, later, soon } from '../guard'
+import type { LdapSettings } from '../settings/settings'
 import { Connection } from './connection'
 import { bound, credentialsToTry } from './credentials'
 import { DirectoryError, directoryError } from './directory-error'

@@ -2,9 +2,9 @@
 // Active Directory announces its domain controllers.
 import type { SrvRecord } from 'node:dns'
 import { resolveSrv } from 'node:dns/promises'
-import { later, unattended } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { later, unattended } from '../guard'
 import type { Log } from '../log'
+import type { LdapSettings } from '../settings/settings'
 import { DirectoryError, directoryError } from './directory-error'
 import type { Endpoint } from './open'
 

@@ -8,9 +8,9 @@ import {
   type PeerCertificate,
   connect as tlsConnect,
 } from 'node:tls'
-import { guard } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
-import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../../trusted-file'
+import { guard } from '../guard'
+import type { LdapSettings } from '../settings/settings'
+import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../trusted-file'
 import { DirectoryError } from './directory-error'
 import type { Endpoint } from './open'
 import { pemProblem } from './pem'

@@ -1,5 +1,5 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
-import { later } from '../../guard'
+import { later } from '../guard'
 import type { Connection, Result } from './connection'
 import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
 import type { Server } from './server'

@@ -3,7 +3,7 @@
 // whichever server of the directory is next, or as soon as it is another one.
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { LdapSettings } from '../../settings/settings'
+import type { LdapSettings } from '../settings/settings'
 import { DirectoryError, resultError } from './directory-error'
 import { readNamed } from './tls'
 

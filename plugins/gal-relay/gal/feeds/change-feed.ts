@@ -3,13 +3,13 @@
 // connection ends. What happened while nobody listened is found by reading the list again, whatever
 // clocks, cookies and change numbers have done meanwhile.
 import { guard, later } from '../../guard'
+import type { Connection } from '../../ldap/connection'
+import type { Entry } from '../../ldap/entry'
+import { attributesOfFilter } from '../../ldap/filter'
+import type { RootDse } from '../../ldap/root-dse'
+import type { Log } from '../../log'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
-import type { Log } from '../log'
-import type { Connection } from './connection'
-import type { Entry } from './entry'
-import { attributesOfFilter } from './filter'
-import type { RootDse } from './root-dse'
-import type { WholeList } from './whole-list'
+import type { WholeList } from '../directory/whole-list'
 
 /** In the order of preference; a feed's number is its place here. */
 export const FEEDS = ['none', 'syncrepl', 'dirsync', 'usn', 'timestamps'] as const

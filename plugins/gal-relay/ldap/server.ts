@@ -2,13 +2,13 @@
 // is up when it has answered a search like those for recipients, not merely when it accepts
 // connections. While it is down nobody waits for it: it is tried again in the background.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
-import { every, later, unattended } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { KnownSearchable } from '../gal/directory/known-searchable'
+import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
+import type { LdapSettings } from '../settings/settings'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError, resultError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
-import { KnownSearchable } from './known-searchable'
 import { type Endpoint, openConnection } from './open'
 
 export interface ServerOptions {

@@ -2,9 +2,19 @@
 // cookie, deletions included. Needs the right Replicating Directory Changes. Which of the changed
 // objects are in the list is then found by reading those again.
 
-import { IS_DELETED, OBJECT_GUID } from './active-directory'
-import { NOTIFICATION, notifyOfChanges } from './ad-notification'
-import { BerReader, integer, octets, TAG, tlv } from './ber'
+import { IS_DELETED, OBJECT_GUID } from '../../ldap/active-directory'
+import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
+import { BerReader, integer, octets, TAG, tlv } from '../../ldap/ber'
+import type { Sink } from '../../ldap/connection'
+import { controlValue } from '../../ldap/controls'
+import { DirectoryError, resultError } from '../../ldap/directory-error'
+import { attributesOfFilter, equalsBytes, present } from '../../ldap/filter'
+import { bounded } from '../../ldap/limits'
+import { contextsOf } from '../../ldap/naming-contexts'
+import { valuesOf } from '../../ldap/root-dse'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import { compareIds, mayHaveMovedOthers, readAgain } from '../directory/read-again'
+import { PATIENCE } from '../directory/whole-list'
 import {
   Bell,
   Comparisons,
@@ -13,16 +23,6 @@ import {
   isToldOfAll,
   NotOffered,
 } from './change-feed'
-import type { Sink } from './connection'
-import { controlValue } from './controls'
-import { DirectoryError, resultError } from './directory-error'
-import { attributesOfFilter, equalsBytes, present } from './filter'
-import { bounded } from './limits'
-import { contextsOf } from './naming-contexts'
-import { compareIds, mayHaveMovedOthers, readAgain } from './read-again'
-import { valuesOf } from './root-dse'
-import { attributeList, SCOPE, searchRequest } from './search-request'
-import { PATIENCE } from './whole-list'
 
 export const DIRSYNC = '1.2.840.113556.1.4.841'
 const MAX_BYTES = 1 << 20

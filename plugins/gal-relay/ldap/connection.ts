@@ -2,7 +2,7 @@
 // the server's result, in its time-out, or when the connection ends, and after that end nothing is
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
-import { guard, later, soon } from '../../guard'
+import { guard, later, soon } from '../guard'
 import { type Answer, addEntry, addReferences, emptyAnswer, isFull } from './answer'
 import { type BerReader, integer, MalformedBer, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'

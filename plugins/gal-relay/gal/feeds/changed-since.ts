@@ -5,18 +5,18 @@
 //
 // Change numbers only grow. Times do what clocks do, so that with them only a complete comparison
 // confirms the list; with change numbers too where an entry may enter it without a change of its own.
-import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from './active-directory'
-import { NOTIFICATION, notifyOfChanges } from './ad-notification'
+import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from '../../ldap/active-directory'
+import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
+import { DirectoryError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { atLeast } from '../../ldap/filter'
+import { contextsOf } from '../../ldap/naming-contexts'
+import { PAGED_RESULTS, pagedSearch } from '../../ldap/paged-search'
+import { readRootDse, valuesOf } from '../../ldap/root-dse'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import { compareIds, mayHaveMovedOthers, readAgain } from '../directory/read-again'
+import { PATIENCE } from '../directory/whole-list'
 import { Bell, Comparisons, type FeedContext, isToldOfAll } from './change-feed'
-import { DirectoryError } from './directory-error'
-import type { Entry } from './entry'
-import { atLeast } from './filter'
-import { contextsOf } from './naming-contexts'
-import { PAGED_RESULTS, pagedSearch } from './paged-search'
-import { compareIds, mayHaveMovedOthers, readAgain } from './read-again'
-import { readRootDse, valuesOf } from './root-dse'
-import { attributeList, SCOPE, searchRequest } from './search-request'
-import { PATIENCE } from './whole-list'
 
 export async function changedSince(
   kind: 'usn' | 'timestamps',
