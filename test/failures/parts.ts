@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
+import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
 import { SyncHome } from '../../plugins/gal-relay/gal/snapshot/sync-home'
@@ -116,7 +117,7 @@ export async function connections(faults: Faults): Promise<void> {
   const slapd = await startSlapd({ entries: VALID })
   const proxy = await startTcpProxy(slapd.port)
   const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
-  const check = new AddressSearch(GAL, ldap).forNobody()
+  const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
   const idle = new Directory(ldap, [], recordedLog(), { idle: 50 })
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }

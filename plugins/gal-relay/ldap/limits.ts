@@ -1,7 +1,7 @@
 // How much a server may send, whoever it is: memory and the event loop have an end. A look-up needs
 // little, the whole list much; each has room for far more than real directories hold.
-import type { Sink } from './connection'
 import { DirectoryError } from './directory-error'
+import type { Sink } from './search-result'
 
 const MIB = 1024 * 1024
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { isToldOfAll } from '../../../plugins/gal-relay/gal/feeds/change-feed'
 
 test('only what an entry holds itself is told of whenever it changes', () => {
-  const told = (filter: string) => isToldOfAll({ filter })
+  const told = (filter: string) => isToldOfAll({ filterText: filter })
   for (const filter of [
     '(objectClass=*)',
     '(|(&(objectCategory=person)(objectClass=user))(objectCategory=group))',

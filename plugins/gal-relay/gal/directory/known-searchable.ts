@@ -20,7 +20,7 @@ export class KnownSearchable {
    * @param read asks the server
    * @throws DirectoryError when it cannot be known in time
    */
-  async of(turn: Turn, read: () => Promise<Searchable>): Promise<Searchable> {
+  async of(turn: Pick<Turn, 'within'>, read: () => Promise<Searchable>): Promise<Searchable> {
     const { current } = this
     const goodFor = current?.doubts.length ? DOUBTFUL_FOR : GOOD_FOR
     if (current && this.#isOfNow) {

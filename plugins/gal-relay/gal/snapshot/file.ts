@@ -41,7 +41,7 @@ export interface Batch {
   readonly removed: Uint32Array
   /** The directory, asked at this moment (milliseconds since 1970), showed no other changes. 0: the changes feed was lost. */
   readonly confirmedAt: number
-  /** By which feed: its number in FEEDS. */
+  /** By which feed: its number (feeds/table.ts). */
   readonly feed: number
   /** The changes were followed no further, since too many of so many recipients went. */
   readonly shrunkFrom?: number

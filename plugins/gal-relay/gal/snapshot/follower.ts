@@ -6,7 +6,7 @@ import { later } from '../../guard'
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import { type Trusted, UntrustedFolder } from '../../trusted-file'
-import { FEEDS, type FeedName } from '../feeds/change-feed'
+import { type FeedName, feedNumbered } from '../feeds/table'
 import { Hasher } from './address-hash'
 import { ABSENT, type AddressTable } from './address-table'
 import { applyBatch, SnapshotReader, UnusableFile } from './file'
@@ -195,7 +195,7 @@ async function follow(list: List, size: number, isNews: boolean): Promise<void> 
   for await (const batch of list.reader.batches(size)) {
     if (!(await applyBatch(batch, list.table))) list.isIncomplete = true
     const { confirmedAt } = batch
-    list.feed = FEEDS[batch.feed] ?? 'none'
+    list.feed = feedNumbered(batch.feed)
     if (confirmedAt === list.confirmedAt) continue
     list.confirmedAt = confirmedAt
     if (confirmedAt > 0) list.lastConfirmedAt = confirmedAt

@@ -11,11 +11,12 @@ import {
   FOUND_AUTHENTICATED,
   type GalAnswer,
 } from '../address-list'
-import type { FeedName } from '../feeds/change-feed'
+import type { FeedName } from '../feeds/table'
 import { type OtherNames, otherNames } from '../other-names'
 import { FOUND_AUTHENTICATED_ONLY } from './address-table'
+import type { ListSettings } from './list-settings'
 import { Snapshot } from './snapshot'
-import type { ListSettings, SyncReport } from './syncer'
+import type { SyncReport } from './syncer'
 
 /** How the list is, for the log, metrics and the status page. */
 export interface SnapshotReport {

@@ -6,8 +6,9 @@ import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatie
 import { every, failed, guard, later } from '../../guard'
 import type { Log } from '../../log'
 import { Lease, lockOf } from './lease'
+import type { ListSettings } from './list-settings'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
-import type { ListSettings, SyncReport } from './syncer'
+import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
 /** Seconds without a report, after which it stands still. */

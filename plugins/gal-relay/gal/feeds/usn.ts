@@ -1,10 +1,7 @@
-// Directories that do not tell of changes are asked for them: by the number that Active Directory gives
-// each change of an object on a domain controller (uSNChanged), or by the time of each entry's last
-// modification. Neither shows every removal, which is found by listing the entries that there are,
-// about as often as is bearable.
-//
-// Change numbers only grow. Times do what clocks do, so that with them only a complete comparison
-// confirms the list; with change numbers too where an entry may enter it without a change of its own.
+// By the number that Active Directory gives each change of an object on a domain controller
+// (uSNChanged), which only ever grows. Objects that go are not all shown, and are found by listing the
+// entries that there are, about as often as is bearable; so is, where an entry may enter the list
+// without a change of its own, whatever else a number does not show.
 import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from '../../ldap/active-directory'
 import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
 import { DirectoryError } from '../../ldap/directory-error'
@@ -16,26 +13,19 @@ import { readRootDse, valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { compareIds, mayHaveMovedOthers, readAgain } from '../directory/read-again'
 import { PATIENCE } from '../directory/whole-list'
-import { Bell, Comparisons, type FeedContext, isToldOfAll } from './change-feed'
+import { Bell, type ChangeFeed, type FeedContext, isToldOfAll, lookAgain } from './change-feed'
 
-export async function changedSince(
-  kind: 'usn' | 'timestamps',
-  context: FeedContext,
-): Promise<never> {
-  const looker = kind === 'usn' ? new ChangeNumbers(context) : new Timestamps(context)
-  const { keeper, gal, every, signal } = context
-  const isEnough = kind === 'usn' && isToldOfAll(gal)
-  const comparisons = new Comparisons()
-  const bell = new Bell()
-  await looker.begin(bell)
-  await keeper.complete()
-  for (;;) {
-    const askedAt = Date.now()
-    await looker.look()
-    const isCompared = await comparisons.run(() => looker.compare())
-    if (isCompared || isEnough) await keeper.confirmed(askedAt)
-    await bell.wait(comparisons.wait(every), signal)
-  }
+export const feed: ChangeFeed = {
+  isAnnounced: ({ highestCommittedUsn }) => highestCommittedUsn !== undefined,
+  looksBy: 'change numbers (usn)',
+  async run(context) {
+    const numbers = new ChangeNumbers(context)
+    const bell = new Bell()
+    await numbers.begin(bell)
+    await context.keeper.complete()
+    const looker = { look: () => numbers.look(), compare: () => numbers.compare() }
+    return await lookAgain(context, looker, bell, isToldOfAll(context.list.definition))
+  },
 }
 
 class ChangeNumbers {
@@ -64,8 +54,8 @@ class ChangeNumbers {
   }
 
   async look(): Promise<void> {
-    const { connection, ldap } = this.#context
-    const { highestCommittedUsn: now } = await readRootDse(connection, ldap.query_timeout)
+    const { connection, list } = this.#context
+    const { highestCommittedUsn: now } = await readRootDse(connection, list.timeout)
     if (now === undefined || now < this.#seen) {
       throw new DirectoryError('unproven', 'the change numbers of the server went back')
     }
@@ -114,47 +104,3 @@ class ChangeNumbers {
     )
   }
 }
-
-class Timestamps {
-  readonly #context: FeedContext
-  /** The latest that any entry showed, in the server's own notation. */
-  #latest = ''
-
-  constructor(context: FeedContext) {
-    this.#context = context
-  }
-
-  async begin(): Promise<void> {
-    await this.#readAll(() => {})
-  }
-
-  async look(): Promise<void> {
-    if (!this.#latest) return
-    const { list } = this.#context
-    await list.readChangedSince(MODIFIED, this.#latest, (id, entry) => this.#take(id, entry))
-  }
-
-  async compare(): Promise<void> {
-    const comparison = this.#context.keeper.compare()
-    await this.#readAll((id) => comparison.seen(id))
-    comparison.end()
-  }
-
-  async #readAll(seen: (id: Buffer) => void): Promise<void> {
-    const take = (id: Buffer, entry: Entry) => {
-      seen(id)
-      this.#take(id, entry)
-    }
-    await this.#context.list.readAll(take, [MODIFIED])
-  }
-
-  #take(id: Buffer, entry: Entry): void {
-    const [modified] = valuesOf(entry, MODIFIED)
-    const time = modified?.toString('latin1') ?? ''
-    // GeneralizedTime in UTC sorts as text (RFC 4517 §3.3.13).
-    if (/^\d{14}(\.\d+)?Z$/.test(time) && time > this.#latest) this.#latest = time
-    this.#context.keeper.entry(id, entry)
-  }
-}
-
-const MODIFIED = 'modifyTimestamp'
