@@ -6,7 +6,7 @@ import type { GalAnswer } from '../gal/address-list'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
-import { ABSENT, FOUND_AUTHENTICATED_ONLY } from '../gal/snapshot/address-table'
+import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from '../gal/snapshot/address-table'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
@@ -91,13 +91,13 @@ async function listed(settings: Settings, recipient: Recipient): Promise<Listed 
   if (gal.mode !== 'snapshot' || !ldap) return undefined
   try {
     const list = await readListInForce(listDefinition(gal, ldap), snapshot)
-    const [state = ABSENT] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
+    const [state = NOT_IN_LIST] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
       .map((one) => list.find(recipientKey(one)))
-      .filter((one) => one !== ABSENT)
+      .filter((one) => one !== NOT_IN_LIST)
     return {
-      state: state === ABSENT ? 'absent' : 'found',
+      state: state === NOT_IN_LIST ? 'absent' : 'found',
       reason: undefined,
-      authenticated_only: state === FOUND_AUTHENTICATED_ONLY,
+      authenticated_only: state === IN_LIST_AUTHENTICATED_ONLY,
       recipients: list.count,
       as_of: new Date(list.asOf).toISOString(),
     }

@@ -31,7 +31,6 @@ export const RANGES = { requests: 200, values: 150_000 }
 export const CUT_SHORT = 10_000
 /** Bytes that nobody waits for: what an abandoned search still brings, no more. */
 export const UNASKED = 64 * MIB
-export const CONTROLS = 100
 
 /** Of one reading of the list. */
 const LIST = { entries: 20_000_000, values: 100_000_000 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
-import { ABSENT } from '../../../plugins/gal-relay/gal/snapshot/address-table'
+import { NOT_IN_LIST } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import { readListInForce } from '../../../plugins/gal-relay/gal/snapshot/in-force'
 import { Keeper, Refused } from '../../../plugins/gal-relay/gal/snapshot/keeper'
 import type { Entry } from '../../../plugins/gal-relay/ldap/entry'
@@ -40,7 +40,7 @@ describe('a keeper', () => {
     return one
   }
   const inForce = () => readListInForce(LIST, snapshot)
-  const holds = async (address: string) => (await inForce()).find(address) !== ABSENT
+  const holds = async (address: string) => (await inForce()).find(address) !== NOT_IN_LIST
 
   beforeEach(() => {
     folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))

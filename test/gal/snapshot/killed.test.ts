@@ -9,7 +9,7 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
-import { FOUND } from '../../../plugins/gal-relay/gal/snapshot/address-table'
+import { IN_LIST } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import { readListInForce } from '../../../plugins/gal-relay/gal/snapshot/in-force'
 import type { ListSettings } from '../../../plugins/gal-relay/gal/snapshot/list-settings'
 import { REPOSITORY } from '../../support/haraka'
@@ -107,7 +107,7 @@ test('killed at fifty moments, the list on the disk is always whole', {
       const more = list.count - COUNT
       assert.ok(more >= 0 && more <= 3, `${list.count} recipients`)
       for (let one = n; one < COUNT; one += KILLS) {
-        assert.equal(list.find(address(one)), FOUND, address(one))
+        assert.equal(list.find(address(one)), IN_LIST, address(one))
       }
     }
     console.log(`killed while reading, writing and following: ${JSON.stringify(moments)}`)

@@ -19,7 +19,7 @@ export interface ListInForce {
   readonly asOf: number
   /**
    * @param key an address in its normal form
-   * @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY (address-table.ts)
+   * @returns NOT_IN_LIST, IN_LIST or IN_LIST_AUTHENTICATED_ONLY (address-table.ts)
    */
   find(key: string): number
 }

@@ -13,7 +13,7 @@ import {
 } from '../address-list'
 import type { FeedName } from '../feeds/table'
 import { type OtherNames, otherNames } from '../other-names'
-import { FOUND_AUTHENTICATED_ONLY } from './address-table'
+import { IN_LIST_AUTHENTICATED_ONLY } from './address-table'
 import type { ListSettings } from './list-settings'
 import { Snapshot } from './snapshot'
 import type { SyncReport } from './syncer'
@@ -109,7 +109,7 @@ export class SnapshotList implements AddressList {
     }
     if (!follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
-    return state === FOUND_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
+    return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {

@@ -9,7 +9,7 @@ import { addressesOf } from '../directory/entry-addresses'
 import { listDefinition } from '../directory/list-definition'
 import type { FeedName } from '../feeds/table'
 import { Hasher, newKey } from './address-hash'
-import { ABSENT } from './address-table'
+import { NOT_IN_LIST } from './address-table'
 import { type ListInForce, listInForce } from './in-force'
 import { Keeper, type KeeperOptions, Refused } from './keeper'
 import type { ListSettings } from './list-settings'
@@ -135,7 +135,7 @@ class ComparingKeeper extends Keeper {
     if (!this.#before) return
     for (const address of addressesOf(entry, this.attributes)) {
       const key = addressKey(address)
-      if (this.#before.find(key) === ABSENT) continue
+      if (this.#before.find(key) === NOT_IN_LIST) continue
       const { hi, lo } = this.#hasher.address(key)
       this.known.add(hi * 2 ** 21 + (lo >>> 11))
     }
