@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { FOUND } from '../plugins/gal-relay/gal/snapshot/address-table'
+import { IN_LIST } from '../plugins/gal-relay/gal/snapshot/address-table'
 import { Follower } from '../plugins/gal-relay/gal/snapshot/follower'
 import {
   decide,
@@ -104,7 +104,7 @@ function measure(
       const client = { trust: trustOf(restrictions, byAddress, undefined), authenticated: false }
       const destination = destinationOf(policy, recipient)
       const found = follower.find(destination.recipient)
-      const listing = found < 0 ? ABSENT : found === FOUND ? LISTED : LISTED_AUTHENTICATED
+      const listing = found < 0 ? ABSENT : found === IN_LIST ? LISTED : LISTED_AUTHENTICATED
       const unasked = decide(policy, destination, client)
       if ((unasked ?? decideListed(destination, client, listing)).accept) accepted++
     }

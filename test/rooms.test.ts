@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { FEEDS, feedNumber, feedNumbered } from '../plugins/gal-relay/gal/feeds/table'
 import { SECTION_KEYS } from '../plugins/gal-relay/settings/sections'
 import { REPOSITORY } from './support/haraka'
 
@@ -27,7 +28,9 @@ const sources: readonly Source[] = [
   const text = readFileSync(path.join(REPOSITORY, file), 'utf8')
   const named = [...text.matchAll(/(?:\bfrom|\bimport|\brequire\()\s*\(?'([^']+)'/g)]
   const imports = named.map(([, name = '']) =>
-    name.startsWith('.') ? path.posix.join(path.posix.dirname(file), name) : name,
+    name.startsWith('.')
+      ? path.posix.join(path.posix.dirname(file), name.replace(/\.js$/, ''))
+      : name,
   )
   return { file, imports, text }
 })
@@ -42,23 +45,35 @@ function roomOf(file: string): string | undefined {
 const INWARDS: Readonly<Record<string, readonly string[]>> = {
   // Rooms of one file, for all but the rules.
   visible: [],
+  log: [],
   'trusted-file': [],
   routing: [],
   // Work that nobody waits for is started there, by all.
   guard: [],
   haraka: ['guard'],
-  settings: ['guard', 'trusted-file', 'routing', 'gal'],
-  gal: ['guard', 'visible', 'trusted-file', 'routing', 'settings'],
-  delivery: ['guard', 'haraka', 'visible', 'routing', 'settings', 'gal'],
-  harvest: ['guard', 'visible', 'routing', 'settings', 'gal'],
-  report: ['guard', 'visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
+  // A client for any directory: what an address list is, and what people set, it does not know.
+  ldap: ['guard', 'log', 'visible', 'trusted-file'],
+  settings: ['guard', 'trusted-file', 'routing', 'ldap'],
+  gal: ['guard', 'log', 'visible', 'trusted-file', 'routing', 'settings', 'ldap'],
+  delivery: ['guard', 'log', 'haraka', 'visible', 'routing', 'settings', 'gal'],
+  report: [
+    'guard',
+    'log',
+    'visible',
+    'trusted-file',
+    'routing',
+    'settings',
+    'ldap',
+    'gal',
+    'delivery',
+  ],
   cli: [
-    ...['guard', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'report'],
+    ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
+    ...['gal', 'delivery', 'report'],
   ],
   hooks: [
-    ...['guard', 'haraka', 'visible', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'report'],
+    ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],
+    ...['gal', 'delivery', 'report'],
   ],
   door: ['settings', 'report', 'hooks'],
 }
@@ -68,6 +83,15 @@ describe('imports', () => {
     assert.ok(sources.length > 20)
     const door = sources.find(({ file }) => file === DOOR)
     assert.ok(door?.imports.includes(`${HOUSE}/hooks/state`), door?.imports.join())
+  })
+
+  test('are of rooms that there are', () => {
+    const rooms = new Set(sources.map(({ file }) => roomOf(file)))
+    assert.deepEqual(Object.keys(INWARDS).sort(), [...rooms].sort())
+  })
+
+  test('go round in no circle, those of types included', () => {
+    assert.deepEqual(circles(), [])
   })
 
   test('point inwards', () => {
@@ -83,17 +107,22 @@ describe('imports', () => {
     assert.deepEqual(outwards, [])
   })
 
-  test('of settings from gal are of its grammar alone', () => {
+  test('of settings from ldap are of its grammar and options alone', () => {
     const beyond = sources
       .filter(({ file }) => roomOf(file) === 'settings')
-      .flatMap(({ imports }) => imports.filter((name) => roomOf(name) === 'gal'))
-    assert.deepEqual([...new Set(beyond)], [`${HOUSE}/gal/directory/syntax`])
+      .flatMap(({ imports }) => imports.filter((name) => roomOf(name) === 'ldap'))
+    assert.deepEqual(
+      [...new Set(beyond)].sort(),
+      ['options', 'syntax'].map((name) => `${HOUSE}/ldap/${name}`),
+    )
   })
 
   test('bring the LDAP client into one room only', () => {
     const users = sources.filter(({ imports }) => imports.some((name) => /^@?ldapjs\b/.test(name)))
-    assert.ok(users.length > 0)
-    for (const { file } of users) assert.match(file, /^plugins\/gal-relay\/gal\/directory\//)
+    assert.deepEqual(
+      users.map(({ file }) => file),
+      [`${HOUSE}/ldap/ldapjs.ts`],
+    )
   })
 
   test('leave Haraka’s log to one file, which makes visible what strangers sent', () => {
@@ -129,7 +158,7 @@ describe('imports', () => {
   test('keep Haraka outside of all rooms that need not know it', () => {
     const knowing = sources.filter(({ text }) => /\bHaraka\.\w/.test(text)).map(({ file }) => file)
     const rooms = new Set(knowing.map(roomOf))
-    for (const room of ['guard', 'routing', 'gal', 'harvest'])
+    for (const room of ['guard', 'routing', 'ldap', 'gal'])
       assert.ok(!rooms.has(room), `${room} knows Haraka`)
     // Settings are read with Haraka's config reader.
     for (const { file, text } of sources.filter(({ file }) => roomOf(file) === 'settings')) {
@@ -157,6 +186,60 @@ describe('imports', () => {
       readers.map(({ file }) => file),
       [],
     )
+  })
+})
+
+/** Files that import each other, over whatever steps; each circle as the files on it. */
+function circles(): string[][] {
+  const importsOf = new Map(
+    sources.map(({ file, imports }) => [file.replace(/\.ts$/, ''), imports] as const),
+  )
+  const found: string[][] = []
+  const done = new Set<string>()
+  const visit = (file: string, way: readonly string[]) => {
+    const start = way.indexOf(file)
+    if (start >= 0) found.push([...way.slice(start), file])
+    if (start >= 0 || done.has(file)) return
+    for (const next of importsOf.get(file) ?? []) visit(next, [...way, file])
+    done.add(file)
+  }
+  for (const file of importsOf.keys()) visit(file, [])
+  return found
+}
+
+describe('the ways in which changes of a list arrive', () => {
+  const folder = `${HOUSE}/gal/feeds`
+
+  test('are a file each, and a line in the table', () => {
+    const others = [`${folder}/change-feed.ts`, `${folder}/table.ts`]
+    const files = sources
+      .map(({ file }) => file)
+      .filter((file) => file.startsWith(folder) && !others.includes(file))
+    assert.deepEqual(FEEDS.map(({ name }) => `${folder}/${name}.ts`).sort(), files.sort())
+  })
+
+  test('are known to nobody but the table', () => {
+    const files = new Set(FEEDS.map(({ name }) => `${folder}/${name}`))
+    const users = sources.filter(({ imports }) => imports.some((name) => files.has(name)))
+    assert.deepEqual(
+      users.map(({ file }) => file),
+      [`${folder}/table.ts`],
+    )
+  })
+
+  test('have the numbers by which list files know them', () => {
+    const numbers = FEEDS.map(({ name, number }) => [name, number])
+    assert.deepEqual(Object.fromEntries(numbers), {
+      syncrepl: 1,
+      dirsync: 2,
+      usn: 3,
+      timestamps: 4,
+    })
+    for (const { name, number } of FEEDS) {
+      assert.equal(feedNumber(name), number)
+      assert.equal(feedNumbered(number), name)
+    }
+    assert.deepEqual([feedNumber('none'), feedNumbered(0), feedNumbered(99)], [0, 'none', 'none'])
   })
 })
 

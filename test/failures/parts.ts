@@ -8,17 +8,18 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { notifyOfChanges } from '../../plugins/gal-relay/gal/directory/ad-notification'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
-import { Directory } from '../../plugins/gal-relay/gal/directory/directory'
-import { openConnection } from '../../plugins/gal-relay/gal/directory/open'
-import { readRootDse } from '../../plugins/gal-relay/gal/directory/root-dse'
-import { connectTo } from '../../plugins/gal-relay/gal/directory/tcp'
-import { requireSuccess } from '../../plugins/gal-relay/gal/directory/turn'
+import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
 import { SyncHome } from '../../plugins/gal-relay/gal/snapshot/sync-home'
 import { Syncer } from '../../plugins/gal-relay/gal/snapshot/syncer'
+import { notifyOfChanges } from '../../plugins/gal-relay/ldap/ad-notification'
+import { Directory } from '../../plugins/gal-relay/ldap/directory'
+import { openConnection } from '../../plugins/gal-relay/ldap/open'
+import { readRootDse } from '../../plugins/gal-relay/ldap/root-dse'
+import { connectTo } from '../../plugins/gal-relay/ldap/tcp'
+import { requireSuccess } from '../../plugins/gal-relay/ldap/turn'
 import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl, testList } from '../gal/lists'
 import { assertNothingWrong, startLoad, VALID } from '../gal/load'
 import { makeAuthority } from '../support/certificates'
@@ -116,7 +117,7 @@ export async function connections(faults: Faults): Promise<void> {
   const slapd = await startSlapd({ entries: VALID })
   const proxy = await startTcpProxy(slapd.port)
   const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
-  const check = new AddressSearch(GAL, ldap).forNobody()
+  const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
   const idle = new Directory(ldap, [], recordedLog(), { idle: 50 })
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }

@@ -3,15 +3,11 @@
 import assert from 'node:assert/strict'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
-import { integer, TAG, tlv } from '../../plugins/gal-relay/gal/directory/ber'
-import { Connection } from '../../plugins/gal-relay/gal/directory/connection'
-import { present } from '../../plugins/gal-relay/gal/directory/filter'
-import { openConnection } from '../../plugins/gal-relay/gal/directory/open'
-import {
-  attributeList,
-  SCOPE,
-  searchRequest,
-} from '../../plugins/gal-relay/gal/directory/search-request'
+import { integer, TAG, tlv } from '../../plugins/gal-relay/ldap/ber'
+import { Connection } from '../../plugins/gal-relay/ldap/connection'
+import { present } from '../../plugins/gal-relay/ldap/filter'
+import { openConnection } from '../../plugins/gal-relay/ldap/open'
+import { attributeList, SCOPE, searchRequest } from '../../plugins/gal-relay/ldap/search-request'
 import { LDAP } from './lists'
 
 const SEARCH = searchRequest({

@@ -3,18 +3,15 @@
 import assert from 'node:assert/strict'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { after, describe, it, test } from 'node:test'
-import { integer, octets, TAG, tlv } from '../../plugins/gal-relay/gal/directory/ber'
-import type { Connection, Sink } from '../../plugins/gal-relay/gal/directory/connection'
-import type { Entry } from '../../plugins/gal-relay/gal/directory/entry'
-import { present } from '../../plugins/gal-relay/gal/directory/filter'
-import { Incoming } from '../../plugins/gal-relay/gal/directory/incoming'
-import { bounded } from '../../plugins/gal-relay/gal/directory/limits'
-import { openConnection } from '../../plugins/gal-relay/gal/directory/open'
-import {
-  attributeList,
-  SCOPE,
-  searchRequest,
-} from '../../plugins/gal-relay/gal/directory/search-request'
+import { integer, octets, TAG, tlv } from '../../plugins/gal-relay/ldap/ber'
+import type { Connection } from '../../plugins/gal-relay/ldap/connection'
+import type { Entry } from '../../plugins/gal-relay/ldap/entry'
+import { present } from '../../plugins/gal-relay/ldap/filter'
+import { Incoming } from '../../plugins/gal-relay/ldap/incoming'
+import { bounded } from '../../plugins/gal-relay/ldap/limits'
+import { openConnection } from '../../plugins/gal-relay/ldap/open'
+import { attributeList, SCOPE, searchRequest } from '../../plugins/gal-relay/ldap/search-request'
+import type { Sink } from '../../plugins/gal-relay/ldap/search-result'
 import { LDAP, serverUrl, type TestList, testList } from './lists'
 
 const SEARCH_ENTRY = 0x64

@@ -5,7 +5,7 @@ import {
   createAddressList,
   type GlobalAddressList,
 } from '../../plugins/gal-relay/gal/global-address-list'
-import type { Log } from '../../plugins/gal-relay/gal/log'
+import type { Log } from '../../plugins/gal-relay/log'
 import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import type {
   GalSettings,

@@ -6,11 +6,12 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import * as ldapjs from 'ldapjs'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
-import { integer, TAG, tlv } from '../../plugins/gal-relay/gal/directory/ber'
-import { Connection } from '../../plugins/gal-relay/gal/directory/connection'
-import { DirectoryError } from '../../plugins/gal-relay/gal/directory/directory-error'
-import { attributesOfFilter, filterFromText } from '../../plugins/gal-relay/gal/directory/filter'
-import { dnProblem, filterProblem } from '../../plugins/gal-relay/gal/directory/syntax'
+import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
+import { integer, TAG, tlv } from '../../plugins/gal-relay/ldap/ber'
+import { Connection } from '../../plugins/gal-relay/ldap/connection'
+import { DirectoryError } from '../../plugins/gal-relay/ldap/directory-error'
+import { attributesOfFilter, filterFromText } from '../../plugins/gal-relay/ldap/filter'
+import { dnProblem, filterProblem } from '../../plugins/gal-relay/ldap/syntax'
 import { GAL, LDAP } from './lists'
 
 interface ReadBack {
@@ -35,8 +36,11 @@ function readBack(operation: Buffer) {
   return LdapMessage.parse(new BerReader(tlv(TAG.sequence, integer(7), operation)))
 }
 
+const searchOf = (ldap: typeof LDAP) =>
+  new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout)
+
 test('a search says what it should, whatever the address', () => {
-  const search = new AddressSearch(GAL, { ...LDAP, base: ['dc=corp,dc=test', 'ou=x,dc=corp'] })
+  const search = searchOf({ ...LDAP, base: ['dc=corp,dc=test', 'ou=x,dc=corp'] })
   fc.assert(
     fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 400 }), (address) => {
       const [one, two, ...more] = search.forAddresses([address, 'second@example.com'])
@@ -148,7 +152,7 @@ test('no bytes that a server can send do more than end the connection', async ()
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
-  const [operation = Buffer.alloc(0)] = new AddressSearch(GAL, LDAP).forNobody()
+  const [operation = Buffer.alloc(0)] = searchOf(LDAP).forNobody()
   const socket = () =>
     new Promise<Socket>((resolve, reject) => {
       const connected = connect(port, '127.0.0.1', () => resolve(connected)).once('error', reject)

@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
-import { Directory } from '../../plugins/gal-relay/gal/directory/directory'
-import { inOrder } from '../../plugins/gal-relay/gal/directory/srv'
+import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
+import { Directory } from '../../plugins/gal-relay/ldap/directory'
+import { inOrder } from '../../plugins/gal-relay/ldap/srv'
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { startDns } from '../support/dns-server'
 import { freePort } from '../support/ports'
@@ -233,7 +234,7 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
   test('an idle connection that died is noticed before anyone needs it', async () => {
     const proxy = await startTcpProxy(slapd.port)
     const ldap = { ...LDAP, ...TIMES, url: [url(proxy.port)] }
-    const check = new AddressSearch(GAL, ldap).forNobody()
+    const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
     const directory = new Directory(ldap, check, recordedLog(), { idle: 200 })
     directory.start()
     const ask = () =>

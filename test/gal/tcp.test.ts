@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createServer, type Server } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectTo } from '../../plugins/gal-relay/gal/directory/tcp'
+import { connectTo } from '../../plugins/gal-relay/ldap/tcp'
 import { startStalledPort } from '../support/stalled-port'
 
 const never = () => new AbortController().signal

@@ -1,8 +1,8 @@
 // What strangers sent stands in the log, in errors and on a terminal as text that nobody obeys.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DirectoryError, resultError } from '../../plugins/gal-relay/gal/directory/directory-error'
 import { log, logOf, oneLine } from '../../plugins/gal-relay/hooks/log'
+import { DirectoryError, resultError } from '../../plugins/gal-relay/ldap/directory-error'
 import { visibleJson } from '../../plugins/gal-relay/visible'
 
 const RUDE = 'a\x1b[2J\r\n2026 [NOTICE] forged \u009b31m \u202e\u2028 b'

@@ -1,6 +1,7 @@
 // Reports as a busy install would make them, for tests of what is shown of them.
-import { DURATIONS } from '../../plugins/gal-relay/gal/directory/health'
+
 import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
+import { DURATIONS } from '../../plugins/gal-relay/ldap/health'
 import type { RecentRefusal } from '../../plugins/gal-relay/report/counts'
 import {
   type InstallReport,

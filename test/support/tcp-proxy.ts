@@ -10,7 +10,7 @@ import {
   octets,
   TAG,
   tlv,
-} from '../../plugins/gal-relay/gal/directory/ber'
+} from '../../plugins/gal-relay/ldap/ber'
 import { freePort } from './ports'
 
 /** What it does with what the server sends. */

@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import path from 'node:path'
 import { Command } from 'commander'
 import { HostAddresses } from '../delivery/host-addresses'
+import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
@@ -147,7 +148,7 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
   const about = `snapshot ${snapshot.file}`
   const held = await lockFindings(snapshot)
   try {
-    const { count, asOf } = await readListInForce({ gal, ldap, snapshot })
+    const { count, asOf } = await readListInForce(listDefinition(gal, ldap), snapshot)
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
     const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
     return [{ about, findings: [{ level, text: size + why }, ...held] }]

@@ -2,7 +2,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
-import type { Log } from '../gal/log'
+import type { Log } from '../log'
 import { loadSettings } from '../settings/load'
 import type { Settings } from '../settings/settings'
 

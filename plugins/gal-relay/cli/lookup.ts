@@ -3,9 +3,10 @@
 import { Command } from 'commander'
 import { recipientKey } from '../gal/address-key'
 import type { GalAnswer } from '../gal/address-list'
+import { listDefinition } from '../gal/directory/list-definition'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
-import { ABSENT, FOUND_AUTHENTICATED_ONLY } from '../gal/snapshot/address-table'
+import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from '../gal/snapshot/address-table'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
@@ -62,7 +63,7 @@ interface Searched extends Inspection {
 
 async function searched({ gal, ldap }: Settings, recipient: Recipient): Promise<Searched> {
   if (!ldap) throw new CannotRun('no directory is configured: [ldap] url[]')
-  const list = new LiveList(gal, ldap, SILENT)
+  const list = new LiveList(listDefinition(gal, ldap), ldap, SILENT)
   try {
     let found = { ...(await list.inspect(recipient)), recipient }
     for (const other of otherNames(gal)?.(recipient) ?? []) {
@@ -89,14 +90,14 @@ async function listed(settings: Settings, recipient: Recipient): Promise<Listed 
   const { gal, ldap, snapshot } = settings
   if (gal.mode !== 'snapshot' || !ldap) return undefined
   try {
-    const list = await readListInForce({ gal, ldap, snapshot })
-    const [state = ABSENT] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
+    const list = await readListInForce(listDefinition(gal, ldap), snapshot)
+    const [state = NOT_IN_LIST] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
       .map((one) => list.find(recipientKey(one)))
-      .filter((one) => one !== ABSENT)
+      .filter((one) => one !== NOT_IN_LIST)
     return {
-      state: state === ABSENT ? 'absent' : 'found',
+      state: state === NOT_IN_LIST ? 'absent' : 'found',
       reason: undefined,
-      authenticated_only: state === FOUND_AUTHENTICATED_ONLY,
+      authenticated_only: state === IN_LIST_AUTHENTICATED_ONLY,
       recipients: list.count,
       as_of: new Date(list.asOf).toISOString(),
     }

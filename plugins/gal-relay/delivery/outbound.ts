@@ -1,6 +1,6 @@
 // Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
 // in it, where an attempt goes, and by which names a bounce tells of the recipients.
-import type { Log } from '../gal/log'
+
 import { guard } from '../guard'
 import {
   addressOf,
@@ -15,6 +15,7 @@ import {
   todoFor,
   withFateOf,
 } from '../haraka/internals'
+import type { Log } from '../log'
 import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'

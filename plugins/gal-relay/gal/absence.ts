@@ -1,27 +1,15 @@
 // Whether an empty answer may be believed: a server that shows the addresses that were found before has
 // no entry with this one; a server that shows none of them may have lost its entries.
+
+import { DirectoryError, directoryError } from '../ldap/directory-error'
+import type { Server } from '../ldap/server'
+import { hasEntries, isNoLimit, requireSuccess } from '../ldap/turn'
+import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
-import { DirectoryError, directoryError } from './directory/directory-error'
 import { addressesOf } from './directory/entry-addresses'
-import type { Server } from './directory/server'
-import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
+import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
-import type { Log } from './log'
-
-/** The searches of one server, by the names that it has for the attributes. */
-export interface Asked {
-  readonly search: AddressSearch
-  /** In lower case. */
-  readonly names: ReadonlySet<string>
-}
-
-/** That a server showed what it should show. */
-interface Proof {
-  readonly asked: number
-  /** Resolves to those that were called and are missing. */
-  readonly missing: Promise<ReadonlySet<string>>
-}
 
 /** Fewer addresses than these say nothing: all of them may have been deleted with good reason. */
 const QUORUM = 4
@@ -37,8 +25,6 @@ export class Absence {
   readonly witnesses: readonly Witness[]
   readonly #log: Log
   readonly #onMissing: (text: string) => void
-  readonly #proofs = new WeakMap<Server, Proof>()
-  readonly #doubtful = new WeakSet<Server>()
   #doubtedAt = Number.NEGATIVE_INFINITY
 
   /** @param onMissing told when several addresses are missing that were found lately */
@@ -77,12 +63,13 @@ export class Absence {
    * @returns whom of those that were called it does not show, when that are few enough
    * @throws DirectoryError when it may have lost its entries
    */
-  async prove(turn: Turn, asked: Asked): Promise<ReadonlySet<string>> {
+  async prove(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
     const { server, startedAt } = turn
-    let proof = this.#proofs.get(server)
+    const { knowledge } = server
+    let { proof } = knowledge
     if (!proof || proof.asked < startedAt) {
-      proof = { asked: performance.now(), missing: this.#callRoll(turn, asked) }
-      this.#proofs.set(server, proof)
+      proof = { asked: performance.now(), missing: this.#findMissing(turn, search) }
+      knowledge.proof = proof
     }
     try {
       const missing = await proof.missing
@@ -92,8 +79,8 @@ export class Absence {
       const { failure, message } = directoryError(thrown)
       if (failure === 'connection') throw thrown
       this.#doubtedAt = performance.now()
-      if (!this.#doubtful.has(server)) {
-        this.#doubtful.add(server)
+      if (!knowledge.isDoubtful) {
+        knowledge.isDoubtful = true
         this.#log.warn(`directory ${server.name}: unknown recipients are deferred: ${message}`)
       }
       throw new DirectoryError('unproven', message)
@@ -101,21 +88,21 @@ export class Absence {
   }
 
   /** The server shows what it should show. */
-  trusted(server: Server): void {
+  trusted({ knowledge, name }: Server<ServerKnowledge>): void {
     // While a list is being filled the one and the other come by turns.
-    if (!this.#doubtful.has(server) || performance.now() - this.#doubtedAt < CALM) return
-    this.#doubtful.delete(server)
-    this.#log.notice(`directory ${server.name}: as it should be`)
+    if (!knowledge.isDoubtful || performance.now() - this.#doubtedAt < CALM) return
+    knowledge.isDoubtful = false
+    this.#log.notice(`directory ${name}: as it should be`)
   }
 
-  async #callRoll(turn: Turn, asked: Asked): Promise<ReadonlySet<string>> {
-    const most = turn.server.isLimited ? CALLED_SINGLY : undefined
+  async #findMissing(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
+    const most = turn.server.knowledge.isLimited ? CALLED_SINGLY : undefined
     const rolls = this.witnesses.map((witness) => witness.roll().slice(0, most))
     const missing = new Set<string>()
     let isAnybodyThere = false
     if (rolls.some((roll) => roll.length > 0)) {
       const addresses = rolls.map((roll) => roll.map(({ address }) => address))
-      const shown = await this.#called(turn, asked, addresses)
+      const shown = await this.#called(turn, search, addresses)
       for (const [base, roll] of rolls.entries()) {
         const present = roll.filter(({ key }) => shown[base]?.has(key))
         if (roll.length >= QUORUM && present.length * 2 < roll.length) {
@@ -127,25 +114,25 @@ export class Absence {
         isAnybodyThere ||= first !== undefined
       }
     }
-    if (!isAnybodyThere) await this.#findAnyone(turn, asked)
+    if (!isAnybodyThere) await this.#findAnyone(turn, search)
     return missing
   }
 
   /** @returns for each base those of the addresses that are there */
   async #called(
-    turn: Turn,
-    asked: Asked,
+    turn: ListTurn,
+    search: AddressSearch,
     addresses: readonly (readonly string[])[],
   ): Promise<ReadonlyMap<string, Known>[]> {
-    if (!turn.server.isLimited) {
-      return this.#keysShown(turn, asked, asked.search.forAddresses([], addresses))
+    if (!turn.server.knowledge.isLimited) {
+      return this.#keysShown(turn, search, search.forAddresses([], addresses))
     }
     const most = Math.max(...addresses.map(({ length }) => length))
     const singly = Array.from({ length: most }, (_, i) =>
       this.#keysShown(
         turn,
-        asked,
-        asked.search.forAddresses(
+        search,
+        search.forAddresses(
           [],
           addresses.map((some) => some.slice(i, i + 1)),
         ),
@@ -155,8 +142,8 @@ export class Absence {
     return addresses.map((_, base) => new Map(shown.flatMap((maps) => [...(maps[base] ?? [])])))
   }
 
-  async #findAnyone(turn: Turn, asked: Asked): Promise<void> {
-    const shown = await this.#keysShown(turn, asked, asked.search.forAnyone())
+  async #findAnyone(turn: ListTurn, search: AddressSearch): Promise<void> {
+    const shown = await this.#keysShown(turn, search, search.forAnyone())
     let isAnybodyThere = false
     for (const [base, keys] of shown.entries()) {
       const [first] = keys.values()
@@ -171,14 +158,14 @@ export class Absence {
    * @throws DirectoryError when it cannot be known whether there are more
    */
   async #keysShown(
-    turn: Turn,
-    { names }: Asked,
+    turn: ListTurn,
+    { list }: AddressSearch,
     searches: readonly Buffer[],
   ): Promise<Map<string, Known>[]> {
     const results = await turn.search(searches)
     const shown = results.map((result) => {
       const addresses = hasEntries(result)
-        ? result.entries.flatMap((entry) => addressesOf(entry, names))
+        ? result.entries.flatMap((entry) => addressesOf(entry, list.names))
         : []
       return new Map(
         addresses.map((address) => {

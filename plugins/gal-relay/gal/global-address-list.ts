@@ -1,13 +1,15 @@
 // The list that the plugin asks: the live look-up behind a cache, also by other names; in
 // snapshot mode behind the whole list in memory.
+
+import type { ServerReport } from '../ldap/health'
+import type { Log } from '../log'
 import type { AddressList } from './address-list'
 import { CachedList, type CacheReport } from './cache'
-import type { ServerReport } from './directory/health'
+import { listDefinition } from './directory/list-definition'
 import { LiveList } from './live'
-import type { Log } from './log'
 import { ListWithOtherNames, otherNames } from './other-names'
+import type { ListSettings } from './snapshot/list-settings'
 import { SnapshotList, type SnapshotReport } from './snapshot/snapshot-list'
-import type { ListSettings } from './snapshot/syncer'
 
 /** How the list is, for the log, metrics and the status page. */
 export interface ListReport {
@@ -26,7 +28,7 @@ export function createAddressList(
   { gal, ldap, snapshot }: ListSettings,
   log: Log,
 ): GlobalAddressList {
-  const live = new LiveList(gal, ldap, log)
+  const live = new LiveList(listDefinition(gal, ldap), ldap, log)
   const cached = new CachedList(live, gal)
   const others = otherNames(gal)
   const asked = others ? new ListWithOtherNames(cached, others) : cached

@@ -1,11 +1,12 @@
 // How a look-up came about, for people: which entries hold the address, where, and what is said of them.
+
+import { printable } from '../ldap/directory-error'
+import type { Entry } from '../ldap/entry'
 import { addressKey } from './address-key'
 import type { GalAnswer } from './address-list'
 import type { AddressSearch } from './directory/address-search'
-import { printable } from './directory/directory-error'
-import type { Entry } from './directory/entry'
 import { addressIn, baseName, isTrue, LEGACY_DN } from './directory/entry-addresses'
-import type { Turn } from './directory/turn'
+import type { ListTurn } from './directory/server-knowledge'
 
 /** An entry that holds an address. */
 export interface Holder {
@@ -33,29 +34,24 @@ export interface Inspection {
 const HIDDEN = 'msexchhidefromaddresslists'
 const ACCOUNT_CONTROL = 'useraccountcontrol'
 
-/** What was asked for. */
-export interface Inspected {
-  /** In the form that compares. */
-  readonly key: string
-  /** In lower case: those with addresses, and the one for authenticated senders only, or ''. */
-  readonly attributes: ReadonlySet<string>
-  readonly flag: string
-  readonly search: AddressSearch
-}
-
-/** @throws DirectoryError */
+/**
+ * @param key the address that was looked up, in the form that compares
+ * @throws DirectoryError
+ */
 export async function inspectHolder(
   entry: Entry,
-  { key, attributes, flag, search }: Inspected,
-  turn: Turn,
+  key: string,
+  search: AddressSearch,
+  turn: Pick<ListTurn, 'search'>,
 ): Promise<Holder> {
+  const { names, flag } = search.list
   const shown = entry.attributes.flatMap(({ type, values }) => {
     const attribute = baseName(type)
-    if (!attributes.has(attribute)) return []
+    if (!names.has(attribute)) return []
     return values.map((value) => ({ attribute: type, text: value.toString('utf8') }))
   })
   const holding = shown.find(({ attribute, text }) => {
-    const address = addressIn(baseName(attribute), text, attributes.has(LEGACY_DN))
+    const address = addressIn(baseName(attribute), text, names.has(LEGACY_DN))
     return address !== undefined && addressKey(address) === key
   })
   const marks = [HIDDEN, ACCOUNT_CONTROL]

@@ -1,11 +1,15 @@
 // The list as the directory has it now: every question is a search. An address is in the list when an
 // entry that came back really holds it, and it is not when a server that could have found it, and shows
 // what it should show, has no such entry. Whatever lies between is unavailable.
-import { LRUCache } from 'lru-cache'
+import { Directory } from '../ldap/directory'
+import { DirectoryError, directoryError, type Failure, printable } from '../ldap/directory-error'
+import type { Entry } from '../ldap/entry'
+import type { ServerReport } from '../ldap/health'
+import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
-import type { GalSettings, LdapSettings } from '../settings/settings'
-import { Absence, type Asked } from './absence'
-import { addressKey, recipientKey, spellings } from './address-key'
+import type { LdapSettings } from '../settings/settings'
+import { Absence } from './absence'
+import { recipientKey } from './address-key'
 import {
   ABSENT,
   type AddressList,
@@ -13,54 +17,18 @@ import {
   FOUND_AUTHENTICATED,
   type GalAnswer,
 } from './address-list'
-import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
-import type { Connection, Result } from './directory/connection'
-import { Directory } from './directory/directory'
-import {
-  DirectoryError,
-  directoryError,
-  type Failure,
-  printable,
-} from './directory/directory-error'
-import type { Entry } from './directory/entry'
-import { addressesOf, isTrue, lowerCaseNames } from './directory/entry-addresses'
-import type { ServerReport } from './directory/health'
-import { mayHoldRecipients, referredText } from './directory/references'
-import { isCutShort, remainingValues } from './directory/remaining-values'
-import { readSearchable, type Searchable } from './directory/searchable'
-import type { Server } from './directory/server'
-import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from './directory/turn'
-import type { Known } from './directory/witness'
+import { isTrue } from './directory/entry-addresses'
+import type { ListDefinition } from './directory/list-definition'
+import { referredText } from './directory/references'
+import type { Searchable } from './directory/searchable'
+import { type ListTurn, newKnowledge, type ServerKnowledge } from './directory/server-knowledge'
 import { type Inspection, inspectHolder } from './inspection'
-import type { Log } from './log'
+import { Notices } from './notices'
+import { RecipientSearch, type Shown } from './recipient-search'
 import { ReferredLists } from './referred'
 
 export type { Holder, Inspection } from './inspection'
 
-/** Compares as loosely as any directory does: without case, accents, width and ligatures. */
-const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })
-
-/** What is asked of a server for one recipient below one base. */
-interface Wanted {
-  readonly key: string
-  /** All addresses that the search is for, the witness among them. */
-  readonly addresses: readonly string[]
-  readonly witness: Known | undefined
-}
-
-/** What a server showed for one recipient. */
-interface Shown {
-  readonly holders: Entry[]
-  /** Below each base where somebody was found before, the witness was shown. */
-  readonly isWitnessed: boolean
-  /** For each base, where else the server says one must ask. */
-  readonly references: readonly (readonly string[])[]
-}
-
-/** Recipients that are deferred for the same kind of reason are one line in the log in so long a time. */
-const SAID_FOR = 60_000
-/** Schemas are large, and some attributes are not indexed, milliseconds. */
-const PATIENCE = 15_000
 /** The log has them since they began. */
 const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
   'connection',
@@ -70,36 +38,27 @@ const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
 ])
 
 export class LiveList implements AddressList {
-  readonly #gal: GalSettings
-  readonly #ldap: LdapSettings
-  readonly #log: Log
-  readonly #directory: Directory
-  readonly #flag: string
-  /** By the names as they are in the settings, and as servers have them. */
-  readonly #asked = new Map<string, Asked>()
-  readonly #asConfigured: Asked
+  readonly #list: ListDefinition
+  readonly #directory: Directory<ServerKnowledge>
+  readonly #search: RecipientSearch
   readonly #absence: Absence
   readonly #referred: ReferredLists<LiveList>
-  readonly #said = new LRUCache<string, true>({ max: 1000 })
-  readonly #deferred = new LRUCache<Failure, true>({ max: 10, ttl: SAID_FOR })
+  readonly #notices: Notices
 
   /** @param steps how many references led here */
-  constructor(gal: GalSettings, ldap: LdapSettings, log: Log, steps = 0) {
-    this.#gal = gal
-    this.#ldap = ldap
-    this.#log = log
-    this.#asConfigured = this.#askedBy(gal.attributes, gal.attributes)
-    this.#directory = new Directory(ldap, this.#asConfigured.search.forNobody(), log, {
-      onOpen: (server, connection) =>
-        server.searchable.renew(() => this.#readSearchable(server, connection)),
+  constructor(list: ListDefinition, ldap: LdapSettings, log: Log, steps = 0) {
+    this.#list = list
+    this.#notices = new Notices(log)
+    this.#absence = new Absence(list.bases, log, (text) => this.#notices.deferred('unproven', text))
+    const { witnesses } = this.#absence
+    this.#search = new RecipientSearch(list, ldap.query_timeout, witnesses, log, this.#notices)
+    this.#directory = new Directory(ldap, this.#search.check, log, {
+      newKnowledge,
+      onOpen: (server, connection) => this.#search.renew(server, connection),
     })
-    this.#absence = new Absence(ldap.base, log, (text) => this.#warnOfDeferral('unproven', text))
-    this.#referred = new ReferredLists(
-      ldap,
-      steps,
-      (settings) => new LiveList(gal, settings, log, steps + 1),
-    )
-    this.#flag = gal.authenticated_only_attribute.toLowerCase()
+    this.#referred = new ReferredLists(ldap, steps, (there) => {
+      return new LiveList({ ...list, bases: there.base }, there, log, steps + 1)
+    })
   }
 
   start(): void {
@@ -113,7 +72,7 @@ export class LiveList implements AddressList {
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
       // Why no server is up, or what makes one doubtful, is said when that begins.
-      if (!SAID_ALREADY.has(failure)) this.#warnOfDeferral(failure, message)
+      if (!SAID_ALREADY.has(failure)) this.#notices.deferred(failure, message)
       return { state: 'unavailable', reason: message }
     }
   }
@@ -124,9 +83,10 @@ export class LiveList implements AddressList {
       return await this.#directory.ask(async (turn) => {
         const holders = await this.#holders(recipient, turn)
         const milliseconds = performance.now() - turn.startedAt
-        const { search, names } = this.#askedOf(turn)
-        const asked = { key: recipientKey(recipient), attributes: names, flag: this.#flag, search }
-        const inspected = holders.map((entry) => inspectHolder(entry, asked, turn))
+        const key = recipientKey(recipient)
+        const inspected = holders.map((entry) =>
+          inspectHolder(entry, key, this.#search.of(turn), turn),
+        )
         return {
           answer: this.#answer(recipient, holders),
           server: turn.server.name,
@@ -148,33 +108,16 @@ export class LiveList implements AddressList {
     return this.#directory.report()
   }
 
-  #askedBy(attributes: readonly string[], shownAs: readonly string[]): Asked {
-    const name = `${attributes.join(' ')}: ${shownAs.join(' ')}`
-    const known = this.#asked.get(name)
-    if (known) return known
-    const asked = {
-      search: new AddressSearch({ ...this.#gal, attributes: [...attributes] }, this.#ldap),
-      names: lowerCaseNames(shownAs),
-    }
-    this.#asked.set(name, asked)
-    return asked
-  }
-
-  #askedOf({ server }: Turn): Asked {
-    const { current } = server.searchable
-    return current ? this.#askedBy(current.attributes, current.shownAs) : this.#asConfigured
-  }
-
   /**
    * @returns the entries that hold the address; none when the directory has shown that it has none
    * @throws DirectoryError when neither is certain
    */
-  async #holders(recipient: Recipient, turn: Turn): Promise<Entry[]> {
-    const first = await this.#shown(recipient, turn)
+  async #holders(recipient: Recipient, turn: ListTurn): Promise<readonly Entry[]> {
+    const first = await this.#search.shown(recipient, turn)
     if (first.holders.length > 0) return first.holders
-    const searchable = await this.#searchable(turn)
+    const searchable = await this.#search.searchable(turn)
     if (searchable.caseRules.length > 0) {
-      const holders = await this.#inAnyCase(recipient, turn, searchable)
+      const holders = await this.#search.inAnyCase(recipient, turn, searchable)
       if (holders.length > 0) return holders
     }
     const elsewhere = await this.#elsewhere(recipient, turn, first.references, searchable)
@@ -187,55 +130,14 @@ export class LiveList implements AddressList {
       this.#absence.trusted(turn.server)
       return []
     }
-    const missing = await this.#absence.prove(turn, this.#askedOf(turn))
+    const missing = await this.#absence.prove(turn, this.#search.of(turn))
     // That shows what the server has now, not what it had when it was asked for the address.
-    const again = await this.#shown(recipient, turn)
+    const again = await this.#search.shown(recipient, turn)
     if (again.holders.length > 0) return again.holders
     if (!again.isWitnessed) {
       throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
     }
     if (missingSince !== undefined) this.#absence.requireGone(key, missingSince, missing)
-    return []
-  }
-
-  /** @throws DirectoryError when it cannot be known */
-  #searchable(turn: Turn): Promise<Searchable> {
-    const { server, connection } = turn
-    return server.searchable.of(turn, () => this.#readSearchable(server, connection))
-  }
-
-  async #readSearchable({ searchable, name }: Server, connection: Connection): Promise<Searchable> {
-    const { current: before } = searchable
-    const now = await readSearchable(connection, this.#gal, this.#ldap, PATIENCE)
-    const said = new Set(before?.doubts.map(({ text }) => text))
-    for (const { text } of now.doubts) {
-      if (!said.has(text)) {
-        this.#log.warn(`directory ${name}: unknown recipients are deferred: ${text}`)
-      }
-    }
-    if (said.size > 0 && now.doubts.length === 0) {
-      this.#log.notice(`directory ${name}: all attributes can be searched for`)
-    }
-    if (now.dropped.length > 0) {
-      this.#sayOnce('notice', `directory ${name} has no ${now.dropped.join(', ')}: not asked for`)
-    }
-    return now
-  }
-
-  /** Entries that hold the address in another case, where attributes compare with it. */
-  async #inAnyCase(recipient: Recipient, turn: Turn, searchable: Searchable): Promise<Entry[]> {
-    const { search, names } = this.#askedOf(turn)
-    const key = recipientKey(recipient)
-    const addresses = spellings(recipient)
-    const results = await turn.search(search.forAnyCase(addresses, searchable.caseRules))
-    const entries = results.flatMap((result) => (hasEntries(result) ? result.entries : []))
-    const holders = entries.filter((entry) => addressWithKey(entry, key, names) !== undefined)
-    if (holders.length > 0) return holders
-    for (const entry of entries) {
-      const wanted = { key, addresses, witness: undefined }
-      if (await this.#holdsUnseen(entry, wanted, turn)) return [entry]
-    }
-    requireSuccess(results)
     return []
   }
 
@@ -245,153 +147,40 @@ export class LiveList implements AddressList {
    */
   async #elsewhere(
     recipient: Recipient,
-    turn: Turn,
+    turn: ListTurn,
     references: Shown['references'],
     { isActiveDirectory }: Searchable,
-  ): Promise<Entry[]> {
-    const holders: Entry[] = []
+  ): Promise<readonly Entry[]> {
     for (const [place, urls] of references.entries()) {
-      const base = this.#ldap.base[place] ?? ''
+      const base = this.#list.bases[place] ?? ''
       for (const url of urls) {
         const { list, why } = this.#referred.listFor(url, base)
         if (!list) {
           const text = referredText(base, url, why, isActiveDirectory)
-          this.#sayOnce('warn', `unknown recipients are deferred: ${text}`)
+          this.#notices.once('warn', `unknown recipients are deferred: ${text}`)
           throw new DirectoryError('unproven', text)
         }
         const asked = list.#directory.ask((other) => list.#holders(recipient, other))
-        holders.push(...(await turn.within(asked)))
+        const holders = await turn.within(asked)
         if (holders.length > 0) return holders
       }
     }
-    return holders
-  }
-
-  /** @throws DirectoryError when it cannot be known whether an entry that came back holds the address */
-  async #shown(recipient: Recipient, turn: Turn): Promise<Shown> {
-    const asked = this.#askedOf(turn)
-    const key = recipientKey(recipient)
-    const own = spellings(recipient)
-    const witnesses = this.#absence.witnesses.map(({ current }) => current)
-    const beside = witnesses.map((witness) => (witness ? [witness.address] : []))
-    const { isLimited } = turn.server
-    const results = await turn.search(asked.search.forAddresses(own, isLimited ? [] : beside))
-    const holders: Entry[] = []
-    const others: [Entry, Wanted][] = []
-    const shown = new Set<Known>()
-    for (const [base, result] of results.entries()) {
-      if (!hasEntries(result)) continue
-      const witness = witnesses[base]
-      const wanted: Wanted = { key, addresses: [...own, ...(beside[base] ?? [])], witness }
-      for (const entry of result.entries) {
-        const address = addressWithKey(entry, key, asked.names)
-        if (address !== undefined) {
-          this.#absence.witnesses[base]?.found({ key, address }, !isCutShort(entry))
-          holders.push(entry)
-          continue
-        }
-        const isWitness = witness && addressWithKey(entry, witness.key, asked.names) !== undefined
-        if (isWitness) shown.add(witness)
-        if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
-      }
-    }
-    for (const [base, { leftOut }] of results.entries()) {
-      const witness = witnesses[base]
-      // It may have grown larger than is read.
-      if (leftOut && witness && !shown.has(witness))
-        this.#absence.witnesses[base]?.replace(undefined)
-    }
-    if (holders.length === 0) {
-      requireWhole(results)
-      if (!turn.server.searchable.current) {
-        // It may have other names for the attributes.
-        await this.#searchable(turn)
-        if (this.#askedOf(turn) !== asked) return this.#shown(recipient, turn)
-      }
-      const isCut = results.some((one) => !isNoLimit(one) && one.entries.length < SIZE_LIMIT)
-      if (isCut && !isLimited) {
-        turn.server.isLimited = true
-        return this.#shown(recipient, turn)
-      }
-      for (const [entry, wanted] of others) {
-        if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
-      }
-    }
-    if (holders.length === 0) {
-      requireSuccess(results)
-      if (isLimited) {
-        const alone = await turn.search(asked.search.forAddresses([], beside))
-        for (const [base, { entries }] of alone.entries()) {
-          const one = witnesses[base]
-          const isShown = (entry: Entry) => one && addressWithKey(entry, one.key, asked.names)
-          if (one && entries.some(isShown)) shown.add(one)
-        }
-      }
-    }
-    const known = witnesses.filter((witness) => witness !== undefined)
-    return {
-      holders,
-      isWitnessed: known.length > 0 && known.every((one) => shown.has(one)),
-      references: holders.length > 0 ? [] : results.map(leadingElsewhere),
-    }
+    return []
   }
 
   #answer(recipient: Recipient, holders: readonly Entry[]): GalAnswer {
     if (holders.length === 0) return ABSENT
     if (holders.length > 1) this.#warnOfSeveral(recipientKey(recipient), holders)
     // Where several disagree, the mail system knows which one it means.
-    const flagged = this.#flag !== '' && holders.every((entry) => isTrue(entry, this.#flag))
-    return flagged ? FOUND_AUTHENTICATED : FOUND
-  }
-
-  /**
-   * Whether an entry that came back without showing the address holds it nevertheless.
-   * @throws DirectoryError when that cannot be known
-   */
-  async #holdsUnseen(entry: Entry, { key, addresses }: Wanted, turn: Turn): Promise<boolean> {
-    const { search, names } = this.#askedOf(turn)
-    if (isCutShort(entry)) {
-      const rest = await remainingValues(entry, search, turn)
-      return addressWithKey(rest, key, names) !== undefined
-    }
-    const asked = addresses.map(withoutSpaces)
-    const alike = addressesOf(entry, names)
-      .map(withoutSpaces)
-      .some((shown) => asked.some((address) => LOOSELY.compare(shown, address) === 0))
-    if (alike) return false
-    const name = printable(entry.dn)
-    const text = `${name} came for ${key} without showing it: are its addresses readable?`
-    this.#sayOnce('warn', text)
-    throw new DirectoryError('unproven', text)
+    const { flag } = this.#list
+    const isFlagged = flag !== '' && holders.every((entry) => isTrue(entry, flag))
+    return isFlagged ? FOUND_AUTHENTICATED : FOUND
   }
 
   #warnOfSeveral(key: string, holders: readonly Entry[]): void {
     const names = new Map(holders.map(({ dn }) => [dn.toLowerCase(), printable(dn)]))
     if (names.size < 2) return
-    this.#sayOnce('warn', `${key} is held by several entries: ${[...names.values()].join(' and ')}`)
+    const text = `${key} is held by several entries: ${[...names.values()].join(' and ')}`
+    this.#notices.once('warn', text)
   }
-
-  #warnOfDeferral(failure: Failure, message: string): void {
-    if (this.#deferred.has(failure)) return
-    this.#deferred.set(failure, true)
-    this.#log.warn(`a recipient is deferred: ${message}`)
-  }
-
-  #sayOnce(level: 'warn' | 'notice', text: string): void {
-    if (this.#said.has(text)) return
-    this.#said.set(text, true)
-    this.#log[level](text)
-  }
-}
-
-/** @returns the address as the entry has it */
-function addressWithKey(entry: Entry, key: string, names: ReadonlySet<string>): string | undefined {
-  return addressesOf(entry, names).find((address) => addressKey(address) === key)
-}
-
-const leadingElsewhere = ({ references }: Result) =>
-  references.length > 0 ? mayHoldRecipients(references) : []
-
-function withoutSpaces(text: string): string {
-  return text.replace(/\s+/g, '')
 }

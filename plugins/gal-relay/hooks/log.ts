@@ -1,7 +1,8 @@
 // Every line of ours in Haraka's log is written here, so that what strangers sent stands in it as text:
 // next hops, directories, DNS, clients.
-import type { Log } from '../gal/log'
+
 import { loggable } from '../haraka/internals'
+import type { Log } from '../log'
 import { visible } from '../visible'
 
 /** What may write: each adds to the line what it is about. */

@@ -1,6 +1,6 @@
 // Metrics in Prometheus' text format, made from an install's report when somebody asks for them.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { ServerReport } from '../gal/directory/health'
+import type { ServerReport } from '../ldap/health'
 import type { InstallReport, ProcessReport } from './install'
 import type { CounterName, Sample } from './samples'
 

@@ -1,7 +1,8 @@
 // Counters as they go from process to process: a name, labels, a value. What several processes have
 // counted is added up by name and labels.
-import { DURATIONS, type ServerReport } from '../gal/directory/health'
+
 import type { ListReport } from '../gal/global-address-list'
+import { DURATIONS, type ServerReport } from '../ldap/health'
 import { type CountsReport, outcomeOf } from './counts'
 
 export interface Sample {

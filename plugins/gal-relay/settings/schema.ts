@@ -4,7 +4,8 @@
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
-import { dnProblem, filterProblem } from '../gal/directory/syntax'
+import type { ServerUrl } from '../ldap/options'
+import { dnProblem, filterProblem } from '../ldap/syntax'
 import { parseDomain, redactUserinfo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import * as value from './values'
@@ -117,19 +118,6 @@ export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>> &
 /** Of an install: whose files are believed. */
 interface Believing {
   readonly trusted?: Trusted
-}
-
-/** One `[ldap] url[]`. */
-export interface ServerUrl {
-  readonly scheme: 'ldap' | 'ldaps' | 'ldapi' | 'srv'
-  /**
-   * Host name or IP address without brackets; for srv the domain whose `_ldap._tcp` is asked; for ldapi
-   * the path of a socket.
-   */
-  readonly host: string
-  readonly port: number
-  /** Without userinfo. */
-  readonly text: string
 }
 
 const LDAP_PORT = { ldap: 389, ldaps: 636, srv: 0 } as const

@@ -16,7 +16,8 @@ import * as schema from './schema'
 import { homeOf, SectionReader, shown } from './sections'
 import { atOnce, type Steps } from './steps'
 
-export type { GalSettings, LdapSettings, ServerUrl, SnapshotSettings } from './schema'
+export type { ServerUrl } from '../ldap/options'
+export type { GalSettings, LdapSettings, SnapshotSettings } from './schema'
 
 /** What holds on one listener. */
 export interface ListenerPolicy {

@@ -1,7 +1,7 @@
 // When everything is compared again: as often as the changes are looked for, unless that takes long.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Comparisons } from '../../../plugins/gal-relay/gal/directory/change-feed'
+import { Comparisons } from '../../../plugins/gal-relay/gal/feeds/change-feed'
 
 const EVERY = 3000
 

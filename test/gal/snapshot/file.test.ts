@@ -22,15 +22,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { Hasher } from '../../../plugins/gal-relay/gal/snapshot/address-hash'
-import { ABSENT, FOUND } from '../../../plugins/gal-relay/gal/snapshot/address-table'
+import { IN_LIST, NOT_IN_LIST } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import {
   applyBatch,
-  type Batch,
   removeUnfinished,
   SnapshotReader,
   SnapshotWriter,
-  UnusableFile,
 } from '../../../plugins/gal-relay/gal/snapshot/file'
+import { type Batch, UnusableFile } from '../../../plugins/gal-relay/gal/snapshot/file-format'
 import { Follower } from '../../../plugins/gal-relay/gal/snapshot/follower'
 import {
   type Membership,
@@ -102,10 +101,10 @@ describe('the file of the snapshot', () => {
     assert.deepEqual(meta, { key: membership.key, fingerprint: FINGERPRINT, takenAt: 1000 })
     assert.equal(count, 100)
     assert.equal(batches, 3)
-    assert.equal(find('user4@corp.test'), FOUND)
-    assert.equal(find('user5@corp.test'), ABSENT)
-    assert.equal(find('user6@corp.test'), FOUND)
-    assert.equal(find('new@corp.test'), FOUND)
+    assert.equal(find('user4@corp.test'), IN_LIST)
+    assert.equal(find('user5@corp.test'), NOT_IN_LIST)
+    assert.equal(find('user6@corp.test'), IN_LIST)
+    assert.equal(find('new@corp.test'), IN_LIST)
     assert.equal(statSync(file).mode & 0o777, 0o600)
     assert.equal(await writer.place(), 'in force')
     await writer.close()
@@ -139,8 +138,8 @@ describe('the file of the snapshot', () => {
     const table = first - 40
     const expected = (intact: number) => {
       if (intact < table) return 'not used'
-      if (intact < first) return `10 ${FOUND} 0`
-      return intact < whole.length ? `10 ${FOUND} 1` : `9 ${ABSENT} 2`
+      if (intact < first) return `10 ${IN_LIST} 0`
+      return intact < whole.length ? `10 ${IN_LIST} 1` : `9 ${NOT_IN_LIST} 2`
     }
     for (let length = 0; length <= whole.length; length++) {
       writeFileSync(file, whole.subarray(0, length))
@@ -277,7 +276,7 @@ describe('the file of the snapshot', () => {
       await writer.close()
       const { count, find } = await read(small, membership.key)
       assert.equal(count, 20_000)
-      assert.equal(find('user7@corp.test'), FOUND)
+      assert.equal(find('user7@corp.test'), IN_LIST)
     } finally {
       execFileSync('umount', ['-l', disk])
     }

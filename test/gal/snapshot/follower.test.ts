@@ -7,7 +7,9 @@ import path from 'node:path'
 import { afterEach, beforeEach, describe, mock, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AddressList, GalAnswer } from '../../../plugins/gal-relay/gal/address-list'
-import { type Batch, SnapshotWriter } from '../../../plugins/gal-relay/gal/snapshot/file'
+import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
+import { SnapshotWriter } from '../../../plugins/gal-relay/gal/snapshot/file'
+import type { Batch } from '../../../plugins/gal-relay/gal/snapshot/file-format'
 import { fingerprintOf } from '../../../plugins/gal-relay/gal/snapshot/fingerprint'
 import { Follower } from '../../../plugins/gal-relay/gal/snapshot/follower'
 import { MembershipBuilder } from '../../../plugins/gal-relay/gal/snapshot/membership'
@@ -16,7 +18,7 @@ import { recipientOf } from '../../../plugins/gal-relay/routing/recipient'
 import { until } from '../../support/until'
 import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT } from '../lists'
 
-const FINGERPRINT = fingerprintOf({ gal: GAL, ldap: LDAP })
+const FINGERPRINT = fingerprintOf(listDefinition(GAL, LDAP))
 const NONE = new Uint32Array(0)
 const CURRENT_FOR = 60_000
 const MINUTE = 60_000

@@ -4,14 +4,16 @@ import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
-import type { Entry } from '../../../plugins/gal-relay/gal/directory/entry'
-import { ABSENT } from '../../../plugins/gal-relay/gal/snapshot/address-table'
+import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
+import { NOT_IN_LIST } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import { readListInForce } from '../../../plugins/gal-relay/gal/snapshot/in-force'
 import { Keeper, Refused } from '../../../plugins/gal-relay/gal/snapshot/keeper'
-import { keeperOptions, type ListSettings } from '../../../plugins/gal-relay/gal/snapshot/syncer'
+import type { Entry } from '../../../plugins/gal-relay/ldap/entry'
+import type { SnapshotSettings } from '../../../plugins/gal-relay/settings/settings'
 import { until } from '../../support/until'
 import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT } from '../lists'
 
+const LIST = listDefinition(GAL, LDAP)
 const id = (n: number) => Buffer.from(`entry ${n}`)
 const entry = (...addresses: string[]): Entry => ({
   dn: 'cn=somebody',
@@ -20,12 +22,12 @@ const entry = (...addresses: string[]): Entry => ({
 
 describe('a keeper', () => {
   let folder: string
-  let settings: ListSettings
+  let snapshot: SnapshotSettings
   let log: RecordedLog
   let keepers: Keeper[]
 
   function keeper(before?: number, { force = false, changes = true } = {}): Keeper {
-    const one = new Keeper(keeperOptions(settings, log, before, force))
+    const one = new Keeper({ list: LIST, snapshot, before, force, log })
     one.feed = changes ? 'syncrepl' : 'none'
     keepers.push(one)
     return one
@@ -37,14 +39,13 @@ describe('a keeper', () => {
     await one.complete()
     return one
   }
-  const inForce = () => readListInForce(settings)
-  const holds = async (address: string) => (await inForce()).find(address) !== ABSENT
+  const inForce = () => readListInForce(LIST, snapshot)
+  const holds = async (address: string) => (await inForce()).find(address) !== NOT_IN_LIST
 
   beforeEach(() => {
     folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
-    const snapshot = { ...SNAPSHOT, file: path.join(folder, 'kept', 'list'), shrink_limit: 0.2 }
+    snapshot = { ...SNAPSHOT, file: path.join(folder, 'kept', 'list'), shrink_limit: 0.2 }
     mkdirSync(path.dirname(snapshot.file))
-    settings = { gal: GAL, ldap: LDAP, snapshot }
     log = recordedLog()
     keepers = []
   })
@@ -70,12 +71,12 @@ describe('a keeper', () => {
 
   test('refuses a list that has shrunk by more than shrink_limit', async () => {
     await kept(100)
-    const before = readFileSync(settings.snapshot.file)
+    const before = readFileSync(snapshot.file)
     await assert.rejects(
       kept(79, 100),
       /shows 79 recipients where there were 100.*shrink_limit \(20%\).*gal-relay sync --force/,
     )
-    assert.deepEqual(readFileSync(settings.snapshot.file), before)
+    assert.deepEqual(readFileSync(snapshot.file), before)
     await kept(80, 100)
     assert.equal((await inForce()).count, 80)
     await kept(5, 80, { force: true })
@@ -139,7 +140,7 @@ describe('a keeper', () => {
 
   test('writes the list anew when its file is taken away', async () => {
     const one = await kept(10)
-    rmSync(settings.snapshot.file)
+    rmSync(snapshot.file)
     await one.confirmed(2)
     assert.equal((await inForce()).count, 10)
     assert.equal((await inForce()).confirmedAt, 2)
@@ -153,7 +154,7 @@ describe('a keeper', () => {
   })
 
   test('goes on while the list cannot be written, and writes it when it can', async () => {
-    const { file } = settings.snapshot
+    const { file } = snapshot
     const one = await kept(10)
     await one.confirmed(1)
     // Gone, and with it the place to write a new one to.
@@ -183,12 +184,12 @@ describe('a keeper', () => {
     one.entry(id(11), entry('new@corp.test'))
     await until(() => holds('new@corp.test'))
     const { takenAt } = await inForce()
-    const before = readFileSync(settings.snapshot.file).length
+    const before = readFileSync(snapshot.file).length
     for (let n = 100; n < 1100; n++) one.entry(id(n), entry(`user${n}@corp.test`))
     await one.confirmed(7)
     assert.equal((await inForce()).count, 1011)
     assert.equal((await inForce()).takenAt, takenAt)
-    assert.ok(readFileSync(settings.snapshot.file).length > before + 1000 * 8)
+    assert.ok(readFileSync(snapshot.file).length > before + 1000 * 8)
     assert.ok(await holds('user1099@corp.test'))
   })
 

@@ -8,9 +8,10 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { FOUND } from '../../../plugins/gal-relay/gal/snapshot/address-table'
+import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
+import { IN_LIST } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import { readListInForce } from '../../../plugins/gal-relay/gal/snapshot/in-force'
-import type { ListSettings } from '../../../plugins/gal-relay/gal/snapshot/syncer'
+import type { ListSettings } from '../../../plugins/gal-relay/gal/snapshot/list-settings'
 import { REPOSITORY } from '../../support/haraka'
 import { skipWithout } from '../../support/programs'
 import { startSlapd } from '../../support/slapd'
@@ -22,6 +23,8 @@ const KILLS = 50
 const COUNT = 5000
 
 const address = (n: number) => `user${n}@corp.test`
+
+const LIST = listDefinition(GAL, LDAP)
 
 test('killed at fifty moments, the list on the disk is always whole', {
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
@@ -50,7 +53,7 @@ test('killed at fifty moments, the list on the disk is always whole', {
       })
     })
   const hasList = () =>
-    readListInForce(settings).then(
+    readListInForce(LIST, settings.snapshot).then(
       () => true,
       () => false,
     )
@@ -89,7 +92,7 @@ test('killed at fifty moments, the list on the disk is always whole', {
 
     const moments = { reading: 0, writing: 0, following: 0 }
     for (let n = 0; n < KILLS; n++) {
-      const { takenAt } = await readListInForce(settings)
+      const { takenAt } = await readListInForce(LIST, settings.snapshot)
       const child = start()
       if (n % 2 === 0) {
         await sleep(Math.random() * 1.5 * whole)
@@ -99,12 +102,12 @@ test('killed at fifty moments, the list on the disk is always whole', {
       }
       const wasWriting = isWriting()
       await kill(child)
-      const list = await readListInForce(settings)
+      const list = await readListInForce(LIST, settings.snapshot)
       moments[wasWriting ? 'writing' : list.takenAt === takenAt ? 'reading' : 'following']++
       const more = list.count - COUNT
       assert.ok(more >= 0 && more <= 3, `${list.count} recipients`)
       for (let one = n; one < COUNT; one += KILLS) {
-        assert.equal(list.find(address(one)), FOUND, address(one))
+        assert.equal(list.find(address(one)), IN_LIST, address(one))
       }
     }
     console.log(`killed while reading, writing and following: ${JSON.stringify(moments)}`)

@@ -5,14 +5,14 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Hasher } from '../../../plugins/gal-relay/gal/snapshot/address-hash'
 import {
-  ABSENT,
   AddressTable,
   capacityFor,
-  FOUND,
-  FOUND_AUTHENTICATED_ONLY,
   HI,
+  IN_LIST,
+  IN_LIST_AUTHENTICATED_ONLY,
   LO,
   layOut,
+  NOT_IN_LIST,
   slotsFor,
 } from '../../../plugins/gal-relay/gal/snapshot/address-table'
 import { MembershipBuilder } from '../../../plugins/gal-relay/gal/snapshot/membership'
@@ -35,8 +35,8 @@ const addressOf = (address: number) => `user${address}@corp.test`
 /** What the directory says, worked out anew each time. */
 function answer(directory: ReadonlyMap<number, Entry>, address: number): number {
   const holders = [...directory.values()].filter((entry) => entry.addresses.includes(address))
-  if (holders.length === 0) return ABSENT
-  return holders.every((entry) => entry.flagged) ? FOUND_AUTHENTICATED_ONLY : FOUND
+  if (holders.length === 0) return NOT_IN_LIST
+  return holders.every((entry) => entry.flagged) ? IN_LIST_AUTHENTICATED_ONLY : IN_LIST
 }
 
 function copyOf(table: AddressTable): AddressTable {
@@ -138,7 +138,7 @@ test('a crowded table finds exactly what was added and not removed', () => {
         assert.equal(table.count, model.size)
         for (const hi of [0, 1, 2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1]) {
           for (let lo = 2; lo <= 80; lo += 2) {
-            assert.equal(table.find(hi, lo), model.get(`${hi} ${lo}`) ?? ABSENT)
+            assert.equal(table.find(hi, lo), model.get(`${hi} ${lo}`) ?? NOT_IN_LIST)
           }
         }
       }
@@ -165,7 +165,7 @@ test('a table of 200,000 finds all of them, nothing else, in less than ten bytes
   assert.equal(table.capacity, capacityFor(count))
   for (let i = 0; i < 2 * count; i++) {
     const { hi, lo } = hasher.address(addressOf(i))
-    assert.equal(table.find(hi, lo), i < count ? FOUND : ABSENT)
+    assert.equal(table.find(hi, lo), i < count ? IN_LIST : NOT_IN_LIST)
   }
   assert.ok(table.slots.byteLength / count < 10)
 })

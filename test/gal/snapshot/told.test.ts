@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isToldOfAll } from '../../../plugins/gal-relay/gal/directory/change-feed'
+import { isToldOfAll } from '../../../plugins/gal-relay/gal/feeds/change-feed'
 
 test('only what an entry holds itself is told of whenever it changes', () => {
-  const told = (filter: string) => isToldOfAll({ filter })
+  const told = (filter: string) => isToldOfAll({ filterText: filter })
   for (const filter of [
     '(objectClass=*)',
     '(|(&(objectCategory=person)(objectClass=user))(objectCategory=group))',

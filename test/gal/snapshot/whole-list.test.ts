@@ -1,10 +1,11 @@
 // Whether something stands below an entry: a server that cannot say has not said no.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import type { Connection } from '../../../plugins/gal-relay/gal/directory/connection'
-import { openConnection } from '../../../plugins/gal-relay/gal/directory/open'
-import { readRootDse } from '../../../plugins/gal-relay/gal/directory/root-dse'
+import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
 import { WholeList } from '../../../plugins/gal-relay/gal/directory/whole-list'
+import type { Connection } from '../../../plugins/gal-relay/ldap/connection'
+import { openConnection } from '../../../plugins/gal-relay/ldap/open'
+import { readRootDse } from '../../../plugins/gal-relay/ldap/root-dse'
 import { type FakeLdap, startFakeLdap } from '../../support/fake-ldap'
 import { GAL, LDAP } from '../lists'
 
@@ -29,7 +30,8 @@ describe('what stands below an entry', () => {
     )
     const endpoint = { tls: false, host: '127.0.0.1', port: server.port, name: server.url }
     connection = await openConnection(endpoint, LDAP, new AbortController().signal)
-    list = new WholeList(connection, await readRootDse(connection, 1000), GAL, LDAP)
+    const definition = listDefinition(GAL, LDAP)
+    list = new WholeList(connection, await readRootDse(connection, 1000), definition, 1000)
   })
   after(async () => {
     connection.close()

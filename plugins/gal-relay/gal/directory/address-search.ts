@@ -1,8 +1,9 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
-import type { GalSettings, LdapSettings } from '../../settings/settings'
+
+import { equals, equalsBy, or, present } from '../../ldap/filter'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { valuesFor } from './entry-addresses'
-import { and, equals, equalsBy, filterFromText, or, present } from './filter'
-import { attributeList, SCOPE, searchRequest } from './search-request'
+import { type ListDefinition, matching, withAddress } from './list-definition'
 
 /** An attribute that compares with case, and the matching rule by which it is asked without. */
 export interface CaseRule {
@@ -17,22 +18,16 @@ export const SIZE_LIMIT = 50
 const NOBODY = 'gal-relay-check@gal-relay.invalid'
 
 export class AddressSearch {
-  readonly #attributes: readonly string[]
-  readonly #filter: Buffer | undefined
-  readonly #bases: readonly string[]
   readonly #wanted: Buffer
   readonly #seconds: number
-  readonly #dereference: LdapSettings['dereference']
 
-  /** @throws Error when the filter is none; the settings have checked it */
-  constructor(gal: GalSettings, ldap: LdapSettings) {
-    this.#attributes = gal.attributes
-    this.#filter = gal.filter === '(objectClass=*)' ? undefined : filterFromText(gal.filter)
-    this.#bases = ldap.base
-    const flag = gal.authenticated_only_attribute
-    this.#wanted = attributeList(flag ? [...gal.attributes, flag] : gal.attributes)
-    this.#dereference = ldap.dereference
-    this.#seconds = Math.ceil(ldap.query_timeout / 1000)
+  /** @param timeout how long a server may take for one search, milliseconds */
+  constructor(
+    readonly list: ListDefinition,
+    timeout: number,
+  ) {
+    this.#wanted = attributeList(list.wanted)
+    this.#seconds = Math.ceil(timeout / 1000)
   }
 
   /**
@@ -44,11 +39,11 @@ export class AddressSearch {
     addresses: readonly string[],
     beside: readonly (readonly string[])[] = [],
   ): Buffer[] {
-    return this.#bases.map((base, i) => {
+    return this.list.bases.map((base, i) => {
       const terms = this.#terms([...addresses, ...(beside[i] ?? [])])
       // Not all servers know a disjunction of nothing (RFC 4526).
       const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
-      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, this.#with(filter))
+      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, matching(this.list, filter))
     })
   }
 
@@ -62,8 +57,8 @@ export class AddressSearch {
         valuesFor(attribute, address).map((value) => equalsBy(rule, attribute, value)),
       ),
     )
-    const filter = this.#with(or(...terms))
-    return this.#bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
+    const filter = matching(this.list, or(...terms))
+    return this.list.bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
   }
 
   /** @returns one search for each base, to see whether a server answers as it should */
@@ -73,8 +68,8 @@ export class AddressSearch {
 
   /** @returns one search for each base, for some entries that have an address, of whatever type */
   forAnyone(): Buffer[] {
-    const filter = this.#with(or(...this.#attributes.map(present)))
-    return this.#bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
+    const filter = withAddress(this.list)
+    return this.list.bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
   }
 
   /** @returns a search for more values of one entry's attributes, named with their range options */
@@ -84,14 +79,10 @@ export class AddressSearch {
 
   #terms(addresses: readonly string[]): Buffer[] {
     return addresses.flatMap((address) =>
-      this.#attributes.flatMap((name) =>
+      this.list.attributes.flatMap((name) =>
         valuesFor(name, address).map((value) => equals(name, value)),
       ),
     )
-  }
-
-  #with(filter: Buffer): Buffer {
-    return this.#filter ? and(this.#filter, filter) : filter
   }
 
   #search(
@@ -105,7 +96,7 @@ export class AddressSearch {
       base,
       scope,
       // The entry of a DN that a server gave is itself.
-      dereference: scope === SCOPE.base ? 'never' : this.#dereference,
+      dereference: scope === SCOPE.base ? 'never' : this.list.dereference,
       sizeLimit,
       seconds: this.#seconds,
       filter,

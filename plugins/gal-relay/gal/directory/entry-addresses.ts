@@ -1,7 +1,7 @@
 // What an entry's addresses are: which attribute values are SMTP addresses, and in which forms a
 // directory may hold one. What a value is, it says itself: X400:, SIP:, EUM: and other types of
 // address in the same attribute are not SMTP addresses.
-import type { Entry } from './entry'
+import type { Entry } from '../../ldap/entry'
 
 /** What may stand before an SMTP address in a value; '' where it stands alone. */
 type Form = '' | 'smtp:' | 'smtp$'

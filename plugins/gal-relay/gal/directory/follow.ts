@@ -1,47 +1,18 @@
 // Takes the best way there is to follow the list: what a directory offers stands in its root DSE, and a
 // way that is refused is passed over for the next.
-import type { LdapSettings } from '../../settings/settings'
-import { FEEDS, type FeedContext, type FeedName, type ListKeeper, NotOffered } from './change-feed'
-import { changedSince } from './changed-since'
-import { DirectoryError } from './directory-error'
-import { DIRSYNC, dirSync } from './dirsync'
-import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
+
+import { DirectoryError } from '../../ldap/directory-error'
+import { readRootDse } from '../../ldap/root-dse'
+import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-feed'
+import { FEEDS, type FeedName } from '../feeds/table'
+import { type ListDefinition, withAttributes } from './list-definition'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
-import { SYNC_REQUEST, syncrepl } from './syncrepl'
 import { PATIENCE, WholeList } from './whole-list'
 
-interface Way {
-  isAnnounced(rootDse: RootDse, ldap: LdapSettings): boolean
-  /**
-   * Reads the list and follows it.
-   * @throws NotOffered when another way must be taken
-   * @throws DirectoryError when it has ended
-   */
-  run(context: FeedContext): Promise<never>
-}
-
-const WAYS: Readonly<Record<Exclude<FeedName, 'none'>, Way>> = {
-  syncrepl: {
-    // A server follows no alias for this, and tells nothing of what is behind one (RFC 4533 §3.1).
-    isAnnounced: ({ controls }, { dereference }) =>
-      controls.has(SYNC_REQUEST) && (dereference === 'never' || dereference === 'find'),
-    run: syncrepl,
-  },
-  dirsync: {
-    isAnnounced: (rootDse) => isActiveDirectory(rootDse) && rootDse.controls.has(DIRSYNC),
-    run: dirSync,
-  },
-  usn: {
-    isAnnounced: (rootDse) => rootDse.highestCommittedUsn !== undefined,
-    run: (context) => changedSince('usn', context),
-  },
-  timestamps: {
-    isAnnounced: () => true,
-    run: (context) => changedSince('timestamps', context),
-  },
-}
-
 export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
+  readonly definition: ListDefinition
+  /** For an answer to a single question, milliseconds. */
+  readonly timeout: number
   /** Told which way is tried, before anything is handed over. */
   readonly onWay: (name: FeedName) => void
   /** Told before anything is handed over, and whenever it is looked at again. */
@@ -73,8 +44,12 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
   }
 }
 
-async function lookAt({ connection, gal, ldap, onSearchable }: FollowOptions): Promise<Searchable> {
-  const searchable = await readSearchable(connection, gal, ldap, PATIENCE)
+async function lookAt({
+  connection,
+  definition,
+  onSearchable,
+}: FollowOptions): Promise<Searchable> {
+  const searchable = await readSearchable(connection, definition, PATIENCE)
   onSearchable(searchable)
   return searchable
 }
@@ -84,18 +59,20 @@ async function lookAt({ connection, gal, ldap, onSearchable }: FollowOptions): P
  * @throws Error when that has ended
  */
 export async function follow(options: FollowOptions): Promise<never> {
-  const { connection, ldap, log, onWay } = options
-  const rootDse = await readRootDse(connection, ldap.query_timeout)
+  const { connection, timeout, log, onWay } = options
+  const rootDse = await readRootDse(connection, timeout)
   const searchable = await lookAt(options)
-  const gal = { ...options.gal, attributes: [...searchable.attributes] }
+  const { attributes, shownAs } = searchable
+  const definition = withAttributes(options.definition, attributes, shownAs)
   const keeper = watched(options, searchable)
-  const list = new WholeList(connection, rootDse, gal, ldap)
-  for (const name of FEEDS) {
-    if (name === 'none' || !WAYS[name].isAnnounced(rootDse, ldap)) continue
+  const list = new WholeList(connection, rootDse, definition, timeout)
+  for (const { name, load } of FEEDS) {
+    const { feed } = await load()
+    if (!feed.isAnnounced(rootDse, definition)) continue
     onWay(name)
     options.keeper.begin()
     try {
-      return await WAYS[name].run({ ...options, gal, keeper, rootDse, list })
+      return await feed.run({ ...options, keeper, rootDse, list })
     } catch (error) {
       if (!(error instanceof NotOffered)) throw error
       log.notice(`changes of the list cannot be had by ${name}: ${error.message}`)

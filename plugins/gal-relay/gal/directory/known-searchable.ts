@@ -1,7 +1,8 @@
 // What one server can be searched for, as it was found out last: read whenever the server comes up,
 // before it is asked for recipients, and now and then in the background.
+
+import type { Turn } from '../../ldap/turn'
 import type { Searchable } from './searchable'
-import type { Turn } from './turn'
 
 /** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
 const GOOD_FOR = 5 * 60_000
@@ -19,7 +20,7 @@ export class KnownSearchable {
    * @param read asks the server
    * @throws DirectoryError when it cannot be known in time
    */
-  async of(turn: Turn, read: () => Promise<Searchable>): Promise<Searchable> {
+  async of(turn: Pick<Turn, 'within'>, read: () => Promise<Searchable>): Promise<Searchable> {
     const { current } = this
     const goodFor = current?.doubts.length ? DOUBTFUL_FOR : GOOD_FOR
     if (current && this.#isOfNow) {

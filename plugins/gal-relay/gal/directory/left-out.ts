@@ -2,9 +2,9 @@
 // in another database, or meets a limit, does not say so. What it brought is held against a plain
 // search of the same bases and filter.
 
-import { type FeedContext, interruptible, NotOffered } from './change-feed'
-import { printable } from './directory-error'
-import { addressesOf, lowerCaseNames } from './entry-addresses'
+import { printable } from '../../ldap/directory-error'
+import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
+import { addressesOf } from './entry-addresses'
 
 /** So many entries at most are looked at one by one; those that it leaves out are more, or few. */
 const LOOKED_AT = 10_000
@@ -38,7 +38,7 @@ export async function requireNothingLeftOut(
 
 /** @returns the DNs of entries with addresses that the feed has not brought; of many, some */
 async function leftOut(
-  { keeper, list, gal }: FeedContext,
+  { keeper, list }: FeedContext,
   told: Set<string>,
   idIn: (base: number, id: Buffer) => Buffer,
 ): Promise<Set<string>> {
@@ -52,14 +52,14 @@ async function leftOut(
   })
   for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
   comparison.end()
-  const attributes = lowerCaseNames(gal.attributes)
   const missing = new Set<string>()
   for (const { dn, id } of unknown) {
     if (missing.size > MANY) break
     if (told.has(id)) continue
     // One that has only addresses of other kinds is in the list of neither.
     const entry = await list.readOne(dn)
-    if (entry && addressesOf(entry, attributes).length > 0 && !told.has(id)) missing.add(dn)
+    if (entry && addressesOf(entry, list.definition.names).length > 0 && !told.has(id))
+      missing.add(dn)
   }
   return missing
 }

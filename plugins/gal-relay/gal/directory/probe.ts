@@ -1,27 +1,31 @@
 // Looks a directory server over, for people: is it there, does it let us in, and has it what look-ups
 // and a snapshot need? Nothing is changed, and nothing is kept. It opens connections and searches as
 // the look-ups do; what it adds is asking the server about itself.
+
+import type { Connection } from '../../ldap/connection'
+import {
+  type DirectoryError,
+  directoryError,
+  printable,
+  resultError,
+} from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { equals, present } from '../../ldap/filter'
+import { openConnection } from '../../ldap/open'
+import type { Endpoint } from '../../ldap/options'
+import { PAGED_RESULTS } from '../../ldap/paged-search'
+import { type RootDse, readRootDse, valuesOf } from '../../ldap/root-dse'
+import { readSchema } from '../../ldap/schema'
+import { attributeList, SCOPE, type Search, searchRequest } from '../../ldap/search-request'
+import type { Result } from '../../ldap/search-result'
+import { findServers } from '../../ldap/srv'
+import { isSocketPath } from '../../ldap/tcp'
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
+import { FEEDS } from '../feeds/table'
 import { AddressSearch } from './address-search'
-import { enumerated, TAG, tlv } from './ber'
-import { isLimit, NotOffered } from './change-feed'
-import type { Connection, Result } from './connection'
-import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
-import { cookieNow, DIRSYNC } from './dirsync'
-import type { Entry } from './entry'
-import { lowerCaseNames } from './entry-addresses'
-import { equals, or, present } from './filter'
-import { contextsOf } from './naming-contexts'
-import { type Endpoint, openConnection } from './open'
-import { PAGED_RESULTS } from './paged-search'
+import { type ListDefinition, listDefinition } from './list-definition'
 import { referredText, whyNotFollowed } from './references'
-import { isActiveDirectory, type RootDse, readRootDse, valuesOf } from './root-dse'
-import { readSchema } from './schema'
-import { attributeList, SCOPE, type Search, searchRequest } from './search-request'
 import { readSearchable } from './searchable'
-import { findServers } from './srv'
-import { SYNC_REQUEST } from './syncrepl'
-import { isSocketPath } from './tcp'
 
 export interface Finding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'
@@ -133,7 +137,7 @@ function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): s
 
 /** One server that let us in. */
 class Probe {
-  readonly #attributes: ReadonlySet<string>
+  readonly #list: ListDefinition
 
   constructor(
     readonly connection: Connection,
@@ -142,7 +146,7 @@ class Probe {
     readonly gal: GalSettings,
     private readonly ldap: LdapSettings,
   ) {
-    this.#attributes = lowerCaseNames(gal.attributes)
+    this.#list = listDefinition(gal, ldap)
   }
 
   async *findings(): AsyncGenerator<Finding> {
@@ -170,7 +174,7 @@ class Probe {
   }
 
   async *#entries(): AsyncGenerator<Finding> {
-    const results = await this.#all(new AddressSearch(this.gal, this.ldap).forAnyone())
+    const results = await this.#all(new AddressSearch(this.#list, PATIENCE).forAnyone())
     const failed = results.find(({ code }) => code !== 0 && code !== SIZE_LIMIT_EXCEEDED)
     const entries = results.flatMap((result) => result.entries)
     const attributes = this.gal.attributes.join(', ')
@@ -184,8 +188,8 @@ class Probe {
 
   /** One line for each attribute, and for each part of the tree that is elsewhere. */
   async *#attributesProven(): AsyncGenerator<Finding> {
-    const { gal, ldap } = this
-    const searchable = await readSearchable(this.connection, gal, ldap, PATIENCE)
+    const { ldap } = this
+    const searchable = await readSearchable(this.connection, this.#list, PATIENCE)
     for (const { attribute, doubts, isHeld, caseRule } of searchable.findings) {
       for (const { text } of doubts) yield problem(`${text}; unknown recipients are deferred`)
       if (doubts.length > 0) continue
@@ -219,7 +223,7 @@ class Probe {
 
   async *#indexes(): AsyncGenerator<Finding> {
     const start = performance.now()
-    await this.#all(new AddressSearch(this.gal, this.ldap).forNobody())
+    await this.#all(new AddressSearch(this.#list, PATIENCE).forNobody())
     const took = performance.now() - start
     const time = `a search for an address takes ${took.toFixed(1)} ms`
     const indexed = (await this.#activeDirectoryIndexes()) ?? (await this.#openLdapIndexes())
@@ -272,7 +276,7 @@ class Probe {
         .flatMap((line) => (line.split(' ')[0] ?? '').toLowerCase().split(',')),
     )
     return new Map(
-      [...this.#attributes].map((name) => [name, indexed.has(name) ? '' : notIndexed(name)]),
+      [...this.#list.names].map((name) => [name, indexed.has(name) ? '' : notIndexed(name)]),
     )
   }
 
@@ -285,50 +289,31 @@ class Probe {
 
   /** The ways in which a snapshot may follow (follow.ts), as far as they can be tried in passing. */
   async #feed(): Promise<Finding> {
-    const { controls, namingContexts, highestCommittedUsn } = this.rootDse
-    let refused = ''
-    if (controls.has(SYNC_REQUEST)) {
-      const result = await this.#syncOnce(this.ldap.base[0] ?? '')
-      if (result.code === 0) return ok('it tells of changes: syncrepl')
-      refused = isLimit(result.code)
-        ? `by syncrepl it gives this account no more than a part of the list: ${reason(result)}; ` +
-          'raise its size and look-through limits'
-        : `it does not tell of changes by syncrepl: ${reason(result)}; overlay syncprov?`
+    const trial = {
+      connection: this.connection,
+      rootDse: this.rootDse,
+      list: this.#list,
+      isWanted: this.gal.mode === 'snapshot',
+      patience: PATIENCE,
     }
-    if (isActiveDirectory(this.rootDse) && controls.has(DIRSYNC)) {
-      try {
-        const contexts = contextsOf(this.ldap.base, namingContexts)
-        if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
-        for (const name of contexts) await cookieNow(this, name)
-        return ok('it tells of changes: dirsync')
-      } catch (error) {
-        if (!(error instanceof NotOffered)) throw error
-        refused = `it does not tell us of changes by dirsync: ${error.message}`
+    let refused = 'it does not tell of changes'
+    for (const { name, load } of FEEDS) {
+      const { feed } = await load()
+      if (!feed.isAnnounced(this.rootDse, this.#list)) continue
+      if (feed.looksBy) {
+        return this.#forSnapshot(`${refused}; they are looked for by ${feed.looksBy}`)
       }
+      const why = await feed.trial?.(trial)
+      if (why === undefined) return ok(`it tells of changes: ${name}`)
+      refused = why
     }
-    const way = highestCommittedUsn === undefined ? 'time stamps' : 'change numbers (usn)'
-    const instead = `they are looked for by ${way}`
-    return this.#forSnapshot(`${refused || 'it does not tell of changes'}; ${instead}`)
+    return this.#forSnapshot(refused)
   }
 
   /** A warning where a snapshot wants it. */
   #forSnapshot(text: string): Finding {
     const isWanted = this.gal.mode === 'snapshot'
     return isWanted ? warning(text) : note(`${text}; only a snapshot needs that`)
-  }
-
-  /** RFC 4533 §2.2, refreshOnly: the whole list where a snapshot wants it, else of the base alone. */
-  async #syncOnce(base: string): Promise<Ended> {
-    const isWanted = this.gal.mode === 'snapshot'
-    const search = searchRequest({
-      base,
-      scope: isWanted ? SCOPE.subtree : SCOPE.base,
-      filter: isWanted ? or(...this.gal.attributes.map(present)) : present('objectClass'),
-      attributes: attributeList(['1.1']),
-    })
-    const control = { oid: SYNC_REQUEST, critical: true, value: tlv(TAG.sequence, enumerated(1)) }
-    const options = { controls: [control], patience: PATIENCE }
-    return await this.connection.stream(search, { entry: () => {} }, options).result
   }
 
   async #rootValues(attribute: string): Promise<string[]> {

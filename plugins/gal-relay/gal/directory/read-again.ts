@@ -1,5 +1,5 @@
 // Entries of which only is known that they changed: reads them as they are now.
-import type { FeedContext } from './change-feed'
+import type { FeedContext } from '../feeds/change-feed'
 
 /**
  * @param attribute whose values the ids are

@@ -1,7 +1,8 @@
 // Where a server refers to others for parts of the tree (RFC 4511 §4.5.3, RFC 4516): which of these
 // parts may hold recipients, and which servers may be asked with our credentials.
+
+import { printable } from '../../ldap/directory-error'
 import type { LdapSettings, ServerUrl } from '../../settings/settings'
-import { printable } from './directory-error'
 
 /** A part of the tree on another server. */
 export interface Reference {

@@ -1,10 +1,11 @@
 // Active Directory returns at most 1,500 values of an attribute at a time and says so in its name,
 // `proxyAddresses;range=0-1499` (MS-ADTS 3.1.1.3.1.3.3). The rest is asked for here.
+
+import { DirectoryError, printable } from '../../ldap/directory-error'
+import { type Attribute, type Entry, sizeOf } from '../../ldap/entry'
+import { RANGES } from '../../ldap/limits'
+import { requireSuccess, type Turn } from '../../ldap/turn'
 import type { AddressSearch } from './address-search'
-import { DirectoryError, printable } from './directory-error'
-import { type Attribute, type Entry, sizeOf } from './entry'
-import { RANGES } from './limits'
-import { requireSuccess, type Turn } from './turn'
 
 const RANGE = /^(.+);range=\d+-(\d+)$/i
 

@@ -3,17 +3,19 @@
 // that the server does not know, compares with case, cannot be searched for or hides from this account
 // answers every search with success and no entries. So each attribute is proven below each base, by the
 // schema and by what entries really show; one that works says nothing of another.
-import type { GalSettings, LdapSettings } from '../../settings/settings'
+
+import type { Connection } from '../../ldap/connection'
+import { DirectoryError, printable, resultError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { and, equalsBy, equalsBytes, not, or, present } from '../../ldap/filter'
+import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
+import { type AttributeType, readSchema } from '../../ldap/schema'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import type { Result } from '../../ldap/search-result'
 import { AddressSearch, type CaseRule } from './address-search'
-import type { Connection, Result } from './connection'
-import { DirectoryError, printable, resultError } from './directory-error'
-import type { Entry } from './entry'
 import { addressIn, baseName, LEGACY_DN } from './entry-addresses'
-import { and, equalsBy, equalsBytes, filterFromText, not, or, present } from './filter'
+import { type ListDefinition, matching } from './list-definition'
 import { mayHoldRecipients } from './references'
-import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
-import { type AttributeType, readSchema } from './schema'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
 /** Why an address in this attribute might be there and not be found. */
 export interface Doubt {
@@ -68,13 +70,12 @@ const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
  */
 export async function readSearchable(
   connection: Connection,
-  gal: GalSettings,
-  ldap: LdapSettings,
+  list: ListDefinition,
   patience: number,
 ): Promise<Searchable> {
   const rootDse = await readRootDse(connection, patience)
   const schema = await readSchema(connection, rootDse, patience)
-  const types = gal.attributes.map((name) => ({ configured: name, type: schema?.find(name) }))
+  const types = list.attributes.map((name) => ({ configured: name, type: schema?.find(name) }))
   const withoutX500 = types.filter(({ configured }) => configured.toLowerCase() !== LEGACY_DN)
   const isDefault = withoutX500.every(({ configured }) => DEFAULT.has(configured.toLowerCase()))
   // Some of the addresses must be somewhere.
@@ -83,8 +84,8 @@ export async function readSearchable(
     (one) => !mayDrop || one.type || !(isDefault || !withoutX500.includes(one)),
   )
   const attributes = [...new Set(used.map(({ configured, type }) => type?.name ?? configured))]
-  const context = { connection, gal, ldap, patience, attributes, rootDse }
-  const searches = new AddressSearch(gal, ldap).forNobody()
+  const context = { connection, list, patience, attributes, rootDse }
+  const searches = new AddressSearch(list, patience).forNobody()
   const [references, findings] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
     Promise.all(
@@ -122,8 +123,7 @@ async function referencesOf(
 
 interface Context {
   readonly connection: Connection
-  readonly gal: GalSettings
-  readonly ldap: LdapSettings
+  readonly list: ListDefinition
   readonly patience: number
   /** All of them, by the names under which they are shown. */
   readonly attributes: readonly string[]
@@ -138,7 +138,7 @@ async function proven(
   tellsRules: boolean,
 ): Promise<AttributeFinding> {
   const bases = await Promise.all(
-    context.ldap.base.map((base) =>
+    context.list.bases.map((base) =>
       new AttributeProof(context, configured, type, hasSchema, tellsRules, base).run(),
     ),
   )
@@ -162,7 +162,6 @@ class AttributeProof {
   readonly #name: string
   /** In lower case: its name, and those of attributes derived from it. */
   readonly #shownAs: ReadonlySet<string>
-  readonly #filter: Buffer | undefined
 
   constructor(
     readonly context: Context,
@@ -174,8 +173,6 @@ class AttributeProof {
   ) {
     this.#name = type?.name ?? configured
     this.#shownAs = new Set((type?.shownAs ?? [configured]).map((name) => name.toLowerCase()))
-    const { filter } = context.gal
-    this.#filter = filter === '(objectClass=*)' ? undefined : filterFromText(filter)
   }
 
   async run(): Promise<BaseFinding> {
@@ -266,7 +263,7 @@ class AttributeProof {
   }
 
   #doubts(what: string, isOfSearches = false, isHeld = false): BaseFinding {
-    const where = this.context.ldap.base.length > 1 ? ` below ${this.base || 'the top'}` : ''
+    const where = this.context.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
     const text = `${printable(this.configured)}${where}: ${what}`
     return { doubt: { attribute: this.configured, isOfSearches, text }, isHeld }
   }
@@ -281,12 +278,12 @@ class AttributeProof {
   }
 
   #find(filter: Buffer, attributes: readonly string[] = [this.#name]): Promise<Result> {
-    const { connection, ldap, patience } = this.context
+    const { connection, list, patience } = this.context
     const search = searchRequest({
       base: this.base,
       scope: SCOPE.subtree,
-      dereference: ldap.dereference,
-      filter: this.#filter ? and(this.#filter, filter) : filter,
+      dereference: list.dereference,
+      filter: matching(list, filter),
       attributes: attributeList(attributes),
       sizeLimit: SAMPLE,
       seconds: Math.ceil(patience / 1000),

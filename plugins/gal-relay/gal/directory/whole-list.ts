@@ -1,17 +1,18 @@
 // Reads the list itself: every entry that counts, or those of some entries that may have changed. Both
 // with the same bases, filter and attributes as the look-up of a single address, so that an entry is
 // in the list exactly when the live look-up would find it.
-import type { GalSettings, LdapSettings } from '../../settings/settings'
+
+import type { Connection } from '../../ldap/connection'
+import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { and, atLeast, equalsBytes, or } from '../../ldap/filter'
+import { CUT_SHORT } from '../../ldap/limits'
+import { PAGED_RESULTS, pagedSearch } from '../../ldap/paged-search'
+import { type RootDse, valuesOf } from '../../ldap/root-dse'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { AddressSearch } from './address-search'
-import type { Connection } from './connection'
-import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
-import type { Entry } from './entry'
-import { and, atLeast, equalsBytes, filterFromText, or, present } from './filter'
-import { CUT_SHORT } from './limits'
-import { PAGED_RESULTS, pagedSearch } from './paged-search'
+import { type ListDefinition, withAddress } from './list-definition'
 import { isCutShort, remainingValues } from './remaining-values'
-import { type RootDse, valuesOf } from './root-dse'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
 /**
  * Takes entries one by one; must not throw.
@@ -33,27 +34,26 @@ const NO_SUCH_OBJECT = 32
 const AT_A_TIME = 50
 
 export class WholeList {
-  readonly connection: Connection
-  readonly #ldap: LdapSettings
   readonly #search: AddressSearch
   readonly #filter: Buffer
   readonly #wanted: readonly string[]
   readonly #paged: boolean
 
-  constructor(connection: Connection, rootDse: RootDse, gal: GalSettings, ldap: LdapSettings) {
-    this.connection = connection
-    this.#ldap = ldap
-    this.#search = new AddressSearch(gal, ldap)
-    const hasAddress = or(...gal.attributes.map(present))
-    this.#filter =
-      gal.filter === '(objectClass=*)' ? hasAddress : and(filterFromText(gal.filter), hasAddress)
-    const flag = gal.authenticated_only_attribute
-    this.#wanted = [...gal.attributes, ...(flag ? [flag] : []), ...IDS]
-    this.#paged = rootDse.controls.has(PAGED_RESULTS)
+  /** @param timeout for more values of one entry, milliseconds */
+  constructor(
+    readonly connection: Connection,
+    { controls }: RootDse,
+    readonly definition: ListDefinition,
+    readonly timeout: number,
+  ) {
+    this.#search = new AddressSearch(definition, timeout)
+    this.#filter = withAddress(definition)
+    this.#wanted = [...definition.wanted, ...IDS]
+    this.#paged = controls.has(PAGED_RESULTS)
   }
 
   get bases(): readonly string[] {
-    return this.#ldap.base
+    return this.definition.bases
   }
 
   /** @param more attributes to bring besides */
@@ -132,10 +132,9 @@ export class WholeList {
   /** With the values that the server holds back in large attributes. */
   async complete(entry: Entry): Promise<Entry> {
     if (!isCutShort(entry)) return entry
-    const { query_timeout } = this.#ldap
     const rest = await remainingValues(entry, this.#search, {
       search: (searches) =>
-        Promise.all(searches.map((one) => this.connection.search(one, query_timeout))),
+        Promise.all(searches.map((one) => this.connection.search(one, this.timeout))),
     })
     return { dn: entry.dn, attributes: [...entry.attributes, ...rest.attributes] }
   }
@@ -160,7 +159,7 @@ export class WholeList {
     return searchRequest({
       base,
       scope: SCOPE.subtree,
-      dereference: this.#ldap.dereference,
+      dereference: this.definition.dereference,
       filter,
       attributes: attributeList(attributes),
     })

@@ -33,9 +33,9 @@ export function slotsFor(capacity: number): number {
 }
 
 /** What `find` answers. */
-export const ABSENT = -1
-export const FOUND = 0
-export const FOUND_AUTHENTICATED_ONLY = 1
+export const NOT_IN_LIST = -1
+export const IN_LIST = 0
+export const IN_LIST_AUTHENTICATED_ONLY = 1
 
 export class AddressTable {
   readonly slots: Uint32Array
@@ -62,10 +62,10 @@ export class AddressTable {
     return this.#count > this.capacity * FULL
   }
 
-  /** @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY */
+  /** @returns NOT_IN_LIST, IN_LIST or IN_LIST_AUTHENTICATED_ONLY */
   find(hi: number, lo: number): number {
     const at = this.#seek(hi, lo)
-    return this.#holds(at, hi, lo) ? this.#lo(at) & AUTHENTICATED_ONLY : ABSENT
+    return this.#holds(at, hi, lo) ? this.#lo(at) & AUTHENTICATED_ONLY : NOT_IN_LIST
   }
 
   /**

@@ -3,13 +3,14 @@
 // be relied on, for which it trusts no single clock.
 import { lstat, unlink } from 'node:fs/promises'
 import { later } from '../../guard'
+import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import { type Trusted, UntrustedFolder } from '../../trusted-file'
-import { FEEDS, type FeedName } from '../directory/change-feed'
-import type { Log } from '../log'
+import { type FeedName, feedNumbered } from '../feeds/table'
 import { Hasher } from './address-hash'
-import { ABSENT, type AddressTable } from './address-table'
-import { applyBatch, SnapshotReader, UnusableFile } from './file'
+import { type AddressTable, NOT_IN_LIST } from './address-table'
+import { applyBatch, SnapshotReader } from './file'
+import { UnusableFile } from './file-format'
 
 /** How often the file is looked at: a list or a change is in force everywhere within a second. */
 const LOOK_EVERY = 250
@@ -102,10 +103,10 @@ export class Follower {
     return age <= usableFor && age >= -SKEW
   }
 
-  /** @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY */
+  /** @returns NOT_IN_LIST, IN_LIST or IN_LIST_AUTHENTICATED_ONLY */
   find(recipient: Recipient): number {
     const list = this.#list
-    if (!list) return ABSENT
+    if (!list) return NOT_IN_LIST
     const { hi, lo } = list.hasher.recipient(recipient)
     return list.table.find(hi, lo)
   }
@@ -195,7 +196,7 @@ async function follow(list: List, size: number, isNews: boolean): Promise<void> 
   for await (const batch of list.reader.batches(size)) {
     if (!(await applyBatch(batch, list.table))) list.isIncomplete = true
     const { confirmedAt } = batch
-    list.feed = FEEDS[batch.feed] ?? 'none'
+    list.feed = feedNumbered(batch.feed)
     if (confirmedAt === list.confirmedAt) continue
     list.confirmedAt = confirmedAt
     if (confirmedAt > 0) list.lastConfirmedAt = confirmedAt

@@ -1,9 +1,10 @@
 // The list that is in force on the disk, as its last change left it.
+import type { SnapshotSettings } from '../../settings/settings'
+import type { ListDefinition } from '../directory/list-definition'
 import { Hasher } from './address-hash'
 import type { AddressTable } from './address-table'
 import { applyBatch, SnapshotReader } from './file'
 import { fingerprintOf } from './fingerprint'
-import type { ListSettings } from './syncer'
 
 export interface ListInForce {
   /** How many recipients. */
@@ -18,20 +19,25 @@ export interface ListInForce {
   readonly asOf: number
   /**
    * @param key an address in its normal form
-   * @returns ABSENT, FOUND or FOUND_AUTHENTICATED_ONLY (address-table.ts)
+   * @returns NOT_IN_LIST, IN_LIST or IN_LIST_AUTHENTICATED_ONLY (address-table.ts)
    */
   find(key: string): number
 }
 
 /** @returns undefined when there is none for these settings, or it cannot be read */
-export function listInForce(settings: ListSettings): Promise<ListInForce | undefined> {
-  return readListInForce(settings).catch(() => undefined)
+export function listInForce(
+  list: ListDefinition,
+  snapshot: SnapshotSettings,
+): Promise<ListInForce | undefined> {
+  return readListInForce(list, snapshot).catch(() => undefined)
 }
 
 /** @throws UnusableFile, UntrustedFile, or Error with a `code` such as ENOENT */
-export async function readListInForce(settings: ListSettings): Promise<ListInForce> {
-  const { file, trusted } = settings.snapshot
-  const reader = await SnapshotReader.open(file, fingerprintOf(settings), trusted)
+export async function readListInForce(
+  list: ListDefinition,
+  { file, trusted }: SnapshotSettings,
+): Promise<ListInForce> {
+  const reader = await SnapshotReader.open(file, fingerprintOf(list), trusted)
   try {
     let confirmedAt = 0
     let shrunkFrom: number | undefined

@@ -2,14 +2,18 @@
 // list against the one before, writes it, and from then on appends what changes. While the file cannot
 // be written, what is in force stays in force and is not confirmed; it is tried again.
 import { later } from '../../guard'
-import type { Trusted } from '../../trusted-file'
+import type { Entry } from '../../ldap/entry'
+import type { Log } from '../../log'
+import type { SnapshotSettings } from '../../settings/settings'
 import { addressKey } from '../address-key'
-import { type Comparison, FEEDS, type FeedName, type ListKeeper } from '../directory/change-feed'
-import type { Entry } from '../directory/entry'
 import { addressesOf, isTrue } from '../directory/entry-addresses'
-import type { Log } from '../log'
+import type { ListDefinition } from '../directory/list-definition'
+import type { Comparison, ListKeeper } from '../feeds/change-feed'
+import { type FeedName, feedNumber } from '../feeds/table'
 import { AddressTable } from './address-table'
-import { BATCH_MOST, type Batch, SnapshotWriter } from './file'
+import { SnapshotWriter } from './file'
+import { BATCH_MOST, type Batch } from './file-format'
+import { fingerprintOf } from './fingerprint'
 import { type Hash, Holdings } from './holdings'
 import { type Membership, MembershipBuilder } from './membership'
 
@@ -19,20 +23,12 @@ export class Refused extends Error {
 }
 
 export interface KeeperOptions {
-  readonly file: string
-  readonly fingerprint: Buffer
-  /** Names of the attributes with addresses, in lower case. */
-  readonly attributes: ReadonlySet<string>
-  /** Name of the attribute that says "authenticated senders only", in lower case; or ''. */
-  readonly flag: string
-  /** By what share the list may shrink, 0 to 1. */
-  readonly shrinkLimit: number
+  readonly list: ListDefinition
+  readonly snapshot: SnapshotSettings
   /** How many addresses the list is held against, if there is one before it. */
   readonly before: number | undefined
-  /** Whatever the directory shows is right. */
+  /** Whatever the directory shows is right: the list may shrink by any number. */
   readonly force: boolean
-  /** Whose files are believed. */
-  readonly trusted: Trusted | undefined
   readonly log: Log
 }
 
@@ -80,7 +76,7 @@ export class Keeper implements ListKeeper {
 
   constructor(options: KeeperOptions) {
     this.#options = options
-    this.attributes = options.attributes
+    this.attributes = options.list.names
   }
 
   get addresses(): number {
@@ -88,7 +84,7 @@ export class Keeper implements ListKeeper {
   }
 
   entry(id: Buffer, entry: Entry): void {
-    const { flag } = this.#options
+    const { flag } = this.#options.list
     const addresses = new Set<string>()
     for (const address of addressesOf(entry, this.attributes)) addresses.add(addressKey(address))
     const flagged = flag !== '' && isTrue(entry, flag)
@@ -230,7 +226,9 @@ export class Keeper implements ListKeeper {
   }
 
   async #publish(membership: Membership, confirmedAt = this.#confirmedAt): Promise<void> {
-    const { file, fingerprint, trusted } = this.#options
+    const { list, snapshot } = this.#options
+    const { file, trusted } = snapshot
+    const fingerprint = fingerprintOf(list)
     const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
     membership.takeChanges()
     // As it is now: while it is written, it changes.
@@ -261,24 +259,24 @@ export class Keeper implements ListKeeper {
   }
 
   #batch(added: Uint32Array, removed: Uint32Array, confirmedAt = this.#confirmedAt): Batch {
-    return { added, removed, confirmedAt, feed: FEEDS.indexOf(this.feed) }
+    return { added, removed, confirmedAt, feed: feedNumber(this.feed) }
   }
 
   #written(): void {
     if (this.unwritten === undefined) return
     this.unwritten = undefined
-    this.#options.log.notice(`the list is written to ${this.#options.file} again`)
+    this.#options.log.notice(`the list is written to ${this.#options.snapshot.file} again`)
   }
 
   async #notWritten(error: unknown): Promise<void> {
-    const { file, log } = this.#options
+    const { snapshot, log } = this.#options
     // Without the system call, whose file has another name each time.
     const reason = String(error instanceof Error ? error.message : error).replace(
       /, \w+( '.*)?$/,
       '',
     )
     if (this.unwritten !== reason) {
-      log.error(`the list cannot be written to ${file}, the one in force stays: ${reason}`)
+      log.error(`the list cannot be written to ${snapshot.file}, the one in force stays: ${reason}`)
     }
     if (this.unwritten === undefined) this.unwrittenAt = Date.now()
     this.unwritten = reason
@@ -292,21 +290,22 @@ export class Keeper implements ListKeeper {
   }
 
   #requireEnough(now: number): void {
-    const { before, force, shrinkLimit } = this.#options
+    const { before, force, snapshot } = this.#options
     if (force) return
     if (now === 0) throw new Refused(NOBODY)
     if (before === undefined) return
-    const most = Math.max(1, Math.floor(before * shrinkLimit))
-    if (before - now > most) throw shrunk(before, now, shrinkLimit)
+    const { shrink_limit } = snapshot
+    const most = Math.max(1, Math.floor(before * shrink_limit))
+    if (before - now > most) throw shrunk(before, now, shrink_limit)
   }
 
   /** @param few that many are not too many */
   #requireNoSlip(now: number, few: number): void {
-    const { shrinkLimit } = this.#options
+    const { shrink_limit } = this.#options.snapshot
     const first = this.#first
-    const most = Math.max(few, Math.floor(first * shrinkLimit))
+    const most = Math.max(few, Math.floor(first * shrink_limit))
     if (first > 0 && now === 0) this.#slip = new Refused(NOBODY)
-    else if (first - now > most) this.#slip = shrunk(first, now, shrinkLimit)
+    else if (first - now > most) this.#slip = shrunk(first, now, shrink_limit)
     if (this.#slip) throw this.#slip
   }
 }

@@ -2,6 +2,7 @@
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
 import { unattended } from '../../guard'
+import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import {
   ABSENT,
@@ -10,12 +11,12 @@ import {
   FOUND_AUTHENTICATED,
   type GalAnswer,
 } from '../address-list'
-import type { FeedName } from '../directory/change-feed'
-import type { Log } from '../log'
+import type { FeedName } from '../feeds/table'
 import { type OtherNames, otherNames } from '../other-names'
-import { FOUND_AUTHENTICATED_ONLY } from './address-table'
+import { IN_LIST_AUTHENTICATED_ONLY } from './address-table'
+import type { ListSettings } from './list-settings'
 import { Snapshot } from './snapshot'
-import type { ListSettings, SyncReport } from './syncer'
+import type { SyncReport } from './syncer'
 
 /** How the list is, for the log, metrics and the status page. */
 export interface SnapshotReport {
@@ -108,7 +109,7 @@ export class SnapshotList implements AddressList {
     }
     if (!follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
-    return state === FOUND_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
+    return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {

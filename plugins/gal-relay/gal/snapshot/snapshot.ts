@@ -1,11 +1,12 @@
 // What one process has of the snapshot: the list in memory, and its part in keeping it. Shared by all
 // address lists of the process that would keep the same one, so that a reload of the settings which
 // changes nothing here does not read the directory again.
-import type { Log } from '../log'
+import type { Log } from '../../log'
+import { listDefinition } from '../directory/list-definition'
 import { fingerprintOf } from './fingerprint'
 import { Follower } from './follower'
+import type { ListSettings } from './list-settings'
 import { SyncHome } from './sync-home'
-import type { ListSettings } from './syncer'
 
 export class Snapshot {
   readonly follower: Follower
@@ -17,7 +18,7 @@ export class Snapshot {
   private constructor(name: string, settings: ListSettings, log: Log) {
     const { file, changes_every, trusted } = settings.snapshot
     this.#name = name
-    const fingerprint = fingerprintOf(settings)
+    const fingerprint = fingerprintOf(listDefinition(settings.gal, settings.ldap))
     this.follower = new Follower({
       file,
       fingerprint,

@@ -4,10 +4,11 @@ import { type ChildProcess, fork } from 'node:child_process'
 import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, failed, guard, later } from '../../guard'
-import type { Log } from '../log'
+import type { Log } from '../../log'
 import { Lease, lockOf } from './lease'
+import type { ListSettings } from './list-settings'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
-import type { ListSettings, SyncReport } from './syncer'
+import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
 /** Seconds without a report, after which it stands still. */

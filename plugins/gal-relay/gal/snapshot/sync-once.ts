@@ -1,17 +1,19 @@
 // One full reading of the directory, put in force at once, whoever keeps the list otherwise: the one
 // who does notices, and begins anew.
 import { every } from '../../guard'
+import { endpointsOf } from '../../ldap/endpoints'
+import type { Entry } from '../../ldap/entry'
+import type { Log } from '../../log'
 import { addressKey } from '../address-key'
-import type { FeedName } from '../directory/change-feed'
-import { endpointsOf } from '../directory/endpoints'
-import type { Entry } from '../directory/entry'
 import { addressesOf } from '../directory/entry-addresses'
-import type { Log } from '../log'
+import { listDefinition } from '../directory/list-definition'
+import type { FeedName } from '../feeds/table'
 import { Hasher, newKey } from './address-hash'
-import { ABSENT } from './address-table'
+import { NOT_IN_LIST } from './address-table'
 import { type ListInForce, listInForce } from './in-force'
-import { Keeper, Refused } from './keeper'
-import { keeperOptions, type ListSettings, Reading } from './syncer'
+import { Keeper, type KeeperOptions, Refused } from './keeper'
+import type { ListSettings } from './list-settings'
+import { Reading } from './syncer'
 
 export interface SyncOptions {
   /** Whatever the directory shows is right, however few recipients that are. */
@@ -51,13 +53,19 @@ const PROGRESS_EVERY = 100
  * @throws Refused when so many recipients are missing that it cannot be meant, and no other server has them
  * @throws Error when no server shows a list, or the file cannot be written
  */
-export async function syncOnce(settings: ListSettings, options: SyncOptions): Promise<SyncResult> {
-  const before = await listInForce(settings)
+export async function syncOnce(
+  settings: ListSettings,
+  syncOptions: SyncOptions,
+): Promise<SyncResult> {
+  const list = listDefinition(settings.gal, settings.ldap)
+  const before = await listInForce(list, settings.snapshot)
   let failure = new Error('no server')
   let refused: Refused | undefined
   for (const endpoint of await endpointsOf(settings.ldap)) {
-    const { force, log, onProgress } = options
-    const keeper = new ComparingKeeper(settings, log, before, force)
+    const { force, log, onProgress } = syncOptions
+    const { snapshot } = settings
+    const options = { list, snapshot, before: before?.heldAgainst, force, log }
+    const keeper = new ComparingKeeper(options, before)
     const tell = () =>
       onProgress({
         server: endpoint.name,
@@ -67,7 +75,7 @@ export async function syncOnce(settings: ListSettings, options: SyncOptions): Pr
       })
     tell()
     const timer = every(PROGRESS_EVERY, 'progress of gal-relay sync', tell)
-    const reading = new Reading(endpoint, settings, keeper, log)
+    const reading = new Reading(endpoint, list, settings, keeper, log)
     const ended = await Promise.race([reading.complete, reading.ended])
     clearInterval(timer)
     const milliseconds = Date.now() - reading.startedAt
@@ -105,10 +113,10 @@ class ComparingKeeper extends Keeper {
   readonly #before: ListInForce | undefined
   readonly #file: string
 
-  constructor(settings: ListSettings, log: Log, before: ListInForce | undefined, force: boolean) {
-    super(keeperOptions(settings, log, before?.heldAgainst, force))
+  constructor(options: KeeperOptions, before: ListInForce | undefined) {
+    super(options)
     this.#before = before
-    this.#file = settings.snapshot.file
+    this.#file = options.snapshot.file
   }
 
   override async complete(): Promise<void> {
@@ -127,7 +135,7 @@ class ComparingKeeper extends Keeper {
     if (!this.#before) return
     for (const address of addressesOf(entry, this.attributes)) {
       const key = addressKey(address)
-      if (this.#before.find(key) === ABSENT) continue
+      if (this.#before.find(key) === NOT_IN_LIST) continue
       const { hi, lo } = this.#hasher.address(key)
       this.known.add(hi * 2 ** 21 + (lo >>> 11))
     }

@@ -4,9 +4,10 @@
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { every, guard, later, onFailure, unattended } from '../../guard'
-import type { Log } from '../log'
+import type { Log } from '../../log'
 import { isLost } from './lease'
-import { type ListSettings, Syncer, type SyncReport } from './syncer'
+import type { ListSettings } from './list-settings'
+import { Syncer, type SyncReport } from './syncer'
 
 /** What it is told, once. */
 export interface ToSyncProcess {

@@ -4,27 +4,22 @@
 // that was passed over because it was away is tried again while another is followed.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, guard, later, unattended } from '../../guard'
-import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
-import type { FeedName } from '../directory/change-feed'
-import { interruptible } from '../directory/change-feed'
-import { directoryError } from '../directory/directory-error'
-import { endpointsOf } from '../directory/endpoints'
-import { lowerCaseNames } from '../directory/entry-addresses'
+import { directoryError } from '../../ldap/directory-error'
+import { endpointsOf } from '../../ldap/endpoints'
+import { openConnection } from '../../ldap/open'
+import type { Endpoint } from '../../ldap/options'
+import type { Log } from '../../log'
+import type { LdapSettings } from '../../settings/settings'
 import { follow } from '../directory/follow'
-import { type Endpoint, openConnection } from '../directory/open'
+import { type ListDefinition, listDefinition } from '../directory/list-definition'
 import { referredText } from '../directory/references'
 import { hidesEntries, type Searchable } from '../directory/searchable'
-import type { Log } from '../log'
+import { interruptible } from '../feeds/change-feed'
+import type { FeedName } from '../feeds/table'
 import { removeUnfinished } from './file'
-import { fingerprintOf } from './fingerprint'
 import { listInForce } from './in-force'
 import { Keeper, Refused } from './keeper'
-
-export interface ListSettings {
-  readonly gal: GalSettings
-  readonly ldap: LdapSettings
-  readonly snapshot: SnapshotSettings
-}
+import type { ListSettings } from './list-settings'
 
 /** How the list is being kept, for the log, metrics and the status page. Times in milliseconds since 1970. */
 export interface SyncReport {
@@ -61,6 +56,7 @@ export class Reading {
 
   constructor(
     readonly endpoint: Endpoint,
+    list: ListDefinition,
     settings: ListSettings,
     keeper: Keeper,
     log: Log,
@@ -70,7 +66,7 @@ export class Reading {
     this.complete = new Promise((resolve) => {
       completed = resolve
     })
-    this.ended = this.#run(settings, log, completed).then(
+    this.ended = this.#run(list, settings, log, completed).then(
       () => new Error('ended'),
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
@@ -81,7 +77,8 @@ export class Reading {
   }
 
   async #run(
-    { gal, ldap, snapshot }: ListSettings,
+    definition: ListDefinition,
+    { ldap, snapshot }: ListSettings,
     log: Log,
     completed: () => void,
   ): Promise<void> {
@@ -99,8 +96,8 @@ export class Reading {
       await follow({
         connection,
         connect,
-        gal,
-        ldap,
+        definition,
+        timeout: ldap.query_timeout,
         log,
         signal,
         every: snapshot.changes_every,
@@ -138,6 +135,7 @@ export class Reading {
 
 export class Syncer {
   readonly #settings: ListSettings
+  readonly #list: ListDefinition
   readonly #log: Log
   readonly #backoff: ExponentialBackoff<number>
   #following: Reading | undefined
@@ -151,6 +149,7 @@ export class Syncer {
 
   constructor(settings: ListSettings, log: Log) {
     this.#settings = settings
+    this.#list = listDefinition(settings.gal, settings.ldap)
     this.#log = log
     const { least, most } = settings.ldap.retry_after
     this.#backoff = new ExponentialBackoff({
@@ -227,9 +226,16 @@ export class Syncer {
 
   /** @returns undefined when its list is in force */
   async #readFrom(endpoint: Endpoint): Promise<Error | undefined> {
-    const inForce = await listInForce(this.#settings)
-    const keeper = new Keeper(keeperOptions(this.#settings, this.#log, inForce?.heldAgainst, false))
-    const reading = new Reading(endpoint, this.#settings, keeper, this.#log)
+    const { snapshot } = this.#settings
+    const inForce = await listInForce(this.#list, snapshot)
+    const keeper = new Keeper({
+      list: this.#list,
+      snapshot,
+      before: inForce?.heldAgainst,
+      force: false,
+      log: this.#log,
+    })
+    const reading = new Reading(endpoint, this.#list, this.#settings, keeper, this.#log)
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
     const progress = every(PROGRESS, 'progress of a reading', () => this.#progress(reading))
@@ -338,25 +344,4 @@ function incomplete(
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return interruptible(milliseconds, signal).catch(() => {})
-}
-
-/** @param force the list may shrink by any number */
-export function keeperOptions(
-  settings: ListSettings,
-  log: Log,
-  before: number | undefined,
-  force: boolean,
-) {
-  const { gal, snapshot } = settings
-  return {
-    file: snapshot.file,
-    fingerprint: fingerprintOf(settings),
-    attributes: lowerCaseNames(gal.attributes),
-    flag: gal.authenticated_only_attribute.toLowerCase(),
-    shrinkLimit: snapshot.shrink_limit,
-    before,
-    force,
-    trusted: snapshot.trusted,
-    log,
-  }
 }

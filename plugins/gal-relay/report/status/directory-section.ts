@@ -1,6 +1,6 @@
 // How the directory servers are, as all processes see them together, the snapshot and the cache.
-import type { FeedName } from '../../gal/directory/change-feed'
-import type { ServerReport, ServerState } from '../../gal/directory/health'
+import { feedText } from '../../gal/feeds/table'
+import type { ServerReport, ServerState } from '../../ldap/health'
 import type { InstallReport } from '../install'
 import type { Sample } from '../samples'
 import { counted } from '../words'
@@ -73,14 +73,6 @@ function serverRow(one: Server, counters: readonly Sample[], now: number): Html 
 <td class="wide" data-label="Last error">${shown(error)}</td></tr>\n`
 }
 
-const FEED_TEXT: Readonly<Record<FeedName, string>> = {
-  none: 'Nothing tells of changes: the whole list is read again',
-  syncrepl: 'Changes come by content synchronization (RFC 4533)',
-  dirsync: 'Changes come by DirSync',
-  usn: 'Changes are found by uSNChanged',
-  timestamps: 'Changes are found by modifyTimestamp',
-}
-
 function snapshotTexts(processes: InstallReport['processes'], now: number): string[] {
   const snapshots = processes.flatMap(({ list }) => list?.snapshot ?? [])
   const oldest = [...snapshots].sort((a, b) => a.asOf - b.asOf)[0]
@@ -92,7 +84,7 @@ function snapshotTexts(processes: InstallReport['processes'], now: number): stri
     : 'not current, so that what it does not hold is asked of the directory'
   const list =
     asOf > 0
-      ? `The snapshot holds ${counted(addresses, 'address', 'addresses')}, confirmed ${duration(now - asOf)} ago: ${state}. ${FEED_TEXT[feed]}.`
+      ? `The snapshot holds ${counted(addresses, 'address', 'addresses')}, confirmed ${duration(now - asOf)} ago: ${state}. ${feedText(feed)}.`
       : 'There is no snapshot yet: every recipient is asked of the directory.'
   const sync = snapshots.flatMap((snapshot) => snapshot.sync ?? [])[0]
   if (!sync) return [list]

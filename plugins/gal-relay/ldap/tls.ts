@@ -8,16 +8,15 @@ import {
   type PeerCertificate,
   connect as tlsConnect,
 } from 'node:tls'
-import { guard } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
-import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../../trusted-file'
+import { guard } from '../guard'
+import { ROOT_AND_US, readTrusted, type Trusted, UntrustedFile } from '../trusted-file'
 import { DirectoryError } from './directory-error'
-import type { Endpoint } from './open'
+import type { Endpoint, LdapOptions } from './options'
 import { pemProblem } from './pem'
 
 /** @throws DirectoryError when a file cannot be read */
 export async function tlsOptions(
-  ldap: LdapSettings,
+  ldap: LdapOptions,
   { host, domain }: Endpoint,
 ): Promise<ConnectionOptions> {
   const [ca, cert, key] = await Promise.all([
@@ -39,7 +38,7 @@ export async function tlsOptions(
 async function readPem(
   key: 'tls_ca' | 'tls_cert' | 'tls_key',
   wanted: 'CERTIFICATE' | 'PRIVATE KEY',
-  ldap: LdapSettings,
+  ldap: LdapOptions,
 ): Promise<Buffer | undefined> {
   const file = ldap[key]
   const bytes = await readNamed(key, file, ldap.trusted)

@@ -2,42 +2,45 @@
 // when that one fails to answer, to the next, until the time for the whole answer is over. While none
 // is up there is nothing to wait for, and that is said at once.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { later, unattended } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { later, unattended } from '../guard'
 import type { Log } from '../log'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
-import type { Endpoint } from './open'
+import type { Endpoint, LdapOptions } from './options'
 import { Server, type ServerOptions } from './server'
 import { SrvSource } from './srv'
 import { Turn } from './turn'
 
 /** Asks one server; throws DirectoryError for the next one to be asked. */
-export type Question<T> = (turn: Turn) => Promise<T>
+export type Question<T, K> = (turn: Turn<K>) => Promise<T>
 
 /** Questions that wait for a connection with room; more are turned away. */
 const WAITING = 2000
 /** How long questions under way may still be answered when the directory is closed. */
 const GRACE = 1000
 
-export interface DirectoryOptions {
+export interface DirectoryOptions<K> {
   readonly idle?: number
-  readonly onOpen?: ServerOptions['onOpen']
+  /** What is known of a server at first; undefined when nothing is to be. */
+  readonly newKnowledge?: () => K
+  readonly onOpen?: ServerOptions<K>['onOpen']
 }
 
-export class Directory {
-  readonly #ldap: LdapSettings
+/** @typeParam K what whoever asks knows of each server */
+export class Directory<K = undefined> {
+  readonly #ldap: LdapOptions
   readonly #check: readonly Buffer[]
   readonly #log: Log
   readonly #idle: number
-  readonly #onOpen: ServerOptions['onOpen']
+  readonly #onOpen: ServerOptions<K>['onOpen']
+  readonly #newKnowledge: () => K
   /** One for each url, in order: a server, or where servers are looked up. */
   readonly #sources: readonly (Endpoint | SrvSource)[]
   /** By name; the same server for as long as it is listed. */
-  #known = new Map<string, Server>()
+  #known = new Map<string, Server<K>>()
   /** In the order in which they are asked. */
-  #servers: readonly Server[] = []
+  #servers: readonly Server<K>[] = []
   #waiting: (() => void)[] = []
   #asked = 0
   #isStarted = false
@@ -50,11 +53,16 @@ export class Directory {
    * @param idle milliseconds after which an idle connection is tried; servers and firewalls drop them
    */
   constructor(
-    ldap: LdapSettings,
+    ldap: LdapOptions,
     check: readonly Buffer[],
     log: Log,
-    { idle = 30_000, onOpen = async () => {} }: DirectoryOptions = {},
+    {
+      idle = 30_000,
+      newKnowledge = () => undefined as K,
+      onOpen = async () => {},
+    }: DirectoryOptions<K> = {},
   ) {
+    this.#newKnowledge = newKnowledge
     this.#onOpen = onOpen
     this.#ldap = ldap
     this.#check = check
@@ -90,7 +98,7 @@ export class Directory {
    * @returns what the first server answers that does
    * @throws DirectoryError when none does within `answer_within`
    */
-  async ask<T>(question: Question<T>): Promise<T> {
+  async ask<T>(question: Question<T, K>): Promise<T> {
     this.#asked++
     try {
       return await this.#ask(question)
@@ -109,12 +117,12 @@ export class Directory {
     for (const server of this.#servers) server.close()
   }
 
-  async #ask<T>(question: Question<T>): Promise<T> {
+  async #ask<T>(question: Question<T, K>): Promise<T> {
     const { answer_within, query_timeout } = this.#ldap
     const deadline = performance.now() + answer_within
     // A server that never answers leaves time for the next one.
     const most = Math.min(query_timeout, answer_within * 0.75)
-    const failed = new Map<Server, 'once' | 'for good'>()
+    const failed = new Map<Server<K>, 'once' | 'for good'>()
     let last: DirectoryError | undefined
     if (!this.#isStarted) this.start()
     for (;;) {
@@ -150,7 +158,7 @@ export class Directory {
     }
   }
 
-  #isSomethingStarting(failed: ReadonlyMap<Server, string>): boolean {
+  #isSomethingStarting(failed: ReadonlyMap<Server<K>, string>): boolean {
     return (
       this.#servers.some((server) => server.isStarting && failed.get(server) !== 'for good') ||
       this.#sources.some((source) => source instanceof SrvSource && !source.endpoints)
@@ -180,11 +188,12 @@ export class Directory {
     this.#changed()
   }
 
-  #newServer(endpoint: Endpoint): Server {
+  #newServer(endpoint: Endpoint): Server<K> {
     return new Server({
       endpoint,
       ldap: this.#ldap,
       check: this.#check,
+      newKnowledge: this.#newKnowledge,
       onOpen: this.#onOpen,
       log: this.#log,
       idle: this.#idle,
@@ -234,7 +243,7 @@ export class Directory {
 }
 
 /** The first server that has room for a search, before one that must be waited for. */
-function withRoom(servers: readonly Server[]): [Server, Connection] | undefined {
+function withRoom<K>(servers: readonly Server<K>[]): [Server<K>, Connection] | undefined {
   for (const server of servers) {
     const connection = server.connection()
     if (connection) return [server, connection]

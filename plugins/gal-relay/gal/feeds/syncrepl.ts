@@ -6,43 +6,67 @@
 // watched too, and ends the feed: the list is read again. Nor is anything told of entries that a filter
 // finds by their groups; then all that there are are listed, as often as is bearable. Other servers say
 // nothing when a container moves or a backup is restored, so that all there is is read as often.
-import { BerReader, enumerated, TAG, tlv } from './ber'
+import type { Connection } from '../../ldap/connection'
 import {
+  REFRESH_AND_PERSIST,
+  REFRESH_ONLY,
+  readSyncInfo,
+  readSyncState,
+  SYNC_INFO,
+  SYNC_REQUEST,
+  syncRequest,
+} from '../../ldap/content-sync'
+import { DirectoryError, printable, resultError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { equals, or, present } from '../../ldap/filter'
+import { bounded } from '../../ldap/limits'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import type { Sink, Stream } from '../../ldap/search-result'
+import { requireNothingLeftOut } from '../directory/left-out'
+import {
+  type ChangeFeed,
   Comparisons,
   type FeedContext,
+  type FeedTrial,
   interruptible,
   isLimit,
   isRefusal,
   isToldOfAll,
   NotOffered,
 } from './change-feed'
-import type { Connection, Sink, Stream } from './connection'
-import { controlValue } from './controls'
-import { DirectoryError, printable, resultError } from './directory-error'
-import type { Entry } from './entry'
-import { equals, present } from './filter'
-import { requireNothingLeftOut } from './left-out'
-import { bounded } from './limits'
-import { attributeList, SCOPE, searchRequest } from './search-request'
 
-export const SYNC_REQUEST = '1.3.6.1.4.1.4203.1.9.1.1'
-const SYNC_STATE = '1.3.6.1.4.1.4203.1.9.1.2'
-const SYNC_INFO = '1.3.6.1.4.1.4203.1.9.1.4'
+export const feed: ChangeFeed = {
+  // A server follows no alias for this, and tells nothing of what is behind one (RFC 4533 §3.1).
+  isAnnounced: ({ controls }, { dereference }) =>
+    controls.has(SYNC_REQUEST) && (dereference === 'never' || dereference === 'find'),
+  run,
+  trial,
+}
 
-const REFRESH_AND_PERSIST = 3
-const DELETED = 3
-/** Bytes of an entryUUID. */
-const UUID = 16
-/** Choices of syncInfoValue (§2.5). */
-const REFRESH_DELETE = 0xa1
-const REFRESH_PRESENT = 0xa2
-const ID_SET = 0xa3
+/** The whole list where it is wanted, else of the base alone. */
+async function trial({ connection, list, isWanted, patience }: FeedTrial) {
+  const search = searchRequest({
+    base: list.bases[0] ?? '',
+    scope: isWanted ? SCOPE.subtree : SCOPE.base,
+    filter: isWanted ? or(...list.attributes.map(present)) : present('objectClass'),
+    attributes: attributeList(['1.1']),
+  })
+  const options = { controls: [syncRequest(REFRESH_ONLY)], patience }
+  const { result } = connection.stream(search, { entry: () => {} }, options)
+  const { code, diagnostic, references } = await result
+  if (code === 0) return undefined
+  const why = resultError(code, diagnostic, references).message
+  return isLimit(code)
+    ? `by syncrepl it gives this account no more than a part of the list: ${why}; ` +
+        'raise its size and look-through limits'
+    : `it does not tell of changes by syncrepl: ${why}; overlay syncprov?`
+}
 
-export async function syncrepl(context: FeedContext): Promise<never> {
-  const { connection, keeper, list, gal, rootDse } = context
+async function run(context: FeedContext): Promise<never> {
+  const { connection, keeper, list, rootDse } = context
   const [firstBase = ''] = list.bases
   const started: Synchronization[] = []
-  const isEnough = rootDse.isOpenLdap && isToldOfAll(gal)
+  const isEnough = rootDse.isOpenLdap && isToldOfAll(list.definition)
   const told = new Set<string>()
   const comparisons = new Comparisons()
   /** All searches have brought their entries. */
@@ -289,14 +313,9 @@ function start(
   })
   const sink: Sink = {
     entry(entry, controls) {
-      const value = controlValue(controls, SYNC_STATE)
-      if (!value) throw new DirectoryError('protocol', 'an entry without its synchronization state')
-      const state = new BerReader(value, 0, value.length).expect(TAG.sequence).inside()
-      const kind = state.expect(TAG.enumerated).number()
-      state.expect(TAG.octets)
-      const uuid = value.subarray(state.start, state.end)
+      const { uuid, isDeleted } = readSyncState(controls)
       progress.heard++
-      if (kind === DELETED) taker.gone(uuid)
+      if (isDeleted) taker.gone(uuid)
       else taker.entry(uuid, entry)
     },
     intermediate(name, value) {
@@ -309,9 +328,8 @@ function start(
       isRefreshed()
     },
   }
-  const request = tlv(TAG.sequence, enumerated(REFRESH_AND_PERSIST))
-  const controls = [{ oid: SYNC_REQUEST, critical: true, value: request }]
-  const stream = connection.stream(search, bounded(sink), { controls, patience: 0 })
+  const options = { controls: [syncRequest(REFRESH_AND_PERSIST)], patience: 0 }
+  const stream = connection.stream(search, bounded(sink), options)
   const ended = stream.result.then(({ code, diagnostic }) => {
     const words = resultError(code, diagnostic).message
     if (!progress.isRefreshed && (isRefusal(code) || isLimit(code))) throw new NotOffered(words)
@@ -338,7 +356,7 @@ async function again(
  * @throws DirectoryError
  */
 async function ask(
-  { every, ldap }: FeedContext,
+  { every, list }: FeedContext,
   { connection, base }: Pick<Synchronization, 'connection' | 'base'>,
 ): Promise<void> {
   const search = searchRequest({
@@ -347,44 +365,6 @@ async function ask(
     filter: present('objectClass'),
     attributes: attributeList(['1.1']),
   })
-  const { code, diagnostic } = await connection.search(search, Math.max(every, ldap.query_timeout))
+  const { code, diagnostic } = await connection.search(search, Math.max(every, list.timeout))
   if (code !== 0) throw resultError(code, diagnostic)
-}
-
-interface SyncInfo {
-  readonly deleted: readonly Buffer[]
-  readonly refreshDone: boolean
-}
-
-function readSyncInfo(value: Buffer): SyncInfo {
-  const reader = new BerReader(value, 0, value.length)
-  const choice = reader.next()
-  const deleted: Buffer[] = []
-  if (choice === REFRESH_DELETE || choice === REFRESH_PRESENT) {
-    // Behind the cookie: refreshDone, TRUE unless it says otherwise.
-    return { deleted, refreshDone: booleanIn(reader.inside()) ?? true }
-  }
-  if (choice === ID_SET) {
-    const parts = reader.inside()
-    let areDeleted = false
-    while (parts.more) {
-      const tag = parts.next()
-      if (tag === TAG.boolean) areDeleted = value[parts.start] !== 0
-      if (tag !== TAG.set || !areDeleted) continue
-      const set = parts.inside()
-      while (set.more) {
-        set.expect(TAG.octets)
-        if (set.end - set.start !== UUID) throw new DirectoryError('protocol', 'a bad entryUUID')
-        deleted.push(value.subarray(set.start, set.end))
-      }
-    }
-  }
-  return { deleted, refreshDone: false }
-}
-
-function booleanIn(reader: BerReader): boolean | undefined {
-  while (reader.more) {
-    if (reader.next() === TAG.boolean) return reader.bytes[reader.start] !== 0
-  }
-  return undefined
 }

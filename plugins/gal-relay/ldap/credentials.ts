@@ -3,8 +3,8 @@
 // whichever server of the directory is next, or as soon as it is another one.
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { LdapSettings } from '../../settings/settings'
 import { DirectoryError, resultError } from './directory-error'
+import type { LdapOptions } from './options'
 import { readNamed } from './tls'
 
 const REFUSALS = 3
@@ -35,7 +35,7 @@ export interface Credentials {
  * @returns what to bind with now
  * @throws DirectoryError when there is none, or it must not be tried again yet
  */
-export async function credentialsToTry(ldap: LdapSettings): Promise<Credentials> {
+export async function credentialsToTry(ldap: LdapOptions): Promise<Credentials> {
   if (!ldap.bind_dn || ldap.bind_method === 'external') return ANONYMOUS
   const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
@@ -56,7 +56,7 @@ export async function credentialsToTry(ldap: LdapSettings): Promise<Credentials>
  * @throws DirectoryError when it was not success
  */
 export function bound(
-  ldap: LdapSettings,
+  ldap: LdapOptions,
   { password, key }: Credentials,
   code: number,
   words: string,
@@ -80,7 +80,7 @@ export function bound(
 
 const ANONYMOUS: Credentials = { password: '', key: '' }
 
-function keyOf({ url, bind_dn }: LdapSettings, secret: string | Buffer): string {
+function keyOf({ url, bind_dn }: LdapOptions, secret: string | Buffer): string {
   const account = JSON.stringify([url.map(({ text }) => text), bind_dn])
   return createHash('sha256').update(account).update(secret).digest('base64')
 }

@@ -3,7 +3,7 @@
 // that a directory farther away than that is never reached.
 import { lookup } from 'node:dns/promises'
 import { connect, isIP, type Socket } from 'node:net'
-import { guard, later } from '../../guard'
+import { guard, later } from '../guard'
 
 const KEEP_ALIVE = 30_000
 /** RFC 8305 §5: the recommended delay between two attempts, milliseconds. */

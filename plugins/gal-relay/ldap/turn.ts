@@ -1,16 +1,18 @@
 // One server's turn to answer a question, on one of its connections and for a limited time.
-import { later } from '../../guard'
-import type { Connection, Result } from './connection'
+import { later } from '../guard'
+import type { Connection } from './connection'
 import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
+import type { Result } from './search-result'
 import type { Server } from './server'
 
-export class Turn {
+/** @typeParam K what is known of the server */
+export class Turn<K = unknown> {
   readonly startedAt = performance.now()
   readonly #endsAt: number
 
   /** @param timeout milliseconds for all that is asked in this turn */
   constructor(
-    readonly server: Server,
+    readonly server: Server<K>,
     readonly connection: Connection,
     readonly timeout: number,
   ) {

@@ -2,7 +2,7 @@
 // the moment it changes. It says that something changed, which makes us look now instead of later;
 // what changed is found by looking. Not every account hears of deletions.
 
-import { unattended } from '../../guard'
+import { unattended } from '../guard'
 import { SHOW_DELETED } from './active-directory'
 import type { Connection } from './connection'
 import { present } from './filter'

@@ -1,10 +1,10 @@
 // Where the directory's servers are right now, in the order in which they are to be asked.
-import type { LdapSettings } from '../../settings/settings'
-import type { Endpoint } from './open'
+
+import type { Endpoint, LdapOptions } from './options'
 import { findServers } from './srv'
 
 /** @throws DirectoryError when a domain's servers cannot be found and no others are named */
-export async function endpointsOf(ldap: LdapSettings): Promise<Endpoint[]> {
+export async function endpointsOf(ldap: LdapOptions): Promise<Endpoint[]> {
   const found: Endpoint[] = []
   let failure: unknown
   for (const { scheme, host, port, text: name } of ldap.url) {

@@ -3,17 +3,44 @@
 // connection ends. What happened while nobody listened is found by reading the list again, whatever
 // clocks, cookies and change numbers have done meanwhile.
 import { guard, later } from '../../guard'
-import type { GalSettings, LdapSettings } from '../../settings/settings'
-import type { Log } from '../log'
-import type { Connection } from './connection'
-import type { Entry } from './entry'
-import { attributesOfFilter } from './filter'
-import type { RootDse } from './root-dse'
-import type { WholeList } from './whole-list'
+import type { Connection } from '../../ldap/connection'
+import type { Entry } from '../../ldap/entry'
+import { attributesOfFilter } from '../../ldap/filter'
+import type { RootDse } from '../../ldap/root-dse'
+import type { Log } from '../../log'
+import type { ListDefinition } from '../directory/list-definition'
+import type { WholeList } from '../directory/whole-list'
 
-/** In the order of preference; a feed's number is its place here. */
-export const FEEDS = ['none', 'syncrepl', 'dirsync', 'usn', 'timestamps'] as const
-export type FeedName = (typeof FEEDS)[number]
+/** A way in which changes arrive; each is one file and a line in table.ts. */
+export interface ChangeFeed {
+  /** Whether a server may do it, by what it says of itself. */
+  isAnnounced(rootDse: RootDse, list: ListDefinition): boolean
+  /**
+   * Reads the list and follows it.
+   * @throws NotOffered when another way must be taken
+   * @throws DirectoryError when it has ended
+   */
+  run(context: FeedContext): Promise<never>
+  /**
+   * Where the directory tells of changes: tries that in passing, for `gal-relay check`.
+   * @returns why it cannot be had, as a sentence; undefined when it can
+   * @throws DirectoryError when that cannot be known
+   */
+  trial?(context: FeedTrial): Promise<string | undefined>
+  /** Where the directory does not: by what changes are looked for. */
+  readonly looksBy?: string
+}
+
+/** What there is for a trial. */
+export interface FeedTrial {
+  readonly connection: Connection
+  readonly rootDse: RootDse
+  readonly list: ListDefinition
+  /** The list is to be followed: what a reading would run into is to be found. */
+  readonly isWanted: boolean
+  /** How long nothing may come, milliseconds. */
+  readonly patience: number
+}
 
 /** Whoever keeps the list. */
 export interface ListKeeper {
@@ -61,8 +88,6 @@ export interface FeedContext {
   readonly rootDse: RootDse
   readonly list: WholeList
   readonly keeper: ListKeeper
-  readonly gal: GalSettings
-  readonly ldap: LdapSettings
   /** Milliseconds between two looks, and the measure for being current. */
   readonly every: number
   readonly log: Log
@@ -106,10 +131,10 @@ const OWN: ReadonlySet<string> = new Set(
  * Whether an entry that enters or leaves the list always changes itself. One that a filter finds by
  * its groups, by its place, or by what else the server works out, does not.
  */
-export function isToldOfAll({ filter }: Pick<GalSettings, 'filter'>): boolean {
-  const names = attributesOfFilter(filter)
+export function isToldOfAll({ filterText }: Pick<ListDefinition, 'filterText'>): boolean {
+  const names = attributesOfFilter(filterText)
   const isOwn = names.length > 0 && names.every((name) => OWN.has(name.toLowerCase()))
-  return isOwn && !/:dn:/i.test(filter)
+  return isOwn && !/:dn:/i.test(filterText)
 }
 
 /** Of the time, at most one part in so many is spent on comparisons. */
@@ -137,6 +162,34 @@ export class Comparisons {
   wait(every: number): number {
     if (!this.#isPutOff) return every
     return Math.min(every, Math.max(0, this.#dueAt - performance.now()))
+  }
+}
+
+/** Looks for changes, where the directory does not tell of them or not of all. */
+export interface Looker {
+  /** Hands over what has changed since the last look. @throws DirectoryError */
+  look(): Promise<void>
+  /** Finds by listing all entries what a look does not show. @throws DirectoryError */
+  compare(): Promise<void>
+}
+
+/**
+ * Looks again and again, or when the bell rings.
+ * @param isEnough what a look shows is all there is
+ */
+export async function lookAgain(
+  { keeper, every, signal }: FeedContext,
+  { look, compare }: Looker,
+  bell: Bell,
+  isEnough: boolean,
+): Promise<never> {
+  const comparisons = new Comparisons()
+  for (;;) {
+    const askedAt = Date.now()
+    await look()
+    const isCompared = await comparisons.run(compare)
+    if (isCompared || isEnough) await keeper.confirmed(askedAt)
+    await bell.wait(comparisons.wait(every), signal)
   }
 }
 

@@ -1,6 +1,5 @@
 // Controls (RFC 4511 §4.1.11): what a request or an answer says beside the operation itself.
 import { type BerReader, boolean, MalformedBer, octets, TAG, tlv } from './ber'
-import { CONTROLS as MOST } from './limits'
 
 export interface Control {
   readonly oid: string
@@ -10,6 +9,8 @@ export interface Control {
 }
 
 const CONTROLS = 0xa0
+/** Of one message. */
+const MOST = 100
 
 export function encodeControls(controls: readonly Control[]): Buffer {
   return tlv(

@@ -1,25 +1,13 @@
 // Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
 // one time-out, and never in clear where TLS was asked for.
-import { guard, later, soon } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { guard, later, soon } from '../guard'
 import { Connection } from './connection'
 import { bound, credentialsToTry } from './credentials'
 import { DirectoryError, directoryError } from './directory-error'
 import { bindRequest, externalBindRequest } from './ldapjs'
+import type { Endpoint, LdapOptions } from './options'
 import { connectTo, isSocketPath } from './tcp'
 import { secured, tlsOptions } from './tls'
-
-/** Where one server listens. */
-export interface Endpoint {
-  readonly tls: boolean
-  /** Or the path of a Unix-domain socket. */
-  readonly host: string
-  readonly port: number
-  /** For logs. */
-  readonly name: string
-  /** DNS named the host as one of this domain's servers: the settings name the domain alone. */
-  readonly domain?: string
-}
 
 /** Timers that fire so much later than they should, in milliseconds: this process stood still. */
 const LATE = 50
@@ -30,7 +18,7 @@ const LATE = 50
  */
 export async function openConnection(
   endpoint: Endpoint,
-  ldap: LdapSettings,
+  ldap: LdapOptions,
   signal: AbortSignal,
 ): Promise<Connection> {
   const timeout = ldap.connect_timeout
@@ -63,7 +51,7 @@ export async function openConnection(
 
 async function opened(
   endpoint: Endpoint,
-  ldap: LdapSettings,
+  ldap: LdapOptions,
   signal: AbortSignal,
 ): Promise<Connection> {
   const credentials = await credentialsToTry(ldap)

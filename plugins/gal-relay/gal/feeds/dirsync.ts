@@ -2,27 +2,30 @@
 // cookie, deletions included. Needs the right Replicating Directory Changes. Which of the changed
 // objects are in the list is then found by reading those again.
 
-import { IS_DELETED, OBJECT_GUID } from './active-directory'
-import { NOTIFICATION, notifyOfChanges } from './ad-notification'
-import { BerReader, integer, octets, TAG, tlv } from './ber'
+import { IS_DELETED, OBJECT_GUID } from '../../ldap/active-directory'
+import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
+import { BerReader, integer, octets, TAG, tlv } from '../../ldap/ber'
+import type { Connection } from '../../ldap/connection'
+import { controlValue } from '../../ldap/controls'
+import { DirectoryError, resultError } from '../../ldap/directory-error'
+import { attributesOfFilter, equalsBytes, present } from '../../ldap/filter'
+import { bounded } from '../../ldap/limits'
+import { contextsOf } from '../../ldap/naming-contexts'
+import { isActiveDirectory, type RootDse, valuesOf } from '../../ldap/root-dse'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import type { Sink } from '../../ldap/search-result'
+import type { ListDefinition } from '../directory/list-definition'
+import { compareIds, mayHaveMovedOthers, readAgain } from '../directory/read-again'
+import { PATIENCE } from '../directory/whole-list'
 import {
   Bell,
+  type ChangeFeed,
   Comparisons,
   type FeedContext,
   isRefusal,
   isToldOfAll,
   NotOffered,
 } from './change-feed'
-import type { Sink } from './connection'
-import { controlValue } from './controls'
-import { DirectoryError, resultError } from './directory-error'
-import { attributesOfFilter, equalsBytes, present } from './filter'
-import { bounded } from './limits'
-import { contextsOf } from './naming-contexts'
-import { compareIds, mayHaveMovedOthers, readAgain } from './read-again'
-import { valuesOf } from './root-dse'
-import { attributeList, SCOPE, searchRequest } from './search-request'
-import { PATIENCE } from './whole-list'
 
 export const DIRSYNC = '1.2.840.113556.1.4.841'
 const MAX_BYTES = 1 << 20
@@ -32,14 +35,30 @@ const NAME = 'name'
 /** Whatever the settings say, these tell of moves and deletions. */
 const ALWAYS = [NAME, 'parentGUID', IS_DELETED]
 
-export async function dirSync(context: FeedContext): Promise<never> {
-  const { connection, rootDse, list, keeper, gal, every, signal } = context
-  const contexts = contextsOf(list.bases, rootDse.namingContexts)
-  if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
+export const feed: ChangeFeed = {
+  isAnnounced: (rootDse) => isActiveDirectory(rootDse) && rootDse.controls.has(DIRSYNC),
+  run,
+  async trial({ connection, rootDse, list }) {
+    try {
+      for (const name of contextsIn(list, rootDse)) {
+        await cookieNow({ connection, definition: list }, name)
+      }
+      return undefined
+    } catch (error) {
+      if (!(error instanceof NotOffered)) throw error
+      return `it does not tell us of changes by dirsync: ${error.message}`
+    }
+  },
+}
 
+async function run(context: FeedContext): Promise<never> {
+  const { connection, rootDse, list, keeper, every, signal } = context
+  const { definition } = list
+  const contexts = contextsIn(definition, rootDse)
+  const asker = { connection, definition }
   const cookies = new Map<string, Buffer>()
   const bell = new Bell()
-  for (const name of contexts) cookies.set(name, await cookieNow(context, name))
+  for (const name of contexts) cookies.set(name, await cookieNow(asker, name))
   if (rootDse.controls.has(NOTIFICATION)) {
     for (const name of contexts) {
       notifyOfChanges(
@@ -52,12 +71,12 @@ export async function dirSync(context: FeedContext): Promise<never> {
   }
   await list.readAll((id, entry) => keeper.entry(id, entry))
   await keeper.complete()
-  const isEnough = isToldOfAll(gal)
+  const isEnough = isToldOfAll(definition)
   const comparisons = new Comparisons()
   for (;;) {
     const askedAt = Date.now()
     for (const name of contexts) {
-      const { cookie, changed, moved } = await changes(context, name, cookies.get(name))
+      const { cookie, changed, moved } = await changes(asker, name, cookies.get(name))
       await readAgain(context, OBJECT_GUID, changed)
       if (await mayHaveMovedOthers(context, moved)) await compareIds(context, OBJECT_GUID)
       cookies.set(name, cookie)
@@ -68,8 +87,15 @@ export async function dirSync(context: FeedContext): Promise<never> {
   }
 }
 
+/** @throws NotOffered when a base is in none */
+function contextsIn({ bases }: ListDefinition, { namingContexts }: RootDse): readonly string[] {
+  const contexts = contextsOf(bases, namingContexts)
+  if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
+  return contexts
+}
+
 /** @throws NotOffered when the account may not */
-export async function cookieNow(context: Asker, name: string): Promise<Buffer> {
+async function cookieNow(context: Asker, name: string): Promise<Buffer> {
   // No object has this GUID: the way to the present, without what lies on it.
   const nothing = equalsBytes(OBJECT_GUID, Buffer.alloc(16))
   try {
@@ -90,7 +116,7 @@ interface Changes {
 }
 
 async function changes(
-  context: FeedContext,
+  context: Asker,
   name: string,
   since = Buffer.alloc(0) as Buffer,
 ): Promise<Changes> {
@@ -107,20 +133,22 @@ async function changes(
   return { cookie, changed, moved }
 }
 
-type Asker = Pick<FeedContext, 'connection' | 'gal'>
+interface Asker {
+  readonly connection: Connection
+  readonly definition: ListDefinition
+}
 
 /** @returns the cookie for the next time */
 async function sync(
-  { connection, gal }: Asker,
+  { connection, definition }: Asker,
   name: string,
   filter: Buffer,
   cookie: Buffer,
   sink: Sink,
 ): Promise<Buffer> {
-  const flag = gal.authenticated_only_attribute
   const attributes = [
-    ...[...gal.attributes, ...(flag ? [flag] : [])],
-    ...[...attributesOfFilter(gal.filter), ...ALWAYS],
+    ...[...definition.wanted, ...attributesOfFilter(definition.filterText)],
+    ...ALWAYS,
   ]
   const search = searchRequest({
     base: name,

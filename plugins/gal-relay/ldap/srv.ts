@@ -2,11 +2,10 @@
 // Active Directory announces its domain controllers.
 import type { SrvRecord } from 'node:dns'
 import { resolveSrv } from 'node:dns/promises'
-import { later, unattended } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { later, unattended } from '../guard'
 import type { Log } from '../log'
 import { DirectoryError, directoryError } from './directory-error'
-import type { Endpoint } from './open'
+import type { Endpoint, LdapOptions } from './options'
 
 /** Servers come and go slowly. */
 const AGAIN = 300_000
@@ -29,7 +28,7 @@ export class SrvSource {
   #started = false
   #closed = false
 
-  constructor(domain: string, ldap: LdapSettings, log: Log, onChange: () => void) {
+  constructor(domain: string, ldap: LdapOptions, log: Log, onChange: () => void) {
     this.name = `srv://${domain}`
     this.#domain = domain
     this.#timeout = ldap.connect_timeout

@@ -1,7 +1,7 @@
 // How much a server may send, whoever it is: memory and the event loop have an end. A look-up needs
 // little, the whole list much; each has room for far more than real directories hold.
-import type { Sink } from './connection'
 import { DirectoryError } from './directory-error'
+import type { Sink } from './search-result'
 
 const MIB = 1024 * 1024
 
@@ -31,7 +31,6 @@ export const RANGES = { requests: 200, values: 150_000 }
 export const CUT_SHORT = 10_000
 /** Bytes that nobody waits for: what an abandoned search still brings, no more. */
 export const UNASKED = 64 * MIB
-export const CONTROLS = 100
 
 /** Of one reading of the list. */
 const LIST = { entries: 20_000_000, values: 100_000_000 }

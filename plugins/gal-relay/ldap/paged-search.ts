@@ -1,10 +1,11 @@
 // Searches that bring more entries than a server gives at a time (RFC 2696): page by page, each entry
 // handed over as it comes, none kept.
 import { BerReader, integer, octets, TAG, tlv } from './ber'
-import type { Connection, Sink } from './connection'
+import type { Connection } from './connection'
 import { type Control, controlValue } from './controls'
 import { DirectoryError, resultError } from './directory-error'
 import { bounded } from './limits'
+import type { Sink } from './search-result'
 
 export const PAGED_RESULTS = '1.2.840.113556.1.4.319'
 /** What Active Directory gives at most (MaxPageSize). */

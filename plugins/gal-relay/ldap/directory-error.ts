@@ -1,5 +1,5 @@
 // Why a directory server gave no answer. None of these ever means that an address is not in the list.
-import { visible } from '../../visible'
+import { visible } from '../visible'
 import { resultName } from './ldapjs'
 
 export type Failure =

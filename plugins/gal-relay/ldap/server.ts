@@ -2,22 +2,24 @@
 // is up when it has answered a search like those for recipients, not merely when it accepts
 // connections. While it is down nobody waits for it: it is tried again in the background.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
-import { every, later, unattended } from '../../guard'
-import type { LdapSettings } from '../../settings/settings'
+import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError, resultError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
-import { KnownSearchable } from './known-searchable'
-import { type Endpoint, openConnection } from './open'
+import { openConnection } from './open'
+import type { Endpoint, LdapOptions } from './options'
 
-export interface ServerOptions {
+/** @typeParam K what whoever asks it knows of it */
+export interface ServerOptions<K> {
   readonly endpoint: Endpoint
-  readonly ldap: LdapSettings
+  readonly ldap: LdapOptions
   /** Searches that must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
+  /** What is known of a server at first. */
+  readonly newKnowledge: () => K
   /** Finds out what can be searched for, before the server counts as up; may fail. */
-  readonly onOpen: (server: Server, connection: Connection) => Promise<unknown>
+  readonly onOpen: (server: Server<K>, connection: Connection) => Promise<unknown>
   readonly log: Log
   /** A connection that was idle so many milliseconds is tried before a recipient has to. */
   readonly idle: number
@@ -36,14 +38,12 @@ const REASONS = 5
 /** While no server at all is up, each is tried again about this often. */
 const MISSED = 1000
 
-export class Server {
+export class Server<K = unknown> {
   readonly health: ServerHealth
-  readonly searchable = new KnownSearchable()
-  /** It brings fewer entries at a time than searches ask for. */
-  isLimited = false
-  readonly #options: ServerOptions
+  /** What whoever asks it has found out about it, for as long as it is listed. */
+  readonly knowledge: K
+  readonly #options: ServerOptions<K>
   readonly #connections: Connection[] = []
-  readonly #suspects = new WeakSet<Connection>()
   readonly #backoff: ExponentialBackoff<number>
   readonly #closing = new AbortController()
   /** Why it is down, as far as the log knows. */
@@ -59,8 +59,9 @@ export class Server {
   #retry: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
 
-  constructor(options: ServerOptions) {
+  constructor(options: ServerOptions<K>) {
     this.#options = options
+    this.knowledge = options.newKnowledge()
     this.health = new ServerHealth(options.endpoint.name)
     const { least, most } = options.ldap.retry_after
     this.#backoff = new ExponentialBackoff({
@@ -130,8 +131,8 @@ export class Server {
 
   /** A search on this connection ended in a way that makes one doubt the server: tries it. */
   async doubt(connection: Connection): Promise<void> {
-    if (this.#suspects.has(connection) || connection.ended) return
-    this.#suspects.add(connection)
+    if (connection.isOnTrial || connection.ended) return
+    connection.isOnTrial = true
     const sentAt = performance.now()
     try {
       await this.#check(connection)
@@ -140,7 +141,7 @@ export class Server {
       if (error.failure === 'timeout') this.timedOut(connection, sentAt, error)
       else if (!connection.ended) this.#down(error)
     } finally {
-      this.#suspects.delete(connection)
+      connection.isOnTrial = false
     }
   }
 

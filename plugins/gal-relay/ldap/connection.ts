@@ -2,7 +2,7 @@
 // the server's result, in its time-out, or when the connection ends, and after that end nothing is
 // left of it. Requests made in one turn of the event loop leave in one write.
 import type { Socket } from 'node:net'
-import { guard, later, soon } from '../../guard'
+import { guard, later, soon } from '../guard'
 import { type Answer, addEntry, addReferences, emptyAnswer, isFull } from './answer'
 import { type BerReader, integer, MalformedBer, TAG, tlv } from './ber'
 import { type Control, encodeControls, readControls } from './controls'
@@ -13,44 +13,11 @@ import {
   resultError,
   SIZE_LIMIT_EXCEEDED,
 } from './directory-error'
-import { type Entry, readEntry } from './entry'
+import { readEntry } from './entry'
 import { Incoming } from './incoming'
 import { abandonRequest, startTlsRequest, unbindRequest } from './ldapjs'
 import { LOOK_UP, READING, UNASKED } from './limits'
-
-/** How a request ended, and the entries that came before that. */
-export interface Result {
-  readonly code: number
-  readonly diagnostic: string
-  readonly entries: readonly Entry[]
-  /** URLs where parts of the answer, or all of it, are to be had (RFC 4511 §4.5.3, §4.1.10). */
-  readonly references: readonly string[]
-  /** What was larger than is read, as a sentence: whatever is not among the entries may be there. */
-  readonly leftOut?: string
-}
-
-/** Takes what a search brings as it comes; what it throws ends the connection. */
-export interface Sink {
-  entry(entry: Entry, controls: readonly Control[]): void
-  /** An IntermediateResponse (RFC 4511 §4.13). */
-  intermediate?(name: string, value: Buffer): void
-  /** URLs of a SearchResultReference. */
-  reference?(urls: readonly string[]): void
-}
-
-export interface StreamOptions {
-  readonly controls?: readonly Control[]
-  /** How long nothing may come before the search has failed, milliseconds; 0: for ever. */
-  readonly patience: number
-}
-
-/** A search whose entries go to a sink. */
-export interface Stream {
-  /** How it ended, with the controls of the result. */
-  readonly result: Promise<Omit<Result, 'entries'> & { readonly controls: readonly Control[] }>
-  /** Tells the server to stop; the result never comes. */
-  abandon(): void
-}
+import type { Result, Sink, Stream, StreamOptions } from './search-result'
 
 interface Request {
   /** The tag of the response that ends it. */
@@ -86,6 +53,8 @@ export class Connection {
   answeredAt = 0
   /** When the last request was sent. */
   usedAt = performance.now()
+  /** Its server is doubted, and is being tried over it. */
+  isOnTrial = false
   /** Called once, after every request in flight has failed. */
   onEnd: (error: DirectoryError) => void = () => {}
   /** Called when a request has ended and there is room for one more. */

@@ -1,0 +1,106 @@
+// By the number that Active Directory gives each change of an object on a domain controller
+// (uSNChanged), which only ever grows. Objects that go are not all shown, and are found by listing the
+// entries that there are, about as often as is bearable; so is, where an entry may enter the list
+// without a change of its own, whatever else a number does not show.
+import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from '../../ldap/active-directory'
+import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
+import { DirectoryError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { atLeast } from '../../ldap/filter'
+import { contextsOf } from '../../ldap/naming-contexts'
+import { PAGED_RESULTS, pagedSearch } from '../../ldap/paged-search'
+import { readRootDse, valuesOf } from '../../ldap/root-dse'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import { compareIds, mayHaveMovedOthers, readAgain } from '../directory/read-again'
+import { PATIENCE } from '../directory/whole-list'
+import { Bell, type ChangeFeed, type FeedContext, isToldOfAll, lookAgain } from './change-feed'
+
+export const feed: ChangeFeed = {
+  isAnnounced: ({ highestCommittedUsn }) => highestCommittedUsn !== undefined,
+  looksBy: 'change numbers (usn)',
+  async run(context) {
+    const numbers = new ChangeNumbers(context)
+    const bell = new Bell()
+    await numbers.begin(bell)
+    await context.keeper.complete()
+    const looker = { look: () => numbers.look(), compare: () => numbers.compare() }
+    return await lookAgain(context, looker, bell, isToldOfAll(context.list.definition))
+  },
+}
+
+class ChangeNumbers {
+  readonly #context: FeedContext
+  /** All changes up to this one have been seen. */
+  #seen: bigint
+
+  constructor(context: FeedContext) {
+    this.#context = context
+    this.#seen = context.rootDse.highestCommittedUsn ?? 0n
+  }
+
+  async begin(bell: Bell): Promise<void> {
+    const { connection, rootDse, list, keeper } = this.#context
+    if (rootDse.controls.has(NOTIFICATION)) {
+      for (const name of this.#roots()) {
+        notifyOfChanges(
+          connection,
+          name,
+          () => bell.ring(),
+          () => this.#context.log.notice(`no change notification for '${name}'`),
+        )
+      }
+    }
+    await list.readAll((id, entry) => keeper.entry(id, entry))
+  }
+
+  async look(): Promise<void> {
+    const { connection, list } = this.#context
+    const { highestCommittedUsn: now } = await readRootDse(connection, list.timeout)
+    if (now === undefined || now < this.#seen) {
+      throw new DirectoryError('unproven', 'the change numbers of the server went back')
+    }
+    if (now === this.#seen) return
+    const changed: Buffer[] = []
+    const names: string[] = []
+    for (const root of this.#roots()) await this.#find(root, changed, names)
+    await readAgain(this.#context, OBJECT_GUID, changed)
+    if (await mayHaveMovedOthers(this.#context, names)) await this.compare()
+    this.#seen = now
+  }
+
+  async compare(): Promise<void> {
+    await compareIds(this.#context, OBJECT_GUID)
+  }
+
+  /** Objects that left the bases are found as long as they are anywhere in the domain. */
+  #roots(): readonly string[] {
+    const { list, rootDse } = this.#context
+    return contextsOf(list.bases, rootDse.namingContexts) ?? list.bases
+  }
+
+  async #find(root: string, changed: Buffer[], names: string[]): Promise<void> {
+    const { connection, rootDse } = this.#context
+    const search = searchRequest({
+      base: root,
+      scope: SCOPE.subtree,
+      filter: atLeast('uSNChanged', String(this.#seen + 1n)),
+      attributes: attributeList([OBJECT_GUID, IS_DELETED]),
+    })
+    const entry = (one: Entry) => {
+      const [id] = valuesOf(one, OBJECT_GUID)
+      if (!id) return
+      changed.push(Buffer.from(id))
+      if (valuesOf(one, IS_DELETED).length === 0) names.push(one.dn)
+    }
+    await pagedSearch(
+      connection,
+      search,
+      { entry },
+      {
+        paged: rootDse.controls.has(PAGED_RESULTS),
+        controls: [{ oid: SHOW_DELETED }],
+        patience: PATIENCE,
+      },
+    )
+  }
+}

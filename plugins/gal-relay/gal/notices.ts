@@ -1,0 +1,30 @@
+// What a list says in the log once, or once in a while, and not again with each recipient.
+import { LRUCache } from 'lru-cache'
+import type { Failure } from '../ldap/directory-error'
+import type { Log } from '../log'
+
+/** Recipients that are deferred for the same kind of reason are one line in so long a time. */
+const DEFERRED_FOR = 60_000
+
+export class Notices {
+  readonly #log: Log
+  readonly #said = new LRUCache<string, true>({ max: 1000 })
+  readonly #deferred = new LRUCache<Failure, true>({ max: 10, ttl: DEFERRED_FOR })
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** Says the same text once. */
+  once(level: 'warn' | 'notice', text: string): void {
+    if (this.#said.has(text)) return
+    this.#said.set(text, true)
+    this.#log[level](text)
+  }
+
+  deferred(failure: Failure, reason: string): void {
+    if (this.#deferred.has(failure)) return
+    this.#deferred.set(failure, true)
+    this.#log.warn(`a recipient is deferred: ${reason}`)
+  }
+}

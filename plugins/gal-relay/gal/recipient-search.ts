@@ -1,0 +1,251 @@
+// The searches for one recipient on one server: what it shows, which of that holds the address, and what
+// it can be searched for at all.
+
+import type { Connection } from '../ldap/connection'
+import { DirectoryError, printable } from '../ldap/directory-error'
+import type { Entry } from '../ldap/entry'
+import type { Result } from '../ldap/search-result'
+import type { Server } from '../ldap/server'
+import { hasEntries, isNoLimit, requireSuccess, requireWhole } from '../ldap/turn'
+import type { Log } from '../log'
+import type { Recipient } from '../routing/recipient'
+import { addressKey, recipientKey, spellings } from './address-key'
+import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
+import { addressesOf } from './directory/entry-addresses'
+import { type ListDefinition, withAttributes } from './directory/list-definition'
+import { mayHoldRecipients } from './directory/references'
+import { isCutShort, remainingValues } from './directory/remaining-values'
+import { readSearchable, type Searchable } from './directory/searchable'
+import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
+import type { Known, Witness } from './directory/witness'
+import type { Notices } from './notices'
+
+/** Compares as loosely as any directory does: without case, accents, width and ligatures. */
+const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })
+
+/** What is asked of a server for one recipient below one base. */
+interface Wanted {
+  readonly key: string
+  /** All addresses that the search is for, the witness among them. */
+  readonly addresses: readonly string[]
+  readonly witness: Known | undefined
+}
+
+/** What a server showed for one recipient. */
+export interface Shown {
+  readonly holders: readonly Entry[]
+  /** Below each base where somebody was found before, the witness was shown. */
+  readonly isWitnessed: boolean
+  /** For each base, where else the server says one must ask. */
+  readonly references: readonly (readonly string[])[]
+}
+
+/** Schemas are large, and some attributes are not indexed, milliseconds. */
+const PATIENCE = 15_000
+
+export class RecipientSearch {
+  readonly #list: ListDefinition
+  readonly #timeout: number
+  readonly #witnesses: readonly Witness[]
+  readonly #log: Log
+  readonly #notices: Notices
+  /** By the names of the attributes, which few servers have otherwise than the settings. */
+  readonly #searches = new Map<string, AddressSearch>()
+  readonly #asConfigured: AddressSearch
+
+  /**
+   * @param timeout for a search, milliseconds
+   * @param witnesses one for each base
+   */
+  constructor(
+    list: ListDefinition,
+    timeout: number,
+    witnesses: readonly Witness[],
+    log: Log,
+    notices: Notices,
+  ) {
+    this.#list = list
+    this.#timeout = timeout
+    this.#witnesses = witnesses
+    this.#log = log
+    this.#notices = notices
+    this.#asConfigured = this.#by(list.attributes, list.attributes)
+  }
+
+  /** Searches that every server must answer with success before it is asked for recipients. */
+  get check(): readonly Buffer[] {
+    return this.#asConfigured.forNobody()
+  }
+
+  /** The searches by the names that the server has for the attributes, as far as that is known. */
+  of({ server }: ListTurn): AddressSearch {
+    const { current } = server.knowledge.searchable
+    return current ? this.#by(current.attributes, current.shownAs) : this.#asConfigured
+  }
+
+  #by(attributes: readonly string[], shownAs: readonly string[]): AddressSearch {
+    const name = `${attributes.join(' ')}: ${shownAs.join(' ')}`
+    const known = this.#searches.get(name)
+    if (known) return known
+    const search = new AddressSearch(withAttributes(this.#list, attributes, shownAs), this.#timeout)
+    this.#searches.set(name, search)
+    return search
+  }
+
+  /** The server has come back, or is another one. @throws DirectoryError when it cannot be known */
+  renew(server: Server<ServerKnowledge>, connection: Connection): Promise<void> {
+    return server.knowledge.searchable.renew(() => this.#readSearchable(server, connection))
+  }
+
+  /** @throws DirectoryError when it cannot be known */
+  searchable(turn: ListTurn): Promise<Searchable> {
+    const { server, connection } = turn
+    return server.knowledge.searchable.of(turn, () => this.#readSearchable(server, connection))
+  }
+
+  async #readSearchable(
+    { knowledge, name }: Server<ServerKnowledge>,
+    connection: Connection,
+  ): Promise<Searchable> {
+    const { current: before } = knowledge.searchable
+    const now = await readSearchable(connection, this.#list, PATIENCE)
+    const said = new Set(before?.doubts.map(({ text }) => text))
+    for (const { text } of now.doubts) {
+      if (!said.has(text)) {
+        this.#log.warn(`directory ${name}: unknown recipients are deferred: ${text}`)
+      }
+    }
+    if (said.size > 0 && now.doubts.length === 0) {
+      this.#log.notice(`directory ${name}: all attributes can be searched for`)
+    }
+    if (now.dropped.length > 0) {
+      this.#notices.once(
+        'notice',
+        `directory ${name} has no ${now.dropped.join(', ')}: not asked for`,
+      )
+    }
+    return now
+  }
+
+  /** Entries that hold the address in another case, where attributes compare with it. */
+  async inAnyCase(recipient: Recipient, turn: ListTurn, searchable: Searchable): Promise<Entry[]> {
+    const search = this.of(turn)
+    const { names } = search.list
+    const key = recipientKey(recipient)
+    const addresses = spellings(recipient)
+    const results = await turn.search(search.forAnyCase(addresses, searchable.caseRules))
+    const entries = results.flatMap((result) => (hasEntries(result) ? result.entries : []))
+    const holders = entries.filter((entry) => addressWithKey(entry, key, names) !== undefined)
+    if (holders.length > 0) return holders
+    for (const entry of entries) {
+      const wanted = { key, addresses, witness: undefined }
+      if (await this.#holdsUnseen(entry, wanted, turn)) return [entry]
+    }
+    requireSuccess(results)
+    return []
+  }
+
+  /** @throws DirectoryError when it cannot be known whether an entry that came back holds the address */
+  async shown(recipient: Recipient, turn: ListTurn): Promise<Shown> {
+    const asked = this.of(turn)
+    const { names } = asked.list
+    const { knowledge } = turn.server
+    const key = recipientKey(recipient)
+    const own = spellings(recipient)
+    const witnesses = this.#witnesses.map(({ current }) => current)
+    const beside = witnesses.map((witness) => (witness ? [witness.address] : []))
+    const { isLimited } = knowledge
+    const results = await turn.search(asked.forAddresses(own, isLimited ? [] : beside))
+    const holders: Entry[] = []
+    const others: [Entry, Wanted][] = []
+    const shown = new Set<Known>()
+    for (const [base, result] of results.entries()) {
+      if (!hasEntries(result)) continue
+      const witness = witnesses[base]
+      const wanted: Wanted = { key, addresses: [...own, ...(beside[base] ?? [])], witness }
+      for (const entry of result.entries) {
+        const address = addressWithKey(entry, key, names)
+        if (address !== undefined) {
+          this.#witnesses[base]?.found({ key, address }, !isCutShort(entry))
+          holders.push(entry)
+          continue
+        }
+        const isWitness = witness && addressWithKey(entry, witness.key, names) !== undefined
+        if (isWitness) shown.add(witness)
+        if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
+      }
+    }
+    for (const [base, { leftOut }] of results.entries()) {
+      const witness = witnesses[base]
+      // It may have grown larger than is read.
+      if (leftOut && witness && !shown.has(witness)) this.#witnesses[base]?.replace(undefined)
+    }
+    if (holders.length === 0) {
+      requireWhole(results)
+      if (!knowledge.searchable.current) {
+        // It may have other names for the attributes.
+        await this.searchable(turn)
+        if (this.of(turn) !== asked) return this.shown(recipient, turn)
+      }
+      const isCut = results.some((one) => !isNoLimit(one) && one.entries.length < SIZE_LIMIT)
+      if (isCut && !isLimited) {
+        knowledge.isLimited = true
+        return this.shown(recipient, turn)
+      }
+      for (const [entry, wanted] of others) {
+        if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
+      }
+    }
+    if (holders.length === 0) {
+      requireSuccess(results)
+      if (isLimited) {
+        const alone = await turn.search(asked.forAddresses([], beside))
+        for (const [base, { entries }] of alone.entries()) {
+          const one = witnesses[base]
+          const isShown = (entry: Entry) => one && addressWithKey(entry, one.key, names)
+          if (one && entries.some(isShown)) shown.add(one)
+        }
+      }
+    }
+    const known = witnesses.filter((witness) => witness !== undefined)
+    return {
+      holders,
+      isWitnessed: known.length > 0 && known.every((one) => shown.has(one)),
+      references: holders.length > 0 ? [] : results.map(leadingElsewhere),
+    }
+  }
+
+  /**
+   * Whether an entry that came back without showing the address holds it nevertheless.
+   * @throws DirectoryError when that cannot be known
+   */
+  async #holdsUnseen(entry: Entry, { key, addresses }: Wanted, turn: ListTurn): Promise<boolean> {
+    const search = this.of(turn)
+    const { names } = search.list
+    if (isCutShort(entry)) {
+      const rest = await remainingValues(entry, search, turn)
+      return addressWithKey(rest, key, names) !== undefined
+    }
+    const asked = addresses.map(withoutSpaces)
+    const alike = addressesOf(entry, names)
+      .map(withoutSpaces)
+      .some((shown) => asked.some((address) => LOOSELY.compare(shown, address) === 0))
+    if (alike) return false
+    const name = printable(entry.dn)
+    const text = `${name} came for ${key} without showing it: are its addresses readable?`
+    this.#notices.once('warn', text)
+    throw new DirectoryError('unproven', text)
+  }
+}
+
+/** @returns the address as the entry has it */
+function addressWithKey(entry: Entry, key: string, names: ReadonlySet<string>): string | undefined {
+  return addressesOf(entry, names).find((address) => addressKey(address) === key)
+}
+
+const leadingElsewhere = ({ references }: Result) =>
+  references.length > 0 ? mayHoldRecipients(references) : []
+
+function withoutSpaces(text: string): string {
+  return text.replace(/\s+/g, '')
+}

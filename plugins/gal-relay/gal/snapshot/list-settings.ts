@@ -1,0 +1,8 @@
+// The settings that a list in memory is made and kept by.
+import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
+
+export interface ListSettings {
+  readonly gal: GalSettings
+  readonly ldap: LdapSettings
+  readonly snapshot: SnapshotSettings
+}
