@@ -1,4 +1,5 @@
 // How far the plugin decides on a listener: about everything, about relaying alone, or about nothing.
+import { concernsRelaying, type Destination } from '../routing/decide'
 
 /** `[main] enforce`. false: the answers are others'. relaying: those to recipients of ours are. */
 export type Enforcement = boolean | 'relaying'
@@ -32,6 +33,14 @@ export const acceptsUnasked = (policy: Accepting) =>
 
 /** Some of the answers to recipients there are the plugin's. */
 export const answersAny = (policy: Accepting) => decidesRelaying(policy) || acceptsUnasked(policy)
+
+/**
+ * The plugin answers to this recipient there. With `enforce = relaying` it does where relaying comes into it.
+ *
+ * @param destinations of the recipient, or of all that an alias puts in its place
+ */
+export const answersTo = (policy: Enforced, destinations: readonly Destination[]) =>
+  decidesRecipients(policy) || (decidesRelaying(policy) && destinations.some(concernsRelaying))
 
 /** As it is written in gal_relay.ini. */
 export const enforcementText = ({ enforce }: Pick<Enforced, 'enforce'>) => `enforce = ${enforce}`

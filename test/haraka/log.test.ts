@@ -1,7 +1,7 @@
 // What strangers sent stands in the log, in errors and on a terminal as text that nobody obeys.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { log, logOf, oneLine } from '../../plugins/gal-relay/hooks/log'
+import { log, logOf, oneLine } from '../../plugins/gal-relay/haraka/log'
 import { DirectoryError, resultError } from '../../plugins/gal-relay/ldap/directory-error'
 import { visibleJson } from '../../plugins/gal-relay/visible'
 
