@@ -34,9 +34,7 @@ const refusal = (recipient: string) => ({
 })
 
 const lines = async (counts: Counts, ...more: Counts[]) => {
-  const processes = [counts, ...more].map((one) =>
-    processReport(one.report(), undefined, [], PROCESS),
-  )
+  const processes = [counts, ...more].map((one) => processReport(one.report(), [], [], PROCESS))
   return (await registryOf(reportOf(processes), NOW).metrics()).split('\n')
 }
 

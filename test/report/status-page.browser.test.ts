@@ -42,7 +42,7 @@ describe('the status page of a busy install', { skip }, () => {
       grammar: {},
       plugins: () => [],
       settings: () => settings,
-      list: () => ({ lookup: async () => ({ state: 'absent' }) }),
+      lists: () => ({ lookup: async () => ({ state: 'absent' }) }),
       reports: { collect: async () => report(Date.now()), close: () => {} },
     })
     server = createServer((request, response) => {

@@ -70,9 +70,7 @@ export async function decideUnaskedOn(
 }
 
 function lookUp({ recipient }: Destination): Listing | Promise<Listing> {
-  const { list } = state
-  if (!list) throw new Error('no address list')
-  return list.lookup(recipient)
+  return state.lists.lookup(recipient)
 }
 
 export function decideOn(

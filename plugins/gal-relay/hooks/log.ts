@@ -20,9 +20,9 @@ export function log(
   source[`log${level}`](plugin, ...parts.map((part) => shown(plugin, part)))
 }
 
-/** For those who know nothing of Haraka. */
-export function logOf(plugin: Haraka.Plugin): Log {
-  const writer = (level: keyof Log) => (text: string) => log(plugin, level, plugin, text)
+/** For those who know nothing of Haraka. @param before what each line begins with */
+export function logOf(plugin: Haraka.Plugin, before: () => string = () => ''): Log {
+  const writer = (level: keyof Log) => (text: string) => log(plugin, level, plugin, before() + text)
   return {
     debug: writer('debug'),
     info: writer('info'),

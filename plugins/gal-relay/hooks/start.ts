@@ -15,7 +15,7 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   // Any plugin that is asked before us may put other recipients in the place of one.
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.speaks) announce(this)
-  if (state.answers) state.list?.start()
+  if (state.answers) state.lists.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)
   else if (state.answers) state.reports = worker(reportOfThis)
   else answerForWorkers()
@@ -30,7 +30,7 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
       name: ownName(this.config),
       grammar: grammarOf(this.config),
       settings: () => state.settings,
-      list: () => state.list,
+      lists: () => state.lists,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
     })
@@ -40,6 +40,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, list, retired, startedAt, reloadFailedAt } = state
-  return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
+  const { counts, lists, retired, startedAt, reloadFailedAt } = state
+  return processReport(counts.report(), lists.report(), retired, { startedAt, reloadFailedAt })
 }

@@ -2,7 +2,7 @@
 
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
+import { DirectoryLists } from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import { checkHaraka, outboundOf } from '../haraka/internals'
 import { Counts } from '../report/counts'
@@ -28,7 +28,7 @@ export interface State {
   readonly plugins: readonly string[]
   /** Sentences on what counts for nothing. */
   ignored: readonly string[]
-  list: GlobalAddressList | undefined
+  readonly lists: DirectoryLists
   readonly outbound: OutboundMail
   /** In our Received line of every message. */
   readonly loopStamp: string
@@ -69,7 +69,9 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   state = {
     ...loaded,
     plugins,
-    list: openList(plugin, loaded.settings),
+    lists: new DirectoryLists(loaded.settings.directories, (name) =>
+      logOf(plugin, () => nameIn(name)),
+    ),
     outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
     loopStamp: loopStamp(),
     counts,
@@ -85,11 +87,15 @@ export function open(plugin: Haraka.Plugin, whenInForce: () => void): void {
   whenInForce()
 }
 
+/** Where there are several directories, each line says which it is about. */
+const nameIn = (directory: string) =>
+  state.settings.directories.all.length > 1 ? `${directory}: ` : ''
+
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
-  const { unwatch, reports, list, outbound } = state
+  const { unwatch, reports, lists, outbound } = state
   state.reloads++
-  const end = async () => list?.close()
+  const end = () => lists.close()
   const endOutbound = () => outbound.close()
   unattended('end of the watch on files', unwatch, unwatch)
   unattended('end of reports', () => reports?.close())
@@ -129,19 +135,12 @@ function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
 }
 
 function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
-  const list = openList(plugin, loaded.settings)
-  const former = state.list
-  if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
-  Object.assign(state, loaded, { list, reloadFailedAt: undefined })
-  if (state.answers) list?.start()
-  unattended('end of the former address list', () => former?.close())
+  state.lists.replace(loaded.settings.directories, (former) => {
+    state.retired = sum([...state.retired, ...samplesOfList(former)])
+  })
+  Object.assign(state, loaded, { reloadFailedAt: undefined })
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.speaks) announce(plugin)
-}
-
-function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
-  const { ldap } = settings
-  return ldap && createAddressList({ ...settings, ldap }, logOf(plugin))
 }
 
 export function announce(plugin: Haraka.Plugin): void {

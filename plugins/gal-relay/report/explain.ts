@@ -438,8 +438,9 @@ function directorySteps(
   }
 }
 
-function serverMemory({ gal }: Settings): string {
-  const snapshot = gal.mode === 'snapshot' ? 'have it in its snapshot, or ' : ''
+function serverMemory({ directories }: Settings): string {
+  const isKept = directories.all.some(({ gal }) => gal.mode === 'snapshot')
+  const snapshot = isKept ? 'have it in its snapshot, or ' : ''
   return `; a running server may ${snapshot}remember an answer (cache_stale)`
 }
 

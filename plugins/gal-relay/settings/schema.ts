@@ -5,7 +5,7 @@ import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
 import { dnProblem, filterProblem } from '../gal/directory/syntax'
-import { parseDomain, redactUserinfo } from '../routing/routes'
+import { parseDomain, parseSentTo, redactUserinfo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import * as value from './values'
 
@@ -251,13 +251,33 @@ export const ldap = (configDir: string) =>
     referrals: value.word('report', 'follow').default('report'),
     referral_hosts: value.list(referralHost).default([]),
   })
+export type LdapKeys = z.output<ReturnType<typeof ldap>>
 export type LdapSettings = Readonly<
-  Omit<z.output<ReturnType<typeof ldap>>, 'url' | 'base'> & {
+  Omit<LdapKeys, 'url' | 'base'> & {
     readonly url: readonly ServerUrl[]
     readonly base: readonly string[]
   }
 > &
   Believing
+
+const domainPattern = z.string().transform((text, ctx) => {
+  if (/[\s,]/.test(text)) return value.wrong(ctx, value.ONE_EACH)
+  const parsed = parseSentTo(text)
+  return 'problem' in parsed ? value.wrong(ctx, parsed.problem) : parsed
+})
+
+/** A `[directory NAME]` section. @param configDir where relative file names start */
+export const directory = (configDir: string) => {
+  // Those two say what is ours, which is no directory's matter.
+  const { any_domain, always_accept, ...ofGal } = gal.shape
+  return z.strictObject({
+    domains: value.list(domainPattern).default([]),
+    ...ofGal,
+    ...ldap(configDir).shape,
+    ...snapshot(configDir).shape,
+  })
+}
+export type DirectoryKeys = z.output<ReturnType<typeof directory>>
 
 export const http = z.strictObject({
   enabled: value.flag.default(false),
@@ -266,7 +286,7 @@ export const http = z.strictObject({
 
 /** The keys that may stand several times, with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
-  [listenerKeys, gal, ldap(''), http].flatMap(({ shape }) =>
+  [listenerKeys, gal, ldap(''), directory(''), http].flatMap(({ shape }) =>
     Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>
       type.safeParse([]).success ? [key] : [],
     ),

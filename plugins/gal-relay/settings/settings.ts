@@ -6,6 +6,8 @@ import { type NetworkList, networkListSteps, parseIp } from '../routing/networks
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
 import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import type { Trusted } from '../trusted-file'
+import { type Directories, readDirectories, reportUncovered } from './directories'
 import { reportCredentials, reportMissingDirectory } from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
@@ -36,10 +38,7 @@ export interface ListenerPolicy {
 export interface Settings {
   /** By `address:port`, `address:*`, `*:port` and `*:*`; ask {@link policyFor}. */
   readonly policies: ReadonlyMap<string, ListenerPolicy>
-  readonly gal: schema.GalSettings
-  readonly snapshot: schema.SnapshotSettings
-  /** undefined when the plugin is enabled on no listener and no directory is named. */
-  readonly ldap: schema.LdapSettings | undefined
+  readonly directories: Directories
   /** Metrics and the status page, and the clients they are for. */
   readonly http: { readonly enabled: boolean; readonly allow: NetworkList }
 }
@@ -67,6 +66,7 @@ export function readSettings(
 /**
  * The same in short steps.
  * @param hosts the domains of config/host_list, from {@link inboundHosts}
+ * @param trusted whose files are believed
  */
 export function* readSettingsSteps(
   ini: Ini,
@@ -74,6 +74,7 @@ export function* readSettingsSteps(
   configDir: string,
   own?: OwnHost,
   acceptedBy: readonly string[] = [],
+  trusted?: Trusted,
 ): Steps<Settings> {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
@@ -90,12 +91,24 @@ export function* readSettingsSteps(
   const ldap = yield* sections.read('ldap', schema.ldap(configDir))
   const http = yield* sections.read('http', schema.http)
   const snapshot = yield* sections.read('snapshot', schema.snapshot(configDir))
-  yield* sections.reportUnknown()
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
-  if (enabled) reportMissingDirectory(ini, problems)
-  reportCredentials(ini, sections, ldap?.bind_method)
-  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) {
+  const isNamed = sections.names().some((section) => /^directory\b/i.test(section))
+  const isDefault = ['url', 'base'].some((key) => ini.sections.get('ldap')?.has(key))
+  if (isDefault || (enabled && !isNamed)) reportMissingDirectory(ini, 'ldap', problems)
+  reportCredentials(ini, 'ldap', sections, ldap?.bind_method)
+  const directories =
+    gal && ldap && snapshot
+      ? yield* readDirectories(ini, sections, { gal, ldap, snapshot, trusted }, configDir, problems)
+      : undefined
+  if (enabled && directories && directories.all.length > 0) {
+    const usesHosts = [general, ...overrides.values()].some(
+      (keys) => keys.host_list ?? general.host_list,
+    )
+    yield* reportUncovered(sections, directories, routes, usesHosts ? hosts : NO_HOSTS, problems)
+  }
+  yield* sections.reportUnknown()
+  if (problems.length > 0 || !gal || !directories || !http) {
     throw yield* settingsErrorSteps(problems)
   }
 
@@ -112,12 +125,9 @@ export function* readSettingsSteps(
   for (const [name, keys] of cascade(general, overrides)) {
     policies.set(name, yield* policyOf(name, keys, context))
   }
-  const { url = [], base = [] } = ldap
   return {
     policies,
-    gal: withX500(gal),
-    snapshot,
-    ldap: url.length > 0 ? { ...ldap, url, base } : undefined,
+    directories,
     http: { enabled: http.enabled, allow: yield* networkListSteps(http.allow) },
   }
 }
@@ -222,13 +232,6 @@ function* cascade(
 const splitListener = (name: string) => {
   const colon = name.lastIndexOf(':')
   return { address: name.slice(0, colon), port: name.slice(colon + 1) }
-}
-
-/** X.500 addresses are found by the attribute that holds them. */
-function withX500(gal: schema.GalSettings): schema.GalSettings {
-  const isThere = gal.attributes.some((name) => name.toLowerCase() === 'legacyexchangedn')
-  if (!gal.x500 || isThere) return gal
-  return { ...gal, attributes: [...gal.attributes, 'legacyExchangeDN'] }
 }
 
 function* readListeners(sections: SectionReader): Steps<Overrides> {
