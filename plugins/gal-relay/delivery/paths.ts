@@ -132,10 +132,11 @@ export class DeliveryPaths {
 
   accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
     this.#accepted.push({ target, verdict })
-    if (rerouted) {
+    const leavesAs = verdict.leavesAs ?? (rerouted ? recipient : undefined)
+    if (leavesAs) {
       this.#renamed ??= new Map()
       const { mail_from } = this.#transaction
-      this.#renamed.set(target, newAddress(mail_from, recipient.local, recipient.domain))
+      this.#renamed.set(target, newAddress(mail_from, leavesAs.local, leavesAs.domain))
     }
     if (this.#written && this.#written !== target) {
       this.#asWritten ??= new Map()

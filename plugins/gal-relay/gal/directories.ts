@@ -15,7 +15,7 @@ export interface DirectoryReport extends ListReport {
   readonly directory: string
 }
 
-/** What one of the directories asked says of a recipient. */
+/** What is known of a recipient, and by which directory. */
 export interface DirectoryAnswer {
   readonly directory: string
   readonly answer: GalAnswer
@@ -55,15 +55,20 @@ export class DirectoryLists implements AddressList {
     return lists.length === 1 ? only.lookup(recipient) : together(lists, recipient)
   }
 
-  /** What each of the directories says that are asked for the recipient. */
-  lookupEach(recipient: Recipient): Promise<readonly DirectoryAnswer[]> {
+  /** The same, with the name of the directory that has it; of several that do not, all their names. */
+  async lookupIn(recipient: Recipient): Promise<DirectoryAnswer> {
     const asked = directoriesFor(this.#directories, recipient.domain)
-    return Promise.all(
-      asked.map(async ({ name }) => {
+    const answers = await Promise.all(
+      asked.map(async ({ name }): Promise<DirectoryAnswer> => {
         const answer = (await this.#opened.get(name)?.list.lookup(recipient)) ?? NO_DIRECTORY
         return { directory: name, answer }
       }),
     )
+    const telling = (state: GalAnswer['state']) =>
+      answers.find(({ answer }) => answer.state === state)
+    const all = asked.map(({ name }) => name).join(', ')
+    const { answer = NO_DIRECTORY } = telling('unavailable') ?? telling('absent') ?? {}
+    return telling('found') ?? { directory: all, answer }
   }
 
   report(): readonly DirectoryReport[] {

@@ -33,6 +33,7 @@ import { hasEntries, isNoLimit, requireSuccess, requireWhole, type Turn } from '
 import type { Known } from './directory/witness'
 import { type Inspection, inspectHolder } from './inspection'
 import type { Log } from './log'
+import { type MailboxAttributes, mailboxAttributes, mailboxOf } from './mailbox-values'
 import { ReferredLists } from './referred'
 
 export type { Holder, Inspection } from './inspection'
@@ -75,6 +76,7 @@ export class LiveList implements AddressList {
   readonly #log: Log
   readonly #directory: Directory
   readonly #flag: string
+  readonly #mailbox: MailboxAttributes | undefined
   /** By the names as they are in the settings, and as servers have them. */
   readonly #asked = new Map<string, Asked>()
   readonly #asConfigured: Asked
@@ -100,6 +102,7 @@ export class LiveList implements AddressList {
       (settings) => new LiveList(gal, settings, log, steps + 1),
     )
     this.#flag = gal.authenticated_only_attribute.toLowerCase()
+    this.#mailbox = mailboxAttributes(gal)
   }
 
   start(): void {
@@ -341,7 +344,9 @@ export class LiveList implements AddressList {
     if (holders.length > 1) this.#warnOfSeveral(recipientKey(recipient), holders)
     // Where several disagree, the mail system knows which one it means.
     const flagged = this.#flag !== '' && holders.every((entry) => isTrue(entry, this.#flag))
-    return flagged ? FOUND_AUTHENTICATED : FOUND
+    const found = flagged ? FOUND_AUTHENTICATED : FOUND
+    const mailbox = this.#mailbox && mailboxOf(holders, this.#mailbox)
+    return mailbox ? { state: 'found', authenticatedOnly: flagged, mailbox } : found
   }
 
   /**

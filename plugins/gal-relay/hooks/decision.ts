@@ -66,7 +66,7 @@ export async function decideUnaskedOn(
   const listing = await lookUp(destination)
   // Who may write to a recipient is only observed.
   const found = listing.state === 'found' ? { ...listing, authenticatedOnly: false } : listing
-  return { target, destination, verdict: decideListed(destination, client, found) }
+  return { target, destination, verdict: decideListed(routing, destination, client, found) }
 }
 
 function lookUp({ recipient }: Destination): Listing | Promise<Listing> {
@@ -83,8 +83,8 @@ export function decideOn(
   if (verdict) return { target, destination, verdict }
   const listing = lookUp(destination)
   return listing instanceof Promise
-    ? decideLater(client, target, destination, listing)
-    : { target, destination, verdict: decideListed(destination, client, listing) }
+    ? decideLater(routing, client, target, destination, listing)
+    : { target, destination, verdict: decideListed(routing, destination, client, listing) }
 }
 
 interface Routed {
@@ -110,12 +110,13 @@ function routed(routing: RoutingPolicy, host: string): Routed {
 }
 
 async function decideLater(
+  routing: RoutingPolicy,
   client: Client,
   target: Haraka.Address,
   destination: Destination,
   listing: Promise<Listing>,
 ): Promise<Decided> {
-  return { target, destination, verdict: decideListed(destination, client, await listing) }
+  return { target, destination, verdict: decideListed(routing, destination, client, await listing) }
 }
 
 /** Whom an alias stands for are accepted together or not at all. */

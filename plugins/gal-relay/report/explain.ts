@@ -2,7 +2,8 @@
 // functions that answer mail; here they only say each step aloud. Recipients of one question are
 // recipients of one transaction.
 import type { Address } from '@haraka/email-address'
-import type { AddressList, GalAnswer } from '../gal/address-list'
+import type { GalAnswer } from '../gal/address-list'
+import type { DirectoryLists } from '../gal/directories'
 import {
   type Client,
   concernsRelaying,
@@ -90,6 +91,10 @@ export interface Explanation {
   readonly path: Path | undefined
   /** Where the outbound queue hands it to, in order; none: the domain's MX hosts. */
   readonly next_hops: readonly string[]
+  /** The address that it leaves as; accepted recipients only. */
+  readonly delivered_as: string | undefined
+  /** The name of the directory that was asked; of several that of the one which has it, else all. */
+  readonly directory: string | undefined
   readonly steps: readonly Step[]
 }
 
@@ -106,7 +111,7 @@ const SUBMISSION_PORTS = new Set([587, 465])
  */
 export async function explain(
   settings: Settings,
-  list: Pick<AddressList, 'lookup'> | undefined,
+  list: Pick<DirectoryLists, 'lookupIn'> | undefined,
   question: Question,
 ): Promise<readonly Explanation[]> {
   const session = sessionOf(settings, question)
@@ -149,7 +154,7 @@ interface Session {
 }
 
 interface Transaction extends Session {
-  readonly list: Pick<AddressList, 'lookup'> | undefined
+  readonly list: Pick<DirectoryLists, 'lookupIn'> | undefined
   /** Said behind it when the directory cannot be asked. */
   readonly more: string
   readonly plugins: readonly string[]
@@ -227,7 +232,7 @@ async function explainRecipient(
   const unasked = decide(policy.routing, destination, client)
   const asked = unasked ? undefined : await ask(transaction.list, destination)
   let verdict = unasked ?? INTERNAL_ERROR
-  if (asked) verdict = decideListed(destination, client, asked.answer)
+  if (asked) verdict = decideListed(policy.routing, destination, client, asked.answer)
   if (verdict.accept) {
     const refused = transaction.accepted.refusal(verdict, policy.mixed)
     if (refused) verdict = refused
@@ -244,6 +249,10 @@ async function explainRecipient(
       decidesRecipients(policy) || (decidesRelaying(policy) && concernsRelaying(destination)),
     path: verdict.accept ? verdict.path : undefined,
     next_hops: verdict.accept ? verdict.hops.map(({ text }) => text) : [],
+    delivered_as: verdict.accept
+      ? addressText(verdict.leavesAs ?? destination.recipient)
+      : undefined,
+    directory: asked?.directory,
     steps: [
       addressStep(recipient, address),
       ...steps,
@@ -272,6 +281,8 @@ function notOurs(
     enforced: decidesRelaying(policy),
     path: undefined,
     next_hops: [],
+    delivered_as: undefined,
+    directory: undefined,
     steps,
   }
 }
@@ -279,18 +290,19 @@ function notOurs(
 const accepted = (address: Address) => `250 recipient ${address.format()} OK`
 
 interface Asked {
+  readonly directory: string
   readonly answer: GalAnswer
   readonly milliseconds: number
 }
 
 async function ask(
-  list: Pick<AddressList, 'lookup'> | undefined,
+  list: Pick<DirectoryLists, 'lookupIn'> | undefined,
   { recipient }: Destination,
 ): Promise<Asked | undefined> {
   if (!list) return undefined
   const start = performance.now()
-  const answer = await list.lookup(recipient)
-  return { answer, milliseconds: performance.now() - start }
+  const { directory, answer } = await list.lookupIn(recipient)
+  return { directory, answer, milliseconds: performance.now() - start }
 }
 
 // ── The steps in words ───────────────────────────────────────────────────────────────────────────

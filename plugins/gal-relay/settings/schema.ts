@@ -58,6 +58,16 @@ const attribute = z.string().transform((name, ctx) => {
   return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
+/** One attribute's name, or none. */
+const attributeOr = (usual: string) =>
+  z
+    .string()
+    .transform((name, ctx) => {
+      if (name === '' || name === 'none') return ''
+      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : value.wrong(ctx, 'is not an attribute name')
+    })
+    .default(usual)
+
 export const gal = z.strictObject({
   mode: value.word('live', 'snapshot').default('live'),
   attributes: value
@@ -85,13 +95,9 @@ export const gal = z.strictObject({
     })
     .default(''),
   x500: value.flag.default(false),
-  authenticated_only_attribute: z
-    .string()
-    .transform((name, ctx) => {
-      if (name === '' || name === 'none') return ''
-      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : value.wrong(ctx, 'is not an attribute name')
-    })
-    .default('msExchRequireAuthToSendTo'),
+  authenticated_only_attribute: attributeOr('msExchRequireAuthToSendTo'),
+  host_attribute: attributeOr(''),
+  routing_attribute: attributeOr(''),
   cache_found: value.duration().default(15 * 60_000),
   cache_absent: value.duration().default(60_000),
   cache_stale: value.duration().default(4 * 3_600_000),

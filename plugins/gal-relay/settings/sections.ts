@@ -148,6 +148,7 @@ export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
 const SECTIONS: readonly string[] = [
   ...Object.keys(SECTION_KEYS).filter((section) => section !== 'directory'),
   'routes',
+  'hosts',
 ]
 
 /** @returns the section that the key stands in, as it is written */

@@ -12,6 +12,7 @@ import { reportCredentials, reportMissingDirectory } from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
+import { readMailboxHosts } from './mailbox-hosts'
 import { type OwnHost, ownListener } from './own-host'
 import { settingsErrorSteps } from './problem'
 import * as schema from './schema'
@@ -87,6 +88,7 @@ export function* readSettingsSteps(
   }
   const overrides = yield* readListeners(sections)
   const routes = yield* readRoutes(sections, own)
+  const mailboxHosts = yield* readMailboxHosts(sections, own)
   const gal = yield* sections.read('gal', schema.gal)
   const ldap = yield* sections.read('ldap', schema.ldap(configDir))
   const http = yield* sections.read('http', schema.http)
@@ -117,6 +119,8 @@ export function* readSettingsSteps(
     hosts,
     anyDomain: gal.any_domain,
     alwaysAccept: localParts(gal.always_accept),
+    mailboxHosts,
+    isOwn: (hop) => own !== undefined && ownListener(own, hop) !== undefined,
     acceptedBy,
     lists: new Map(),
     accounts: new Map(),
@@ -154,6 +158,8 @@ interface PolicyContext {
   readonly hosts: ReadonlySet<string>
   readonly anyDomain: boolean
   readonly alwaysAccept: RoutingPolicy['alwaysAccept']
+  readonly mailboxHosts: RoutingPolicy['mailboxHosts']
+  readonly isOwn: RoutingPolicy['isOwn']
   readonly acceptedBy: readonly string[]
   readonly lists: Map<schema.ListenerKeys['hosts'], NetworkList>
   readonly accounts: Map<schema.ListenerKeys['never_accounts'], ReadonlySet<string>>
@@ -162,7 +168,7 @@ interface PolicyContext {
 function* policyOf(
   name: string,
   keys: schema.ListenerKeys,
-  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts }: PolicyContext,
+  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts, ...more }: PolicyContext,
 ): Steps<ListenerPolicy> {
   yield
   const lowerCase = () => new Set(keys.never_accounts.map((account) => account.toLowerCase()))
@@ -180,6 +186,8 @@ function* policyOf(
       hostList: keys.host_list ? hosts : NO_HOSTS,
       anyDomain,
       alwaysAccept,
+      mailboxHosts: more.mailboxHosts,
+      isOwn: more.isOwn,
     },
     restrictions: {
       reroute: keys.reroute,

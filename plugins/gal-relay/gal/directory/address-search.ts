@@ -16,6 +16,12 @@ export const SIZE_LIMIT = 50
 /** No mailbox can have this address (RFC 2606 §2): searching for it shows that searches work. */
 const NOBODY = 'gal-relay-check@gal-relay.invalid'
 
+/** What is asked for beside the addresses: what else is said of a recipient. */
+export function attributesBeside(gal: GalSettings): readonly string[] {
+  const { authenticated_only_attribute, host_attribute, routing_attribute } = gal
+  return [authenticated_only_attribute, host_attribute, routing_attribute].filter(Boolean)
+}
+
 export class AddressSearch {
   readonly #attributes: readonly string[]
   readonly #filter: Buffer | undefined
@@ -29,8 +35,7 @@ export class AddressSearch {
     this.#attributes = gal.attributes
     this.#filter = gal.filter === '(objectClass=*)' ? undefined : filterFromText(gal.filter)
     this.#bases = ldap.base
-    const flag = gal.authenticated_only_attribute
-    this.#wanted = attributeList(flag ? [...gal.attributes, flag] : gal.attributes)
+    this.#wanted = attributeList([...gal.attributes, ...attributesBeside(gal)])
     this.#dereference = ldap.dereference
     this.#seconds = Math.ceil(ldap.query_timeout / 1000)
   }

@@ -1,6 +1,7 @@
 // The whole list in memory, answering without asking anybody. What it holds is found for as long as the
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
+
 import { unattended } from '../../guard'
 import type { Recipient } from '../../routing/recipient'
 import {
@@ -12,6 +13,7 @@ import {
 } from '../address-list'
 import type { FeedName } from '../directory/change-feed'
 import type { Log } from '../log'
+import { mailboxAttributes } from '../mailbox-values'
 import { type OtherNames, otherNames } from '../other-names'
 import { FOUND_AUTHENTICATED_ONLY } from './address-table'
 import { Snapshot } from './snapshot'
@@ -38,6 +40,7 @@ export class SnapshotList implements AddressList {
   readonly #snapshot: Snapshot
   readonly #others: OtherNames | undefined
   readonly #usableFor: number
+  readonly #isRouted: boolean
   #loading: Promise<void> | undefined
   #isLoaded = false
   #answered = 0
@@ -48,6 +51,7 @@ export class SnapshotList implements AddressList {
     this.#live = live
     this.#others = otherNames(settings.gal)
     this.#usableFor = settings.snapshot.usable_for
+    this.#isRouted = mailboxAttributes(settings.gal) !== undefined
     this.#snapshot = Snapshot.open(settings, log)
   }
 
@@ -106,7 +110,8 @@ export class SnapshotList implements AddressList {
       this.#answered++
       return ABSENT
     }
-    if (!follower.isUsable(this.#usableFor)) return this.#ask(recipient)
+    // The list does not know where mail goes.
+    if (this.#isRouted || !follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
     return state === FOUND_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
   }

@@ -28,7 +28,7 @@ export interface StatusSource {
   readonly grammar: EnvelopeGrammar
   readonly reports: Reports
   settings(): Settings
-  lists(): Pick<DirectoryLists, 'lookup'>
+  lists(): Pick<DirectoryLists, 'lookupIn'>
   /** Sentences on plugins because of which Haraka may answer otherwise. */
   plugins(): readonly string[]
 }
