@@ -54,6 +54,8 @@ function policyWith(routes: number): RoutingPolicy {
     hostList: new Set(),
     anyDomain: false,
     alwaysAccept: localParts(['postmaster']),
+    mailboxHosts: new Map(),
+    isOwn: () => false,
   }
 }
 
@@ -106,7 +108,7 @@ function measure(
       const found = follower.find(destination.recipient)
       const listing = found < 0 ? ABSENT : found === IN_LIST ? LISTED : LISTED_AUTHENTICATED
       const unasked = decide(policy, destination, client)
-      if ((unasked ?? decideListed(destination, client, listing)).accept) accepted++
+      if ((unasked ?? decideListed(policy, destination, client, listing)).accept) accepted++
     }
     times.push(Number(process.hrtime.bigint() - begin) / decisions)
     if (accepted !== decisions / 2) throw new Error(`${accepted} accepted`)

@@ -287,7 +287,9 @@ function keysOfIni(text: string): Set<string> {
     const heading = /^;?\[(\w+)/.exec(line)
     if (heading) section = heading[1] ?? ''
     const key = /^;([a-z_\d]+)(?:\[\])? =/.exec(line)?.[1]
-    if (key && section !== 'listener') keys.add(`[${section}] ${key}`)
+    // What a directory takes from other sections is named there; hosts have any names.
+    const isElsewhere = (section === 'directory' && key !== 'domains') || section === 'hosts'
+    if (key && section !== 'listener' && !isElsewhere) keys.add(`[${section}] ${key}`)
   }
   return keys
 }
@@ -298,7 +300,7 @@ function keysOfTable(markdown: string): Set<string> {
   const start = markdown.indexOf('| section | key |')
   for (const line of markdown.slice(start, markdown.indexOf('\n\n', start)).split('\n').slice(2)) {
     const [, first = '', second = ''] = line.split('|')
-    section = /\[(\w+)\]/.exec(first)?.[1] ?? section
+    section = /\[(\w+)[^\]]*\]/.exec(first)?.[1] ?? section
     for (const [, key] of second.matchAll(/`([a-z_\d]+)(?:\[\])?`/g))
       keys.add(`[${section}] ${key}`)
   }

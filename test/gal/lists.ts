@@ -24,6 +24,8 @@ export const GAL: GalSettings = {
   recipient_delimiter: '',
   x500: false,
   authenticated_only_attribute: 'msExchRequireAuthToSendTo',
+  host_attribute: '',
+  routing_attribute: '',
   cache_found: 0,
   cache_absent: 0,
   cache_stale: 0,

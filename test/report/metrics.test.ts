@@ -34,9 +34,7 @@ const refusal = (recipient: string) => ({
 })
 
 const lines = async (counts: Counts, ...more: Counts[]) => {
-  const processes = [counts, ...more].map((one) =>
-    processReport(one.report(), undefined, [], PROCESS),
-  )
+  const processes = [counts, ...more].map((one) => processReport(one.report(), [], [], PROCESS))
   return (await registryOf(reportOf(processes), NOW).metrics()).split('\n')
 }
 
@@ -76,7 +74,7 @@ describe('metrics', () => {
 
   test('show durations as a histogram that prometheus reads: cumulative, in seconds', async () => {
     const text = await registryOf(busyInstall(NOW), NOW).metrics()
-    const server = 'server="ldaps://dc1.corp.example"'
+    const server = 'directory="default",server="ldaps://dc1.corp.example"'
     const name = 'gal_relay_directory_search_duration_seconds'
     const buckets = [
       ...text.matchAll(new RegExp(`${name}_bucket{${server},le="(.*)"} (\\d+)`, 'g')),
@@ -104,10 +102,10 @@ describe('metrics', () => {
     }
     const text = await registryOf(busyInstall(NOW, snapshot), NOW).metrics()
     for (const line of [
-      'gal_relay_snapshot_addresses 5000',
-      'gal_relay_snapshot_current 1',
-      'gal_relay_snapshot_age_seconds 3',
-      'gal_relay_snapshot_feed{feed="dirsync"} 1',
+      'gal_relay_snapshot_addresses{directory="default"} 5000',
+      'gal_relay_snapshot_current{directory="default"} 1',
+      'gal_relay_snapshot_age_seconds{directory="default"} 3',
+      'gal_relay_snapshot_feed{directory="default",feed="dirsync"} 1',
     ]) {
       assert.ok(text.includes(`${line}\n`), line)
     }
@@ -117,14 +115,20 @@ describe('metrics', () => {
     )
     const before = { ...snapshot, asOf: 0, isCurrent: false }
     const none = await registryOf(busyInstall(NOW, before), NOW).metrics()
-    assert.match(none, /snapshot_current 0/)
-    assert.doesNotMatch(none, /snapshot_age_seconds \d/)
+    assert.match(none, /snapshot_current\{directory="default"\} 0/)
+    assert.doesNotMatch(none, /snapshot_age_seconds\{directory="default"\} \d/)
   })
 
   test('a directory server is up only where every process has it up', async () => {
     const text = await registryOf(busyInstall(NOW), NOW).metrics()
-    assert.match(text, /gal_relay_directory_up\{server="ldaps:\/\/dc1.corp.example"\} 1/)
-    assert.match(text, /gal_relay_directory_up\{server="ldaps:\/\/dc2.corp.example"\} 0/)
+    assert.match(
+      text,
+      /gal_relay_directory_up\{directory="default",server="ldaps:\/\/dc1.corp.example"\} 1/,
+    )
+    assert.match(
+      text,
+      /gal_relay_directory_up\{directory="default",server="ldaps:\/\/dc2.corp.example"\} 0/,
+    )
   })
 })
 

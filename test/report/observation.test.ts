@@ -325,6 +325,8 @@ describe('verdict and answer of one recipient meet', () => {
     hostList: new Set(['in.test']),
     anyDomain: false,
     alwaysAccept: localParts([]),
+    mailboxHosts: new Map(),
+    isOwn: () => false,
   }
   const client = { trust: { mayRelay: true, rule: 'hosts' }, authenticated: false } as const
   /** The answer to a recipient of ours, or to another one. */

@@ -62,7 +62,7 @@ describe('metrics of several workers', () => {
       scrape.get(ACCEPTED) === sent &&
       scrape.get(REFUSED) === sent &&
       scrape.get('gal_relay_processes') === 3 &&
-      scrape.get(`gal_relay_directory_up{server="${ldap.url}"}`) === 1
+      scrape.get(`gal_relay_directory_up{directory="default",server="${ldap.url}"}`) === 1
     await until(async () => {
       const scrapes = await Promise.all(Array.from({ length: ROUNDS }, () => metrics(port)))
       return scrapes.every(isSum)

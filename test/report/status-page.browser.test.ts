@@ -42,7 +42,9 @@ describe('the status page of a busy install', { skip }, () => {
       grammar: {},
       plugins: () => [],
       settings: () => settings,
-      list: () => ({ lookup: async () => ({ state: 'absent' }) }),
+      lists: () => ({
+        lookupIn: async () => ({ directory: 'default', answer: { state: 'absent' } }),
+      }),
       reports: { collect: async () => report(Date.now()), close: () => {} },
     })
     server = createServer((request, response) => {

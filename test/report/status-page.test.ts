@@ -147,7 +147,7 @@ describe('the status page', () => {
       grammar: {},
       reports: { collect: () => assert.fail(), close: () => {} },
       settings: () => settings,
-      list: () => undefined,
+      lists: () => ({ lookupIn: () => assert.fail() }),
       plugins: () => [],
     })
     const server = createServer((request, response) => {

@@ -37,6 +37,8 @@ function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
     hostList: new Set(['listed.example', 'sub.backup.example']),
     anyDomain: false,
     alwaysAccept: localParts(['postmaster']),
+    mailboxHosts: new Map(),
+    isOwn: () => false,
     ...changes,
   }
 }
@@ -57,7 +59,7 @@ function verdict(address: string, client: Client, listing?: Listing, rules = pol
     at === -1 ? recipientOf(address, '') : recipientOf(address.slice(0, at), address.slice(at + 1))
   const destination = destinationOf(rules, recipient)
   const unasked = decide(rules, destination, client)
-  const made = unasked ?? (listing && decideListed(destination, client, listing))
+  const made = unasked ?? (listing && decideListed(rules, destination, client, listing))
   if (!made) return 'ask'
   if (!made.accept) return `${made.reply.code} ${made.reply.status.join('.')} ${made.rule}`
   return `${made.path}${made.hops.length > 0 ? ` ${made.hops[0]?.text}` : ''} ${made.rule}`

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { parseIni } from 'haraka-config/lib/readers/ini'
+import type { DirectorySettings } from '../../plugins/gal-relay/settings/directories'
 import { readableText, readIni } from '../../plugins/gal-relay/settings/ini'
 import { SettingsError } from '../../plugins/gal-relay/settings/problem'
 import {
@@ -14,8 +15,11 @@ import {
 
 const LDAP = '[ldap]\nurl[] = ldap://127.0.0.1\nbase = dc=test\n'
 
-function read(text: string, hostList: string[] = []): Settings {
-  return readSettings(readIni('config/gal_relay.ini', text), hostList, '/etc/haraka/config')
+/** With those of the default directory. */
+function read(text: string, hostList: string[] = []): Settings & DirectorySettings {
+  const ini = readIni('config/gal_relay.ini', text)
+  const settings = readSettings(ini, hostList, '/etc/haraka/config')
+  return { ...settings, ...(settings.directories.otherwise[0] as DirectorySettings) }
 }
 
 /** The message about settings that must not be accepted, without its first line. */

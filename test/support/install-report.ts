@@ -32,18 +32,30 @@ export function busyInstall(now: number, snapshot?: SnapshotReport): InstallRepo
     ...servers.flatMap((server, index): Sample[] => [
       {
         name: 'searches',
-        labels: { server, result: 'answered' },
+        labels: { directory: 'default', server, result: 'answered' },
         value: 402_000 - index * 401_000,
       },
-      { name: 'searches', labels: { server, result: 'timeout' }, value: index * 14 },
-      { name: 'search_time', labels: { server }, value: 1_206_000 - index * 1_202_000 },
+      {
+        name: 'searches',
+        labels: { directory: 'default', server, result: 'timeout' },
+        value: index * 14,
+      },
+      {
+        name: 'search_time',
+        labels: { directory: 'default', server },
+        value: 1_206_000 - index * 1_202_000,
+      },
       ...DURATIONS.map((bound, step): Sample => {
-        return { name: 'search_durations', labels: { server, bound: String(bound) }, value: step }
+        return {
+          name: 'search_durations',
+          labels: { directory: 'default', server, bound: String(bound) },
+          value: step,
+        }
       }),
     ]),
-    { name: 'cache_lookups', labels: { result: 'hit' }, value: 3_951_000 },
-    { name: 'cache_lookups', labels: { result: 'miss' }, value: 403_014 },
-    { name: 'cache_lookups', labels: { result: 'stale' }, value: 0 },
+    { name: 'cache_lookups', labels: { directory: 'default', result: 'hit' }, value: 3_951_000 },
+    { name: 'cache_lookups', labels: { directory: 'default', result: 'miss' }, value: 403_014 },
+    { name: 'cache_lookups', labels: { directory: 'default', result: 'stale' }, value: 0 },
     { name: 'errors', labels: {}, value: 0 },
   ]
   const minute = Math.floor(now / 60_000)
@@ -63,25 +75,28 @@ export function busyInstall(now: number, snapshot?: SnapshotReport): InstallRepo
       }
     }),
     refusals: pid === 1 ? refusals(now) : [],
-    list: {
-      servers: servers.map((server, index) => ({
-        server,
-        state: index === 0 ? 'up' : 'down',
-        since: now - (index === 0 ? 12 * day : 640_000),
-        lastError: index === 0 ? undefined : 'no answer within 2000 ms',
-        lastErrorAt: index === 0 ? undefined : now - 21_000,
-        connections: index === 0 ? 2 : 0,
-        inFlight: 0,
-        searches: 402_000,
-        failures: 0,
-        time: 1_206_000,
-        latency: 3,
-        failuresBy: {},
-        durations: [],
-      })),
-      cache: { found: 11_420, absent: 38_204, hits: 0, misses: 0, stale: 0 },
-      snapshot,
-    },
+    directories: [
+      {
+        directory: 'default',
+        servers: servers.map((server, index) => ({
+          server,
+          state: index === 0 ? 'up' : 'down',
+          since: now - (index === 0 ? 12 * day : 640_000),
+          lastError: index === 0 ? undefined : 'no answer within 2000 ms',
+          lastErrorAt: index === 0 ? undefined : now - 21_000,
+          connections: index === 0 ? 2 : 0,
+          inFlight: 0,
+          searches: 402_000,
+          failures: 0,
+          time: 1_206_000,
+          latency: 3,
+          failuresBy: {},
+          durations: [],
+        })),
+        cache: { found: 11_420, absent: 38_204, hits: 0, misses: 0, stale: 0 },
+        snapshot,
+      },
+    ],
   })
   return reportOf([one(1), one(2)])
 }

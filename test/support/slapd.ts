@@ -102,9 +102,14 @@ attributetype ( 1.2.840.113556.1.4.655 NAME 'legacyExchangeDN' EQUALITY caseIgno
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+attributetype ( 2.16.840.1.113730.3.1.18 NAME 'mailHost' EQUALITY caseIgnoreIA5Match
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 SINGLE-VALUE )
+attributetype ( 2.16.840.1.113730.3.1.47 NAME 'mailRoutingAddress' EQUALITY caseIgnoreIA5Match
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.26 )
 objectclass ( 1.3.6.1.4.1.4203.666.3.901 NAME 'galRecipient' SUP top AUXILIARY
   MAY ( mail $ proxyAddresses $ targetAddress $ otherMailbox $ msExchRequireAuthToSendTo $
-    msExchHideFromAddressLists $ userAccountControl $ legacyExchangeDN ) )
+    msExchHideFromAddressLists $ userAccountControl $ legacyExchangeDN $
+    mailHost $ mailRoutingAddress ) )
 `
 
 // Nothing outlives the test that started it, even one that crashed.

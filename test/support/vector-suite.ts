@@ -62,6 +62,11 @@ export function describeVectors(
   })
 }
 
+/** @returns a line for each reply that is not the expected one */
+export async function askCase(port: number, one: Case): Promise<readonly string[]> {
+  return (await differences(port, one, true)).lines
+}
+
 interface Differences {
   /** One for each reply that is not the expected one. */
   readonly lines: readonly string[]

@@ -11,6 +11,11 @@ export interface Case {
   readonly auth?: string
   readonly to: string | readonly string[]
   readonly reply: string | readonly string[]
+  /** What `gal-relay explain --json` says beside the reply. */
+  readonly path?: 'queue' | 'outbound'
+  readonly next_hops?: readonly string[]
+  readonly delivered_as?: string
+  readonly directory?: string
 }
 
 export interface Scenario {
@@ -20,31 +25,57 @@ export interface Scenario {
   readonly ini: string
   readonly gal: readonly GalEntry[]
   readonly host_list?: readonly string[]
+  /** Those of `[directory NAME]` sections; `down`: nothing listens there. */
+  readonly directories?: Readonly<
+    Record<string, { readonly gal: readonly GalEntry[]; readonly down?: boolean }>
+  >
+  /** false: there is no default directory. */
+  readonly ldap?: boolean
   readonly cases: readonly Case[]
 }
 
 type GalEntry = string | Readonly<Record<string, string | readonly string[]>>
 
-const file = path.join(REPOSITORY, 'test', 'vectors', 'ims-routing.json')
-export const { scenarios } = JSON.parse(readFileSync(file, 'utf8')) as { scenarios: Scenario[] }
+function read(name: string): Scenario[] {
+  const file = path.join(REPOSITORY, 'test', 'vectors', name)
+  const { scenarios } = JSON.parse(readFileSync(file, 'utf8')) as { scenarios: Scenario[] }
+  return scenarios
+}
+
+export const scenarios = read('ims-routing.json')
+export const directoryScenarios = read('directories.json')
 
 /** Of the accounts that cases authenticate as. */
 export const PASSWORDS = { carol: 'carol-secret', guest: 'guest-secret' }
 
 /** Each scenario's address list is a branch of its own in one directory. */
 export function unitOf(index: number): string {
-  return `ou=scenario ${index},dc=corp,dc=test`
+  return unitNamed(`scenario ${index}`)
 }
 
+/** And so is each of the directories that it names. */
+export function unitOfDirectory(index: number, directory: string): string {
+  return unitNamed(`scenario ${index} ${directory}`)
+}
+
+const unitNamed = (name: string) => `ou=${name},dc=corp,dc=test`
+
 export function entriesOf({ gal }: Scenario, index: number): SlapdEntry[] {
-  const dn = unitOf(index)
-  const unit = {
-    dn,
-    objectClass: 'organizationalUnit',
-    ou: `scenario ${index}`,
-    cn: undefined,
-    sn: undefined,
-  }
+  return branch(`scenario ${index}`, gal)
+}
+
+/** Those of all its directories. */
+export function allEntriesOf(scenario: Scenario, index: number): SlapdEntry[] {
+  const others = Object.entries(scenario.directories ?? {})
+  return [
+    ...entriesOf(scenario, index),
+    ...others.flatMap(([directory, { gal }]) => branch(`scenario ${index} ${directory}`, gal)),
+  ]
+}
+
+function branch(name: string, gal: readonly GalEntry[]): SlapdEntry[] {
+  const dn = unitNamed(name)
+  const unit = { dn, objectClass: 'organizationalUnit', ou: name, cn: undefined, sn: undefined }
   const recipients = gal.map((entry, number) => ({
     dn: `uid=r${number},${dn}`,
     ...(typeof entry === 'string' ? { mail: entry, proxyAddresses: `SMTP:${entry}` } : entry),

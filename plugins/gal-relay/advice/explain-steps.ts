@@ -33,6 +33,7 @@ export interface Step {
 
 /** What the directory said to the question, and when. */
 export interface Asked {
+  readonly directory: string
   readonly answer: GalAnswer
   readonly milliseconds: number
 }
@@ -184,8 +185,9 @@ export function directorySteps(
   }
 }
 
-export function serverMemory({ gal }: Settings): string {
-  const snapshot = gal.mode === 'snapshot' ? 'have it in its snapshot, or ' : ''
+export function serverMemory({ directories }: Settings): string {
+  const isKept = directories.all.some(({ gal }) => gal.mode === 'snapshot')
+  const snapshot = isKept ? 'have it in its snapshot, or ' : ''
   return `; a running server may ${snapshot}remember an answer (cache_stale)`
 }
 

@@ -1,7 +1,7 @@
 // What would be answered to these recipients, and why? The answer is made by the very functions that answer
 // mail; here they only say each step aloud. Recipients of one question are recipients of one transaction.
 import type { Address } from '@haraka/email-address'
-import type { AddressList } from '../gal/address-list'
+import type { DirectoryLists } from '../gal/directories'
 import { type EnvelopeGrammar, parsePath } from '../report/envelope'
 import { replyText } from '../report/refusal'
 import { answerTo } from '../routing/answer'
@@ -13,7 +13,7 @@ import {
   type Rule,
 } from '../routing/decide'
 import { parseIp } from '../routing/networks'
-import { type Recipient, recipientOf } from '../routing/recipient'
+import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import { trustByAddress, trustOf } from '../routing/restrictions'
 import { AcceptedBefore } from '../routing/transaction'
 import { answersTo, decidesRelaying } from '../settings/enforcement'
@@ -75,6 +75,10 @@ export interface Explanation {
   readonly path: Path | undefined
   /** Where the outbound queue hands it to, in order; none: the domain's MX hosts. */
   readonly next_hops: readonly string[]
+  /** The address that it leaves as; accepted recipients only. */
+  readonly delivered_as: string | undefined
+  /** The name of the directory that was asked; of several that of the one which has it, else all. */
+  readonly directory: string | undefined
   readonly steps: readonly Step[]
 }
 
@@ -85,13 +89,12 @@ export class QuestionError extends Error {}
 const SUBMISSION_PORTS = new Set([587, 465])
 
 /**
- * @param list undefined when no directory is configured
  * @returns one explanation for each recipient, in order
  * @throws QuestionError
  */
 export async function explain(
   settings: Settings,
-  list: Pick<AddressList, 'lookup'> | undefined,
+  lists: Pick<DirectoryLists, 'lookupIn'>,
   question: Question,
 ): Promise<readonly Explanation[]> {
   const session = sessionOf(settings, question)
@@ -100,7 +103,7 @@ export async function explain(
   const more = remembersNothing ? serverMemory(settings) : ''
   const transaction: Transaction = {
     ...session,
-    list,
+    lists,
     more,
     plugins,
     before: new AcceptedBefore(),
@@ -134,7 +137,7 @@ interface Session {
 }
 
 interface Transaction extends Session {
-  readonly list: Pick<AddressList, 'lookup'> | undefined
+  readonly lists: Pick<DirectoryLists, 'lookupIn'>
   /** Said behind it when the directory cannot be asked. */
   readonly more: string
   readonly plugins: readonly string[]
@@ -211,7 +214,7 @@ async function explainRecipient(
   }
 
   const destination = destinationOf(policy.routing, recipientOf(address.user, address.host))
-  const { lookup, asked } = timed(transaction.list)
+  const { lookup, asked } = timed(transaction.lists)
   const { verdict, accepted } = await answerTo(
     { policy, client, lookup },
     [destination],
@@ -228,6 +231,10 @@ async function explainRecipient(
     enforced: answersTo(policy, [destination]),
     path: verdict.accept ? verdict.path : undefined,
     next_hops: verdict.accept ? verdict.hops.map(({ text }) => text) : [],
+    delivered_as: verdict.accept
+      ? addressText(verdict.leavesAs ?? destination.recipient)
+      : undefined,
+    directory: asked()?.directory,
     steps: [
       addressStep(recipient, address),
       ...steps,
@@ -256,6 +263,8 @@ function notOurs(
     enforced: decidesRelaying(policy),
     path: undefined,
     next_hops: [],
+    delivered_as: undefined,
+    directory: undefined,
     steps,
   }
 }
@@ -263,15 +272,13 @@ function notOurs(
 const acceptedReply = (address: Address) => `250 recipient ${address.format()} OK`
 
 /** The look-up, and what it was answered once it was asked. */
-function timed(list: Pick<AddressList, 'lookup'> | undefined) {
+function timed(lists: Pick<DirectoryLists, 'lookupIn'>) {
   let asked: Asked | undefined
-  const lookup =
-    list &&
-    (async (recipient: Recipient) => {
-      const start = performance.now()
-      const answer = await list.lookup(recipient)
-      asked = { answer, milliseconds: performance.now() - start }
-      return answer
-    })
+  const lookup = async (recipient: Recipient) => {
+    const start = performance.now()
+    const { directory, answer } = await lists.lookupIn(recipient)
+    asked = { directory, answer, milliseconds: performance.now() - start }
+    return answer
+  }
   return { lookup, asked: () => asked }
 }

@@ -18,6 +18,7 @@ import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
 import type { NextHop } from '../routing/routes'
+import type { DirectorySettings } from '../settings/directories'
 import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
@@ -92,7 +93,7 @@ async function check(install: Install): Promise<Section[]> {
   }
   const [hops, servers] = await Promise.all([
     nextHopFindings(config, settings),
-    settings.ldap ? probeDirectory(settings.gal, settings.ldap) : [],
+    probeDirectories(settings),
   ])
   return [
     {
@@ -107,8 +108,8 @@ async function check(install: Install): Promise<Section[]> {
     },
     { ...plugins, findings: pluginFindings(config, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
-    ...(await snapshotSection(settings)),
-    ...servers.map(({ server, findings }) => ({ about: `directory ${server}`, findings })),
+    ...(await Promise.all(settings.directories.all.map(snapshotSection))).flat(),
+    ...servers,
   ]
 }
 
@@ -143,8 +144,19 @@ function openTo(policy: ListenerPolicy): readonly string[] {
     : []
 }
 
-async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Section[]> {
-  if (gal.mode !== 'snapshot' || !ldap) return []
+async function probeDirectories({ directories: { all } }: Settings): Promise<Section[]> {
+  const probed = await Promise.all(all.map(({ gal, ldap }) => probeDirectory(gal, ldap)))
+  return probed.flatMap((servers, index) => {
+    const name = all.length > 1 ? `${all[index]?.name}: ` : ''
+    return servers.map(({ server, findings }) => ({
+      about: `directory ${name}${server}`,
+      findings,
+    }))
+  })
+}
+
+async function snapshotSection({ gal, ldap, snapshot }: DirectorySettings): Promise<Section[]> {
+  if (gal.mode !== 'snapshot') return []
   const about = `snapshot ${snapshot.file}`
   const held = await lockFindings(snapshot)
   try {

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { type Explanation, explain, QuestionError } from '../advice/explain'
 import { grammarOf } from '../report/envelope'
 import { otherAnswers } from '../report/plugin-order'
-import { CannotRun, openConfigured, openList, PLUGIN } from './install'
+import { CannotRun, openConfigured, openLists, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -42,9 +42,9 @@ export function explainCommand(): Command {
 async function run(recipients: string[], _: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const { config, settings } = await openConfigured(options.config)
-  const list = openList(settings)
+  const lists = openLists(settings)
   try {
-    const explanations = await explain(settings, list, {
+    const explanations = await explain(settings, lists, {
       recipients,
       client: options.client,
       listener: options.listener,
@@ -61,7 +61,7 @@ async function run(recipients: string[], _: unknown, command: Command): Promise<
     if (error instanceof QuestionError) throw new CannotRun(error.message)
     throw error
   } finally {
-    await list?.close()
+    await lists.close()
   }
 }
 

@@ -1,7 +1,7 @@
 // The Haraka install that the command speaks of: its folder, and its settings as its server reads them.
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
+import { DirectoryLists } from '../gal/directories'
 import type { Log } from '../log'
 import { loadSettings } from '../settings/load'
 import type { Settings } from '../settings/settings'
@@ -52,13 +52,9 @@ export async function openConfigured(folder: string | undefined): Promise<Config
   return { ...install, settings: loadSettings(install.config).settings }
 }
 
-/**
- * The list as the server asks it, with an empty cache. To be closed.
- * @returns undefined when no directory is configured
- */
-export function openList(settings: Settings): GlobalAddressList | undefined {
-  const { ldap } = settings
-  return ldap && createAddressList({ ...settings, ldap }, SILENT)
+/** The lists as the server asks them, with empty caches. To be closed. */
+export function openLists({ directories }: Settings): DirectoryLists {
+  return new DirectoryLists(directories, () => SILENT)
 }
 
 const nothing = () => {}

@@ -11,6 +11,7 @@ import { readListInForce } from '../gal/snapshot/in-force'
 import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
+import { type DirectorySettings, directoriesFor } from '../settings/directories'
 import type { Settings } from '../settings/settings'
 import { CannotRun, isMissing, openConfigured, SILENT } from './install'
 import { colour, columns, printJson, printLines } from './print'
@@ -39,14 +40,47 @@ async function run(address: string, _: unknown, command: Command): Promise<void>
   const options = command.optsWithGlobals<Options>()
   const { settings } = await openConfigured(options.config)
   const recipient = recipientFrom(address)
-  const live = await searched(settings, recipient)
-  const snapshot = await listed(settings, recipient)
+  const asked = directoriesFor(settings.directories, recipient.domain)
+  if (asked.length === 0) throw new CannotRun(noDirectory(settings, recipient))
+  const all = await Promise.all(
+    asked.map(async (directory) => {
+      const live = await searched(directory, recipient)
+      return { directory: directory.name, live, snapshot: await listed(directory, recipient) }
+    }),
+  )
+  const state = stateOf(all.map(({ live }) => live.answer.state))
+  const found = state === 'unavailable' ? undefined : state === 'found'
   if (options.json) {
-    printJson({ address, found: foundIn(live.answer), live: liveJson(live), snapshot })
+    const [first] = all
+    const directories = all.map(({ directory, live, snapshot }) => {
+      return { directory, live: liveJson(live), snapshot }
+    })
+    // The first of them that has it, else the first: nearly always the only one.
+    const { live, snapshot } = all.find((one) => one.live.answer.state === 'found') ?? first ?? {}
+    printJson({ address, found, live: live && liveJson(live), snapshot, directories })
   } else {
-    printLines([...inWords(live), ...(snapshot ? listedInWords(snapshot, live.answer) : [])])
+    const isOne = settings.directories.all.length === 1
+    printLines(
+      all.flatMap(({ directory, live, snapshot }) => [
+        ...(isOne ? [] : [colour.bold(`directory ${directory}`)]),
+        ...inWords(live),
+        ...(snapshot ? listedInWords(snapshot, live.answer) : []),
+      ]),
+    )
   }
-  process.exitCode = { found: 0, absent: 1, unavailable: 2 }[live.answer.state]
+  process.exitCode = { found: 0, absent: 1, unavailable: 2 }[state]
+}
+
+function noDirectory({ directories }: Settings, { domain }: Recipient): string {
+  return directories.all.length === 0
+    ? 'no directory is configured: [ldap] url[]'
+    : `no directory is named for ${domain}: put it into domains[] of one`
+}
+
+/** Found where any has it, absent where all say so. */
+function stateOf(states: readonly GalAnswer['state'][]): GalAnswer['state'] {
+  if (states.includes('found')) return 'found'
+  return states.includes('unavailable') ? 'unavailable' : 'absent'
 }
 
 function recipientFrom(text: string): Recipient {
@@ -61,8 +95,7 @@ interface Searched extends Inspection {
   readonly recipient: Recipient
 }
 
-async function searched({ gal, ldap }: Settings, recipient: Recipient): Promise<Searched> {
-  if (!ldap) throw new CannotRun('no directory is configured: [ldap] url[]')
+async function searched({ gal, ldap }: DirectorySettings, recipient: Recipient): Promise<Searched> {
   const list = new LiveList(listDefinition(gal, ldap), ldap, SILENT)
   try {
     let found = { ...(await list.inspect(recipient)), recipient }
@@ -86,9 +119,11 @@ interface Listed {
 }
 
 /** @returns undefined when there is to be no snapshot */
-async function listed(settings: Settings, recipient: Recipient): Promise<Listed | undefined> {
-  const { gal, ldap, snapshot } = settings
-  if (gal.mode !== 'snapshot' || !ldap) return undefined
+async function listed(
+  { gal, ldap, snapshot }: DirectorySettings,
+  recipient: Recipient,
+): Promise<Listed | undefined> {
+  if (gal.mode !== 'snapshot') return undefined
   try {
     const list = await readListInForce(listDefinition(gal, ldap), snapshot)
     const [state = NOT_IN_LIST] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
@@ -125,8 +160,6 @@ function listedInWords(listed: Listed, live: GalAnswer): string[] {
 }
 
 const NO_LIST = 'there is none yet'
-
-const foundIn = ({ state }: GalAnswer) => (state === 'unavailable' ? undefined : state === 'found')
 
 function liveJson({ answer, recipient, server, milliseconds, holders }: Searched) {
   return {

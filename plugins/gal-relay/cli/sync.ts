@@ -3,6 +3,8 @@ import { Command } from 'commander'
 import { Refused } from '../gal/snapshot/keeper'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
 import { counted, grouped } from '../report/words'
+import type { DirectorySettings } from '../settings/directories'
+import type { Settings } from '../settings/settings'
 import { visible } from '../visible'
 import { CannotRun, openConfigured, SILENT } from './install'
 import { colour, columns, printError, printJson, printLines } from './print'
@@ -11,6 +13,7 @@ interface Options {
   readonly config?: string
   readonly json?: boolean
   readonly force?: boolean
+  readonly directory?: string
 }
 
 const EXAMPLES = `
@@ -27,6 +30,7 @@ export function syncCommand(): Command {
   return new Command('sync')
     .description('read the whole list from the directory now (mode = snapshot)')
     .option('--force', 'however few recipients the directory shows')
+    .option('--directory <name>', 'the list of that directory alone')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -34,11 +38,34 @@ export function syncCommand(): Command {
 async function run(_: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const { settings } = await openConfigured(options.config)
-  const { ldap, gal, snapshot } = settings
-  if (gal.mode !== 'snapshot') {
+  for (const directory of kept(settings, options.directory)) await sync(directory, options)
+}
+
+/** @throws CannotRun when no list is kept */
+function kept(
+  { directories: { all } }: Settings,
+  name: string | undefined,
+): readonly DirectorySettings[] {
+  const named = name === undefined ? all : all.filter((one) => one.name === name)
+  if (named.length === 0) {
+    const names = all.map((one) => one.name).join(', ')
+    throw new CannotRun(
+      name === undefined
+        ? 'no directory is configured: [ldap] url[]'
+        : `there is no directory ${name}${names && `; there is ${names}`}`,
+    )
+  }
+  const lists = named.filter(({ gal }) => gal.mode === 'snapshot')
+  if (lists.length === 0) {
     throw new CannotRun('there is no list to be read: [gal] mode is not snapshot')
   }
-  if (!ldap) throw new CannotRun('no directory is configured: [ldap] url[]')
+  return lists
+}
+
+async function sync(
+  { name, gal, ldap, snapshot }: DirectorySettings,
+  options: Options,
+): Promise<void> {
   const bar = progressBar()
   try {
     const result = await syncOnce(
@@ -46,7 +73,7 @@ async function run(_: unknown, command: Command): Promise<void> {
       { force: options.force ?? false, log: SILENT, onProgress: bar.show },
     )
     bar.end()
-    if (options.json) printJson({ ...result, file: snapshot.file })
+    if (options.json) printJson({ directory: name, ...result, file: snapshot.file })
     else printLines(inWords(result, snapshot.file))
   } catch (error) {
     bar.end()

@@ -78,7 +78,8 @@ export function acceptRecipient(
   { recipient, rerouted }: Pick<Destination, 'recipient' | 'rerouted'>,
   verdict: Accepted,
 ): void {
-  const leaving = rerouted ? newAddress(mail_from, recipient.local, recipient.domain) : target
+  const as = verdict.leavesAs ?? (rerouted ? recipient : undefined)
+  const leaving = as ? newAddress(mail_from, as.local, as.domain) : target
   const written = delivery.rcpt?.written ?? target
   delivery.accepted.push({ target, verdict, leaving, written })
 }

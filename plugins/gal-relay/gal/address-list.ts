@@ -1,6 +1,7 @@
 // The one question this folder answers: is this address in the global address list (GAL)?
 // Every implementation keeps the same promise, so that they can wrap each other: it answers,
 // it never rejects, and what it does not know for certain it calls unavailable.
+import type { Mailbox } from '../routing/mailbox'
 import type { Recipient } from '../routing/recipient'
 
 export type GalAnswer =
@@ -8,6 +9,8 @@ export type GalAnswer =
       readonly state: 'found'
       /** The entry takes mail from authenticated or relaying clients only. */
       readonly authenticatedOnly: boolean
+      /** Where its mail goes, if the directory is to say so and does. */
+      readonly mailbox?: Mailbox
     }
   | { readonly state: 'absent' }
   | {

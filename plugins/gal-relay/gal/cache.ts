@@ -133,6 +133,10 @@ export class CachedList implements AddressList {
   }
 
   #quicken(key: string, { answer, freshUntil }: Kept, now: number): void {
+    if (answer.state === 'found' && answer.mailbox) {
+      this.#quick.delete(key)
+      return
+    }
     const until = Math.floor(Math.min(freshUntil, now + TOUCH) / 1000)
     this.#quick.set(key, until * 4 + placeOf(answer))
   }

@@ -23,6 +23,7 @@ import { referredText } from './directory/references'
 import type { Searchable } from './directory/searchable'
 import { type ListTurn, newKnowledge, type ServerKnowledge } from './directory/server-knowledge'
 import { type Inspection, inspectHolder } from './inspection'
+import { mailboxOf } from './mailbox-values'
 import { Notices } from './notices'
 import { RecipientSearch, type Shown } from './recipient-search'
 import { ReferredLists } from './referred'
@@ -172,9 +173,11 @@ export class LiveList implements AddressList {
     if (holders.length === 0) return ABSENT
     if (holders.length > 1) this.#warnOfSeveral(recipientKey(recipient), holders)
     // Where several disagree, the mail system knows which one it means.
-    const { flag } = this.#list
-    const isFlagged = flag !== '' && holders.every((entry) => isTrue(entry, flag))
-    return isFlagged ? FOUND_AUTHENTICATED : FOUND
+    const { flag, mailbox: attributes } = this.#list
+    const authenticatedOnly = flag !== '' && holders.every((entry) => isTrue(entry, flag))
+    const mailbox = attributes && mailboxOf(holders, attributes)
+    if (mailbox) return { state: 'found', authenticatedOnly, mailbox }
+    return authenticatedOnly ? FOUND_AUTHENTICATED : FOUND
   }
 
   #warnOfSeveral(key: string, holders: readonly Entry[]): void {

@@ -21,9 +21,12 @@ export function log(
   source[`log${level}`](plugin, ...parts.map((part) => shown(plugin, part)))
 }
 
-/** For those who know nothing of Haraka. */
-export function logOf(plugin: Haraka.Plugin): Readonly<Record<Level, (text: string) => void>> {
-  const writer = (level: Level) => (text: string) => log(plugin, level, plugin, text)
+/** For those who know nothing of Haraka. @param before what each line begins with */
+export function logOf(
+  plugin: Haraka.Plugin,
+  before: () => string = () => '',
+): Readonly<Record<Level, (text: string) => void>> {
+  const writer = (level: Level) => (text: string) => log(plugin, level, plugin, before() + text)
   return {
     debug: writer('debug'),
     info: writer('info'),

@@ -111,8 +111,8 @@ function rcptOf(connection: Haraka.Connection, address: Haraka.Address): Rcpt | 
 }
 
 function question(policy: ListenerPolicy, client: Client): Question {
-  const { list } = state
-  return { policy, client, lookup: list && ((recipient) => list.lookup(recipient)) }
+  const { lists } = state
+  return { policy, client, lookup: (recipient) => lists.lookup(recipient) }
 }
 
 async function respondLater(

@@ -2,7 +2,7 @@
 // in the log, who asks the directory, the status page.
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
+import { DirectoryLists } from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import { checkHaraka, isFirst, isHooked, outboundOf, registerFirst } from '../haraka/internals'
 import { log, logOf } from '../haraka/log'
@@ -40,7 +40,7 @@ export interface State {
   ignored: readonly string[]
   /** The policies of local addresses that clients have connected to, under the settings in force. */
   policies: Map<string, LocalPolicy>
-  list: GlobalAddressList | undefined
+  readonly lists: DirectoryLists
   readonly outbound: OutboundMail
   /** A plugin before ours puts other recipients in the place of those that were sent. */
   readonly rewritesRecipients: boolean
@@ -89,7 +89,9 @@ export function open(plugin: Haraka.Plugin): void {
     ...loaded,
     plugins,
     policies: new Map(),
-    list: openList(plugin, loaded.settings),
+    lists: new DirectoryLists(loaded.settings.directories, (name) =>
+      logOf(plugin, () => nameIn(name)),
+    ),
     outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
     rewritesRecipients: rewritingBefore(plugin.config, plugin.name),
     loopStamp: loopStamp(),
@@ -105,11 +107,15 @@ export function open(plugin: Haraka.Plugin): void {
   }
 }
 
+/** Where there are several directories, each line says which it is about. */
+const nameIn = (directory: string) =>
+  state.settings.directories.all.length > 1 ? `${directory}: ` : ''
+
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
-  const { unwatch, reports, list, outbound } = state
+  const { unwatch, reports, lists, outbound } = state
   state.reloads++
-  const end = async () => list?.close()
+  const end = () => lists.close()
   const endOutbound = () => outbound.close()
   unattended('end of the watch on files', unwatch, unwatch)
   unattended('end of reports', () => reports?.close())
@@ -144,19 +150,12 @@ function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
 }
 
 function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
-  const list = openList(plugin, loaded.settings)
-  const former = state.list
-  if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
-  Object.assign(state, loaded, { list, policies: new Map(), reloadFailedAt: undefined })
-  if (state.answersMail) list?.start()
-  unattended('end of the former address list', () => former?.close())
+  state.lists.replace(loaded.settings.directories, (former) => {
+    state.retired = sum([...state.retired, ...samplesOfList(former)])
+  })
+  Object.assign(state, loaded, { policies: new Map(), reloadFailedAt: undefined })
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.announces) announce(plugin)
-}
-
-function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
-  const { ldap } = settings
-  return ldap && createAddressList({ ...settings, ldap }, logOf(plugin))
 }
 
 function announce(plugin: Haraka.Plugin): void {
@@ -195,7 +194,7 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   // Any plugin that is asked before us may put other recipients in the place of one.
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.announces) announce(this)
-  if (state.answersMail) state.list?.start()
+  if (state.answersMail) state.lists.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)
   else if (state.answersMail) state.reports = worker(reportOfThis)
   else answerForWorkers()
@@ -210,7 +209,7 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
       name: ownName(this.config),
       grammar: grammarOf(this.config),
       settings: () => state.settings,
-      list: () => state.list,
+      lists: () => state.lists,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
     })
@@ -220,6 +219,6 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, list, retired, startedAt, reloadFailedAt } = state
-  return processReport(counts.report(), list?.report(), retired, { startedAt, reloadFailedAt })
+  const { counts, lists, retired, startedAt, reloadFailedAt } = state
+  return processReport(counts.report(), lists.report(), retired, { startedAt, reloadFailedAt })
 }

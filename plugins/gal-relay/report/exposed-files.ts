@@ -6,10 +6,11 @@ import type { Settings } from '../settings/settings'
 
 /** @returns a sentence for each */
 export function exposedFiles(config: Haraka.Config, settings: Settings): readonly string[] {
-  const { ldap } = settings
   const secrets: readonly (readonly [what: string, file: string])[] = [
-    ['bind_password_file', ldap?.bind_password_file ?? ''],
-    ['tls_key', ldap?.tls_key ?? ''],
+    ...settings.directories.all.flatMap(({ ldap }) => [
+      ['bind_password_file', ldap.bind_password_file] as const,
+      ['tls_key', ldap.tls_key] as const,
+    ]),
     ['with a password in it,', holdsPassword(settings) ? iniOf(config) : ''],
   ]
   return secrets.flatMap(([what, file]) => {
@@ -24,10 +25,10 @@ export function exposedFiles(config: Haraka.Config, settings: Settings): readonl
 
 const iniOf = (config: Haraka.Config) => path.join(configDir(config), 'gal_relay.ini')
 
-function holdsPassword({ ldap, policies }: Settings): boolean {
+function holdsPassword({ directories, policies }: Settings): boolean {
   const rows = [...policies.values()].flatMap(({ routing }) => routing.routes.rows)
   return (
-    Boolean(ldap?.bind_password) ||
+    directories.all.some(({ ldap }) => ldap.bind_password) ||
     rows.some(
       ({ routeTo }) =>
         routeTo.kind !== 'reroute' && routeTo.hops.some(({ password }) => password !== undefined),

@@ -1,6 +1,6 @@
 // What one process says of itself, and what all processes of an install say together: counters are
 // added up, those of processes that have ended included, so that nothing ever counts backwards.
-import type { ListReport } from '../gal/global-address-list'
+import type { DirectoryReport } from '../gal/directories'
 import { type CountsReport, MINUTES, type Minute, REFUSALS, type RecentRefusal } from './counts'
 import { type Sample, samplesOfCounts, samplesOfList, sum } from './samples'
 
@@ -17,8 +17,7 @@ export interface ProcessReport extends History {
   readonly pid: number
   /** Milliseconds since 1970. */
   readonly startedAt: number
-  /** undefined when no directory is configured */
-  readonly list: ListReport | undefined
+  readonly directories: readonly DirectoryReport[]
   /** When a reload was refused, if the last one was: the settings in force are older than the files. */
   readonly reloadFailedAt: number | undefined
 }
@@ -31,12 +30,11 @@ export interface InstallReport extends History {
 export const NO_HISTORY: History = { counters: [], minutes: [], refusals: [] }
 
 /**
- * @param list undefined when no directory is configured
  * @param retired what address lists counted that are no longer in use
  */
 export function processReport(
   counts: CountsReport,
-  list: ListReport | undefined,
+  directories: readonly DirectoryReport[],
   retired: readonly Sample[],
   lifetime: Pick<ProcessReport, 'startedAt' | 'reloadFailedAt'>,
 ): ProcessReport {
@@ -44,9 +42,9 @@ export function processReport(
   const counters = sum([
     ...samplesOfCounts(counts),
     ...retired,
-    ...(list ? samplesOfList(list) : []),
+    ...directories.flatMap(samplesOfList),
   ])
-  return { ...lifetime, pid: process.pid, counters, minutes, refusals, list }
+  return { ...lifetime, pid: process.pid, counters, minutes, refusals, directories }
 }
 
 /** @param ended of the processes that are no more */

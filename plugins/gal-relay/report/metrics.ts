@@ -1,5 +1,7 @@
 // Metrics in Prometheus' text format, made from an install's report when somebody asks for them.
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { DirectoryReport } from '../gal/directories'
+import type { SnapshotReport } from '../gal/snapshot/snapshot-list'
 import type { ServerReport } from '../ldap/health'
 import type { InstallReport, ProcessReport } from './install'
 import type { CounterName, Sample } from './samples'
@@ -33,17 +35,17 @@ const COUNTERS: Readonly<Partial<Record<CounterName, Described>>> = {
   searches: {
     name: 'directory_searches_total',
     help: 'Searches sent to directory servers, by what became of them',
-    labels: ['server', 'result'],
+    labels: ['directory', 'server', 'result'],
   },
   cache_lookups: {
     name: 'cache_lookups_total',
     help: 'Recipients looked up in the cache, by what was found there',
-    labels: ['result'],
+    labels: ['directory', 'result'],
   },
   snapshot_lookups: {
     name: 'snapshot_lookups_total',
     help: 'Recipients looked up in the snapshot: answered from memory, or asked of the directory',
-    labels: ['result'],
+    labels: ['directory', 'result'],
   },
 }
 
@@ -71,7 +73,7 @@ const GAUGES: readonly GaugeOf[] = [
   {
     name: 'directory_up',
     help: '1 when the server answers searches of every process',
-    labels: ['server'],
+    labels: ['directory', 'server'],
     values: (processes) =>
       byServer(processes, (reports) =>
         reports.length === processes.length && reports.every(({ state }) => state === 'up') ? 1 : 0,
@@ -80,28 +82,29 @@ const GAUGES: readonly GaugeOf[] = [
   {
     name: 'directory_connections',
     help: 'Open connections to the server',
-    labels: ['server'],
+    labels: ['directory', 'server'],
     values: (processes) =>
       byServer(processes, (reports) => total(reports.map(({ connections }) => connections))),
   },
   {
     name: 'directory_searches_in_flight',
     help: 'Searches that the server has not answered yet',
-    labels: ['server'],
+    labels: ['directory', 'server'],
     values: (processes) =>
       byServer(processes, (reports) => total(reports.map(({ inFlight }) => inFlight))),
   },
   {
     name: 'cache_entries',
     help: 'Answers kept, in all processes together',
-    labels: ['kind'],
-    values: (processes) => {
-      const caches = processes.flatMap(({ list }) => (list ? [list.cache] : []))
-      return [
-        { labels: { kind: 'found' }, value: total(caches.map(({ found }) => found)) },
-        { labels: { kind: 'absent' }, value: total(caches.map(({ absent }) => absent)) },
-      ]
-    },
+    labels: ['directory', 'kind'],
+    values: (processes) =>
+      byDirectory(processes, (reports) => {
+        const caches = reports.map(({ cache }) => cache)
+        return [
+          { labels: { kind: 'found' }, value: total(caches.map(({ found }) => found)) },
+          { labels: { kind: 'absent' }, value: total(caches.map(({ absent }) => absent)) },
+        ]
+      }),
   },
 ]
 
@@ -109,41 +112,45 @@ const SNAPSHOT_GAUGES: readonly GaugeOf[] = [
   {
     name: 'snapshot_addresses',
     help: 'Addresses in the snapshot',
-    labels: [],
-    values: (processes) => [
-      { labels: {}, value: Math.max(...snapshots(processes).map(({ addresses }) => addresses)) },
-    ],
+    labels: ['directory'],
+    values: (processes) =>
+      bySnapshot(processes, (reports) => [
+        { labels: {}, value: Math.max(...reports.map(({ addresses }) => addresses)) },
+      ]),
   },
   {
     name: 'snapshot_current',
     help: '1 when the directory has just confirmed the snapshot, in every process',
-    labels: [],
-    values: (processes) => [
-      { labels: {}, value: snapshots(processes).every(({ isCurrent }) => isCurrent) ? 1 : 0 },
-    ],
+    labels: ['directory'],
+    values: (processes) =>
+      bySnapshot(processes, (reports) => [
+        { labels: {}, value: reports.every(({ isCurrent }) => isCurrent) ? 1 : 0 },
+      ]),
   },
   {
     name: 'snapshot_age_seconds',
     help: 'How long ago the snapshot was last known to be right; not there before the first one',
-    labels: [],
-    values: (processes, now) => {
-      const oldest = Math.min(...snapshots(processes).map(({ asOf }) => asOf))
-      return oldest > 0 ? [{ labels: {}, value: (now - oldest) / 1000 }] : []
-    },
+    labels: ['directory'],
+    values: (processes, now) =>
+      bySnapshot(processes, (reports) => {
+        const oldest = Math.min(...reports.map(({ asOf }) => asOf))
+        return oldest > 0 ? [{ labels: {}, value: (now - oldest) / 1000 }] : []
+      }),
   },
   {
     name: 'snapshot_feed',
     help: '1 for the way by which the directory tells of changes',
-    labels: ['feed'],
-    values: (processes) => {
-      const feeds = new Set(snapshots(processes).map(({ feed }) => feed))
-      return [...feeds].map((feed) => ({ labels: { feed }, value: 1 }))
-    },
+    labels: ['directory', 'feed'],
+    values: (processes) =>
+      bySnapshot(processes, (reports) => {
+        const feeds = new Set(reports.map(({ feed }) => feed))
+        return [...feeds].map((feed) => ({ labels: { feed }, value: 1 }))
+      }),
   },
 ]
 
 const snapshots = (processes: readonly ProcessReport[]) =>
-  processes.flatMap(({ list }) => list?.snapshot ?? [])
+  processes.flatMap(({ directories }) => directories.flatMap(({ snapshot }) => snapshot ?? []))
 
 /** A registry of its own, so that metrics of other plugins are not among ours nor ours among theirs. */
 export function registryOf({ counters, processes }: InstallReport, now: number): Registry {
@@ -192,19 +199,28 @@ function searchDurations(counters: readonly Sample[]): CountedHistogram {
   const values = counters
     .filter((sample) => sample.name === 'search_time')
     .flatMap(({ labels, value: milliseconds }) => {
-      const { server = '' } = labels
+      const { directory = '', server = '' } = labels
       let answered = 0
       const buckets = counters
-        .filter((sample) => sample.name === 'search_durations' && sample.labels.server === server)
+        .filter(
+          (sample) =>
+            sample.name === 'search_durations' &&
+            sample.labels.directory === directory &&
+            sample.labels.server === server,
+        )
         .map(({ labels: { bound }, value }) => {
           answered += value
           const le = bound === 'Infinity' ? '+Inf' : String(Number(bound) / 1000)
-          return { metricName: `${name}_bucket`, labels: { server, le }, value: answered }
+          return {
+            metricName: `${name}_bucket`,
+            labels: { directory, server, le },
+            value: answered,
+          }
         })
       return [
         ...buckets,
-        { metricName: `${name}_sum`, labels: { server }, value: milliseconds / 1000 },
-        { metricName: `${name}_count`, labels: { server }, value: answered },
+        { metricName: `${name}_sum`, labels: { directory, server }, value: milliseconds / 1000 },
+        { metricName: `${name}_count`, labels: { directory, server }, value: answered },
       ]
     })
   return new CountedHistogram({ name, help: 'How long answered searches took' }, values)
@@ -214,11 +230,38 @@ function byServer(
   processes: readonly ProcessReport[],
   value: (reports: readonly ServerReport[]) => number,
 ): Values {
-  const all = processes.flatMap(({ list }) => list?.servers ?? [])
-  return [...new Set(all.map(({ server }) => server))].map((server) => ({
-    labels: { server },
-    value: value(all.filter((report) => report.server === server)),
-  }))
+  return byDirectory(processes, (reports) => {
+    const all = reports.flatMap(({ servers }) => servers)
+    return [...new Set(all.map(({ server }) => server))].map((server) => ({
+      labels: { server },
+      value: value(all.filter((report) => report.server === server)),
+    }))
+  })
 }
+
+/** @param values of one directory, whose name is put beside their labels */
+function byDirectory(
+  processes: readonly ProcessReport[],
+  values: (reports: readonly DirectoryReport[]) => Values,
+): Values {
+  const all = processes.flatMap(({ directories }) => directories)
+  const names = [...new Set(all.map(({ directory }) => directory))]
+  return names.flatMap((name) => {
+    const reports = all.filter(({ directory }) => directory === name)
+    return values(reports).map(({ labels, value }) => ({
+      labels: { directory: name, ...labels },
+      value,
+    }))
+  })
+}
+
+const bySnapshot = (
+  processes: readonly ProcessReport[],
+  values: (reports: readonly SnapshotReport[]) => Values,
+) =>
+  byDirectory(processes, (reports) => {
+    const kept = reports.flatMap(({ snapshot }) => snapshot ?? [])
+    return kept.length > 0 ? values(kept) : []
+  })
 
 const total = (numbers: readonly number[]) => numbers.reduce((sum, one) => sum + one, 0)

@@ -44,6 +44,12 @@ const MEANINGS: Readonly<Partial<Record<Rule, RuleMeaning>>> = {
     meaning: 'no directory server could be asked, so that nothing is known of this address',
     source: 'RFC 3463 §3.5',
   },
+  misrouted: {
+    meaning:
+      'the recipient is in the directory, which does not say clearly where its mail goes ' +
+      '(host_attribute, routing_attribute)',
+    source: 'RFC 3463 §3.4',
+  },
   shared: {
     meaning: 'not in the directory, and the domain is shared with another mail system',
     source: 'Q258203',

@@ -1,7 +1,7 @@
 // Counters as they go from process to process: a name, labels, a value. What several processes have
 // counted is added up by name and labels.
 
-import type { ListReport } from '../gal/global-address-list'
+import type { DirectoryReport } from '../gal/directories'
 import { DURATIONS, type ServerReport } from '../ldap/health'
 import { type CountsReport, outcomeOf } from './counts'
 
@@ -36,16 +36,18 @@ export function samplesOfCounts({ answers, differences, errors }: CountsReport):
   ]
 }
 
-export function samplesOfList({ servers, cache, snapshot }: ListReport): Sample[] {
+export function samplesOfList(report: DirectoryReport): Sample[] {
+  const { directory, servers, cache, snapshot } = report
   const lookups = { hit: cache.hits, miss: cache.misses, stale: cache.stale }
   const inMemory: Record<string, number> = snapshot
     ? { memory: snapshot.answered, directory: snapshot.asked }
     : {}
-  return [
+  const samples = [
     ...servers.flatMap(samplesOfServer),
     ...samplesByResult('cache_lookups', lookups),
     ...samplesByResult('snapshot_lookups', inMemory),
   ]
+  return samples.map((one) => ({ ...one, labels: { directory, ...one.labels } }))
 }
 
 function samplesByResult(name: CounterName, results: Readonly<Record<string, number>>): Sample[] {

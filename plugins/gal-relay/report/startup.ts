@@ -1,5 +1,6 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
+import { unusedDomains } from '../advice/unused-domains'
 import type { Path } from '../routing/decide'
 import type { NetworkList } from '../routing/networks'
 import {
@@ -8,7 +9,7 @@ import {
   enforcementText,
   observesRecipients,
 } from '../settings/enforcement'
-import type { ListenerPolicy, Settings } from '../settings/settings'
+import type { LdapSettings, ListenerPolicy, Settings } from '../settings/settings'
 
 /** One line per listener that differs, and one for the domains. */
 export function summary(settings: Settings): readonly string[] {
@@ -94,8 +95,9 @@ export function doubts(settings: Settings): readonly string[] {
     ...enabledOnes(settings).filter(observesRecipients).flatMap(acceptedByNobody),
     ...leftOverRestrictions(enabledOnes(settings)),
     ...deferredKinds(enabledOnes(settings)),
-    ...clearTextPassword(settings),
-    ...uncheckedServer(settings),
+    ...inEach(settings, clearTextPassword),
+    ...inEach(settings, uncheckedServer),
+    ...unusedDomains(settings),
   ]
 }
 
@@ -212,8 +214,12 @@ function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
   return hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open
 }
 
-function clearTextPassword({ ldap }: Settings): readonly string[] {
-  if (!ldap || ldap.starttls || !(ldap.bind_password || ldap.bind_password_file)) return []
+const inEach = ({ directories }: Settings, doubt: (ldap: LdapSettings) => readonly string[]) => [
+  ...new Set(directories.all.flatMap(({ ldap }) => doubt(ldap))),
+]
+
+function clearTextPassword(ldap: LdapSettings): readonly string[] {
+  if (ldap.starttls || !(ldap.bind_password || ldap.bind_password_file)) return []
   return ldap.url
     .filter(({ scheme, host }) => scheme !== 'ldaps' && !/^(\/|127\.|localhost$|::1$)/.test(host))
     .map(
@@ -222,9 +228,9 @@ function clearTextPassword({ ldap }: Settings): readonly string[] {
     )
 }
 
-function uncheckedServer({ ldap }: Settings): readonly string[] {
-  const isTls = ldap?.starttls || ldap?.url.some(({ scheme }) => scheme === 'ldaps')
-  return isTls && !ldap?.tls_verify
+function uncheckedServer(ldap: LdapSettings): readonly string[] {
+  const isTls = ldap.starttls || ldap.url.some(({ scheme }) => scheme === 'ldaps')
+  return isTls && !ldap.tls_verify
     ? ['tls_verify = false: whoever can redirect our connections can pass for the directory']
     : []
 }

@@ -69,16 +69,17 @@ function verdictOn(question: Question, destination: Destination): Verdict | Prom
 }
 
 function listedVerdict(
-  { client, unasked }: Question,
+  { policy, client, unasked }: Question,
   destination: Destination,
   listing: Listing,
 ): Verdict {
   // Where recipients are accepted without a look-up, who may write to one is only observed.
   const open = unasked && listing.state === 'found'
   return decideListed(
+    policy.routing,
     destination,
     client,
-    open ? { state: 'found', authenticatedOnly: false } : listing,
+    open ? { ...listing, authenticatedOnly: false } : listing,
   )
 }
 

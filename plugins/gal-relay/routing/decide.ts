@@ -3,6 +3,7 @@
 // A verdict carries the name of the rule that made it, so that the reply, the log, the metrics and
 // the tests all speak of the same thing.
 import { hasLocalPart, type LocalParts } from './local-parts'
+import { type Mailbox, type MailboxHosts, placeOf } from './mailbox'
 import { atDomain, type Recipient } from './recipient'
 import type { Trust, TrustRule } from './restrictions'
 import { findRow, type NextHop, type RouteTable, type RouteTo } from './routes'
@@ -18,11 +19,20 @@ export interface RoutingPolicy {
   readonly anyDomain: boolean
   /** Local parts that are accepted at inbound domains unasked (RFC 5321 §4.5.1). */
   readonly alwaysAccept: LocalParts
+  /** What the directory's host values mean. */
+  readonly mailboxHosts: MailboxHosts
+  /** The next hop is one of our own listeners. */
+  readonly isOwn: (hop: NextHop) => boolean
 }
 
 /** What the directory says of an address. */
 export type Listing =
-  | { readonly state: 'found'; readonly authenticatedOnly: boolean }
+  | {
+      readonly state: 'found'
+      readonly authenticatedOnly: boolean
+      /** Where its mail goes, if the directory says so. */
+      readonly mailbox?: Mailbox
+    }
   | { readonly state: 'absent' }
   | { readonly state: 'unavailable' }
 
@@ -67,6 +77,7 @@ export type Rule =
   | 'not-in-gal'
   | 'routes-onward'
   | 'directory-unavailable'
+  | 'misrouted'
   | 'shared'
   | 'always-relay'
   | `relay-${TrustRule}`
@@ -85,6 +96,8 @@ export interface Accepted {
   readonly path: Path
   /** Where the outbound queue hands it to, tried in order; none: the domain's MX hosts. */
   readonly hops: readonly NextHop[]
+  /** The address by which the mailbox's system knows it; left out: as it was sent. */
+  readonly leavesAs?: Recipient
 }
 
 export interface Refused {
@@ -109,6 +122,11 @@ const UNAVAILABLE: Reply = {
   code: 451,
   status: [4, 3],
   text: 'The directory cannot be asked at the moment, please try again later',
+}
+const MISROUTED: Reply = {
+  code: 451,
+  status: [3, 5],
+  text: 'The directory does not say clearly where this mail goes, please try again later',
 }
 const MIXED: Reply = {
   code: 452,
@@ -140,6 +158,7 @@ const NOT_IN_GAL = refuse('not-in-gal', UNKNOWN)
 const ROUTES_ONWARD = refuse('routes-onward', PROHIBITED)
 const NO_RECIPIENT = refuse('no-recipient', NOBODY)
 const NEEDS_AUTHENTICATION = refuse('authenticated-only', AUTHENTICATED_ONLY)
+const MISROUTED_DEFERRED = refuse('misrouted', MISROUTED)
 const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
 
 /** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
@@ -247,9 +266,18 @@ export function decideUnasked(
  *
  * @param listing what the directory says of `destination.recipient`
  */
-export function decideListed(destination: Destination, client: Client, listing: Listing): Verdict {
+export function decideListed(
+  policy: RoutingPolicy,
+  destination: Destination,
+  client: Client,
+  listing: Listing,
+): Verdict {
   const { recipient, kind, hops } = destination
-  if (listing.state !== 'absent') return ours(listing, client, kind === 'inbound' ? hops : NO_HOPS)
+  if (listing.state !== 'absent') {
+    const verdict = ours(listing, client, kind === 'inbound' ? hops : NO_HOPS)
+    const isRouted = verdict.accept && listing.state === 'found' && listing.mailbox
+    return isRouted && isOurs(kind) ? routed(policy, verdict, listing.mailbox) : verdict
+  }
   if (kind === 'inbound') return recipient.routesOnward ? ROUTES_ONWARD : NOT_IN_GAL
   return kind === 'shared' ? passedOn('shared', destination, client) : relayed(destination, client)
 }
@@ -265,6 +293,43 @@ function ours(
   }
   return delivered('in-gal', hops)
 }
+
+/** Recipients of other systems are not routed by our directory. */
+const isOurs = (kind: Route['kind']) => kind === 'inbound' || kind === 'shared'
+
+function routed(policy: RoutingPolicy, { rule, hops }: Accepted, mailbox: Mailbox): Verdict {
+  const route = routeOfMailbox(policy, mailbox, hops)
+  return 'problem' in route ? MISROUTED_DEFERRED : { accept: true, rule, ...route }
+}
+
+/**
+ * Which way a recipient's mail takes, where its entry says so (sendmail's ldap_routing has the same table).
+ *
+ * @param hops of the recipient's own row
+ * @returns the way, or why there is none
+ */
+export function routeOfMailbox(
+  policy: RoutingPolicy,
+  mailbox: Mailbox,
+  hops: readonly NextHop[],
+): Pick<Accepted, 'path' | 'hops' | 'leavesAs'> | { readonly problem: string } {
+  const place = placeOf(mailbox, policy.mailboxHosts, policy.isOwn)
+  if ('problem' in place) return place
+  const { leavesAs } = place
+  if (!leavesAs) return wayTo(place.hops ?? hops)
+  if (place.hops) return { ...wayTo(place.hops), leavesAs }
+  // It is followed one step: not looked up again.
+  const other = destinationOf(policy, leavesAs)
+  const isQueued = other.kind === 'inbound' && other.hops.length === 0
+  return {
+    path: isQueued ? 'queue' : 'outbound',
+    hops: other.hops,
+    leavesAs: other.recipient,
+  }
+}
+
+const wayTo = (hops: readonly NextHop[]) =>
+  ({ path: hops.length > 0 ? 'outbound' : 'queue', hops }) as const
 
 function delivered(rule: Rule, hops: readonly NextHop[]): Verdict {
   if (hops.length > 0) return accept(rule, 'outbound', hops)

@@ -1,12 +1,12 @@
-// What `[ldap]` must say as a whole, beyond what each of its keys may be.
+// What a section that names a directory must say as a whole, `[ldap]` or `[directory …]`, beyond what
+// each of its keys may be.
 import type { Ini } from './ini'
 import type { Problem } from './problem'
 import type { LdapSettings } from './schema'
 import { FILE, type SectionReader } from './sections'
 
 /** Without a server and a base nobody can be looked up. */
-export function reportMissingDirectory(ini: Ini, problems: Problem[]): void {
-  const section = 'ldap'
+export function reportMissingDirectory(ini: Ini, section: string, problems: Problem[]): void {
   const given = ini.sections.get(section)
   if (!given?.get('url')?.length) {
     const what = 'is missing: url[] = ldaps://dc1.corp.example'
@@ -24,10 +24,10 @@ export function reportMissingDirectory(ini: Ini, problems: Problem[]): void {
  */
 export function reportCredentials(
   ini: Ini,
+  section: string,
   sections: SectionReader,
   method: LdapSettings['bind_method'] | undefined,
 ): void {
-  const section = 'ldap'
   const report = (key: string, what: string) => sections.report({ section, key, what })
   const has = (key: string) => Boolean(ini.sections.get(section)?.get(key))
   const [password, another] = ['bind_password', 'bind_password_file'].filter(has)

@@ -51,14 +51,16 @@ export function* loadSettingsSteps(
   const { domains, unusable } = yield* inboundHosts(yield* readListSteps(config, 'host_list'))
   const acceptedBy = acceptingPlugins(config, plugins)
   const own = ownHost(config)
-  const settings = yield* readSettingsSteps(ini, domains, configDir(config), own, acceptedBy)
-  const trusted = trustedOwners(config)
+  const settings = yield* readSettingsSteps(
+    ini,
+    domains,
+    configDir(config),
+    own,
+    acceptedBy,
+    trustedOwners(config),
+  )
   return {
-    settings: {
-      ...settings,
-      ldap: settings.ldap && { ...settings.ldap, trusted },
-      snapshot: { ...settings.snapshot, trusted },
-    },
+    settings,
     ignored: [
       ...unusable.map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,

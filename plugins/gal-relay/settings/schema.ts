@@ -6,7 +6,7 @@ import path from 'node:path'
 import { z } from 'zod'
 import type { ServerUrl } from '../ldap/options'
 import { dnProblem, filterProblem } from '../ldap/syntax'
-import { parseDomain, redactUserinfo } from '../routing/routes'
+import { parseDomain, parseSentTo, redactUserinfo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import * as value from './values'
 
@@ -59,6 +59,16 @@ const attribute = z.string().transform((name, ctx) => {
   return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
+/** One attribute's name, or none. */
+const attributeOr = (usual: string) =>
+  z
+    .string()
+    .transform((name, ctx) => {
+      if (name === '' || name === 'none') return ''
+      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : value.wrong(ctx, 'is not an attribute name')
+    })
+    .default(usual)
+
 export const gal = z.strictObject({
   mode: value.word('live', 'snapshot').default('live'),
   attributes: value
@@ -86,13 +96,9 @@ export const gal = z.strictObject({
     })
     .default(''),
   x500: value.flag.default(false),
-  authenticated_only_attribute: z
-    .string()
-    .transform((name, ctx) => {
-      if (name === '' || name === 'none') return ''
-      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : value.wrong(ctx, 'is not an attribute name')
-    })
-    .default('msExchRequireAuthToSendTo'),
+  authenticated_only_attribute: attributeOr('msExchRequireAuthToSendTo'),
+  host_attribute: attributeOr(''),
+  routing_attribute: attributeOr(''),
   cache_found: value.duration().default(15 * 60_000),
   cache_absent: value.duration().default(60_000),
   cache_stale: value.duration().default(4 * 3_600_000),
@@ -239,13 +245,33 @@ export const ldap = (configDir: string) =>
     referrals: value.word('report', 'follow').default('report'),
     referral_hosts: value.list(referralHost).default([]),
   })
+export type LdapKeys = z.output<ReturnType<typeof ldap>>
 export type LdapSettings = Readonly<
-  Omit<z.output<ReturnType<typeof ldap>>, 'url' | 'base'> & {
+  Omit<LdapKeys, 'url' | 'base'> & {
     readonly url: readonly ServerUrl[]
     readonly base: readonly string[]
   }
 > &
   Believing
+
+const domainPattern = z.string().transform((text, ctx) => {
+  if (/[\s,]/.test(text)) return value.wrong(ctx, value.ONE_EACH)
+  const parsed = parseSentTo(text)
+  return 'problem' in parsed ? value.wrong(ctx, parsed.problem) : parsed
+})
+
+/** A `[directory NAME]` section. @param configDir where relative file names start */
+export const directory = (configDir: string) => {
+  // Those two say what is ours, which is no directory's matter.
+  const { any_domain, always_accept, ...ofGal } = gal.shape
+  return z.strictObject({
+    domains: value.list(domainPattern).default([]),
+    ...ofGal,
+    ...ldap(configDir).shape,
+    ...snapshot(configDir).shape,
+  })
+}
+export type DirectoryKeys = z.output<ReturnType<typeof directory>>
 
 export const http = z.strictObject({
   enabled: value.flag.default(false),
@@ -254,7 +280,7 @@ export const http = z.strictObject({
 
 /** The keys that may stand several times, with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
-  [listenerKeys, gal, ldap(''), http].flatMap(({ shape }) =>
+  [listenerKeys, gal, ldap(''), directory(''), http].flatMap(({ shape }) =>
     Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>
       type.safeParse([]).success ? [key] : [],
     ),

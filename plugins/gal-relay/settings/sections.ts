@@ -92,7 +92,7 @@ export class SectionReader {
     for (const section of this.names()) {
       yield
       if (this.known.has(section)) continue
-      const meant = didYouMean(section, [...SECTIONS, 'listener *:587'])
+      const meant = didYouMean(section, [...SECTIONS, 'listener *:587', 'directory NAME'])
       this.report({
         section,
         what: `there is no such section${meant ? `; probably meant: [${meant}]` : ''}`,
@@ -141,12 +141,21 @@ export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   gal: Object.keys(schema.gal.shape),
   ldap: Object.keys(schema.ldap('').shape),
   snapshot: Object.keys(schema.snapshot('').shape),
+  // And those of [gal], [ldap] and [snapshot].
+  directory: ['domains'],
   http: Object.keys(schema.http.shape),
 }
-export const SECTIONS: readonly string[] = [...Object.keys(SECTION_KEYS), 'routes']
+const SECTIONS: readonly string[] = [
+  ...Object.keys(SECTION_KEYS).filter((section) => section !== 'directory'),
+  'routes',
+  'hosts',
+]
 
-export const homeOf = (key: string) =>
-  Object.keys(SECTION_KEYS).find((section) => SECTION_KEYS[section]?.includes(key))
+/** @returns the section that the key stands in, as it is written */
+export function homeOf(key: string): string | undefined {
+  const home = Object.keys(SECTION_KEYS).find((section) => SECTION_KEYS[section]?.includes(key))
+  return home === 'directory' ? 'directory NAME' : home
+}
 
 function unknownKey(section: string, key: string, fields: object): string {
   const home = homeOf(key)

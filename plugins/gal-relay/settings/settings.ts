@@ -6,10 +6,13 @@ import { type NetworkList, networkListSteps, parseIp } from '../routing/networks
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
 import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import type { Trusted } from '../trusted-file'
+import { type Directories, readDirectories, reportUncovered } from './directories'
 import { reportCredentials, reportMissingDirectory } from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
+import { readMailboxHosts } from './mailbox-hosts'
 import { type OwnHost, ownListener } from './own-host'
 import { settingsErrorSteps } from './problem'
 import * as schema from './schema'
@@ -37,10 +40,7 @@ export interface ListenerPolicy {
 export interface Settings {
   /** By `address:port`, `address:*`, `*:port` and `*:*`; ask {@link policyFor}. */
   readonly policies: ReadonlyMap<string, ListenerPolicy>
-  readonly gal: schema.GalSettings
-  readonly snapshot: schema.SnapshotSettings
-  /** undefined when the plugin is enabled on no listener and no directory is named. */
-  readonly ldap: schema.LdapSettings | undefined
+  readonly directories: Directories
   /** Metrics and the status page, and the clients they are for. */
   readonly http: { readonly enabled: boolean; readonly allow: NetworkList }
 }
@@ -68,6 +68,7 @@ export function readSettings(
 /**
  * The same in short steps.
  * @param hosts the domains of config/host_list, from {@link inboundHosts}
+ * @param trusted whose files are believed
  */
 export function* readSettingsSteps(
   ini: Ini,
@@ -75,6 +76,7 @@ export function* readSettingsSteps(
   configDir: string,
   own?: OwnHost,
   acceptedBy: readonly string[] = [],
+  trusted?: Trusted,
 ): Steps<Settings> {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
@@ -87,16 +89,29 @@ export function* readSettingsSteps(
   }
   const overrides = yield* readListeners(sections)
   const routes = yield* readRoutes(sections, own)
+  const mailboxHosts = yield* readMailboxHosts(sections, own)
   const gal = yield* sections.read('gal', schema.gal)
   const ldap = yield* sections.read('ldap', schema.ldap(configDir))
   const http = yield* sections.read('http', schema.http)
   const snapshot = yield* sections.read('snapshot', schema.snapshot(configDir))
-  yield* sections.reportUnknown()
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
-  if (enabled) reportMissingDirectory(ini, problems)
-  reportCredentials(ini, sections, ldap?.bind_method)
-  if (problems.length > 0 || !gal || !ldap || !snapshot || !http) {
+  const isNamed = sections.names().some((section) => /^directory\b/i.test(section))
+  const isDefault = ['url', 'base'].some((key) => ini.sections.get('ldap')?.has(key))
+  if (isDefault || (enabled && !isNamed)) reportMissingDirectory(ini, 'ldap', problems)
+  reportCredentials(ini, 'ldap', sections, ldap?.bind_method)
+  const directories =
+    gal && ldap && snapshot
+      ? yield* readDirectories(ini, sections, { gal, ldap, snapshot, trusted }, configDir, problems)
+      : undefined
+  if (enabled && directories && directories.all.length > 0) {
+    const usesHosts = [general, ...overrides.values()].some(
+      (keys) => keys.host_list ?? general.host_list,
+    )
+    yield* reportUncovered(sections, directories, routes, usesHosts ? hosts : NO_HOSTS, problems)
+  }
+  yield* sections.reportUnknown()
+  if (problems.length > 0 || !gal || !directories || !http) {
     throw yield* settingsErrorSteps(problems)
   }
 
@@ -105,6 +120,8 @@ export function* readSettingsSteps(
     hosts,
     anyDomain: gal.any_domain,
     alwaysAccept: localParts(gal.always_accept),
+    mailboxHosts,
+    isOwn: (hop) => own !== undefined && ownListener(own, hop) !== undefined,
     acceptedBy,
     lists: new Map(),
     accounts: new Map(),
@@ -113,12 +130,9 @@ export function* readSettingsSteps(
   for (const [name, keys] of cascade(general, overrides)) {
     policies.set(name, yield* policyOf(name, keys, context))
   }
-  const { url = [], base = [] } = ldap
   return {
     policies,
-    gal: withX500(gal),
-    snapshot,
-    ldap: url.length > 0 ? { ...ldap, url, base } : undefined,
+    directories,
     http: { enabled: http.enabled, allow: yield* networkListSteps(http.allow) },
   }
 }
@@ -145,6 +159,8 @@ interface PolicyContext {
   readonly hosts: ReadonlySet<string>
   readonly anyDomain: boolean
   readonly alwaysAccept: RoutingPolicy['alwaysAccept']
+  readonly mailboxHosts: RoutingPolicy['mailboxHosts']
+  readonly isOwn: RoutingPolicy['isOwn']
   readonly acceptedBy: readonly string[]
   readonly lists: Map<schema.ListenerKeys['hosts'], NetworkList>
   readonly accounts: Map<schema.ListenerKeys['never_accounts'], ReadonlySet<string>>
@@ -153,7 +169,7 @@ interface PolicyContext {
 function* policyOf(
   name: string,
   keys: schema.ListenerKeys,
-  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts }: PolicyContext,
+  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts, ...more }: PolicyContext,
 ): Steps<ListenerPolicy> {
   yield
   const lowerCase = () => new Set(keys.never_accounts.map((account) => account.toLowerCase()))
@@ -171,6 +187,8 @@ function* policyOf(
       hostList: keys.host_list ? hosts : NO_HOSTS,
       anyDomain,
       alwaysAccept,
+      mailboxHosts: more.mailboxHosts,
+      isOwn: more.isOwn,
     },
     restrictions: {
       reroute: keys.reroute,
@@ -223,13 +241,6 @@ function* cascade(
 const splitListener = (name: string) => {
   const colon = name.lastIndexOf(':')
   return { address: name.slice(0, colon), port: name.slice(colon + 1) }
-}
-
-/** X.500 addresses are found by the attribute that holds them. */
-function withX500(gal: schema.GalSettings): schema.GalSettings {
-  const isThere = gal.attributes.some((name) => name.toLowerCase() === 'legacyexchangedn')
-  if (!gal.x500 || isThere) return gal
-  return { ...gal, attributes: [...gal.attributes, 'legacyExchangeDN'] }
 }
 
 function* readListeners(sections: SectionReader): Steps<Overrides> {

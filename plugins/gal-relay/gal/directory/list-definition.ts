@@ -4,6 +4,7 @@
 import { and, filterFromText, or, present } from '../../ldap/filter'
 import type { DEREFERENCE } from '../../ldap/search-request'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
+import { type MailboxAttributes, mailboxAttributes } from '../mailbox-values'
 import { lowerCaseNames } from './entry-addresses'
 
 export interface ListDefinition {
@@ -13,7 +14,9 @@ export interface ListDefinition {
   readonly names: ReadonlySet<string>
   /** The attribute that says "authenticated senders only", in lower case; '' for none. */
   readonly flag: string
-  /** All that is asked for: addresses and flag. */
+  /** The attributes that say where mail goes; undefined when none do. */
+  readonly mailbox: MailboxAttributes | undefined
+  /** All that is asked for: addresses, flag, and where mail goes. */
   readonly wanted: readonly string[]
   /** Which entries count, as in the settings. */
   readonly filterText: string
@@ -26,16 +29,25 @@ export interface ListDefinition {
 
 /** @throws Error when the filter is none; the settings have checked it */
 export function listDefinition(
-  gal: Pick<GalSettings, 'attributes' | 'filter' | 'authenticated_only_attribute'>,
+  gal: Pick<
+    GalSettings,
+    | 'attributes'
+    | 'filter'
+    | 'authenticated_only_attribute'
+    | 'host_attribute'
+    | 'routing_attribute'
+  >,
   ldap: Pick<LdapSettings, 'base' | 'dereference'>,
 ): ListDefinition {
   const { attributes, filter: filterText } = gal
   const flag = gal.authenticated_only_attribute.toLowerCase()
+  const mailbox = mailboxAttributes(gal)
   return {
     attributes,
     names: lowerCaseNames(attributes),
     flag,
-    wanted: wantedOf(attributes, flag),
+    mailbox,
+    wanted: wantedOf(attributes, { flag, mailbox }),
     filterText,
     filter: filterText === '(objectClass=*)' ? undefined : filterFromText(filterText),
     bases: ldap.base,
@@ -49,7 +61,7 @@ export function withAttributes(
   attributes: readonly string[],
   shownAs: readonly string[],
 ): ListDefinition {
-  const wanted = wantedOf(attributes, list.flag)
+  const wanted = wantedOf(attributes, list)
   return { ...list, attributes, names: lowerCaseNames(shownAs), wanted }
 }
 
@@ -63,5 +75,10 @@ export function withAddress(list: ListDefinition): Buffer {
   return matching(list, or(...list.attributes.map(present)))
 }
 
-const wantedOf = (attributes: readonly string[], flag: string) =>
-  flag ? [...attributes, flag] : attributes
+function wantedOf(
+  attributes: readonly string[],
+  { flag, mailbox }: Pick<ListDefinition, 'flag' | 'mailbox'>,
+): readonly string[] {
+  const beside = [flag, mailbox?.host, mailbox?.address].filter((name) => name)
+  return [...attributes, ...(beside as string[])]
+}

@@ -1,6 +1,7 @@
 // The whole list in memory, answering without asking anybody. What it holds is found for as long as the
 // list may be used. What it does not hold is absent only while the directory has just confirmed the
 // list; else that is asked live: an address may have been made since.
+
 import { unattended } from '../../guard'
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
@@ -12,6 +13,7 @@ import {
   type GalAnswer,
 } from '../address-list'
 import type { FeedName } from '../feeds/table'
+import { mailboxAttributes } from '../mailbox-values'
 import { type OtherNames, otherNames } from '../other-names'
 import { IN_LIST_AUTHENTICATED_ONLY } from './address-table'
 import type { ListSettings } from './list-settings'
@@ -39,6 +41,7 @@ export class SnapshotList implements AddressList {
   readonly #snapshot: Snapshot
   readonly #others: OtherNames | undefined
   readonly #usableFor: number
+  readonly #isRouted: boolean
   #loading: Promise<void> | undefined
   #isLoaded = false
   #answered = 0
@@ -49,6 +52,7 @@ export class SnapshotList implements AddressList {
     this.#live = live
     this.#others = otherNames(settings.gal)
     this.#usableFor = settings.snapshot.usable_for
+    this.#isRouted = mailboxAttributes(settings.gal) !== undefined
     this.#snapshot = Snapshot.open(settings, log)
   }
 
@@ -107,7 +111,8 @@ export class SnapshotList implements AddressList {
       this.#answered++
       return ABSENT
     }
-    if (!follower.isUsable(this.#usableFor)) return this.#ask(recipient)
+    // The list does not know where mail goes.
+    if (this.#isRouted || !follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
     return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
   }

@@ -9,6 +9,7 @@ import { type Html, html, shown } from './html'
 
 /** One directory server as all processes see it. */
 export interface Server {
+  readonly directory: string
   readonly server: string
   /** The worst. */
   readonly state: ServerState
@@ -23,16 +24,25 @@ export interface Server {
 const WORST_FIRST: readonly ServerState[] = ['down', 'starting', 'up']
 
 export function serversOf(processes: InstallReport['processes']): Server[] {
-  const reports = processes.flatMap(({ list }) => list?.servers ?? [])
-  const names = [...new Set(reports.map(({ server }) => server))]
-  return names.map((name) => together(reports.filter(({ server }) => server === name)))
+  const reports = processes.flatMap(({ directories }) => directories)
+  return [...new Set(reports.map(({ directory }) => directory))].flatMap((directory) => {
+    const own = reports.filter((report) => report.directory === directory)
+    const servers = own.flatMap((report) => report.servers)
+    return [...new Set(servers.map(({ server }) => server))].map((name) =>
+      together(
+        directory,
+        servers.filter(({ server }) => server === name),
+      ),
+    )
+  })
 }
 
-function together(reports: readonly ServerReport[]): Server {
+function together(directory: string, reports: readonly ServerReport[]): Server {
   const state = WORST_FIRST.find((one) => reports.some((report) => report.state === one)) ?? 'up'
   const inState = reports.filter((report) => report.state === state)
   const failed = [...reports].sort((a, b) => (b.lastErrorAt ?? 0) - (a.lastErrorAt ?? 0))[0]
   return {
+    directory,
     server: reports[0]?.server ?? '',
     state,
     seenBy: [inState.length, reports.length],
@@ -54,10 +64,10 @@ ${snapshotTexts(processes, now).map((text) => html`<p class="note">${shown(text)
 }
 
 function serverRow(one: Server, counters: readonly Sample[], now: number): Html {
-  const { server } = one
-  const searches = total(counters, 'searches', { server })
-  const answered = total(counters, 'searches', { server, result: 'answered' })
-  const mean = total(counters, 'search_time', { server }) / answered
+  const { directory, server } = one
+  const searches = total(counters, 'searches', { directory, server })
+  const answered = total(counters, 'searches', { directory, server, result: 'answered' })
+  const mean = total(counters, 'search_time', { directory, server }) / answered
   const [seen, all] = one.seenBy
   const where = seen < all ? ` in ${seen} of ${all} processes` : ''
   const error =
@@ -74,7 +84,9 @@ function serverRow(one: Server, counters: readonly Sample[], now: number): Html 
 }
 
 function snapshotTexts(processes: InstallReport['processes'], now: number): string[] {
-  const snapshots = processes.flatMap(({ list }) => list?.snapshot ?? [])
+  const snapshots = processes.flatMap(({ directories }) =>
+    directories.flatMap(({ snapshot }) => snapshot ?? []),
+  )
   const oldest = [...snapshots].sort((a, b) => a.asOf - b.asOf)[0]
   if (!oldest) return []
   const { addresses, asOf, feed } = oldest
@@ -105,7 +117,7 @@ function snapshotTexts(processes: InstallReport['processes'], now: number): stri
 }
 
 function cacheText(processes: InstallReport['processes'], counters: readonly Sample[]): string {
-  const caches = processes.flatMap(({ list }) => (list ? [list.cache] : []))
+  const caches = processes.flatMap(({ directories }) => directories.map(({ cache }) => cache))
   const found = caches.reduce((sum, cache) => sum + cache.found, 0)
   const absent = caches.reduce((sum, cache) => sum + cache.absent, 0)
   const hits = total(counters, 'cache_lookups', { result: 'hit' })

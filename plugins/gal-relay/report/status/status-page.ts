@@ -8,7 +8,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { explain, QuestionError } from '../../advice/explain'
-import type { AddressList } from '../../gal/address-list'
+import type { DirectoryLists } from '../../gal/directories'
 import { type Guarded, guard } from '../../guard'
 import { parseIp } from '../../routing/networks'
 import { canonicalAddress, type Settings } from '../../settings/settings'
@@ -28,7 +28,7 @@ export interface StatusSource {
   readonly grammar: EnvelopeGrammar
   readonly reports: Reports
   settings(): Settings
-  list(): Pick<AddressList, 'lookup'> | undefined
+  lists(): Pick<DirectoryLists, 'lookupIn'>
   /** Sentences on plugins because of which Haraka may answer otherwise. */
   plugins(): readonly string[]
 }
@@ -114,7 +114,7 @@ async function explanation(source: StatusSource, asked: URLSearchParams): Promis
     sender: asked.get('sender') ?? '',
   }
   try {
-    const [explained] = await explain(source.settings(), source.list(), {
+    const [explained] = await explain(source.settings(), source.lists(), {
       ...question,
       recipients: [question.recipient],
       account: question.account || undefined,

@@ -1,0 +1,161 @@
+// The lists of all directories behind one question: each recipient is asked of those that its domain is
+// looked up in. What befalls one directory changes nothing for the recipients of another: connections,
+// caches and lists are each one's own.
+import { statSync } from 'node:fs'
+import { unattended } from '../guard'
+import type { Log } from '../log'
+import type { Recipient } from '../routing/recipient'
+import { type Directories, type DirectorySettings, directoriesFor } from '../settings/directories'
+import { ABSENT, type AddressList, type GalAnswer } from './address-list'
+import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
+
+/** How the list of one directory is, for the log, metrics and the status page. */
+export interface DirectoryReport extends ListReport {
+  /** The directory's name. */
+  readonly directory: string
+}
+
+/** What is known of a recipient, and by which directory. */
+export interface DirectoryAnswer {
+  readonly directory: string
+  readonly answer: GalAnswer
+}
+
+interface Opened {
+  readonly settings: DirectorySettings
+  /** Of settings and key files: as long as it is the same, the list goes on as it is. */
+  readonly state: string
+  readonly list: GlobalAddressList
+}
+
+export class DirectoryLists implements AddressList {
+  #directories: Directories
+  #opened: ReadonlyMap<string, Opened>
+  /** By what {@link directoriesFor} returns. */
+  #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
+  #hasStarted = false
+  readonly #logFor: (directory: string) => Log
+
+  /** @param logFor what is said of a directory, whose name is in each line where there are several */
+  constructor(directories: Directories, logFor: (directory: string) => Log) {
+    this.#directories = directories
+    this.#logFor = logFor
+    this.#opened = new Map(directories.all.map((one) => [one.name, this.#open(one)]))
+  }
+
+  start(): void {
+    this.#hasStarted = true
+    for (const { list } of this.#opened.values()) list.start()
+  }
+
+  lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
+    const lists = this.#listsFor(recipient.domain)
+    const [only] = lists
+    if (!only) return NO_DIRECTORY
+    return lists.length === 1 ? only.lookup(recipient) : together(lists, recipient)
+  }
+
+  /** The same, with the name of the directory that has it; of several that do not, all their names. */
+  async lookupIn(recipient: Recipient): Promise<DirectoryAnswer> {
+    const asked = directoriesFor(this.#directories, recipient.domain)
+    const answers = await Promise.all(
+      asked.map(async ({ name }): Promise<DirectoryAnswer> => {
+        const answer = (await this.#opened.get(name)?.list.lookup(recipient)) ?? NO_DIRECTORY
+        return { directory: name, answer }
+      }),
+    )
+    const telling = (state: GalAnswer['state']) =>
+      answers.find(({ answer }) => answer.state === state)
+    const all = asked.map(({ name }) => name).join(', ')
+    const { answer = NO_DIRECTORY } = telling('unavailable') ?? telling('absent') ?? {}
+    return telling('found') ?? { directory: all, answer }
+  }
+
+  report(): readonly DirectoryReport[] {
+    return Array.from(this.#opened, ([directory, { list }]) => ({ directory, ...list.report() }))
+  }
+
+  /**
+   * Goes on with other settings. The lists of directories that are as they were keep their connections
+   * and answers; the others are closed once those in force are open.
+   *
+   * @param onRetired called for each that is given up, with what it counted
+   */
+  replace(directories: Directories, onRetired: (report: DirectoryReport) => void): void {
+    const before = this.#opened
+    const opened = new Map<string, Opened>()
+    for (const one of directories.all) {
+      const known = before.get(one.name)
+      const goesOn = known && known.state === stateOf(one)
+      opened.set(one.name, goesOn ? { ...known, settings: one } : this.#open(one))
+    }
+    this.#directories = directories
+    this.#opened = opened
+    this.#asked.clear()
+    for (const [directory, { list }] of before) {
+      if (opened.get(directory)?.list === list) continue
+      onRetired({ directory, ...list.report() })
+      unattended(`end of the former list of directory ${directory}`, () => list.close())
+    }
+    if (!this.#hasStarted) return
+    for (const [name, { list }] of opened) if (before.get(name)?.list !== list) list.start()
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Array.from(this.#opened.values(), ({ list }) => list.close()))
+  }
+
+  #open(settings: DirectorySettings): Opened {
+    const list = createAddressList(settings, this.#logFor(settings.name))
+    return { settings, state: stateOf(settings), list }
+  }
+
+  #listsFor(domain: string): readonly GlobalAddressList[] {
+    const directories = directoriesFor(this.#directories, domain)
+    const known = this.#asked.get(directories)
+    if (known) return known
+    const lists = directories.flatMap(({ name }) => this.#opened.get(name)?.list ?? [])
+    this.#asked.set(directories, lists)
+    return lists
+  }
+}
+
+const NO_DIRECTORY: GalAnswer = {
+  state: 'unavailable',
+  reason: 'no directory is named for the domain',
+}
+
+/**
+ * Found where any directory has it, absent where all say so. Whoever has it need not wait for the
+ * others, one of which may be slow or down.
+ */
+function together(
+  lists: readonly AddressList[],
+  recipient: Recipient,
+): GalAnswer | Promise<GalAnswer> {
+  const answers = lists.map((list) => list.lookup(recipient))
+  const found = answers.find((one) => !(one instanceof Promise) && one.state === 'found')
+  if (found) return found
+  return new Promise((resolve) => {
+    let waiting = answers.length
+    let unavailable: GalAnswer | undefined
+    const settle = (answer: GalAnswer) => {
+      waiting--
+      if (answer.state === 'unavailable') unavailable ??= answer
+      if (answer.state === 'found') resolve(answer)
+      else if (waiting === 0) resolve(unavailable ?? ABSENT)
+    }
+    for (const answer of answers) void Promise.resolve(answer).then(settle)
+  })
+}
+
+/** Certificates and passwords are read when a list is opened. */
+function stateOf(settings: DirectorySettings): string {
+  const { tls_ca, tls_cert, tls_key, bind_password_file } = settings.ldap
+  const files = [tls_ca, tls_cert, tls_key, bind_password_file].filter(Boolean).map(changedAt)
+  return JSON.stringify([settings, files])
+}
+
+function changedAt(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
+}

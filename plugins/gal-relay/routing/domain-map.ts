@@ -1,0 +1,33 @@
+// Values by domain: that of the domain itself first, else that of the longest suffix, on whole labels
+// (`ms.com` never matches `pms.com`).
+import type { SentTo } from './routes'
+
+/** @see Q169683 */
+export class DomainMap<T> {
+  readonly #exact = new Map<string, T>()
+  readonly #suffix = new Map<string, T>()
+
+  /** The value written for just that pattern. */
+  get({ match, domain }: SentTo): T | undefined {
+    return (match === 'exact' ? this.#exact : this.#suffix).get(domain)
+  }
+
+  set({ match, domain }: SentTo, value: T): void {
+    const values = match === 'exact' ? this.#exact : this.#suffix
+    values.set(domain, value)
+  }
+
+  /** @param domain lower-case A-label or canonical address literal */
+  find(domain: string): T | undefined {
+    return this.#exact.get(domain) ?? this.findSuffix(domain)
+  }
+
+  /** The value for each subdomain of the domain that has none of its own. */
+  findSuffix(domain: string): T | undefined {
+    if (domain.startsWith('[')) return undefined
+    for (let rest = domain; ; rest = rest.slice(rest.indexOf('.') + 1)) {
+      const value = this.#suffix.get(rest)
+      if (value !== undefined || !rest.includes('.')) return value
+    }
+  }
+}

@@ -1,0 +1,88 @@
+// Where the directory says that a recipient's mailbox is: on which server, and by which address that
+// knows it. As sendmail's ldap_routing: one small table for each combination of the two.
+import { canonicalLiteral, type Recipient, recipientOf } from './recipient'
+import { type NextHop, parseDomain, parseNextHop } from './routes'
+
+/** What the entries with the address say; of several values all agree. */
+export interface Mailbox {
+  /** Of `host_attribute`, as it stands there. */
+  readonly host?: string
+  /** Of `routing_attribute`, as it stands there. */
+  readonly address?: string
+  /** Several entries, or values, contradict each other. */
+  readonly isAmbiguous?: boolean
+}
+
+/** `[hosts]`: what a value of `host_attribute` means, by the value in lower case. */
+export type MailboxHosts = ReadonlyMap<string, MailboxHost>
+
+export interface MailboxHost {
+  /** As it is written in `[hosts]`. */
+  readonly text: string
+  /** Tried in order; none: the install's queue plugins (`local`). */
+  readonly hops: readonly NextHop[]
+}
+
+/** What a mailbox's values come to. */
+export interface MailboxPlace {
+  /** The hops to its server, none for the queue plugins; undefined: no server is named. */
+  readonly hops: readonly NextHop[] | undefined
+  /** The address by which its system knows it; undefined: as it was sent. */
+  readonly leavesAs: Recipient | undefined
+}
+
+/**
+ * @param isOwn a next hop is one of our own listeners
+ * @returns the place, or why it cannot be known: a wrong guess is worse than no guess
+ */
+export function placeOf(
+  mailbox: Mailbox,
+  hosts: MailboxHosts,
+  isOwn: (hop: NextHop) => boolean,
+): MailboxPlace | { readonly problem: string } {
+  if (mailbox.isAmbiguous) return { problem: 'its entries contradict each other' }
+  const host = mailbox.host === undefined ? undefined : hostNamed(mailbox.host, hosts, isOwn)
+  if (host && 'problem' in host) return host
+  const leavesAs = mailbox.address === undefined ? undefined : addressFrom(mailbox.address)
+  if (leavesAs && 'problem' in leavesAs) return leavesAs
+  return { hops: host?.hops, leavesAs }
+}
+
+/** In a legacy DN the last `cn` is the server: `/o=Corp/…/cn=Servers/cn=EX01`. */
+export function hostName(value: string): string {
+  const text = value.trim()
+  return /^\/o=/i.test(text) ? (/\/cn=([^/]+)$/i.exec(text)?.[1] ?? text) : text
+}
+
+function hostNamed(
+  value: string,
+  hosts: MailboxHosts,
+  isOwn: (hop: NextHop) => boolean,
+): { readonly hops: readonly NextHop[] } | { readonly problem: string } {
+  const name = hostName(value)
+  const known = hosts.get(name.toLowerCase())
+  if (known) return known
+  const hop = parseNextHop(urlOf(name))
+  if ('problem' in hop || hop.user !== undefined) {
+    return { problem: 'its host is not in [hosts], and no host name, IP address or smtp:// URL' }
+  }
+  if (isOwn(hop)) return { problem: `its host ${hop.text} is this Haraka itself` }
+  return { hops: [hop] }
+}
+
+function urlOf(name: string): string {
+  if (name.includes('://')) return name
+  const bare = name.replace(/^\[(ipv6:)?|\]$/gi, '')
+  const isIpv6 = canonicalLiteral(`[IPv6:${bare}]`) !== undefined
+  if (isIpv6) return `smtp://[${bare}]`
+  return canonicalLiteral(`[${bare}]`) || parseDomain(name) ? `smtp://${bare}` : name
+}
+
+/** `smtp:` may stand before it, as in `targetAddress`. */
+function addressFrom(value: string): Recipient | { readonly problem: string } {
+  const text = value.trim().replace(/^smtp:/i, '')
+  const [, local, domain = ''] = /^("(?:[^"\\]|\\.)*"|[^"@\s\\]+)@([^@\s]+)$/.exec(text) ?? []
+  const host = parseDomain(domain) ?? canonicalLiteral(domain)
+  if (local === undefined || !host) return { problem: 'its routing address is no mail address' }
+  return recipientOf(local, host)
+}

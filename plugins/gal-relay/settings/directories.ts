@@ -1,0 +1,236 @@
+// The directories recipients are looked up in: `[ldap]` with `[gal]` is the default one, and each
+// `[directory NAME]` one more, for the domains that it names.
+import path from 'node:path'
+import { DomainMap } from '../routing/domain-map'
+import type { RouteTable, SentTo } from '../routing/routes'
+import type { Trusted } from '../trusted-file'
+import { reportCredentials, reportMissingDirectory } from './directory-section'
+import type { Ini } from './ini'
+import type { Problem } from './problem'
+import * as schema from './schema'
+import { FILE, type SectionReader } from './sections'
+import type { Steps } from './steps'
+
+/** The name of the directory in `[ldap]`. */
+export const DEFAULT = 'default'
+
+export interface DirectorySettings {
+  /** As in the log, in metrics and in commands. */
+  readonly name: string
+  /** Whose recipients are looked up here; of the default one none: it has all that no other has. */
+  readonly domains: readonly SentTo[]
+  readonly gal: schema.GalSettings
+  readonly ldap: schema.LdapSettings
+  readonly snapshot: schema.SnapshotSettings
+}
+
+/** All directories, and which of them are asked for a domain. */
+export interface Directories {
+  /** The default one first, if there is one. */
+  readonly all: readonly DirectorySettings[]
+  readonly byDomain: DomainMap<readonly DirectorySettings[]>
+  /** Asked for all other domains: the default one, or none. */
+  readonly otherwise: readonly DirectorySettings[]
+}
+
+/**
+ * Those that are asked for a recipient at the domain: it is in the GAL when any has it.
+ *
+ * @param domain lower-case A-label or canonical address literal
+ */
+export function directoriesFor(
+  { byDomain, otherwise }: Directories,
+  domain: string,
+): readonly DirectorySettings[] {
+  return byDomain.find(domain) ?? otherwise
+}
+
+/** A recipient at such a domain can be looked up, and so can, for a suffix, those at its subdomains. */
+export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
+  const { match, domain } = sentTo
+  if (otherwise.length > 0) return true
+  return Boolean(match === 'exact' ? byDomain.find(domain) : byDomain.findSuffix(domain))
+}
+
+/** What a directory takes over from [gal], [ldap] and [snapshot]: no names, no rights, no servers. */
+const INHERITED = {
+  gal: ['mode', 'cache_found', 'cache_absent', 'cache_stale', 'cache_size'],
+  ldap: ['connections', 'connect_timeout', 'query_timeout', 'answer_within', 'retry_after'],
+  snapshot: ['full_every', 'changes_every', 'usable_for', 'shrink_limit'],
+} as const
+
+/** The keys of the default directory. */
+export type DefaultKeys = Pick<DirectorySettings, 'gal' | 'snapshot'> & {
+  readonly ldap: schema.LdapKeys
+  readonly trusted?: Trusted
+}
+
+/** @param of the general sections, whose times, sizes and limits hold for all directories */
+export function* readDirectories(
+  ini: Ini,
+  sections: SectionReader,
+  of: DefaultKeys,
+  configDir: string,
+  problems: Problem[],
+): Steps<Directories> {
+  const { url = [], base = [] } = of.ldap
+  const first =
+    url.length > 0
+      ? {
+          name: DEFAULT,
+          domains: [],
+          gal: withX500(of.gal),
+          ldap: { ...of.ldap, url, base, ...believing(of) },
+          snapshot: { ...of.snapshot, ...believing(of) },
+        }
+      : undefined
+  const all: DirectorySettings[] = first ? [first] : []
+  const byDomain = new DomainMap<DirectorySettings[]>()
+  const names = new Map<string, string>()
+  for (const section of sections.names()) {
+    yield
+    if (!/^directory\b/i.test(section)) continue
+    const keys = yield* sections.read(section, schema.directory(configDir))
+    const name = nameOf(section)
+    if (typeof name === 'object') {
+      sections.report({ section, what: name.problem })
+      continue
+    }
+    const twin = names.get(name.toLowerCase())
+    if (twin) sections.report({ section, what: `is the same directory as [${twin}]` })
+    names.set(name.toLowerCase(), section)
+    reportMissingDirectory(ini, section, problems)
+    reportCredentials(ini, section, sections, keys?.bind_method)
+    if (!keys) continue
+    if (keys.domains.length === 0) {
+      const what = 'is missing: domains[] = example.com'
+      problems.push({ file: FILE, section, key: 'domains[]', what })
+    }
+    const given = ini.sections.get(section) ?? new Map<string, unknown>()
+    const directory = directoryOf(name, keys, given, of)
+    all.push(directory)
+    for (const domain of keys.domains) {
+      const others = byDomain.get(domain)
+      if (!others) byDomain.set(domain, [directory])
+      else if (!others.includes(directory)) others.push(directory)
+    }
+  }
+  reportSharedFiles(sections, all)
+  return { all, byDomain, otherwise: first ? [first] : [] }
+}
+
+/** X.500 addresses are found by the attribute that holds them. */
+function withX500(gal: schema.GalSettings): schema.GalSettings {
+  const isThere = gal.attributes.some((name) => name.toLowerCase() === 'legacyexchangedn')
+  if (!gal.x500 || isThere) return gal
+  return { ...gal, attributes: [...gal.attributes, 'legacyExchangeDN'] }
+}
+
+function directoryOf(
+  name: string,
+  keys: schema.DirectoryKeys,
+  given: ReadonlyMap<string, unknown>,
+  of: DefaultKeys,
+): DirectorySettings {
+  const inherited = <T extends object>(all: T, names: readonly (keyof T & string)[]) =>
+    Object.fromEntries(names.filter((key) => !given.has(key)).map((key) => [key, all[key]]))
+  const { url = [], base = [] } = keys
+  const file = given.has('file') ? keys.file : fileFor(name, of.snapshot.file)
+  return {
+    name,
+    domains: keys.domains,
+    gal: withX500({
+      ...pick(keys, schema.gal.shape),
+      ...inherited(of.gal, INHERITED.gal),
+      any_domain: false,
+      always_accept: of.gal.always_accept,
+    }),
+    ldap: {
+      ...pick(keys, schema.ldap('').shape),
+      ...inherited(of.ldap, INHERITED.ldap),
+      url,
+      base,
+      ...believing(of),
+    },
+    snapshot: {
+      ...pick(keys, schema.snapshot('').shape),
+      ...inherited(of.snapshot, INHERITED.snapshot),
+      file,
+      ...believing(of),
+    },
+  }
+}
+
+const believing = ({ trusted }: DefaultKeys) => (trusted ? { trusted } : {})
+
+/** gal_relay.snapshot → gal_relay.NAME.snapshot */
+function fileFor(name: string, file: string): string {
+  const { dir, name: stem, ext } = path.parse(file)
+  return path.join(dir, `${stem}.${name}${ext}`)
+}
+
+function pick<T extends object, S extends object>(all: T, shape: S): Pick<T, keyof T & keyof S> {
+  const own = Object.entries(all).filter(([key]) => Object.hasOwn(shape, key))
+  return Object.fromEntries(own) as Pick<T, keyof T & keyof S>
+}
+
+/**
+ * Recipients that are to be looked up, and in no directory: neither found nor absent.
+ * @param hosts inbound by config/host_list
+ */
+export function* reportUncovered(
+  sections: SectionReader,
+  directories: Directories,
+  { rows }: RouteTable,
+  hosts: ReadonlySet<string>,
+  problems: Problem[],
+): Steps<void> {
+  for (const { sentTo, routeTo, text } of rows) {
+    yield
+    if (routeTo.kind !== 'inbound' && routeTo.kind !== 'shared') continue
+    if (isCovered(directories, sentTo)) continue
+    const what = `has no directory: put ${text} into domains[] of one, or name a default one in [ldap]`
+    sections.report({ section: 'routes', key: text, value: routeTo.kind, what })
+  }
+  for (const domain of hosts) {
+    yield
+    if (isCovered(directories, { match: 'exact', domain })) continue
+    problems.push({
+      file: 'config/host_list',
+      what:
+        `${domain} has no directory: put it into domains[] of one, name a default one in [ldap], ` +
+        'or set [routing] host_list = false',
+    })
+  }
+}
+
+/** Each list has a file of its own: what one directory writes the other would read. */
+function reportSharedFiles(sections: SectionReader, all: readonly DirectorySettings[]): void {
+  const users = new Map<string, DirectorySettings>()
+  for (const directory of all) {
+    const { name, gal, snapshot } = directory
+    if (gal.mode !== 'snapshot') continue
+    const other = users.get(snapshot.file)
+    if (other) {
+      const section = name === DEFAULT ? 'snapshot' : `directory ${name}`
+      const what = `is the file of directory ${other.name} too; each list needs one of its own`
+      sections.report({ section, key: 'file', value: snapshot.file, what })
+    }
+    users.set(snapshot.file, directory)
+  }
+}
+
+function nameOf(section: string): string | { readonly problem: string } {
+  const [, word, name = ''] = /^(directory)\s+(\S+)$/i.exec(section) ?? []
+  if (word && word !== 'directory') return { problem: `probably meant: [directory ${name}]` }
+  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/i.test(name)) {
+    const meant = section.replace(/^directory\s*/i, '').replace(/[^a-z0-9._-]+/gi, '-')
+    const hint = /^[a-z0-9]/i.test(meant) ? `; probably meant: [directory ${meant}]` : ''
+    const what = 'is not [directory NAME], with a name of letters, digits, ., - and _'
+    return { problem: `${what}${hint}` }
+  }
+  if (name.toLowerCase() === DEFAULT) {
+    return { problem: 'is the name of the directory in [ldap]; give this one another' }
+  }
+  return name
+}
