@@ -269,7 +269,7 @@ never[] = 192.168.1.0;255.255.255.248
     const off = await check({ ini: `${routes}[routing]\nreroute = false\n${directory}` })
     has(
       off,
-      /^warning \[routes\] partner\.example = always-relay does not count: with reroute = false/,
+      /^warning \[routes\] partner\.example = always-relay has no effect: with reroute = false/,
     )
     const on = await check({ ini: routes + directory, hostList: ['ours.example', '*.bad'] })
     has(
@@ -426,7 +426,7 @@ never[] = 192.168.1.0;255.255.255.248
         assert.equal(code, 0)
         assert.match(stdout, new RegExp(`^settings of ${root}\n`))
         assert.match(stdout, /^ {2}ok {7}inbound domains: example\.com$/m)
-        assert.match(stdout, /^config\/plugins\n {2}ok {7}no plugin answers in our place$/m)
+        assert.match(stdout, /^config\/plugins\n {2}ok {7}no other plugin answers first$/m)
         assert.match(
           stdout,
           /^directory ldap:.*\n {2}ok {7}connected without TLS and bound anonymously /m,

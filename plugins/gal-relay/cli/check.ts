@@ -16,7 +16,7 @@ import { unreachable } from '../report/unreachable'
 import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
-import type { NextHop } from '../routing/routes'
+import { hopsOf, type NextHop } from '../routing/routes'
 import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
@@ -211,7 +211,7 @@ function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
       ...(settings ? proxiedTwice(config, settings) : []),
     ].map((text): Finding => ({ level: 'warning', text })),
   ]
-  return findings.length > 0 ? findings : [{ level: 'ok', text: 'no plugin answers in our place' }]
+  return findings.length > 0 ? findings : [{ level: 'ok', text: 'no other plugin answers first' }]
 }
 
 async function nextHopFindings(config: Haraka.Config, settings: Settings): Promise<Finding[]> {
@@ -219,7 +219,7 @@ async function nextHopFindings(config: Haraka.Config, settings: Settings): Promi
   const rows = policy?.routing.routes.rows ?? []
   const hops = new Map<string, NextHop>()
   for (const { routeTo } of rows) {
-    for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) hops.set(hop.text, hop)
+    for (const hop of hopsOf(routeTo)) hops.set(hop.text, hop)
   }
   const own = ownHost(config)
   const addresses = new HostAddresses()

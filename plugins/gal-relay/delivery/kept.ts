@@ -33,8 +33,8 @@ const NOTE = 'gal_relay'
 const NO_HOPS: RouteOfDomain = Object.freeze({ hops: Object.freeze([]) })
 const BACKUP: RouteOfDomain = Object.freeze({ ...NO_HOPS, backup: true })
 
-export function keptRoute(hops: readonly NextHop[], alwaysRelay: boolean): RouteOfDomain {
-  if (hops.length === 0) return alwaysRelay ? BACKUP : NO_HOPS
+export function keptRoute(hops: readonly NextHop[], backup: boolean): RouteOfDomain {
+  if (hops.length === 0) return backup ? BACKUP : NO_HOPS
   const kept = hops.map(({ text, user }) => ({
     url: text,
     ...(user === undefined ? {} : { user }),

@@ -2,8 +2,9 @@
 // names a way out for the domain, so that a postmaster moves waiting mail by editing a row; else the
 // next hops it was accepted with.
 import { destinationOf } from '../routing/decide'
+import { counts, KINDS, pathsOf } from '../routing/kinds'
 import { canonicalDomain, recipientOf } from '../routing/recipient'
-import { findRow, type NextHop, parseNextHop } from '../routing/routes'
+import { findRow, hopsOf, type NextHop, parseNextHop } from '../routing/routes'
 import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { Listener } from '../settings/own-host'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
@@ -62,8 +63,7 @@ function toOurselves(
     const policy = policyFor(settings, address, port)
     if (!followsRows(policy) || SUBMISSION_PORTS.has(port)) continue
     const { kind, hops } = destinationOf(policy.routing, recipientOf('', domain))
-    const ours = kind === 'shared' || (kind === 'inbound' && hops.length === 0)
-    if (!ours) continue
+    if (!pathsOf(kind, hops).includes('queue')) continue
     const hop = parseNextHop(`smtp://${address.includes(':') ? `[${address}]` : address}:${port}`)
     if (!('problem' in hop)) return { to: 'hops', hops: [hop] }
   }
@@ -79,11 +79,9 @@ function today(policies: readonly ListenerPolicy[], domain: string): Attempt | u
   const routing = policies[0]?.routing
   const routeTo = routing && findRow(routing.routes, canonicalDomain(domain))?.routeTo
   if (!routeTo || routeTo.kind === 'reroute') return undefined
-  // With `reroute = false` everywhere, rows other than inbound do not exist.
-  const exists = routeTo.kind === 'inbound' || policies.some(({ routing }) => routing.reroute)
-  if (!exists) return undefined
+  if (!policies.some(({ routing }) => counts(routeTo.kind, routing))) return undefined
   if (routeTo.hops.length > 0) return { to: 'hops', hops: routeTo.hops }
-  return routeTo.kind === 'always-relay' ? { to: 'mx-before-us' } : undefined
+  return KINDS[routeTo.kind].backup ? { to: 'mx-before-us' } : undefined
 }
 
 function asAccepted(
@@ -94,7 +92,7 @@ function asAccepted(
   if (backup) return { to: 'mx-before-us' }
   if (hops.length === 0) return { to: 'mx' }
   const rows = policies[0]?.routing.routes.rows ?? []
-  const known = rows.flatMap(({ routeTo }) => (routeTo.kind === 'reroute' ? [] : routeTo.hops))
+  const known = rows.flatMap(({ routeTo }) => hopsOf(routeTo))
   const usable = hops.map((hop) => withPassword(hop, known)).filter((hop) => hop !== undefined)
   if (usable.length > 0) return { to: 'hops', hops: usable }
   const reason =

@@ -3,6 +3,8 @@
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
 import { addressOf, hostOf, newAddress, rcptsAnswered } from '../haraka/internals'
 import type { Accepted, Destination, Path, Refused } from '../routing/decide'
+import { KINDS } from '../routing/kinds'
+import { RULES } from '../routing/rules'
 import { AcceptedBefore } from '../routing/transaction'
 import { copyOf, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
@@ -35,7 +37,7 @@ export class DeliveryPaths {
   stored: Promise<void> | undefined
   // Looked into when the message is there. A Map or a weak key for each recipient would cost more, in
   // collecting garbage, than the whole answer.
-  readonly #accepted: { readonly target: Haraka.Address; readonly verdict: Accepted }[] = []
+  readonly #accepted: AcceptedRecipient[] = []
   /** How they leave whose domain a `reroute` row renames (Q190710). */
   #renamed: Map<Haraka.Address, Haraka.Address> | undefined
   /** As the sender wrote them, where another plugin put something else into their place. */
@@ -130,8 +132,9 @@ export class DeliveryPaths {
     if (takesOff && end > this.#from) rcpt_to.splice(this.#from, end - this.#from)
   }
 
-  accept(target: Haraka.Address, { recipient, rerouted }: Destination, verdict: Accepted): void {
-    this.#accepted.push({ target, verdict })
+  accept(target: Haraka.Address, destination: Destination, verdict: Accepted): void {
+    const { recipient, kind, rerouted } = destination
+    this.#accepted.push({ target, kind, verdict })
     if (rerouted) {
       this.#renamed ??= new Map()
       const { mail_from } = this.#transaction
@@ -177,12 +180,12 @@ export class DeliveryPaths {
     }
     const routes = new Map<string, RouteOfDomain>()
     const written: [string, string][] = []
-    const verdicts = this.#verdicts()
+    const known = new Map(this.#accepted.map((one) => [one.target, one]))
     let accepted = false
     let inbound = true
     for (const recipient of this.#transaction.rcpt_to) {
-      const verdict = verdicts.get(recipient)
-      const path = verdict?.path ?? otherwise
+      const one = known.get(recipient)
+      const path = one?.verdict.path ?? otherwise
       const address = this.#leavingAs(recipient)
       // The new and the old address of one mailbox in one message are one recipient, and so are two
       // spellings of its domain.
@@ -190,11 +193,11 @@ export class DeliveryPaths {
       const mailbox = `${address.user}@${host}`
       const isFirst = !parts[path].has(mailbox)
       if (isFirst) parts[path].set(mailbox, address)
-      accepted ||= verdict !== undefined
+      accepted ||= one !== undefined
       if (path !== 'outbound') continue
-      inbound &&= verdict !== undefined && isOurs(verdict)
-      if (!verdict) continue
-      routes.set(host, keptRoute(verdict.hops, verdict.rule === 'always-relay'))
+      inbound &&= one !== undefined && RULES[one.verdict.rule].accepts === 'ours'
+      if (!one) continue
+      routes.set(host, keptRoute(one.verdict.hops, KINDS[one.kind].backup))
       const asWritten = addressOf(this.#asWritten?.get(recipient) ?? recipient)
       const leaving = addressOf(address)
       if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
@@ -258,13 +261,15 @@ export class DeliveryPaths {
     return underWay.part
   }
 
-  #verdicts(): ReadonlyMap<Haraka.Address, Accepted> {
-    return new Map(this.#accepted.map(({ target, verdict }) => [target, verdict]))
-  }
-
   #leavingAs(recipient: Haraka.Address): Haraka.Address {
     return this.#renamed?.get(recipient) ?? recipient
   }
+}
+
+interface AcceptedRecipient {
+  readonly target: Haraka.Address
+  readonly kind: Destination['kind']
+  readonly verdict: Accepted
 }
 
 interface KnownParts {
@@ -284,11 +289,6 @@ const plainParts = (queue: readonly Haraka.Address[]): Parts => ({
   kept: NOTHING,
   inbound: true,
 })
-
-/** Accepted because it is ours, and not because it may be passed on. */
-function isOurs({ rule }: Accepted): boolean {
-  return rule !== 'shared' && rule !== 'always-relay' && !rule.startsWith('relay-')
-}
 
 interface UnderWay {
   readonly all: Haraka.Address[]

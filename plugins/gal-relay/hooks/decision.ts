@@ -5,15 +5,15 @@ import {
   type Client,
   concernsRelaying,
   type Destination,
+  type DomainRoute,
   decide,
   decideListed,
   decideUnasked,
-  destined,
+  destinationOf,
+  domainRoute,
   INTERNAL_ERROR,
   type Listing,
-  type Route,
   type RoutingPolicy,
-  routeOf,
   type Verdict,
 } from '../routing/decide'
 import { canonicalDomain, recipientAt } from '../routing/recipient'
@@ -94,7 +94,7 @@ interface Routed {
   /** As Haraka gives it. */
   readonly host: string
   readonly domain: string
-  readonly route: Route
+  readonly route: DomainRoute
 }
 
 // Recipients that come one after the other mostly have the same domain.
@@ -103,12 +103,12 @@ let last: Routed | undefined
 function destinationFor(routing: RoutingPolicy, address: Haraka.Address): Destination {
   const host = hostOf(address)
   if (last?.routing !== routing || last.host !== host) last = routed(routing, host)
-  return destined(recipientAt(address.user, last.domain), last.route)
+  return destinationOf(routing, recipientAt(address.user, last.domain), last.route)
 }
 
 function routed(routing: RoutingPolicy, host: string): Routed {
   const domain = canonicalDomain(host)
-  return { routing, host, domain, route: routeOf(routing, domain) }
+  return { routing, host, domain, route: domainRoute(routing, domain) }
 }
 
 async function decideLater(

@@ -3,6 +3,7 @@
 import { type DeliveryPaths, pathsOf } from '../delivery/paths'
 import { addressOf } from '../haraka/internals'
 import { INTERNAL_ERROR, isRelayed, type Refused, type Verdict } from '../routing/decide'
+import { trustByOthers } from '../routing/restrictions'
 import { acceptsUnasked, answersAny, decidesRelaying } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
 import { answersTo, type Decided, decideOnAll, decideUnaskedOn } from './decision'
@@ -46,7 +47,7 @@ export const accept_unasked = guarded(async function (next, connection) {
   const { policy, client } = sessionOf(connection)
   if (!transaction || !acceptsUnasked(policy)) return next()
   const paths = pathsOf(transaction)
-  const trust = { ...client.trust, mayRelay: connection.relaying }
+  const trust = trustByOthers(connection.relaying)
   const targets = paths.targets()
   if (targets.length === 0) {
     paths.putBack()

@@ -19,6 +19,7 @@ import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/
 import { addressText, recipientOf } from '../routing/recipient'
 import { type Restrictions, type Trust, trustByAddress, trustOf } from '../routing/restrictions'
 import { findRow } from '../routing/routes'
+import { meaningOf } from '../routing/rules'
 import { AcceptedBefore } from '../routing/transaction'
 import {
   acceptsUnasked,
@@ -34,7 +35,6 @@ import {
 } from '../settings/settings'
 import { type EnvelopeGrammar, parsePath } from './envelope'
 import { replyText } from './refusal'
-import { meaningOf } from './rules'
 
 export interface Question {
   /** As they stand behind `RCPT TO:`; angle brackets may be left out. */

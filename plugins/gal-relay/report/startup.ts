@@ -1,6 +1,6 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
-import type { Path } from '../routing/decide'
+import { counts, KINDS, type Path, pathsOf } from '../routing/kinds'
 import type { NetworkList } from '../routing/networks'
 import {
   acceptsUnasked,
@@ -193,14 +193,12 @@ function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): Domains
   const queue = [...routing.hostList]
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {
-    const { kind } = routeTo
-    if (kind === 'reroute' || (kind !== 'inbound' && !routing.reroute)) continue
-    if (kind === 'forward' && !relays) continue
-    const toQueue = kind === 'shared' || (kind === 'inbound' && routeTo.hops.length === 0)
-    if (toQueue) queue.push(kind === 'shared' ? `${text} (listed)` : text)
-    if (!toQueue || kind === 'shared') {
-      outbound.push(kind === 'shared' ? `${text} (not listed)` : text)
-    }
+    if (routeTo.kind === 'reroute' || !counts(routeTo.kind, routing)) continue
+    if (KINDS[routeTo.kind].senders === 'who-may-relay' && !relays) continue
+    const paths = pathsOf(routeTo.kind, routeTo.hops)
+    const isEither = paths.length > 1
+    if (paths.includes('queue')) queue.push(isEither ? `${text} (listed)` : text)
+    if (paths.includes('outbound')) outbound.push(isEither ? `${text} (not listed)` : text)
   }
   if (relays) outbound.push('foreign domains')
   return { queue, outbound }

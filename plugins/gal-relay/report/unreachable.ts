@@ -1,6 +1,8 @@
 // What in valid settings can never make a difference: rows and entries that another one swallows.
+
+import { counts } from '../routing/kinds'
 import type { Network, NetworkList } from '../routing/networks'
-import type { RouteTo, Row } from '../routing/routes'
+import { type Row, routeText } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** A sentence for each row and entry that no mail ever comes to. */
@@ -15,13 +17,14 @@ function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[]
   const [first] = policies
   if (!first) return []
   const { rows, suffix } = first.routing.routes
-  const isForeignOnly = policies.every(({ routing }) => !routing.reroute)
   const lines: string[] = []
   for (const row of rows) {
     const text = `[routes] ${row.text} = ${routeText(row.routeTo)}`
     const wider = widerRow(row, suffix)
-    if (isForeignOnly && row.routeTo.kind !== 'inbound') {
-      lines.push(`${text} does not count: with reroute = false only inbound rows do`)
+    if (!policies.some(({ routing }) => counts(row.routeTo.kind, routing))) {
+      lines.push(
+        `${text} has no effect: with reroute = false there are no ${row.routeTo.kind} rows`,
+      )
     } else if (wider && routeText(wider.routeTo) === routeText(row.routeTo)) {
       lines.push(`${text} changes nothing: row ${wider.text} says the same of it`)
     }
@@ -52,11 +55,6 @@ function widerRow({ sentTo }: Row, suffix: ReadonlyMap<string, Row>): Row | unde
 
 const parentOf = (domain: string) =>
   domain.includes('.') ? domain.slice(domain.indexOf('.') + 1) : ''
-
-function routeText(routeTo: RouteTo): string {
-  if (routeTo.kind === 'reroute') return `reroute ${routeTo.domain}`
-  return [routeTo.kind, ...routeTo.hops.map(({ text }) => text)].join(' ')
-}
 
 const hostsOf = (policies: readonly ListenerPolicy[]) =>
   new Set(policies.flatMap(({ routing }) => [...routing.hostList]))

@@ -1,11 +1,15 @@
 // The answer table: recipient × route × trust (× what the directory says) → one verdict.
 // Pure; when the answer depends on the directory it says so, and the listing is taken to a second one.
-// A verdict carries the name of the rule that made it, so that the reply, the log, the metrics and
-// the tests all speak of the same thing.
+// What the kinds of route mean is in kinds.ts, what the rules answer in rules.ts.
+import { counts, KINDS, type Path, type RouteKind } from './kinds'
 import { hasLocalPart, type LocalParts } from './local-parts'
 import { atDomain, type Recipient } from './recipient'
-import type { Trust, TrustRule } from './restrictions'
-import { findRow, type NextHop, type RouteTable, type RouteTo } from './routes'
+import type { Trust } from './restrictions'
+import { findRow, type NextHop, type RouteTable } from './routes'
+import { type AcceptingRule, type RefusingRule, type Reply, RULES } from './rules'
+
+export type { Path } from './kinds'
+export type { Reply, Rule } from './rules'
 
 /** What of a listener's settings the answers depend on. */
 export interface RoutingPolicy {
@@ -31,11 +35,9 @@ export interface Client {
   readonly authenticated: boolean
 }
 
-export type RouteKind = RouteTo['kind'] | 'foreign'
-
 /** The route that a domain's mail takes, `reroute` rows followed. */
-export interface Route {
-  readonly kind: Exclude<RouteKind, 'reroute'>
+export interface DomainRoute {
+  readonly kind: RouteKind
   readonly hops: readonly NextHop[]
   /** The row's left side; undefined when none matched. */
   readonly row: string | undefined
@@ -44,44 +46,16 @@ export interface Route {
 }
 
 /** A recipient with the route its domain takes. */
-export interface Destination extends Omit<Route, 'rerouted'> {
+export interface Destination extends Omit<DomainRoute, 'rerouted'> {
   /** As it is looked up and delivered. */
   readonly recipient: Recipient
   /** The row that renamed the domain, if one did. */
   readonly rerouted: string | undefined
 }
 
-export interface Reply {
-  readonly code: number
-  /** RFC 3463, without the class: `[7, 1]` is x.7.1. */
-  readonly status: readonly [subject: number, detail: number]
-  readonly text: string
-}
-
-export type Rule =
-  | 'postmaster'
-  | 'always-accept'
-  | 'in-gal'
-  | 'not-looked-up'
-  | 'authenticated-only'
-  | 'not-in-gal'
-  | 'routes-onward'
-  | 'directory-unavailable'
-  | 'shared'
-  | 'always-relay'
-  | `relay-${TrustRule}`
-  | `no-relay-${TrustRule}`
-  | 'no-recipient'
-  | 'mixed'
-  | 'too-many-by-lmtp'
-  | 'internal-error'
-
-/** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
-export type Path = 'queue' | 'outbound'
-
 export interface Accepted {
   readonly accept: true
-  readonly rule: Rule
+  readonly rule: AcceptingRule
   readonly path: Path
   /** Where the outbound queue hands it to, tried in order; none: the domain's MX hosts. */
   readonly hops: readonly NextHop[]
@@ -89,7 +63,7 @@ export interface Accepted {
 
 export interface Refused {
   readonly accept: false
-  readonly rule: Rule
+  readonly rule: RefusingRule
   readonly reply: Reply
 }
 
@@ -97,37 +71,9 @@ export type Verdict = Accepted | Refused
 
 const NO_HOPS: readonly NextHop[] = Object.freeze([])
 
-const PROHIBITED: Reply = { code: 550, status: [7, 1], text: 'Relaying is prohibited' }
-const UNKNOWN: Reply = { code: 550, status: [1, 1], text: 'Recipient unknown' }
-const NOBODY: Reply = { code: 550, status: [1, 3], text: 'There is no recipient <>' }
-const AUTHENTICATED_ONLY: Reply = {
-  code: 550,
-  status: [7, 1],
-  text: 'This recipient takes mail from authenticated senders only',
-}
-const UNAVAILABLE: Reply = {
-  code: 451,
-  status: [4, 3],
-  text: 'The directory cannot be asked at the moment, please try again later',
-}
-const MIXED: Reply = {
-  code: 452,
-  status: [5, 3],
-  text: 'This recipient needs a transaction of its own, please send it again',
-}
-const TOO_MANY: Reply = {
-  code: 452,
-  status: [5, 3],
-  text: 'Too many recipients in one message, please send it again for the others',
-}
-const INTERNAL: Reply = {
-  code: 451,
-  status: [3, 0],
-  text: 'Local error in processing, please try again later',
-}
-
-const refuse = (rule: Rule, reply: Reply): Refused => Object.freeze({ accept: false, rule, reply })
-const accept = (rule: Rule, path: Path, hops = NO_HOPS): Accepted => ({
+const refuse = (rule: RefusingRule): Refused =>
+  Object.freeze({ accept: false, rule, reply: RULES[rule].reply })
+const accept = (rule: AcceptingRule, path: Path, hops = NO_HOPS): Accepted => ({
   accept: true,
   rule,
   path,
@@ -136,26 +82,28 @@ const accept = (rule: Rule, path: Path, hops = NO_HOPS): Accepted => ({
 
 const POSTMASTER = Object.freeze(accept('postmaster', 'queue'))
 const IN_GAL = Object.freeze(accept('in-gal', 'queue'))
-const NOT_IN_GAL = refuse('not-in-gal', UNKNOWN)
-const ROUTES_ONWARD = refuse('routes-onward', PROHIBITED)
-const NO_RECIPIENT = refuse('no-recipient', NOBODY)
-const NEEDS_AUTHENTICATION = refuse('authenticated-only', AUTHENTICATED_ONLY)
-const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
+const NOT_IN_GAL = refuse('not-in-gal')
+const ROUTES_ONWARD = refuse('routes-onward')
+const NO_RECIPIENT = refuse('no-recipient')
+const NEEDS_AUTHENTICATION = refuse('authenticated-only')
+const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable')
 
 /** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
-export const MIXED_DEFERRED = refuse('mixed', MIXED)
+export const MIXED_DEFERRED = refuse('mixed')
 /** More recipients in one transaction than LMTP hops take (RFC 5321 §4.5.3.1.10). */
-export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp', TOO_MANY)
+export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp')
 /** What is answered when the plugin itself fails: never a 250, never a 550. */
-export const INTERNAL_ERROR = refuse('internal-error', INTERNAL)
+export const INTERNAL_ERROR = refuse('internal-error')
 
-/** Which route the recipient takes. */
-export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
-  return destined(recipient, routeOf(policy, recipient.domain))
-}
-
-/** @param route of the recipient's domain */
-export function destined(recipient: Recipient, route: Route): Destination {
+/**
+ * @param route of the recipient's domain, where it is known already
+ * @returns the recipient with the route that it takes
+ */
+export function destinationOf(
+  policy: RoutingPolicy,
+  recipient: Recipient,
+  route: DomainRoute = domainRoute(policy, recipient.domain),
+): Destination {
   const { kind, hops, row, rerouted } = route
   if (!rerouted) return { recipient, kind, hops, row, rerouted }
   const renamed = atDomain(recipient, rerouted.to)
@@ -167,16 +115,15 @@ export function destined(recipient: Recipient, route: Route): Destination {
  *
  * @param domain in the form that compares
  */
-export function routeOf(policy: RoutingPolicy, domain: string): Route {
+export function domainRoute(policy: RoutingPolicy, domain: string): DomainRoute {
   const row = findRow(policy.routes, domain)
-  if (policy.reroute && row?.routeTo.kind === 'reroute') {
-    const to = row.routeTo.domain
-    return { ...routeOf(policy, to), rerouted: { row: row.text, to } }
-  }
-  const routeTo = row ? row.routeTo : undefined
-  const exists = routeTo && (policy.reroute || routeTo.kind === 'inbound')
-  if (routeTo && routeTo.kind !== 'reroute' && exists) {
-    return { kind: routeTo.kind, hops: routeTo.hops, row: row?.text, rerouted: undefined }
+  const routeTo = row && counts(row.routeTo.kind, policy) ? row.routeTo : undefined
+  if (row && routeTo) {
+    if (routeTo.kind !== 'reroute') {
+      return { kind: routeTo.kind, hops: routeTo.hops, row: row.text, rerouted: undefined }
+    }
+    const to = routeTo.domain
+    return { ...domainRoute(policy, to), rerouted: { row: row.text, to } }
   }
   const inbound = !row && policy.hostList.has(domain)
   return {
@@ -200,29 +147,28 @@ export function decide(
   const { recipient, kind, hops } = destination
   if (recipient.domain === '' && recipient.plainLocal.toLowerCase() === 'postmaster')
     return POSTMASTER
-  switch (kind) {
-    case 'inbound':
+  switch (KINDS[kind].lookUp) {
+    case 'required':
       if (!hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) return undefined
-      return delivered('always-accept', hops)
-    case 'shared':
+      return delivered('always-accept', kind, hops)
+    case 'first':
       return undefined
-    case 'always-relay':
-      return passedOn('always-relay', destination, client)
-    case 'forward':
-    case 'foreign':
-      return policy.anyDomain ? undefined : relayed(destination, client)
+    case 'any-domain':
+      return policy.anyDomain ? undefined : unlisted(destination, client)
+    case 'never':
+      return unlisted(destination, client)
   }
 }
 
 /** Accepted because the client may relay. */
-export const isRelayed = ({ rule }: Accepted) => rule.startsWith('relay-')
+export const isRelayed = ({ rule }: Accepted) => RULES[rule].accepts === 'relayed'
 
 /**
  * Whether relaying comes into the answer: the recipient is not ours, or its local part tries to route
  * onward.
  */
 export function concernsRelaying({ recipient, kind }: Destination): boolean {
-  return kind === 'foreign' || kind === 'forward' || recipient.routesOnward
+  return KINDS[kind].senders === 'who-may-relay' || recipient.routesOnward
 }
 
 /**
@@ -238,8 +184,9 @@ export function decideUnasked(
   client: Client,
 ): Verdict | undefined {
   const verdict = decide(policy, destination, client)
-  if (verdict || destination.kind !== 'inbound' || concernsRelaying(destination)) return verdict
-  return delivered('not-looked-up', destination.hops)
+  const { kind, hops } = destination
+  const isLookedUp = KINDS[kind].lookUp === 'required' && !concernsRelaying(destination)
+  return verdict || !isLookedUp ? verdict : delivered('not-looked-up', kind, hops)
 }
 
 /**
@@ -248,37 +195,39 @@ export function decideUnasked(
  * @param listing what the directory says of `destination.recipient`
  */
 export function decideListed(destination: Destination, client: Client, listing: Listing): Verdict {
-  const { recipient, kind, hops } = destination
-  if (listing.state !== 'absent') return ours(listing, client, kind === 'inbound' ? hops : NO_HOPS)
-  if (kind === 'inbound') return recipient.routesOnward ? ROUTES_ONWARD : NOT_IN_GAL
-  return kind === 'shared' ? passedOn('shared', destination, client) : relayed(destination, client)
-}
-
-function ours(
-  listing: Exclude<Listing, { state: 'absent' }>,
-  client: Client,
-  hops: readonly NextHop[],
-): Verdict {
-  if (listing.state === 'unavailable') return DIRECTORY_UNAVAILABLE
-  if (listing.authenticatedOnly && !client.authenticated && !client.trust.mayRelay) {
-    return NEEDS_AUTHENTICATION
+  const { kind, hops } = destination
+  switch (listing.state) {
+    case 'unavailable':
+      return DIRECTORY_UNAVAILABLE
+    case 'absent':
+      return unlisted(destination, client)
+    case 'found':
+      if (listing.authenticatedOnly && !client.authenticated && !client.trust.mayRelay) {
+        return NEEDS_AUTHENTICATION
+      }
+      // The next hops of all other kinds are for recipients that are not in the directory.
+      return KINDS[kind].path === 'queue' ? delivered('in-gal', kind, hops) : IN_GAL
   }
-  return delivered('in-gal', hops)
 }
 
-function delivered(rule: Rule, hops: readonly NextHop[]): Verdict {
-  if (hops.length > 0) return accept(rule, 'outbound', hops)
+// Of one that is not in the directory, or need not be.
+function unlisted(destination: Destination, client: Client): Verdict {
+  const { recipient, kind, hops } = destination
+  const { lookUp, senders, rule } = KINDS[kind]
+  if (senders === 'who-may-relay') return relayed(destination, client)
+  // The next system might be made to relay (Q304897).
+  const isAttempt = recipient.routesOnward && (lookUp === 'required' || !client.trust.mayRelay)
+  if (isAttempt) return ROUTES_ONWARD
+  return rule ? delivered(rule, kind, hops) : NOT_IN_GAL
+}
+
+function delivered(rule: AcceptingRule, kind: RouteKind, hops: readonly NextHop[]): Verdict {
+  if (KINDS[kind].path !== 'queue' || hops.length > 0) return accept(rule, 'outbound', hops)
   return rule === 'in-gal' ? IN_GAL : accept(rule, 'queue')
 }
 
-// Accepted from anyone, unless the next system might be made to relay (Q304897).
-function passedOn(rule: Rule, { recipient, hops }: Destination, { trust }: Client): Verdict {
-  if (recipient.routesOnward && !trust.mayRelay) return ROUTES_ONWARD
-  return accept(rule, 'outbound', hops)
-}
-
 function relayed({ recipient, hops }: Destination, { trust }: Client): Verdict {
-  if (!trust.mayRelay) return refuse(`no-relay-${trust.rule}`, PROHIBITED)
+  if (!trust.mayRelay) return refuse(`no-relay-${trust.rule}`)
   if (recipient.domain === '') return NO_RECIPIENT
   return accept(`relay-${trust.rule}`, 'outbound', hops)
 }

@@ -2,6 +2,7 @@
 // domain takes: an exact row first, else the row with the longest matching suffix on whole labels.
 import { domainToASCII } from 'node:url'
 import { didYouMean } from './did-you-mean'
+import { KINDS, type ReferringKind, ROW_KINDS, type RowKind } from './kinds'
 import { canonicalDomain, canonicalLiteral } from './recipient'
 
 /** Where a route hands mail to. */
@@ -16,17 +17,26 @@ export interface NextHop {
   readonly text: string
 }
 
+const NO_HOPS: readonly NextHop[] = Object.freeze([])
+
 /** One of them is an LMTP server, which answers for each recipient of a message. */
 export const byLmtp = (hops: readonly NextHop[]): boolean =>
   hops.some(({ protocol }) => protocol === 'lmtp')
 
 /** What is right of the `=`; `hops` are tried in order. */
 export type RouteTo =
-  | { readonly kind: 'inbound'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'shared'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'always-relay'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'forward'; readonly hops: readonly NextHop[] }
+  | { readonly kind: Exclude<RowKind, ReferringKind>; readonly hops: readonly NextHop[] }
   | { readonly kind: 'reroute'; readonly domain: string }
+
+/** The row's next hops; none where it names none. */
+export const hopsOf = (routeTo: RouteTo): readonly NextHop[] =>
+  'hops' in routeTo ? routeTo.hops : NO_HOPS
+
+/** What is right of the `=`, without passwords. */
+export function routeText(routeTo: RouteTo): string {
+  if (routeTo.kind === 'reroute') return `reroute ${routeTo.domain}`
+  return [routeTo.kind, ...hopsOf(routeTo).map(({ text }) => text)].join(' ')
+}
 
 /** What is left of the `=`. */
 export interface SentTo {
@@ -103,8 +113,6 @@ export function parseSentTo(text: string): SentTo | { readonly problem: string }
   return { problem: 'is not a domain name' }
 }
 
-const KINDS = ['inbound', 'shared', 'always-relay', 'forward', 'reroute'] as const
-
 /** @returns the right side of a row, or what is wrong with it; never repeats a password */
 export function parseRouteTo(text: string): RouteTo | { readonly problem: string } {
   const words = (line: string) => line.split(/[\s,]+/).filter(Boolean)
@@ -116,7 +124,7 @@ export function parseRouteTo(text: string): RouteTo | { readonly problem: string
     }
   }
   const [word = '', ...rest] = all
-  const kind = KINDS.find((name) => name === word.toLowerCase().replace(/_/g, '-'))
+  const kind = ROW_KINDS.find((name) => name === word.toLowerCase().replace(/_/g, '-'))
   if (!kind || (kind !== word.toLowerCase() && word.includes('_'))) {
     return { problem: kind ? `probably meant: ${kind}` : unknownKind(word) }
   }
@@ -127,20 +135,20 @@ export function parseRouteTo(text: string): RouteTo | { readonly problem: string
     if ('problem' in hop) return hop
     hops.push(hop)
   }
-  if (hops.length === 0 && (kind === 'shared' || kind === 'forward')) {
+  if (hops.length === 0 && KINDS[kind].nextHops === 'required') {
     return { problem: `'${kind}' needs a next hop: ${kind} smtp://host[:port]` }
   }
   return { kind, hops }
 }
 
 function unknownKind(word: string): string {
-  const choices = `a route is one of ${KINDS.join(', ')}`
+  const choices = `a route is one of ${ROW_KINDS.join(', ')}`
   if (word === '') return `is empty; ${choices}`
   if (/^(smtps?|lmtp):\/\//i.test(word)) {
     return `says where but not what; ${choices}, followed by the URL`
   }
-  const meant = didYouMean(word, KINDS)
-  return `'${shownHop(word)}' is no kind of route; ${meant ? `probably meant: ${meant}` : choices}`
+  const meant = didYouMean(word, ROW_KINDS)
+  return `'${shownHop(word)}': unknown route type; ${meant ? `probably meant: ${meant}` : choices}`
 }
 
 function parseReroute(words: readonly string[]): RouteTo | { problem: string } {

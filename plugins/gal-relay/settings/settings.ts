@@ -5,7 +5,14 @@ import { localParts } from '../routing/local-parts'
 import { type NetworkList, networkListSteps, parseIp } from '../routing/networks'
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
-import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import {
+  findRow,
+  hopsOf,
+  parseRouteTo,
+  parseSentTo,
+  type RouteTable,
+  type Row,
+} from '../routing/routes'
 import { reportCredentials, reportMissingDirectory } from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
@@ -318,7 +325,7 @@ function* readRoutes(sections: SectionReader, own: OwnHost | undefined): Steps<R
       report(home ? `belongs into [${home}]` : routeTo.problem)
       continue
     }
-    for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) {
+    for (const hop of hopsOf(routeTo)) {
       const listener = own && ownListener(own, hop)
       if (listener)
         report(`${hop.text} is this Haraka itself, which listens on ${listener}: a loop`)

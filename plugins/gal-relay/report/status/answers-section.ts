@@ -1,7 +1,8 @@
 // How many were accepted, deferred and refused, by which rule, and in the last hour minute by minute.
+
+import { meaningOf } from '../../routing/rules'
 import type { Outcome } from '../counts'
 import type { InstallReport } from '../install'
-import { meaningOf } from '../rules'
 import type { Sample } from '../samples'
 import { chart } from './chart'
 import { number, share, total } from './figures'
