@@ -54,6 +54,7 @@ function policyWith(routes: number): RoutingPolicy {
     hostList: new Set(),
     anyDomain: false,
     alwaysAccept: localParts(['postmaster']),
+    delimiters: '',
   }
 }
 

@@ -279,6 +279,37 @@ never[] = 192.168.1.0;255.255.255.248
     has(on, /^warning config\/host_list: '\*\.bad' is not a domain name/)
   })
 
+  test('rows for single addresses that make no difference', async () => {
+    const routes = `[routes]
+example.com = inbound
+old.example = reroute new.example
+new.example = inbound
+ann.old@new.example = reroute ann@new.example
+alice@example.com = inbound
+postmaster@example.com = refuse
+boss@foreign.example = refuse
+nobody@example.com = refuse
+scan@example.com = inbound smtp://192.0.2.25
+`
+    const report = await check({ ini: routes + directory })
+    has(
+      report,
+      /^warning \[routes\] alice@example\.com = inbound changes nothing: example\.com says the same/,
+      /^warning \[routes\] postmaster@example\.com = refuse refuses nobody: postmaster is in always/,
+      /^warning \[routes\] boss@foreign\.example = refuse .*: foreign\.example is foreign$/,
+      /^warning \[routes\] nobody@example\.com = refuse makes no difference: the directory does not/,
+      /^warning \[routes\] old\.example = reroute new\.example .*\(ann\.old@new\.example\)/,
+    )
+    hasNot(report, /scan@example\.com =/)
+    const open = `[restrictions]\nopen = true\n[routes]\nexample.com = inbound\na@example.com = refuse\n`
+    has(await check({ ini: open + directory }), /a@example\.com = refuse refuses nobody: everybody/)
+    const known = '[routes]\nexample.com = inbound\nalice@example.com = accept\n'
+    has(
+      await check({ ini: known + directory }),
+      /^note \[routes\] \S+ = accept: the directory, which is not asked, has it too$/,
+    )
+  })
+
   test('domains that meet in one message under mixed = defer', async () => {
     const routes = '[routes]\nexample.com = inbound\nhop.example = inbound smtp://192.0.2.25\n'
     const deferred = await check({ ini: `[routing]\nmixed = defer\n${routes}${directory}` })

@@ -1,4 +1,4 @@
-// The rulebook's cases (test/vectors/ims-routing.json), and the directory entries that they speak of.
+// The rulebook's cases (test/vectors/), and the directory entries that they speak of.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
@@ -11,6 +11,11 @@ export interface Case {
   readonly auth?: string
   readonly to: string | readonly string[]
   readonly reply: string | readonly string[]
+  /** What `gal-relay explain --json` says beside the reply. */
+  readonly path?: string
+  /** With the port, or without it where it is the default. */
+  readonly next_hops?: readonly string[]
+  readonly delivered_as?: string
 }
 
 export interface Scenario {
@@ -25,8 +30,16 @@ export interface Scenario {
 
 type GalEntry = string | Readonly<Record<string, string | readonly string[]>>
 
-const file = path.join(REPOSITORY, 'test', 'vectors', 'ims-routing.json')
-export const { scenarios } = JSON.parse(readFileSync(file, 'utf8')) as { scenarios: Scenario[] }
+function scenariosIn(name: string): readonly Scenario[] {
+  const text = readFileSync(path.join(REPOSITORY, 'test', 'vectors', name), 'utf8')
+  return (JSON.parse(text) as { scenarios: Scenario[] }).scenarios
+}
+
+export const scenarios: readonly Scenario[] = [
+  ...scenariosIn('ims-routing.json'),
+  // Those of several directories and of mailbox servers (§6, §7) need what the plugin does not have.
+  ...scenariosIn('directories.json').filter(({ source }) => !/§[67]/.test(source)),
+]
 
 /** Of the accounts that cases authenticate as. */
 export const PASSWORDS = { carol: 'carol-secret', guest: 'guest-secret' }

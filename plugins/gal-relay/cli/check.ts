@@ -15,7 +15,10 @@ import { findsExpress, missingAddress } from '../report/status/http-server'
 import { unreachable } from '../report/unreachable'
 import { whoMayRelay } from '../report/who-may-relay'
 import { counted } from '../report/words'
+import { domainRoute } from '../routing/decide'
+import { KINDS } from '../routing/kinds'
 import { parseIp } from '../routing/networks'
+import { type Recipient, recipientNamed } from '../routing/recipient'
 import { hopsOf, type NextHop } from '../routing/routes'
 import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
@@ -23,7 +26,7 @@ import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings, SnapshotSettings } from '../settings/settings'
 import { UntrustedFolder } from '../trusted-file'
-import { harakaPrograms, type Install, isMissing, openInstall, PLUGIN } from './install'
+import { harakaPrograms, type Install, isMissing, openInstall, openList, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 import { unreadable } from './unreadable'
 
@@ -89,15 +92,17 @@ async function check(install: Install): Promise<Section[]> {
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
-  const [hops, servers] = await Promise.all([
+  const [hops, servers, addresses] = await Promise.all([
     nextHopFindings(config, settings),
     settings.ldap ? probeDirectory(settings.gal, settings.ldap) : [],
+    addressFindings(settings),
   ])
   return [
     {
       about: `settings of ${root}`,
       findings: [
         ...settingsFindings(settings, ignored),
+        ...addresses,
         ...httpFindings(install, settings),
         ...[...unreadable(config, settings), ...exposedFiles(config, settings)].map(
           (text): Finding => ({ level: 'warning', text }),
@@ -119,6 +124,49 @@ function settingsFindings(settings: Settings, ignored: readonly string[]): Findi
     ...open.map((text): Finding => ({ level: 'problem', text })),
     ...warnings.map((text): Finding => ({ level: 'warning', text })),
   ]
+}
+
+/** So many addresses are looked up. */
+const LOOKED_UP = 50
+
+/** Rows for single addresses beside what the directory says of them. */
+async function addressFindings(settings: Settings): Promise<Finding[]> {
+  const [policy] = settings.policies.values()
+  const rows = policy ? besideDirectory(policy.routing).slice(0, LOOKED_UP) : []
+  const list = rows.length > 0 ? openList(settings) : undefined
+  if (!list) return []
+  try {
+    const findings = rows.map(async ({ recipient, text, kind }): Promise<Finding[]> => {
+      const { state } = await list.lookup(recipient)
+      const row = `[routes] ${text} = ${kind}`
+      if (kind === 'accept' && state === 'found') {
+        return [{ level: 'note', text: `${row}: the directory, which is not asked, has it too` }]
+      }
+      if (kind === 'refuse' && state === 'absent') {
+        const why = 'the directory does not have the address'
+        return [{ level: 'warning', text: `${row} makes no difference: ${why}` }]
+      }
+      return []
+    })
+    return (await Promise.all(findings)).flat()
+  } finally {
+    await list.close()
+  }
+}
+
+interface AddressRow {
+  readonly recipient: Recipient
+  readonly text: string
+  readonly kind: 'accept' | 'refuse'
+}
+
+function besideDirectory(routing: ListenerPolicy['routing']): readonly AddressRow[] {
+  return routing.routes.rows.flatMap(({ sentTo, routeTo: { kind }, text }) => {
+    if (sentTo.match !== 'address' || (kind !== 'accept' && kind !== 'refuse')) return []
+    const { lookUp } = KINDS[domainRoute(routing, sentTo.domain).kind]
+    if (lookUp !== 'required') return []
+    return [{ recipient: recipientNamed(sentTo.local, sentTo.domain), text, kind }]
+  })
 }
 
 function httpFindings({ config, root }: Install, { http }: Settings): Finding[] {

@@ -6,7 +6,7 @@ import type { Accepted, Destination, Path, Refused } from '../routing/decide'
 import { KINDS } from '../routing/kinds'
 import { RULES } from '../routing/rules'
 import { AcceptedBefore } from '../routing/transaction'
-import { copyOf, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
+import { copyOf, isSameRoute, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
 /** A message's recipients by the way they go, with their addresses as they leave. */
 export interface Parts {
@@ -178,7 +178,7 @@ export class DeliveryPaths {
       queue: new Map<string, Haraka.Address>(),
       outbound: new Map<string, Haraka.Address>(),
     }
-    const routes = new Map<string, RouteOfDomain>()
+    const routes = new Routes()
     const written: [string, string][] = []
     const known = new Map(this.#accepted.map((one) => [one.target, one]))
     let accepted = false
@@ -197,7 +197,7 @@ export class DeliveryPaths {
       if (path !== 'outbound') continue
       inbound &&= one !== undefined && RULES[one.verdict.rule].accepts === 'ours'
       if (!one) continue
-      routes.set(host, keptRoute(one.verdict.hops, KINDS[one.kind].backup))
+      routes.add(host, addressOf(address), keptRoute(one.verdict.hops, KINDS[one.kind].backup))
       const asWritten = addressOf(this.#asWritten?.get(recipient) ?? recipient)
       const leaving = addressOf(address)
       if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
@@ -207,7 +207,7 @@ export class DeliveryPaths {
       queue: [...parts.queue.values()],
       outbound: [...parts.outbound.values()],
       kept: {
-        routes: [...routes],
+        ...routes.kept(),
         written,
         smtputf8: this.#utf8,
       },
@@ -263,6 +263,33 @@ export class DeliveryPaths {
 
   #leavingAs(recipient: Haraka.Address): Haraka.Address {
     return this.#renamed?.get(recipient) ?? recipient
+  }
+}
+
+/** The ways out of a message's recipients: mostly one for each domain. */
+class Routes {
+  readonly #byDomain = new Map<string, RouteOfDomain[]>()
+  #apart: Map<string, RouteOfDomain> | undefined
+
+  add(domain: string, address: string, route: RouteOfDomain): void {
+    const known = this.#byDomain.get(domain)
+    if (!known) {
+      this.#byDomain.set(domain, [route])
+      return
+    }
+    const same = known.find((one) => isSameRoute(one, route))
+    if (same === known[0]) return
+    if (!same) known.push(route)
+    this.#apart ??= new Map()
+    // One mailbox twice in a message leaves once, the way of the first.
+    if (!this.#apart.has(address)) this.#apart.set(address, same ?? route)
+  }
+
+  kept(): Pick<Kept, 'routes' | 'apart'> {
+    const routes = [...this.#byDomain].flatMap(([domain, [route]]) =>
+      route ? [[domain, route] as const] : [],
+    )
+    return this.#apart ? { routes, apart: this.#apart } : { routes }
   }
 }
 

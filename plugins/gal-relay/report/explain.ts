@@ -90,6 +90,8 @@ export interface Explanation {
   readonly path: Path | undefined
   /** Where the outbound queue hands it to, in order; none: the domain's MX hosts. */
   readonly next_hops: readonly string[]
+  /** The address by which an accepted recipient leaves. */
+  readonly delivered_as: string | undefined
   readonly steps: readonly Step[]
 }
 
@@ -244,6 +246,7 @@ async function explainRecipient(
       decidesRecipients(policy) || (decidesRelaying(policy) && concernsRelaying(destination)),
     path: verdict.accept ? verdict.path : undefined,
     next_hops: verdict.accept ? verdict.hops.map(({ text }) => text) : [],
+    delivered_as: verdict.accept ? addressText(destination.recipient) : undefined,
     steps: [
       addressStep(recipient, address),
       ...steps,
@@ -272,6 +275,7 @@ function notOurs(
     enforced: decidesRelaying(policy),
     path: undefined,
     next_hops: [],
+    delivered_as: undefined,
     steps,
   }
 }
@@ -385,14 +389,21 @@ function addressStep(asked: string, address: Address): Step {
 }
 
 function routeSteps(policy: ListenerPolicy, address: Address, destination: Destination): Step[] {
-  const { recipient, kind, hops, row, rerouted } = destination
+  const { recipient, kind, hops, row, rerouted, refused } = destination
   if (!recipient.domain) return []
   const step = 'route'
   const steps: Step[] = []
   if (rerouted) {
-    const original = recipientOf(address.user, address.host).domain
-    const text = `${original} takes row ${rerouted} = reroute ${recipient.domain}: decided and delivered as ${addressText(recipient)}`
+    const original = recipientOf(address.user, address.host)
+    const as = addressText(recipient)
+    const isOwn = rerouted.lastIndexOf('@') > 0
+    const [whose, to] = isOwn ? [addressText(original), as] : [original.domain, recipient.domain]
+    const text = `${whose} takes row ${rerouted} = reroute ${to}: decided and delivered as ${as}`
     steps.push({ step, text, source: 'Q190710' })
+  }
+  if (refused) {
+    const text = `row ${refused} = refuse counts for clients that have neither authenticated nor may relay`
+    steps.push({ step, text, source: '' })
   }
   const { domain } = recipient
   const found = findRow(policy.routing.routes, domain)
@@ -404,9 +415,10 @@ function routeSteps(policy: ListenerPolicy, address: Address, destination: Desti
     const text = `${domain} has row ${found.text} = ${found.routeTo.kind}, which does not count with reroute = false: foreign`
     return [...steps, { step, text, source: 'Q237927' }]
   }
-  if (found) {
+  if (row !== undefined) {
+    const whose = row.lastIndexOf('@') > 0 ? addressText(recipient) : domain
     const to = [kind, ...hops.map(({ text }) => text)].join(' ')
-    return [...steps, { step, text: `${domain} takes row ${found.text} = ${to}`, source: ROUTES }]
+    return [...steps, { step, text: `${whose} takes row ${row} = ${to}`, source: ROUTES }]
   }
   const text = `${domain} takes no row and is not in host_list: foreign`
   return [...steps, { step, text, source: ROUTES }]

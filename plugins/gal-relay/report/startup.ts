@@ -60,7 +60,9 @@ function whoMayRelay({ restrictions }: ListenerPolicy): string {
 
 function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
   const { rows, exact, suffix } = routing.routes
-  for (const { text, routeTo } of rows) if (routeTo.kind === 'inbound') yield text
+  for (const { text, routeTo, sentTo } of rows) {
+    if (routeTo.kind === 'inbound' && sentTo.match !== 'address') yield text
+  }
   for (const domain of routing.hostList) {
     const named = [exact.get(domain), suffix.get(domain)]
     if (!named.some((row) => row?.routeTo.kind === 'inbound')) yield domain
@@ -131,7 +133,10 @@ function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
   if (acceptedBy.join() !== 'rcpt_to.in_host_list' || routing.hostList.size === 0) return []
   const missing = routing.routes.rows
     .filter(
-      ({ routeTo, sentTo }) => routeTo.kind === 'inbound' && !routing.hostList.has(sentTo.domain),
+      ({ routeTo, sentTo }) =>
+        'hops' in routeTo &&
+        KINDS[routeTo.kind].path === 'queue' &&
+        !routing.hostList.has(sentTo.domain),
     )
     .map(({ text }) => text)
   if (missing.length === 0) return []
@@ -193,7 +198,7 @@ function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): Domains
   const queue = [...routing.hostList]
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {
-    if (routeTo.kind === 'reroute' || !counts(routeTo.kind, routing)) continue
+    if (!('hops' in routeTo) || !counts(routeTo.kind, routing)) continue
     if (KINDS[routeTo.kind].senders === 'who-may-relay' && !relays) continue
     const paths = pathsOf(routeTo.kind, routeTo.hops)
     const isEither = paths.length > 1

@@ -5,7 +5,15 @@ import { counts, KINDS, type Path, type RouteKind } from './kinds'
 import { hasLocalPart, type LocalParts } from './local-parts'
 import { atDomain, type Recipient } from './recipient'
 import type { Trust } from './restrictions'
-import { findRow, type NextHop, type RouteTable } from './routes'
+import {
+  type AddressRows,
+  findAddressRow,
+  findRow,
+  type NextHop,
+  type RouteTable,
+  type RouteTo,
+  type Row,
+} from './routes'
 import { type AcceptingRule, type RefusingRule, type Reply, RULES } from './rules'
 
 export type { Path } from './kinds'
@@ -22,6 +30,8 @@ export interface RoutingPolicy {
   readonly anyDomain: boolean
   /** Local parts that are accepted at inbound domains unasked (RFC 5321 §4.5.1). */
   readonly alwaysAccept: LocalParts
+  /** Each character begins a sub-address (RFC 5233); '' for none. */
+  readonly delimiters: string
 }
 
 /** What the directory says of an address. */
@@ -35,22 +45,30 @@ export interface Client {
   readonly authenticated: boolean
 }
 
-/** The route that a domain's mail takes, `reroute` rows followed. */
+/** What the rows say of a domain: the same for all recipients that have no row of their own. */
 export interface DomainRoute {
   readonly kind: RouteKind
   readonly hops: readonly NextHop[]
   /** The row's left side; undefined when none matched. */
   readonly row: string | undefined
-  /** The row that renamed the domain, if one did, and the new name (Q190710). */
+  /** The row that renames the domain, if one does, and the new name (Q190710). */
   readonly rerouted: { readonly row: string; readonly to: string } | undefined
+  /** Rows for single addresses at the domain. */
+  readonly addresses: AddressRows | undefined
 }
 
-/** A recipient with the route its domain takes. */
-export interface Destination extends Omit<DomainRoute, 'rerouted'> {
+/** A recipient with the route it takes. */
+export interface Destination {
   /** As it is looked up and delivered. */
   readonly recipient: Recipient
-  /** The row that renamed the domain, if one did. */
+  readonly kind: RouteKind
+  readonly hops: readonly NextHop[]
+  /** The row's left side; undefined when none matched. */
+  readonly row: string | undefined
+  /** The row that made another recipient of it, if one did. */
   readonly rerouted: string | undefined
+  /** The `refuse` row for it, if there is one. */
+  readonly refused: string | undefined
 }
 
 export interface Accepted {
@@ -83,6 +101,7 @@ const accept = (rule: AcceptingRule, path: Path, hops = NO_HOPS): Accepted => ({
 const POSTMASTER = Object.freeze(accept('postmaster', 'queue'))
 const IN_GAL = Object.freeze(accept('in-gal', 'queue'))
 const NOT_IN_GAL = refuse('not-in-gal')
+const REFUSED_BY_ROW = refuse('refuse')
 const ROUTES_ONWARD = refuse('routes-onward')
 const NO_RECIPIENT = refuse('no-recipient')
 const NEEDS_AUTHENTICATION = refuse('authenticated-only')
@@ -96,6 +115,8 @@ export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp')
 export const INTERNAL_ERROR = refuse('internal-error')
 
 /**
+ * At most one `reroute` step: settings allow no chains.
+ *
  * @param route of the recipient's domain, where it is known already
  * @returns the recipient with the route that it takes
  */
@@ -104,33 +125,87 @@ export function destinationOf(
   recipient: Recipient,
   route: DomainRoute = domainRoute(policy, recipient.domain),
 ): Destination {
-  const { kind, hops, row, rerouted } = route
-  if (!rerouted) return { recipient, kind, hops, row, rerouted }
-  const renamed = atDomain(recipient, rerouted.to)
-  return { recipient: renamed, kind, hops, row, rerouted: rerouted.row }
+  const own = route.addresses && addressRow(policy, route.addresses, recipient)
+  if (own?.routeTo.kind === 'reroute') {
+    const { domain, mailbox = atDomain(recipient, domain) } = own.routeTo
+    return { ...rerouted(policy, mailbox), rerouted: own.text }
+  }
+  if (own && own.routeTo.kind !== 'refuse') return routed(recipient, own, own.routeTo)
+  const refused = own?.text
+  if (route.rerouted) {
+    const renamed = rerouted(policy, atDomain(recipient, route.rerouted.to))
+    return { ...renamed, rerouted: route.rerouted.row, refused: refused ?? renamed.refused }
+  }
+  const { kind, hops, row } = route
+  return { recipient, kind, hops, row, rerouted: undefined, refused }
+}
+
+/** @param recipient the one that a `reroute` row leads to */
+function rerouted(policy: RoutingPolicy, recipient: Recipient): Destination {
+  const route = domainRoute(policy, recipient.domain)
+  const own = route.addresses && addressRow(policy, route.addresses, recipient)
+  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo)
+  const { kind, hops, row } = route
+  const refused = own?.routeTo.kind === 'refuse' ? own.text : undefined
+  return { recipient, kind, hops, row, rerouted: undefined, refused }
+}
+
+function routed(
+  recipient: Recipient,
+  { text: row }: Row,
+  { kind, hops }: Extract<RouteTo, { hops: unknown }>,
+): Destination {
+  return { recipient, kind, hops, row, rerouted: undefined, refused: undefined }
 }
 
 /**
- * Which route the domain takes. At most one `reroute` step: settings allow no chains.
+ * The row that says today where a recipient's mail goes, `refuse` rows passed over.
+ *
+ * @returns undefined when there is none, or it does not count
+ */
+export function rowFor(policy: RoutingPolicy, recipient: Recipient): Row | undefined {
+  const rows = policy.routes.addresses.get(recipient.domain)
+  const own = rows && addressRow(policy, rows, recipient)
+  if (own && own.routeTo.kind !== 'refuse') return own
+  const row = findRow(policy.routes, recipient.domain)
+  return row && counts(row.routeTo.kind, policy) ? row : undefined
+}
+
+function addressRow(
+  policy: RoutingPolicy,
+  rows: AddressRows,
+  recipient: Recipient,
+): Row | undefined {
+  return findAddressRow(rows, recipient, policy.delimiters, ({ routeTo }) =>
+    counts(routeTo.kind, policy),
+  )
+}
+
+/**
+ * Which route the domain takes, its `reroute` row followed.
  *
  * @param domain in the form that compares
  */
 export function domainRoute(policy: RoutingPolicy, domain: string): DomainRoute {
-  const row = findRow(policy.routes, domain)
+  const { routes, hostList } = policy
+  const addresses = routes.addresses.get(domain)
+  const row = findRow(routes, domain)
   const routeTo = row && counts(row.routeTo.kind, policy) ? row.routeTo : undefined
-  if (row && routeTo) {
-    if (routeTo.kind !== 'reroute') {
-      return { kind: routeTo.kind, hops: routeTo.hops, row: row.text, rerouted: undefined }
-    }
+  if (row && routeTo?.kind === 'reroute') {
     const to = routeTo.domain
-    return { ...domainRoute(policy, to), rerouted: { row: row.text, to } }
+    return { ...domainRoute(policy, to), addresses, rerouted: { row: row.text, to } }
   }
-  const inbound = !row && policy.hostList.has(domain)
+  if (row && routeTo && 'hops' in routeTo) {
+    const { kind, hops } = routeTo
+    return { kind, hops, row: row.text, rerouted: undefined, addresses }
+  }
+  const inbound = !row && hostList.has(domain)
   return {
     kind: inbound ? 'inbound' : 'foreign',
     hops: NO_HOPS,
     row: inbound ? 'host_list' : row?.text,
     rerouted: undefined,
+    addresses,
   }
 }
 
@@ -144,13 +219,16 @@ export function decide(
   destination: Destination,
   client: Client,
 ): Verdict | undefined {
-  const { recipient, kind, hops } = destination
+  const { recipient, kind, hops, refused } = destination
   if (recipient.domain === '' && recipient.plainLocal.toLowerCase() === 'postmaster')
     return POSTMASTER
-  switch (KINDS[kind].lookUp) {
+  const { lookUp } = KINDS[kind]
+  if (lookUp === 'required' && hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) {
+    return delivered('always-accept', kind, hops)
+  }
+  if (refused !== undefined && isStranger(client)) return REFUSED_BY_ROW
+  switch (lookUp) {
     case 'required':
-      if (!hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) return undefined
-      return delivered('always-accept', kind, hops)
     case 'first':
       return undefined
     case 'any-domain':
@@ -159,6 +237,8 @@ export function decide(
       return unlisted(destination, client)
   }
 }
+
+const isStranger = ({ authenticated, trust }: Client) => !authenticated && !trust.mayRelay
 
 /** Accepted because the client may relay. */
 export const isRelayed = ({ rule }: Accepted) => RULES[rule].accepts === 'relayed'
@@ -183,7 +263,8 @@ export function decideUnasked(
   destination: Destination,
   client: Client,
 ): Verdict | undefined {
-  const verdict = decide(policy, destination, client)
+  // Whom a row refuses is only observed as well.
+  const verdict = decide(policy, { ...destination, refused: undefined }, client)
   const { kind, hops } = destination
   const isLookedUp = KINDS[kind].lookUp === 'required' && !concernsRelaying(destination)
   return verdict || !isLookedUp ? verdict : delivered('not-looked-up', kind, hops)
@@ -202,9 +283,7 @@ export function decideListed(destination: Destination, client: Client, listing: 
     case 'absent':
       return unlisted(destination, client)
     case 'found':
-      if (listing.authenticatedOnly && !client.authenticated && !client.trust.mayRelay) {
-        return NEEDS_AUTHENTICATION
-      }
+      if (listing.authenticatedOnly && isStranger(client)) return NEEDS_AUTHENTICATION
       // The next hops of all other kinds are for recipients that are not in the directory.
       return KINDS[kind].path === 'queue' ? delivered('in-gal', kind, hops) : IN_GAL
   }

@@ -10,14 +10,14 @@ export type Path = 'queue' | 'outbound'
 export type RouteKind = 'inbound' | 'accept' | 'shared' | 'always-relay' | 'forward' | 'foreign'
 
 /** The kinds of row that leave it to another row where mail goes. */
-export type ReferringKind = 'reroute'
+export type ReferringKind = 'reroute' | 'refuse'
 
 /** What stands right of the `=` in `[routes]`. */
 export type RowKind = Exclude<RouteKind, 'foreign'> | ReferringKind
 
 interface RowMeaning {
-  /** What the row may be for; `none`: it is not written. */
-  readonly sentTo: 'any' | 'none'
+  /** What the row may be for: domains and addresses, or addresses only; `none`: it is not written. */
+  readonly sentTo: 'any' | 'address' | 'none'
   /** Whether the row names next hops. */
   readonly nextHops: 'none' | 'optional' | 'required'
   /** Whether rows of this kind exist with `reroute = false` (Q237927). */
@@ -101,6 +101,7 @@ export const KINDS: Meanings = {
     path: 'outbound',
   },
   reroute: { sentTo: 'any', nextHops: 'none', withoutReroute: false },
+  refuse: { sentTo: 'address', nextHops: 'none', withoutReroute: true },
 }
 
 /** The kinds that can be written in `[routes]`. */
