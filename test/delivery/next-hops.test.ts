@@ -58,6 +58,24 @@ describe('an attempt to deliver', () => {
   const kept = hops('smtp://old:26')
   const observing = { main: { enforce: 'false' } }
   const cases = [
+    [
+      'the row for the address comes first',
+      { 'a.test': 'inbound smtp://new', 'Ann@a.test': 'inbound smtp://anns' },
+      kept,
+      'smtp://anns:25',
+    ],
+    [
+      'a row that refuses the address says nothing of the way',
+      { 'a.test': 'inbound smtp://new', 'ann@a.test': 'refuse' },
+      kept,
+      'smtp://new:25',
+    ],
+    [
+      'a row for the address that names no hop',
+      { 'a.test': 'inbound smtp://new', 'ann@a.test': 'accept' },
+      kept,
+      'smtp://old:26',
+    ],
     ['today’s row decides', { 'a.test': 'inbound smtp://new' }, kept, 'smtp://new:25'],
     ['so does the row of a parent domain', { test: 'forward smtp://new' }, kept, 'smtp://new:25'],
     [
