@@ -152,13 +152,13 @@ export const READY = /snapshot: \d+ recipients/
 
 // What is told of answers, off and on at a signal.
 const SWITCH_PLUGIN = `
-const telling = require(${JSON.stringify(require.resolve('../plugins/gal-relay/hooks/telling'))})
-const { tellOfAccepted, tellOfRefused } = telling
+const reply = require(${JSON.stringify(require.resolve('../plugins/gal-relay/hooks/reply'))})
+const { reportAccepted, reportRefused } = reply
 let on = true
 process.on('SIGUSR2', () => {
   on = !on
-  telling.tellOfAccepted = on ? tellOfAccepted : () => {}
-  telling.tellOfRefused = on ? tellOfRefused : () => {}
+  reply.reportAccepted = on ? reportAccepted : () => {}
+  reply.reportRefused = on ? reportRefused : () => {}
 })
 `
 

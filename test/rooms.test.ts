@@ -46,28 +46,32 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   routing: [],
   // Work that nobody waits for is started there, by all.
   guard: [],
-  haraka: ['guard'],
+  haraka: ['guard', 'visible'],
   settings: ['guard', 'trusted-file', 'routing', 'gal'],
   gal: ['guard', 'visible', 'trusted-file', 'routing', 'settings'],
   delivery: ['guard', 'haraka', 'visible', 'routing', 'settings', 'gal'],
   harvest: ['guard', 'visible', 'routing', 'settings', 'gal'],
-  report: ['guard', 'visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
+  report: [
+    ...['guard', 'visible', 'trusted-file', 'routing', 'settings'],
+    ...['gal', 'delivery', 'harvest', 'advice'],
+  ],
+  advice: ['routing', 'settings', 'gal', 'report'],
   cli: [
     ...['guard', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'report'],
+    ...['gal', 'delivery', 'harvest', 'report', 'advice'],
   ],
   hooks: [
     ...['guard', 'haraka', 'visible', 'routing', 'settings'],
     ...['gal', 'delivery', 'harvest', 'report'],
   ],
-  door: ['settings', 'report', 'hooks'],
+  door: ['hooks'],
 }
 
 describe('imports', () => {
   test('are found by this test', () => {
     assert.ok(sources.length > 20)
     const door = sources.find(({ file }) => file === DOOR)
-    assert.ok(door?.imports.includes(`${HOUSE}/hooks/state`), door?.imports.join())
+    assert.ok(door?.imports.includes(`${HOUSE}/hooks/start`), door?.imports.join())
   })
 
   test('point inwards', () => {
@@ -100,7 +104,7 @@ describe('imports', () => {
     const writing = sources
       .filter(({ text }) => /\.log(debug|info|notice|warn|error|crit)\b|\[`log\$/.test(text))
       .map(({ file }) => file)
-    assert.deepEqual(writing, [`${HOUSE}/hooks/log.ts`])
+    assert.deepEqual(writing, [`${HOUSE}/haraka/log.ts`])
   })
 
   test('leave the command’s output to one file, which does the same', () => {
@@ -141,6 +145,25 @@ describe('imports', () => {
       /\b(DENYSOFT|DENY|CONT)\b(?!')/.test(text.replace(/\/\/.*|\/\*[\s\S]*?\*\//g, '')),
     )
     assert.deepEqual(new Set(answering.map(({ file }) => roomOf(file))), new Set(['hooks']))
+  })
+
+  test('leave each moment of Haraka to one file, and the reply to another', () => {
+    const hooks = sources.map(({ file }) => file).filter((file) => roomOf(file) === 'hooks')
+    const moments = ['connect', 'mail', 'message', 'queued-mail', 'rcpt', 'start']
+    assert.deepEqual(
+      hooks.map((file) => path.basename(file, '.ts')).sort(),
+      [...moments, 'reply'].sort(),
+    )
+  })
+
+  test('leave what is known of a message or a connection on it', () => {
+    const weak = sources
+      .filter(({ file }) => /^(hooks|delivery)$/.test(roomOf(file) ?? ''))
+      .filter(({ text }) => /\bWeak(Map|Set|Ref)\b/.test(text))
+    assert.deepEqual(
+      weak.map(({ file }) => file),
+      [],
+    )
   })
 
   test('leave to one file what Haraka does not promise', () => {

@@ -3,10 +3,16 @@
 import assert from 'node:assert/strict'
 import { describe, it, test } from 'node:test'
 import { Address } from '@haraka/email-address'
+import { newDelivery } from '../../plugins/gal-relay/delivery/delivery'
 import { nameAsWritten } from '../../plugins/gal-relay/delivery/outbound'
-import { DeliveryPaths } from '../../plugins/gal-relay/delivery/paths'
+import {
+  acceptRecipient,
+  beginRcpt,
+  endRcpts,
+  targetsOf,
+} from '../../plugins/gal-relay/delivery/recipients'
 import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
-import type { Destination, Verdict } from '../../plugins/gal-relay/routing/decide'
+import type { Destination } from '../../plugins/gal-relay/routing/decide'
 import { AcceptedBefore, LMTP_RECIPIENTS } from '../../plugins/gal-relay/routing/transaction'
 import { startGateway, until } from '../support/gateway'
 import { startLmtp } from '../support/lmtp-server'
@@ -136,7 +142,7 @@ describe('a recipient costs the same, however many stand before it', () => {
       const { array, reads } = counted<Haraka.Address[]>([])
       const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
       const transaction = { rcpt_to: array, rcpt_count } as unknown as Haraka.Transaction
-      const paths = new DeliveryPaths(transaction)
+      const delivery = newDelivery()
       for (let i = 0; i < count; i++) {
         const address = {
           user: `u${i}`,
@@ -144,18 +150,18 @@ describe('a recipient costs the same, however many stand before it', () => {
           address: `u${i}@in.test`,
         } as Haraka.Address
         array.push(address)
-        paths.begin(address, true)
-        const [target = address] = paths.targets()
+        beginRcpt(delivery, transaction, address, true)
+        const [target = address] = targetsOf(delivery, transaction)
         const verdict = accepted('queue')
-        assert.equal(paths.refusal(verdict, 'defer'), undefined)
-        paths.accept(target, {} as Destination, verdict)
+        assert.equal(delivery.before.refusal(verdict, 'defer'), undefined)
+        acceptRecipient(delivery, transaction, target, {} as Destination, verdict)
         // Each third is refused by another plugin.
         if (i % 3 === 0) {
           array.pop()
           rcpt_count.reject++
         } else rcpt_count.accept++
       }
-      paths.end()
+      endRcpts(delivery, transaction)
       assert.equal(array.length, count - Math.ceil(count / 3))
       return reads()
     }
@@ -166,13 +172,16 @@ describe('a recipient costs the same, however many stand before it', () => {
   test('with mixed = defer, only those count that Haraka accepted', () => {
     const rcpt_to: Haraka.Address[] = []
     const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
-    const paths = new DeliveryPaths({ rcpt_to, rcpt_count } as unknown as Haraka.Transaction)
+    const transaction = { rcpt_to, rcpt_count } as unknown as Haraka.Transaction
+    const delivery = newDelivery()
     const rule = (path: 'queue' | 'outbound', answer: 'accept' | 'reject') => {
       const address = { user: path } as Haraka.Address
       rcpt_to.push(address)
-      paths.begin(address, true)
-      const refused = paths.refusal(accepted(path), 'defer')
-      if (!refused) paths.accept(address, {} as Destination, accepted(path))
+      beginRcpt(delivery, transaction, address, true)
+      const refused = delivery.before.refusal(accepted(path), 'defer')
+      if (!refused) {
+        acceptRecipient(delivery, transaction, address, {} as Destination, accepted(path))
+      }
       if (refused || answer === 'reject') rcpt_to.pop()
       rcpt_count[refused ? 'tempfail' : answer]++
       return refused?.rule
@@ -188,10 +197,10 @@ describe('a recipient costs the same, however many stand before it', () => {
     const readsFor = async (count: number) => {
       const { array, reads } = counted<Haraka.RecipientResult[]>([])
       const observed = new ObservedTransaction()
-      const verdict: Verdict = accepted('queue')
+      const verdict = accepted('queue')
       const all = Array.from({ length: count }, (_, i) => {
         observed.answered(array)
-        const one = observed.add(array.length, 'defer', verdict)
+        const one = observed.add(array.length, () => ({ verdict, accepted: [verdict] }))
         array.push({ address: `u${i}@in.test`, action: i % 2 === 0 ? 'accept' : 'reject' })
         return one
       })

@@ -3,8 +3,14 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { after, before, describe, test } from 'node:test'
+import { FOUND } from '../../plugins/gal-relay/gal/address-list'
 import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
-import type { Verdict } from '../../plugins/gal-relay/routing/decide'
+import { answerTo } from '../../plugins/gal-relay/routing/answer'
+import { destinationOf, type Listing } from '../../plugins/gal-relay/routing/decide'
+import { localParts } from '../../plugins/gal-relay/routing/local-parts'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
+import { routeTable } from '../../plugins/gal-relay/routing/routes'
+import type { AcceptedBefore } from '../../plugins/gal-relay/routing/transaction'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from '../support/haraka'
 import { freePort } from '../support/ports'
@@ -313,22 +319,40 @@ async function send(
 }
 
 describe('verdict and answer of one recipient meet', () => {
-  const accept = (path: 'queue' | 'outbound'): Verdict => ({
-    accept: true,
-    rule: 'in-gal',
-    path,
-    hops: [],
-  })
+  const routing = {
+    reroute: true,
+    routes: routeTable([]),
+    hostList: new Set(['in.test']),
+    anyDomain: false,
+    alwaysAccept: localParts([]),
+    delimiters: '',
+  }
+  const client = { trust: { mayRelay: true, rule: 'hosts' }, authenticated: false } as const
+  /** The answer to a recipient of ours, or to another one. */
+  const accept =
+    (
+      mixed: 'split' | 'defer',
+      path: 'queue' | 'outbound',
+      found: Listing | Promise<Listing> = FOUND,
+    ) =>
+    (before: Promise<AcceptedBefore>) => {
+      const recipient = recipientOf('a', path === 'queue' ? 'in.test' : 'out.test')
+      const question = { policy: { routing, mixed }, client, lookup: () => found }
+      return answerTo(question, [destinationOf(routing, recipient)], before)
+    }
   const accepted = { address: 'a@in.test', action: 'accept' } as const
   const deferred = { address: 'b@in.test', action: 'tempfail' } as const
 
   test('whichever comes first', async () => {
     const observed = new ObservedTransaction()
-    let say: (verdict: Verdict) => void = () => {}
-    const late = observed.add(0, 'split', new Promise<Verdict>((resolve) => (say = resolve)))
+    let say: (found: Listing) => void = () => {}
+    const late = observed.add(
+      0,
+      accept('split', 'queue', new Promise((resolve) => (say = resolve))),
+    )
     observed.answered([accepted])
-    const soon = observed.add(1, 'split', accept('queue'))
-    say(accept('queue'))
+    const soon = observed.add(1, accept('split', 'queue'))
+    say(FOUND)
     assert.deepEqual((await late).given, { outcome: 'accepted', reply: '250' })
     observed.answered([accepted, deferred])
     assert.deepEqual((await soon).given, { outcome: 'deferred', reply: '450' })
@@ -336,17 +360,20 @@ describe('verdict and answer of one recipient meet', () => {
 
   test('a client that left before its answer has none', async () => {
     const observed = new ObservedTransaction()
-    const one = observed.add(0, 'split', accept('queue'))
+    const one = observed.add(0, accept('split', 'queue'))
     observed.end()
     assert.equal((await one).given, undefined)
   })
 
   test('mixed = defer counts those before it, in order, however late their verdicts', async () => {
     const observed = new ObservedTransaction()
-    let say: (verdict: Verdict) => void = () => {}
-    const first = observed.add(0, 'defer', new Promise<Verdict>((resolve) => (say = resolve)))
-    const second = observed.add(1, 'defer', accept('outbound'))
-    say(accept('queue'))
+    let say: (found: Listing) => void = () => {}
+    const first = observed.add(
+      0,
+      accept('defer', 'queue', new Promise((resolve) => (say = resolve))),
+    )
+    const second = observed.add(1, accept('defer', 'outbound'))
+    say(FOUND)
     observed.answered([accepted, accepted])
     assert.equal((await first).verdict.accept, true)
     assert.equal((await second).verdict.rule, 'mixed')

@@ -1,6 +1,6 @@
 // gal-relay who-may-relay: the exact set of those who may relay, per listener.
 import { Command } from 'commander'
-import { parseListener } from '../report/explain'
+import { parseListener } from '../advice/explain'
 import {
   type AddressBlock,
   type Clients,

@@ -121,15 +121,17 @@ export const isAscii = (address: Haraka.Address | string) => /^[\x00-\x7f]*$/.te
 // ── Hooks ────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * A hook before those of all other plugins, whenever it turns out to be needed: each costs something
- * for every recipient or refusal, and Haraka puts the hooks in order only once, before its start: by
- * priority, then in the order of their registration (plugins.js). Since 3.0.3.
+ * A hook before those of all other plugins, once it turns out to be needed: each costs something for every
+ * recipient or message, and Haraka puts the hooks in order only once, before its start: by priority, then
+ * in the order of their registration (plugins.js). Since 3.0.3.
  *
  * @param method of the plugin
  */
 export function registerFirst(plugin: Haraka.Plugin, hook: string, method: string): void {
-  plugin.register_hook(hook, method, -100)
   const { registered_hooks } = plugin.haraka_require('plugins')
+  if (registered_hooks[hook]?.some((one) => one.plugin === plugin.name && one.method === method))
+    return
+  plugin.register_hook(hook, method, -100)
   registered_hooks[hook]?.sort((a, b) => a.priority - b.priority || a.order - b.order)
 }
 
@@ -180,6 +182,11 @@ export function addResult(
   } else {
     results.add(plugin, result)
   }
+}
+
+/** Haraka's answers to the recipients of a transaction so far, in order; the array itself, which grows. */
+export function answersIn({ results }: Haraka.Transaction): readonly Haraka.RecipientResult[] {
+  return results.get('rcpt_to')?.recipient ?? []
 }
 
 // ── The log ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,70 +1,87 @@
-// The hooks from the end of DATA on: which recipients go to the queue plugins and which to the
-// outbound queue, and the end of a message that goes in circles.
+// The hooks from DATA on: which recipients go to the queue plugins and which to the outbound queue, and the
+// end of a message that goes in circles. Those that few messages need are registered with the first of them.
+import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
-import { MAX_PASSES, passes, stamped } from '../delivery/loops'
+import { MAX_PASSES, passes } from '../delivery/loops'
 import type { Stored } from '../delivery/outbound'
-import { pathsOf } from '../delivery/paths'
+import { partsOf, restore, toOutbound, toQueuePlugins } from '../delivery/parts'
+import { endRcpts } from '../delivery/recipients'
 import { guard, unattended } from '../guard'
-import { changeReceivedLine, replyOf } from '../haraka/internals'
+import { answersIn, registerFirst, replyOf } from '../haraka/internals'
+import { log } from '../haraka/log'
 import { INTERNAL_ERROR, type Path } from '../routing/decide'
 import { answersAny } from '../settings/enforcement'
-import { guarded } from './guarded'
-import { log } from './log'
-import { dsnOf } from './replies'
-import { sessionOf, setRelaying } from './session'
-import { state } from './state'
+import { sessionOf, setRelaying, trustAgain } from './connect'
+import { messageOf } from './mail'
+import { dsnOf, guarded } from './reply'
+import { state } from './start'
 
-// Haraka makes the line before the data hooks.
-export function stampReceivedLine(connection: Haraka.Connection): void {
-  changeReceivedLine(connection, (line) => stamped(line, state.loopStamp))
-}
-
-export const refuse_loops = guarded(function (next, connection) {
+// Another plugin may have set `relaying` in the middle of the transaction.
+export const begin_data = guarded((next, connection) => {
   const { transaction } = connection
-  if (!transaction || !answersAny(sessionOf(connection).policy)) return next()
+  const session = sessionOf(connection)
+  trustAgain(connection, session)
+  if (!transaction || !answersAny(session.policy)) return next()
+  endRcpts(messageOf(transaction), transaction)
+  return transaction.rcpt_to.length > 0 ? next() : next(DENY, NO_VALID_RECIPIENTS)
+})
+
+// Haraka says so too, but it has looked before those of a refused alias were taken off.
+const NO_VALID_RECIPIENTS = DSN.create(554, 'No valid recipients', 5, 1)
+
+// After the last data_post plugin has read `relaying` as trust in the client, it says which way
+// Haraka goes: a message with anyone for the queue plugins goes there first.
+export const choose_path = guarded(function (next, connection) {
+  const { transaction } = connection
+  if (!transaction) return next()
+  if (isLoop(this, connection, transaction)) return next(DENY, LOOP)
+  const message = messageOf(transaction)
+  message.ownPath = connection.relaying ? 'outbound' : 'queue'
+  const parts = partsOf(message, transaction, message.ownPath)
+  if (parts) setRelaying(connection, parts.queue.length === 0)
+  return next()
+})
+
+function isLoop(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  transaction: Haraka.Transaction,
+): boolean {
+  if (!answersAny(sessionOf(connection).policy)) return false
   const count = passes(transaction.header.get_all('received'), state.loopStamp)
-  if (count <= MAX_PASSES) return next()
+  if (count <= MAX_PASSES) return false
   const { mail_from, rcpt_to } = transaction
-  log(connection, 'notice', this, 'mail loop', {
+  log(connection, 'notice', plugin, 'mail loop', {
     sender: mail_from.format(),
     recipient: rcpt_to[0]?.format() ?? '',
     recipients: rcpt_to.length,
     passes: count,
   })
-  return next(DENY, LOOP)
-})
+  return true
+}
 
 const LOOP = replyOf(554, 'Mail loop: this message has come here too often', 4, 6)
-
-// After the last data_post plugin has read `relaying` as trust in the client, it says which way
-// Haraka goes: a message with anyone for the queue plugins goes there first.
-export const choose_path = guarded((next, connection) => {
-  const { transaction } = connection
-  if (!transaction) return next()
-  const paths = pathsOf(transaction)
-  paths.ownPath = connection.relaying ? 'outbound' : 'queue'
-  const parts = paths.parts(paths.ownPath)
-  if (parts) setRelaying(connection, parts.queue.length === 0)
-  return next()
-})
 
 // Before the queue plugins: each way gets its own recipients.
 export const prepare = guarded(function (next, connection) {
   const { transaction } = connection
   if (!transaction) return next()
+  const message = messageOf(transaction)
+  // A data_post plugin ended that hook with OK.
+  if (!message.ownPath && isLoop(this, connection, transaction)) return next(DENY, LOOP)
   const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
-  const paths = pathsOf(transaction)
-  const ownPath = paths.ownPath ?? hookPath
-  const parts = paths.parts(ownPath)
+  const ownPath = message.ownPath ?? hookPath
+  const parts = partsOf(message, transaction, ownPath)
   if (!parts) return next()
   const trusted = ownPath === 'outbound'
-  const held = heldBack(connection, transaction)
   if (parts.queue.length === 0) {
-    paths.toOutbound(parts, trusted, held)
+    registerFirst(this, 'queue_ok', 'deliver_outbound_part')
+    toOutbound(message, transaction, parts, trusted, heldBack(connection, transaction))
     return hookPath === 'queue' ? storeAll(this, next, connection, transaction) : next()
   }
   if (hookPath === 'queue') {
-    paths.toQueuePlugins(parts, trusted)
+    const isSplit = toQueuePlugins(message, transaction, parts, trusted)
+    if (isSplit) registerFirst(this, 'queue_ok', 'deliver_outbound_part')
     return next()
   }
   log(
@@ -80,7 +97,7 @@ export const prepare = guarded(function (next, connection) {
 // After the plugins that discard, quarantine or sign.
 export const deliver = guarded(function (next, connection) {
   const { transaction } = connection
-  if (!transaction || !pathsOf(transaction).isUnderWay) return next()
+  if (!transaction || !messageOf(transaction).underWay) return next()
   return storeAll(this, next, connection, transaction)
 })
 
@@ -101,7 +118,7 @@ function storeAll(
     )
     return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
   }
-  store(transaction, transaction, (stored, error) => {
+  store(plugin, transaction, transaction, (stored, error) => {
     if (stored.ok) return next(OK, stored.message)
     logNotStored(plugin, connection, error)
     next(DENYSOFT, NOT_STORED)
@@ -110,14 +127,14 @@ function storeAll(
 
 export const deliver_outbound_part = guarded(function (next, connection) {
   const { transaction } = connection
-  const part = transaction && pathsOf(transaction).restore()
+  const part = transaction && restore(messageOf(transaction), transaction)
   if (!part) return next()
   const held = heldBack(connection, transaction)
   if (held) {
     log(connection, 'notice', this, `marked for ${held}: nothing of the message goes out`)
     return next()
   }
-  store(transaction, part, (stored, error) => {
+  store(this, transaction, part, (stored, error) => {
     if (stored.ok) return next()
     logNotStored(this, connection, error)
     // Whatever this hook says Haraka answers 250 while the connection stands. The sender must not take
@@ -132,11 +149,13 @@ export const deliver_outbound_part = guarded(function (next, connection) {
 })
 
 function store(
+  plugin: Haraka.Plugin,
   transaction: Haraka.Transaction,
   part: Haraka.Transaction,
   done: (stored: Stored, error?: unknown) => void,
 ): void {
-  pathsOf(transaction).stored = new Promise<void>((resolve) => {
+  registerFirst(plugin, 'reset_transaction', 'end_transaction')
+  messageOf(transaction).stored = new Promise<void>((resolve) => {
     state.outbound.store(part, (stored, error) => {
       resolve()
       done(stored, error)
@@ -146,8 +165,12 @@ function store(
 
 export const end_transaction = guarded((next, { transaction }) => {
   if (!transaction) return next()
+  const { observed, stored } = messageOf(transaction)
+  if (observed) {
+    observed.answered(answersIn(transaction))
+    observed.end()
+  }
   // When the client goes, Haraka closes the message's file, which is still being read.
-  const { stored } = pathsOf(transaction)
   if (!stored) return next()
   unattended(
     'end of a transaction',

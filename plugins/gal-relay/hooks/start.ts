@@ -1,23 +1,203 @@
-// Haraka's start: what is said in the log, who asks the directory, the status page.
-import { isFirst, isHooked, registerFirst } from '../haraka/internals'
+// Haraka's start and end, and the reload of the settings: what the plugin holds in one process, what is said
+// in the log, who asks the directory, the status page.
+import { loopStamp } from '../delivery/loops'
+import { OutboundMail } from '../delivery/outbound'
+import { createAddressList, type GlobalAddressList } from '../gal/global-address-list'
+import { type Guarded, guard, onFailure, unattended } from '../guard'
+import { checkHaraka, isFirst, isHooked, outboundOf, registerFirst } from '../haraka/internals'
+import { log, logOf } from '../haraka/log'
+import { Counts } from '../report/counts'
 import { grammarOf } from '../report/envelope'
+import { exposedFiles } from '../report/exposed-files'
 import { type ProcessReport, processReport } from '../report/install'
-import { otherAnswers } from '../report/plugin-order'
-import { answerForWorkers, onlyProcess, worker } from '../report/processes'
+import {
+  openRelayBefore,
+  otherAnswers,
+  pluginOrder,
+  proxiedTwice,
+  rewritingBefore,
+} from '../report/plugin-order'
+import { answerForWorkers, onlyProcess, type Reports, worker } from '../report/processes'
+import { type Sample, samplesOfList, sum } from '../report/samples'
+import { summary, warnings } from '../report/startup'
+import { missingHttpServer } from '../report/status/http-server'
 import { PAGE_PATH, statusPage } from '../report/status/status-page'
-import { ownName } from '../settings/haraka-files'
-import { announce, state } from './state'
+import type { IpAddress } from '../routing/networks'
+import { listedPlugins } from '../settings/accepting-plugins'
+import { ownName, readIniFile } from '../settings/haraka-files'
+import { type LoadedSettings, loadSettings, loadSettingsSteps, watchFiles } from '../settings/load'
+import { ownHost } from '../settings/own-host'
+import { SettingsError } from '../settings/problem'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+import { inSlices, type Steps } from '../settings/steps'
+
+/** What the plugin holds in one process. */
+export interface State {
+  settings: Settings
+  /** Those that Haraka has loaded. */
+  readonly plugins: readonly string[]
+  /** Sentences on what counts for nothing. */
+  ignored: readonly string[]
+  /** The policies of local addresses that clients have connected to, under the settings in force. */
+  policies: Map<string, LocalPolicy>
+  list: GlobalAddressList | undefined
+  readonly outbound: OutboundMail
+  /** A plugin before ours puts other recipients in the place of those that were sent. */
+  readonly rewritesRecipients: boolean
+  /** In our Received line of every message. */
+  readonly loopStamp: string
+  readonly counts: Counts
+  /** What address lists counted that a reload has replaced. */
+  retired: readonly Sample[]
+  /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
+  reloads: number
+  reloadFailedAt: number | undefined
+  readonly startedAt: number
+  /** undefined until the process starts to answer mail */
+  reports: Reports | undefined
+  readonly unwatch: () => void
+  /** In a cluster the master answers no mail: it announces the settings for all. */
+  announces: boolean
+  /** The workers answer mail, so they ask the directory. */
+  answersMail: boolean
+}
+
+/** What is worked out once for each local address and port. */
+export interface LocalPolicy {
+  readonly policy: ListenerPolicy
+  readonly address: IpAddress | undefined
+}
+
+export let state: State
+
+/**
+ * @throws {SettingsError} for an invalid configuration: Haraka's start fails with its text
+ * @throws {UnsupportedHaraka} so too
+ */
+export function open(plugin: Haraka.Plugin): void {
+  checkHaraka(plugin)
+  const again: Guarded = guard('reload of the settings', () => reload(plugin, again))
+  const plugins = listedPlugins(plugin.config)
+  const loaded = loadSettings(plugin.config, again, plugins)
+  const counts = new Counts(() => state.settings.http.enabled)
+  onFailure((what, error) => {
+    counts.errors++
+    const shown = error instanceof Error ? error : new Error(String(error))
+    log(plugin, 'error', plugin, `failure in ${what}:`, shown)
+  })
+  state = {
+    ...loaded,
+    plugins,
+    policies: new Map(),
+    list: openList(plugin, loaded.settings),
+    outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
+    rewritesRecipients: rewritingBefore(plugin.config, plugin.name),
+    loopStamp: loopStamp(),
+    counts,
+    retired: [],
+    reloads: 0,
+    reloadFailedAt: undefined,
+    startedAt: Date.now(),
+    reports: undefined,
+    unwatch: watchFiles(plugin.config, again),
+    announces: false,
+    answersMail: false,
+  }
+}
+
+/** Ends timers and connections, so that a process that is shut down gracefully can end. */
+export function close(): void {
+  const { unwatch, reports, list, outbound } = state
+  state.reloads++
+  const end = async () => list?.close()
+  const endOutbound = () => outbound.close()
+  unattended('end of the watch on files', unwatch, unwatch)
+  unattended('end of reports', () => reports?.close())
+  unattended('end of the address list', end, end)
+  unattended('end of the sockets to next hops', endOutbound, endOutbound)
+}
+
+/**
+ * Reads the settings while mail goes on under the last good ones, which stay in force when the new ones
+ * cannot be used.
+ */
+async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
+  const number = ++state.reloads
+  const isLatest = () => state.reloads === number
+  try {
+    const loading = loadSettingsSteps(plugin.config, again, state.plugins)
+    const loaded = await inSlices(loading, isLatest)
+    if (!loaded) return
+    putInForce(plugin, loaded)
+  } catch (error) {
+    state.reloadFailedAt = Date.now()
+    await inSlices(logFailure(plugin, error), () => true)
+  }
+}
+
+function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
+  for (const line of linesOf(error)) {
+    yield
+    log(plugin, 'error', plugin, line)
+  }
+  log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
+}
+
+function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
+  const list = openList(plugin, loaded.settings)
+  const former = state.list
+  if (former) state.retired = sum([...state.retired, ...samplesOfList(former.report())])
+  Object.assign(state, loaded, { list, policies: new Map(), reloadFailedAt: undefined })
+  if (state.answersMail) list?.start()
+  unattended('end of the former address list', () => former?.close())
+  log(plugin, 'notice', plugin, 'settings reloaded')
+  if (state.announces) announce(plugin)
+}
+
+function openList(plugin: Haraka.Plugin, settings: Settings): GlobalAddressList | undefined {
+  const { ldap } = settings
+  return ldap && createAddressList({ ...settings, ldap }, logOf(plugin))
+}
+
+function announce(plugin: Haraka.Plugin): void {
+  for (const line of summary(state.settings)) log(plugin, 'notice', plugin, line)
+  for (const line of [...state.ignored, ...warnings(state.settings)])
+    log(plugin, 'warn', plugin, line)
+  try {
+    announceOthers(plugin)
+  } catch (error) {
+    for (const line of linesOf(error)) log(plugin, 'error', plugin, line)
+  }
+}
+
+/** @throws SettingsError when a file of another plugin cannot be read, which is no reason to end */
+function announceOthers(plugin: Haraka.Plugin): void {
+  const { config, name } = plugin
+  const { settings } = state
+  const others = [
+    ...openRelayBefore(config, name, settings),
+    ...pluginOrder(config, name, settings),
+    ...proxiedTwice(config, settings),
+    ...exposedFiles(config, settings),
+  ]
+  for (const line of others) log(plugin, 'warn', plugin, line)
+  const missing = settings.http.enabled && missingHttpServer(readIniFile(config, 'http.ini'))
+  if (missing) log(plugin, 'error', plugin, `no metrics and no status page: ${missing}`)
+}
+
+const linesOf = (error: unknown) =>
+  error instanceof SettingsError ? error.message.split('\n') : [error]
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
-  state.speaks = server.cluster === undefined || server.cluster.isMaster
-  state.answers = server.cluster === undefined || !server.cluster.isMaster
+  state.announces = server.cluster === undefined || server.cluster.isMaster
+  state.answersMail = server.cluster === undefined || !server.cluster.isMaster
   if (isHooked(this, 'deny')) registerFirst(this, 'deny', 'keep_refusal')
   // Any plugin that is asked before us may put other recipients in the place of one.
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
-  if (state.speaks) announce(this)
-  if (state.answers) state.list?.start()
+  if (state.announces) announce(this)
+  if (state.answersMail) state.list?.start()
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)
-  else if (state.answers) state.reports = worker(reportOfThis)
+  else if (state.answersMail) state.reports = worker(reportOfThis)
   else answerForWorkers()
   next()
 }

@@ -1,6 +1,7 @@
 // Observing a listener: for each recipient there is what the plugin would have answered, which may
 // come late because nobody waits for the directory, and what Haraka did answer, which is known once
 // the next command has come. Here the two meet.
+import type { Answer } from '../routing/answer'
 import type { Verdict } from '../routing/decide'
 import { AcceptedBefore } from '../routing/transaction'
 import { type Outcome, outcomeOf } from './counts'
@@ -8,7 +9,7 @@ import { type Outcome, outcomeOf } from './counts'
 /** What Haraka answered to a recipient. */
 export interface Given {
   readonly outcome: Outcome
-  /** As far as Haraka keeps it. */
+  /** As far as Haraka records it. */
   readonly reply: string
 }
 
@@ -23,27 +24,30 @@ export const outcomeOfVerdict = (verdict: Verdict): Outcome =>
 
 /** The recipients of one transaction on a listener that is observed. */
 export class ObservedTransaction {
-  #last: Promise<unknown> = Promise.resolve()
-  readonly #accepted = new AcceptedBefore()
+  /** Those that would have been accepted; what is answered to a recipient depends on those before it. */
+  #accepted = Promise.resolve(new AcceptedBefore())
   #waiting: { readonly number: number; readonly settle: (given: Given | undefined) => void }[] = []
 
   /**
    * @param number how many recipients of the transaction Haraka had answered before
-   * @param mixed `[routing] mixed` of the listener
-   * @returns once both are known; rejects when the verdict does
+   * @param answer gives what would be answered, by those accepted before
+   * @returns once both are known; rejects when the answer does
    */
   async add(
     number: number,
-    mixed: 'split' | 'defer',
-    verdict: Verdict | Promise<Verdict>,
+    answer: (before: Promise<AcceptedBefore>) => Answer | Promise<Answer>,
   ): Promise<Observed> {
     const given = new Promise<Given | undefined>((settle) => {
       this.#waiting.push({ number, settle })
     })
-    // Whether a recipient is the second kind in its transaction depends on those before it.
-    const inTurn = Promise.all([verdict, this.#last]).then(([own]) => this.#amongOthers(own, mixed))
-    this.#last = inTurn.catch(() => {})
-    return { verdict: await inTurn, given: await given }
+    const before = this.#accepted
+    const answered = (async () => answer(before))()
+    this.#accepted = before.then(async (accepted) => {
+      const { accepted: others } = await answered.catch(() => NOTHING)
+      for (const one of others) accepted.add(one)
+      return accepted
+    })
+    return { verdict: (await answered).verdict, given: await given }
   }
 
   /**
@@ -62,14 +66,9 @@ export class ObservedTransaction {
   end(): void {
     for (const { settle } of this.#waiting.splice(0)) settle(undefined)
   }
-
-  #amongOthers(verdict: Verdict, mixed: 'split' | 'defer'): Verdict {
-    if (!verdict.accept) return verdict
-    const refused = this.#accepted.refusal(verdict, mixed)
-    if (!refused) this.#accepted.add(verdict)
-    return refused ?? verdict
-  }
 }
+
+const NOTHING: Pick<Answer, 'accepted'> = { accepted: [] }
 
 function givenBy({ action, code, msg }: Haraka.RecipientResult): Given {
   if (action === 'accept') return { outcome: 'accepted', reply: '250' }

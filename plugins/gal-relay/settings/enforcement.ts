@@ -1,4 +1,5 @@
 // How far the plugin decides on a listener: about everything, about relaying alone, or about nothing.
+import { concernsRelaying, type Destination } from '../routing/decide'
 import type { ListenerPolicy } from './settings'
 
 /** `[main] enforce`. false: the answers are others'. relaying: those to recipients of ours are. */
@@ -25,6 +26,14 @@ export const acceptsUnasked = (policy: Enforced & Pick<ListenerPolicy, 'accepted
 /** Some of the answers to recipients there are the plugin's. */
 export const answersAny = (policy: Enforced & Pick<ListenerPolicy, 'acceptedBy'>) =>
   decidesRelaying(policy) || acceptsUnasked(policy)
+
+/**
+ * The plugin answers to this recipient there. With `enforce = relaying` it does where relaying comes into it.
+ *
+ * @param destinations of the recipient, or of all that an alias puts in its place
+ */
+export const answersTo = (policy: Enforced, destinations: readonly Destination[]) =>
+  decidesRecipients(policy) || (decidesRelaying(policy) && destinations.some(concernsRelaying))
 
 /** As it is written in gal_relay.ini. */
 export const enforcementText = ({ enforce }: Pick<ListenerPolicy, 'enforce'>) =>

@@ -1,9 +1,10 @@
 // The hooks of Haraka's outbound queue: where a message goes next, and whom a bounce names.
 import { nameAsWritten } from '../delivery/outbound'
 import { unattended } from '../guard'
+import { log, oneLine } from '../haraka/log'
 import { INTERNAL_ERROR } from '../routing/decide'
-import { log, oneLine } from './log'
-import { state } from './state'
+import { logFailure } from './reply'
+import { state } from './start'
 
 export function find_next_hops(
   this: Haraka.Plugin,
@@ -37,8 +38,7 @@ export function name_recipients(
   try {
     nameAsWritten(item, error)
   } catch (failure) {
-    state.counts.errors++
-    log(item, 'error', this, 'failed:', failure)
+    logFailure(this, item, failure)
   }
   next()
 }

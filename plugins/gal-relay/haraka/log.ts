@@ -1,8 +1,9 @@
 // Every line of ours in Haraka's log is written here, so that what strangers sent stands in it as text:
 // next hops, directories, DNS, clients.
-import type { Log } from '../gal/log'
-import { loggable } from '../haraka/internals'
 import { visible } from '../visible'
+import { loggable } from './internals'
+
+type Level = 'debug' | 'info' | 'notice' | 'warn' | 'error'
 
 /** What may write: each adds to the line what it is about. */
 type Source = Haraka.Plugin | Haraka.Connection | Haraka.QueueItem
@@ -13,7 +14,7 @@ const LINE_MOST = 4096
 /** @param parts texts, errors, and objects whose values are texts */
 export function log(
   source: Source,
-  level: keyof Log,
+  level: Level,
   plugin: Haraka.Plugin,
   ...parts: readonly unknown[]
 ): void {
@@ -21,8 +22,8 @@ export function log(
 }
 
 /** For those who know nothing of Haraka. */
-export function logOf(plugin: Haraka.Plugin): Log {
-  const writer = (level: keyof Log) => (text: string) => log(plugin, level, plugin, text)
+export function logOf(plugin: Haraka.Plugin): Readonly<Record<Level, (text: string) => void>> {
+  const writer = (level: Level) => (text: string) => log(plugin, level, plugin, text)
   return {
     debug: writer('debug'),
     info: writer('info'),

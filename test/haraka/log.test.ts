@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DirectoryError, resultError } from '../../plugins/gal-relay/gal/directory/directory-error'
-import { log, logOf, oneLine } from '../../plugins/gal-relay/hooks/log'
+import { log, logOf, oneLine } from '../../plugins/gal-relay/haraka/log'
 import { visibleJson } from '../../plugins/gal-relay/visible'
 
 const RUDE = 'a\x1b[2J\r\n2026 [NOTICE] forged \u009b31m \u202e\u2028 b'

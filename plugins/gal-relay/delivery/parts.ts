@@ -1,0 +1,211 @@
+// Which way each accepted recipient's copy goes: the install's queue plugins, or Haraka's outbound
+// queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
+// `relaying` of the transaction; here it is chosen per recipient, and the message is split.
+import { addressOf, hostOf } from '../haraka/internals'
+import { KINDS, type Path } from '../routing/kinds'
+import { RULES } from '../routing/rules'
+import type { Delivery, Parts } from './delivery'
+import { copyOf, isSameRoute, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
+
+/**
+ * Worked out once, unless a plugin changes the recipients.
+ *
+ * @param otherwise the way of recipients that another plugin accepted or put in
+ * @returns undefined when the plugin accepted none of the recipients
+ */
+export function partsOf(
+  delivery: Delivery,
+  { rcpt_to }: Haraka.Transaction,
+  otherwise: Path,
+): Parts | undefined {
+  const known = delivery.parts
+  if (known?.otherwise === otherwise && isSame(known.recipients, rcpt_to)) return known.parts
+  const parts = isPlain(delivery, rcpt_to)
+    ? { ...PLAIN, queue: rcpt_to }
+    : divide(delivery, rcpt_to, otherwise)
+  delivery.parts = { otherwise, recipients: [...rcpt_to], parts }
+  return parts
+}
+
+/** One recipient, for the queue plugins and as it was sent, as most messages have. */
+function isPlain({ accepted }: Delivery, rcpt_to: readonly Haraka.Address[]): boolean {
+  const [first] = accepted
+  return (
+    rcpt_to.length === 1 &&
+    first?.target === rcpt_to[0] &&
+    first?.leaving === first?.target &&
+    first?.verdict.path === 'queue'
+  )
+}
+
+function divide(
+  delivery: Delivery,
+  rcpt_to: readonly Haraka.Address[],
+  otherwise: Path,
+): Parts | undefined {
+  const parts = {
+    queue: new Map<string, Haraka.Address>(),
+    outbound: new Map<string, Haraka.Address>(),
+  }
+  const routes = new Routes()
+  const written: [string, string][] = []
+  const recipients = new Map(delivery.accepted.map((one) => [one.target, one]))
+  let accepted = false
+  let inbound = true
+  for (const recipient of rcpt_to) {
+    const own = recipients.get(recipient)
+    const path = own?.verdict.path ?? otherwise
+    const address = own?.leaving ?? recipient
+    // The new and the old address of one mailbox in one message are one recipient, and so are two
+    // spellings of its domain.
+    const host = hostOf(address)
+    const mailbox = `${address.user}@${host}`
+    const isFirst = !parts[path].has(mailbox)
+    if (isFirst) parts[path].set(mailbox, address)
+    accepted ||= own !== undefined
+    if (path !== 'outbound') continue
+    inbound &&= own !== undefined && RULES[own.verdict.rule].accepts === 'ours'
+    if (!own) continue
+    const asWritten = addressOf(own.written)
+    const leaving = addressOf(address)
+    routes.add(host, leaving, keptRoute(own.verdict.hops, KINDS[own.kind].backup))
+    if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
+  }
+  if (!accepted) return undefined
+  return {
+    queue: [...parts.queue.values()],
+    outbound: [...parts.outbound.values()],
+    kept: { ...routes.kept(), written, smtputf8: delivery.smtputf8 },
+    inbound,
+  }
+}
+
+/**
+ * Leaves the queue plugins their part, and keeps the other, if there is one, for {@link restore}.
+ * The other part's notes are kept as they are now: what a queue plugin notes about its own
+ * delivery (queue/lmtp: "by LMTP") must not steer it.
+ *
+ * @returns whether {@link restore} is to be called: the queue plugins see another envelope than was sent
+ */
+export function toQueuePlugins(
+  delivery: Delivery,
+  transaction: Haraka.Transaction,
+  parts: Parts,
+  trusted: boolean,
+): boolean {
+  const { rcpt_to, notes } = transaction
+  const isSplit = !isSame(parts.queue, rcpt_to)
+  if (isSplit) {
+    const part = parts.outbound.length > 0 ? outboundPart(transaction, parts, trusted) : undefined
+    delivery.underWay = { all: rcpt_to, part }
+    transaction.rcpt_to = [...parts.queue]
+  }
+  notes.skip_plugins = withoutSigning(notes)
+  // `aliases` says so when the new address is in another domain, and the queue plugins go by it.
+  if (notes.get('queue.wants') === 'outbound') notes.queue = undefined
+  return isSplit
+}
+
+/**
+ * The whole message goes to the outbound queue; the plugins that look at it before see it as it leaves.
+ *
+ * @param held what {@link heldBack} says
+ */
+export function toOutbound(
+  delivery: Delivery,
+  transaction: Haraka.Transaction,
+  parts: Parts,
+  trusted: boolean,
+  held: string | undefined,
+): void {
+  delivery.underWay = { all: transaction.rcpt_to, part: undefined }
+  transaction.rcpt_to = [...parts.outbound]
+  noteOutbound(transaction.notes, parts, trusted, held)
+}
+
+/**
+ * Once the first part is in other hands: plugins that log or count see the envelope as it was sent.
+ *
+ * @returns the part that is still to be stored in the outbound queue, once
+ */
+export function restore(
+  delivery: Delivery,
+  transaction: Haraka.Transaction,
+): Haraka.Transaction | undefined {
+  const { underWay } = delivery
+  if (!underWay) return undefined
+  delivery.underWay = undefined
+  transaction.rcpt_to = underWay.all
+  return underWay.part
+}
+
+const isSame = (some: readonly Haraka.Address[], others: readonly Haraka.Address[]) =>
+  some.length === others.length && some.every((one, index) => one === others[index])
+
+const PLAIN: Omit<Parts, 'queue'> = {
+  outbound: [],
+  kept: { routes: [], written: [], smtputf8: false },
+  inbound: true,
+}
+
+/** The ways out of a message's recipients: mostly one for each domain. */
+class Routes {
+  readonly #byDomain = new Map<string, RouteOfDomain[]>()
+  #apart: Map<string, RouteOfDomain> | undefined
+
+  add(domain: string, address: string, route: RouteOfDomain): void {
+    const known = this.#byDomain.get(domain)
+    if (!known) {
+      this.#byDomain.set(domain, [route])
+      return
+    }
+    const same = known.find((one) => isSameRoute(one, route))
+    if (same === known[0]) return
+    if (!same) known.push(route)
+    this.#apart ??= new Map()
+    // One mailbox twice in a message leaves once, the way of the first.
+    if (!this.#apart.has(address)) this.#apart.set(address, same ?? route)
+  }
+
+  kept(): Pick<Kept, 'routes' | 'apart'> {
+    const routes = [...this.#byDomain].flatMap(([domain, [route]]) =>
+      route ? [[domain, route] as const] : [],
+    )
+    return this.#apart ? { routes, apart: this.#apart } : { routes }
+  }
+}
+
+/** The same message with its own recipients and its own copy of the notes. */
+function outboundPart(
+  transaction: Haraka.Transaction,
+  parts: Parts,
+  trusted: boolean,
+): Haraka.Transaction {
+  const notes = copyOf(transaction.notes)
+  noteOutbound(notes, parts, trusted)
+  return Object.create(transaction, {
+    rcpt_to: { value: [...parts.outbound], writable: true, enumerable: true },
+    notes: { value: notes, writable: true, enumerable: true },
+  })
+}
+
+function noteOutbound(
+  notes: Haraka.Notes,
+  parts: Parts,
+  trusted: boolean,
+  wants = 'outbound',
+): void {
+  keep(notes, parts.kept)
+  // Queue plugins leave a message alone that wants another: queue/smtp_forward would take all of it.
+  notes.queue = { wants }
+  // Signing says "from us": a stranger's mail that is passed on is not, and who is ours needs no proof.
+  if (!trusted || parts.inbound) notes.skip_plugins = withoutSigning(notes)
+}
+
+const SIGNING = ['dkim', 'dkim_sign']
+
+// Haraka keeps the names of plugins that are not to be asked in this note.
+function withoutSigning(notes: Haraka.Notes): string[] {
+  const skipped = Array.isArray(notes.skip_plugins) ? (notes.skip_plugins as string[]) : []
+  return [...skipped, ...SIGNING]
+}

@@ -1,0 +1,113 @@
+// The connect hook, and what the rules need to know of a connection: worked out once for each.
+import { stamped } from '../delivery/loops'
+import { changeReceivedLine } from '../haraka/internals'
+import type { Client } from '../routing/decide'
+import { parseIp } from '../routing/networks'
+import { trustByAddress, trustOf } from '../routing/restrictions'
+import { answersAny, decidesRelaying } from '../settings/enforcement'
+import {
+  canonicalAddress,
+  type ListenerPolicy,
+  policyFor,
+  type Settings,
+} from '../settings/settings'
+import { guarded } from './reply'
+import { type LocalPolicy, state } from './start'
+
+/** What holds for a connection, for as long as its addresses, its account and the settings stay the same. */
+export interface Session {
+  readonly settings: Settings
+  /** Haraka's note of the PROXY line that the addresses are from. */
+  readonly proxy: unknown
+  readonly remoteIp: string | null | undefined
+  readonly account: string | undefined
+  readonly ip: string
+  readonly port: number
+  readonly policy: ListenerPolicy
+  readonly client: Client
+}
+
+const SESSION = Symbol('gal-relay: session')
+
+type WithSession = Haraka.Connection & { [SESSION]?: Session }
+
+// The connect hook runs again when XCLIENT replaces the addresses. Haraka takes a PROXY line at any
+// time from a connection that began with one, and all but the first are the client's own.
+export const trust_client = guarded((next, connection: WithSession) => {
+  const former = connection[SESSION]
+  const { proxy, policy } = sessionOf(connection)
+  const isForged = former !== undefined && former.proxy !== proxy
+  if (isForged && (decidesRelaying(former.policy) || decidesRelaying(policy))) {
+    return next(DENYDISCONNECT, 'PROXY is for the first line only')
+  }
+  // Haraka makes the line before the data hooks.
+  if (answersAny(policy)) changeReceivedLine(connection, addStamp)
+  if (!decidesRelaying(policy)) return next()
+  if (connection.xclient) delete connection.notes.auth_user
+  if (sessionOf(connection).client.trust.mayRelay) connection.relaying = true
+  return next()
+})
+
+const addStamp = (line: string) => stamped(line, state.loopStamp)
+
+export function sessionOf(connection: WithSession): Session {
+  const { local, remote, client: socket, notes } = connection
+  const account = accountOf(connection)
+  // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
+  const ip = local.ip ?? socket.localAddress ?? ''
+  const port = local.port ?? socket.localPort ?? 0
+  const known = connection[SESSION]
+  if (
+    known?.settings === state.settings &&
+    known.remoteIp === remote.ip &&
+    known.account === account &&
+    known.ip === ip &&
+    known.port === port
+  ) {
+    return known
+  }
+  const { policy, address } = policyAt(ip, port)
+  const { restrictions } = policy
+  const byAddress = trustByAddress(restrictions, parseIp(remote.ip), address)
+  const session: Session = {
+    settings: state.settings,
+    proxy: notes.proxy,
+    remoteIp: remote.ip,
+    account,
+    ip,
+    port,
+    policy,
+    client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
+  }
+  connection[SESSION] = session
+  return session
+}
+
+/** Servers have few addresses, but a proxy may name any. */
+const MOST_POLICIES = 1000
+
+function policyAt(ip: string, port: number): LocalPolicy {
+  const { policies, settings } = state
+  const key = `${ip} ${port}`
+  const known = policies.get(key)
+  if (known) return known
+  const policy = policyFor(settings, canonicalAddress(ip) ?? '', port)
+  const found = { policy, address: parseIp(ip) }
+  if (policies.size >= MOST_POLICIES) policies.clear()
+  policies.set(key, found)
+  return found
+}
+
+function accountOf({ notes, xclient, remote }: Haraka.Connection): string | undefined {
+  return notes.auth_user || (xclient && remote.login) || undefined
+}
+
+/** `relaying` says what the rules say of the client, whatever another plugin has set. */
+export function trustAgain(connection: Haraka.Connection, { policy, client }: Session): void {
+  if (decidesRelaying(policy)) setRelaying(connection, client.trust.mayRelay)
+}
+
+/** Writes it only when it changes: each transaction would else have a `relaying` of its own. */
+export function setRelaying(connection: Haraka.Connection, relaying: boolean): void {
+  if (connection.relaying !== relaying) connection.relaying = relaying
+}

@@ -1,0 +1,248 @@
+// The rcpt hooks: recipients to whom the plugin's verdict is the answer; those that it only observes; and,
+// where nobody else accepts any, those that are accepted all the same.
+import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/recipients'
+import { unattended } from '../guard'
+import { addressOf, answersIn, hostOf, registerFirst } from '../haraka/internals'
+import { log } from '../haraka/log'
+import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
+import { lineOf, replyText, type Sender } from '../report/refusal'
+import { type Answer, answerTo, type Question } from '../routing/answer'
+import {
+  type Client,
+  type Destination,
+  destinationOf,
+  INTERNAL_ERROR,
+  isRelayed,
+  type Refused,
+} from '../routing/decide'
+import { recipientOf } from '../routing/recipient'
+import { trustByOthers } from '../routing/restrictions'
+import { acceptsUnasked, answersAny, answersTo, observesRecipients } from '../settings/enforcement'
+import type { ListenerPolicy } from '../settings/settings'
+import { visible } from '../visible'
+import { type Session, sessionOf, trustAgain } from './connect'
+import { type Message, messageOf } from './mail'
+import {
+  addRecipientResult,
+  dsnOf,
+  guarded,
+  logFailure,
+  replyToRecipient,
+  reportAccepted,
+  reportRefused,
+  senderOf,
+} from './reply'
+import { state } from './start'
+
+/** One RCPT, with what it stands for by now. */
+interface Rcpt {
+  readonly session: Session
+  readonly transaction: Haraka.Transaction
+  readonly message: Message
+  readonly targets: readonly Haraka.Address[]
+  readonly destinations: readonly Destination[]
+}
+
+// Before a plugin such as aliases puts other recipients in its place, and before any plugin answers.
+export const begin_recipient = guarded<[Haraka.Address]>(function (next, connection, [address]) {
+  const rcpt = rcptOf(connection, address)
+  if (rcpt && !state.rewritesRecipients) observe(this, connection, rcpt)
+  return next()
+})
+
+export const check_recipient = guarded<[Haraka.Address]>(function (next, connection, [address]) {
+  const rcpt = rcptOf(connection, address)
+  if (!rcpt) return next()
+  const { session, targets, destinations } = rcpt
+  const { policy, client } = session
+  trustAgain(connection, session)
+  if (!answersTo(policy, destinations)) {
+    observe(this, connection, rcpt)
+    return next()
+  }
+  if (targets.length === 0) return refuseNobody(this, next, connection, rcpt)
+  const answer = answerTo(question(policy, client), destinations, rcpt.message.before)
+  return answer instanceof Promise
+    ? respondLater(this, next, connection, rcpt, answer)
+    : respond(this, next, connection, rcpt, answer)
+})
+
+// When all other plugins have been asked and nobody has answered. Foreign recipients are left to Haraka,
+// which accepts them from clients that may relay.
+export const accept_unasked = guarded<[Haraka.Address]>(async function (
+  next,
+  connection,
+  [address],
+) {
+  const rcpt = rcptOf(connection, address)
+  if (!rcpt || !acceptsUnasked(rcpt.session.policy)) return next()
+  const { session, transaction, message, targets, destinations } = rcpt
+  const { policy, client } = session
+  if (targets.length === 0) {
+    putBack(message, transaction)
+    return next()
+  }
+  const trust = trustByOthers(connection.relaying)
+  const unasked = { ...question(policy, { ...client, trust }), unasked: true }
+  const answer = await answerTo(unasked, destinations, message.before)
+  // The client has gone while the directory was asked.
+  if (connection.transaction !== transaction) return next()
+  const { verdict, accepted } = answer
+  if (!verdict.accept) {
+    return verdict.reply.code < 500 ? next(DENYSOFT, dsnOf(verdict.reply)) : next()
+  }
+  if (accepted.some(isRelayed)) return next()
+  acceptAll(this, rcpt, answer)
+  return next(OK)
+})
+
+/** @returns undefined where the plugin takes no part */
+function rcptOf(connection: Haraka.Connection, address: Haraka.Address): Rcpt | undefined {
+  const { transaction } = connection
+  const session = sessionOf(connection)
+  const { policy } = session
+  if (!transaction || !policy.enabled) return undefined
+  const message = messageOf(transaction)
+  beginRcpt(message, transaction, address, answersAny(policy))
+  const targets = targetsOf(message, transaction)
+  const destinations = targets.map((target) =>
+    destinationOf(policy.routing, recipientOf(target.user, hostOf(target))),
+  )
+  return { session, transaction, message, targets, destinations }
+}
+
+function question(policy: ListenerPolicy, client: Client): Question {
+  const { list } = state
+  return { policy, client, lookup: list && ((recipient) => list.lookup(recipient)) }
+}
+
+async function respondLater(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  rcpt: Rcpt,
+  answer: Promise<Answer>,
+): Promise<undefined> {
+  return respond(plugin, next, connection, rcpt, await answer)
+}
+
+function respond(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  rcpt: Rcpt,
+  answer: Answer,
+): undefined {
+  const { session, transaction } = rcpt
+  const { verdict } = answer
+  // The client has gone while the directory was asked.
+  if (connection.transaction !== transaction) return next()
+  if (!verdict.accept) {
+    return refuse(plugin, next, connection, rcpt, verdict)
+  }
+  reportAccepted(session.policy, verdict)
+  acceptAll(plugin, rcpt, answer)
+  return next(OK)
+}
+
+function acceptAll(plugin: Haraka.Plugin, rcpt: Rcpt, { accepted }: Answer): void {
+  const { transaction, message, targets, destinations } = rcpt
+  const address = writtenAddress(rcpt)
+  accepted.forEach((verdict, index) => {
+    const target = targets[index]
+    const destination = destinations[index]
+    if (!target || !destination) return
+    acceptRecipient(message, transaction, target, destination, verdict)
+    addRecipientResult(plugin, transaction, 'pass', verdict.rule, address)
+  })
+}
+
+function refuse(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  rcpt: Rcpt,
+  verdict: Refused,
+): undefined {
+  const { rule, reply } = verdict
+  const recipient = writtenAddress(rcpt)
+  addRecipientResult(plugin, rcpt.transaction, 'fail', rule, recipient)
+  reportRefused(plugin, connection, rcpt.session, recipient, verdict)
+  return next(reply.code < 500 ? DENYSOFT : DENY, replyToRecipient(reply))
+}
+
+// Whoever took it off may have meant to drop its mail, or may have failed.
+function refuseNobody(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  rcpt: Rcpt,
+): undefined {
+  putBack(rcpt.message, rcpt.transaction)
+  const written = writtenAddress(rcpt)
+  log(connection, 'error', plugin, `recipient ${written} was taken off by another plugin`)
+  return refuse(plugin, next, connection, rcpt, INTERNAL_ERROR)
+}
+
+/** The recipient as the sender wrote it. */
+function writtenAddress({ message }: Rcpt): string {
+  return message.rcpt ? addressOf(message.rcpt.written) : ''
+}
+
+// ── Recipients that are only observed ────────────────────────────────────────────────────────────
+
+// Once for each RCPT. Nobody waits for the verdict, so that a slow directory does not change the answer by a
+// moment, and a failure does not change it either.
+function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcpt): void {
+  const { session, transaction, message, destinations } = rcpt
+  const { policy, client, account } = session
+  const number = message.rcpt?.answered
+  if (!observesRecipients(policy) || answersTo(policy, destinations)) return
+  if (number === undefined || number === message.observedRcpt) return
+  try {
+    message.observedRcpt = number
+    message.observed ??= new ObservedTransaction()
+    registerFirst(plugin, 'reset_transaction', 'end_transaction')
+    const { observed } = message
+    const answers = answersIn(transaction)
+    observed.answered(answers)
+    const sender = senderOf(connection, account)
+    const recipient = writtenAddress(rcpt)
+    unattended('observation of a recipient', async () => {
+      const both = await observed.add(answers.length, (before) =>
+        answerTo(question(policy, client), destinations, before),
+      )
+      compare(plugin, connection, policy, sender, recipient, both)
+    })
+  } catch (error) {
+    logFailure(plugin, connection, error)
+  }
+}
+
+function compare(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  { name }: ListenerPolicy,
+  sender: Sender,
+  recipient: string,
+  { verdict, given }: Observed,
+): void {
+  const { counts } = state
+  const { rule } = verdict
+  const outcome = outcomeOfVerdict(verdict)
+  const reply = verdict.accept ? '250' : replyText(verdict.reply)
+  const answered = given?.reply ?? ''
+  const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
+  counts.answered(name, 'observe', verdict)
+  if (!verdict.accept) {
+    counts.refused({ sender, rule, reply, answered, recipient })
+  }
+  if (given && given.outcome !== outcome) {
+    counts.differed(name, rule, outcome, given.outcome)
+    log(connection, 'notice', plugin, 'observed DIFFERS', observation)
+  } else if (verdict.accept) {
+    log(connection, 'info', plugin, 'observed', observation)
+  } else {
+    log(connection, 'notice', plugin, 'observed', observation)
+  }
+}

@@ -1,0 +1,144 @@
+// The reply, and what is told of it: the count, the result, and for a refusal the line in the log and the
+// place on the status page. Nothing that goes wrong in a hook may reach Haraka, where an exception after an
+// await ends the server: the reply is then 451, and the stack is in the log.
+import type DSN from 'haraka-dsn'
+import { unattended } from '../guard'
+import { addResult, addressOf, replyOf } from '../haraka/internals'
+import { log } from '../haraka/log'
+import { lineOf, replyText, type Sender, textAfterCode } from '../report/refusal'
+import {
+  INTERNAL_ERROR,
+  type Refused,
+  type Reply,
+  type Rule,
+  type Verdict,
+} from '../routing/decide'
+import type { ListenerPolicy } from '../settings/settings'
+import { state } from './start'
+
+// ── What surrounds every hook ────────────────────────────────────────────────────────────────────
+
+type Hook<P, R = undefined> = (
+  this: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  params: P,
+) => R
+
+/** Catches what the hook throws or rejects with; the reply is then 451 and the stack is in the log. */
+export function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): Hook<P> {
+  return function (next, connection, params) {
+    try {
+      const ending = hook.call(this, next, connection, params)
+      if (ending) watch(ending, this, next, connection)
+    } catch (error) {
+      fail(this, next, connection, error)
+    }
+  }
+}
+
+function watch(
+  ending: Promise<undefined>,
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+): void {
+  const caught = ending.catch((error) => fail(plugin, next, connection, error))
+  unattended('answer after a failure', () => caught)
+}
+
+// Should the hook have answered before it failed, that answer stands: Haraka ignores a second one.
+function fail(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  error: unknown,
+): void {
+  logFailure(plugin, connection, error)
+  next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
+}
+
+export function logFailure(
+  plugin: Haraka.Plugin,
+  source: Haraka.Connection | Haraka.QueueItem,
+  error: unknown,
+): void {
+  state.counts.errors++
+  log(source, 'error', plugin, 'failed:', error instanceof Error ? error : String(error))
+}
+
+// ── The reply ────────────────────────────────────────────────────────────────────────────────────
+
+// A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
+// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay.
+export const keep_refusal = guarded<readonly [unknown, unknown, string]>(function (
+  next,
+  _connection,
+  [, , refusedBy],
+) {
+  return refusedBy === this.name ? next(STOP) : next()
+})
+
+/** With DENY or DENYSOFT. A refused recipient costs Haraka less with a text than with a DSN. */
+export function replyToRecipient(reply: Reply): DSN | string {
+  return reply.code === DENIED ? textAfterCode(reply) : dsnOf(reply)
+}
+
+/** What Haraka says to a recipient at DENY of itself. */
+const DENIED = 550
+
+export function dsnOf({ code, text, status }: Reply): DSN {
+  return replyOf(code, text, ...status)
+}
+
+// ── What is told of it ───────────────────────────────────────────────────────────────────────────
+
+export function reportAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
+  state.counts.answered(name, 'enforce', verdict)
+}
+
+/** Of the connection's session. */
+interface Session {
+  readonly policy: ListenerPolicy
+  readonly account: string | undefined
+}
+
+export function reportRefused(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  { policy, account }: Session,
+  recipient: string,
+  verdict: Refused,
+): void {
+  const { counts } = state
+  const { rule } = verdict
+  const sender = senderOf(connection, account)
+  const reply = replyText(verdict.reply)
+  counts.answered(policy.name, 'enforce', verdict)
+  counts.refused({ sender, rule, reply, recipient })
+  log(connection, 'notice', plugin, 'refused', lineOf(sender, recipient, rule, reply))
+}
+
+export function senderOf(connection: Haraka.Connection, account = ''): Sender {
+  const { transaction, remote, hello, local } = connection
+  return {
+    client: remote.ip ?? '',
+    host: remote.host ?? '',
+    helo: hello.host ?? '',
+    account,
+    sender: transaction ? addressOf(transaction.mail_from) : '',
+    listener: `${local.ip}:${local.port}`,
+  }
+}
+
+/** For other plugins: `transaction.results`. */
+export function addRecipientResult(
+  plugin: Haraka.Plugin,
+  { results }: Haraka.Transaction,
+  outcome: 'pass' | 'fail',
+  rule: Rule,
+  recipient: string,
+): void {
+  // It is kept for as long as the transaction: joined, it does not keep its pieces too.
+  addResult(plugin, results, outcome, [rule, recipient].join(' '))
+}

@@ -1,0 +1,99 @@
+// What is answered to one RCPT, and why: rows, address list, aliases and `mixed` applied together. Mail is
+// answered with it, an observed listener's log compares with it, and `explain` shows it.
+import {
+  type Accepted,
+  type Client,
+  type Destination,
+  decide,
+  decideListed,
+  decideUnasked,
+  INTERNAL_ERROR,
+  type Listing,
+  type RoutingPolicy,
+  type Verdict,
+} from './decide'
+import type { Recipient } from './recipient'
+import type { AcceptedBefore } from './transaction'
+
+export interface Question {
+  readonly policy: {
+    readonly routing: RoutingPolicy
+    /** `[routing] mixed` */
+    readonly mixed: 'split' | 'defer'
+  }
+  readonly client: Client
+  /** Asks the address list; left out: there is none. */
+  readonly lookup?: ((recipient: Recipient) => Listing | Promise<Listing>) | undefined
+  /** Recipients of ours are accepted without a look-up, see {@link decideUnasked}. */
+  readonly unasked?: boolean
+}
+
+export interface Answer {
+  /** Carries the rule that made it. */
+  readonly verdict: Verdict
+  /** The verdicts on what the recipient stands for, in order; none when it is refused. */
+  readonly accepted: readonly Accepted[]
+}
+
+/**
+ * @param destinations the recipient, or those that an alias puts in its place: they are accepted together
+ *   or not at all
+ * @param before those accepted earlier in the transaction; a promise while some are still being looked up
+ * @returns at once where nothing has to be waited for; rejects when the look-up does
+ */
+export function answerTo(
+  question: Question,
+  destinations: readonly Destination[],
+  before: AcceptedBefore | Promise<AcceptedBefore>,
+): Answer | Promise<Answer> {
+  const pending = destinations.map((destination) => verdictOn(question, destination))
+  const verdicts = pending.filter((verdict): verdict is Verdict => !(verdict instanceof Promise))
+  if (verdicts.length === pending.length && !(before instanceof Promise)) {
+    return together(question, verdicts, before)
+  }
+  return Promise.all([Promise.all(pending), before]).then(([verdicts, before]) =>
+    together(question, verdicts, before),
+  )
+}
+
+function verdictOn(question: Question, destination: Destination): Verdict | Promise<Verdict> {
+  const { policy, client, lookup, unasked } = question
+  const rules = unasked ? decideUnasked : decide
+  const verdict = rules(policy.routing, destination, client)
+  if (verdict) return verdict
+  if (!lookup) return INTERNAL_ERROR
+  const listing = lookup(destination.recipient)
+  return listing instanceof Promise
+    ? listing.then((listing) => listedVerdict(question, destination, listing))
+    : listedVerdict(question, destination, listing)
+}
+
+function listedVerdict(
+  { client, unasked }: Question,
+  destination: Destination,
+  listing: Listing,
+): Verdict {
+  // Where recipients are accepted without a look-up, who may write to one is only observed.
+  const open = unasked && listing.state === 'found'
+  return decideListed(
+    destination,
+    client,
+    open ? { state: 'found', authenticatedOnly: false } : listing,
+  )
+}
+
+function together(
+  { policy }: Question,
+  verdicts: readonly Verdict[],
+  before: AcceptedBefore,
+): Answer {
+  const accepted: Accepted[] = []
+  for (const verdict of verdicts) {
+    const refused = verdict.accept ? before.refusal(verdict, policy.mixed) : verdict
+    if (refused) return { verdict: refused, accepted: NONE }
+    if (verdict.accept) accepted.push(verdict)
+  }
+  return { verdict: accepted[0] ?? INTERNAL_ERROR, accepted }
+}
+
+const NONE: readonly Accepted[] = Object.freeze([])
