@@ -50,19 +50,16 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   settings: ['guard', 'trusted-file', 'routing', 'gal'],
   gal: ['guard', 'visible', 'trusted-file', 'routing', 'settings'],
   delivery: ['guard', 'haraka', 'visible', 'routing', 'settings', 'gal'],
-  harvest: ['guard', 'visible', 'routing', 'settings', 'gal'],
-  report: [
-    ...['guard', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'advice'],
-  ],
+  report: ['guard', 'haraka', 'visible', 'routing', 'gal'],
   advice: ['routing', 'settings', 'gal', 'report'],
+  page: ['guard', 'visible', 'routing', 'settings', 'gal', 'report', 'advice'],
   cli: [
     ...['guard', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'report', 'advice'],
+    ...['gal', 'delivery', 'report', 'advice', 'page'],
   ],
   hooks: [
     ...['guard', 'haraka', 'visible', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'report'],
+    ...['gal', 'delivery', 'report', 'advice', 'page'],
   ],
   door: ['hooks'],
 }
@@ -85,6 +82,20 @@ describe('imports', () => {
         .map((other) => `${file} imports from ${other}`)
     })
     assert.deepEqual(outwards, [])
+  })
+
+  test('name no room that does not exist', () => {
+    const rooms = new Set(sources.map(({ file }) => roomOf(file)))
+    const named = [...Object.keys(INWARDS), ...Object.values(INWARDS).flat()]
+    assert.deepEqual(
+      named.filter((room) => !rooms.has(room)),
+      [],
+    )
+  })
+
+  test('make no circle', () => {
+    const files = new Map(sources.map(({ file, imports }) => [file.replace(/\.ts$/, ''), imports]))
+    assert.deepEqual(circleIn(files), [])
   })
 
   test('of settings from gal are of its grammar alone', () => {
@@ -133,7 +144,7 @@ describe('imports', () => {
   test('keep Haraka outside of all rooms that need not know it', () => {
     const knowing = sources.filter(({ text }) => /\bHaraka\.\w/.test(text)).map(({ file }) => file)
     const rooms = new Set(knowing.map(roomOf))
-    for (const room of ['guard', 'routing', 'gal', 'harvest'])
+    for (const room of ['guard', 'routing', 'gal'])
       assert.ok(!rooms.has(room), `${room} knows Haraka`)
     // Settings are read with Haraka's config reader.
     for (const { file, text } of sources.filter(({ file }) => roomOf(file) === 'settings')) {
@@ -182,6 +193,26 @@ describe('imports', () => {
     )
   })
 })
+
+/** @returns the names along a circle; none when there is no circle */
+function circleIn(graph: ReadonlyMap<string, readonly string[]>): readonly string[] {
+  const done = new Set<string>()
+  const visit = (name: string, way: readonly string[]): readonly string[] => {
+    if (way.includes(name)) return [...way.slice(way.indexOf(name)), name]
+    if (done.has(name)) return []
+    for (const next of graph.get(name) ?? []) {
+      const circle = visit(next, [...way, name])
+      if (circle.length > 0) return circle
+    }
+    done.add(name)
+    return []
+  }
+  for (const name of graph.keys()) {
+    const circle = visit(name, [])
+    if (circle.length > 0) return circle
+  }
+  return []
+}
 
 // ── Every key of the schema, where people look for it ───────────────────────────────────────────
 

@@ -2,7 +2,6 @@
 // mail; here they only say each step aloud. Recipients of one question are recipients of one transaction.
 import type { Address } from '@haraka/email-address'
 import type { AddressList } from '../gal/address-list'
-import { type EnvelopeGrammar, parsePath } from '../report/envelope'
 import { replyText } from '../report/refusal'
 import { answerTo } from '../routing/answer'
 import {
@@ -23,6 +22,7 @@ import {
   policyFor,
   type Settings,
 } from '../settings/settings'
+import { type EnvelopeGrammar, parsePath } from './envelope'
 import {
   type Asked,
   addressStep,

@@ -1,13 +1,13 @@
 // gal-relay lookup: is this address in the list, and which entry of the directory has it? Every question is
 // a search, without a cache in between.
 import { Command } from 'commander'
+import { parsePath } from '../advice/envelope'
 import { recipientKey } from '../gal/address-key'
 import type { GalAnswer } from '../gal/address-list'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
 import { ABSENT, FOUND_AUTHENTICATED_ONLY } from '../gal/snapshot/address-table'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import type { Settings } from '../settings/settings'

@@ -1,6 +1,5 @@
 // What each kind of route means: one line for each kind, read by the decision, by delivery, by the
 // settings and by the advice. A kind without a line does not compile.
-import type { NextHop } from './routes'
 import type { AcceptingRule } from './rules'
 
 /** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
@@ -114,7 +113,7 @@ export const counts = (kind: RowKind, { reroute }: { readonly reroute: boolean }
   reroute || KINDS[kind].withoutReroute
 
 /** The ways that recipients with this route go: those in the directory first. */
-export function pathsOf(kind: RouteKind, hops: readonly NextHop[]): readonly Path[] {
+export function pathsOf(kind: RouteKind, hops: readonly object[]): readonly Path[] {
   const { path } = KINDS[kind]
   if (path === 'either') return ['queue', 'outbound']
   return path === 'queue' && hops.length > 0 ? ['outbound'] : [path]
