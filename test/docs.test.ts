@@ -514,7 +514,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
 const spoken = (line: string) =>
   line
     .replace(/^.*\[gal-relay\] /, '')
-    .replace(/ host=\S+ helo=\S+/, '')
+    .replace(/ rdns=\S+ helo=\S+/, '')
     .trim()
 
 // ── Reference ────────────────────────────────────────────────────────────────────────────────────
@@ -609,9 +609,9 @@ describe('reference in the docs', () => {
     try {
       await rcpt(haraka, '203.0.113.9', 'nobody@example.com')
       const fields = (line: string) => [...line.matchAll(/ (\w+)=/g)].map(([, name]) => name)
-      const line = await haraka.waitForLog(/refused client=/)
+      const line = await haraka.waitForLog(/deferred ip=/)
       const [shown] = of('troubleshooting.md', 'log')
-      assert.deepEqual(fields(shown?.text ?? ''), fields(line.replace(/^.*refused/, ' refused')))
+      assert.deepEqual(fields(shown?.text ?? ''), fields(line.replace(/^.*deferred/, ' deferred')))
       const bin = shims(haraka.dir, { npx: `shift; exec ${process.execPath} ${COMMAND} "$@"` })
       for (const { text } of of('troubleshooting.md', 'sh')) {
         // The directory is away here, which check and explain say by their exit code.

@@ -1,11 +1,19 @@
 // How far the plugin decides on a listener: about everything, about relaying alone, or about nothing.
 import { concernsRelaying, type Destination } from '../routing/decide'
-import type { ListenerPolicy } from './settings'
 
 /** `[main] enforce`. false: the answers are others'. relaying: those to recipients of ours are. */
 export type Enforcement = boolean | 'relaying'
 
-type Enforced = Pick<ListenerPolicy, 'enabled' | 'enforce'>
+/** Of a listener's policy. */
+interface Enforced {
+  readonly enabled: boolean
+  readonly enforce: Enforcement
+}
+
+interface Accepting extends Enforced {
+  /** The other plugins that accept recipients. */
+  readonly acceptedBy: readonly string[]
+}
 
 /** The rules say who may relay there. */
 export const decidesRelaying = ({ enabled, enforce }: Enforced) => enabled && enforce !== false
@@ -20,12 +28,11 @@ export const observesRecipients = ({ enabled, enforce }: Enforced) => enabled &&
  * Recipients of ours are accepted there without a look-up: nobody else accepts any, and Haraka would
  * answer 550 to them all.
  */
-export const acceptsUnasked = (policy: Enforced & Pick<ListenerPolicy, 'acceptedBy'>) =>
+export const acceptsUnasked = (policy: Accepting) =>
   observesRecipients(policy) && policy.acceptedBy.length === 0
 
 /** Some of the answers to recipients there are the plugin's. */
-export const answersAny = (policy: Enforced & Pick<ListenerPolicy, 'acceptedBy'>) =>
-  decidesRelaying(policy) || acceptsUnasked(policy)
+export const answersAny = (policy: Accepting) => decidesRelaying(policy) || acceptsUnasked(policy)
 
 /**
  * The plugin answers to this recipient there. With `enforce = relaying` it does where relaying comes into it.
@@ -36,5 +43,4 @@ export const answersTo = (policy: Enforced, destinations: readonly Destination[]
   decidesRecipients(policy) || (decidesRelaying(policy) && destinations.some(concernsRelaying))
 
 /** As it is written in gal_relay.ini. */
-export const enforcementText = ({ enforce }: Pick<ListenerPolicy, 'enforce'>) =>
-  `enforce = ${enforce}`
+export const enforcementText = ({ enforce }: Pick<Enforced, 'enforce'>) => `enforce = ${enforce}`
