@@ -16,7 +16,7 @@ try {
 }
 
 // What the status page loads is served as it is.
-const status = 'plugins/gal-relay/report/status'
+const page = 'plugins/gal-relay/page'
 for (const file of ['page.css', 'page.js']) {
-  cpSync(path.join(root, status, file), path.join(root, 'dist', status, file))
+  cpSync(path.join(root, page, file), path.join(root, 'dist', page, file))
 }

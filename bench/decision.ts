@@ -56,6 +56,7 @@ function policyWith(routes: number): RoutingPolicy {
     alwaysAccept: localParts(['postmaster']),
     mailboxHosts: new Map(),
     isOwn: () => false,
+    delimitersFor: () => '',
   }
 }
 

@@ -175,13 +175,13 @@ describe('where no other plugin accepts recipients', () => {
   test('what the directory says is observed all the same, once', () =>
     withHaraka({ ini: ini('relaying') }, async (haraka) => {
       await send(haraka, OUTSIDE, ['nobody@example.com', 'alice@example.com', 'friend@far.example'])
-      const told = () => haraka.logLines(/\] (observed|refused) /)
+      const told = () => haraka.logLines(/\] (observed|refused|deferred) /)
       await until(() => told().length >= 3)
       assert.deepEqual(
         told()
           .map((line) =>
             line.replace(
-              /^.*(observed(?: DIFFERS)?|refused) .* recipient=(\S+) .*rule=(\S+) .*$/,
+              /^.*(observed(?: DIFFERS)?|refused|deferred) .* recipient=(\S+) .*rule=(\S+) .*$/,
               '$1 $2 $3',
             ),
           )

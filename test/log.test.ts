@@ -72,10 +72,13 @@ async function refusal(recipient: string): Promise<string> {
   const text = recipient.replace(/[.%]/g, '\\$&')
   const line = await haraka.waitForLog(
     new RegExp(
-      `\\[NOTICE\\] \\[[-0-9A-F]+\\.\\d+\\] \\[gal-relay\\] refused .* recipient=${text} `,
+      `\\[NOTICE\\] \\[[-0-9A-F]+\\.\\d+\\] \\[gal-relay\\] (refused|deferred) .* recipient=${text} `,
     ),
   )
-  return line.replace(/^.*\] refused /, '')
+  return line.replace(
+    /^.*\] (?:refused|(deferred)) /,
+    (_, deferred = '') => deferred && `${deferred} `,
+  )
 }
 
 test('a refusal is logged with all that is needed to explain it', async () => {
@@ -143,7 +146,7 @@ test('a refusal is logged with all that is needed to explain it', async () => {
     const host = `client-${client.replace(/[.:]+/g, '-')}.test`
     assert.equal(
       await refusal(to),
-      `client=${client} host=${host} helo=client.test account="" sender=Sender@B.example recipient=${to} listener=${local.replace(/[[\]]/g, '')} rule=${rule} reply="${reply}"`,
+      `ip=${client} rdns=${host} helo=client.test account="" sender=Sender@B.example recipient=${to} local_ip=${local.replace(/\[|\]|:\d+$/g, '')} local_port=${local.replace(/^.*:/, '')} rule=${rule} reply="${reply}"`,
     )
     await smtp.quit()
   }
@@ -156,7 +159,7 @@ test('a refusal names the account, and an empty sender', async () => {
   assert.equal(rcpt[0]?.code, 550)
   assert.equal(
     await refusal('friend@five.example'),
-    'client=10.2.0.1 host=client-10-2-0-1.test helo=client.test account=guest sender="" recipient=friend@five.example listener=10.0.0.5:587 rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited"',
+    'ip=10.2.0.1 rdns=client-10-2-0-1.test helo=client.test account=guest sender="" recipient=friend@five.example local_ip=10.0.0.5 local_port=587 rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited"',
   )
   await smtp.quit()
 
@@ -172,7 +175,10 @@ test('a refusal names the account, and an empty sender', async () => {
 test('a deferral is logged in the same way', async () => {
   const smtp = await connect('10.1.0.1', '10.0.0.5:26')
   await smtp.transaction('a@b.example', ['alice@example.com', 'friend@six.example'])
-  assert.match(await refusal('friend@six.example'), /rule=mixed reply="452 4\.5\.3 /)
+  assert.match(
+    await refusal('friend@six.example'),
+    /^deferred ip=.* rule=mixed reply="452 4\.5\.3 /,
+  )
   await smtp.quit()
 })
 
@@ -223,7 +229,7 @@ test('what a client sends forges no line in the log', async () => {
   const refusals = () => haraka.logLines(/\] refused .*forged\.example/)
   await until(() => refusals().length >= refused)
   for (const line of refusals()) {
-    assert.match(line, / recipient=("(?:[^"\\]|\\.)*"|[^\s"]+) listener=/)
+    assert.match(line, / recipient=("(?:[^"\\]|\\.)*"|[^\s"]+) local_ip=/)
     assert.match(line, / rule=no-relay-nobody reply="550 5\.7\.1 Relaying is prohibited"$/)
   }
 })

@@ -56,18 +56,16 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   settings: ['guard', 'trusted-file', 'routing', 'ldap'],
   gal: ['guard', 'log', 'visible', 'trusted-file', 'routing', 'settings', 'ldap'],
   delivery: ['guard', 'log', 'haraka', 'visible', 'routing', 'settings', 'gal'],
-  report: [
-    ...['guard', 'log', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['ldap', 'gal', 'delivery', 'advice'],
-  ],
+  report: ['guard', 'log', 'haraka', 'visible', 'routing', 'ldap', 'gal'],
   advice: ['routing', 'settings', 'gal', 'report'],
+  page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'report', 'advice'],
   cli: [
     ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'report', 'advice'],
+    ...['gal', 'delivery', 'report', 'advice', 'page'],
   ],
   hooks: [
     ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],
-    ...['gal', 'delivery', 'report'],
+    ...['gal', 'delivery', 'report', 'advice', 'page'],
   ],
   door: ['hooks'],
 }

@@ -93,7 +93,7 @@ bind_password = second
       'line 23: [routes] self.example = reroute sub.self.example: goes in a circle: self.example → sub.self.example → self.example; a domain is rerouted once, to one that is not',
       "line 24: [routes] supplier.example = forward gateway.example: 'gateway.example' is not a next hop; probably meant: smtp://gateway.example",
       "line 25: [routes] partner.example = shared: 'shared' needs a next hop: shared smtp://host[:port]",
-      "line 26: [routes] other.example = http://10.0.0.1: 'http://10.0.0.1' is no kind of route; a route is one of inbound, shared, always-relay, forward, reroute",
+      "line 26: [routes] other.example = http://10.0.0.1: 'http://10.0.0.1': unknown route type; a route is one of inbound, shared, always-relay, forward, reroute",
       'line 27: [listener *:smtp]: is not [listener <address>:<port>], where each may be *: [listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]',
       'line 29: [listener 0.0.0.0:25]: a connection never has the local address 0.0.0.0; probably meant: [listener *:25]',
       'line 32: [gal] cache_found = 15: has no unit; probably meant: 15s',

@@ -269,7 +269,7 @@ never[] = 192.168.1.0;255.255.255.248
     const off = await check({ ini: `${routes}[routing]\nreroute = false\n${directory}` })
     has(
       off,
-      /^warning \[routes\] partner\.example = always-relay does not count: with reroute = false/,
+      /^warning \[routes\] partner\.example = always-relay has no effect: with reroute = false/,
     )
     const on = await check({ ini: routes + directory, hostList: ['ours.example', '*.bad'] })
     has(
@@ -277,6 +277,37 @@ never[] = 192.168.1.0;255.255.255.248
       /^warning config\/host_list: ours\.example is not inbound, because row ours\.example is forward$/,
     )
     has(on, /^warning config\/host_list: '\*\.bad' is not a domain name/)
+  })
+
+  test('rows for single addresses that make no difference', async () => {
+    const routes = `[routes]
+example.com = inbound
+old.example = reroute new.example
+new.example = inbound
+ann.old@new.example = reroute ann@new.example
+alice@example.com = inbound
+postmaster@example.com = refuse
+boss@foreign.example = refuse
+nobody@example.com = refuse
+scan@example.com = inbound smtp://192.0.2.25
+`
+    const report = await check({ ini: routes + directory })
+    has(
+      report,
+      /^warning \[routes\] alice@example\.com = inbound changes nothing: example\.com says the same/,
+      /^warning \[routes\] postmaster@example\.com = refuse refuses nobody: postmaster is in always/,
+      /^warning \[routes\] boss@foreign\.example = refuse .*: foreign\.example is foreign$/,
+      /^warning \[routes\] nobody@example\.com = refuse makes no difference: the directory does not/,
+      /^warning \[routes\] old\.example = reroute new\.example .*\(ann\.old@new\.example\)/,
+    )
+    hasNot(report, /scan@example\.com =/)
+    const open = `[restrictions]\nopen = true\n[routes]\nexample.com = inbound\na@example.com = refuse\n`
+    has(await check({ ini: open + directory }), /a@example\.com = refuse refuses nobody: everybody/)
+    const known = '[routes]\nexample.com = inbound\nalice@example.com = accept\n'
+    has(
+      await check({ ini: known + directory }),
+      /^note \[routes\] \S+ = accept: the directory, which is not asked, has it too$/,
+    )
   })
 
   test('domains that meet in one message under mixed = defer', async () => {
@@ -426,7 +457,7 @@ never[] = 192.168.1.0;255.255.255.248
         assert.equal(code, 0)
         assert.match(stdout, new RegExp(`^settings of ${root}\n`))
         assert.match(stdout, /^ {2}ok {7}inbound domains: example\.com$/m)
-        assert.match(stdout, /^config\/plugins\n {2}ok {7}no plugin answers in our place$/m)
+        assert.match(stdout, /^config\/plugins\n {2}ok {7}no other plugin answers first$/m)
         assert.match(
           stdout,
           /^directory ldap:.*\n {2}ok {7}connected without TLS and bound anonymously /m,

@@ -95,6 +95,7 @@ describe('explain agrees with the server', { concurrency: 2 }, () => {
           const explained = await agree(haraka, one, command)
           for (const [i, expected] of [one.reply].flat().entries()) {
             assert.ok(explained[i]?.reply.startsWith(expected), `${explained[i]?.reply}`)
+            assertDelivery(one, explained[i])
           }
         }
       } finally {
@@ -104,6 +105,18 @@ describe('explain agrees with the server', { concurrency: 2 }, () => {
     })
   })
 })
+
+function assertDelivery(
+  { path, next_hops, delivered_as }: Case,
+  one: Explanation | undefined,
+): void {
+  const withoutPort = (hop: string) => hop.replace(/^(smtp:.*):25$/, '$1')
+  if (path) assert.equal(one?.path, path, one?.recipient)
+  if (delivered_as) assert.equal(one?.delivered_as, delivered_as)
+  if (next_hops) {
+    assert.deepEqual(one?.next_hops.map(withoutPort), next_hops.map(withoutPort), one?.recipient)
+  }
+}
 
 describe('explain, where the rulebook has no case', () => {
   const ini = `[routes]

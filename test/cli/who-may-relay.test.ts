@@ -1,5 +1,5 @@
 // `gal-relay who-may-relay` on an install: every listener, in words and as JSON. That the sets are
-// exact is tested in test/report/who-may-relay.test.ts.
+// exact is tested in test/advice/who-may-relay.test.ts.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { keptRoute, type RouteOfDomain } from '../../plugins/gal-relay/delivery/kept'
 import { type Attempt, nextAttempt, renamedTo } from '../../plugins/gal-relay/delivery/next-hops'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { parseNextHop } from '../../plugins/gal-relay/routing/routes'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import { readSettings, type Settings } from '../../plugins/gal-relay/settings/settings'
@@ -18,8 +19,10 @@ function attempt(
   more: Readonly<Record<string, Record<string, string>>> = {},
   acceptedBy = OTHERS,
 ): string {
-  return text(nextAttempt(settingsOf(routes, more, acceptedBy), 'a.test', kept, LISTENERS))
+  return text(nextAttempt(settingsOf(routes, more, acceptedBy), ANN, kept, LISTENERS))
 }
+
+const ANN = recipientOf('ann', 'a.test')
 
 /** Other plugins that accept recipients. */
 const OTHERS: readonly string[] = ['rcpt_to.in_host_list']
@@ -55,6 +58,24 @@ describe('an attempt to deliver', () => {
   const kept = hops('smtp://old:26')
   const observing = { main: { enforce: 'false' } }
   const cases = [
+    [
+      'the row for the address comes first',
+      { 'a.test': 'inbound smtp://new', 'Ann@a.test': 'inbound smtp://anns' },
+      kept,
+      'smtp://anns:25',
+    ],
+    [
+      'a row that refuses the address says nothing of the way',
+      { 'a.test': 'inbound smtp://new', 'ann@a.test': 'refuse' },
+      kept,
+      'smtp://new:25',
+    ],
+    [
+      'a row for the address that names no hop',
+      { 'a.test': 'inbound smtp://new', 'ann@a.test': 'accept' },
+      kept,
+      'smtp://old:26',
+    ],
     ['today’s row decides', { 'a.test': 'inbound smtp://new' }, kept, 'smtp://new:25'],
     ['so does the row of a parent domain', { test: 'forward smtp://new' }, kept, 'smtp://new:25'],
     [
@@ -144,11 +165,12 @@ describe('a bounce', () => {
 
   it('to a renamed domain goes to the other one, as far as rows exist', () => {
     const renamed = (more: Readonly<Record<string, Record<string, string>>> = {}) =>
-      renamedTo(settingsOf({ 'a.test': 'reroute b.test' }, more), 'x.a.test')
+      renamedTo(settingsOf({ 'a.test': 'reroute b.test' }, more), recipientOf('ann', 'x.a.test'))
+        ?.domain
     assert.equal(renamed(), 'b.test')
     assert.equal(renamed({ main: { enforce: 'false' } }), undefined)
     assert.equal(renamed({ routing: { reroute: 'false' } }), undefined)
-    assert.equal(renamedTo(settingsOf({ 'a.test': 'inbound' }), 'a.test'), undefined)
+    assert.equal(renamedTo(settingsOf({ 'a.test': 'inbound' }), ANN), undefined)
   })
 
   it('goes by Haraka’s own rules where the plugin only observes', () => {

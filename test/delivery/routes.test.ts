@@ -60,6 +60,7 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
         'carl@shared.test',
         'dora@new.test',
         'emil@plain.test',
+        'scan@in.test',
       ],
       routes: [
         `in.test = inbound smtp://127.0.0.1:${sink('inbound').port}`,
@@ -76,6 +77,10 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
         'plain.test = inbound',
         'gone.test = reroute plain.test',
         'moved.test = reroute forward.test',
+        `scan@in.test = inbound smtp://127.0.0.1:${sink('second').port}`,
+        `tickets@in.test = accept smtp://127.0.0.1:${sink('backup').port}`,
+        'list@in.test = accept',
+        'anna.old@in.test = reroute anna@in.test',
       ],
     })
   })
@@ -148,6 +153,25 @@ describe('each kind of row', { skip: skipWithout('smtp-sink') }, () => {
     assert.equal(data?.code, 250)
     await client.quit()
     assert.deepEqual(gateway.delivered().at(-1)?.rcpt_to, ['emil@plain.test'])
+  })
+
+  it('recipients of one domain, each with a row of its own, go each its own way', async () => {
+    const client = await gateway.client()
+    const to = ['scan', 'tickets', 'Anna.Old', 'list'].map((local) => `${local}@in.test`)
+    const { rcpt, data } = await client.transaction('b@sender.test', to, MESSAGE)
+    assert.deepEqual(
+      rcpt.map(({ code }) => code),
+      [250, 250, 250, 250],
+    )
+    assert.equal(data?.code, 250, data?.line)
+    await client.quit()
+    assert.deepEqual((await arrived('second', 'scan@in.test')).rcpt_to, ['scan@in.test'])
+    assert.deepEqual((await arrived('backup', 'tickets@in.test')).rcpt_to, ['tickets@in.test'])
+    await until(
+      () => messagesFor('inbound', 'anna@in.test').some((one) => one.mail_from === 'b@sender.test'),
+      () => gateway.log().slice(-3000),
+    )
+    assert.deepEqual(gateway.delivered().at(-1)?.rcpt_to, ['list@in.test'])
   })
 
   it('a mailbox whose domain is spelled in two ways gets one copy', async () => {

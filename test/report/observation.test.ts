@@ -135,11 +135,11 @@ describe('observing', () => {
       )
       const lines = haraka.logLines(OBSERVED).map((line) => line.replace(/^.*\] observed/, ''))
       assert.deepEqual(lines.map(brief), [
-        ' client=192.168.1.7 recipient=alice@example.com rule=in-gal reply=250 answered=250',
-        ' DIFFERS client=192.168.1.7 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered=250',
-        ' client=192.0.2.77 recipient=alice@example.com rule=in-gal reply=250 answered=250',
-        ' DIFFERS client=192.0.2.77 recipient=nobody@example.com rule=not-in-gal reply="550 5.1.1 Recipient unknown" answered=250',
-        ' client=192.0.2.77 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered="550 I cannot deliver mail for <bob@far.example>"',
+        ' ip=192.168.1.7 recipient=alice@example.com rule=in-gal reply=250 answered=250',
+        ' DIFFERS ip=192.168.1.7 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered=250',
+        ' ip=192.0.2.77 recipient=alice@example.com rule=in-gal reply=250 answered=250',
+        ' DIFFERS ip=192.0.2.77 recipient=nobody@example.com rule=not-in-gal reply="550 5.1.1 Recipient unknown" answered=250',
+        ' ip=192.0.2.77 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered="550 I cannot deliver mail for <bob@far.example>"',
       ])
       assert.deepEqual(haraka.logLines(/\[(ERROR|CRIT)\].*gal-relay/), [])
       assert.match(haraka.log(), /only observes \(enforce = false\)/)
@@ -298,7 +298,7 @@ describe('observing', () => {
   })
 })
 
-const FIELDS = /^( DIFFERS)?.* (client=\S+) .*(recipient=\S+) .*(rule=.*)$/
+const FIELDS = /^( DIFFERS)?.* (ip=\S+) .*(recipient=\S+) .*(rule=.*)$/
 const brief = (line: string) => line.replace(FIELDS, '$1 $2 $3 $4')
 
 /** @returns the codes of the replies to each recipient, and to the message if there is one */
@@ -327,6 +327,7 @@ describe('verdict and answer of one recipient meet', () => {
     alwaysAccept: localParts([]),
     mailboxHosts: new Map(),
     isOwn: () => false,
+    delimitersFor: () => '',
   }
   const client = { trust: { mayRelay: true, rule: 'hosts' }, authenticated: false } as const
   /** The answer to a recipient of ours, or to another one. */

@@ -36,7 +36,15 @@ test('nothing that a stranger sent is unseen, turns the text around or is obeyed
     assert.equal(visible(`a${character}b`), `a${name}b`)
     const sent = `a${character}b`
     const from = { ...refusal, helo: sent, host: sent, account: sent, sender: sent }
-    const { host, helo, account, sender, recipient } = lineOf(from, sent, 'mixed', '452')
-    assert.deepEqual([host, helo, account, sender, recipient], Array(5).fill(`a${name}b`))
+    const { rdns, helo, account, sender, recipient } = lineOf(from, sent, 'mixed', '452')
+    assert.deepEqual([rdns, helo, account, sender, recipient], Array(5).fill(`a${name}b`))
   }
 })
+
+test('a line has the names that Haraka has for what it knows of a connection', () => {
+  const line = lineOf({ ...refusal, listener: '2001:db8::5:25' }, 'a@b.example', 'mixed', '452')
+  assert.deepEqual(Object.keys(line).join(' '), KEYS)
+  assert.deepEqual([line.ip, line.local_ip, line.local_port], ['2001:db8::1', '2001:db8::5', '25'])
+})
+
+const KEYS = 'ip rdns helo account sender recipient local_ip local_port rule reply'

@@ -25,12 +25,29 @@ const ROWS = {
   'partner.example': 'forward smtp://192.0.2.50',
   'old.example': 'reroute ours.example',
   'gone.example': 'reroute foreign.example',
+  'lists.example': 'accept',
+  'tickets@ours.example': 'accept smtp://192.0.2.40',
+  'Boss@ours.example': 'refuse',
+  'boss+press@ours.example': 'accept',
+  'scan@ours.example': 'inbound smtp://192.0.2.41',
+  'moved@ours.example': 'reroute ann@hop.example',
+  'left@ours.example': 'reroute foreign.example',
+  'robot@foreign.example': 'forward smtp://192.0.2.42',
+  'postmaster@hop.example': 'refuse',
+  'boss@old.example': 'refuse',
+  'p%q@ours.example': 'accept',
+}
+
+function rowOf([text, to]: readonly [string, string]): Row {
+  const sentTo = parseSentTo(text)
+  assert.ok(!('problem' in sentTo), text)
+  const routeTo = parseRouteTo(to, sentTo)
+  assert.ok(!('problem' in routeTo), to)
+  return { text, sentTo, routeTo }
 }
 
 function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
-  const rows = Object.entries(ROWS).map(
-    ([text, to]) => ({ text, sentTo: parseSentTo(text), routeTo: parseRouteTo(to) }) as Row,
-  )
+  const rows = Object.entries(ROWS).map(rowOf)
   return {
     reroute: true,
     routes: routeTable(rows),
@@ -39,6 +56,7 @@ function policy(changes: Partial<RoutingPolicy> = {}): RoutingPolicy {
     alwaysAccept: localParts(['postmaster']),
     mailboxHosts: new Map(),
     isOwn: () => false,
+    delimitersFor: () => '+',
     ...changes,
   }
 }
@@ -179,6 +197,85 @@ describe('the answer table', () => {
     assert.equal(verdict('postmaster@old.example', STRANGER), 'queue always-accept')
     assert.equal(verdict('postmaster@foreign.example', STRANGER), '550 7.1 no-relay-nobody')
     assert.equal(verdict('root', STRANGER), '550 7.1 no-relay-nobody')
+  })
+
+  it('takes the row for the address first, as it was sent, then without the sub-address', () => {
+    const tickets = 'outbound smtp://192.0.2.40:25 accept'
+    for (const local of ['tickets', 'TICKETS', '"tickets"', '"tic\\kets"', 'tickets+42']) {
+      assert.equal(verdict(`${local}@ours.example`, STRANGER), tickets, local)
+    }
+    for (const address of [
+      'ticket@ours.example',
+      'tickets@sub.ours.example',
+      'tickets-1@ours.example',
+    ]) {
+      assert.equal(verdict(address, STRANGER), 'ask', address)
+    }
+    const plain = policy({ delimitersFor: () => '' })
+    assert.equal(verdict('tickets+42@ours.example', STRANGER, undefined, plain), 'ask')
+    assert.equal(verdict('boss+press@ours.example', STRANGER), 'queue accept')
+    assert.equal(verdict('boss+other@ours.example', STRANGER), '550 1.1 refuse')
+    assert.equal(
+      verdict('scan@ours.example', STRANGER, FOUND),
+      'outbound smtp://192.0.2.41:25 in-gal',
+    )
+    assert.equal(verdict('scan@ours.example', STRANGER, ABSENT), '550 1.1 not-in-gal')
+  })
+
+  it('accepts without a look-up what its row accepts, unless it asks to be sent onward', () => {
+    assert.equal(verdict('any@lists.example', STRANGER), 'queue accept')
+    assert.equal(verdict('any%x@lists.example', STRANGER), '550 7.1 routes-onward')
+    assert.equal(verdict('any%x@lists.example', TRUSTED), 'queue accept')
+    assert.equal(verdict('p%q@ours.example', STRANGER), '550 7.1 routes-onward')
+    // Nothing is taken off a local part that tries to route onward.
+    assert.equal(verdict('tickets+x%y@ours.example', STRANGER), 'ask')
+  })
+
+  it('refuses an address to strangers only, whatever the directory says', () => {
+    assert.equal(verdict('boss@ours.example', STRANGER), '550 1.1 refuse')
+    for (const client of [GUEST, TRUSTED]) {
+      assert.equal(verdict('boss@ours.example', client), 'ask')
+      assert.equal(verdict('boss@ours.example', client, FOUND), 'queue in-gal')
+      assert.equal(verdict('boss@ours.example', client, ABSENT), '550 1.1 not-in-gal')
+    }
+    assert.equal(verdict('boss@old.example', STRANGER), '550 1.1 refuse')
+    // RFC 5321 §4.5.1: always_accept comes first.
+    assert.equal(
+      verdict('postmaster@hop.example', STRANGER),
+      'outbound lmtp://192.0.2.30:24 always-accept',
+    )
+  })
+
+  it('makes another recipient of an address, in one step', () => {
+    assert.equal(verdict('moved@ours.example', STRANGER), 'ask')
+    const hop = 'outbound lmtp://192.0.2.30:24 in-gal'
+    assert.equal(verdict('moved@ours.example', STRANGER, FOUND), hop)
+    assert.equal(verdict('moved+tag@ours.example', STRANGER, FOUND), hop)
+    assert.equal(verdict('left@ours.example', STRANGER), '550 7.1 no-relay-nobody')
+    const { recipient, rerouted } = destinationOf(policy(), recipientOf('moved', 'ours.example'))
+    assert.equal(`${recipient.local}@${recipient.domain}`, 'ann@hop.example')
+    assert.equal(rerouted, 'moved@ours.example')
+    // The rows for single addresses at the new domain count too.
+    assert.equal(verdict('tickets@old.example', STRANGER), 'outbound smtp://192.0.2.40:25 accept')
+  })
+
+  it('keeps foreign addresses with a row of their own under the restrictions', () => {
+    assert.equal(verdict('robot@foreign.example', STRANGER), '550 7.1 no-relay-nobody')
+    assert.equal(
+      verdict('robot@foreign.example', TRUSTED),
+      'outbound smtp://192.0.2.42:25 relay-hosts',
+    )
+  })
+
+  it('passes over address rows that do not exist when rerouting is off', () => {
+    const rules = policy({ reroute: false })
+    assert.equal(verdict('moved@ours.example', STRANGER, undefined, rules), 'ask')
+    assert.equal(
+      verdict('robot@foreign.example', STRANGER, undefined, rules),
+      '550 7.1 no-relay-nobody',
+    )
+    assert.equal(verdict('boss@ours.example', STRANGER, undefined, rules), '550 1.1 refuse')
+    assert.equal(verdict('any@lists.example', STRANGER, undefined, rules), 'queue accept')
   })
 
   it('takes a row before host_list, and host_list exactly', () => {

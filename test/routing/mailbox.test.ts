@@ -42,6 +42,7 @@ const POLICY: RoutingPolicy = {
   hostList: new Set(),
   anyDomain: false,
   alwaysAccept: localParts([]),
+  delimitersFor: () => '',
   mailboxHosts: new Map([host('EX01', 'smtp://ex01.alpha.example:2525'), host('Here')]),
   isOwn: ({ text }) => text === 'smtp://mx.alpha.example:25',
 }

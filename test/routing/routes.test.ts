@@ -88,10 +88,19 @@ describe('Sent to', () => {
     })
   })
 
+  it('is one address, in the form in which addresses compare', () => {
+    const joe = { match: 'address', domain: 'example.com', local: 'joe' }
+    assert.deepEqual(parseSentTo('Joe@Example.COM'), joe)
+    assert.deepEqual(parseSentTo('"joe"@example.com'), joe)
+    assert.deepEqual(parseSentTo('joe@[192.0.2.7]'), { ...joe, domain: '[192.0.2.7]' })
+  })
+
   it('says what was probably meant', () => {
     assert.match(problem(parseSentTo('.example.com')), /meant: example\.com/)
     assert.match(problem(parseSentTo('example.com.')), /meant: example\.com/)
-    assert.match(problem(parseSentTo('joe@example.com')), /rows are for domains.*@example\.com/)
+    assert.match(problem(parseSentTo('*@example.com')), /meant: @example\.com/)
+    assert.match(problem(parseSentTo('joe@exa_mple..com')), /after the @ is not a domain name/)
+    assert.match(problem(parseSentTo('jo.@example.com')), /not the local part of an address/)
     assert.match(problem(parseSentTo('192.0.2.7')), /meant: \[192\.0\.2\.7\]/)
     assert.match(problem(parseSentTo('[192.0.2]')), /not an IPv4 or IPv6 address literal/)
     assert.match(problem(parseSentTo('exa_mple..com')), /not a domain name/)
@@ -136,7 +145,7 @@ describe('Route to', () => {
   })
 
   it('says what is wrong', () => {
-    assert.match(problem(parseRouteTo('')), /is empty; a route is one of inbound, shared/)
+    assert.match(problem(parseRouteTo('')), /is empty; a route is one of inbound, accept, shared/)
     assert.match(problem(parseRouteTo('smtp://host')), /says where but not what/)
     assert.match(problem(parseRouteTo('always_relay')), /meant: always-relay/)
     assert.match(problem(parseRouteTo('forward')), /needs a next hop/)
@@ -147,5 +156,15 @@ describe('Route to', () => {
     assert.match(problem(parseRouteTo('forward smtp://user@host')), /user:password/)
     assert.match(problem(parseRouteTo('reroute')), /takes one domain/)
     assert.match(problem(parseRouteTo('reroute a.example b.example')), /takes one domain/)
+    assert.match(problem(parseRouteTo('refuse')), /is for one address/)
+    assert.match(problem(parseRouteTo('acept')), /meant: accept/)
+    const sentTo = parseSentTo('user@example.com')
+    assert.ok(!('problem' in sentTo))
+    const toUser = (text: string) => parseRouteTo(text, sentTo)
+    assert.deepEqual(toUser('refuse'), { kind: 'refuse' })
+    assert.match(problem(toUser('refuse smtp://host')), /takes no next hop/)
+    assert.match(problem(toUser('reufse')), /meant: refuse/)
+    assert.match(problem(toUser('reroute')), /takes one address or domain/)
+    assert.match(problem(toUser('reroute a@b@c..d')), /after the @ is not a domain name/)
   })
 })

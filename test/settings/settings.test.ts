@@ -392,7 +392,7 @@ enabled = false
     assert.match(said('[routes]\na.test/x = inbound'), /is not a domain name$/)
     assert.match(said('[routes]\na.test = inbound smpt://b'), /probably meant: smtp:\/\/$/)
     assert.match(said('bind_dn = cn=a'), /bind_dn: has no bind_password or bind_password_file$/)
-    assert.match(said('bind_password = x'), /bind_password: is for nothing without bind_dn$/)
+    assert.match(said('bind_password = x'), /bind_password: has no effect without bind_dn$/)
     assert.match(
       said('bind_dn = cn=a\nbind_password = x\nbind_password_file = y'),
       /bind_password_file: stands beside bind_password, and only one can count$/,

@@ -1,4 +1,4 @@
-// Runs in the browser, as a string that test/report/status-page.browser.test.ts hands over.
+// Runs in the browser, as a string that test/page/status-page.browser.test.ts hands over.
 // The texts whose contrast with what is behind them is below 4.5 : 1 (WCAG 2, level AA).
 ;(() => {
   const channels = (color) => (color.match(/[\d.]+/g) ?? []).map(Number)

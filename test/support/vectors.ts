@@ -1,4 +1,4 @@
-// The rulebook's cases (test/vectors/ims-routing.json), and the directory entries that they speak of.
+// The rulebook's cases (test/vectors/), and the directory entries that they speak of.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
@@ -12,7 +12,8 @@ export interface Case {
   readonly to: string | readonly string[]
   readonly reply: string | readonly string[]
   /** What `gal-relay explain --json` says beside the reply. */
-  readonly path?: 'queue' | 'outbound'
+  readonly path?: string
+  /** With the port, or without it where it is the default. */
   readonly next_hops?: readonly string[]
   readonly delivered_as?: string
   readonly directory?: string

@@ -1,12 +1,12 @@
 // The steps of an explanation in words: what each part of the answer depended on, and its source.
 import type { Address } from '@haraka/email-address'
 import type { GalAnswer } from '../gal/address-list'
-import { meaningOf } from '../report/rules'
 import type { Destination, Verdict } from '../routing/decide'
 import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/networks'
 import { addressText, recipientOf } from '../routing/recipient'
 import type { Restrictions, Trust } from '../routing/restrictions'
 import { findRow } from '../routing/routes'
+import { meaningOf } from '../routing/rules'
 import {
   acceptsUnasked,
   decidesRecipients,
@@ -110,7 +110,7 @@ function nobodyText(restrictions: Restrictions, { client, account }: Connected):
   if (!account) return `${text} and has not authenticated: may not relay`
   const why = restrictions.authenticated
     ? 'is one of never_accounts[] (Q251149)'
-    : 'counts for nothing with authenticated = false'
+    : 'has no effect with authenticated = false'
   return `${text}, and its account ${account} ${why}: may not relay`
 }
 
@@ -132,14 +132,22 @@ export function routeSteps(
   address: Address,
   destination: Destination,
 ): Step[] {
-  const { recipient, kind, hops, row, rerouted } = destination
+  const { recipient, kind, hops, row, rerouted, refused } = destination
   if (!recipient.domain) return []
   const step = 'route'
   const steps: Step[] = []
   if (rerouted) {
-    const original = recipientOf(address.user, address.host).domain
-    const text = `${original} takes row ${rerouted} = reroute ${recipient.domain}: decided and delivered as ${addressText(recipient)}`
+    const original = recipientOf(address.user, address.host)
+    const as = addressText(recipient)
+    const [whose, to] = isForAddress(rerouted)
+      ? [addressText(original), as]
+      : [original.domain, recipient.domain]
+    const text = `${whose} takes row ${rerouted} = reroute ${to}: decided and delivered as ${as}`
     steps.push({ step, text, source: 'Q190710' })
+  }
+  if (refused) {
+    const text = `row ${refused} = refuse counts for clients that have neither authenticated nor may relay`
+    steps.push({ step, text, source: '' })
   }
   const { domain } = recipient
   const found = findRow(policy.routing.routes, domain)
@@ -151,13 +159,16 @@ export function routeSteps(
     const text = `${domain} has row ${found.text} = ${found.routeTo.kind}, which does not count with reroute = false: foreign`
     return [...steps, { step, text, source: 'Q237927' }]
   }
-  if (found) {
+  if (row !== undefined) {
+    const whose = isForAddress(row) ? addressText(recipient) : domain
     const to = [kind, ...hops.map(({ text }) => text)].join(' ')
-    return [...steps, { step, text: `${domain} takes row ${found.text} = ${to}`, source: ROUTES }]
+    return [...steps, { step, text: `${whose} takes row ${row} = ${to}`, source: ROUTES }]
   }
   const text = `${domain} takes no row and is not in host_list: foreign`
   return [...steps, { step, text, source: ROUTES }]
 }
+
+const isForAddress = (row: string) => row.lastIndexOf('@') > 0
 
 const ROUTES = 'Q169683, Q217217, Q259531'
 

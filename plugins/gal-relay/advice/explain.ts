@@ -2,7 +2,6 @@
 // mail; here they only say each step aloud. Recipients of one question are recipients of one transaction.
 import type { Address } from '@haraka/email-address'
 import type { DirectoryLists } from '../gal/directories'
-import { type EnvelopeGrammar, parsePath } from '../report/envelope'
 import { replyText } from '../report/refusal'
 import { answerTo } from '../routing/answer'
 import {
@@ -23,6 +22,7 @@ import {
   policyFor,
   type Settings,
 } from '../settings/settings'
+import { type EnvelopeGrammar, parsePath } from './envelope'
 import {
   type Asked,
   addressStep,
@@ -75,7 +75,7 @@ export interface Explanation {
   readonly path: Path | undefined
   /** Where the outbound queue hands it to, in order; none: the domain's MX hosts. */
   readonly next_hops: readonly string[]
-  /** The address that it leaves as; accepted recipients only. */
+  /** The address by which an accepted recipient leaves. */
   readonly delivered_as: string | undefined
   /** The name of the directory that was asked; of several that of the one which has it, else all. */
   readonly directory: string | undefined

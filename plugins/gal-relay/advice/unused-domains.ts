@@ -1,5 +1,6 @@
 // Domains of a directory at which no recipient is ever looked up.
-import { routeOf } from '../routing/decide'
+import { domainRoute } from '../routing/decide'
+import { KINDS } from '../routing/kinds'
 import type { SentTo } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
@@ -19,7 +20,8 @@ export function unusedDomains({ directories, policies }: Settings): readonly str
 }
 
 function isUsed({ routing }: ListenerPolicy, { match, domain }: SentTo): boolean {
-  const isLookedUp = (name: string) => LOOKED_UP.has(routeOf(routing, name).kind)
+  const isLookedUp = (name: string) =>
+    ['required', 'first'].includes(KINDS[domainRoute(routing, name).kind].lookUp)
   if (isLookedUp(domain)) return true
   if (match === 'exact') return false
   const below = `.${domain}`
@@ -29,7 +31,5 @@ function isUsed({ routing }: ListenerPolicy, { match, domain }: SentTo): boolean
     (name) => name.endsWith(below) && isLookedUp(name),
   )
 }
-
-const LOOKED_UP = new Set(['inbound', 'shared'])
 
 const textOf = ({ match, domain }: SentTo) => (match === 'exact' ? `@${domain}` : domain)

@@ -3,21 +3,24 @@
 import { accessSync, constants, existsSync } from 'node:fs'
 import path from 'node:path'
 import { Command } from 'commander'
+import { exposedFiles } from '../advice/exposed-files'
+import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../advice/plugin-order'
+import { doubts, openRelay, summary } from '../advice/startup'
+import { unreachable } from '../advice/unreachable'
+import { whoMayRelay } from '../advice/who-may-relay'
 import { HostAddresses } from '../delivery/host-addresses'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { lockOf, strangerHolding } from '../gal/snapshot/lease'
-import { exposedFiles } from '../report/exposed-files'
-import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
-import { doubts, openRelay, summary } from '../report/startup'
-import { findsExpress, missingAddress } from '../report/status/http-server'
-import { unreachable } from '../report/unreachable'
-import { whoMayRelay } from '../report/who-may-relay'
+import { findsExpress, missingAddress } from '../page/http-server'
 import { counted } from '../report/words'
+import { domainRoute } from '../routing/decide'
+import { KINDS } from '../routing/kinds'
 import { parseIp } from '../routing/networks'
-import type { NextHop } from '../routing/routes'
+import { type Recipient, recipientNamed } from '../routing/recipient'
+import { hopsOf, type NextHop } from '../routing/routes'
 import type { DirectorySettings } from '../settings/directories'
 import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
@@ -25,7 +28,7 @@ import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings, SnapshotSettings } from '../settings/settings'
 import { UntrustedFolder } from '../trusted-file'
-import { harakaPrograms, type Install, isMissing, openInstall, PLUGIN } from './install'
+import { harakaPrograms, type Install, isMissing, openInstall, openLists, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 import { unreadable } from './unreadable'
 
@@ -91,15 +94,17 @@ async function check(install: Install): Promise<Section[]> {
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
-  const [hops, servers] = await Promise.all([
+  const [hops, servers, addresses] = await Promise.all([
     nextHopFindings(config, settings),
     probeDirectories(settings),
+    addressFindings(settings),
   ])
   return [
     {
       about: `settings of ${root}`,
       findings: [
         ...settingsFindings(settings, ignored),
+        ...addresses,
         ...httpFindings(install, settings),
         ...[...unreadable(config, settings), ...exposedFiles(config, settings)].map(
           (text): Finding => ({ level: 'warning', text }),
@@ -121,6 +126,49 @@ function settingsFindings(settings: Settings, ignored: readonly string[]): Findi
     ...open.map((text): Finding => ({ level: 'problem', text })),
     ...warnings.map((text): Finding => ({ level: 'warning', text })),
   ]
+}
+
+/** So many addresses are looked up. */
+const LOOKED_UP = 50
+
+/** Rows for single addresses beside what the directory says of them. */
+async function addressFindings(settings: Settings): Promise<Finding[]> {
+  const [policy] = settings.policies.values()
+  const rows = policy ? besideDirectory(policy.routing).slice(0, LOOKED_UP) : []
+  if (rows.length === 0) return []
+  const lists = openLists(settings)
+  try {
+    const findings = rows.map(async ({ recipient, text, kind }): Promise<Finding[]> => {
+      const { state } = await lists.lookup(recipient)
+      const row = `[routes] ${text} = ${kind}`
+      if (kind === 'accept' && state === 'found') {
+        return [{ level: 'note', text: `${row}: the directory, which is not asked, has it too` }]
+      }
+      if (kind === 'refuse' && state === 'absent') {
+        const why = 'the directory does not have the address'
+        return [{ level: 'warning', text: `${row} makes no difference: ${why}` }]
+      }
+      return []
+    })
+    return (await Promise.all(findings)).flat()
+  } finally {
+    await lists.close()
+  }
+}
+
+interface AddressRow {
+  readonly recipient: Recipient
+  readonly text: string
+  readonly kind: 'accept' | 'refuse'
+}
+
+function besideDirectory(routing: ListenerPolicy['routing']): readonly AddressRow[] {
+  return routing.routes.rows.flatMap(({ sentTo, routeTo: { kind }, text }) => {
+    if (sentTo.match !== 'address' || (kind !== 'accept' && kind !== 'refuse')) return []
+    const { lookUp } = KINDS[domainRoute(routing, sentTo.domain).kind]
+    if (lookUp !== 'required') return []
+    return [{ recipient: recipientNamed(sentTo.local, sentTo.domain), text, kind }]
+  })
 }
 
 function httpFindings({ config, root }: Install, { http }: Settings): Finding[] {
@@ -224,7 +272,7 @@ function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
       ...(settings ? proxiedTwice(config, settings) : []),
     ].map((text): Finding => ({ level: 'warning', text })),
   ]
-  return findings.length > 0 ? findings : [{ level: 'ok', text: 'no plugin answers in our place' }]
+  return findings.length > 0 ? findings : [{ level: 'ok', text: 'no other plugin answers first' }]
 }
 
 async function nextHopFindings(config: Haraka.Config, settings: Settings): Promise<Finding[]> {
@@ -232,7 +280,7 @@ async function nextHopFindings(config: Haraka.Config, settings: Settings): Promi
   const rows = policy?.routing.routes.rows ?? []
   const hops = new Map<string, NextHop>()
   for (const { routeTo } of rows) {
-    for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) hops.set(hop.text, hop)
+    for (const hop of hopsOf(routeTo)) hops.set(hop.text, hop)
   }
   const own = ownHost(config)
   const addresses = new HostAddresses()

@@ -6,6 +6,7 @@ import { routeOf } from '../delivery/outbound'
 import { type QueuedMessage, readQueue } from '../delivery/queue-files'
 import { isHarakasOwn } from '../haraka/internals'
 import { counted } from '../report/words'
+import { recipientOf } from '../routing/recipient'
 import { queueFolder } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost } from '../settings/own-host'
@@ -76,10 +77,12 @@ function hopsIn({ config }: Install): HopsOf {
   const settings = settingsOf(config)
   const { listeners } = ownHost(config)
   return (message) => {
-    const { domain, kept } = message
+    const { domain, local, kept } = message
+    // A row may have come since that sends another recipient elsewhere: Haraka asks at the next attempt.
+    const recipient = recipientOf(local, domain)
     const route = kept && routeOf(kept.routes, domain)
     if (!route && !isHarakasOwn(message)) return undefined
-    const attempt = settings && nextAttempt(settings, domain, route, listeners)
+    const attempt = settings && nextAttempt(settings, recipient, route, listeners)
     if (attempt?.to === 'mx') return undefined
     if (attempt?.to === 'hops') return attempt.hops.map(({ text }) => text)
     const accepted = route?.hops.map(({ url }) => url) ?? []

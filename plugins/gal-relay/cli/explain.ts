@@ -1,8 +1,8 @@
 // gal-relay explain: the reply to each recipient word for word, and how it came about.
 import { Command } from 'commander'
+import { grammarOf } from '../advice/envelope'
 import { type Explanation, explain, QuestionError } from '../advice/explain'
-import { grammarOf } from '../report/envelope'
-import { otherAnswers } from '../report/plugin-order'
+import { otherAnswers } from '../advice/plugin-order'
 import { CannotRun, openConfigured, openLists, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 

@@ -1,6 +1,7 @@
 // gal-relay lookup: is this address in the list, and which entry of the directory has it? Every question is
 // a search, without a cache in between.
 import { Command } from 'commander'
+import { parsePath } from '../advice/envelope'
 import { recipientKey } from '../gal/address-key'
 import type { GalAnswer } from '../gal/address-list'
 import { listDefinition } from '../gal/directory/list-definition'
@@ -8,7 +9,6 @@ import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
 import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from '../gal/snapshot/address-table'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { parsePath } from '../report/envelope'
 import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import { type DirectorySettings, directoriesFor } from '../settings/directories'

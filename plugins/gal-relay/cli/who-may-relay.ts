@@ -6,7 +6,7 @@ import {
   type Clients,
   type RelayReport,
   whoMayRelay,
-} from '../report/who-may-relay'
+} from '../advice/who-may-relay'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'

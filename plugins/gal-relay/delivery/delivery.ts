@@ -1,14 +1,16 @@
 // What is known of the delivery of one message: who was accepted and how, and the ways they go. Plain data,
 // which lives on the transaction and does not refer back to it.
 import type { Accepted, Path } from '../routing/decide'
+import type { RouteKind } from '../routing/kinds'
 import { AcceptedBefore } from '../routing/transaction'
 import type { Kept } from './kept'
 
 export interface AcceptedRecipient {
   /** As it stands in `rcpt_to`. */
   readonly target: Haraka.Address
+  readonly kind: RouteKind
   readonly verdict: Accepted
-  /** How it leaves: a `reroute` row may rename its domain (Q190710). */
+  /** How it leaves: a `reroute` row may make another recipient of it (Q190710). */
   readonly leaving: Haraka.Address
   /** As the sender wrote it: another plugin may have put something else in its place. */
   readonly written: Haraka.Address

@@ -21,6 +21,11 @@ export interface KeptHop {
 
 export interface Kept {
   readonly routes: readonly (readonly [domain: string, route: RouteOfDomain])[]
+  /**
+   * Of recipients that take another way than others at their domain. Before the message is stored only:
+   * those are stored apart, with the route of their part in `routes`.
+   */
+  readonly apart?: ReadonlyMap<string, RouteOfDomain>
   /** Addresses that are not as the sender wrote them. */
   readonly written: readonly (readonly [address: string, asWritten: string])[]
   /** The sender said SMTPUTF8. */
@@ -33,8 +38,8 @@ const NOTE = 'gal_relay'
 const NO_HOPS: RouteOfDomain = Object.freeze({ hops: Object.freeze([]) })
 const BACKUP: RouteOfDomain = Object.freeze({ ...NO_HOPS, backup: true })
 
-export function keptRoute(hops: readonly NextHop[], alwaysRelay: boolean): RouteOfDomain {
-  if (hops.length === 0) return alwaysRelay ? BACKUP : NO_HOPS
+export function keptRoute(hops: readonly NextHop[], backup: boolean): RouteOfDomain {
+  if (hops.length === 0) return backup ? BACKUP : NO_HOPS
   const kept = hops.map(({ text, user }) => ({
     url: text,
     ...(user === undefined ? {} : { user }),
@@ -56,20 +61,52 @@ export function keptWith(notes: Haraka.Notes): Kept | undefined {
  * recipients. All of it in each of them would grow with the square of their number.
  */
 export interface KeptForParts {
-  route(domain: string): RouteOfDomain | undefined
-  notes(part: Pick<Haraka.Todo, 'domain' | 'rcpt_to'>): Haraka.Notes
+  /** Of all recipients of the part. */
+  route(part: Part): RouteOfDomain | undefined
+  /** A part for each way that recipients at its domain take. */
+  byRoute(part: Part): readonly (readonly Haraka.QueuedAddress[])[]
+  notes(part: Part): Haraka.Notes
+}
+
+type Part = Pick<Haraka.Todo, 'domain' | 'rcpt_to'>
+
+/** The same way out, whichever row says so. */
+export function isSameRoute(one: RouteOfDomain, other: RouteOfDomain): boolean {
+  return (
+    one === other ||
+    (one.backup === other.backup &&
+      one.hops.length === other.hops.length &&
+      one.hops.every(({ url, user }, i) => {
+        const hop = other.hops[i]
+        return hop?.url === url && hop.user === user
+      }))
+  )
 }
 
 export function keptForParts({ notes, rcpt_to }: Haraka.Transaction): KeptForParts {
   const kept = keptWith(notes)
   const routes = new Map(kept?.routes)
   const written = new Map(kept?.written)
+  const apart = kept?.apart
+  const routeOf = (domain: string, recipient: Haraka.Address | undefined) =>
+    (apart && recipient && apart.get(addressOf(recipient))) ?? routes.get(domain)
   return {
-    route: (domain) => routes.get(domain),
+    route: ({ domain, rcpt_to: [first] }) => routeOf(domain, first),
+    byRoute({ domain, rcpt_to }) {
+      if (!apart) return [rcpt_to]
+      const parts = new Map<RouteOfDomain | undefined, Haraka.QueuedAddress[]>()
+      for (const recipient of rcpt_to) {
+        const route = routeOf(domain, recipient)
+        const part = parts.get(route)
+        if (part) part.push(recipient)
+        else parts.set(route, [recipient])
+      }
+      return [...parts.values()]
+    },
     notes(part) {
-      if (!kept || part.rcpt_to.length === rcpt_to.length) return notes
+      if (!kept || (!apart && part.rcpt_to.length === rcpt_to.length)) return notes
       const own = copyOf(notes)
-      const route = routes.get(part.domain)
+      const route = routeOf(part.domain, part.rcpt_to[0])
       keep(own, {
         routes: route ? [[part.domain, route]] : [],
         written: part.rcpt_to.flatMap((recipient) => {

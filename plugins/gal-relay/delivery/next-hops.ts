@@ -1,9 +1,10 @@
 // Where a message in the outbound queue goes at this attempt. Pure. Today's table decides if it
 // names a way out for the domain, so that a postmaster moves waiting mail by editing a row; else the
 // next hops it was accepted with.
-import { destinationOf } from '../routing/decide'
-import { canonicalDomain, recipientOf } from '../routing/recipient'
-import { findRow, type NextHop, parseNextHop } from '../routing/routes'
+import { destinationOf, rowFor } from '../routing/decide'
+import { KINDS, pathsOf } from '../routing/kinds'
+import type { Recipient } from '../routing/recipient'
+import { hopsOf, type NextHop, parseNextHop, type RouteTable } from '../routing/routes'
 import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { Listener } from '../settings/own-host'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
@@ -17,32 +18,54 @@ export type Attempt =
   | { readonly to: 'mx' }
   | { readonly to: 'nowhere-now'; readonly reason: string }
 
+export function isSameAttempt(one: Attempt, other: Attempt): boolean {
+  if (one.to !== 'hops' || other.to !== 'hops') return one.to === other.to
+  const [hops, others] = [one.hops, other.hops]
+  return (
+    hops.length === others.length &&
+    hops.every(({ text, user }, i) => text === others[i]?.text && user === others[i]?.user)
+  )
+}
+
 /**
+ * @param recipient as it leaves
  * @param kept undefined for mail that this Haraka wrote itself: bounces
  * @param listeners our own
  */
 export function nextAttempt(
   settings: Settings,
-  domain: string,
+  recipient: Recipient,
   kept: RouteOfDomain | undefined,
   listeners: readonly Listener[],
 ): Attempt {
   const policies = [...settings.policies.values()]
   const following = policies.filter(followsRows)
-  if (kept) return today(following, domain) ?? asAccepted(policies, domain, kept)
-  return toOurselves(settings, listeners, domain) ?? today(following, domain) ?? { to: 'mx' }
+  if (kept) return today(following, recipient) ?? asAccepted(policies, recipient.domain, kept)
+  return toOurselves(settings, listeners, recipient) ?? today(following, recipient) ?? { to: 'mx' }
+}
+
+/**
+ * Whether recipients at the domain may take different ways: some have rows of their own.
+ *
+ * @param domain in the form that compares
+ */
+export function hasAddressRows(settings: Settings, domain: string): boolean {
+  for (const { routing } of settings.policies.values()) {
+    if (routing.routes.addresses.has(domain)) return true
+  }
+  return false
 }
 
 /**
  * For bounces, which have come in by no listener that follows the rows.
  *
- * @returns the domain that a `reroute` row puts in the place of this one
+ * @returns the recipient that a `reroute` row puts in the place of this one
  */
-export function renamedTo(settings: Settings, domain: string): string | undefined {
+export function renamedTo(settings: Settings, recipient: Recipient): Recipient | undefined {
   for (const policy of settings.policies.values()) {
     if (!followsRows(policy)) continue
-    const { recipient, rerouted } = destinationOf(policy.routing, recipientOf('', domain))
-    if (rerouted) return recipient.domain
+    const destination = destinationOf(policy.routing, recipient)
+    if (destination.rerouted) return destination.recipient
   }
   return undefined
 }
@@ -55,15 +78,14 @@ const followsRows = (policy: ListenerPolicy) => decidesRelaying(policy) || accep
 function toOurselves(
   settings: Settings,
   listeners: readonly Listener[],
-  domain: string,
+  recipient: Recipient,
 ): Attempt | undefined {
   for (const { host, port } of listeners) {
     const address = host === '::' || host === '0.0.0.0' ? '127.0.0.1' : host
     const policy = policyFor(settings, address, port)
     if (!followsRows(policy) || SUBMISSION_PORTS.has(port)) continue
-    const { kind, hops } = destinationOf(policy.routing, recipientOf('', domain))
-    const ours = kind === 'shared' || (kind === 'inbound' && hops.length === 0)
-    if (!ours) continue
+    const { kind, hops } = destinationOf(policy.routing, recipient)
+    if (!pathsOf(kind, hops).includes('queue')) continue
     const hop = parseNextHop(`smtp://${address.includes(':') ? `[${address}]` : address}:${port}`)
     if (!('problem' in hop)) return { to: 'hops', hops: [hop] }
   }
@@ -75,15 +97,13 @@ const SUBMISSION_PORTS = new Set([465, 587])
 
 // A plain inbound row names no way out of this queue, nor does one that renames: what was accepted
 // before it was written keeps its next hops.
-function today(policies: readonly ListenerPolicy[], domain: string): Attempt | undefined {
-  const routing = policies[0]?.routing
-  const routeTo = routing && findRow(routing.routes, canonicalDomain(domain))?.routeTo
-  if (!routeTo || routeTo.kind === 'reroute') return undefined
-  // With `reroute = false` everywhere, rows other than inbound do not exist.
-  const exists = routeTo.kind === 'inbound' || policies.some(({ routing }) => routing.reroute)
-  if (!exists) return undefined
+function today(policies: readonly ListenerPolicy[], recipient: Recipient): Attempt | undefined {
+  // What counts on any listener counts here: all have the same rows.
+  const policy = policies.find(({ routing }) => routing.reroute) ?? policies[0]
+  const routeTo = policy && rowFor(policy.routing, recipient)?.routeTo
+  if (!routeTo || !('hops' in routeTo)) return undefined
   if (routeTo.hops.length > 0) return { to: 'hops', hops: routeTo.hops }
-  return routeTo.kind === 'always-relay' ? { to: 'mx-before-us' } : undefined
+  return KINDS[routeTo.kind].backup ? { to: 'mx-before-us' } : undefined
 }
 
 function asAccepted(
@@ -93,9 +113,8 @@ function asAccepted(
 ): Attempt {
   if (backup) return { to: 'mx-before-us' }
   if (hops.length === 0) return { to: 'mx' }
-  const rows = policies[0]?.routing.routes.rows ?? []
-  const known = rows.flatMap(({ routeTo }) => (routeTo.kind === 'reroute' ? [] : routeTo.hops))
-  const usable = hops.map((hop) => withPassword(hop, known)).filter((hop) => hop !== undefined)
+  const table = policies[0]?.routing.routes
+  const usable = hops.map((hop) => withPassword(hop, table)).filter((hop) => hop !== undefined)
   if (usable.length > 0) return { to: 'hops', hops: usable }
   const reason =
     `the row for ${domain} is gone from [routes], and with it the password for ` +
@@ -103,8 +122,14 @@ function asAccepted(
   return { to: 'nowhere-now', reason }
 }
 
-function withPassword({ url, user }: KeptHop, known: readonly NextHop[]): NextHop | undefined {
-  if (user !== undefined) return known.find((hop) => hop.text === url && hop.user === user)
+function withPassword({ url, user }: KeptHop, table: RouteTable | undefined): NextHop | undefined {
+  if (user !== undefined) {
+    for (const { routeTo } of table?.rows ?? []) {
+      const hop = hopsOf(routeTo).find((one) => one.text === url && one.user === user)
+      if (hop) return hop
+    }
+    return undefined
+  }
   const hop = parseNextHop(url)
   return 'problem' in hop ? undefined : hop
 }

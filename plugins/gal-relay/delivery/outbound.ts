@@ -5,6 +5,7 @@ import { guard } from '../guard'
 import {
   addressOf,
   declareUtf8,
+  hostOf,
   inOrder,
   isAscii,
   isHarakasOwn,
@@ -16,13 +17,14 @@ import {
   withFateOf,
 } from '../haraka/internals'
 import type { Log } from '../log'
+import { canonicalDomain, recipientAt, recipientOf } from '../routing/recipient'
 import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
-import { type Kept, keptForParts, keptWith, type RouteOfDomain } from './kept'
+import { type Kept, type KeptForParts, keptForParts, keptWith, type RouteOfDomain } from './kept'
 import { mxBeforeUs } from './mx'
-import { nextAttempt, renamedTo } from './next-hops'
+import { type Attempt, hasAddressRows, isSameAttempt, nextAttempt, renamedTo } from './next-hops'
 import { needsTls, SecureHops } from './secure-hop'
 
 /** What became of storing a message. */
@@ -62,7 +64,7 @@ export class OutboundMail {
       this.outbound,
       transaction,
       async (todo, store) => {
-        for (const part of oneRecipientByLmtp(todo, kept.route(todo.domain))) {
+        for (const part of partsOf(todo, kept)) {
           await store(todoFor(part, { notes: kept.notes(part) }))
           // The sender has gone, and comes again: Haraka takes back what it has stored by now.
           if (transaction.resetting) throw new Error('the client has gone')
@@ -80,9 +82,15 @@ export class OutboundMail {
     // Mail from a listener where the plugin takes no part, or for recipients others accepted. Bounces are
     // for [routes] too: to a domain of ours they would go by its MX record, back to ourselves.
     if (!route && !isHarakasOwn(todo)) return { code: 'not-ours' }
-    if (!route) rename(todo, renamedTo(settings, domain))
+    if (!route) rename(todo, settings)
     if (kept?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
-    const attempt = nextAttempt(settings, todo.domain, route, this.own.listeners)
+    const attempts = this.attempts(todo, route, settings)
+    const [attempt] = attempts
+    // They were stored together, before a row came to send them different ways.
+    if (!attempt || attempts.some((other) => !isSameAttempt(attempt, other))) {
+      await splitByRecipient(this.outbound, item)
+      return { code: 'split' }
+    }
     switch (attempt.to) {
       case 'mx':
         return { code: 'not-ours' }
@@ -101,6 +109,19 @@ export class OutboundMail {
         }
         return this.through(fromNext(attempt.hops, item.num_failures))
     }
+  }
+
+  /** Of the message's recipients: one for all, unless some have rows of their own. */
+  private attempts(
+    todo: Haraka.Todo,
+    route: RouteOfDomain | undefined,
+    settings: Settings,
+  ): readonly Attempt[] {
+    const domain = canonicalDomain(todo.domain)
+    const recipients = hasAddressRows(settings, domain) ? todo.rcpt_to : todo.rcpt_to.slice(0, 1)
+    return recipients.map(({ user }) =>
+      nextAttempt(settings, recipientAt(user, domain), route, this.own.listeners),
+    )
   }
 
   close(): Promise<void> {
@@ -138,6 +159,16 @@ export class OutboundMail {
   }
 }
 
+/** What is stored as a file of its own: for each way out, and for each recipient by LMTP. */
+function* partsOf(todo: Haraka.Todo, kept: KeptForParts): Generator<Haraka.Todo> {
+  const parts = kept.byRoute(todo)
+  for (const [index, rcpt_to] of parts.entries()) {
+    const uuid = parts.length === 1 ? todo.uuid : `${todo.uuid}.${index + 1}`
+    const part = parts.length === 1 ? todo : todoFor(todo, { rcpt_to: [...rcpt_to], uuid })
+    yield* oneRecipientByLmtp(part, kept.route(part))
+  }
+}
+
 // Haraka (3.0.3 to 3.3.4) puts down one recipient's failure to another when an LMTP server takes the
 // message for the first and not for the second (hmail.js, `dot_lmtp`): that one is lost, the other gets two.
 function* oneRecipientByLmtp(
@@ -163,12 +194,13 @@ export function routeOf(routes: Kept['routes'], domain: string): RouteOfDomain |
   return routes.find(([of]) => of === domain)?.[1]
 }
 
-function rename(todo: Haraka.Todo, domain: string | undefined): void {
-  if (domain === undefined) return
-  todo.domain = domain
-  todo.rcpt_to = todo.rcpt_to.map((one) =>
-    withFateOf(one, newAddress(todo.mail_from, one.user, domain)),
-  )
+/** A bounce, which has one recipient. */
+function rename(todo: Haraka.Todo, settings: Settings): void {
+  const [one] = todo.rcpt_to
+  const to = one && renamedTo(settings, recipientOf(one.user, hostOf(one)))
+  if (!to || todo.rcpt_to.length > 1) return
+  todo.domain = to.domain
+  todo.rcpt_to = [withFateOf(one, newAddress(todo.mail_from, to.local, to.domain))]
 }
 
 /** Puts the recipients' names as the sender wrote them into what a bounce is made from. */

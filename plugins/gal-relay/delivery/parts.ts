@@ -2,9 +2,10 @@
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
 import { addressOf, hostOf } from '../haraka/internals'
-import type { Accepted, Path } from '../routing/decide'
+import { KINDS, type Path } from '../routing/kinds'
+import { RULES } from '../routing/rules'
 import type { Delivery, Parts } from './delivery'
-import { copyOf, keep, keptRoute, type RouteOfDomain } from './kept'
+import { copyOf, isSameRoute, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
 
 /**
  * Worked out once, unless a plugin changes the recipients.
@@ -46,7 +47,7 @@ function divide(
     queue: new Map<string, Haraka.Address>(),
     outbound: new Map<string, Haraka.Address>(),
   }
-  const routes = new Map<string, RouteOfDomain>()
+  const routes = new Routes()
   const written: [string, string][] = []
   const recipients = new Map(delivery.accepted.map((one) => [one.target, one]))
   let accepted = false
@@ -63,18 +64,18 @@ function divide(
     if (isFirst) parts[path].set(mailbox, address)
     accepted ||= own !== undefined
     if (path !== 'outbound') continue
-    inbound &&= own !== undefined && isOurs(own.verdict)
+    inbound &&= own !== undefined && RULES[own.verdict.rule].accepts === 'ours'
     if (!own) continue
-    routes.set(host, keptRoute(own.verdict.hops, own.verdict.rule === 'always-relay'))
     const asWritten = addressOf(own.written)
     const leaving = addressOf(address)
+    routes.add(host, leaving, keptRoute(own.verdict.hops, KINDS[own.kind].backup))
     if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
   }
   if (!accepted) return undefined
   return {
     queue: [...parts.queue.values()],
     outbound: [...parts.outbound.values()],
-    kept: { routes: [...routes], written, smtputf8: delivery.smtputf8 },
+    kept: { ...routes.kept(), written, smtputf8: delivery.smtputf8 },
     inbound,
   }
 }
@@ -147,9 +148,31 @@ const PLAIN: Omit<Parts, 'queue'> = {
   inbound: true,
 }
 
-/** Accepted because it is ours, and not because it may be passed on. */
-function isOurs({ rule }: Accepted): boolean {
-  return rule !== 'shared' && rule !== 'always-relay' && !rule.startsWith('relay-')
+/** The ways out of a message's recipients: mostly one for each domain. */
+class Routes {
+  readonly #byDomain = new Map<string, RouteOfDomain[]>()
+  #apart: Map<string, RouteOfDomain> | undefined
+
+  add(domain: string, address: string, route: RouteOfDomain): void {
+    const known = this.#byDomain.get(domain)
+    if (!known) {
+      this.#byDomain.set(domain, [route])
+      return
+    }
+    const same = known.find((one) => isSameRoute(one, route))
+    if (same === known[0]) return
+    if (!same) known.push(route)
+    this.#apart ??= new Map()
+    // One mailbox twice in a message leaves once, the way of the first.
+    if (!this.#apart.has(address)) this.#apart.set(address, same ?? route)
+  }
+
+  kept(): Pick<Kept, 'routes' | 'apart'> {
+    const routes = [...this.#byDomain].flatMap(([domain, [route]]) =>
+      route ? [[domain, route] as const] : [],
+    )
+    return this.#apart ? { routes, apart: this.#apart } : { routes }
+  }
 }
 
 /** The same message with its own recipients and its own copy of the notes. */

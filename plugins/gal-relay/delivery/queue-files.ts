@@ -9,6 +9,8 @@ export interface QueuedMessage {
   readonly domain: string
   readonly uuid: string
   readonly recipients: number
+  /** The local part of the first. */
+  readonly local: string
   /** Milliseconds since 1970. */
   readonly since: number
   readonly attempts: number
@@ -77,6 +79,7 @@ async function readMessage(
       domain: todo.domain,
       uuid: String(todo.uuid),
       recipients: todo.rcpt_to.length,
+      local: String(todo.rcpt_to[0]?.user ?? ''),
       since: Number(todo.queue_time ?? came),
       attempts: Number(attempts),
       kept: todo.notes && keptWith(todo.notes),

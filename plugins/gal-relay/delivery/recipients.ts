@@ -75,11 +75,11 @@ export function acceptRecipient(
   delivery: Delivery,
   { mail_from }: Pick<Haraka.Transaction, 'mail_from'>,
   target: Haraka.Address,
-  { recipient, rerouted }: Pick<Destination, 'recipient' | 'rerouted'>,
+  { recipient, kind, rerouted }: Pick<Destination, 'recipient' | 'kind' | 'rerouted'>,
   verdict: Accepted,
 ): void {
   const as = verdict.leavesAs ?? (rerouted ? recipient : undefined)
   const leaving = as ? newAddress(mail_from, as.local, as.domain) : target
   const written = delivery.rcpt?.written ?? target
-  delivery.accepted.push({ target, verdict, leaving, written })
+  delivery.accepted.push({ target, kind, verdict, leaving, written })
 }

@@ -6,6 +6,8 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 import { parseIpv6 } from '../routing/networks'
 import {
   canonicalDomain,
+  folded,
+  localKey,
   plainLocalPart,
   type Recipient,
   sentLocalPart,
@@ -20,10 +22,7 @@ export function addressKey(address: string): string {
   return `${folded(local)}@${domainKey(address.slice(at + 1))}`
 }
 
-/** A recipient's local part in the same form. */
-export function localKey({ plainLocal }: Recipient): string {
-  return folded(plainLocal)
-}
+export { localKey } from '../routing/recipient'
 
 /** A recipient in the same form, whose domain already has it. */
 export function recipientKey(recipient: Recipient): string {
@@ -63,17 +62,6 @@ function domainSpellings(domain: string): readonly string[] {
 
 const normalForms = (text: string): readonly string[] =>
   isAscii(text) ? [text] : [...new Set([text, text.normalize('NFC'), text.normalize('NFD')])]
-
-/** Nearly all is ASCII in lower case already, which every recipient passes here to be told. */
-function folded(text: string): string {
-  let isLower = true
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (!isAsciiCode(code)) return text.normalize('NFC').toLowerCase().normalize('NFC')
-    if (code >= 0x41 && code <= 0x5a) isLower = false
-  }
-  return isLower ? text : text.toLowerCase()
-}
 
 function domainKey(domain: string): string {
   if (isAscii(domain)) return canonicalDomain(domain)

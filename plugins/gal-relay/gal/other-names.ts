@@ -2,7 +2,7 @@
 // it stands, and when it is not in the list, without its detail; an X.500 address in a mail address
 // (IMCEAEX) also as what it encapsulates. Never so when the local part asks some later system to send
 // the mail onward: taking anything off such a one would accept what the list does not hold.
-import { type Recipient, recipientNamed } from '../routing/recipient'
+import { type Recipient, recipientNamed, withoutDetail } from '../routing/recipient'
 import type { AddressList, GalAnswer } from './address-list'
 import { LEGACY_DN, X500_DOMAIN } from './directory/entry-addresses'
 
@@ -23,24 +23,13 @@ export function otherNames({
   recipient_delimiter,
   attributes,
 }: NamingSettings): OtherNames | undefined {
-  const delimiters = [...recipient_delimiter]
   const withX500 = attributes.some((name) => name.toLowerCase() === LEGACY_DN)
-  if (delimiters.length === 0 && !withX500) return undefined
+  if (recipient_delimiter === '' && !withX500) return undefined
   return (recipient) => {
-    if (!recipient.routesOnward) return withoutDetail(recipient, delimiters)
+    if (!recipient.routesOnward) return withoutDetail(recipient, recipient_delimiter)
     const legacy = withX500 ? encapsulated(recipient) : undefined
     return legacy ? [legacy] : NONE
   }
-}
-
-/** Where several characters are delimiters, each may be part of the user's name as well. */
-function withoutDetail(recipient: Recipient, delimiters: readonly string[]): readonly Recipient[] {
-  const { plainLocal, domain } = recipient
-  const ends = delimiters.map((delimiter) => plainLocal.indexOf(delimiter)).filter((end) => end > 0)
-  if (ends.length === 0) return NONE
-  return ends
-    .sort((one, other) => other - one)
-    .map((end) => recipientNamed(plainLocal.slice(0, end), domain))
 }
 
 const IMCEAEX = /^imceaex-(?=_)/i

@@ -16,6 +16,7 @@ import {
   type Refused,
 } from '../routing/decide'
 import { recipientOf } from '../routing/recipient'
+import { trustByOthers } from '../routing/restrictions'
 import { acceptsUnasked, answersAny, answersTo, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
 import { visible } from '../visible'
@@ -81,7 +82,7 @@ export const accept_unasked = guarded<[Haraka.Address]>(async function (
     putBack(message, transaction)
     return next()
   }
-  const trust = { ...client.trust, mayRelay: connection.relaying }
+  const trust = trustByOthers(connection.relaying)
   const unasked = { ...question(policy, { ...client, trust }), unasked: true }
   const answer = await answerTo(unasked, destinations, message.before)
   // The client has gone while the directory was asked.

@@ -5,6 +5,7 @@ import type DSN from 'haraka-dsn'
 import { unattended } from '../guard'
 import { addResult, addressOf, replyOf } from '../haraka/internals'
 import { log } from '../haraka/log'
+import { outcomeOf } from '../report/counts'
 import { lineOf, replyText, type Sender, textAfterCode } from '../report/refusal'
 import {
   INTERNAL_ERROR,
@@ -116,7 +117,13 @@ export function reportRefused(
   const reply = replyText(verdict.reply)
   counts.answered(policy.name, 'enforce', verdict)
   counts.refused({ sender, rule, reply, recipient })
-  log(connection, 'notice', plugin, 'refused', lineOf(sender, recipient, rule, reply))
+  log(
+    connection,
+    'notice',
+    plugin,
+    outcomeOf(verdict.reply.code),
+    lineOf(sender, recipient, rule, reply),
+  )
 }
 
 export function senderOf(connection: Haraka.Connection, account = ''): Sender {

@@ -1,27 +1,28 @@
 // Haraka's start and end, and the reload of the settings: what the plugin holds in one process, what is said
 // in the log, who asks the directory, the status page.
-import { loopStamp } from '../delivery/loops'
-import { OutboundMail } from '../delivery/outbound'
-import { DirectoryLists } from '../gal/directories'
-import { type Guarded, guard, onFailure, unattended } from '../guard'
-import { checkHaraka, isFirst, isHooked, outboundOf, registerFirst } from '../haraka/internals'
-import { log, logOf } from '../haraka/log'
-import { Counts } from '../report/counts'
-import { grammarOf } from '../report/envelope'
-import { exposedFiles } from '../report/exposed-files'
-import { type ProcessReport, processReport } from '../report/install'
+
+import { grammarOf } from '../advice/envelope'
+import { exposedFiles } from '../advice/exposed-files'
 import {
   openRelayBefore,
   otherAnswers,
   pluginOrder,
   proxiedTwice,
   rewritingBefore,
-} from '../report/plugin-order'
+} from '../advice/plugin-order'
+import { summary, warnings } from '../advice/startup'
+import { loopStamp } from '../delivery/loops'
+import { OutboundMail } from '../delivery/outbound'
+import { DirectoryLists } from '../gal/directories'
+import { type Guarded, guard, onFailure, unattended } from '../guard'
+import { checkHaraka, isFirst, isHooked, outboundOf, registerFirst } from '../haraka/internals'
+import { log, logOf } from '../haraka/log'
+import { missingHttpServer } from '../page/http-server'
+import { PAGE_PATH, statusPage } from '../page/status-page'
+import { Counts } from '../report/counts'
+import { type ProcessReport, processReport } from '../report/install'
 import { answerForWorkers, onlyProcess, type Reports, worker } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
-import { summary, warnings } from '../report/startup'
-import { missingHttpServer } from '../report/status/http-server'
-import { PAGE_PATH, statusPage } from '../report/status/status-page'
 import type { IpAddress } from '../routing/networks'
 import { listedPlugins } from '../settings/accepting-plugins'
 import { ownName, readIniFile } from '../settings/haraka-files'

@@ -35,17 +35,32 @@ export function textAfterCode({ code, status, text }: Reply): string {
   return `${Math.floor(code / 100)}.${status.join('.')} ${text}`
 }
 
-/** In the order in which a line in the log names them. */
-export function lineOf(from: Sender, recipient: string, rule: string, reply: string): Refusal {
+/** The fields of a line in the log, in order, under the names that Haraka has for them. */
+export interface RefusalLine {
+  readonly ip: string
+  readonly rdns: string
+  readonly helo: string
+  readonly account: string
+  readonly sender: string
+  readonly recipient: string
+  readonly local_ip: string
+  readonly local_port: string
+  readonly rule: string
+  readonly reply: string
+}
+
+export function lineOf(from: Sender, recipient: string, rule: string, reply: string): RefusalLine {
   const { client, host, helo, account, sender, listener } = from
+  const colon = listener.lastIndexOf(':')
   return {
-    client,
-    host: visible(host),
+    ip: client,
+    rdns: visible(host),
     helo: visible(helo),
     account: visible(account),
     sender: visible(sender),
     recipient: visible(recipient),
-    listener,
+    local_ip: listener.slice(0, colon),
+    local_port: listener.slice(colon + 1),
     rule,
     reply,
   }

@@ -1,12 +1,24 @@
 // The answer table: recipient × route × trust (× what the directory says) → one verdict.
 // Pure; when the answer depends on the directory it says so, and the listing is taken to a second one.
-// A verdict carries the name of the rule that made it, so that the reply, the log, the metrics and
-// the tests all speak of the same thing.
+// What the kinds of route mean is in kinds.ts, what the rules answer in rules.ts.
+import { counts, KINDS, type Path, type RouteKind } from './kinds'
 import { hasLocalPart, type LocalParts } from './local-parts'
 import { type Mailbox, type MailboxHosts, placeOf } from './mailbox'
 import { atDomain, type Recipient } from './recipient'
-import type { Trust, TrustRule } from './restrictions'
-import { findRow, type NextHop, type RouteTable, type RouteTo } from './routes'
+import type { Trust } from './restrictions'
+import {
+  type AddressRows,
+  findAddressRow,
+  findRow,
+  type NextHop,
+  type RouteTable,
+  type RouteTo,
+  type Row,
+} from './routes'
+import { type AcceptingRule, type RefusingRule, type Reply, RULES } from './rules'
+
+export type { Path } from './kinds'
+export type { Reply, Rule } from './rules'
 
 /** What of a listener's settings the answers depend on. */
 export interface RoutingPolicy {
@@ -19,6 +31,8 @@ export interface RoutingPolicy {
   readonly anyDomain: boolean
   /** Local parts that are accepted at inbound domains unasked (RFC 5321 §4.5.1). */
   readonly alwaysAccept: LocalParts
+  /** The characters that begin a sub-address at a domain (RFC 5233); '' for none. */
+  readonly delimitersFor: (domain: string) => string
   /** What the directory's host values mean. */
   readonly mailboxHosts: MailboxHosts
   /** The next hop is one of our own listeners. */
@@ -41,58 +55,35 @@ export interface Client {
   readonly authenticated: boolean
 }
 
-export type RouteKind = RouteTo['kind'] | 'foreign'
-
-/** The route that a domain's mail takes, `reroute` rows followed. */
-export interface Route {
-  readonly kind: Exclude<RouteKind, 'reroute'>
+/** What the rows say of a domain: the same for all recipients that have no row of their own. */
+export interface DomainRoute {
+  readonly kind: RouteKind
   readonly hops: readonly NextHop[]
   /** The row's left side; undefined when none matched. */
   readonly row: string | undefined
-  /** The row that renamed the domain, if one did, and the new name (Q190710). */
+  /** The row that renames the domain, if one does, and the new name (Q190710). */
   readonly rerouted: { readonly row: string; readonly to: string } | undefined
+  /** Rows for single addresses at the domain. */
+  readonly addresses: AddressRows | undefined
 }
 
-/** A recipient with the route its domain takes. */
-export interface Destination extends Omit<Route, 'rerouted'> {
+/** A recipient with the route it takes. */
+export interface Destination {
   /** As it is looked up and delivered. */
   readonly recipient: Recipient
-  /** The row that renamed the domain, if one did. */
+  readonly kind: RouteKind
+  readonly hops: readonly NextHop[]
+  /** The row's left side; undefined when none matched. */
+  readonly row: string | undefined
+  /** The row that made another recipient of it, if one did. */
   readonly rerouted: string | undefined
+  /** The `refuse` row for it, if there is one. */
+  readonly refused: string | undefined
 }
-
-export interface Reply {
-  readonly code: number
-  /** RFC 3463, without the class: `[7, 1]` is x.7.1. */
-  readonly status: readonly [subject: number, detail: number]
-  readonly text: string
-}
-
-export type Rule =
-  | 'postmaster'
-  | 'always-accept'
-  | 'in-gal'
-  | 'not-looked-up'
-  | 'authenticated-only'
-  | 'not-in-gal'
-  | 'routes-onward'
-  | 'directory-unavailable'
-  | 'misrouted'
-  | 'shared'
-  | 'always-relay'
-  | `relay-${TrustRule}`
-  | `no-relay-${TrustRule}`
-  | 'no-recipient'
-  | 'mixed'
-  | 'too-many-by-lmtp'
-  | 'internal-error'
-
-/** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
-export type Path = 'queue' | 'outbound'
 
 export interface Accepted {
   readonly accept: true
-  readonly rule: Rule
+  readonly rule: AcceptingRule
   readonly path: Path
   /** Where the outbound queue hands it to, tried in order; none: the domain's MX hosts. */
   readonly hops: readonly NextHop[]
@@ -102,7 +93,7 @@ export interface Accepted {
 
 export interface Refused {
   readonly accept: false
-  readonly rule: Rule
+  readonly rule: RefusingRule
   readonly reply: Reply
 }
 
@@ -110,42 +101,9 @@ export type Verdict = Accepted | Refused
 
 const NO_HOPS: readonly NextHop[] = Object.freeze([])
 
-const PROHIBITED: Reply = { code: 550, status: [7, 1], text: 'Relaying is prohibited' }
-const UNKNOWN: Reply = { code: 550, status: [1, 1], text: 'Recipient unknown' }
-const NOBODY: Reply = { code: 550, status: [1, 3], text: 'There is no recipient <>' }
-const AUTHENTICATED_ONLY: Reply = {
-  code: 550,
-  status: [7, 1],
-  text: 'This recipient takes mail from authenticated senders only',
-}
-const UNAVAILABLE: Reply = {
-  code: 451,
-  status: [4, 3],
-  text: 'The directory cannot be asked at the moment, please try again later',
-}
-const MISROUTED: Reply = {
-  code: 451,
-  status: [3, 5],
-  text: 'The directory does not say clearly where this mail goes, please try again later',
-}
-const MIXED: Reply = {
-  code: 452,
-  status: [5, 3],
-  text: 'This recipient needs a transaction of its own, please send it again',
-}
-const TOO_MANY: Reply = {
-  code: 452,
-  status: [5, 3],
-  text: 'Too many recipients in one message, please send it again for the others',
-}
-const INTERNAL: Reply = {
-  code: 451,
-  status: [3, 0],
-  text: 'Local error in processing, please try again later',
-}
-
-const refuse = (rule: Rule, reply: Reply): Refused => Object.freeze({ accept: false, rule, reply })
-const accept = (rule: Rule, path: Path, hops = NO_HOPS): Accepted => ({
+const refuse = (rule: RefusingRule): Refused =>
+  Object.freeze({ accept: false, rule, reply: RULES[rule].reply })
+const accept = (rule: AcceptingRule, path: Path, hops = NO_HOPS): Accepted => ({
   accept: true,
   rule,
   path,
@@ -153,56 +111,114 @@ const accept = (rule: Rule, path: Path, hops = NO_HOPS): Accepted => ({
 })
 
 const POSTMASTER = Object.freeze(accept('postmaster', 'queue'))
-const IN_GAL = Object.freeze(accept('in-gal', 'queue'))
-const NOT_IN_GAL = refuse('not-in-gal', UNKNOWN)
-const ROUTES_ONWARD = refuse('routes-onward', PROHIBITED)
-const NO_RECIPIENT = refuse('no-recipient', NOBODY)
-const NEEDS_AUTHENTICATION = refuse('authenticated-only', AUTHENTICATED_ONLY)
-const MISROUTED_DEFERRED = refuse('misrouted', MISROUTED)
-const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable', UNAVAILABLE)
+const IN_GAL: Accepted = Object.freeze(accept('in-gal', 'queue'))
+const NOT_IN_GAL = refuse('not-in-gal')
+const REFUSED_BY_ROW = refuse('refuse')
+const ROUTES_ONWARD = refuse('routes-onward')
+const NO_RECIPIENT = refuse('no-recipient')
+const NEEDS_AUTHENTICATION = refuse('authenticated-only')
+const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable')
+const MISROUTED = refuse('misrouted')
 
 /** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
-export const MIXED_DEFERRED = refuse('mixed', MIXED)
+export const MIXED_DEFERRED = refuse('mixed')
 /** More recipients in one transaction than LMTP hops take (RFC 5321 §4.5.3.1.10). */
-export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp', TOO_MANY)
+export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp')
 /** What is answered when the plugin itself fails: never a 250, never a 550. */
-export const INTERNAL_ERROR = refuse('internal-error', INTERNAL)
+export const INTERNAL_ERROR = refuse('internal-error')
 
-/** Which route the recipient takes. */
-export function destinationOf(policy: RoutingPolicy, recipient: Recipient): Destination {
-  return destined(recipient, routeOf(policy, recipient.domain))
+/**
+ * At most one `reroute` step: settings allow no chains.
+ *
+ * @param route of the recipient's domain, where it is known already
+ * @returns the recipient with the route that it takes
+ */
+export function destinationOf(
+  policy: RoutingPolicy,
+  recipient: Recipient,
+  route: DomainRoute = domainRoute(policy, recipient.domain),
+): Destination {
+  const own = route.addresses && addressRow(policy, route.addresses, recipient)
+  if (own?.routeTo.kind === 'reroute') {
+    const { domain, mailbox = atDomain(recipient, domain) } = own.routeTo
+    return { ...rerouted(policy, mailbox), rerouted: own.text }
+  }
+  if (own && own.routeTo.kind !== 'refuse') return routed(recipient, own, own.routeTo)
+  const refused = own?.text
+  if (route.rerouted) {
+    const renamed = rerouted(policy, atDomain(recipient, route.rerouted.to))
+    return { ...renamed, rerouted: route.rerouted.row, refused: refused ?? renamed.refused }
+  }
+  const { kind, hops, row } = route
+  return { recipient, kind, hops, row, rerouted: undefined, refused }
 }
 
-/** @param route of the recipient's domain */
-export function destined(recipient: Recipient, route: Route): Destination {
-  const { kind, hops, row, rerouted } = route
-  if (!rerouted) return { recipient, kind, hops, row, rerouted }
-  const renamed = atDomain(recipient, rerouted.to)
-  return { recipient: renamed, kind, hops, row, rerouted: rerouted.row }
+/** @param recipient the one that a `reroute` row leads to */
+function rerouted(policy: RoutingPolicy, recipient: Recipient): Destination {
+  const route = domainRoute(policy, recipient.domain)
+  const own = route.addresses && addressRow(policy, route.addresses, recipient)
+  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo)
+  const { kind, hops, row } = route
+  const refused = own?.routeTo.kind === 'refuse' ? own.text : undefined
+  return { recipient, kind, hops, row, rerouted: undefined, refused }
+}
+
+function routed(
+  recipient: Recipient,
+  { text: row }: Row,
+  { kind, hops }: Extract<RouteTo, { hops: unknown }>,
+): Destination {
+  return { recipient, kind, hops, row, rerouted: undefined, refused: undefined }
 }
 
 /**
- * Which route the domain takes. At most one `reroute` step: settings allow no chains.
+ * The row that says today where a recipient's mail goes, `refuse` rows passed over.
+ *
+ * @returns undefined when there is none, or it does not count
+ */
+export function rowFor(policy: RoutingPolicy, recipient: Recipient): Row | undefined {
+  const rows = policy.routes.addresses.get(recipient.domain)
+  const own = rows && addressRow(policy, rows, recipient)
+  if (own && own.routeTo.kind !== 'refuse') return own
+  const row = findRow(policy.routes, recipient.domain)
+  return row && counts(row.routeTo.kind, policy) ? row : undefined
+}
+
+function addressRow(
+  policy: RoutingPolicy,
+  rows: AddressRows,
+  recipient: Recipient,
+): Row | undefined {
+  return findAddressRow(rows, recipient, policy.delimitersFor(recipient.domain), ({ routeTo }) =>
+    counts(routeTo.kind, policy),
+  )
+}
+
+/**
+ * Which route the domain takes, its `reroute` row followed.
  *
  * @param domain in the form that compares
  */
-export function routeOf(policy: RoutingPolicy, domain: string): Route {
-  const row = findRow(policy.routes, domain)
-  if (policy.reroute && row?.routeTo.kind === 'reroute') {
-    const to = row.routeTo.domain
-    return { ...routeOf(policy, to), rerouted: { row: row.text, to } }
+export function domainRoute(policy: RoutingPolicy, domain: string): DomainRoute {
+  const { routes, hostList } = policy
+  const addresses = routes.addresses.get(domain)
+  const row = findRow(routes, domain)
+  const routeTo = row && counts(row.routeTo.kind, policy) ? row.routeTo : undefined
+  if (row && routeTo?.kind === 'reroute') {
+    const to = routeTo.domain
+    return { ...domainRoute(policy, to), addresses, rerouted: { row: row.text, to } }
   }
-  const routeTo = row ? row.routeTo : undefined
-  const exists = routeTo && (policy.reroute || routeTo.kind === 'inbound')
-  if (routeTo && routeTo.kind !== 'reroute' && exists) {
-    return { kind: routeTo.kind, hops: routeTo.hops, row: row?.text, rerouted: undefined }
+  if (row && routeTo && 'hops' in routeTo) {
+    const { kind, hops } = routeTo
+    return { kind, hops, row: row.text, rerouted: undefined, addresses }
   }
-  const inbound = !row && policy.hostList.has(domain)
+  const inbound = !row && hostList.has(domain)
   return {
     kind: inbound ? 'inbound' : 'foreign',
     hops: NO_HOPS,
     row: inbound ? 'host_list' : row?.text,
     rerouted: undefined,
+    addresses,
   }
 }
 
@@ -216,32 +232,36 @@ export function decide(
   destination: Destination,
   client: Client,
 ): Verdict | undefined {
-  const { recipient, kind, hops } = destination
+  const { recipient, kind, hops, refused } = destination
   if (recipient.domain === '' && recipient.plainLocal.toLowerCase() === 'postmaster')
     return POSTMASTER
-  switch (kind) {
-    case 'inbound':
-      if (!hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) return undefined
-      return delivered('always-accept', hops)
-    case 'shared':
+  const { lookUp } = KINDS[kind]
+  if (lookUp === 'required' && hasLocalPart(policy.alwaysAccept, recipient.plainLocal)) {
+    return delivered('always-accept', kind, hops)
+  }
+  if (refused !== undefined && isStranger(client)) return REFUSED_BY_ROW
+  switch (lookUp) {
+    case 'required':
+    case 'first':
       return undefined
-    case 'always-relay':
-      return passedOn('always-relay', destination, client)
-    case 'forward':
-    case 'foreign':
-      return policy.anyDomain ? undefined : relayed(destination, client)
+    case 'any-domain':
+      return policy.anyDomain ? undefined : unlisted(destination, client)
+    case 'never':
+      return unlisted(destination, client)
   }
 }
 
+const isStranger = ({ authenticated, trust }: Client) => !authenticated && !trust.mayRelay
+
 /** Accepted because the client may relay. */
-export const isRelayed = ({ rule }: Accepted) => rule.startsWith('relay-')
+export const isRelayed = ({ rule }: Accepted) => RULES[rule].accepts === 'relayed'
 
 /**
  * Whether relaying comes into the answer: the recipient is not ours, or its local part tries to route
  * onward.
  */
 export function concernsRelaying({ recipient, kind }: Destination): boolean {
-  return kind === 'foreign' || kind === 'forward' || recipient.routesOnward
+  return KINDS[kind].senders === 'who-may-relay' || recipient.routesOnward
 }
 
 /**
@@ -256,9 +276,11 @@ export function decideUnasked(
   destination: Destination,
   client: Client,
 ): Verdict | undefined {
-  const verdict = decide(policy, destination, client)
-  if (verdict || destination.kind !== 'inbound' || concernsRelaying(destination)) return verdict
-  return delivered('not-looked-up', destination.hops)
+  // Whom a row refuses is only observed as well.
+  const verdict = decide(policy, { ...destination, refused: undefined }, client)
+  const { kind, hops } = destination
+  const isLookedUp = KINDS[kind].lookUp === 'required' && !concernsRelaying(destination)
+  return verdict || !isLookedUp ? verdict : delivered('not-looked-up', kind, hops)
 }
 
 /**
@@ -272,34 +294,29 @@ export function decideListed(
   client: Client,
   listing: Listing,
 ): Verdict {
-  const { recipient, kind, hops } = destination
-  if (listing.state !== 'absent') {
-    const verdict = ours(listing, client, kind === 'inbound' ? hops : NO_HOPS)
-    const isRouted = verdict.accept && listing.state === 'found' && listing.mailbox
-    return isRouted && isOurs(kind) ? routed(policy, verdict, listing.mailbox) : verdict
+  const { kind, hops } = destination
+  switch (listing.state) {
+    case 'unavailable':
+      return DIRECTORY_UNAVAILABLE
+    case 'absent':
+      return unlisted(destination, client)
+    case 'found': {
+      if (listing.authenticatedOnly && isStranger(client)) return NEEDS_AUTHENTICATION
+      // The next hops of all other kinds are for recipients that are not in the directory.
+      const verdict = KINDS[kind].path === 'queue' ? delivered('in-gal', kind, hops) : IN_GAL
+      const { mailbox } = listing
+      return mailbox && isOurs(kind) ? toMailbox(policy, verdict, mailbox) : verdict
+    }
   }
-  if (kind === 'inbound') return recipient.routesOnward ? ROUTES_ONWARD : NOT_IN_GAL
-  return kind === 'shared' ? passedOn('shared', destination, client) : relayed(destination, client)
-}
-
-function ours(
-  listing: Exclude<Listing, { state: 'absent' }>,
-  client: Client,
-  hops: readonly NextHop[],
-): Verdict {
-  if (listing.state === 'unavailable') return DIRECTORY_UNAVAILABLE
-  if (listing.authenticatedOnly && !client.authenticated && !client.trust.mayRelay) {
-    return NEEDS_AUTHENTICATION
-  }
-  return delivered('in-gal', hops)
 }
 
 /** Recipients of other systems are not routed by our directory. */
-const isOurs = (kind: Route['kind']) => kind === 'inbound' || kind === 'shared'
+const isOurs = (kind: RouteKind) => ['required', 'first'].includes(KINDS[kind].lookUp)
 
-function routed(policy: RoutingPolicy, { rule, hops }: Accepted, mailbox: Mailbox): Verdict {
+function toMailbox(policy: RoutingPolicy, verdict: Accepted, mailbox: Mailbox): Verdict {
+  const { rule, hops } = verdict
   const route = routeOfMailbox(policy, mailbox, hops)
-  return 'problem' in route ? MISROUTED_DEFERRED : { accept: true, rule, ...route }
+  return 'problem' in route ? MISROUTED : { accept: true, rule, ...route }
 }
 
 /**
@@ -320,30 +337,31 @@ export function routeOfMailbox(
   if (place.hops) return { ...wayTo(place.hops), leavesAs }
   // It is followed one step: not looked up again.
   const other = destinationOf(policy, leavesAs)
-  const isQueued = other.kind === 'inbound' && other.hops.length === 0
-  return {
-    path: isQueued ? 'queue' : 'outbound',
-    hops: other.hops,
-    leavesAs: other.recipient,
-  }
+  const isQueued = KINDS[other.kind].path === 'queue' && other.hops.length === 0
+  return { path: isQueued ? 'queue' : 'outbound', hops: other.hops, leavesAs: other.recipient }
 }
 
 const wayTo = (hops: readonly NextHop[]) =>
   ({ path: hops.length > 0 ? 'outbound' : 'queue', hops }) as const
 
-function delivered(rule: Rule, hops: readonly NextHop[]): Verdict {
-  if (hops.length > 0) return accept(rule, 'outbound', hops)
+// Of one that is not in the directory, or need not be.
+function unlisted(destination: Destination, client: Client): Verdict {
+  const { recipient, kind, hops } = destination
+  const { lookUp, senders, rule } = KINDS[kind]
+  if (senders === 'who-may-relay') return relayed(destination, client)
+  // The next system might be made to relay (Q304897).
+  const isAttempt = recipient.routesOnward && (lookUp === 'required' || !client.trust.mayRelay)
+  if (isAttempt) return ROUTES_ONWARD
+  return rule ? delivered(rule, kind, hops) : NOT_IN_GAL
+}
+
+function delivered(rule: AcceptingRule, kind: RouteKind, hops: readonly NextHop[]): Accepted {
+  if (KINDS[kind].path !== 'queue' || hops.length > 0) return accept(rule, 'outbound', hops)
   return rule === 'in-gal' ? IN_GAL : accept(rule, 'queue')
 }
 
-// Accepted from anyone, unless the next system might be made to relay (Q304897).
-function passedOn(rule: Rule, { recipient, hops }: Destination, { trust }: Client): Verdict {
-  if (recipient.routesOnward && !trust.mayRelay) return ROUTES_ONWARD
-  return accept(rule, 'outbound', hops)
-}
-
 function relayed({ recipient, hops }: Destination, { trust }: Client): Verdict {
-  if (!trust.mayRelay) return refuse(`no-relay-${trust.rule}`, PROHIBITED)
+  if (!trust.mayRelay) return refuse(`no-relay-${trust.rule}`)
   if (recipient.domain === '') return NO_RECIPIENT
   return accept(`relay-${trust.rule}`, 'outbound', hops)
 }

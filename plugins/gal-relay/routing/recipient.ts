@@ -69,6 +69,42 @@ export function recipientNamed(plainLocal: string, domain: string): Recipient {
   return { local: sentLocalPart(plainLocal), plainLocal, domain, routesOnward: false }
 }
 
+/**
+ * The mailbox that a sub-address belongs to (RFC 5233). Where several characters are delimiters, each may be
+ * part of the user's name as well: the longest name first.
+ *
+ * @param delimiters each character is one; '' for none
+ */
+export function withoutDetail(recipient: Recipient, delimiters: string): readonly Recipient[] {
+  if (delimiters === '') return NOBODY
+  const { plainLocal, domain } = recipient
+  const ends = [...delimiters]
+    .map((delimiter) => plainLocal.indexOf(delimiter))
+    .filter((end) => end > 0)
+  if (ends.length === 0) return NOBODY
+  return ends
+    .sort((one, other) => other - one)
+    .map((end) => recipientNamed(plainLocal.slice(0, end), domain))
+}
+
+const NOBODY: readonly Recipient[] = Object.freeze([])
+
+/** The local part in the form in which mailboxes compare: plain, NFC, lower case. */
+export function localKey({ plainLocal }: Pick<Recipient, 'plainLocal'>): string {
+  return folded(plainLocal)
+}
+
+/** NFC and lower case. Nearly all is ASCII in lower case already, which every recipient comes by here. */
+export function folded(text: string): string {
+  let isLower = true
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || code > 0x7e) return text.normalize('NFC').toLowerCase().normalize('NFC')
+    if (code >= 0x41 && code <= 0x5a) isLower = false
+  }
+  return isLower ? text : text.toLowerCase()
+}
+
 /** The same mailbox name at another domain, for `reroute` rows (Q190710). */
 export function atDomain(recipient: Recipient, domain: string): Recipient {
   return { ...recipient, domain }

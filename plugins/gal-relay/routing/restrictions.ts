@@ -19,29 +19,28 @@ export interface Restrictions {
   readonly open: boolean
 }
 
-export type TrustRule =
-  | 'reroute-off'
-  | 'never'
-  | 'hosts'
-  | 'local-addresses'
-  | 'authenticated'
-  | 'open'
-  | 'nobody'
+/** The rules by which a client may relay, */
+export type AllowingTrust = 'hosts' | 'local-addresses' | 'authenticated' | 'open'
+/** and those by which it may not. */
+export type DenyingTrust = 'reroute-off' | 'never' | 'nobody'
 
-export interface Trust {
-  readonly mayRelay: boolean
-  /** The rule that decided. */
-  readonly rule: TrustRule
-}
+/** Whether the client may relay, and the rule that decided. */
+export type Trust =
+  | { readonly mayRelay: true; readonly rule: AllowingTrust }
+  | { readonly mayRelay: false; readonly rule: DenyingTrust }
 
-const trust = (mayRelay: boolean, rule: TrustRule): Trust => Object.freeze({ mayRelay, rule })
-const REROUTE_OFF = trust(false, 'reroute-off')
-const NEVER = trust(false, 'never')
-const HOSTS = trust(true, 'hosts')
-const LOCAL_ADDRESSES = trust(true, 'local-addresses')
-const AUTHENTICATED = trust(true, 'authenticated')
-const OPEN = trust(true, 'open')
-const NOBODY = trust(false, 'nobody')
+const allowed = (rule: AllowingTrust): Trust => Object.freeze({ mayRelay: true, rule })
+const denied = (rule: DenyingTrust): Trust => Object.freeze({ mayRelay: false, rule })
+const REROUTE_OFF = denied('reroute-off')
+const NEVER = denied('never')
+const HOSTS = allowed('hosts')
+const LOCAL_ADDRESSES = allowed('local-addresses')
+const AUTHENTICATED = allowed('authenticated')
+const OPEN = allowed('open')
+const NOBODY = denied('nobody')
+
+/** Where other plugins say who may relay, and these rules are only observed. */
+export const trustByOthers = (mayRelay: boolean): Trust => (mayRelay ? OPEN : NOBODY)
 
 /**
  * Rules 1 to 4, which depend on addresses alone.

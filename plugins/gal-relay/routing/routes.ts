@@ -1,8 +1,20 @@
 // The routing table: rows "Sent to = Route to" (Q169683, Q217217, Q259531), and which of them a
-// domain takes: an exact row first, else the row with the longest matching suffix on whole labels.
+// recipient takes: the row for the address first, then the exact one for its domain, else the row with
+// the longest matching suffix on whole labels.
 import { domainToASCII } from 'node:url'
 import { didYouMean } from './did-you-mean'
-import { canonicalDomain, canonicalLiteral } from './recipient'
+import { KINDS, type ReferringKind, ROW_KINDS, type RowKind } from './kinds'
+import {
+  addressText,
+  canonicalDomain,
+  canonicalLiteral,
+  localKey,
+  plainLocalPart,
+  type Recipient,
+  recipientAt,
+  sentLocalPart,
+  withoutDetail,
+} from './recipient'
 
 /** Where a route hands mail to. */
 export interface NextHop {
@@ -16,25 +28,38 @@ export interface NextHop {
   readonly text: string
 }
 
+const NO_HOPS: readonly NextHop[] = Object.freeze([])
+
 /** One of them is an LMTP server, which answers for each recipient of a message. */
 export const byLmtp = (hops: readonly NextHop[]): boolean =>
   hops.some(({ protocol }) => protocol === 'lmtp')
 
 /** What is right of the `=`; `hops` are tried in order. */
 export type RouteTo =
-  | { readonly kind: 'inbound'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'shared'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'always-relay'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'forward'; readonly hops: readonly NextHop[] }
-  | { readonly kind: 'reroute'; readonly domain: string }
+  | { readonly kind: Exclude<RowKind, ReferringKind>; readonly hops: readonly NextHop[] }
+  /** To the mailbox, where the row names one; else to the same name at the domain. */
+  | { readonly kind: 'reroute'; readonly domain: string; readonly mailbox?: Recipient }
+  | { readonly kind: 'refuse' }
 
-/** What is left of the `=`. */
-export interface SentTo {
-  /** `exact`: that domain or address literal alone; `suffix`: subdomains too. */
-  readonly match: 'exact' | 'suffix'
-  /** Lower-case A-label, or canonical address literal. */
-  readonly domain: string
+/** The row's next hops; none where it names none. */
+export const hopsOf = (routeTo: RouteTo): readonly NextHop[] =>
+  'hops' in routeTo ? routeTo.hops : NO_HOPS
+
+/** What is right of the `=`, without passwords. */
+export function routeText(routeTo: RouteTo): string {
+  if (routeTo.kind === 'reroute') {
+    const { mailbox, domain } = routeTo
+    return `reroute ${mailbox ? addressText(mailbox) : domain}`
+  }
+  return [routeTo.kind, ...hopsOf(routeTo).map(({ text }) => text)].join(' ')
 }
+
+/** What is left of the `=`; the domain is a lower-case A-label or a canonical address literal. */
+export type SentTo =
+  /** `exact`: that domain or address literal alone; `suffix`: subdomains too. */
+  | { readonly match: 'exact' | 'suffix'; readonly domain: string }
+  /** One address; the local part is a {@link localKey}. */
+  | { readonly match: 'address'; readonly domain: string; readonly local: string }
 
 export interface Row {
   readonly sentTo: SentTo
@@ -43,16 +68,72 @@ export interface Row {
   readonly text: string
 }
 
+/** By local part, of one domain. */
+export type AddressRows = ReadonlyMap<string, Row>
+
 export interface RouteTable {
   readonly rows: readonly Row[]
   readonly exact: ReadonlyMap<string, Row>
   readonly suffix: ReadonlyMap<string, Row>
+  /** Rows for single addresses, by their domain. */
+  readonly addresses: ReadonlyMap<string, AddressRows>
 }
 
 export function routeTable(rows: readonly Row[]): RouteTable {
-  const of = (match: SentTo['match']) =>
-    new Map(rows.filter((row) => row.sentTo.match === match).map((row) => [row.sentTo.domain, row]))
-  return { rows, exact: of('exact'), suffix: of('suffix') }
+  const table = new RouteTableBuilder()
+  for (const row of rows) table.add(row)
+  return table
+}
+
+/** A table that grows row by row. */
+export class RouteTableBuilder implements RouteTable {
+  readonly rows: Row[] = []
+  readonly exact = new Map<string, Row>()
+  readonly suffix = new Map<string, Row>()
+  readonly addresses = new Map<string, Map<string, Row>>()
+
+  /** @returns the row that is for the same domain or address already, which stays */
+  add(row: Row): Row | undefined {
+    this.rows.push(row)
+    const { sentTo } = row
+    const [alike, key] =
+      sentTo.match === 'address'
+        ? ([this.#addressesAt(sentTo.domain), sentTo.local] as const)
+        : ([this[sentTo.match], sentTo.domain] as const)
+    const twin = alike.get(key)
+    if (!twin) alike.set(key, row)
+    return twin
+  }
+
+  #addressesAt(domain: string): Map<string, Row> {
+    const rows = this.addresses.get(domain) ?? new Map<string, Row>()
+    this.addresses.set(domain, rows)
+    return rows
+  }
+}
+
+/**
+ * The row for this address as it was sent; only if there is none, the one for the mailbox that the
+ * sub-address belongs to.
+ *
+ * @param rows of the recipient's domain
+ * @param counts whether the row exists under the settings
+ */
+export function findAddressRow(
+  rows: AddressRows,
+  recipient: Recipient,
+  delimiters: string,
+  counts: (row: Row) => boolean,
+): Row | undefined {
+  const own = rows.get(localKey(recipient))
+  if (own && counts(own)) return own
+  // Taking anything off one that asks to be sent onward would make it another address.
+  if (recipient.routesOnward) return undefined
+  for (const base of withoutDetail(recipient, delimiters)) {
+    const row = rows.get(localKey(base))
+    if (row && counts(row)) return row
+  }
+  return undefined
 }
 
 /**
@@ -86,15 +167,11 @@ export function parseSentTo(text: string): SentTo | { readonly problem: string }
   const literal = canonicalLiteral(text)
   if (literal) return { match: 'exact', domain: literal }
   if (text.startsWith('[')) return { problem: 'is not an IPv4 or IPv6 address literal' }
+  if (text.lastIndexOf('@') > 0) return parseSentToAddress(text)
   const exact = text.startsWith('@')
   const name = exact ? text.slice(1) : text
   const domain = parseDomain(name)
   if (domain) return { match: exact ? 'exact' : 'suffix', domain }
-  if (name.includes('@')) {
-    return {
-      problem: `rows are for domains; probably meant: @${name.slice(name.lastIndexOf('@') + 1)}`,
-    }
-  }
   const bare = name.replace(/^[*.]+/, '').replace(/\.$/, '')
   if (bare !== name && parseDomain(bare)) {
     return { problem: `probably meant: ${bare} (it matches the subdomains too)` }
@@ -103,10 +180,35 @@ export function parseSentTo(text: string): SentTo | { readonly problem: string }
   return { problem: 'is not a domain name' }
 }
 
-const KINDS = ['inbound', 'shared', 'always-relay', 'forward', 'reroute'] as const
+function parseSentToAddress(text: string): SentTo | { readonly problem: string } {
+  const mailbox = parseMailbox(text)
+  if ('problem' in mailbox) return mailbox
+  return { match: 'address', domain: mailbox.domain, local: localKey(mailbox) }
+}
 
-/** @returns the right side of a row, or what is wrong with it; never repeats a password */
-export function parseRouteTo(text: string): RouteTo | { readonly problem: string } {
+/** @returns the one address, or what is wrong with it */
+function parseMailbox(text: string): Recipient | { readonly problem: string } {
+  const at = text.lastIndexOf('@')
+  const [local, name] = [text.slice(0, at), text.slice(at + 1)]
+  const domain = parseDomain(name) ?? canonicalLiteral(name)
+  // What is written there may be a password: it is not repeated.
+  if (!domain) return { problem: 'the part after the @ is not a domain name' }
+  if (/^[*%]*$/.test(local)) return { problem: `probably meant: @${domain}` }
+  const isQuoted = plainLocalPart(local) !== local
+  if (!isQuoted && sentLocalPart(local) !== local) {
+    return { problem: 'the part before the @ is not the local part of an address' }
+  }
+  return recipientAt(local, domain)
+}
+
+/**
+ * @param sentTo the row's left side
+ * @returns the right side of a row, or what is wrong with it; never repeats a password
+ */
+export function parseRouteTo(
+  text: string,
+  sentTo?: SentTo,
+): RouteTo | { readonly problem: string } {
   const words = (line: string) => line.split(/[\s,]+/).filter(Boolean)
   const all = words(text)
   // A word may be part of a password that holds what parts words.
@@ -116,37 +218,52 @@ export function parseRouteTo(text: string): RouteTo | { readonly problem: string
     }
   }
   const [word = '', ...rest] = all
-  const kind = KINDS.find((name) => name === word.toLowerCase().replace(/_/g, '-'))
+  const kind = ROW_KINDS.find((name) => name === word.toLowerCase().replace(/_/g, '-'))
   if (!kind || (kind !== word.toLowerCase() && word.includes('_'))) {
     return { problem: kind ? `probably meant: ${kind}` : unknownKind(word) }
   }
-  if (kind === 'reroute') return parseReroute(rest)
+  const isAddress = sentTo?.match === 'address'
+  if (KINDS[kind].sentTo === 'address' && !isAddress) {
+    return { problem: `'${kind}' is for one address: user@example.com = ${kind}` }
+  }
+  if (kind === 'reroute') return parseReroute(rest, isAddress)
+  if (kind === 'refuse') {
+    return rest.length > 0 ? { problem: "'refuse' takes no next hop" } : { kind }
+  }
   const hops: NextHop[] = []
   for (const url of rest) {
     const hop = parseNextHop(url)
     if ('problem' in hop) return hop
     hops.push(hop)
   }
-  if (hops.length === 0 && (kind === 'shared' || kind === 'forward')) {
+  if (hops.length === 0 && KINDS[kind].nextHops === 'required') {
     return { problem: `'${kind}' needs a next hop: ${kind} smtp://host[:port]` }
   }
   return { kind, hops }
 }
 
 function unknownKind(word: string): string {
-  const choices = `a route is one of ${KINDS.join(', ')}`
+  const choices = `a route is one of ${ROW_KINDS.join(', ')}`
   if (word === '') return `is empty; ${choices}`
   if (/^(smtps?|lmtp):\/\//i.test(word)) {
     return `says where but not what; ${choices}, followed by the URL`
   }
-  const meant = didYouMean(word, KINDS)
-  return `'${shownHop(word)}' is no kind of route; ${meant ? `probably meant: ${meant}` : choices}`
+  const meant = didYouMean(word, ROW_KINDS)
+  return `'${shownHop(word)}': unknown route type; ${meant ? `probably meant: ${meant}` : choices}`
 }
 
-function parseReroute(words: readonly string[]): RouteTo | { problem: string } {
+function parseReroute(words: readonly string[], isAddress: boolean): RouteTo | { problem: string } {
   const [target = '', ...more] = words
-  if (!target || more.length > 0)
-    return { problem: "'reroute' takes one domain: reroute other.example" }
+  if (!target || more.length > 0) {
+    const what = isAddress
+      ? 'one address or domain: reroute user@other.example'
+      : 'one domain: reroute other.example'
+    return { problem: `'reroute' takes ${what}` }
+  }
+  if (isAddress && target.lastIndexOf('@') > 0) {
+    const mailbox = parseMailbox(target)
+    return 'problem' in mailbox ? mailbox : { kind: 'reroute', domain: mailbox.domain, mailbox }
+  }
   const name = target.replace(/^@/, '')
   const domain = rerouteDomain(name)
   if (domain) return { kind: 'reroute', domain }

@@ -2,6 +2,7 @@
 // `[directory NAME]` one more, for the domains that it names.
 import path from 'node:path'
 import { DomainMap } from '../routing/domain-map'
+import { KINDS } from '../routing/kinds'
 import type { RouteTable, SentTo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import { reportCredentials, reportMissingDirectory } from './directory-section'
@@ -49,7 +50,7 @@ export function directoriesFor(
 export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
   const { match, domain } = sentTo
   if (otherwise.length > 0) return true
-  return Boolean(match === 'exact' ? byDomain.find(domain) : byDomain.findSuffix(domain))
+  return Boolean(match === 'suffix' ? byDomain.findSuffix(domain) : byDomain.find(domain))
 }
 
 /** What a directory takes over from [gal], [ldap] and [snapshot]: no names, no rights, no servers. */
@@ -187,7 +188,8 @@ export function* reportUncovered(
 ): Steps<void> {
   for (const { sentTo, routeTo, text } of rows) {
     yield
-    if (routeTo.kind !== 'inbound' && routeTo.kind !== 'shared') continue
+    if (!('hops' in routeTo) || !['required', 'first'].includes(KINDS[routeTo.kind].lookUp))
+      continue
     if (isCovered(directories, sentTo)) continue
     const what = `has no directory: put ${text} into domains[] of one, or name a default one in [ldap]`
     sections.report({ section: 'routes', key: text, value: routeTo.kind, what })

@@ -32,7 +32,7 @@ export function reportCredentials(
   const has = (key: string) => Boolean(ini.sections.get(section)?.get(key))
   const [password, another] = ['bind_password', 'bind_password_file'].filter(has)
   if (password && another) report(another, `stands beside ${password}, and only one can count`)
-  if (password && !has('bind_dn')) report(password, 'is for nothing without bind_dn')
+  if (password && !has('bind_dn')) report(password, 'has no effect without bind_dn')
   if (method === 'external' && has('bind_dn'))
     report('bind_dn', 'has no effect with bind_method = external')
   else if (has('bind_dn') && !password) {

@@ -196,7 +196,9 @@ function* readLines(file: string, text: string): Steps<Ini> {
 
 function repeated(section: string, key: string, first: number): string {
   const where = `'${shownKey(key)}' stands in line ${first} already`
-  if (section === 'routes') return `${where}; a domain has one row`
+  if (section === 'routes') {
+    return `${where}; ${key.lastIndexOf('@') > 0 ? 'an address' : 'a domain'} has one row`
+  }
   const advice = LIST_KEYS.has(key) ? `; write ${key}[] = for each value of the list` : ''
   return `${where}, and only one of them can count${advice}`
 }

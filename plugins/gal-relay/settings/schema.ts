@@ -257,7 +257,9 @@ export type LdapSettings = Readonly<
 const domainPattern = z.string().transform((text, ctx) => {
   if (/[\s,]/.test(text)) return value.wrong(ctx, value.ONE_EACH)
   const parsed = parseSentTo(text)
-  return 'problem' in parsed ? value.wrong(ctx, parsed.problem) : parsed
+  if ('problem' in parsed) return value.wrong(ctx, parsed.problem)
+  if (parsed.match !== 'address') return parsed
+  return value.wrong(ctx, `is an address; probably meant: @${parsed.domain}`)
 })
 
 /** A `[directory NAME]` section. @param configDir where relative file names start */

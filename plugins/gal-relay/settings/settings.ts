@@ -5,9 +5,9 @@ import { localParts } from '../routing/local-parts'
 import { type NetworkList, networkListSteps, parseIp } from '../routing/networks'
 import { canonicalLiteral } from '../routing/recipient'
 import type { Restrictions } from '../routing/restrictions'
-import { findRow, parseRouteTo, parseSentTo, type RouteTable, type Row } from '../routing/routes'
+import type { RouteTable } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
-import { type Directories, readDirectories, reportUncovered } from './directories'
+import { type Directories, directoriesFor, readDirectories, reportUncovered } from './directories'
 import { reportCredentials, reportMissingDirectory } from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
@@ -15,8 +15,9 @@ import type { Ini } from './ini'
 import { readMailboxHosts } from './mailbox-hosts'
 import { type OwnHost, ownListener } from './own-host'
 import { settingsErrorSteps } from './problem'
+import { readRoutes } from './routes-section'
 import * as schema from './schema'
-import { homeOf, SectionReader, shown } from './sections'
+import { SectionReader } from './sections'
 import { atOnce, type Steps } from './steps'
 
 export type { ServerUrl } from '../ldap/options'
@@ -120,6 +121,8 @@ export function* readSettingsSteps(
     hosts,
     anyDomain: gal.any_domain,
     alwaysAccept: localParts(gal.always_accept),
+    delimitersFor: (domain) =>
+      (directoriesFor(directories, domain)[0]?.gal ?? gal).recipient_delimiter,
     mailboxHosts,
     isOwn: (hop) => own !== undefined && ownListener(own, hop) !== undefined,
     acceptedBy,
@@ -159,6 +162,7 @@ interface PolicyContext {
   readonly hosts: ReadonlySet<string>
   readonly anyDomain: boolean
   readonly alwaysAccept: RoutingPolicy['alwaysAccept']
+  readonly delimitersFor: RoutingPolicy['delimitersFor']
   readonly mailboxHosts: RoutingPolicy['mailboxHosts']
   readonly isOwn: RoutingPolicy['isOwn']
   readonly acceptedBy: readonly string[]
@@ -169,7 +173,7 @@ interface PolicyContext {
 function* policyOf(
   name: string,
   keys: schema.ListenerKeys,
-  { routes, hosts, anyDomain, alwaysAccept, acceptedBy, lists, accounts, ...more }: PolicyContext,
+  { hosts, acceptedBy, lists, accounts, ...common }: PolicyContext,
 ): Steps<ListenerPolicy> {
   yield
   const lowerCase = () => new Set(keys.never_accounts.map((account) => account.toLowerCase()))
@@ -182,13 +186,9 @@ function* policyOf(
     acceptedBy,
     mixed: keys.mixed,
     routing: {
+      ...common,
       reroute: keys.reroute,
-      routes,
       hostList: keys.host_list ? hosts : NO_HOSTS,
-      anyDomain,
-      alwaysAccept,
-      mailboxHosts: more.mailboxHosts,
-      isOwn: more.isOwn,
     },
     restrictions: {
       reroute: keys.reroute,
@@ -304,85 +304,4 @@ export function canonicalAddress(address: string): string | undefined {
     return [24, 16, 8, 0].map((shift) => (ip.bits >>> shift) & 0xff).join('.')
   }
   return canonicalLiteral(`[IPv6:${address}]`)?.slice('[ipv6:'.length, -1)
-}
-
-function* readRoutes(sections: SectionReader, own: OwnHost | undefined): Steps<RouteTable> {
-  const section = 'routes'
-  const rows: Row[] = []
-  const exact = new Map<string, Row>()
-  const suffix = new Map<string, Row>()
-  for (const [key, value] of sections.entries(section)) {
-    yield
-    const report = (what: string) =>
-      sections.report({ section, key, value: shown(key, value), what })
-    const sentTo = parseSentTo(key)
-    if ('problem' in sentTo) {
-      report(sentTo.problem)
-      continue
-    }
-    if (typeof value !== 'string') {
-      report(`a domain has one row; write ${key} = … without []`)
-      continue
-    }
-    const routeTo = parseRouteTo(value)
-    if ('problem' in routeTo) {
-      const home = homeOf(key)
-      report(home ? `belongs into [${home}]` : routeTo.problem)
-      continue
-    }
-    for (const hop of routeTo.kind === 'reroute' ? [] : routeTo.hops) {
-      const listener = own && ownListener(own, hop)
-      if (listener)
-        report(`${hop.text} is this Haraka itself, which listens on ${listener}: a loop`)
-    }
-    const row = { sentTo, routeTo, text: key }
-    const alike = sentTo.match === 'exact' ? exact : suffix
-    const twin = alike.get(sentTo.domain)
-    if (twin === undefined) alike.set(sentTo.domain, row)
-    else report(`is the same domain as '${twin.text}'; a domain has one row`)
-    rows.push(row)
-  }
-  const table = { rows, exact, suffix }
-  for (const row of rows) {
-    yield
-    if (row.routeTo.kind !== 'reroute') continue
-    const chain = rerouteChain(table, row)
-    if (!chain) continue
-    const { text: key, routeTo } = row
-    sections.report({
-      section,
-      key,
-      value: `reroute ${routeTo.domain}`,
-      what: chainProblem(chain),
-    })
-  }
-  return table
-}
-
-/** Steps that are followed: each row of a long chain is reported, and all have the same end. */
-const CHAIN = 20
-
-function chainProblem(chain: readonly string[]): string {
-  const last = chain.at(-1) ?? ''
-  const steps = chain.join(' → ')
-  if (chain.indexOf(last) < chain.length - 1) {
-    return `goes in a circle: ${steps}; a domain is rerouted once, to one that is not`
-  }
-  const what = 'points to another reroute row'
-  if (chain.length > CHAIN) return `${what}: ${steps} → …; a domain is rerouted once`
-  return `${what}: ${steps}; a domain is rerouted once, probably meant: reroute ${last}`
-}
-
-// The domains that a recipient would pass through, when there is more than one step.
-function rerouteChain(table: RouteTable, first: Row): readonly string[] | undefined {
-  const chain = [first.sentTo.domain]
-  for (let row: Row | undefined = first; row?.routeTo.kind === 'reroute'; ) {
-    const { domain } = row.routeTo
-    const seen = chain.includes(domain)
-    chain.push(domain)
-    if (seen || chain.length > CHAIN) return chain
-    row = findRow(table, domain)
-    if (row === first) return [...chain, first.sentTo.domain]
-  }
-  return chain.length > 2 ? chain : undefined
 }

@@ -6,7 +6,7 @@ import {
   type Clients,
   type RelayPolicy,
   whoMayRelay,
-} from '../../plugins/gal-relay/report/who-may-relay'
+} from '../../plugins/gal-relay/advice/who-may-relay'
 import {
   type IpAddress,
   type Network,

@@ -1,8 +1,9 @@
 // How many were accepted, deferred and refused, by which rule, and in the last hour minute by minute.
-import type { Outcome } from '../counts'
-import type { InstallReport } from '../install'
-import { meaningOf } from '../rules'
-import type { Sample } from '../samples'
+
+import type { Outcome } from '../report/counts'
+import type { InstallReport } from '../report/install'
+import type { Sample } from '../report/samples'
+import { meaningOf } from '../routing/rules'
 import { chart } from './chart'
 import { number, share, total } from './figures'
 import { type Html, html } from './html'

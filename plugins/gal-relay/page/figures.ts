@@ -1,6 +1,6 @@
 // Sums, numbers and times as the page shows them.
-import type { CounterName, Sample } from '../samples'
-import { counted } from '../words'
+import type { CounterName, Sample } from '../report/samples'
+import { counted } from '../report/words'
 
 /** What was counted under that name, with all of these labels. */
 export function total(

@@ -1,10 +1,16 @@
-// Who may relay on each listener, as report/who-may-relay.ts works it out. What lets the internet
+// Who may relay on each listener, as advice/who-may-relay.ts works it out. What lets the internet
 // relay stands out.
-import { parseIp } from '../../routing/networks'
-import type { ListenerPolicy, Settings } from '../../settings/settings'
-import { listenerText } from '../startup'
-import { type AddressBlock, type Clients, type RelayReport, whoMayRelay } from '../who-may-relay'
-import { counted, grouped } from '../words'
+
+import { listenerText } from '../advice/startup'
+import {
+  type AddressBlock,
+  type Clients,
+  type RelayReport,
+  whoMayRelay,
+} from '../advice/who-may-relay'
+import { counted, grouped } from '../report/words'
+import { parseIp } from '../routing/networks'
+import type { ListenerPolicy, Settings } from '../settings/settings'
 import { type Html, html } from './html'
 
 /** Blocks of addresses that a listener's row names; the command lists all. */

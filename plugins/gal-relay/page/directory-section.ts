@@ -1,9 +1,9 @@
 // How the directory servers are, as all processes see them together, the snapshot and the cache.
-import { feedText } from '../../gal/feeds/table'
-import type { ServerReport, ServerState } from '../../ldap/health'
-import type { InstallReport } from '../install'
-import type { Sample } from '../samples'
-import { counted } from '../words'
+import { feedText } from '../gal/feeds/table'
+import type { ServerReport, ServerState } from '../ldap/health'
+import type { InstallReport } from '../report/install'
+import type { Sample } from '../report/samples'
+import { counted } from '../report/words'
 import { duration, number, share, total } from './figures'
 import { type Html, html, shown } from './html'
 

@@ -1,5 +1,5 @@
 // HTML in which nothing that is put in can become markup.
-import { visible } from '../../visible'
+import { visible } from '../visible'
 
 /** Text that is markup already. */
 export class Html {

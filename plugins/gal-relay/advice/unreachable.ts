@@ -1,6 +1,10 @@
 // What in valid settings can never make a difference: rows and entries that another one swallows.
+
+import { domainRoute } from '../routing/decide'
+import { counts, KINDS } from '../routing/kinds'
+import { hasLocalPart } from '../routing/local-parts'
 import type { Network, NetworkList } from '../routing/networks'
-import type { RouteTo, Row } from '../routing/routes'
+import { type Row, routeText } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** A sentence for each row and entry that no mail ever comes to. */
@@ -14,20 +18,35 @@ export function unreachable(settings: Settings): readonly string[] {
 function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[] {
   const [first] = policies
   if (!first) return []
-  const { rows, suffix } = first.routing.routes
-  const isForeignOnly = policies.every(({ routing }) => !routing.reroute)
+  const { rows, exact, suffix } = first.routing.routes
   const lines: string[] = []
   for (const row of rows) {
-    const text = `[routes] ${row.text} = ${routeText(row.routeTo)}`
+    const { sentTo, routeTo } = row
+    const text = `[routes] ${row.text} = ${routeText(routeTo)}`
+    if (!policies.some(({ routing }) => counts(routeTo.kind, routing))) {
+      lines.push(`${text} has no effect: with reroute = false there are no ${routeTo.kind} rows`)
+      continue
+    }
+    if (sentTo.match === 'address') {
+      const why = unmet(row, sentTo, policies)
+      if (why) lines.push(`${text} ${why}`)
+      continue
+    }
     const wider = widerRow(row, suffix)
-    if (isForeignOnly && row.routeTo.kind !== 'inbound') {
-      lines.push(`${text} does not count: with reroute = false only inbound rows do`)
-    } else if (wider && routeText(wider.routeTo) === routeText(row.routeTo)) {
+    if (wider && routeText(wider.routeTo) === routeText(routeTo)) {
       lines.push(`${text} changes nothing: row ${wider.text} says the same of it`)
+    }
+    const further = routeTo.kind === 'reroute' ? reroutedFurther(row, first) : []
+    if (further.length > 0) {
+      lines.push(
+        `${text} leads to an address with a reroute row of its own (${further.join(', ')}), which is ` +
+          'not followed: a recipient is rerouted once; write a row for the address at ' +
+          sentTo.domain,
+      )
     }
   }
   for (const domain of hostsOf(policies)) {
-    const row = first.routing.routes.exact.get(domain) ?? suffix.get(domain)
+    const row = exact.get(domain) ?? suffix.get(domain)
     if (row && row.routeTo.kind !== 'inbound') {
       lines.push(
         `config/host_list: ${domain} is not inbound, because row ${row.text} is ${row.routeTo.kind}`,
@@ -35,6 +54,47 @@ function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[]
     }
   }
   return lines
+}
+
+type Address = Extract<Row['sentTo'], { match: 'address' }>
+
+/** @returns why no mail is treated otherwise for this row */
+function unmet(
+  { routeTo }: Row,
+  { domain, local }: Address,
+  policies: readonly ListenerPolicy[],
+): string | undefined {
+  const routes = policies.map(({ routing }) => domainRoute(routing, domain))
+  if (routeTo.kind !== 'refuse') {
+    const text = routeText(routeTo)
+    const same = routes.every(
+      ({ kind, hops, rerouted }) =>
+        !rerouted && [kind, ...hops.map((hop) => hop.text)].join(' ') === text,
+    )
+    return same ? `changes nothing: ${routes[0]?.row} says the same of it` : undefined
+  }
+  if (policies.every(({ restrictions: { reroute, open } }) => reroute && open)) {
+    return 'refuses nobody: everybody may relay'
+  }
+  if (routes.every(({ kind }) => KINDS[kind].senders === 'who-may-relay')) {
+    return `refuses nobody who is not refused anyway: ${domain} is foreign`
+  }
+  const isAlwaysAccepted = policies.every(
+    ({ routing }, i) =>
+      KINDS[routes[i]?.kind ?? 'foreign'].lookUp === 'required' &&
+      hasLocalPart(routing.alwaysAccept, local),
+  )
+  return isAlwaysAccepted ? `refuses nobody: ${local} is in always_accept` : undefined
+}
+
+/** The addresses at the domain that a `reroute` row leads to, whose own `reroute` rows are not followed. */
+function reroutedFurther({ sentTo, routeTo }: Row, { routing }: ListenerPolicy): readonly string[] {
+  if (routeTo.kind !== 'reroute') return []
+  const { addresses } = routing.routes
+  const own = addresses.get(sentTo.domain)
+  return [...(addresses.get(routeTo.domain) ?? [])].flatMap(([local, row]) =>
+    row.routeTo.kind === 'reroute' && !own?.has(local) ? [row.text] : [],
+  )
 }
 
 /** The row that would match if this one were not there. */
@@ -52,11 +112,6 @@ function widerRow({ sentTo }: Row, suffix: ReadonlyMap<string, Row>): Row | unde
 
 const parentOf = (domain: string) =>
   domain.includes('.') ? domain.slice(domain.indexOf('.') + 1) : ''
-
-function routeText(routeTo: RouteTo): string {
-  if (routeTo.kind === 'reroute') return `reroute ${routeTo.domain}`
-  return [routeTo.kind, ...routeTo.hops.map(({ text }) => text)].join(' ')
-}
 
 const hostsOf = (policies: readonly ListenerPolicy[]) =>
   new Set(policies.flatMap(({ routing }) => [...routing.hostList]))

@@ -1,6 +1,6 @@
 // Answers per minute of the last hour as bars: SVG without any script or style of its own. Its words
 // stand beside it as HTML, so that they keep their size when the bars are squeezed.
-import { MINUTES, type Minute } from '../counts'
+import { MINUTES, type Minute } from '../report/counts'
 import { type Html, html } from './html'
 
 const HEIGHT = 100

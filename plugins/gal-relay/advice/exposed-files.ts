@@ -1,6 +1,7 @@
 // Files with a secret in them that every user of the machine can read.
 import { statSync } from 'node:fs'
 import path from 'node:path'
+import { hopsOf } from '../routing/routes'
 import { configDir } from '../settings/haraka-files'
 import type { Settings } from '../settings/settings'
 
@@ -29,10 +30,7 @@ function holdsPassword({ directories, policies }: Settings): boolean {
   const rows = [...policies.values()].flatMap(({ routing }) => routing.routes.rows)
   return (
     directories.all.some(({ ldap }) => ldap.bind_password) ||
-    rows.some(
-      ({ routeTo }) =>
-        routeTo.kind !== 'reroute' && routeTo.hops.some(({ password }) => password !== undefined),
-    )
+    rows.some(({ routeTo }) => hopsOf(routeTo).some(({ password }) => password !== undefined))
   )
 }
 

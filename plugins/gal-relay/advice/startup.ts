@@ -1,7 +1,6 @@
 // What is said once at start, and again after a reload: who may relay where, and what in the
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
-import { unusedDomains } from '../advice/unused-domains'
-import type { Path } from '../routing/decide'
+import { counts, KINDS, type Path, pathsOf } from '../routing/kinds'
 import type { NetworkList } from '../routing/networks'
 import {
   acceptsUnasked,
@@ -10,6 +9,7 @@ import {
   observesRecipients,
 } from '../settings/enforcement'
 import type { LdapSettings, ListenerPolicy, Settings } from '../settings/settings'
+import { unusedDomains } from './unused-domains'
 
 /** One line per listener that differs, and one for the domains. */
 export function summary(settings: Settings): readonly string[] {
@@ -61,7 +61,9 @@ function whoMayRelay({ restrictions }: ListenerPolicy): string {
 
 function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
   const { rows, exact, suffix } = routing.routes
-  for (const { text, routeTo } of rows) if (routeTo.kind === 'inbound') yield text
+  for (const { text, routeTo, sentTo } of rows) {
+    if (routeTo.kind === 'inbound' && sentTo.match !== 'address') yield text
+  }
   for (const domain of routing.hostList) {
     const named = [exact.get(domain), suffix.get(domain)]
     if (!named.some((row) => row?.routeTo.kind === 'inbound')) yield domain
@@ -133,7 +135,10 @@ function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
   if (acceptedBy.join() !== 'rcpt_to.in_host_list' || routing.hostList.size === 0) return []
   const missing = routing.routes.rows
     .filter(
-      ({ routeTo, sentTo }) => routeTo.kind === 'inbound' && !routing.hostList.has(sentTo.domain),
+      ({ routeTo, sentTo }) =>
+        'hops' in routeTo &&
+        KINDS[routeTo.kind].path === 'queue' &&
+        !routing.hostList.has(sentTo.domain),
     )
     .map(({ text }) => text)
   if (missing.length === 0) return []
@@ -195,14 +200,12 @@ function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): Domains
   const queue = [...routing.hostList]
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {
-    const { kind } = routeTo
-    if (kind === 'reroute' || (kind !== 'inbound' && !routing.reroute)) continue
-    if (kind === 'forward' && !relays) continue
-    const toQueue = kind === 'shared' || (kind === 'inbound' && routeTo.hops.length === 0)
-    if (toQueue) queue.push(kind === 'shared' ? `${text} (listed)` : text)
-    if (!toQueue || kind === 'shared') {
-      outbound.push(kind === 'shared' ? `${text} (not listed)` : text)
-    }
+    if (!('hops' in routeTo) || !counts(routeTo.kind, routing)) continue
+    if (KINDS[routeTo.kind].senders === 'who-may-relay' && !relays) continue
+    const paths = pathsOf(routeTo.kind, routeTo.hops)
+    const isEither = paths.length > 1
+    if (paths.includes('queue')) queue.push(isEither ? `${text} (listed)` : text)
+    if (paths.includes('outbound')) outbound.push(isEither ? `${text} (not listed)` : text)
   }
   if (relays) outbound.push('foreign domains')
   return { queue, outbound }

@@ -1,8 +1,8 @@
 // One answer explained: the reply word for word, and each step on the way to it.
 
-import type { Explanation } from '../../advice/explain'
-import type { Step } from '../../advice/explain-steps'
-import { outcomeOf } from '../counts'
+import type { Explanation } from '../advice/explain'
+import type { Step } from '../advice/explain-steps'
+import { outcomeOf } from '../report/counts'
 import { type Asked, explainForm, frame } from './frame'
 import { type Html, html, shown } from './html'
 

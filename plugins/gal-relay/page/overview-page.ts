@@ -1,9 +1,10 @@
 // The status page: is all well, what has been answered, how is the directory, who may relay, whom did
 // we refuse. Made whole on the server; the script only keeps it fresh and filters as one types.
-import type { Settings } from '../../settings/settings'
-import type { InstallReport } from '../install'
-import { doubts, openRelay } from '../startup'
-import { counted } from '../words'
+
+import { doubts, openRelay } from '../advice/startup'
+import type { InstallReport } from '../report/install'
+import { counted } from '../report/words'
+import type { Settings } from '../settings/settings'
 import { answersSection } from './answers-section'
 import { directorySection, serversOf } from './directory-section'
 import { dateTime, duration, total } from './figures'

@@ -2,7 +2,7 @@
 // in one message.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { doubts, summary } from '../../plugins/gal-relay/report/startup'
+import { doubts, summary } from '../../plugins/gal-relay/advice/startup'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import { readSettings } from '../../plugins/gal-relay/settings/settings'
 

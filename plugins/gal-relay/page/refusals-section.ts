@@ -1,5 +1,5 @@
 // The last refusals, each with a link to its explanation, and the form that filters them.
-import type { RecentRefusal } from '../counts'
+import type { RecentRefusal } from '../report/counts'
 import { dateTime, number } from './figures'
 import { explainUrl } from './frame'
 import { type Html, html, shown } from './html'
