@@ -2,7 +2,7 @@
 // would go astray without it.
 import { Command } from 'commander'
 import { nextAttempt } from '../delivery/next-hops'
-import { routeOf } from '../delivery/outbound'
+import { routeIn } from '../delivery/outbound'
 import { type QueuedMessage, readQueue } from '../delivery/queue-files'
 import { isHarakasOwn } from '../haraka/internals'
 import { counted } from '../report/words'
@@ -76,8 +76,8 @@ function hopsIn({ config }: Install): HopsOf {
   const settings = settingsOf(config)
   const { listeners } = ownHost(config)
   return (message) => {
-    const { domain, kept } = message
-    const route = kept && routeOf(kept.routes, domain)
+    const { domain, note } = message
+    const route = note && routeIn(note.routes, domain)
     if (!route && !isHarakasOwn(message)) return undefined
     const attempt = settings && nextAttempt(settings, domain, route, listeners)
     if (attempt?.to === 'mx') return undefined

@@ -7,7 +7,7 @@ import { findRow, type NextHop, parseNextHop } from '../routing/routes'
 import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { Listener } from '../settings/own-host'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
-import type { KeptHop, RouteOfDomain } from './kept'
+import type { NotedHop, RouteOfDomain } from './queue-note'
 
 export type Attempt =
   | { readonly to: 'hops'; readonly hops: readonly NextHop[] }
@@ -18,18 +18,18 @@ export type Attempt =
   | { readonly to: 'nowhere-now'; readonly reason: string }
 
 /**
- * @param kept undefined for mail that this Haraka wrote itself: bounces
+ * @param noted its route when it was accepted; undefined for mail that this Haraka wrote itself: bounces
  * @param listeners our own
  */
 export function nextAttempt(
   settings: Settings,
   domain: string,
-  kept: RouteOfDomain | undefined,
+  noted: RouteOfDomain | undefined,
   listeners: readonly Listener[],
 ): Attempt {
   const policies = [...settings.policies.values()]
   const following = policies.filter(followsRows)
-  if (kept) return today(following, domain) ?? asAccepted(policies, domain, kept)
+  if (noted) return today(following, domain) ?? asAccepted(policies, domain, noted)
   return toOurselves(settings, listeners, domain) ?? today(following, domain) ?? { to: 'mx' }
 }
 
@@ -103,7 +103,7 @@ function asAccepted(
   return { to: 'nowhere-now', reason }
 }
 
-function withPassword({ url, user }: KeptHop, known: readonly NextHop[]): NextHop | undefined {
+function withPassword({ url, user }: NotedHop, known: readonly NextHop[]): NextHop | undefined {
   if (user !== undefined) return known.find((hop) => hop.text === url && hop.user === user)
   const hop = parseNextHop(url)
   return 'problem' in hop ? undefined : hop

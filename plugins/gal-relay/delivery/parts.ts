@@ -4,7 +4,13 @@
 import { addressOf, hostOf } from '../haraka/internals'
 import type { Accepted, Path } from '../routing/decide'
 import type { Delivery, Parts } from './delivery'
-import { copyOf, keep, keptRoute, type RouteOfDomain } from './kept'
+import {
+  copyNotes,
+  notedRoute,
+  type QueueNote,
+  type RouteOfDomain,
+  setQueueNote,
+} from './queue-note'
 
 /**
  * Worked out once, unless a plugin changes the recipients.
@@ -20,7 +26,7 @@ export function partsOf(
   const known = delivery.parts
   if (known?.otherwise === otherwise && isSame(known.recipients, rcpt_to)) return known.parts
   const parts = isPlain(delivery, rcpt_to)
-    ? { ...PLAIN, queue: rcpt_to }
+    ? { queue: rcpt_to, outbound: NOBODY, note: NOTHING, inbound: true }
     : divide(delivery, rcpt_to, otherwise)
   delivery.parts = { otherwise, recipients: [...rcpt_to], parts }
   return parts
@@ -65,7 +71,7 @@ function divide(
     if (path !== 'outbound') continue
     inbound &&= own !== undefined && isOurs(own.verdict)
     if (!own) continue
-    routes.set(host, keptRoute(own.verdict.hops, own.verdict.rule === 'always-relay'))
+    routes.set(host, notedRoute(own.verdict.hops, own.verdict.rule === 'always-relay'))
     const asWritten = addressOf(own.written)
     const leaving = addressOf(address)
     if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
@@ -74,7 +80,7 @@ function divide(
   return {
     queue: [...parts.queue.values()],
     outbound: [...parts.outbound.values()],
-    kept: { routes: [...routes], written, smtputf8: delivery.smtputf8 },
+    note: { routes: [...routes], written, smtputf8: delivery.smtputf8 },
     inbound,
   }
 }
@@ -141,11 +147,8 @@ export function restore(
 const isSame = (some: readonly Haraka.Address[], others: readonly Haraka.Address[]) =>
   some.length === others.length && some.every((one, index) => one === others[index])
 
-const PLAIN: Omit<Parts, 'queue'> = {
-  outbound: [],
-  kept: { routes: [], written: [], smtputf8: false },
-  inbound: true,
-}
+const NOBODY: readonly Haraka.Address[] = []
+const NOTHING: QueueNote = { routes: [], written: [], smtputf8: false }
 
 /** Accepted because it is ours, and not because it may be passed on. */
 function isOurs({ rule }: Accepted): boolean {
@@ -158,7 +161,7 @@ function outboundPart(
   parts: Parts,
   trusted: boolean,
 ): Haraka.Transaction {
-  const notes = copyOf(transaction.notes)
+  const notes = copyNotes(transaction.notes)
   noteOutbound(notes, parts, trusted)
   return Object.create(transaction, {
     rcpt_to: { value: [...parts.outbound], writable: true, enumerable: true },
@@ -172,7 +175,7 @@ function noteOutbound(
   trusted: boolean,
   wants = 'outbound',
 ): void {
-  keep(notes, parts.kept)
+  setQueueNote(notes, parts.note)
   // Queue plugins leave a message alone that wants another: queue/smtp_forward would take all of it.
   notes.queue = { wants }
   // Signing says "from us": a stranger's mail that is passed on is not, and who is ours needs no proof.
