@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, test } from 'node:test'
 import { Address } from '@haraka/email-address'
-import { newDelivery } from '../../plugins/gal-relay/delivery/delivery'
+import { Delivery } from '../../plugins/gal-relay/delivery/delivery'
 import { nameAsWritten } from '../../plugins/gal-relay/delivery/outbound'
 import {
   acceptRecipient,
@@ -142,7 +142,7 @@ describe('a recipient costs the same, however many stand before it', () => {
       const { array, reads } = counted<Haraka.Address[]>([])
       const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
       const transaction = { rcpt_to: array, rcpt_count } as unknown as Haraka.Transaction
-      const delivery = newDelivery()
+      const delivery = new Delivery()
       for (let i = 0; i < count; i++) {
         const address = {
           user: `u${i}`,
@@ -173,7 +173,7 @@ describe('a recipient costs the same, however many stand before it', () => {
     const rcpt_to: Haraka.Address[] = []
     const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
     const transaction = { rcpt_to, rcpt_count } as unknown as Haraka.Transaction
-    const delivery = newDelivery()
+    const delivery = new Delivery()
     const rule = (path: 'queue' | 'outbound', answer: 'accept' | 'reject') => {
       const address = { user: path } as Haraka.Address
       rcpt_to.push(address)

@@ -1,8 +1,8 @@
 // Where an attempt goes, from today's settings and what was kept with the message.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { keptRoute, type RouteOfDomain } from '../../plugins/gal-relay/delivery/kept'
 import { type Attempt, nextAttempt, renamedTo } from '../../plugins/gal-relay/delivery/next-hops'
+import { notedRoute, type RouteOfDomain } from '../../plugins/gal-relay/delivery/queue-note'
 import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { parseNextHop } from '../../plugins/gal-relay/routing/routes'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
@@ -48,7 +48,7 @@ function text(attempt: Attempt): string {
 
 function hops(...urls: string[]): RouteOfDomain {
   const parsed = urls.map(parseNextHop)
-  return keptRoute(
+  return notedRoute(
     parsed.flatMap((hop) => ('problem' in hop ? [] : [hop])),
     false,
   )
@@ -89,7 +89,7 @@ describe('an attempt to deliver', () => {
     [
       'the row was always-relay without a host, and is gone',
       {},
-      keptRoute([], true),
+      notedRoute([], true),
       'mx-before-us',
     ],
     ['there was never a row', {}, hops(), 'mx'],

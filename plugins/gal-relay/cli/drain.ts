@@ -2,7 +2,7 @@
 // would go astray without it.
 import { Command } from 'commander'
 import { nextAttempt } from '../delivery/next-hops'
-import { routeOf } from '../delivery/outbound'
+import { routeIn } from '../delivery/outbound'
 import { type QueuedMessage, readQueue } from '../delivery/queue-files'
 import { isHarakasOwn } from '../haraka/internals'
 import { counted } from '../report/words'
@@ -77,10 +77,10 @@ function hopsIn({ config }: Install): HopsOf {
   const settings = settingsOf(config)
   const { listeners } = ownHost(config)
   return (message) => {
-    const { domain, local, kept } = message
+    const { domain, local, note } = message
     // A row may have come since that sends another recipient elsewhere: Haraka asks at the next attempt.
     const recipient = recipientOf(local, domain)
-    const route = kept && routeOf(kept.routes, domain)
+    const route = note && routeIn(note.routes, domain)
     if (!route && !isHarakasOwn(message)) return undefined
     const attempt = settings && nextAttempt(settings, recipient, route, listeners)
     if (attempt?.to === 'mx') return undefined

@@ -3,7 +3,7 @@
 import type { Accepted, Path } from '../routing/decide'
 import type { RouteKind } from '../routing/kinds'
 import { AcceptedBefore } from '../routing/transaction'
-import type { Kept } from './kept'
+import type { QueueNote } from './queue-note'
 
 export interface AcceptedRecipient {
   /** As it stands in `rcpt_to`. */
@@ -29,12 +29,13 @@ interface CurrentRcpt {
   readonly written: Haraka.Address
 }
 
-export interface Delivery {
+/** Plain data: it has no methods. */
+export class Delivery {
   /** The sender said SMTPUTF8 (RFC 6531): the next server must hear it too. */
-  smtputf8: boolean
-  readonly accepted: AcceptedRecipient[]
+  smtputf8 = false
+  readonly accepted: AcceptedRecipient[] = []
   /** The recipients of the RCPTs before the current one. */
-  readonly before: AcceptedBefore
+  readonly before = new AcceptedBefore()
   rcpt: CurrentRcpt | undefined
   /** Trust in the client, and so the way Haraka would have taken by itself; known from the end of data_post on. */
   ownPath: Path | undefined
@@ -50,7 +51,7 @@ export interface Parts {
   readonly queue: readonly Haraka.Address[]
   readonly outbound: readonly Haraka.Address[]
   /** What the outbound part takes with it. */
-  readonly kept: Kept
+  readonly note: QueueNote
   /** The outbound part goes to recipients of ours only, in mailboxes behind a next hop. */
   readonly inbound: boolean
 }
@@ -66,17 +67,4 @@ export interface KnownParts {
 export interface UnderWay {
   readonly all: Haraka.Address[]
   readonly part: Haraka.Transaction | undefined
-}
-
-export function newDelivery(): Delivery {
-  return {
-    smtputf8: false,
-    accepted: [],
-    before: new AcceptedBefore(),
-    rcpt: undefined,
-    ownPath: undefined,
-    parts: undefined,
-    underWay: undefined,
-    stored: undefined,
-  }
 }

@@ -8,7 +8,7 @@ import { hopsOf, type NextHop, parseNextHop, type RouteTable } from '../routing/
 import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { Listener } from '../settings/own-host'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
-import type { KeptHop, RouteOfDomain } from './kept'
+import type { NotedHop, RouteOfDomain } from './queue-note'
 
 export type Attempt =
   | { readonly to: 'hops'; readonly hops: readonly NextHop[] }
@@ -29,18 +29,18 @@ export function isSameAttempt(one: Attempt, other: Attempt): boolean {
 
 /**
  * @param recipient as it leaves
- * @param kept undefined for mail that this Haraka wrote itself: bounces
+ * @param noted its route when it was accepted; undefined for mail that this Haraka wrote itself: bounces
  * @param listeners our own
  */
 export function nextAttempt(
   settings: Settings,
   recipient: Recipient,
-  kept: RouteOfDomain | undefined,
+  noted: RouteOfDomain | undefined,
   listeners: readonly Listener[],
 ): Attempt {
   const policies = [...settings.policies.values()]
   const following = policies.filter(followsRows)
-  if (kept) return today(following, recipient) ?? asAccepted(policies, recipient.domain, kept)
+  if (noted) return today(following, recipient) ?? asAccepted(policies, recipient.domain, noted)
   return toOurselves(settings, listeners, recipient) ?? today(following, recipient) ?? { to: 'mx' }
 }
 
@@ -122,7 +122,7 @@ function asAccepted(
   return { to: 'nowhere-now', reason }
 }
 
-function withPassword({ url, user }: KeptHop, table: RouteTable | undefined): NextHop | undefined {
+function withPassword({ url, user }: NotedHop, table: RouteTable | undefined): NextHop | undefined {
   if (user !== undefined) {
     for (const { routeTo } of table?.rows ?? []) {
       const hop = hopsOf(routeTo).find((one) => one.text === url && one.user === user)

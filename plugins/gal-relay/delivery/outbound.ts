@@ -22,9 +22,15 @@ import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
-import { type Kept, type KeptForParts, keptForParts, keptWith, type RouteOfDomain } from './kept'
 import { mxBeforeUs } from './mx'
 import { type Attempt, hasAddressRows, isSameAttempt, nextAttempt, renamedTo } from './next-hops'
+import {
+  type NotesForParts,
+  notesForParts,
+  type QueueNote,
+  queueNote,
+  type RouteOfDomain,
+} from './queue-note'
 import { needsTls, SecureHops } from './secure-hop'
 
 /** What became of storing a message. */
@@ -53,7 +59,7 @@ export class OutboundMail {
 
   /** @param done called once, with whether all copies were stored; else none is */
   store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
-    const kept = keptForParts(transaction)
+    const own = notesForParts(transaction)
     const stored = (code: number | undefined, message: unknown) => {
       if (code === OK) done({ ok: true, message: String(message ?? '') })
       else done({ ok: false }, message)
@@ -64,8 +70,8 @@ export class OutboundMail {
       this.outbound,
       transaction,
       async (todo, store) => {
-        for (const part of partsOf(todo, kept)) {
-          await store(todoFor(part, { notes: kept.notes(part) }))
+        for (const part of partsOf(todo, own)) {
+          await store(todoFor(part, { notes: own.notes(part) }))
           // The sender has gone, and comes again: Haraka takes back what it has stored by now.
           if (transaction.resetting) throw new Error('the client has gone')
         }
@@ -77,13 +83,13 @@ export class OutboundMail {
   /** Where this attempt goes. */
   async mxFor(item: Haraka.QueueItem, domain: string, settings: Settings): Promise<MxAnswer> {
     const { todo } = item
-    const kept = keptWith(todo.notes)
-    const route = kept && routeOf(kept.routes, domain)
+    const note = queueNote(todo.notes)
+    const route = note && routeIn(note.routes, domain)
     // Mail from a listener where the plugin takes no part, or for recipients others accepted. Bounces are
     // for [routes] too: to a domain of ours they would go by its MX record, back to ourselves.
     if (!route && !isHarakasOwn(todo)) return { code: 'not-ours' }
     if (!route) rename(todo, settings)
-    if (kept?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
+    if (note?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
     const attempts = this.attempts(todo, route, settings)
     const [attempt] = attempts
     // They were stored together, before a row came to send them different ways.
@@ -160,12 +166,12 @@ export class OutboundMail {
 }
 
 /** What is stored as a file of its own: for each way out, and for each recipient by LMTP. */
-function* partsOf(todo: Haraka.Todo, kept: KeptForParts): Generator<Haraka.Todo> {
-  const parts = kept.byRoute(todo)
+function* partsOf(todo: Haraka.Todo, notes: NotesForParts): Generator<Haraka.Todo> {
+  const parts = notes.byRoute(todo)
   for (const [index, rcpt_to] of parts.entries()) {
     const uuid = parts.length === 1 ? todo.uuid : `${todo.uuid}.${index + 1}`
     const part = parts.length === 1 ? todo : todoFor(todo, { rcpt_to: [...rcpt_to], uuid })
-    yield* oneRecipientByLmtp(part, kept.route(part))
+    yield* oneRecipientByLmtp(part, notes.route(part))
   }
 }
 
@@ -190,7 +196,7 @@ function fromNext(hops: readonly NextHop[], failures: number): readonly NextHop[
   return [...hops.slice(turn), ...hops.slice(0, turn)]
 }
 
-export function routeOf(routes: Kept['routes'], domain: string): RouteOfDomain | undefined {
+export function routeIn(routes: QueueNote['routes'], domain: string): RouteOfDomain | undefined {
   return routes.find(([of]) => of === domain)?.[1]
 }
 
@@ -205,7 +211,7 @@ function rename(todo: Haraka.Todo, settings: Settings): void {
 
 /** Puts the recipients' names as the sender wrote them into what a bounce is made from. */
 export function nameAsWritten({ todo }: Haraka.QueueItem, error: Haraka.BounceError): void {
-  const written = new Map(keptWith(todo.notes)?.written)
+  const written = new Map(queueNote(todo.notes)?.written)
   const named = new Map<string, string>()
   // Haraka makes an item of some of a message's recipients, and forgets there what became of them.
   const bounced = new Map(error.bounced_rcpt?.map((one) => [addressOf(one), one]))

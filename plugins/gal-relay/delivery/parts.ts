@@ -5,7 +5,14 @@ import { addressOf, hostOf } from '../haraka/internals'
 import { KINDS, type Path } from '../routing/kinds'
 import { RULES } from '../routing/rules'
 import type { Delivery, Parts } from './delivery'
-import { copyOf, isSameRoute, type Kept, keep, keptRoute, type RouteOfDomain } from './kept'
+import {
+  copyNotes,
+  isSameRoute,
+  notedRoute,
+  type QueueNote,
+  type RouteOfDomain,
+  setQueueNote,
+} from './queue-note'
 
 /**
  * Worked out once, unless a plugin changes the recipients.
@@ -21,7 +28,7 @@ export function partsOf(
   const known = delivery.parts
   if (known?.otherwise === otherwise && isSame(known.recipients, rcpt_to)) return known.parts
   const parts = isPlain(delivery, rcpt_to)
-    ? { ...PLAIN, queue: rcpt_to }
+    ? { queue: rcpt_to, outbound: NOBODY, note: NOTHING, inbound: true }
     : divide(delivery, rcpt_to, otherwise)
   delivery.parts = { otherwise, recipients: [...rcpt_to], parts }
   return parts
@@ -68,14 +75,14 @@ function divide(
     if (!own) continue
     const asWritten = addressOf(own.written)
     const leaving = addressOf(address)
-    routes.add(host, leaving, keptRoute(own.verdict.hops, KINDS[own.kind].backup))
+    routes.add(host, leaving, notedRoute(own.verdict.hops, KINDS[own.kind].backup))
     if (isFirst && asWritten !== leaving) written.push([leaving, asWritten])
   }
   if (!accepted) return undefined
   return {
     queue: [...parts.queue.values()],
     outbound: [...parts.outbound.values()],
-    kept: { ...routes.kept(), written, smtputf8: delivery.smtputf8 },
+    note: { ...routes.noted(), written, smtputf8: delivery.smtputf8 },
     inbound,
   }
 }
@@ -142,11 +149,8 @@ export function restore(
 const isSame = (some: readonly Haraka.Address[], others: readonly Haraka.Address[]) =>
   some.length === others.length && some.every((one, index) => one === others[index])
 
-const PLAIN: Omit<Parts, 'queue'> = {
-  outbound: [],
-  kept: { routes: [], written: [], smtputf8: false },
-  inbound: true,
-}
+const NOBODY: readonly Haraka.Address[] = []
+const NOTHING: QueueNote = { routes: [], written: [], smtputf8: false }
 
 /** The ways out of a message's recipients: mostly one for each domain. */
 class Routes {
@@ -167,7 +171,7 @@ class Routes {
     if (!this.#apart.has(address)) this.#apart.set(address, same ?? route)
   }
 
-  kept(): Pick<Kept, 'routes' | 'apart'> {
+  noted(): Pick<QueueNote, 'routes' | 'apart'> {
     const routes = [...this.#byDomain].flatMap(([domain, [route]]) =>
       route ? [[domain, route] as const] : [],
     )
@@ -181,7 +185,7 @@ function outboundPart(
   parts: Parts,
   trusted: boolean,
 ): Haraka.Transaction {
-  const notes = copyOf(transaction.notes)
+  const notes = copyNotes(transaction.notes)
   noteOutbound(notes, parts, trusted)
   return Object.create(transaction, {
     rcpt_to: { value: [...parts.outbound], writable: true, enumerable: true },
@@ -195,7 +199,7 @@ function noteOutbound(
   trusted: boolean,
   wants = 'outbound',
 ): void {
-  keep(notes, parts.kept)
+  setQueueNote(notes, parts.note)
   // Queue plugins leave a message alone that wants another: queue/smtp_forward would take all of it.
   notes.queue = { wants }
   // Signing says "from us": a stranger's mail that is passed on is not, and who is ours needs no proof.

@@ -2,7 +2,7 @@
 // of its header in four bytes, the header as JSON, the message; another attempt renames it.
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { type Kept, keptWith } from './kept'
+import { type QueueNote, queueNote } from './queue-note'
 
 /** A message to one domain. */
 export interface QueuedMessage {
@@ -15,7 +15,7 @@ export interface QueuedMessage {
   readonly since: number
   readonly attempts: number
   /** undefined when the plugin accepted none of its recipients */
-  readonly kept: Kept | undefined
+  readonly note: QueueNote | undefined
 }
 
 export interface QueueContents {
@@ -82,7 +82,7 @@ async function readMessage(
       local: String(todo.rcpt_to[0]?.user ?? ''),
       since: Number(todo.queue_time ?? came),
       attempts: Number(attempts),
-      kept: todo.notes && keptWith(todo.notes),
+      note: todo.notes && queueNote(todo.notes),
     }
   } finally {
     await handle.close()

@@ -1,10 +1,10 @@
 // The mail hook, and what is known of a message from MAIL to its end: one object, on its transaction.
-import { type Delivery, newDelivery } from '../delivery/delivery'
+import { Delivery } from '../delivery/delivery'
 import type { ObservedTransaction } from '../report/observation'
 import { sessionOf, trustAgain } from './connect'
 import { guarded } from './reply'
 
-export interface Message extends Delivery {
+export class Message extends Delivery {
   /** Where the plugin has observed a recipient. */
   observed: ObservedTransaction | undefined
   /** The number of the RCPT, as in {@link Delivery.rcpt}, that was observed last. */
@@ -15,7 +15,7 @@ const MESSAGE = Symbol('gal-relay: message')
 
 /** Haraka drops the transaction, and this with it, at the message's end. */
 export function messageOf(transaction: Haraka.Transaction & { [MESSAGE]?: Message }): Message {
-  transaction[MESSAGE] ??= { ...newDelivery(), observed: undefined, observedRcpt: undefined }
+  transaction[MESSAGE] ??= new Message()
   return transaction[MESSAGE]
 }
 

@@ -47,8 +47,9 @@ function isLoop(
   connection: Haraka.Connection,
   transaction: Haraka.Transaction,
 ): boolean {
-  if (!answersAny(sessionOf(connection).policy)) return false
-  const count = passes(transaction.header.get_all('received'), state.loopStamp)
+  const received = transaction.header.get_all('received')
+  if (received.length <= MAX_PASSES || !answersAny(sessionOf(connection).policy)) return false
+  const count = passes(received, state.loopStamp)
   if (count <= MAX_PASSES) return false
   const { mail_from, rcpt_to } = transaction
   log(connection, 'notice', plugin, 'mail loop', {

@@ -1,5 +1,5 @@
-// The reply, and what is told of it: the count, the result, and for a refusal the line in the log and the
-// place on the status page. Nothing that goes wrong in a hook may reach Haraka, where an exception after an
+// The reply, and what is said of it: the count, the result, and for a refusal the line in the log and the
+// entry on the status page. Nothing that goes wrong in a hook may reach Haraka, where an exception after an
 // await ends the server: the reply is then 451, and the stack is in the log.
 import type DSN from 'haraka-dsn'
 import { unattended } from '../guard'
@@ -92,7 +92,7 @@ export function dsnOf({ code, text, status }: Reply): DSN {
   return replyOf(code, text, ...status)
 }
 
-// ── What is told of it ───────────────────────────────────────────────────────────────────────────
+// ── What is said of it ───────────────────────────────────────────────────────────────────────────
 
 export function reportAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
   state.counts.answered(name, 'enforce', verdict)
@@ -146,6 +146,6 @@ export function addRecipientResult(
   rule: Rule,
   recipient: string,
 ): void {
-  // It is kept for as long as the transaction: joined, it does not keep its pieces too.
+  // It lives as long as the transaction: joined, it does not hold its pieces too.
   addResult(plugin, results, outcome, [rule, recipient].join(' '))
 }

@@ -7,19 +7,19 @@ import type { NextHop } from '../routing/routes'
 /** What a route came to for one domain when the message was accepted. */
 export interface RouteOfDomain {
   /** Tried in order; none: the domain's MX hosts. */
-  readonly hops: readonly KeptHop[]
+  readonly hops: readonly NotedHop[]
   /** Of the MX hosts only those before ourselves. */
   readonly backup?: true
 }
 
-export interface KeptHop {
+export interface NotedHop {
   /** Without user and password. */
   readonly url: string
   /** Whose password is in the settings; without, the hop asks for none. */
   readonly user?: string
 }
 
-export interface Kept {
+export interface QueueNote {
   readonly routes: readonly (readonly [domain: string, route: RouteOfDomain])[]
   /**
    * Of recipients that take another way than others at their domain. Before the message is stored only:
@@ -38,29 +38,29 @@ const NOTE = 'gal_relay'
 const NO_HOPS: RouteOfDomain = Object.freeze({ hops: Object.freeze([]) })
 const BACKUP: RouteOfDomain = Object.freeze({ ...NO_HOPS, backup: true })
 
-export function keptRoute(hops: readonly NextHop[], backup: boolean): RouteOfDomain {
+export function notedRoute(hops: readonly NextHop[], backup: boolean): RouteOfDomain {
   if (hops.length === 0) return backup ? BACKUP : NO_HOPS
-  const kept = hops.map(({ text, user }) => ({
+  const noted = hops.map(({ text, user }) => ({
     url: text,
     ...(user === undefined ? {} : { user }),
   }))
-  return { hops: kept }
+  return { hops: noted }
 }
 
-export function keep(notes: Haraka.Notes, kept: Kept): void {
-  notes[NOTE] = kept
+export function setQueueNote(notes: Haraka.Notes, note: QueueNote): void {
+  notes[NOTE] = note
 }
 
 /** @returns undefined when the plugin accepted none of the message's recipients */
-export function keptWith(notes: Haraka.Notes): Kept | undefined {
-  return notes[NOTE] as Kept | undefined
+export function queueNote(notes: Haraka.Notes): QueueNote | undefined {
+  return notes[NOTE] as QueueNote | undefined
 }
 
 /**
  * What the parts of a message take along that is stored as several files: each what is for its own
  * recipients. All of it in each of them would grow with the square of their number.
  */
-export interface KeptForParts {
+export interface NotesForParts {
   /** Of all recipients of the part. */
   route(part: Part): RouteOfDomain | undefined
   /** A part for each way that recipients at its domain take. */
@@ -83,11 +83,11 @@ export function isSameRoute(one: RouteOfDomain, other: RouteOfDomain): boolean {
   )
 }
 
-export function keptForParts({ notes, rcpt_to }: Haraka.Transaction): KeptForParts {
-  const kept = keptWith(notes)
-  const routes = new Map(kept?.routes)
-  const written = new Map(kept?.written)
-  const apart = kept?.apart
+export function notesForParts({ notes, rcpt_to }: Haraka.Transaction): NotesForParts {
+  const note = queueNote(notes)
+  const routes = new Map(note?.routes)
+  const written = new Map(note?.written)
+  const apart = note?.apart
   const routeOf = (domain: string, recipient: Haraka.Address | undefined) =>
     (apart && recipient && apart.get(addressOf(recipient))) ?? routes.get(domain)
   return {
@@ -104,24 +104,24 @@ export function keptForParts({ notes, rcpt_to }: Haraka.Transaction): KeptForPar
       return [...parts.values()]
     },
     notes(part) {
-      if (!kept || (!apart && part.rcpt_to.length === rcpt_to.length)) return notes
-      const own = copyOf(notes)
+      if (!note || (!apart && part.rcpt_to.length === rcpt_to.length)) return notes
+      const own = copyNotes(notes)
       const route = routeOf(part.domain, part.rcpt_to[0])
-      keep(own, {
+      setQueueNote(own, {
         routes: route ? [[part.domain, route]] : [],
         written: part.rcpt_to.flatMap((recipient) => {
           const address = addressOf(recipient)
           const asWritten = written.get(address)
           return asWritten === undefined ? [] : [[address, asWritten] as const]
         }),
-        smtputf8: kept.smtputf8,
+        smtputf8: note.smtputf8,
       })
       return own
     },
   }
 }
 
-export function copyOf(notes: Haraka.Notes): Haraka.Notes {
+export function copyNotes(notes: Haraka.Notes): Haraka.Notes {
   const NotesOf = notes.constructor as new (notes: object) => Haraka.Notes
   return new NotesOf(notes)
 }
