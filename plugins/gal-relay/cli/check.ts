@@ -8,7 +8,6 @@ import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { lockOf, strangerHolding } from '../gal/snapshot/lease'
 import { exposedFiles } from '../report/exposed-files'
 import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../report/plugin-order'
 import { doubts, openRelay, summary } from '../report/startup'
@@ -146,12 +145,11 @@ function openTo(policy: ListenerPolicy): readonly string[] {
 async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Section[]> {
   if (gal.mode !== 'snapshot' || !ldap) return []
   const about = `snapshot ${snapshot.file}`
-  const held = await lockFindings(snapshot)
   try {
     const { count, asOf } = await readListInForce(listDefinition(gal, ldap), snapshot)
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
     const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
-    return [{ about, findings: [{ level, text: size + why }, ...held] }]
+    return [{ about, findings: [{ level, text: size + why }] }]
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const finding: Finding = isMissing(error)
@@ -162,13 +160,8 @@ async function snapshotSection({ gal, ldap, snapshot }: Settings): Promise<Secti
       : error instanceof UntrustedFolder
         ? { level: 'problem', text: `no list is read or kept there: ${reason}` }
         : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
-    return [{ about, findings: [finding, ...held] }]
+    return [{ about, findings: [finding] }]
   }
-}
-
-async function lockFindings({ file, trusted }: SnapshotSettings): Promise<Finding[]> {
-  const stranger = await strangerHolding(lockOf(file), trusted)
-  return stranger ? [{ level: 'problem', text: `nobody else keeps the list: ${stranger}` }] : []
 }
 
 function judgedByAge(

@@ -64,7 +64,7 @@ function domainSpellings(domain: string): readonly string[] {
 const normalForms = (text: string): readonly string[] =>
   isAscii(text) ? [text] : [...new Set([text, text.normalize('NFC'), text.normalize('NFD')])]
 
-/** Nearly all is ASCII in lower case already, which every recipient passes here to be told. */
+/** For every recipient; nearly all are ASCII in lower case already. */
 function folded(text: string): string {
   let isLower = true
   for (let i = 0; i < text.length; i++) {
