@@ -16,18 +16,18 @@ import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT, serverUrl } from '.
 const FILE = '/nonexistent/list'
 
 /** What a worker of this test says. */
-type Said = 'chosen' | 'dismissed'
+type Said = 'chosen' | 'dismissed' | 'unanswered'
 
 if (cluster.isWorker) claimForTest()
 else runTests()
 
 function claimForTest(): void {
   const say = (said: Said) => process.send?.(said)
-  const claim = new Claim(
-    FILE,
-    () => say('chosen'),
-    () => say('dismissed'),
-  )
+  const claim = new Claim(FILE, {
+    onChosen: () => say('chosen'),
+    onDismissed: () => say('dismissed'),
+    onUnanswered: () => say('unanswered'),
+  })
   process.on('message', (message) => {
     if (message === 'give up') claim.close()
   })
@@ -35,12 +35,27 @@ function claimForTest(): void {
 }
 
 function runTests(): void {
+  test('a master that does not choose is noticed', async () => {
+    cluster.setupPrimary({ exec: __filename, args: [], execArgv: [] })
+    const worker = cluster.fork()
+    const said: unknown[] = []
+    worker.on('message', (message) => {
+      if (typeof message === 'string') said.push(message)
+    })
+    try {
+      await until(() => said.length > 0)
+      assert.deepEqual(said, ['unanswered'])
+    } finally {
+      worker.process.kill('SIGKILL')
+      await once(worker, 'exit')
+    }
+  })
+
   describe('the choice of who keeps the list', () => {
     let workers: Worker[]
     let chosen: Set<Worker>
 
     before(() => {
-      cluster.setupPrimary({ exec: __filename, args: [], execArgv: [] })
       chooseAmongWorkers()
     })
     beforeEach(async () => {
@@ -103,11 +118,11 @@ function runTests(): void {
   describe('a server that is one process', () => {
     test('has nobody to ask', () => {
       const said: Said[] = []
-      const claim = new Claim(
-        FILE,
-        () => said.push('chosen'),
-        () => said.push('dismissed'),
-      )
+      const claim = new Claim(FILE, {
+        onChosen: () => said.push('chosen'),
+        onDismissed: () => said.push('dismissed'),
+        onUnanswered: () => said.push('unanswered'),
+      })
       claim.start()
       assert.deepEqual(said, ['chosen'])
       claim.close()

@@ -7,6 +7,8 @@ import { every, guard } from '../../guard'
 const TICK = 1000
 /** Seconds without a word, after which a worker stands still. Its child has ended before (sync-process.ts). */
 const SILENCE = 7
+/** So many questions without an answer show that the master is of a release that knows none. */
+const UNANSWERED = 10
 
 /** Messages between the processes; `event` is how Haraka's own are told apart too. */
 type Question = {
@@ -22,24 +24,32 @@ interface Answer {
 
 let claims = 0
 
+export interface Candidate {
+  readonly onChosen: () => void
+  /** Another one keeps the list now. */
+  readonly onDismissed: () => void
+  /** The master does not say: nobody keeps the list. Called once. */
+  readonly onUnanswered: () => void
+}
+
 /** One list that this process would keep. */
 export class Claim {
   readonly #name = `${process.pid}-${++claims}`
   readonly #file: string
-  readonly #onChosen: () => void
-  readonly #onDismissed: () => void
+  readonly #candidate: Candidate
   readonly #receive = guard('answer who keeps the list', (answer: Answer) => {
     if (answer?.event === 'gal-relay: list given' && answer.claim === this.#name) {
+      this.#unanswered = 0
       this.#become(answer.isYours)
     }
   })
   #isChosen = false
+  #unanswered = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(file: string, onChosen: () => void, onDismissed: () => void) {
+  constructor(file: string, candidate: Candidate) {
     this.#file = file
-    this.#onChosen = onChosen
-    this.#onDismissed = onDismissed
+    this.#candidate = candidate
   }
 
   start(): void {
@@ -48,7 +58,10 @@ export class Claim {
       return
     }
     process.on('message', this.#receive)
-    const ask = () => this.#send('gal-relay: list wanted')
+    const ask = () => {
+      this.#send('gal-relay: list wanted')
+      if (++this.#unanswered === UNANSWERED) this.#candidate.onUnanswered()
+    }
     this.#timer = every(TICK, 'question who keeps the list', ask).unref()
     ask()
   }
@@ -62,8 +75,8 @@ export class Claim {
   #become(isChosen: boolean): void {
     if (isChosen === this.#isChosen) return
     this.#isChosen = isChosen
-    if (isChosen) this.#onChosen()
-    else this.#onDismissed()
+    if (isChosen) this.#candidate.onChosen()
+    else this.#candidate.onDismissed()
   }
 
   #send(event: Question['event']): void {

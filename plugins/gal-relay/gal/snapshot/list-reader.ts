@@ -21,6 +21,9 @@ const SILENCE = 30
 /** One that ran for so long did not fail at once. */
 const STABLE = 60_000
 
+const NO_MASTER =
+  'nobody keeps the list: the master process does not say who is to; after an update of this plugin ' +
+  'Haraka must be restarted as a whole'
 /** A sign of life; what it says does not matter. */
 const ALIVE = 'alive'
 /** It ended by itself, because this process stood still. */
@@ -47,11 +50,11 @@ export class ListReader {
   constructor(settings: ListSettings, log: Log) {
     this.#settings = settings
     this.#log = log
-    this.#claim = new Claim(
-      settings.snapshot.file,
-      () => this.#chosen(),
-      () => this.#dismissed(),
-    )
+    this.#claim = new Claim(settings.snapshot.file, {
+      onChosen: () => this.#chosen(),
+      onDismissed: () => this.#dismissed(),
+      onUnanswered: () => log.error(NO_MASTER),
+    })
   }
 
   /** How the list is being kept, when that is done from here. */
