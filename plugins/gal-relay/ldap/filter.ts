@@ -1,5 +1,5 @@
 // Search filters as they go over the wire (RFC 4511 §4.5.1.7). The configured filter is parsed once;
-// the values that recipients bring are only ever put into place as bytes with a length, so that no
+// the values that strangers bring are only ever put into place as bytes with a length, so that no
 // address can become part of a filter's grammar. ldapjs' parser is not used: it refuses attributes
 // named by OID, empty values, and the filters for "true" and "false" (RFC 4526).
 import { boolean, octets, tlv } from './ber'
