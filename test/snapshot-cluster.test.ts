@@ -82,7 +82,7 @@ describe('a list in memory, with several workers', {
   /** When a worker took a list of so many recipients. */
   const taken: { readonly recipients: number; readonly at: number }[] = []
   const keepers = () => syncProcesses(haraka.workers)
-  /** Waits for the one: after a restart, the lease of the one before may have to run out first. */
+  /** Waits for the one: after a restart, it takes a moment to be started. */
   async function theKeeper(): Promise<Process> {
     let seen: Process[] = []
     await until(() => {

@@ -12,7 +12,7 @@ import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-sea
 import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
-import { SyncHome } from '../../plugins/gal-relay/gal/snapshot/sync-home'
+import { ListReader } from '../../plugins/gal-relay/gal/snapshot/list-reader'
 import { Syncer } from '../../plugins/gal-relay/gal/snapshot/syncer'
 import { notifyOfChanges } from '../../plugins/gal-relay/ldap/ad-notification'
 import { Directory } from '../../plugins/gal-relay/ldap/directory'
@@ -199,7 +199,7 @@ export async function list(faults: Faults): Promise<void> {
   const inForce = () => syncer.report().state === 'following'
   const running = syncer.run(stop.signal)
   const log = recordedLog()
-  const home = new SyncHome(settings('elsewhere'), log)
+  const reader = new ListReader(settings('elsewhere'), log)
   const { execPath } = process
   try {
     for (const turn of ['read', 'read again', 'changed']) {
@@ -214,7 +214,7 @@ export async function list(faults: Faults): Promise<void> {
       return faults.thrown().some(({ what }) => what === 'writing changes of the list')
     })
     process.execPath = '/nonexistent/node'
-    home.start()
+    reader.start()
     await until(() => log.lines.some((line) => /ENOENT/.test(line)))
     process.execPath = execPath
     await until(() => log.lines.some((line) => /the list is in force/.test(line)))
@@ -224,7 +224,7 @@ export async function list(faults: Faults): Promise<void> {
   } finally {
     process.execPath = execPath
     stop.abort(new Error('the end'))
-    home.close()
+    reader.close()
     await slapd.stop()
     rmSync(folder, { recursive: true, force: true })
   }

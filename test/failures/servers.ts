@@ -267,6 +267,13 @@ export async function cluster(faults: Faults): Promise<void> {
       for (let i = 0; i < 4; i++) await statusOf(http)
       await sleep(turn === 'list' ? 7000 : 5500)
     }
+    // Of all that the workers say, the fault must meet a report, so that the master waits for it in vain.
+    let asked = 0
+    await until(async () => {
+      faults.begin(`report ${++asked}`)
+      await statusOf(http)
+      return faults.thrown().some(({ what }) => what === 'reports of the workers')
+    })
     faults.begin('')
     await load.untilAnswered()
     await until(async () => (await statusOf(http)) === 200)

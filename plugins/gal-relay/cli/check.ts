@@ -13,7 +13,6 @@ import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { lockOf, strangerHolding } from '../gal/snapshot/lease'
 import { findsExpress, missingAddress } from '../page/http-server'
 import { counted } from '../report/words'
 import { domainRoute } from '../routing/decide'
@@ -206,12 +205,11 @@ async function probeDirectories({ directories: { all } }: Settings): Promise<Sec
 async function snapshotSection({ gal, ldap, snapshot }: DirectorySettings): Promise<Section[]> {
   if (gal.mode !== 'snapshot') return []
   const about = `snapshot ${snapshot.file}`
-  const held = await lockFindings(snapshot)
   try {
     const { count, asOf } = await readListInForce(listDefinition(gal, ldap), snapshot)
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
     const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
-    return [{ about, findings: [{ level, text: size + why }, ...held] }]
+    return [{ about, findings: [{ level, text: size + why }] }]
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     const finding: Finding = isMissing(error)
@@ -222,13 +220,8 @@ async function snapshotSection({ gal, ldap, snapshot }: DirectorySettings): Prom
       : error instanceof UntrustedFolder
         ? { level: 'problem', text: `no list is read or kept there: ${reason}` }
         : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
-    return [{ about, findings: [finding, ...held] }]
+    return [{ about, findings: [finding] }]
   }
-}
-
-async function lockFindings({ file, trusted }: SnapshotSettings): Promise<Finding[]> {
-  const stranger = await strangerHolding(lockOf(file), trusted)
-  return stranger ? [{ level: 'problem', text: `nobody else keeps the list: ${stranger}` }] : []
 }
 
 function judgedByAge(

@@ -13,11 +13,11 @@ import { type Known, Witness } from './directory/witness'
 
 /** Fewer addresses than these say nothing: all of them may have been deleted with good reason. */
 const QUORUM = 4
-/** So many are called where each takes a search of its own. */
-const CALLED_SINGLY = 8
+/** So many are asked for where each takes a search of its own. */
+const SINGLY = 8
 /** So long must an address be missing that was found lately: while a list is being emptied, more follow. */
 const GRACE = 2000
-/** A server that made one doubt it is as it should be when it has not done so for so long. */
+/** A doubtful server is believed again when nothing has been missing for so long. */
 const CALM = 5000
 
 export class Absence {
@@ -60,7 +60,7 @@ export class Absence {
 
   /**
    * The server did not show the witness, or somebody is missing: has it lost its entries?
-   * @returns whom of those that were called it does not show, when that are few enough
+   * @returns those that it does not show of the addresses asked for, when that are few enough
    * @throws DirectoryError when it may have lost its entries
    */
   async prove(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
@@ -92,23 +92,23 @@ export class Absence {
     // While a list is being filled the one and the other come by turns.
     if (!knowledge.isDoubtful || performance.now() - this.#doubtedAt < CALM) return
     knowledge.isDoubtful = false
-    this.#log.notice(`directory ${name}: as it should be`)
+    this.#log.notice(`directory ${name}: complete again`)
   }
 
   async #findMissing(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
-    const most = turn.server.knowledge.isLimited ? CALLED_SINGLY : undefined
-    const rolls = this.witnesses.map((witness) => witness.roll().slice(0, most))
+    const most = turn.server.knowledge.isLimited ? SINGLY : undefined
+    const samples = this.witnesses.map((witness) => witness.sample().slice(0, most))
     const missing = new Set<string>()
     let isAnybodyThere = false
-    if (rolls.some((roll) => roll.length > 0)) {
-      const addresses = rolls.map((roll) => roll.map(({ address }) => address))
-      const shown = await this.#called(turn, search, addresses)
-      for (const [base, roll] of rolls.entries()) {
-        const present = roll.filter(({ key }) => shown[base]?.has(key))
-        if (roll.length >= QUORUM && present.length * 2 < roll.length) {
-          throw lost(`only ${present.length} of ${roll.length} addresses that were found before`)
+    if (samples.some(({ length }) => length > 0)) {
+      const addresses = samples.map((sample) => sample.map(({ address }) => address))
+      const shown = await this.#shown(turn, search, addresses)
+      for (const [base, sample] of samples.entries()) {
+        const present = sample.filter(({ key }) => shown[base]?.has(key))
+        if (sample.length >= QUORUM && present.length * 2 < sample.length) {
+          throw lost(`only ${present.length} of ${sample.length} addresses that were found before`)
         }
-        for (const { key } of roll) if (!shown[base]?.has(key)) missing.add(key)
+        for (const { key } of sample) if (!shown[base]?.has(key)) missing.add(key)
         const [first] = present
         this.witnesses[base]?.replace(first)
         isAnybodyThere ||= first !== undefined
@@ -119,7 +119,7 @@ export class Absence {
   }
 
   /** @returns for each base those of the addresses that are there */
-  async #called(
+  async #shown(
     turn: ListTurn,
     search: AddressSearch,
     addresses: readonly (readonly string[])[],

@@ -14,7 +14,7 @@ import {
   type GalAnswer,
 } from './address-list'
 
-interface Kept {
+interface CachedAnswer {
   readonly answer: GalAnswer
   readonly freshUntil: number
   readonly usableUntil: number
@@ -44,8 +44,8 @@ export class CachedList implements AddressList {
   // its use does not count again. Integers: an object for each would be one more place in memory to go
   // to, mostly a cold one.
   readonly #quick = new QuickAnswers()
-  readonly #found: LRUCache<string, Kept>
-  readonly #absent: LRUCache<string, Kept>
+  readonly #found: LRUCache<string, CachedAnswer>
+  readonly #absent: LRUCache<string, CachedAnswer>
   readonly #underWay = new Map<string, Promise<GalAnswer>>()
   #hits = 0
   #misses = 0
@@ -56,7 +56,7 @@ export class CachedList implements AddressList {
     this.#list = list
     this.#settings = settings
     this.#now = now
-    const forget = (_kept: Kept, key: string, reason: LRUCache.DisposeReason) => {
+    const forget = (_answer: CachedAnswer, key: string, reason: LRUCache.DisposeReason) => {
       if (reason === 'evict') this.#quick.delete(key)
     }
     this.#found = new LRUCache({ max: settings.cache_size, dispose: forget })
@@ -75,11 +75,11 @@ export class CachedList implements AddressList {
       return ANSWERS[quick & 3] as GalAnswer
     }
     const key = recipientKey(recipient)
-    const kept = this.#found.get(key) ?? this.#absent.peek(key)
-    if (kept && now < kept.freshUntil) {
+    const cached = this.#found.get(key) ?? this.#absent.peek(key)
+    if (cached && now < cached.freshUntil) {
       this.#hits++
-      this.#quicken(key, kept, now)
-      return kept.answer
+      this.#quicken(key, cached, now)
+      return cached.answer
     }
     return this.#underWay.get(key) ?? this.#ask(key, recipient)
   }
@@ -113,10 +113,10 @@ export class CachedList implements AddressList {
       this.#underWay.delete(key)
     }
     if (given.state !== 'unavailable') return this.#keep(key, given)
-    const kept = this.#found.peek(key)
-    if (!kept || this.#now() >= kept.usableUntil) return given
+    const cached = this.#found.peek(key)
+    if (!cached || this.#now() >= cached.usableUntil) return given
     this.#stale++
-    return kept.answer
+    return cached.answer
   }
 
   #keep(key: string, answer: GalAnswer): GalAnswer {
@@ -124,15 +124,15 @@ export class CachedList implements AddressList {
     const now = this.#now()
     const isFound = answer.state === 'found'
     const freshUntil = now + (isFound ? cache_found : cache_absent)
-    const kept = { answer, freshUntil, usableUntil: freshUntil + cache_stale }
+    const cached = { answer, freshUntil, usableUntil: freshUntil + cache_stale }
     const [list, other] = isFound ? [this.#found, this.#absent] : [this.#absent, this.#found]
-    list.set(key, kept)
+    list.set(key, cached)
     other.delete(key)
-    this.#quicken(key, kept, now)
+    this.#quicken(key, cached, now)
     return answer
   }
 
-  #quicken(key: string, { answer, freshUntil }: Kept, now: number): void {
+  #quicken(key: string, { answer, freshUntil }: CachedAnswer, now: number): void {
     if (answer.state === 'found' && answer.mailbox) {
       this.#quick.delete(key)
       return

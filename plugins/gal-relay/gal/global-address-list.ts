@@ -32,9 +32,9 @@ export function createAddressList(
   const cached = new CachedList(live, gal)
   const others = otherNames(gal)
   const asked = others ? new ListWithOtherNames(cached, others) : cached
-  const kept =
+  const snapshotList =
     gal.mode === 'snapshot' ? new SnapshotList(asked, { gal, ldap, snapshot }, log) : undefined
-  const list = kept ?? asked
+  const list = snapshotList ?? asked
   return {
     start: () => list.start(),
     lookup: (recipient) => list.lookup(recipient),
@@ -42,7 +42,7 @@ export function createAddressList(
     report: () => ({
       servers: live.report(),
       cache: cached.report(),
-      snapshot: kept?.report(),
+      snapshot: snapshotList?.report(),
     }),
   }
 }

@@ -56,6 +56,7 @@ export class LiveList implements AddressList {
     this.#directory = new Directory(ldap, this.#search.check, log, {
       newKnowledge,
       onOpen: (server, connection) => this.#search.renew(server, connection),
+      onAllDown: () => log.error('no directory server can be asked; recipients are deferred'),
     })
     this.#referred = new ReferredLists(ldap, steps, (there) => {
       return new LiveList({ ...list, bases: there.base }, there, log, steps + 1)

@@ -25,6 +25,8 @@ export interface DirectoryOptions<K> {
   /** What is known of a server at first; undefined when nothing is to be. */
   readonly newKnowledge?: () => K
   readonly onOpen?: ServerOptions<K>['onOpen']
+  /** No server can be asked any longer. */
+  readonly onAllDown?: () => void
 }
 
 /** @typeParam K what whoever asks knows of each server */
@@ -35,6 +37,7 @@ export class Directory<K = undefined> {
   readonly #idle: number
   readonly #onOpen: ServerOptions<K>['onOpen']
   readonly #newKnowledge: () => K
+  readonly #onAllDown: () => void
   /** One for each url, in order: a server, or where servers are looked up. */
   readonly #sources: readonly (Endpoint | SrvSource)[]
   /** By name; the same server for as long as it is listed. */
@@ -60,9 +63,11 @@ export class Directory<K = undefined> {
       idle = 30_000,
       newKnowledge = () => undefined as K,
       onOpen = async () => {},
+      onAllDown = () => {},
     }: DirectoryOptions<K> = {},
   ) {
     this.#newKnowledge = newKnowledge
+    this.#onAllDown = onAllDown
     this.#onOpen = onOpen
     this.#ldap = ldap
     this.#check = check
@@ -236,7 +241,7 @@ export class Directory<K = undefined> {
     if (isAllDown === this.#isAllDown || this.#isClosed) return
     this.#isAllDown = isAllDown
     if (!isAllDown) return
-    this.#log.error('no directory server can be asked; recipients are deferred')
+    this.#onAllDown()
     for (const server of this.#servers) server.hurry()
     for (const source of this.#sources) if (source instanceof SrvSource) source.hurry()
   }

@@ -1,5 +1,5 @@
 // Search filters as they go over the wire (RFC 4511 §4.5.1.7). The configured filter is parsed once;
-// the values that recipients bring are only ever put into place as bytes with a length, so that no
+// the values that strangers bring are only ever put into place as bytes with a length, so that no
 // address can become part of a filter's grammar. ldapjs' parser is not used: it refuses attributes
 // named by OID, empty values, and the filters for "true" and "false" (RFC 4526).
 import { boolean, octets, tlv } from './ber'
@@ -75,7 +75,7 @@ function parsed(text: string): Parsed {
   const [filter, end] = whole.startsWith('(')
     ? filterAt(whole, 0, attributes)
     : [comparison(whole, attributes), whole.length]
-  if (end < whole.length) throw new Error('more follows behind the last parenthesis')
+  if (end < whole.length) throw new Error('there is more after the last parenthesis')
   return { filter, attributes }
 }
 
@@ -113,7 +113,7 @@ function afterBlanks(text: string, at: number): number {
 function closing(text: string, at: number): number {
   if (text[at] === ')') return at + 1
   if (at >= text.length) throw new Error('unbalanced parentheses')
-  throw new Error('a closing parenthesis is missing behind a filter')
+  throw new Error('a closing parenthesis is missing after a filter')
 }
 
 const NAME = '(?:[a-z][\\w-]*|\\d+(?:\\.\\d+)+)(?:;[\\w-]+)*'
@@ -165,7 +165,7 @@ function unescaped(value: string): Buffer {
     }
     const hex = bytes.toString('latin1', i + 1, i + 3)
     if (!/^[0-9a-f]{2}$/i.test(hex)) {
-      throw new Error(`a backslash stands before two hexadecimal digits, not before "${hex}"`)
+      throw new Error(`a backslash must be followed by two hexadecimal digits, not by "${hex}"`)
     }
     out.push(Number.parseInt(hex, 16))
     i += 2

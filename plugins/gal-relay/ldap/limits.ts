@@ -11,7 +11,7 @@ export interface EntryLimits {
   readonly values: number
 }
 
-/** Of an entry that comes for an address: a mailbox with tens of thousands of addresses is read. */
+/** Of an entry that comes for a look-up: one with tens of thousands of values is read. */
 export const LOOK_UP: EntryLimits = { bytes: 4 * MIB, values: 25_000 }
 /** Of an entry of the list: a message of 16 MiB may hold five million values, which take seconds. */
 export const READING: EntryLimits = { bytes: 16 * MIB, values: 250_000 }

@@ -45,7 +45,7 @@ export async function pagedSearch(
     await afterPage?.()
     if (!paged) return
     const value = controlValue(returned, PAGED_RESULTS)
-    if (!value) throw new DirectoryError('protocol', 'a page without word of the next')
+    if (!value) throw new DirectoryError('protocol', 'a page has no cookie for the next one')
     cookie = nextCookie(value)
     if (cookie.length === 0) return
   }

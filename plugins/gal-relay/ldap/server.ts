@@ -1,5 +1,5 @@
 // One directory server: its connections, whether it is up, and coming back when it is down. A server
-// is up when it has answered a search like those for recipients, not merely when it accepts
+// is up when it has answered a search like those it is for, not merely when it accepts
 // connections. While it is down nobody waits for it: it is tried again in the background.
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, later, unattended } from '../guard'
@@ -21,7 +21,7 @@ export interface ServerOptions<K> {
   /** Finds out what can be searched for, before the server counts as up; may fail. */
   readonly onOpen: (server: Server<K>, connection: Connection) => Promise<unknown>
   readonly log: Log
-  /** A connection that was idle so many milliseconds is tried before a recipient has to. */
+  /** A connection that was idle so many milliseconds is tried before a question has to wait for that. */
   readonly idle: number
   /** Something changed that searches may wait for. */
   readonly onChange: () => void
@@ -187,7 +187,7 @@ export class Server<K = unknown> {
     }
   }
 
-  /** Recipients that are there can be found without it, so that it is not waited for longer than for a search. */
+  /** What is there can be found without it, so that it is not waited for longer than for a search. */
   async #opened(connection: Connection): Promise<void> {
     const { onOpen, ldap, log } = this.#options
     let timer: NodeJS.Timeout | undefined

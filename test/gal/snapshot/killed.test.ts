@@ -62,8 +62,7 @@ test('killed at fifty moments, the list on the disk is always whole', {
   const start = (): ChildProcess => {
     const child = fork(PROGRAM, { execArgv: [], serialization: 'advanced' })
     running = child
-    const lease = { file: `${settings.snapshot.file}.lock`, token: 'ours' }
-    child.send({ settings, lease })
+    child.send({ settings, isReplaceable: false })
     return child
   }
   async function kill(child: ChildProcess): Promise<void> {

@@ -75,8 +75,8 @@ export async function follow(options: FollowOptions): Promise<never> {
       return await feed.run({ ...options, keeper, rootDse, list })
     } catch (error) {
       if (!(error instanceof NotOffered)) throw error
-      log.notice(`changes of the list cannot be had by ${name}: ${error.message}`)
+      log.notice(`changes cannot be followed by ${name}: ${error.message}`)
     }
   }
-  throw new DirectoryError('unproven', 'the directory does not show its list')
+  throw new DirectoryError('unproven', 'the directory offers no way to follow its list')
 }

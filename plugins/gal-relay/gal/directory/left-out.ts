@@ -10,25 +10,25 @@ import { addressesOf } from './entry-addresses'
 const LOOKED_AT = 10_000
 /** So many of them are named. */
 const NAMED = 3
-/** What happened a moment ago is told by then. */
+/** The feed has brought by then what happened a moment ago. */
 const SETTLE = 1000
 
 /**
  * Looks twice: an entry that was missing only in between has just been made.
- * @param told takes the ids of entries that the feed tells of meanwhile
+ * @param changed takes the ids of entries that the feed names meanwhile
  * @param idIn what the feed calls the entry with this id below this base
  * @throws NotOffered when entries are missing that a plain search finds
  * @throws DirectoryError
  */
 export async function requireNothingLeftOut(
   context: FeedContext,
-  told: Set<string>,
+  changed: Set<string>,
   idIn: (base: number, id: Buffer) => Buffer,
 ): Promise<void> {
-  const first = await leftOut(context, told, idIn)
+  const first = await leftOut(context, changed, idIn)
   if (first.size === 0) return
   await interruptible(SETTLE, context.signal)
-  const second = await leftOut(context, told, idIn)
+  const second = await leftOut(context, changed, idIn)
   const names = [...second].filter((dn) => first.has(dn))
   if (names.length === 0) return
   const some = names.slice(0, NAMED).map(printable).join('; ')
@@ -39,10 +39,10 @@ export async function requireNothingLeftOut(
 /** @returns the DNs of entries with addresses that the feed has not brought; of many, some */
 async function leftOut(
   { keeper, list }: FeedContext,
-  told: Set<string>,
+  changed: Set<string>,
   idIn: (base: number, id: Buffer) => Buffer,
 ): Promise<Set<string>> {
-  told.clear()
+  changed.clear()
   const comparison = keeper.compare()
   const unknown: { readonly dn: string; readonly id: string }[] = []
   await list.readIds((name, base, dn) => {
@@ -50,15 +50,15 @@ async function leftOut(
     if (comparison.seen(id) || unknown.length === LOOKED_AT) return
     unknown.push({ dn, id: id.toString('latin1') })
   })
-  for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
+  for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
   comparison.end()
   const missing = new Set<string>()
   for (const { dn, id } of unknown) {
     if (missing.size > MANY) break
-    if (told.has(id)) continue
+    if (changed.has(id)) continue
     // One that has only addresses of other kinds is in the list of neither.
     const entry = await list.readOne(dn)
-    if (entry && addressesOf(entry, list.definition.names).length > 0 && !told.has(id))
+    if (entry && addressesOf(entry, list.definition.names).length > 0 && !changed.has(id))
       missing.add(dn)
   }
   return missing

@@ -215,7 +215,8 @@ class Probe {
   async *#flag(): AsyncGenerator<Finding> {
     const schema = await readSchema(this.connection, this.rootDse, PATIENCE)
     const flag = this.gal.authenticated_only_attribute
-    if (!schema) yield note('its schema is not readable: what it shows must do')
+    if (!schema)
+      yield note('its schema is not readable: attributes are judged by what entries show')
     else if (flag && !schema.find(flag)) {
       yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
     }

@@ -93,7 +93,7 @@ export class WholeList {
   }
 
   /**
-   * Those of these entries that are in the list now; the others are not, or not any more.
+   * Those of these entries that are in the list now; the others are not, or no longer.
    * @param attribute whose values the ids are
    * @throws DirectoryError
    */
@@ -172,6 +172,6 @@ export function idOf(entry: Entry): Buffer {
     const [id] = valuesOf(entry, name)
     if (id) return id
   }
-  if (!entry.dn) throw new DirectoryError('protocol', 'an entry without name')
+  if (!entry.dn) throw new DirectoryError('protocol', 'an entry has no name')
   return Buffer.from(entry.dn.toLowerCase())
 }

@@ -2,7 +2,7 @@
 // or was given the wrong base answers every search with success and no entries, just as it does for
 // an address that nobody has. So each search also asks for a witness, an address that was found
 // before: whoever shows that one and not the other knows that the other is absent. Where the witness is
-// missing too, or the other was found lately, more of those that were found lately are called.
+// missing too, or the other was found lately, more of those that were found lately are asked for.
 
 /** An address that was found. */
 export interface Known {
@@ -22,8 +22,8 @@ interface Found {
 /** So many addresses are remembered, and each for so long. */
 const REMEMBERED = 10_000
 const COUNTS_FOR = 3_600_000
-/** So many of them are called; the searches for addresses bring a few entries more. */
-const CALLED = 40
+/** So many of them are asked for at once; searches for addresses bring a few entries more. */
+const SAMPLE = 40
 
 /** What the searches below one base have shown. */
 export class Witness {
@@ -70,14 +70,14 @@ export class Witness {
   }
 
   /** Some of the addresses that were found lately, at random. */
-  roll(): Known[] {
+  sample(): Known[] {
     const since = performance.now() - COUNTS_FOR
     const all = [...this.#found.values()].filter(({ at }) => at >= since)
-    for (let i = 0; i < Math.min(CALLED, all.length); i++) {
+    for (let i = 0; i < Math.min(SAMPLE, all.length); i++) {
       const other = i + Math.floor(Math.random() * (all.length - i))
       ;[all[i], all[other]] = [all[other] as Found, all[i] as Found]
     }
-    return all.slice(0, CALLED).map(({ known }) => known)
+    return all.slice(0, SAMPLE).map(({ known }) => known)
   }
 
   /** The one so far is missing. @param known who was shown instead, if anybody was */

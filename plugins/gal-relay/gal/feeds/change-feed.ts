@@ -48,7 +48,7 @@ export interface ListKeeper {
   begin(): void
   /** An entry that is in the list, new or known, with all its addresses. Must not throw. */
   entry(id: Buffer, entry: Entry): void
-  /** An entry that is not in the list, or not any more. Must not throw. */
+  /** An entry that is not, or no longer, in the list. Must not throw. */
   gone(id: Buffer): void
   /**
    * All entries have been handed over; from now on it is changes.
@@ -91,7 +91,7 @@ export interface FeedContext {
   /** Milliseconds between two looks, and the measure for being current. */
   readonly every: number
   readonly log: Log
-  /** Aborted when the connection has ended, or when the feed is not wanted any more. */
+  /** Aborted when the connection has ended, or when the feed is no longer wanted. */
   readonly signal: AbortSignal
 }
 
@@ -131,7 +131,7 @@ const OWN: ReadonlySet<string> = new Set(
  * Whether an entry that enters or leaves the list always changes itself. One that a filter finds by
  * its groups, by its place, or by what else the server works out, does not.
  */
-export function isToldOfAll({ filterText }: Pick<ListDefinition, 'filterText'>): boolean {
+export function dependsOnEntryAlone({ filterText }: Pick<ListDefinition, 'filterText'>): boolean {
   const names = attributesOfFilter(filterText)
   const isOwn = names.length > 0 && names.every((name) => OWN.has(name.toLowerCase()))
   return isOwn && !/:dn:/i.test(filterText)

@@ -21,9 +21,9 @@ import {
   Bell,
   type ChangeFeed,
   Comparisons,
+  dependsOnEntryAlone,
   type FeedContext,
   isRefusal,
-  isToldOfAll,
   NotOffered,
 } from './change-feed'
 
@@ -71,7 +71,7 @@ async function run(context: FeedContext): Promise<never> {
   }
   await list.readAll((id, entry) => keeper.entry(id, entry))
   await keeper.complete()
-  const isEnough = isToldOfAll(definition)
+  const isEnough = dependsOnEntryAlone(definition)
   const comparisons = new Comparisons()
   for (;;) {
     const askedAt = Date.now()
@@ -164,7 +164,7 @@ async function sync(
     const { code, diagnostic, controls: returned } = await result
     if (code !== 0) throw resultError(code, diagnostic)
     const answer = controlValue(returned, DIRSYNC)
-    if (!answer) throw new DirectoryError('protocol', 'DirSync without cookie')
+    if (!answer) throw new DirectoryError('protocol', 'DirSync brought no cookie')
     const parts = new BerReader(answer, 0, answer.length).expect(TAG.sequence).inside()
     more = parts.expect(TAG.integer).number() !== 0
     parts.expect(TAG.integer)

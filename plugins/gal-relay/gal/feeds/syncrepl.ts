@@ -2,8 +2,8 @@
 // search for each base brings all entries and then, in the moment they happen, their changes, for as
 // long as the connection lives (refreshAndPersist). No cookie is used: those are made of clocks.
 //
-// Of entries that move because something above them does, nothing is told. With OpenLDAP that is
-// watched too, and ends the feed: the list is read again. Nor is anything told of entries that a filter
+// Servers say nothing of entries that move because something above them does. With OpenLDAP that is
+// watched too, and ends the feed: the list is read again. Nor do they of entries that a filter
 // finds by their groups; then all that there are are listed, as often as is bearable. Other servers say
 // nothing when a container moves or a backup is restored, so that all there is is read as often.
 import type { Connection } from '../../ldap/connection'
@@ -26,12 +26,12 @@ import { requireNothingLeftOut } from '../directory/left-out'
 import {
   type ChangeFeed,
   Comparisons,
+  dependsOnEntryAlone,
   type FeedContext,
   type FeedTrial,
   interruptible,
   isLimit,
   isRefusal,
-  isToldOfAll,
   NotOffered,
 } from './change-feed'
 
@@ -66,8 +66,8 @@ async function run(context: FeedContext): Promise<never> {
   const { connection, keeper, list, rootDse } = context
   const [firstBase = ''] = list.bases
   const started: Synchronization[] = []
-  const isEnough = rootDse.isOpenLdap && isToldOfAll(list.definition)
-  const told = new Set<string>()
+  const isEnough = rootDse.isOpenLdap && dependsOnEntryAlone(list.definition)
+  const changed = new Set<string>()
   const comparisons = new Comparisons()
   /** All searches have brought their entries. */
   let areRead = false
@@ -79,7 +79,7 @@ async function run(context: FeedContext): Promise<never> {
     await Promise.all(connections.map((one) => ask(context, one)))
     if (!isComplete) return
     const compare = rootDse.isOpenLdap ? compareIds : compareAll
-    const isCompared = !isEnough && (await comparisons.run(() => compare(context, told)))
+    const isCompared = !isEnough && (await comparisons.run(() => compare(context, changed)))
     if (isCompared || isEnough) await keeper.confirmed(askedAt)
   }
   const stopped = again(context, () => comparisons.wait(context.every / 2), confirm)
@@ -97,10 +97,10 @@ async function run(context: FeedContext): Promise<never> {
     const searches = []
     for (const [index, search] of list.searches().entries()) {
       const own = await context.connect()
-      const onTold = (id: Buffer) => {
-        if (areRead) told.add(id.toString('latin1'))
+      const onChange = (id: Buffer) => {
+        if (areRead) changed.add(id.toString('latin1'))
       }
-      const one = synchronize(own, context, search, index, onTold)
+      const one = synchronize(own, context, search, index, onChange)
       await Promise.race([begin(one), untilStuck(context, one)])
       searches.push(one)
     }
@@ -108,7 +108,7 @@ async function run(context: FeedContext): Promise<never> {
     for (const one of searches) one.release()
     const ended = Promise.race([...started.map((one) => one.ended), stopped])
     ended.catch(() => {})
-    const isWhole = requireNothingLeftOut(context, told, (base, id) => idIn(base, uuidOf(id)))
+    const isWhole = requireNothingLeftOut(context, changed, (base, id) => idIn(base, uuidOf(id)))
     await Promise.race([isWhole, ended])
     await keeper.complete()
     isComplete = true
@@ -183,14 +183,14 @@ interface Taker {
 
 /**
  * The entries of the list.
- * @param onTold called for each entry that is new, changed or gone
+ * @param onChange called for each entry that is new, changed or gone
  */
 function synchronize(
   connection: Connection,
   { keeper, list }: FeedContext,
   search: Buffer,
   index: number,
-  onTold: (id: Buffer) => void,
+  onChange: (id: Buffer) => void,
 ): Synchronization & {
   /** Hands over the changes that came while other searches were still bringing their entries. */
   release(): void
@@ -204,12 +204,12 @@ function synchronize(
   const synchronization = start(connection, list.bases[index] ?? '', search, {
     entry: (uuid, entry) => {
       const id = idIn(index, uuid)
-      onTold(id)
+      onChange(id)
       handOver(() => keeper.entry(id, entry))
     },
     gone: (uuid) => {
       const id = idIn(index, uuid)
-      onTold(id)
+      onChange(id)
       handOver(() => keeper.gone(id))
     },
     refreshed: () => {
@@ -229,31 +229,31 @@ function idIn(base: number, uuid: Buffer): Buffer {
 }
 
 /**
- * Finds the entries that came and went without being told of.
- * @param told takes the ids of those that are told of meanwhile: what is read of them may be older
+ * Finds the entries that came and went without a word from the server.
+ * @param changed takes the ids of those that it names meanwhile: what is read of them may be older
  */
-async function compareIds({ keeper, list }: FeedContext, told: Set<string>): Promise<void> {
-  told.clear()
+async function compareIds({ keeper, list }: FeedContext, changed: Set<string>): Promise<void> {
+  changed.clear()
   const comparison = keeper.compare()
   await list.readIds((name, base) => comparison.seen(idIn(base, uuidOf(name))))
-  for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
+  for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
   const unknown = comparison.end().map((id) => Buffer.from(nameOf(id.subarray(1))))
   await list.readThese('entryUUID', unknown, (name, entry, base) => {
     const id = idIn(base, uuidOf(name))
-    if (!told.has(id.toString('latin1'))) keeper.entry(id, entry)
+    if (!changed.has(id.toString('latin1'))) keeper.entry(id, entry)
   })
 }
 
-/** Finds what came, went or changed without being told of. @param told as above */
-async function compareAll({ keeper, list }: FeedContext, told: Set<string>): Promise<void> {
-  told.clear()
+/** Finds what came, went or changed without a word from the server. @param changed as above */
+async function compareAll({ keeper, list }: FeedContext, changed: Set<string>): Promise<void> {
+  changed.clear()
   const comparison = keeper.compare()
   await list.readAll((name, entry, base) => {
     const id = idIn(base, uuidOf(name))
     comparison.seen(id)
-    if (!told.has(id.toString('latin1'))) keeper.entry(id, entry)
+    if (!changed.has(id.toString('latin1'))) keeper.entry(id, entry)
   })
-  for (const id of told) comparison.seen(Buffer.from(id, 'latin1'))
+  for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
   comparison.end()
 }
 

@@ -13,7 +13,13 @@ import { readRootDse, valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { compareIds, mayHaveMovedOthers, readAgain } from '../directory/read-again'
 import { PATIENCE } from '../directory/whole-list'
-import { Bell, type ChangeFeed, type FeedContext, isToldOfAll, lookAgain } from './change-feed'
+import {
+  Bell,
+  type ChangeFeed,
+  dependsOnEntryAlone,
+  type FeedContext,
+  lookAgain,
+} from './change-feed'
 
 export const feed: ChangeFeed = {
   isAnnounced: ({ highestCommittedUsn }) => highestCommittedUsn !== undefined,
@@ -24,7 +30,7 @@ export const feed: ChangeFeed = {
     await numbers.begin(bell)
     await context.keeper.complete()
     const looker = { look: () => numbers.look(), compare: () => numbers.compare() }
-    return await lookAgain(context, looker, bell, isToldOfAll(context.list.definition))
+    return await lookAgain(context, looker, bell, dependsOnEntryAlone(context.list.definition))
   },
 }
 

@@ -64,7 +64,7 @@ export class Keeper implements ListKeeper {
   #isComplete = false
   #first = 0
   /** Too many have gone since then: nothing is written any more. */
-  #slip: Refused | undefined
+  #refusal: Refused | undefined
   #writer: SnapshotWriter | undefined
   /** Of the file as it was written first. */
   #capacity = 0
@@ -161,7 +161,7 @@ export class Keeper implements ListKeeper {
         }
         for (const entry of gone) membership.remove(entry)
         // Whatever is not shown any more is missing at one blow, as in a whole list.
-        if (gone.length > 0) this.#requireNoSlip(membership.table.count, 1)
+        if (gone.length > 0) this.#requireNotShrunk(membership.table.count, 1)
         return unknown
       },
     }
@@ -174,7 +174,7 @@ export class Keeper implements ListKeeper {
     await this.#work.catch(() => {})
     const writer = this.#writer
     this.#writer = undefined
-    const shrunkFrom = this.#slip ? this.#first : 0
+    const shrunkFrom = this.#refusal ? this.#first : 0
     await writer?.append({ ...this.#batch(NONE, NONE, 0), shrunkFrom }).catch(() => {})
     await writer?.close()
   }
@@ -208,7 +208,7 @@ export class Keeper implements ListKeeper {
     if (place === 'replaced') throw new Refused('another list has been put in force')
     if (place === 'gone') await this.#leaveFile()
     // Last of all: what has gone meanwhile is written too.
-    this.#requireNoSlip(membership.table.count, FEW)
+    this.#requireNotShrunk(membership.table.count, FEW)
     if (membership.table.isFull) membership.layOutAnew()
     try {
       if (this.#isOutgrown(membership)) await this.#publish(membership, confirmedAt)
@@ -300,13 +300,13 @@ export class Keeper implements ListKeeper {
   }
 
   /** @param few that many are not too many */
-  #requireNoSlip(now: number, few: number): void {
+  #requireNotShrunk(now: number, few: number): void {
     const { shrink_limit } = this.#options.snapshot
     const first = this.#first
     const most = Math.max(few, Math.floor(first * shrink_limit))
-    if (first > 0 && now === 0) this.#slip = new Refused(NOBODY)
-    else if (first - now > most) this.#slip = shrunk(first, now, shrink_limit)
-    if (this.#slip) throw this.#slip
+    if (first > 0 && now === 0) this.#refusal = new Refused(NOBODY)
+    else if (first - now > most) this.#refusal = shrunk(first, now, shrink_limit)
+    if (this.#refusal) throw this.#refusal
   }
 }
 

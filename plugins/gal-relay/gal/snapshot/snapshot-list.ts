@@ -68,13 +68,13 @@ export class SnapshotList implements AddressList {
   }
 
   report(): SnapshotReport {
-    const { follower, home } = this.#snapshot
+    const { follower, reader } = this.#snapshot
     return {
       addresses: follower.addresses,
       isCurrent: follower.isCurrent,
       asOf: follower.asOf,
       feed: follower.feed,
-      sync: home.report,
+      sync: reader.report,
       answered: this.#answered,
       asked: this.#asked,
     }

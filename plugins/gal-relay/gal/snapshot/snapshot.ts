@@ -5,12 +5,13 @@ import type { Log } from '../../log'
 import { listDefinition } from '../directory/list-definition'
 import { fingerprintOf } from './fingerprint'
 import { Follower } from './follower'
+import { chooseAmongWorkers } from './keeper-choice'
+import { ListReader } from './list-reader'
 import type { ListSettings } from './list-settings'
-import { SyncHome } from './sync-home'
 
 export class Snapshot {
   readonly follower: Follower
-  readonly home: SyncHome
+  readonly reader: ListReader
   readonly #name: string
   #users = 0
   #isKept = false
@@ -26,7 +27,7 @@ export class Snapshot {
       currentFor: 2 * changes_every,
       log,
     })
-    this.home = new SyncHome(settings, log)
+    this.reader = new ListReader(settings, log)
   }
 
   /** To be released. */
@@ -35,6 +36,8 @@ export class Snapshot {
     const { attributes, filter, authenticated_only_attribute } = gal
     const parts = [attributes, filter, authenticated_only_attribute, ldap, snapshot]
     const name = JSON.stringify(parts)
+    // Of the master of a cluster, which answers no mail itself.
+    chooseAmongWorkers()
     const one = opened.get(name) ?? new Snapshot(name, settings, log)
     opened.set(name, one)
     one.#users++
@@ -50,14 +53,14 @@ export class Snapshot {
   keep(): void {
     if (this.#isKept) return
     this.#isKept = true
-    this.home.start()
+    this.reader.start()
   }
 
   async release(): Promise<void> {
     this.#users--
     if (this.#users > 0) return
     opened.delete(this.#name)
-    this.home.close()
+    this.reader.close()
     await this.follower.close()
   }
 }

@@ -1,19 +1,18 @@
-// The process that keeps the list: started by one that answers mail (sync-home.ts), so that reading a
+// The process that keeps the list: started by one that answers mail (list-reader.ts), so that reading a
 // million entries takes nothing from mail but what the operating system gives it, and neither memory
 // nor a crash in here is theirs. It ends when its parent does.
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { every, guard, later, onFailure, unattended } from '../../guard'
 import type { Log } from '../../log'
-import { isLost } from './lease'
 import type { ListSettings } from './list-settings'
 import { Syncer, type SyncReport } from './syncer'
 
-/** What it is told, once. */
+/** What it is told first; all that comes after is a sign of life. */
 export interface ToSyncProcess {
   readonly settings: ListSettings
-  /** The link by which the parent holds the list, and what it says. */
-  readonly lease: { readonly file: string; readonly token: string }
+  /** When the parent stands still, another process takes its place and starts a process like this one. */
+  readonly isReplaceable: boolean
 }
 
 /** What the parent is told; a report also says that all is well. */
@@ -23,7 +22,10 @@ export type FromSyncProcess =
   /** A failure of ours in what is named. */
   | { readonly kind: 'failed'; readonly what: string; readonly error: Error }
 
-const REPORT_EVERY = 1000
+const SECOND = 1000
+const REPORT_EVERY = SECOND
+/** Seconds without a sign of life, in which no other process has taken its place yet (keeper-choice.ts). */
+const PARENT_SILENCE = 4
 /** Reading a list costs the directory something. */
 const AFTER_FAILURE = 5000
 const TOLD_WITHIN = 500
@@ -70,18 +72,25 @@ const leave = () => process.exit(0)
 process.once('disconnect', guard('end of the parent process', leave, leave))
 process.once('message', guard('start of keeping the list', begin, endSoon))
 
-async function begin({ settings, lease: { file, token } }: ToSyncProcess): Promise<void> {
+function begin({ settings, isReplaceable }: ToSyncProcess): void {
   process.title = 'gal-relay sync'
   leaveProcessorsToMail()
-  const leaveToOther = async () => {
-    if (await isLost(file, token)) process.exit(0)
-  }
-  await leaveToOther()
-  every(REPORT_EVERY, 'look at the lease', leaveToOther)
+  if (isReplaceable) endWithoutParent()
   const syncer = new Syncer(settings, log)
   const report = () => tell({ kind: 'report', report: syncer.report() })
   every(REPORT_EVERY, 'report to the parent process', report)
   keepList(syncer)
+}
+
+function endWithoutParent(): void {
+  let silent = 0
+  const heard = () => {
+    silent = 0
+  }
+  process.on('message', guard('sign of life of the parent process', heard))
+  every(SECOND, 'watch over the parent process', () => {
+    if (++silent >= PARENT_SILENCE) process.exit(0)
+  })
 }
 
 /** Without its order it has nothing to do: the parent is told why, and starts another one. */

@@ -73,7 +73,7 @@ export class Reading {
   }
 
   stop(): void {
-    this.#stop.abort(new Error('not wanted any more'))
+    this.#stop.abort(new Error('no longer wanted'))
   }
 
   async #run(
@@ -260,7 +260,7 @@ export class Syncer {
     if (this.#following !== reading) return
     this.#following = undefined
     if (this.#isStopped) return
-    this.#failed(`${reading.endpoint.name}: changes are not followed any more: ${message}`)
+    this.#failed(`${reading.endpoint.name}: changes are no longer followed: ${message}`)
   }
 
   /** Until the list must be read again: when it is time, or when its changes are lost. */

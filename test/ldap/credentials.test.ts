@@ -7,11 +7,11 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { credentialsToTry } from '../../plugins/gal-relay/ldap/credentials'
+import { LDAP, serverUrl, testList } from '../gal/lists'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startTcpProxy } from '../support/tcp-proxy'
 import { until } from '../support/until'
-import { LDAP, serverUrl, testList } from './lists'
 
 describe('a refused password', { skip: skipWithout('slapd', 'slapadd') }, () => {
   let slapd: Slapd

@@ -8,7 +8,7 @@ import { Connection } from '../../plugins/gal-relay/ldap/connection'
 import { present } from '../../plugins/gal-relay/ldap/filter'
 import { openConnection } from '../../plugins/gal-relay/ldap/open'
 import { attributeList, SCOPE, searchRequest } from '../../plugins/gal-relay/ldap/search-request'
-import { LDAP } from './lists'
+import { LDAP } from '../gal/lists'
 
 const SEARCH = searchRequest({
   base: '',

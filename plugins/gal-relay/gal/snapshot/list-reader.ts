@@ -1,30 +1,38 @@
-// Sees to it that somebody keeps the list: takes part in the choice of one process among all that use
-// the same file, and, when chosen, starts the process that does the work, again and again if need be.
+// Sees to it that the list is kept: by a process of its own, which is started again when it ends. Where
+// several workers would do that, one is chosen (keeper-choice.ts).
 import { type ChildProcess, fork } from 'node:child_process'
+import cluster from 'node:cluster'
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
 import path from 'node:path'
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
-import { every, failed, guard, later } from '../../guard'
+import { every, failed, guard, later, unattended } from '../../guard'
 import type { Log } from '../../log'
-import { Lease, lockOf } from './lease'
+import { ROOT_AND_US, requireOwnFolder } from '../../trusted-file'
+import { Claim } from './keeper-choice'
 import type { ListSettings } from './list-settings'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
 import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
+const SECOND = 1000
 /** Seconds without a report, after which it stands still. */
 const SILENCE = 30
 /** One that ran for so long did not fail at once. */
 const STABLE = 60_000
 
+const NO_MASTER =
+  'nobody keeps the list: the master process does not say who is to; after an update of this plugin ' +
+  'Haraka must be restarted as a whole'
+/** A sign of life; what it says does not matter. */
+const ALIVE = 'alive'
+/** It ended by itself, because this process stood still. */
 const LEFT = 'code 0'
-/** After a failure of ours. */
-const SOON = 1000
 
-export class SyncHome {
+export class ListReader {
   readonly #settings: ListSettings
   readonly #log: Log
-  readonly #lock: string
-  readonly #lease: Lease
+  readonly #claim: Claim
   readonly #backoff = new ExponentialBackoff({
     generator: halfJitterGenerator,
     initialDelay: 1000,
@@ -35,22 +43,17 @@ export class SyncHome {
   #restart: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
   #isChosen = false
+  #isClosed = false
+  #folderProblem = ''
   #report: SyncReport | undefined
 
   constructor(settings: ListSettings, log: Log) {
     this.#settings = settings
     this.#log = log
-    const { file, trusted } = settings.snapshot
-    this.#lock = lockOf(file)
-    this.#lease = new Lease({
-      file: this.#lock,
-      trusted,
-      onHeld: () => this.#chosen(),
-      onLost: () => this.#dismissed(),
-      onError: (error) =>
-        log.error(
-          `no list can be kept in ${file}, recipients are looked up one by one: ${error.message}`,
-        ),
+    this.#claim = new Claim(settings.snapshot.file, {
+      onChosen: () => this.#chosen(),
+      onDismissed: () => this.#dismissed(),
+      onUnanswered: () => log.error(NO_MASTER),
     })
   }
 
@@ -59,13 +62,42 @@ export class SyncHome {
     return this.#report
   }
 
+  /** Once there is a folder in which a list may be kept. */
   start(): void {
-    this.#lease.start()
+    const again = () => this.#startLater()
+    unattended('start of keeping a list', () => this.#start(), again)
   }
 
   close(): void {
+    this.#isClosed = true
     this.#dismissed()
-    this.#lease.close()
+    this.#claim.close()
+  }
+
+  async #start(): Promise<void> {
+    const { file, trusted = ROOT_AND_US } = this.#settings.snapshot
+    try {
+      const folder = path.dirname(file)
+      await requireOwnFolder(folder, trusted)
+      await access(folder, constants.W_OK)
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error)
+      if (problem !== this.#folderProblem) {
+        const text = `no list can be kept in ${file}, recipients are looked up one by one: ${problem}`
+        this.#log.error(text)
+      }
+      this.#folderProblem = problem
+      this.#startLater()
+      return
+    }
+    if (!this.#isClosed) this.#claim.start()
+  }
+
+  #startLater(): void {
+    clearTimeout(this.#restart)
+    if (this.#isClosed) return
+    const start = () => this.start()
+    this.#restart = later(SECOND, 'the next look at the folder', start, start).unref()
   }
 
   #chosen(): void {
@@ -99,10 +131,7 @@ export class SyncHome {
     child.on('message', guard('message of the process that keeps the list', heard))
     child.on('error', guard('error of the process that keeps the list', erred, again))
     child.once('exit', guard('end of the process that keeps the list', ended, again))
-    const order: ToSyncProcess = {
-      settings: this.#settings,
-      lease: { file: this.#lock, token: this.#lease.token },
-    }
+    const order: ToSyncProcess = { settings: this.#settings, isReplaceable: cluster.isWorker }
     child.send(order, () => {})
     this.#watchOver(child)
     // Mail goes on or ends without it.
@@ -118,10 +147,11 @@ export class SyncHome {
     }
     child.on('message', guard('sign of life of the process that keeps the list', heard))
     clearInterval(this.#watch)
-    this.#watch = every(1000, 'watch over the process that keeps the list', () => {
+    this.#watch = every(SECOND, 'watch over the process that keeps the list', () => {
+      if (cluster.isWorker && child.connected) child.send(ALIVE, () => {})
       if (++silent < SILENCE) return
       clearInterval(this.#watch)
-      this.#log.error(`the process that keeps the list stands still for ${SILENCE} s`)
+      this.#log.error(`the process that keeps the list has not answered for ${SILENCE} s`)
       child.kill('SIGKILL')
     }).unref()
   }
@@ -139,7 +169,6 @@ export class SyncHome {
     this.#report = undefined
     const wasStable = performance.now() - startedAt > STABLE
     this.#delay = (wasStable ? this.#backoff : (this.#delay ?? this.#backoff)).next(undefined)
-    // By itself it ends when another holds the lease, which this process is about to see.
     if (how !== LEFT) {
       this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
     }
@@ -149,7 +178,7 @@ export class SyncHome {
   #spawnLater(delay: number): void {
     clearTimeout(this.#restart)
     const spawn = () => this.#spawn()
-    const again = () => this.#spawnLater(SOON)
+    const again = () => this.#spawnLater(SECOND)
     this.#restart = later(delay, 'restart of the process that keeps the list', spawn, again).unref()
   }
 
@@ -159,6 +188,6 @@ export class SyncHome {
     child.kill('SIGKILL')
     this.#child = undefined
     this.#report = undefined
-    this.#spawnLater(SOON)
+    this.#spawnLater(SECOND)
   }
 }

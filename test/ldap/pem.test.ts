@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { pemProblem } from '../../plugins/gal-relay/ldap/pem'
 import { tlsOptions } from '../../plugins/gal-relay/ldap/tls'
+import { LDAP } from '../gal/lists'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
 import { skipWithout } from '../support/programs'
-import { LDAP } from './lists'
 
 describe('a file of certificates', { skip: skipWithout('openssl') }, () => {
   let authority: CertificateAuthority

@@ -12,7 +12,7 @@ import { bounded } from '../../plugins/gal-relay/ldap/limits'
 import { openConnection } from '../../plugins/gal-relay/ldap/open'
 import { attributeList, SCOPE, searchRequest } from '../../plugins/gal-relay/ldap/search-request'
 import type { Sink } from '../../plugins/gal-relay/ldap/search-result'
-import { LDAP, serverUrl, type TestList, testList } from './lists'
+import { LDAP, serverUrl, type TestList, testList } from '../gal/lists'
 
 const SEARCH_ENTRY = 0x64
 const SEARCH_DONE = 0x65
