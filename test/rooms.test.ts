@@ -51,10 +51,12 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   gal: ['guard', 'visible', 'trusted-file', 'routing', 'settings'],
   delivery: ['guard', 'haraka', 'visible', 'routing', 'settings', 'gal'],
   harvest: ['guard', 'visible', 'routing', 'settings', 'gal'],
+  // The settings of other systems.
+  import: ['routing', 'settings'],
   report: ['guard', 'visible', 'trusted-file', 'routing', 'settings', 'gal', 'delivery', 'harvest'],
   cli: [
     ...['guard', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'harvest', 'report'],
+    ...['gal', 'delivery', 'harvest', 'report', 'import'],
   ],
   hooks: [
     ...['guard', 'haraka', 'visible', 'routing', 'settings'],
