@@ -117,7 +117,7 @@ function takeFilter(
   if (!filters.includes('')) take(draft, froms, 'gal', 'filter', anyOf(filters))
   const alike = (texts: readonly string[]) => new Set(texts).size === 1
   const names = taken.map(({ split }) => [...split.attributes].sort().join().toLowerCase())
-  if (!alike(filters) && !alike(names)) {
+  if (!alike(names)) {
     differs(
       draft,
       froms,
