@@ -74,10 +74,10 @@ function continued(text: string): Line[] {
   let open: Line | undefined
   for (const { text: raw, number } of contentLines(text)) {
     const goesOn = /\\\s*$/.test(raw)
-    const part = raw.replace(/\\\s*$/, '').trim()
+    const part = raw.replace(/\\\s*$/, '').trimStart()
     const line: Line = open ? { ...open, text: `${open.text}${part}` } : { text: part, number }
     open = goesOn ? line : undefined
-    if (!goesOn) lines.push(line)
+    if (!goesOn) lines.push({ ...line, text: line.text.trimEnd() })
   }
   return open ? [...lines, open] : lines
 }

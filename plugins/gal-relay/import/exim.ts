@@ -92,6 +92,8 @@ function lookupsOf(draft: Draft, { main }: EximConfig, router: Router): Found[] 
 /** A domain, or `*` for all, and where its mail goes. */
 interface Route {
   readonly domain: string
+  /** Domains that are not meant. */
+  readonly except: readonly string[]
   readonly hop: string | undefined
 }
 
@@ -135,7 +137,7 @@ function takeDomains(
           `${domain}: no ACL has verify = recipient, so every recipient was accepted; here those that the directory has are`,
         )
       }
-      const hop = routes.find((route) => matches([route.domain], domain))?.hop
+      const hop = routes.find((route) => isFor(route, domain))?.hop
       takeRow(
         draft,
         list,
@@ -147,13 +149,11 @@ function takeDomains(
   for (const { domain, hop } of routes) {
     if (!hop) continue
     if (domain === '*') {
-      if (!routes.some((route) => route.domain !== '*')) {
-        leaveOut(
-          draft,
-          'route_list *',
-          `${hop}: a smart host has no row; Haraka's relay plugin has one (force_routing)`,
-        )
-      }
+      leaveOut(
+        draft,
+        'route_list *',
+        `${hop}: a smart host has no row; Haraka's relay plugin has one (force_routing)`,
+      )
       continue
     }
     const sentTo = sentToOf(draft, config, 'route_list', domain)
@@ -209,11 +209,15 @@ function routesOf(draft: Draft, config: EximConfig, router: Router, read: ReadFi
     const hop = hopOf(draft, from, hosts)
     const isAll = domain === '*' && domains !== undefined
     const names = isAll ? itemsOf(config, 'domainlist', domains, read) : [domain]
-    // Everything but our own domains is a smart host.
-    if (names.some((name) => name.startsWith('!'))) return [{ domain: '*', hop }]
-    return names.map((name) => ({ domain: name, hop }))
+    const except = names.filter((name) => name.startsWith('!')).map((name) => name.slice(1).trim())
+    // Everything but some is a smart host.
+    if (except.length > 0) return [{ domain: '*', except, hop }]
+    return names.map((name) => ({ domain: name, except, hop }))
   })
 }
+
+const isFor = ({ domain, except }: Route, asked: string) =>
+  matches([domain], asked) && !(except.length > 0 && matches(except, asked))
 
 interface Rule {
   readonly domain: string
