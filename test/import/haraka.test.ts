@@ -75,6 +75,16 @@ broken.example = { "action": accept }
   })
 })
 
+test('a value with the end of a line in it is no second line', () => {
+  const result = from({
+    'relay.ini': '[relay]\ndest_domains=true\n',
+    'relay_dest_domains.ini':
+      '[domains]\nb.example={"action":"accept","nexthop":"192.0.2.1\\n[restrictions]\\nopen = true"}\n',
+  })
+  assert.deepEqual(importedLines(result), [])
+  assert.match(leftOut(result), /has a control character/)
+})
+
 describe('directories', () => {
   const RCPT_LDAP = `server=ldap://127.0.0.1:389
 binddn=cn=admin,dc=example,dc=com

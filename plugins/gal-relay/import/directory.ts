@@ -22,6 +22,9 @@ export interface Lookup {
   readonly more?: Readonly<Record<string, string>>
 }
 
+/** An ini keeps neither blanks around a value nor a backslash at its end, and nobody sees what is no letter. */
+const WRITABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]*(?<![ \\])$/u
+
 /** Several are one directory when servers and account are the same. */
 const identity = ({ urls, bindDn = '', bindPassword = '', starttls = false }: Lookup) =>
   JSON.stringify([urls, bindDn, bindPassword, starttls])
@@ -80,8 +83,7 @@ function takeServer(draft: Draft, lookup: Lookup): void {
   for (const url of urls) ldap('url[]', url)
   if (bindDn) {
     ldap('bind_dn', bindDn)
-    // The ini's grammar keeps neither blanks around a value nor a backslash at its end.
-    if (bindPassword && /^\S(.*[^\s\\])?$/s.test(bindPassword)) {
+    if (bindPassword && WRITABLE.test(bindPassword)) {
       ldap(
         'bind_password',
         bindPassword,

@@ -66,6 +66,11 @@ export function take(
 ): void {
   const shown = /password$/.test(key) ? '(not shown)' : value
   const text = `[${section}] ${key} = ${shown}`
+  // One line must not become two, of which the second may say anything.
+  if (/\p{Cc}/u.test(key + value)) {
+    leaveOut(draft, from, `${text}: has a control character`)
+    return
+  }
   const isOne = !key.endsWith('[]')
   const known = draft.entries.find(
     (one) => one.section === section && one.key === key && (isOne || one.value === value),
