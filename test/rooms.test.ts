@@ -58,10 +58,12 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   delivery: ['guard', 'log', 'haraka', 'visible', 'routing', 'settings', 'gal'],
   report: ['guard', 'log', 'haraka', 'visible', 'routing', 'ldap', 'gal'],
   advice: ['routing', 'settings', 'gal', 'report'],
+  // The settings of other systems.
+  import: ['routing', 'settings'],
   page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'report', 'advice'],
   cli: [
     ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'report', 'advice', 'page'],
+    ...['gal', 'delivery', 'import', 'report', 'advice', 'page'],
   ],
   hooks: [
     ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],

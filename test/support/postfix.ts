@@ -115,7 +115,7 @@ function mainCf(folder: string, { relayTo, settings = [] }: PostfixOptions): str
           'virtual_minimum_uid = 1',
         ]
       : [`relayhost = [127.0.0.1]:${relayTo}`, 'virtual_mailbox_domains =']
-  return `
+  const lines = `
 compatibility_level = 3.6
 queue_directory = ${folder}/queue
 data_directory = ${folder}/data
@@ -138,9 +138,15 @@ queue_run_delay = 1s
 minimal_backoff_time = 3s
 maximal_backoff_time = 4s
 transport_retry_time = 1s
-${[...route, ...settings].join('\n')}
+${route.join('\n')}
 `
+  // Of a parameter that stands there twice each process writes a warning into the log, at its start.
+  const given = new Set(settings.map(nameIn))
+  const others = lines.split('\n').filter((line) => !given.has(nameIn(line)))
+  return `${[...others, ...settings].join('\n')}\n`
 }
+
+const nameIn = (line: string) => /^(\w+)\s*=/.exec(line)?.[1] ?? line
 
 function masterCf(port: number): string {
   const services = [

@@ -8,6 +8,7 @@ import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
 import { drainCommand } from './drain'
 import { explainCommand } from './explain'
+import { importCommand } from './import'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
@@ -57,6 +58,7 @@ function program(): Command {
     lookupCommand(),
     syncCommand(),
     drainCommand(),
+    importCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

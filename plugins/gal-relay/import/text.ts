@@ -1,0 +1,41 @@
+// Lines of the files that other systems write.
+
+/** Windows writes UTF-16 with a byte order mark, or its own code page without one. */
+export function textOf(bytes: Uint8Array): string {
+  const [first, second] = bytes
+  if (first === 0xff && second === 0xfe) return new TextDecoder('utf-16le').decode(bytes)
+  if (first === 0xfe && second === 0xff) return new TextDecoder('utf-16be').decode(bytes)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes)
+  }
+}
+
+export interface Line {
+  readonly text: string
+  /** From 1, where it begins. */
+  readonly number: number
+}
+
+/** Lines without those that are blank or begin with `#`. */
+export function contentLines(text: string): Line[] {
+  return text
+    .split(/\r\n|\r|\n/)
+    .map((line, index) => ({ text: line, number: index + 1 }))
+    .filter((line) => !/^\s*(#|$)/.test(line.text))
+}
+
+/** The same, with lines that begin with a blank put behind the one before, as in Postfix's files. */
+export function joinedLines(text: string): Line[] {
+  const joined: Line[] = []
+  for (const line of contentLines(text)) {
+    const last = joined.at(-1)
+    if (last && /^\s/.test(line.text)) {
+      joined[joined.length - 1] = { ...last, text: `${last.text} ${line.text.trim()}` }
+    } else {
+      joined.push({ ...line, text: line.text.trim() })
+    }
+  }
+  return joined
+}

@@ -1,0 +1,37 @@
+// What an importer has made, for tests of importers.
+import assert from 'node:assert/strict'
+import type { Imported, Remark } from '../../plugins/gal-relay/import/ini'
+import { readIni } from '../../plugins/gal-relay/settings/ini'
+import {
+  type ListenerPolicy,
+  readSettings,
+  type Settings,
+} from '../../plugins/gal-relay/settings/settings'
+
+export const LEFT_OUT = ({ outcome }: Remark) => outcome === 'left out'
+
+/** `[section] key = value` of each line that counts, in their order. */
+export function importedLines({ ini }: Pick<Imported, 'ini'>): string[] {
+  let section = ''
+  return ini.split('\n').flatMap((line) => {
+    if (/^\[[a-z]+( \S+)?\]$/.test(line)) {
+      section = line
+      return []
+    }
+    return line === '' || line.startsWith(';') ? [] : [`${section} ${line}`]
+  })
+}
+
+/** The settings' own reader takes it as it stands. @throws SettingsError */
+export function settingsOf({ ini }: Pick<Imported, 'ini'>): Settings {
+  return readSettings(readIni('config/gal_relay.ini', ini), [], '/')
+}
+
+/** The same, where the source has no directory: with one filled in. */
+export function withDirectory({ ini }: Pick<Imported, 'ini'>): ListenerPolicy {
+  assert.match(ini, /^;url\[\] = /m)
+  const filled = ini.replace(/^;(url\[\]|base) = /gm, '$1 = ')
+  const policy = settingsOf({ ini: filled }).policies.get('*:*')
+  assert.ok(policy)
+  return policy
+}
