@@ -93,11 +93,6 @@ describe('imports', () => {
     )
   })
 
-  test('make no circle', () => {
-    const files = new Map(sources.map(({ file, imports }) => [file.replace(/\.ts$/, ''), imports]))
-    assert.deepEqual(circleIn(files), [])
-  })
-
   test('of settings from gal are of its grammar alone', () => {
     const beyond = sources
       .filter(({ file }) => roomOf(file) === 'settings')
@@ -193,26 +188,6 @@ describe('imports', () => {
     )
   })
 })
-
-/** @returns the names along a circle; none when there is no circle */
-function circleIn(graph: ReadonlyMap<string, readonly string[]>): readonly string[] {
-  const done = new Set<string>()
-  const visit = (name: string, way: readonly string[]): readonly string[] => {
-    if (way.includes(name)) return [...way.slice(way.indexOf(name)), name]
-    if (done.has(name)) return []
-    for (const next of graph.get(name) ?? []) {
-      const circle = visit(next, [...way, name])
-      if (circle.length > 0) return circle
-    }
-    done.add(name)
-    return []
-  }
-  for (const name of graph.keys()) {
-    const circle = visit(name, [])
-    if (circle.length > 0) return circle
-  }
-  return []
-}
 
 // ── Every key of the schema, where people look for it ───────────────────────────────────────────
 
