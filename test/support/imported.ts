@@ -1,6 +1,7 @@
 // What an importer has made, for tests of importers.
 import assert from 'node:assert/strict'
 import type { Imported, Remark } from '../../plugins/gal-relay/import/ini'
+import type { DirectorySettings } from '../../plugins/gal-relay/settings/directories'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import {
   type ListenerPolicy,
@@ -22,9 +23,14 @@ export function importedLines({ ini }: Pick<Imported, 'ini'>): string[] {
   })
 }
 
-/** The settings' own reader takes it as it stands. @throws SettingsError */
-export function settingsOf({ ini }: Pick<Imported, 'ini'>): Settings {
-  return readSettings(readIni('config/gal_relay.ini', ini), [], '/')
+/**
+ * The settings' own reader takes it as it stands.
+ * @returns with those of the default directory
+ * @throws SettingsError
+ */
+export function settingsOf({ ini }: Pick<Imported, 'ini'>): Settings & DirectorySettings {
+  const settings = readSettings(readIni('config/gal_relay.ini', ini), [], '/')
+  return { ...settings, ...(settings.directories.otherwise[0] as DirectorySettings) }
 }
 
 /** The same, where the source has no directory: with one filled in. */

@@ -163,7 +163,7 @@ function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly str
   ]
 }
 
-// Mail programs handle the 452 badly, and servers come back for it: both are worth to know.
+// Mail programs handle the 452 badly, and servers come back for it: both are worth knowing.
 function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   const deferring = policies.filter(({ mixed }) => mixed === 'defer')
   const known: KnownPaths = new Map()

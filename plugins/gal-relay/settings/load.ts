@@ -19,7 +19,7 @@ const INI = 'gal_relay.ini'
 
 export interface LoadedSettings {
   readonly settings: Settings
-  /** A sentence for each line elsewhere that counts for nothing. */
+  /** A sentence for each line of other files that has no effect. */
   readonly ignored: readonly string[]
 }
 
