@@ -6,7 +6,7 @@ import type { ServerReport } from './directory/health'
 import { LiveList } from './live'
 import type { Log } from './log'
 import { ListWithOtherNames, otherNames } from './other-names'
-import { SnapshotList, type SnapshotReport } from './snapshot/snapshot-list'
+import type { SnapshotReport } from './snapshot/snapshot-list'
 import type { ListSettings } from './snapshot/syncer'
 
 /** How the list is, for the log, metrics and the status page. */
@@ -31,7 +31,9 @@ export function createAddressList(
   const others = otherNames(gal)
   const asked = others ? new ListWithOtherNames(cached, others) : cached
   const kept =
-    gal.mode === 'snapshot' ? new SnapshotList(asked, { gal, ldap, snapshot }, log) : undefined
+    gal.mode === 'snapshot'
+      ? new (loadSnapshot().SnapshotList)(asked, { gal, ldap, snapshot }, log)
+      : undefined
   const list = kept ?? asked
   return {
     start: () => list.start(),
@@ -44,3 +46,7 @@ export function createAddressList(
     }),
   }
 }
+
+/** A server without the list in memory does not load what keeps it. */
+const loadSnapshot = () =>
+  require('./snapshot/snapshot-list') as typeof import('./snapshot/snapshot-list')

@@ -2,8 +2,8 @@
 // the same file, and, when chosen, starts the process that does the work, again and again if need be.
 import { type ChildProcess, fork } from 'node:child_process'
 import path from 'node:path'
-import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, failed, guard, later } from '../../guard'
+import { Backoff } from '../directory/backoff'
 import type { Log } from '../log'
 import { Lease, lockOf } from './lease'
 import type { FromSyncProcess, ToSyncProcess } from './sync-process'
@@ -24,12 +24,7 @@ export class SyncHome {
   readonly #log: Log
   readonly #lock: string
   readonly #lease: Lease
-  readonly #backoff = new ExponentialBackoff({
-    generator: halfJitterGenerator,
-    initialDelay: 1000,
-    maxDelay: 60_000,
-  })
-  #delay: IBackoff<unknown> | undefined
+  readonly #backoff = new Backoff(1000, 60_000)
   #child: ChildProcess | undefined
   #restart: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
@@ -137,12 +132,13 @@ export class SyncHome {
     this.#child = undefined
     this.#report = undefined
     const wasStable = performance.now() - startedAt > STABLE
-    this.#delay = (wasStable ? this.#backoff : (this.#delay ?? this.#backoff)).next(undefined)
+    if (wasStable) this.#backoff.reset()
+    this.#backoff.failed()
     // By itself it ends when another holds the lease, which this process is about to see.
     if (how !== LEFT) {
       this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
     }
-    this.#spawnLater(this.#delay?.duration ?? 0)
+    this.#spawnLater(this.#backoff.delay ?? 0)
   }
 
   #spawnLater(delay: number): void {
