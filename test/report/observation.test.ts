@@ -34,7 +34,19 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
   before(async () => {
     ldap = await startEmbeddedLdap(scenarios.flatMap(entriesOf))
   })
-  after(() => ldap.stop())
+  after(async () => {
+    await ldap.stop()
+    for (const haraka of unobserved.values()) await (await haraka).stop()
+  })
+
+  /** Without the plugin: of scenarios only their host_list makes a difference. */
+  const unobserved = new Map<string, Promise<Haraka>>()
+  function startUnobserved(install: HarakaOptions): Promise<Haraka> {
+    const key = String(install.hostList)
+    const started = unobserved.get(key) ?? startHaraka(install)
+    unobserved.set(key, started)
+    return started
+  }
 
   scenarios.forEach((scenario, index) => {
     test(scenario.name, async () => {
@@ -45,7 +57,7 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
       const files = { ...install.files, 'config/http.ini': `listen=127.0.0.1:${port}\n` }
       const ini = `${scenario.ini}${hostList}${directory}[http]\nenabled = true\n`
       const [without, with_] = await Promise.all([
-        startHaraka(install),
+        startUnobserved(install),
         startHaraka(observing({ ...install, files }, ini)),
       ])
       try {
@@ -70,7 +82,7 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
         assert.equal(with_.logLines(OBSERVED).length, observed, 'recipients observed')
         assert.equal(with_.logLines(DIFFERS).length, differences, 'differences marked')
       } finally {
-        await Promise.all([without.stop(), with_.stop()])
+        await with_.stop()
       }
     })
   })
