@@ -221,15 +221,13 @@ describe('observing', () => {
     const url = `ldap://127.0.0.1:${address.port}`
     const haraka = await startHaraka(observing(BEFORE, ini(url) + times))
     try {
-      const started = performance.now()
       const codes = await send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, [
         'alice@example.com',
         'nobody@example.com',
         'bob@far.example',
       ])
       assert.deepEqual(codes, [250, 250, 550])
-      const took = performance.now() - started
-      assert.ok(took < 6000, `${took} ms for answers that take none; query_timeout is 8 s`)
+      assert.deepEqual(haraka.logLines(/rule=directory-unavailable/), [], 'verdicts so far')
       // The verdict comes when the directory has been given up, after the client has gone.
       await haraka.waitForLog(/observed DIFFERS .*nobody@example.com.* rule=directory-unavailable /)
     } finally {
