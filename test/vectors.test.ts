@@ -1,11 +1,32 @@
-// The rulebook's cases with each kind of directory and of server.
+// The rulebook's cases with each kind of directory and of server; and what `gal-relay explain` says of them.
+import assert from 'node:assert/strict'
+import { loadCommand } from './support/command'
 import { startEmbeddedLdap } from './support/embedded-ldap'
+import { agree } from './support/explain'
 import { skipWithout } from './support/programs'
 import { startSlapd } from './support/slapd'
-import { describeVectors } from './support/vector-suite'
+import { describeVectors, SOME } from './support/vector-suite'
 
-describeVectors('embedded LDAP directory', (entries) => startEmbeddedLdap(entries))
+describeVectors('embedded LDAP directory', (entries) => startEmbeddedLdap(entries), {
+  async also(haraka, scenario) {
+    const command = loadCommand()
+    try {
+      for (const one of scenario.cases) {
+        const explained = await agree(haraka, one, command)
+        for (const [i, expected] of [one.reply].flat().entries()) {
+          assert.ok(explained[i]?.reply.startsWith(expected), `${explained[i]?.reply}`)
+        }
+      }
+    } finally {
+      await command.stop()
+    }
+  },
+})
 describeVectors('embedded LDAP directory, nodes = 2', (entries) => startEmbeddedLdap(entries), {
   nodes: 2,
+  only: SOME,
 })
-describeVectors('slapd', (entries) => startSlapd({ entries }), {}, skipWithout('slapd', 'slapadd'))
+describeVectors('slapd', (entries) => startSlapd({ entries }), {
+  only: SOME,
+  skip: skipWithout('slapd', 'slapadd'),
+})

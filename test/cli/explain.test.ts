@@ -1,122 +1,17 @@
 // `gal-relay explain` says what the server says: each case is asked of a running Haraka and of the
 // command, and the replies must be the same word for word. Most are asked of a process that has
-// the command loaded, the others as a postmaster asks.
+// the command loaded, the others as a postmaster asks. The rulebook's cases are asked so in
+// vectors.test.ts.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { Explanation } from '../../plugins/gal-relay/advice/explain'
 import { type LoadedCommand, loadCommand, runCommand, runJson } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
+import { type Answer, agree, argumentsOf } from '../support/explain'
 import { type Haraka, startHaraka, writeInstall } from '../support/haraka'
-import { connectSmtp } from '../support/smtp'
-import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from '../support/vectors'
-
-type Question = Omit<Case, 'reply'>
-
-interface Answer {
-  readonly recipients: readonly Explanation[]
-}
-
-const SENDER = 'something@sender.example'
-
-function argumentsOf({ client, local, from = SENDER, auth, to }: Question, haraka: Haraka) {
-  return [
-    ...['--config', haraka.dir, '--client', client, '--listener', local, '--from', from],
-    ...(auth ? ['--auth', auth] : []),
-    ...['--', ...[to].flat()],
-  ]
-}
-
-/** @returns the reply to each recipient, all its lines */
-async function askServer(haraka: Haraka, question: Question): Promise<string[]> {
-  const { client, local, auth, from = SENDER, to } = question
-  const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
-  try {
-    await smtp.ehlo()
-    if (auth === 'carol' || auth === 'guest') {
-      assert.equal((await smtp.auth(auth, PASSWORDS[auth])).code, 235, `AUTH as ${auth}`)
-    }
-    const mail = await smtp.mail(from)
-    const replies: string[] = []
-    for (const recipient of [to].flat()) {
-      const rcpt = recipient.startsWith('<')
-        ? await smtp.command(`RCPT TO:${recipient}`)
-        : await smtp.rcpt(recipient)
-      replies.push((mail.code === 250 ? rcpt : mail).lines.join('\n'))
-    }
-    return replies
-  } finally {
-    await smtp.quit()
-  }
-}
-
-/** @returns what the command said, for more to be checked */
-async function agree(
-  haraka: Haraka,
-  question: Question,
-  command: Pick<LoadedCommand, 'runJson'> = { runJson },
-): Promise<readonly Explanation[]> {
-  const replies = await askServer(haraka, question)
-  const args = ['explain', ...argumentsOf(question, haraka)]
-  const { code, json } = await command.runJson<Answer>(args)
-  assert.deepEqual(
-    json.recipients.map(({ reply }) => reply),
-    replies,
-    JSON.stringify(question),
-  )
-  assert.equal(code, replies.every((reply) => reply.startsWith('250')) ? 0 : 1)
-  for (const [index, one] of json.recipients.entries()) {
-    assert.equal(one.recipient, [question.to].flat()[index])
-    assert.equal(one.code, Number(replies[index]?.slice(0, 3)))
-    assert.ok(one.rule && one.steps.length > 0)
-  }
-  return json.recipients
-}
-
-describe('explain agrees with the server', { concurrency: 2 }, () => {
-  let ldap: EmbeddedLdap
-  before(async () => {
-    ldap = await startEmbeddedLdap(scenarios.flatMap(entriesOf))
-  })
-  after(() => ldap.stop())
-
-  scenarios.forEach((scenario, index) => {
-    test(`${scenario.name} (${scenario.source})`, async () => {
-      const haraka = await startHaraka({
-        ini: `${scenario.ini}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`,
-        hostList: scenario.host_list ?? [],
-        auth: PASSWORDS,
-      })
-      const command = loadCommand()
-      try {
-        for (const one of scenario.cases) {
-          const explained = await agree(haraka, one, command)
-          for (const [i, expected] of [one.reply].flat().entries()) {
-            assert.ok(explained[i]?.reply.startsWith(expected), `${explained[i]?.reply}`)
-            assertDelivery(one, explained[i])
-          }
-        }
-      } finally {
-        await command.stop()
-        await haraka.stop()
-      }
-    })
-  })
-})
-
-function assertDelivery(
-  { path, next_hops, delivered_as }: Case,
-  one: Explanation | undefined,
-): void {
-  const withoutPort = (hop: string) => hop.replace(/^(smtp:.*):25$/, '$1')
-  if (path) assert.equal(one?.path, path, one?.recipient)
-  if (delivered_as) assert.equal(one?.delivered_as, delivered_as)
-  if (next_hops) {
-    assert.deepEqual(one?.next_hops.map(withoutPort), next_hops.map(withoutPort), one?.recipient)
-  }
-}
+import { PASSWORDS } from '../support/vectors'
 
 describe('explain, where the rulebook has no case', () => {
   const ini = `[routes]

@@ -11,6 +11,12 @@ import { integer, TAG, tlv } from '../../plugins/gal-relay/ldap/ber'
 import { Connection } from '../../plugins/gal-relay/ldap/connection'
 import { DirectoryError } from '../../plugins/gal-relay/ldap/directory-error'
 import { attributesOfFilter, filterFromText } from '../../plugins/gal-relay/ldap/filter'
+import {
+  abandonRequest,
+  bindRequest,
+  startTlsRequest,
+  unbindRequest,
+} from '../../plugins/gal-relay/ldap/ldapjs'
 import { dnProblem, filterProblem } from '../../plugins/gal-relay/ldap/syntax'
 import { GAL, LDAP } from './lists'
 
@@ -69,6 +75,40 @@ test('a search says what it should, whatever the address', () => {
       )
     }),
   )
+})
+
+test('requests that open and close a connection are those of ldapjs', () => {
+  const { BindRequest, ExtendedRequest, UnbindRequest, AbandonRequest } =
+    ldapjs as unknown as Record<
+      string,
+      new (
+        options: object,
+      ) => { toBer(): { readonly buffer: Buffer } }
+    >
+  const expected = (Request: typeof BindRequest, options: object) => {
+    assert.ok(Request)
+    return new Request(options).toBer().buffer.toString('hex')
+  }
+  for (const messageId of [1, 127, 128, 70_000, 2 ** 31 - 1]) {
+    for (const [name, credentials] of [
+      ['cn=reader,dc=corp,dc=test', 'secret'],
+      ['CORP\\läser', 'pässwörd'.repeat(40)],
+    ] as const) {
+      assert.equal(
+        bindRequest(messageId, name, credentials).toString('hex'),
+        expected(BindRequest, { messageId, name, credentials }),
+      )
+    }
+    assert.equal(
+      startTlsRequest(messageId).toString('hex'),
+      expected(ExtendedRequest, { messageId, requestName: '1.3.6.1.4.1.1466.20037' }),
+    )
+    assert.equal(unbindRequest(messageId).toString('hex'), expected(UnbindRequest, { messageId }))
+    assert.equal(
+      abandonRequest(messageId, 300).toString('hex'),
+      expected(AbandonRequest, { messageId, abandonId: 300 }),
+    )
+  }
 })
 
 test('filters are encoded as ldapjs does, where it does so rightly', () => {

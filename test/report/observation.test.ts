@@ -40,7 +40,19 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
   before(async () => {
     ldap = await startEmbeddedLdap(scenarios.flatMap(entriesOf))
   })
-  after(() => ldap.stop())
+  after(async () => {
+    await ldap.stop()
+    for (const haraka of unobserved.values()) await (await haraka).stop()
+  })
+
+  /** Without the plugin: of scenarios only their host_list makes a difference. */
+  const unobserved = new Map<string, Promise<Haraka>>()
+  function startUnobserved(install: HarakaOptions): Promise<Haraka> {
+    const key = String(install.hostList)
+    const started = unobserved.get(key) ?? startHaraka(install)
+    unobserved.set(key, started)
+    return started
+  }
 
   scenarios.forEach((scenario, index) => {
     test(scenario.name, async () => {
@@ -51,7 +63,7 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
       const files = { ...install.files, 'config/http.ini': `listen=127.0.0.1:${port}\n` }
       const ini = `${scenario.ini}${hostList}${directory}[http]\nenabled = true\n`
       const [without, with_] = await Promise.all([
-        startHaraka(install),
+        startUnobserved(install),
         startHaraka(observing({ ...install, files }, ini)),
       ])
       try {
@@ -76,7 +88,7 @@ describe('an install that observes answers as it did before', { concurrency: 2 }
         assert.equal(with_.logLines(OBSERVED).length, observed, 'recipients observed')
         assert.equal(with_.logLines(DIFFERS).length, differences, 'differences marked')
       } finally {
-        await Promise.all([without.stop(), with_.stop()])
+        await with_.stop()
       }
     })
   })
@@ -215,15 +227,13 @@ describe('observing', () => {
     const url = `ldap://127.0.0.1:${address.port}`
     const haraka = await startHaraka(observing(BEFORE, ini(url) + times))
     try {
-      const started = performance.now()
       const codes = await send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, [
         'alice@example.com',
         'nobody@example.com',
         'bob@far.example',
       ])
       assert.deepEqual(codes, [250, 250, 550])
-      const took = performance.now() - started
-      assert.ok(took < 6000, `${took} ms for answers that take none; query_timeout is 8 s`)
+      assert.deepEqual(haraka.logLines(/rule=directory-unavailable/), [], 'verdicts so far')
       // The verdict comes when the directory has been given up, after the client has gone.
       await haraka.waitForLog(/observed DIFFERS .*nobody@example.com.* rule=directory-unavailable /)
     } finally {

@@ -1,9 +1,18 @@
 // A real Active Directory for a test: a Samba domain controller of its own in a temporary folder, on a
 // loopback address of its own, since its ports (389, 636, and 3268, 3269 for the Global Catalog) cannot
-// be chosen. Provisioning takes some seconds. Needs root, for these ports.
+// be chosen. Needs root, for these ports. Provisioning takes some seconds: it is done once in a run of the
+// tests, and each domain controller starts from a copy.
 import { execFile } from 'node:child_process'
 import { randomInt } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type CertificateAuthority, makeAuthority } from './certificates'
@@ -53,12 +62,12 @@ export function skipWithoutSamba(): string | false {
   return 'samba needs root'
 }
 
-/** Provisions a domain corp.test and starts its controller. */
+/** Starts the controller of a domain corp.test. */
 export async function startSamba(): Promise<Samba> {
   const folder = mkdtempSync(join(tmpdir(), 'samba-'))
   const host = `127.${randomInt(1, 255)}.${randomInt(1, 255)}.${randomInt(2, 255)}`
   const authority = makeAuthority()
-  const conf = await provision(folder, host, authority)
+  const conf = await copyDomain(folder, host, authority)
   const child = await startChild(findProgram('samba') ?? 'samba', [
     '-i',
     '-M',
@@ -110,24 +119,58 @@ export async function startSamba(): Promise<Samba> {
   }
 }
 
-/** @returns the path of the new domain's smb.conf */
-async function provision(
-  folder: string,
-  host: string,
-  authority: CertificateAuthority,
-): Promise<string> {
+/** Of the run, or of this process where a test file is run by itself. */
+const RUN_FOLDER = process.env.TEST_RUN_FOLDER ?? ownRunFolder()
+
+function ownRunFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'samba-run-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+let provisioned: Promise<string> | undefined
+
+/** @returns the folder of a domain that no controller has run in */
+async function provision(): Promise<string> {
+  const domain = join(RUN_FOLDER, 'samba')
+  if (existsSync(domain)) return domain
+  const folder = mkdtempSync(join(RUN_FOLDER, 'provision-'))
   // The system's own smb.conf would get in the way.
   const empty = join(folder, 'empty.conf')
   writeFileSync(empty, '[global]\n')
   await run('samba-tool', [
     ...['domain', 'provision', '-s', empty, '--realm=CORP.TEST', '--domain=CORP'],
     ...['--server-role=dc', '--dns-backend=NONE', `--adminpass=${PASSWORD}`, '--host-name=dc'],
-    ...[`--targetdir=${folder}`, '--use-rfc2307', `--host-ip=${host}`],
-    ...[`--option=interfaces=${host}/8`, '--option=bind interfaces only=yes'],
+    ...[`--targetdir=${folder}`, '--use-rfc2307', '--host-ip=127.0.0.1'],
   ])
+  const conf = join(folder, 'etc', 'smb.conf')
+  writeFileSync(conf, readFileSync(conf, 'utf8').replaceAll(folder, FOLDER))
+  try {
+    renameSync(folder, domain)
+  } catch (error) {
+    // Another test file was faster.
+    if (!existsSync(domain)) throw error
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return domain
+}
+
+/** Where smb.conf names the folder of a copy. */
+const FOLDER = '@FOLDER@'
+
+/** @returns the path of the copy's smb.conf */
+async function copyDomain(
+  folder: string,
+  host: string,
+  authority: CertificateAuthority,
+): Promise<string> {
+  provisioned ??= provision()
+  cpSync(await provisioned, folder, { recursive: true })
   const conf = join(folder, 'etc', 'smb.conf')
   const { cert, key } = authority.issue({ names: [`IP:${host}`, 'DNS:dc.corp.test'] })
   const settings = [
+    `interfaces = ${host}/8`,
+    'bind interfaces only = yes',
     'server services = ldap',
     'ldap server require strong auth = no',
     `pid directory = ${folder}`,
@@ -136,7 +179,9 @@ async function provision(
     `tls keyfile = ${key}`,
     `tls cafile = ${authority.ca}`,
   ]
-  const text = readFileSync(conf, 'utf8').replace(/^\s*server services = .*\n/m, '')
+  const text = readFileSync(conf, 'utf8')
+    .replace(/^\s*server services = .*\n/m, '')
+    .replaceAll(FOLDER, folder)
   writeFileSync(conf, text.replace('[global]\n', `[global]\n${settings.join('\n')}\n`))
   return conf
 }

@@ -59,8 +59,10 @@ export class CachedList implements AddressList {
     const forget = (_answer: CachedAnswer, key: string, reason: LRUCache.DisposeReason) => {
       if (reason === 'evict') this.#quick.delete(key)
     }
-    this.#found = new LRUCache({ max: settings.cache_size, dispose: forget })
-    this.#absent = new LRUCache({ max: settings.cache_size, dispose: forget })
+    // With `max` it would take the memory of a full cache at once.
+    const options = { maxSize: settings.cache_size, sizeCalculation: () => 1, dispose: forget }
+    this.#found = new LRUCache(options)
+    this.#absent = new LRUCache(options)
   }
 
   start(): void {

@@ -9,7 +9,7 @@ import { listDefinition } from './directory/list-definition'
 import { LiveList } from './live'
 import { ListWithOtherNames, otherNames } from './other-names'
 import type { ListSettings } from './snapshot/list-settings'
-import { SnapshotList, type SnapshotReport } from './snapshot/snapshot-list'
+import type { SnapshotReport } from './snapshot/snapshot-list'
 
 /** How the list is, for the log, metrics and the status page. */
 export interface ListReport {
@@ -33,7 +33,9 @@ export function createAddressList(
   const others = otherNames(gal)
   const asked = others ? new ListWithOtherNames(cached, others) : cached
   const snapshotList =
-    gal.mode === 'snapshot' ? new SnapshotList(asked, { gal, ldap, snapshot }, log) : undefined
+    gal.mode === 'snapshot'
+      ? new (loadSnapshot().SnapshotList)(asked, { gal, ldap, snapshot }, log)
+      : undefined
   const list = snapshotList ?? asked
   return {
     start: () => list.start(),
@@ -46,3 +48,7 @@ export function createAddressList(
     }),
   }
 }
+
+/** A server without the list in memory does not load what keeps it. */
+const loadSnapshot = () =>
+  require('./snapshot/snapshot-list') as typeof import('./snapshot/snapshot-list')

@@ -21,7 +21,11 @@ import type { Known, Witness } from './directory/witness'
 import type { Notices } from './notices'
 
 /** Compares as loosely as any directory does: without case, accents, width and ligatures. */
-const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })
+let loosely: Intl.Collator | undefined
+function isLooselyEqual(one: string, other: string): boolean {
+  loosely ??= new Intl.Collator('und', { sensitivity: 'base' })
+  return loosely.compare(one, other) === 0
+}
 
 /** What is asked of a server for one recipient below one base. */
 interface Wanted {
@@ -229,7 +233,7 @@ export class RecipientSearch {
     const asked = addresses.map(withoutSpaces)
     const alike = addressesOf(entry, names)
       .map(withoutSpaces)
-      .some((shown) => asked.some((address) => LOOSELY.compare(shown, address) === 0))
+      .some((shown) => asked.some((address) => isLooselyEqual(shown, address)))
     if (alike) return false
     const name = printable(entry.dn)
     const text = `${name} came for ${key} without showing it: are its addresses readable?`

@@ -1,9 +1,9 @@
 // One directory server: its connections, whether it is up, and coming back when it is down. A server
 // is up when it has answered a search like those it is for, not merely when it accepts
 // connections. While it is down nobody waits for it: it is tried again in the background.
-import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
+import { Backoff } from './backoff'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError, resultError } from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
@@ -44,7 +44,7 @@ export class Server<K = unknown> {
   readonly knowledge: K
   readonly #options: ServerOptions<K>
   readonly #connections: Connection[] = []
-  readonly #backoff: ExponentialBackoff<number>
+  readonly #backoff: Backoff
   readonly #closing = new AbortController()
   /** Why it is down, as far as the log knows. */
   readonly #reasons = new Set<string>()
@@ -54,7 +54,6 @@ export class Server<K = unknown> {
   #endsAtOpen = false
   #growing = false
   #growAfter = 0
-  #delay: IBackoff<unknown> | undefined
   #upAt = 0
   #retry: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
@@ -64,11 +63,7 @@ export class Server<K = unknown> {
     this.knowledge = options.newKnowledge()
     this.health = new ServerHealth(options.endpoint.name)
     const { least, most } = options.ldap.retry_after
-    this.#backoff = new ExponentialBackoff({
-      generator: halfJitterGenerator,
-      initialDelay: least * 2,
-      maxDelay: most,
-    })
+    this.#backoff = new Backoff(least * 2, most)
   }
 
   get name(): string {
@@ -291,7 +286,7 @@ export class Server<K = unknown> {
     const { state } = this.health
     // One that keeps failing soon after it came back is tried less and less often.
     const stayedUp = state !== 'down' && performance.now() - this.#upAt > ldap.retry_after.most
-    if (stayedUp) this.#delay = undefined
+    if (stayedUp) this.#backoff.reset()
     this.health.down(error.message)
     if (state !== 'down') this.#reasons.clear()
     if (error.failure === 'credentials') {
@@ -307,7 +302,7 @@ export class Server<K = unknown> {
       this.#reasons.add(error.message)
     }
     this.#drop(error)
-    this.#delay = (this.#delay ?? this.#backoff).next(undefined)
+    this.#backoff.failed()
     this.#scheduleRetry()
     this.#options.onChange()
   }
@@ -317,7 +312,7 @@ export class Server<K = unknown> {
     const { least } = this.#options.ldap.retry_after
     const missed = MISSED * (0.75 + Math.random() / 2)
     const atMost = this.#options.isLast() ? missed : Number.POSITIVE_INFINITY
-    const delay = Math.max(least, Math.min(this.#delay?.duration ?? least, atMost))
+    const delay = Math.max(least, Math.min(this.#backoff.delay ?? least, atMost))
     const open = () => this.#open()
     this.#retry = later(delay, 'retry of a directory server', open, this.#openLater)
   }

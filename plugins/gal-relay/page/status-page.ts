@@ -8,18 +8,16 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import type { EnvelopeGrammar } from '../advice/envelope'
-import { explain, QuestionError } from '../advice/explain'
 import type { DirectoryLists } from '../gal/directories'
 import { type Guarded, guard } from '../guard'
-import { registryOf } from '../report/metrics'
 import type { Reports } from '../report/processes'
 import { parseIp } from '../routing/networks'
 import { canonicalAddress, type Settings } from '../settings/settings'
-import { explanationPage } from './explanation-page'
 import type { Html } from './html'
-import { overviewPage } from './overview-page'
 
 export const PAGE_PATH = '/gal-relay'
+
+const pages = () => require('./pages') as typeof import('./pages')
 
 /** Where the pages have what they show from. */
 export interface StatusSource {
@@ -46,6 +44,8 @@ type Request = IncomingMessage & { readonly originalUrl?: string }
 export function statusPage(
   source: StatusSource,
 ): Guarded<[request: Request, response: ServerResponse, next: () => void]> {
+  // While Haraka may still read all files: it changes its user later, if so configured.
+  if (source.settings().http.enabled) pages()
   const page = async (request: Request, response: ServerResponse, next: () => void) => {
     const answer = source.settings().http.enabled && (await answerTo(request, source))
     if (answer) send(request, response, answer)
@@ -89,7 +89,7 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
 }
 
 async function metrics({ reports }: StatusSource): Promise<Answer> {
-  const registry = registryOf(await reports.collect(), Date.now())
+  const registry = pages().registryOf(await reports.collect(), Date.now())
   return { status: 200, type: registry.contentType, body: await registry.metrics() }
 }
 
@@ -101,11 +101,14 @@ async function overview(source: StatusSource, asked: URLSearchParams): Promise<A
     recipient: asked.get('recipient') ?? '',
     rule: asked.get('rule') ?? '',
   }
-  return page(overviewPage({ name, settings: source.settings(), report, filter, now: Date.now() }))
+  return page(
+    pages().overviewPage({ name, settings: source.settings(), report, filter, now: Date.now() }),
+  )
 }
 
 async function explanation(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
   const { name, grammar } = source
+  const { explain, explanationPage, QuestionError } = pages()
   const question = {
     recipient: asked.get('recipient') ?? '',
     client: asked.get('client') ?? '',

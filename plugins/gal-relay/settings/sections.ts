@@ -55,7 +55,7 @@ export class SectionReader {
       else this.report({ section, key, what: unknownKey(section, key, fields) })
     }
     const beginnings = [...given].map(([key, value]) => [key, pieceOf(value, 0)])
-    const result = object.safeParse(Object.fromEntries(beginnings))
+    const result = object.safeParse(Object.fromEntries(beginnings), ONCE)
     if (!result.success) this.reportIssues(section, given, result.error)
     const data: Record<string, unknown> = { ...result.data }
     const isWrong = (key: string) =>
@@ -126,6 +126,9 @@ export class SectionReader {
     }
   }
 }
+
+/** zod would compile each schema, which pays when it is used many times. */
+const ONCE = { jitless: true }
 
 /** Values of a list that are read in one step. */
 const PIECE = 50

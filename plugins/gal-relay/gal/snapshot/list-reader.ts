@@ -5,8 +5,8 @@ import cluster from 'node:cluster'
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import path from 'node:path'
-import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, failed, guard, later, unattended } from '../../guard'
+import { Backoff } from '../../ldap/backoff'
 import type { Log } from '../../log'
 import { ROOT_AND_US, requireOwnFolder } from '../../trusted-file'
 import { Claim } from './keeper-choice'
@@ -33,12 +33,7 @@ export class ListReader {
   readonly #settings: ListSettings
   readonly #log: Log
   readonly #claim: Claim
-  readonly #backoff = new ExponentialBackoff({
-    generator: halfJitterGenerator,
-    initialDelay: 1000,
-    maxDelay: 60_000,
-  })
-  #delay: IBackoff<unknown> | undefined
+  readonly #backoff = new Backoff(1000, 60_000)
   #child: ChildProcess | undefined
   #restart: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
@@ -168,11 +163,12 @@ export class ListReader {
     this.#child = undefined
     this.#report = undefined
     const wasStable = performance.now() - startedAt > STABLE
-    this.#delay = (wasStable ? this.#backoff : (this.#delay ?? this.#backoff)).next(undefined)
+    if (wasStable) this.#backoff.reset()
+    this.#backoff.failed()
     if (how !== LEFT) {
       this.#log.error(`the process that keeps the list ended (${how}); another one is started`)
     }
-    this.#spawnLater(this.#delay?.duration ?? 0)
+    this.#spawnLater(this.#backoff.delay ?? 0)
   }
 
   #spawnLater(delay: number): void {

@@ -2,8 +2,8 @@
 // of changes ends, when it is time for it, or when somebody has put another list in force. While it
 // reads anew in good order, the list before it goes on being followed. Servers come in their order: one
 // that was passed over because it was away is tried again while another is followed.
-import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from 'cockatiel'
 import { every, guard, later, unattended } from '../../guard'
+import { Backoff } from '../../ldap/backoff'
 import { directoryError } from '../../ldap/directory-error'
 import { endpointsOf } from '../../ldap/endpoints'
 import { openConnection } from '../../ldap/open'
@@ -137,7 +137,7 @@ export class Syncer {
   readonly #settings: ListSettings
   readonly #list: ListDefinition
   readonly #log: Log
-  readonly #backoff: ExponentialBackoff<number>
+  readonly #backoff: Backoff
   #following: Reading | undefined
   #reading: Reading | undefined
   #readFor: number | undefined
@@ -152,11 +152,7 @@ export class Syncer {
     this.#list = listDefinition(settings.gal, settings.ldap)
     this.#log = log
     const { least, most } = settings.ldap.retry_after
-    this.#backoff = new ExponentialBackoff({
-      generator: halfJitterGenerator,
-      initialDelay: least * 2,
-      maxDelay: most,
-    })
+    this.#backoff = new Backoff(least * 2, most)
   }
 
   report(): SyncReport {
@@ -182,18 +178,17 @@ export class Syncer {
     }
     signal.addEventListener('abort', guard('end of keeping the list', stop, stop))
     await removeUnfinished(this.#settings.snapshot.file).catch(() => {})
-    let delay: IBackoff<unknown> | undefined
     while (!signal.aborted) {
       const startedAt = performance.now()
       const failure = await this.#readAnew()
       if (signal.aborted) break
       if (!failure) {
-        delay = undefined
+        this.#backoff.reset()
         await this.#untilDue(signal)
       } else {
-        delay = (delay ?? this.#backoff).next(undefined)
+        this.#backoff.failed()
         const rest = failure instanceof Refused ? SHARE * (performance.now() - startedAt) : 0
-        await pause(Math.max(delay?.duration ?? 0, rest), signal)
+        await pause(Math.max(this.#backoff.delay ?? 0, rest), signal)
       }
     }
     await Promise.all([this.#reading?.ended, this.#following?.ended])

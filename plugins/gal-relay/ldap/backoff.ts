@@ -1,0 +1,40 @@
+// How long to wait before the next attempt: twice as long each time, with half of it left to chance, so
+// that many servers do not come back at the same moment. The library is loaded at the first failure.
+import type { IBackoff } from 'cockatiel'
+
+export class Backoff {
+  readonly #initial: number
+  readonly #most: number
+  #current: IBackoff<unknown> | undefined
+
+  /** Milliseconds: the first wait is from `initial` / 2 to `initial`, none is longer than `most`. */
+  constructor(initial: number, most: number) {
+    this.#initial = initial
+    this.#most = most
+  }
+
+  /** Milliseconds to wait after the last failure; undefined: there was none. */
+  get delay(): number | undefined {
+    return this.#current?.duration
+  }
+
+  /** Of one more failure. */
+  failed(): void {
+    this.#current = (this.#current ?? this.#begin()).next(undefined)
+  }
+
+  /** After a success: the next wait is the first one again. */
+  reset(): void {
+    this.#current = undefined
+  }
+
+  #begin() {
+    const { ExponentialBackoff, halfJitterGenerator } =
+      require('cockatiel') as typeof import('cockatiel')
+    return new ExponentialBackoff({
+      generator: halfJitterGenerator,
+      initialDelay: this.#initial,
+      maxDelay: this.#most,
+    })
+  }
+}
