@@ -95,7 +95,7 @@ export class DirectoryLists implements AddressList {
     for (const [directory, { list }] of before) {
       if (opened.get(directory)?.list === list) continue
       onRetired({ directory, ...list.report() })
-      unattended(`end of the former list of directory ${directory}`, () => list.close())
+      unattended('end of a former address list', () => list.close())
     }
     if (!this.#hasStarted) return
     for (const [name, { list }] of opened) if (before.get(name)?.list !== list) list.start()
@@ -125,6 +125,8 @@ const NO_DIRECTORY: GalAnswer = {
   reason: 'no directory is named for the domain',
 }
 
+const FAILED: GalAnswer = { state: 'unavailable', reason: 'a failure of the plugin itself' }
+
 /**
  * Found where any directory has it, absent where all say so. Whoever has it need not wait for the
  * others, one of which may be slow or down.
@@ -145,7 +147,10 @@ function together(
       if (answer.state === 'found') resolve(answer)
       else if (waiting === 0) resolve(unavailable ?? ABSENT)
     }
-    for (const answer of answers) void Promise.resolve(answer).then(settle)
+    for (const answer of answers) {
+      const answered = async () => settle(await answer)
+      unattended('answer of one of several directories', answered, () => settle(FAILED))
+    }
   })
 }
 
