@@ -50,7 +50,7 @@ EXAMPLE.com = always-relay
 @example.com = inbound
 *.example.net = inbound
 bücher.example = inbound
-user@example.org = inbound
+user@example.org = reufse
 [192.0.2.300] = inbound
 old.example = reroute older.example
 older.example = reroute oldest.example
@@ -85,7 +85,7 @@ bind_password = second
       "line 13: [routes] EXAMPLE.com = always-relay: is the same domain as 'example.com'; a domain has one row",
       "line 15: [routes]: Haraka cannot read the key '*.example.net'; probably meant: example.net (it matches the subdomains too)",
       "line 16: [routes]: Haraka cannot read the key 'bücher.example'; write the domain as its A-label: xn--bcher-kva.example",
-      'line 17: [routes] user@example.org = inbound: rows are for domains; probably meant: @example.org',
+      "line 17: [routes] user@example.org = reufse: 'reufse': unknown route type; probably meant: refuse",
       'line 18: [routes] [192.0.2.300] = inbound: is not an IPv4 or IPv6 address literal',
       'line 19: [routes] old.example = reroute older.example: points to another reroute row: old.example → older.example → oldest.example; a domain is rerouted once, probably meant: reroute oldest.example',
       'line 21: [routes] round.example = reroute about.example: goes in a circle: round.example → about.example → round.example; a domain is rerouted once, to one that is not',
@@ -93,7 +93,7 @@ bind_password = second
       'line 23: [routes] self.example = reroute sub.self.example: goes in a circle: self.example → sub.self.example → self.example; a domain is rerouted once, to one that is not',
       "line 24: [routes] supplier.example = forward gateway.example: 'gateway.example' is not a next hop; probably meant: smtp://gateway.example",
       "line 25: [routes] partner.example = shared: 'shared' needs a next hop: shared smtp://host[:port]",
-      "line 26: [routes] other.example = http://10.0.0.1: 'http://10.0.0.1': unknown route type; a route is one of inbound, shared, always-relay, forward, reroute",
+      "line 26: [routes] other.example = http://10.0.0.1: 'http://10.0.0.1': unknown route type; a route is one of inbound, accept, shared, always-relay, forward, reroute, refuse",
       'line 27: [listener *:smtp]: is not [listener <address>:<port>], where each may be *: [listener 192.0.2.1:25], [listener *:587], [listener 2001:db8::5:*]',
       'line 29: [listener 0.0.0.0:25]: a connection never has the local address 0.0.0.0; probably meant: [listener *:25]',
       'line 32: [gal] cache_found = 15: has no unit; probably meant: 15s',

@@ -70,24 +70,30 @@ export function recipientNamed(plainLocal: string, domain: string): Recipient {
 }
 
 /**
- * The mailbox that a sub-address belongs to (RFC 5233). Where several characters are delimiters, each may be
- * part of the user's name as well: the longest name first.
+ * The mailboxes that a sub-address may belong to (RFC 5233). Where several characters are delimiters, each
+ * may be part of the user's name as well: the longest name first.
  *
  * @param delimiters each character is one; '' for none
  */
 export function withoutDetail(recipient: Recipient, delimiters: string): readonly Recipient[] {
-  if (delimiters === '') return NOBODY
   const { plainLocal, domain } = recipient
-  const ends = [...delimiters]
-    .map((delimiter) => plainLocal.indexOf(delimiter))
-    .filter((end) => end > 0)
-  if (ends.length === 0) return NOBODY
-  return ends
-    .sort((one, other) => other - one)
-    .map((end) => recipientNamed(plainLocal.slice(0, end), domain))
+  return userNames(plainLocal, delimiters).map((user) => recipientNamed(user, domain))
 }
 
-const NOBODY: readonly Recipient[] = Object.freeze([])
+/** The local parts that are left without the detail, see {@link withoutDetail}. */
+export function userNames(plainLocal: string, delimiters: string): readonly string[] {
+  if (delimiters.length === 1) {
+    const end = plainLocal.indexOf(delimiters)
+    return end > 0 ? [plainLocal.slice(0, end)] : NOBODY
+  }
+  return [...delimiters]
+    .map((delimiter) => plainLocal.indexOf(delimiter))
+    .filter((end) => end > 0)
+    .sort((one, other) => other - one)
+    .map((end) => plainLocal.slice(0, end))
+}
+
+const NOBODY: readonly string[] = Object.freeze([])
 
 /** The local part in the form in which mailboxes compare: plain, NFC, lower case. */
 export function localKey({ plainLocal }: Pick<Recipient, 'plainLocal'>): string {

@@ -8,12 +8,13 @@ import {
   addressText,
   canonicalDomain,
   canonicalLiteral,
+  folded,
   localKey,
   plainLocalPart,
   type Recipient,
   recipientAt,
   sentLocalPart,
-  withoutDetail,
+  userNames,
 } from './recipient'
 
 /** Where a route hands mail to. */
@@ -129,8 +130,8 @@ export function findAddressRow(
   if (own && counts(own)) return own
   // Taking anything off one that asks to be sent onward would make it another address.
   if (recipient.routesOnward) return undefined
-  for (const base of withoutDetail(recipient, delimiters)) {
-    const row = rows.get(localKey(base))
+  for (const user of userNames(recipient.plainLocal, delimiters)) {
+    const row = rows.get(folded(user))
     if (row && counts(row)) return row
   }
   return undefined
