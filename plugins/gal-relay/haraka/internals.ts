@@ -68,7 +68,11 @@ function releaseOf(plugin: Haraka.Plugin): string {
 }
 
 function isBefore(release: string, other: string): boolean {
-  return release.localeCompare(other, 'en', { numeric: true }) < 0
+  const [ours = [], theirs = []] = [release, other].map((one) =>
+    one.split('.').map(Number.parseFloat),
+  )
+  const at = theirs.findIndex((number, index) => number !== ours[index])
+  return (ours[at] ?? 0) < (theirs[at] ?? 0)
 }
 
 // ── Addresses ────────────────────────────────────────────────────────────────────────────────────
