@@ -1,6 +1,7 @@
 // The documentation is true: every configuration in it is read by the settings' own reader, the whole
 // ones run in a real Haraka with a directory of their kind, the commands are run, log lines, metrics,
-// replies and links are as they stand there. (docs/commands.md: test/cli/docs.test.ts.)
+// replies and links are as they stand there. (docs/commands.md: test/cli/docs.test.ts; the layouts of
+// certain mail systems: test/layouts.test.ts.)
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,7 +16,17 @@ import { readIni } from '../plugins/gal-relay/settings/ini'
 import { readSettings } from '../plugins/gal-relay/settings/settings'
 import { makeAuthority } from './support/certificates'
 import { COMMAND } from './support/command'
-import { type Block, blocksOf, fileOf, PAGES, readPage } from './support/docs'
+import {
+  type Block,
+  blocksOf,
+  fileOf,
+  isWhole,
+  PAGES,
+  type Replacements,
+  readPage,
+  real,
+  wholeOf,
+} from './support/docs'
 import { type Haraka, REPOSITORY, startHaraka } from './support/haraka'
 import { busyInstall } from './support/install-report'
 import { freePort } from './support/ports'
@@ -26,7 +37,6 @@ import { startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
 const LDAP = '\n[ldap]\nurl[] = ldap://dc1.corp.example\nbase = dc=corp,dc=example\n'
-const isWhole = ({ text }: Block) => /^\[ldap\]$/m.test(text)
 const blocks = PAGES.flatMap(blocksOf)
 const of = (page: string, language: string) =>
   blocksOf(`docs/${page}`).filter((block) => block.language === language)
@@ -55,11 +65,6 @@ describe('configurations in the docs', () => {
 })
 
 // ── Whole configurations in a real Haraka ────────────────────────────────────────────────────────
-
-/** [text in the docs, what it stands for in the test] */
-type Replacements = readonly (readonly [string, string])[]
-const real = (text: string, replacements: Replacements) =>
-  replacements.reduce((all, [from, to]) => all.replaceAll(from, to), text)
 
 interface Expected {
   /** Addresses at example.com that the directory has, as the page says. */
@@ -101,12 +106,6 @@ async function rcpt(haraka: Haraka, client: string, to: string): Promise<string>
   } finally {
     await smtp.quit()
   }
-}
-
-const whole = (page: string) => {
-  const found = of(page, 'ini').filter(isWhole)
-  assert.equal(found.length, 1, `${page} has one whole configuration`)
-  return found[0]?.text ?? ''
 }
 
 const SECRET = 'Pa55-word!'
@@ -154,7 +153,7 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
         'config/gal_relay.password': `${SECRET}\n`,
         'config/corp-ca.pem': readFileSync(samba.ca, 'utf8'),
       }
-      const exchange = real(whole('exchange-ad.md'), replacements)
+      const exchange = real(wholeOf('exchange-ad.md'), replacements)
       // By proxyAddresses alone: what stands in Bob's `mail` is not his.
       await runs(exchange, {
         known: ['alice@example.com', 'robert@example.com'],
@@ -181,7 +180,7 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
         inside: '192.168.1.25',
         files,
       })
-      const own = real(whole('samba.md'), replacements)
+      const own = real(wholeOf('samba.md'), replacements)
       const known = ['alice@example.com', 'bob@example.com']
       await runs(own, { known, inside: '192.168.1.7', files })
 
@@ -234,7 +233,7 @@ describe('LDAP servers in the docs', { skip: skipWithout('slapd', 'slapadd', 'op
       ],
     })
     try {
-      const ini = real(whole('openldap.md'), [
+      const ini = real(wholeOf('openldap.md'), [
         ['ldap://ldap1.corp.example', slapd.url],
         ['ldap://ldap2.corp.example', 'ldap://127.0.0.1:1'],
       ])
@@ -283,7 +282,7 @@ ${text}`,
       ],
     })
     try {
-      const ini = real(whole('exchange-5.5.md'), [
+      const ini = real(wholeOf('exchange-5.5.md'), [
         ['ldap://exchange.corp.example', slapd.url],
         ['cn=haraka,cn=CORP', slapd.bindDn],
       ])

@@ -132,6 +132,19 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       log: /warn .*noRule: it has no equality rule/,
     }))
 
+  test('one without equality rule that nobody has', async () => {
+    const { url, bindDn, password } = slapd
+    const access = { url: [serverUrl(url)], bind_dn: bindDn, bind_password: password }
+    const base = ['cn=ann,dc=corp,dc=test']
+    const list = testList({ ...access, base }, { attributes: ['mail', 'noRule'] })
+    const expected = { 'ann@example.com': 'found', 'no@example.com': 'unavailable' }
+    try {
+      await answered(list, expected, 'live')
+    } finally {
+      await list.close()
+    }
+  })
+
   test('one whose name is mistyped', () =>
     bothWays(slapd, {
       attributes: ['mail', 'alais'],

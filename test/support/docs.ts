@@ -1,4 +1,5 @@
 // The fenced blocks of the documentation, so that tests can run what stands there.
+import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
@@ -44,3 +45,19 @@ export function fileOf({ before }: Block): string {
     .slice(-1)
   return [...paragraph.matchAll(/`config\/([\w.]+\.ini)`/g)].at(-1)?.[1] ?? 'gal_relay.ini'
 }
+
+/** A configuration that names a directory, rather than a part of one. */
+export const isWhole = ({ text }: Block) => /^\[ldap\]$/m.test(text)
+
+/** The one whole configuration of a page, such as `openldap.md`. */
+export function wholeOf(page: string): string {
+  const found = blocksOf(`docs/${page}`).filter((one) => one.language === 'ini' && isWhole(one))
+  assert.equal(found.length, 1, `${page} has one whole configuration`)
+  return found[0]?.text ?? ''
+}
+
+/** [text in the docs, what it stands for in the test] */
+export type Replacements = readonly (readonly [string, string])[]
+
+export const real = (text: string, replacements: Replacements) =>
+  replacements.reduce((all, [from, to]) => all.replaceAll(from, to), text)

@@ -33,6 +33,8 @@ export interface Ds389Options {
   readonly contentSync?: boolean
   /** Keeps in each entry the groups that it is a member of. */
   readonly memberOf?: boolean
+  /** More attribute types and object classes, written as for slapd.conf. */
+  readonly schema?: readonly string[]
   /** More attributes of `cn=config`, such as limits. */
   readonly config?: Readonly<Record<string, string>>
 }
@@ -45,6 +47,8 @@ export interface Ds389 {
   readonly bindDn: string
   readonly password: string
   readonly pid: number
+  /** Records as ldapmodify reads them, by the Directory Manager. */
+  change(ldif: string): Promise<void>
   add(...entries: Ds389Entry[]): Promise<void>
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
@@ -82,7 +86,7 @@ export async function startDs389(options: Ds389Options = {}): Promise<Ds389> {
   const port = await freePort()
   for (const name of FOLDERS) mkdirSync(join(folder, name))
   copyFileSync(COLLATIONS, join(folder, 'slapd-collations.conf'))
-  writeFileSync(join(folder, 'schema', '98mail.ldif'), mailSchema())
+  writeFileSync(join(folder, 'schema', '98mail.ldif'), mailSchema(options.schema ?? []))
   writeFileSync(join(folder, 'dse.ldif'), configuration(folder, port, options))
   const ldif = join(folder, 'ldif', 'entries.ldif')
   writeFileSync(ldif, firstLdif(options.entries ?? []))
@@ -119,6 +123,7 @@ export async function startDs389(options: Ds389Options = {}): Promise<Ds389> {
     bindDn: READER,
     password: READER_PASSWORD,
     pid: child.pid,
+    change,
     add: (...entries) =>
       change(entries.map(({ dn, attributes }) => ldifAdd(dn, attributes)).join('')),
     modify: (dn, attributes) => change(ldifReplace(dn, attributes)),
@@ -142,8 +147,9 @@ function endOf(child: Child): () => string | undefined {
 }
 
 /** What the tests with OpenLDAP have too, in this server's form. */
-function mailSchema(): string {
-  const lines = MAIL_SCHEMA.trim()
+function mailSchema(more: readonly string[]): string {
+  const lines = [MAIL_SCHEMA.trim(), ...more]
+    .join('\n')
     .replace(/^attributetype/gm, 'attributeTypes:')
     .replace(/^objectclass/gm, 'objectClasses:')
     .replace('otherMailbox $', '')

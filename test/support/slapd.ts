@@ -22,7 +22,7 @@ export type SlapdEntry = string | ({ readonly dn?: string } & Attributes)
 
 export interface SlapdOptions {
   readonly entries?: Iterable<SlapdEntry>
-  /** Default `dc=corp,dc=test`. */
+  /** Default `dc=corp,dc=test`. Empty: one database above all, whose entries are all given. */
   readonly suffix?: string
   /** Lines for the top of slapd.conf, such as more attribute types, after the mail schema. */
   readonly schema?: readonly string[]
@@ -132,7 +132,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   async function fill(entries: Iterable<SlapdEntry>): Promise<void> {
     const ldif = join(folder, 'entries.ldif')
     writeFileSync(ldif, firstLdif(base, entries, names))
-    await run('slapadd', ['-q', '-f', conf, '-l', ldif])
+    await run('slapadd', ['-q', '-f', conf, '-l', ldif, ...(base ? [] : ['-b', ''])])
   }
 
   const port = await freePort()
@@ -166,7 +166,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   }
 
   const change = (ldif: string) =>
-    run('ldapmodify', ['-x', '-H', url, '-D', `cn=admin,${base}`, '-w', ADMIN_PASSWORD], ldif)
+    run('ldapmodify', ['-x', '-H', url, '-D', below('cn=admin', base), '-w', ADMIN_PASSWORD], ldif)
 
   return {
     url,
@@ -175,7 +175,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
     socketUrl,
     tlsPort,
     base,
-    bindDn: `cn=reader,${base}`,
+    bindDn: below('cn=reader', base),
     password: READER_PASSWORD,
     get pid() {
       return child.pid ?? 0
@@ -242,6 +242,8 @@ function addressAttributes(address: string): Attributes & { dn?: string } {
   return { ...(ascii ? { mail: address } : {}), proxyAddresses: `SMTP:${address}` }
 }
 
+const below = (rdn: string, base: string) => (base ? `${rdn},${base}` : rdn)
+
 function flat(values: Values): readonly string[] {
   return values === undefined ? [] : [values].flat()
 }
@@ -258,8 +260,8 @@ function firstLdif(base: string, entries: Iterable<SlapdEntry>, names: Names): s
       : { objectClass: ['organization'], [type]: value }
   const reader = { objectClass: ['organizationalRole', 'simpleSecurityObject'], cn: 'reader' }
   const parts = [
-    ldifEntry(base, top),
-    ldifEntry(`cn=reader,${base}`, { ...reader, userPassword: READER_PASSWORD }),
+    base ? ldifEntry(base, top) : '',
+    ldifEntry(below('cn=reader', base), { ...reader, userPassword: READER_PASSWORD }),
   ]
   for (const entry of entries) parts.push(ldifEntry(...names.entry(entry)))
   return parts.join('')
@@ -296,7 +298,7 @@ timelimit ${limits?.seconds ?? 'unlimited'}
 ${options.before?.join('\n') ?? ''}
 database mdb
 suffix "${base}"
-rootdn "cn=admin,${base}"
+rootdn "${below('cn=admin', base)}"
 rootpw ${ADMIN_PASSWORD}
 directory ${folder}
 maxsize 4294967296

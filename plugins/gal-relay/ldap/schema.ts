@@ -11,8 +11,10 @@ export interface AttributeType {
   readonly name: string
   /** What it shows when asked for this one: the name itself, and those of attributes derived from it. */
   readonly shownAs: readonly string[]
-  /** The matching rule by which an equality search compares; undefined: there is none. */
+  /** The matching rule by which an equality search compares; undefined: none is named. */
   readonly equality: string | undefined
+  /** The OID of the syntax; undefined where that is its superior's. */
+  readonly syntax: string | undefined
 }
 
 export interface Schema {
@@ -27,6 +29,7 @@ interface Description {
   readonly names: readonly string[]
   readonly superior: string | undefined
   readonly equality: string | undefined
+  readonly syntax: string | undefined
 }
 
 /** Attributes derive from one another in a few steps. */
@@ -84,7 +87,8 @@ export function schemaOf(texts: readonly string[]): Schema {
       const description = byName.get(name.toLowerCase())
       if (!description) return undefined
       const shownAs = [...derivedFrom(description)].map(nameOf)
-      return { name: nameOf(description), shownAs, equality: equalityOf(description) }
+      const { syntax } = description
+      return { name: nameOf(description), shownAs, equality: equalityOf(description), syntax }
     },
   }
 }
@@ -99,5 +103,6 @@ function described(text: string): Description {
     names,
     superior: /\sSUP\s+'?([\w.-]+)/.exec(text)?.[1],
     equality: /\sEQUALITY\s+'?([\w.-]+)/.exec(text)?.[1],
+    syntax: /\sSYNTAX\s+'?([\d.]+)/.exec(text)?.[1],
   }
 }

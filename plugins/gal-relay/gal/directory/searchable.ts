@@ -63,6 +63,8 @@ const DEFAULT = new Set(['proxyaddresses', 'mail'])
 const SAMPLE = 20
 /** Rules that compare without case, for attributes that compare with it. */
 const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
+/** Compared with case where no rule is named (389 Directory Server). */
+const IA5_STRING = '1.3.6.1.4.1.1466.115.121.1.26'
 
 /**
  * @param patience milliseconds for each search
@@ -194,12 +196,12 @@ class AttributeProof {
     }
     const [value] = values
     if (value === undefined) throw new DirectoryError('protocol', 'entries without values')
-    if (this.#hasNoRule) return this.#noRule(true)
     const [same, other] = await Promise.all([
       this.#find(equalsBytes(this.#name, value)),
       this.#find(equalsBytes(this.#name, otherCase(value))),
     ])
     if (same.entries.length === 0) {
+      if (this.#hasNoRule) return this.#noRule(true)
       const may = 'may this account search for it, and has it an equality rule?'
       return this.#doubts(`an entry that has it is not found by its value: ${may}`, true)
     }
@@ -222,9 +224,10 @@ class AttributeProof {
       return this.#doubts('the server has no such attribute in its schema: is the name right?')
     }
     const others = this.context.attributes.filter((name) => name !== this.#name)
-    const nobody = this.#hasNoRule
-      ? this.#noRule(false)
-      : { doubt: undefined, isHeld: false, ...this.#untried() }
+    const nobody =
+      this.#hasNoRule && !(await this.#isComparedBySyntax())
+        ? this.#noRule(false)
+        : { doubt: undefined, isHeld: false, ...this.#untried() }
     if (others.length === 0) return nobody
     const have = or(...others.map(present))
     // What the server does not know or may not tell is neither true nor false (RFC 4511 §4.5.1.7).
@@ -248,8 +251,18 @@ class AttributeProof {
     return this.tellsRules && this.type !== undefined && this.type.equality === undefined
   }
 
+  /**
+   * 389 Directory Server names no rule for many attributes and compares by their syntax. Elsewhere
+   * what cannot be compared is neither true nor false, and its negation neither.
+   */
+  async #isComparedBySyntax(): Promise<boolean> {
+    const unlike = not(equalsBytes(this.#name, Buffer.from('nobody@localhost.invalid')))
+    return (await this.#find(unlike)).entries.length > 0
+  }
+
   /** Compared with case, as far as the schema tells; nobody has it, so that nothing can be tried. */
   #untried(): { caseRule?: string } {
+    if (this.#hasNoRule && this.type?.syntax === IA5_STRING) return { caseRule: CASELESS[0] }
     const rule = this.type?.equality ?? ''
     if (!/^caseExact/i.test(rule)) return {}
     return { caseRule: /ia5/i.test(rule) ? CASELESS[0] : CASELESS[1] }
