@@ -194,6 +194,8 @@ class Probe {
         ? ok(`${attribute}: entries have it, and are found by it${how}`)
         : note(`${attribute}: no entry has it; one that had would be found${how}`)
     }
+    for (const { text } of searchable.ofBases)
+      yield problem(`${text}; unknown recipients are deferred`)
     for (const name of searchable.dropped) {
       yield note(`${name}: its schema has no such attribute, which is not asked for`)
     }

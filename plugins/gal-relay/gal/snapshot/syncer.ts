@@ -7,12 +7,12 @@ import { every, guard, later, unattended } from '../../guard'
 import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
 import type { FeedName } from '../directory/change-feed'
 import { interruptible } from '../directory/change-feed'
-import { directoryError } from '../directory/directory-error'
+import { directoryError, printable } from '../directory/directory-error'
 import { endpointsOf } from '../directory/endpoints'
 import { lowerCaseNames } from '../directory/entry-addresses'
 import { follow } from '../directory/follow'
 import { type Endpoint, openConnection } from '../directory/open'
-import { referredText } from '../directory/references'
+import { referredText, whyNotFollowed } from '../directory/references'
 import { hidesEntries, type Searchable } from '../directory/searchable'
 import type { Log } from '../log'
 import { removeUnfinished } from './file'
@@ -330,9 +330,13 @@ function incomplete(
   const doubt = doubts.find(({ isOfSearches }) => !isOfSearches)
   const place = references.findIndex(({ length }) => length > 0)
   const url = references[place]?.[0] ?? ''
+  const base = ldap.base[place] ?? ''
+  const whyNot = whyNotFollowed(url, ldap)
   const why =
     doubt?.text ??
-    referredText(ldap.base[place] ?? '', url, 'the list leaves it out', isActiveDirectory)
+    (whyNot === undefined
+      ? `part of the tree below ${base || 'the top'} is at ${printable(url)}`
+      : referredText(base, url, whyNot, isActiveDirectory))
   return `${name}: recipients that are not in the list are asked live: ${why}`
 }
 
