@@ -353,7 +353,8 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
   const asked = new Set<string>(['nobody', 'postman', 'kim.kim'])
   const isFree = (name: KindName) =>
     KINDS[name].isSearchable &&
-    !rights.some(({ kind }) => kind === name) &&
+    // A right to an attribute is one to those that derive from it.
+    !rights.some(({ kind }) => kind === name || kind === (KINDS[name] as Kind).superior) &&
     (!directory.isSchemaHidden || isShownAsNamed(directory, name))
   for (const [i, { unit, values, isStaff }] of people.entries()) {
     const dn = dnOf(unit, i)

@@ -3,7 +3,7 @@
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
 import { DirectoryError, directoryError } from './directory/directory-error'
-import { addressesOf } from './directory/entry-addresses'
+import { addressValuesOf } from './directory/entry-addresses'
 import type { Server } from './directory/server'
 import { hasEntries, isNoLimit, requireSuccess, type Turn } from './directory/turn'
 import { type Known, Witness } from './directory/witness'
@@ -114,8 +114,7 @@ export class Absence {
     const missing = new Set<string>()
     let isAnybodyThere = false
     if (rolls.some((roll) => roll.length > 0)) {
-      const addresses = rolls.map((roll) => roll.map(({ address }) => address))
-      const shown = await this.#called(turn, asked, addresses)
+      const shown = await this.#called(turn, asked, rolls)
       for (const [base, roll] of rolls.entries()) {
         const present = roll.filter(({ key }) => shown[base]?.has(key))
         if (roll.length >= QUORUM && present.length * 2 < roll.length) {
@@ -131,28 +130,28 @@ export class Absence {
     return missing
   }
 
-  /** @returns for each base those of the addresses that are there */
+  /** @returns for each base those of its addresses that are there */
   async #called(
     turn: Turn,
     asked: Asked,
-    addresses: readonly (readonly string[])[],
+    rolls: readonly (readonly Known[])[],
   ): Promise<ReadonlyMap<string, Known>[]> {
     if (!turn.server.isLimited) {
-      return this.#keysShown(turn, asked, asked.search.forAddresses([], addresses))
+      return this.#keysShown(turn, asked, asked.search.forAddresses([], rolls))
     }
-    const most = Math.max(...addresses.map(({ length }) => length))
+    const most = Math.max(...rolls.map(({ length }) => length))
     const singly = Array.from({ length: most }, (_, i) =>
       this.#keysShown(
         turn,
         asked,
         asked.search.forAddresses(
           [],
-          addresses.map((some) => some.slice(i, i + 1)),
+          rolls.map((some) => some.slice(i, i + 1)),
         ),
       ),
     )
     const shown = await Promise.all(singly)
-    return addresses.map((_, base) => new Map(shown.flatMap((maps) => [...(maps[base] ?? [])])))
+    return rolls.map((_, base) => new Map(shown.flatMap((maps) => [...(maps[base] ?? [])])))
   }
 
   async #findAnyone(turn: Turn, asked: Asked): Promise<void> {
@@ -178,12 +177,12 @@ export class Absence {
     const results = await turn.search(searches)
     const shown = results.map((result) => {
       const addresses = hasEntries(result)
-        ? result.entries.flatMap((entry) => addressesOf(entry, names))
+        ? result.entries.flatMap((entry) => addressValuesOf(entry, names))
         : []
       return new Map(
-        addresses.map((address) => {
-          const key = addressKey(address)
-          return [key, { key, address }]
+        addresses.map((one) => {
+          const key = addressKey(one.address)
+          return [key, { ...one, key }]
         }),
       )
     })

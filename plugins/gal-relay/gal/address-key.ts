@@ -10,7 +10,8 @@ import {
   type Recipient,
   sentLocalPart,
 } from '../routing/recipient'
-import { X500_DOMAIN } from './directory/entry-addresses'
+import type { Entry } from './directory/entry'
+import { type AddressValue, addressValuesOf, X500_DOMAIN } from './directory/entry-addresses'
 
 /** Plain local part, NFC, lower case, domain as A-label or canonical literal: of an address as an entry holds it. */
 export function addressKey(address: string): string {
@@ -18,6 +19,18 @@ export function addressKey(address: string): string {
   if (at < 0) return folded(address)
   const local = plainLocalPart(address.slice(0, at))
   return `${folded(local)}@${domainKey(address.slice(at + 1))}`
+}
+
+/**
+ * @param names of attributes, in lower case
+ * @returns the value with which the entry holds the address
+ */
+export function valueWithKey(
+  entry: Entry,
+  key: string,
+  names: ReadonlySet<string>,
+): AddressValue | undefined {
+  return addressValuesOf(entry, names).find(({ address }) => addressKey(address) === key)
 }
 
 /** A recipient's local part in the same form. */

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings, LdapSettings } from '../settings/settings'
 import { Absence, type Asked } from './absence'
-import { addressKey, recipientKey, spellings } from './address-key'
+import { recipientKey, spellings, valueWithKey } from './address-key'
 import {
   ABSENT,
   type AddressList,
@@ -43,9 +43,8 @@ const LOOSELY = new Intl.Collator('und', { sensitivity: 'base' })
 /** What is asked of a server for one recipient below one base. */
 interface Wanted {
   readonly key: string
-  /** All addresses that the search is for, the witness among them. */
+  /** All that the search is for, the witness's among them. */
   readonly addresses: readonly string[]
-  readonly witness: Known | undefined
 }
 
 /** What a server showed for one recipient. */
@@ -229,10 +228,10 @@ export class LiveList implements AddressList {
     const addresses = spellings(recipient)
     const results = await turn.search(search.forAnyCase(addresses, searchable.caseRules))
     const entries = results.flatMap((result) => (hasEntries(result) ? result.entries : []))
-    const holders = entries.filter((entry) => addressWithKey(entry, key, names) !== undefined)
+    const holders = entries.filter((entry) => valueWithKey(entry, key, names) !== undefined)
     if (holders.length > 0) return holders
     for (const entry of entries) {
-      const wanted = { key, addresses, witness: undefined }
+      const wanted = { key, addresses }
       if (await this.#holdsUnseen(entry, wanted, turn)) return [entry]
     }
     requireSuccess(results)
@@ -273,7 +272,7 @@ export class LiveList implements AddressList {
     const key = recipientKey(recipient)
     const own = spellings(recipient)
     const witnesses = this.#absence.witnesses.map(({ current }) => current)
-    const beside = witnesses.map((witness) => (witness ? [witness.address] : []))
+    const beside = witnesses.map((witness) => (witness ? [witness] : []))
     const { isLimited } = turn.server
     const results = await turn.search(asked.search.forAddresses(own, isLimited ? [] : beside))
     const holders: Entry[] = []
@@ -282,15 +281,15 @@ export class LiveList implements AddressList {
     for (const [base, result] of results.entries()) {
       if (!hasEntries(result)) continue
       const witness = witnesses[base]
-      const wanted: Wanted = { key, addresses: [...own, ...(beside[base] ?? [])], witness }
+      const wanted = { key, addresses: witness ? [...own, witness.address] : own }
       for (const entry of result.entries) {
-        const address = addressWithKey(entry, key, asked.names)
-        if (address !== undefined) {
-          this.#absence.witnesses[base]?.found({ key, address }, !isCutShort(entry))
+        const held = valueWithKey(entry, key, asked.names)
+        if (held) {
+          this.#absence.witnesses[base]?.found({ ...held, key }, !isCutShort(entry))
           holders.push(entry)
           continue
         }
-        const isWitness = witness && addressWithKey(entry, witness.key, asked.names) !== undefined
+        const isWitness = witness && valueWithKey(entry, witness.key, asked.names) !== undefined
         if (isWitness) shown.add(witness)
         if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
@@ -323,7 +322,7 @@ export class LiveList implements AddressList {
         const alone = await turn.search(asked.search.forAddresses([], beside))
         for (const [base, { entries }] of alone.entries()) {
           const one = witnesses[base]
-          const isShown = (entry: Entry) => one && addressWithKey(entry, one.key, asked.names)
+          const isShown = (entry: Entry) => one && valueWithKey(entry, one.key, asked.names)
           if (one && entries.some(isShown)) shown.add(one)
         }
       }
@@ -352,7 +351,7 @@ export class LiveList implements AddressList {
     const { search, names } = this.#askedOf(turn)
     if (isCutShort(entry)) {
       const rest = await remainingValues(entry, search, turn)
-      return addressWithKey(rest, key, names) !== undefined
+      return valueWithKey(rest, key, names) !== undefined
     }
     const asked = addresses.map(withoutSpaces)
     const alike = addressesOf(entry, names)
@@ -382,11 +381,6 @@ export class LiveList implements AddressList {
     this.#said.set(text, true)
     this.#log[level](text)
   }
-}
-
-/** @returns the address as the entry has it */
-function addressWithKey(entry: Entry, key: string, names: ReadonlySet<string>): string | undefined {
-  return addressesOf(entry, names).find((address) => addressKey(address) === key)
 }
 
 const leadingElsewhere = ({ references }: Result) =>
