@@ -5,10 +5,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
-import type { FeedName } from '../../../plugins/gal-relay/gal/directory/change-feed'
+import {
+  type FeedContext,
+  type FeedName,
+  NotOffered,
+} from '../../../plugins/gal-relay/gal/directory/change-feed'
+import { requireNothingLeftOut } from '../../../plugins/gal-relay/gal/directory/left-out'
+import { Keeper } from '../../../plugins/gal-relay/gal/snapshot/keeper'
 import { skipWithout } from '../../support/programs'
 import { type SlapdEntry, type SlapdOptions, startSlapd } from '../../support/slapd'
-import { serverUrl, testList } from '../lists'
+import { GAL, recordedLog, serverUrl, testList } from '../lists'
 
 const TOP = 'dc=corp,dc=test'
 const OTHER = 'dc=other,dc=test'
@@ -117,6 +123,38 @@ describe('a feed that leaves something out', {
       }
     })
   }
+})
+
+test('a feed that brings what a search does not find is not used', async () => {
+  const keeper = new Keeper({
+    ...{ file: '/nonexistent/list', fingerprint: Buffer.alloc(0), flag: '', trusted: undefined },
+    ...{ attributes: new Set(['mail']), shrinkLimit: 0.2, before: undefined, force: false },
+    log: recordedLog(),
+  })
+  const ids = ['one', 'two', 'gone'].map((id) => Buffer.from(id))
+  const found = ids.slice(0, 2)
+  for (const id of ids) {
+    const values = [Buffer.from(`${id}@example.com`)]
+    keeper.entry(id, { dn: `cn=${id}`, attributes: [{ type: 'mail', values }] })
+  }
+  const list = {
+    async readIds(take: (id: Buffer, base: number, dn: string) => void) {
+      for (const id of found) take(id, 0, `cn=${id}`)
+    },
+    readOne: async () => undefined,
+  }
+  const { signal } = new AbortController()
+  const context = { keeper, list, gal: GAL, signal } as unknown as FeedContext
+  const compare = () => requireNothingLeftOut(context, new Set(), (_, id) => id)
+  await assert.rejects(compare, (error) => {
+    return (
+      error instanceof NotOffered &&
+      /brings entries that a search does not find: 1/.test(error.message)
+    )
+  })
+  // Somebody who goes at that moment is no such entry.
+  setTimeout(() => keeper.gone(Buffer.from('gone')), 100)
+  await compare()
 })
 
 const TOP_OF_OTHER = {

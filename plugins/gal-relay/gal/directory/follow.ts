@@ -5,6 +5,7 @@ import { FEEDS, type FeedContext, type FeedName, type ListKeeper, NotOffered } f
 import { changedSince } from './changed-since'
 import { DirectoryError } from './directory-error'
 import { DIRSYNC, dirSync } from './dirsync'
+import { goodFor } from './known-searchable'
 import { isActiveDirectory, type RootDse, readRootDse } from './root-dse'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { SYNC_REQUEST, syncrepl } from './syncrepl'
@@ -48,14 +49,12 @@ export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly onSearchable: (searchable: Searchable) => void
 }
 
-/** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
-const LOOK_AGAIN = 5 * 60_000
-
 /** Looks now and then whether all the list is still to be seen. */
 function watched(options: FollowOptions, first: Searchable): ListKeeper {
   const { keeper, every } = options
   let searchable = first
   let lookedAt = performance.now()
+  let took = 0
   return {
     begin: () => keeper.begin(),
     entry: (id, entry) => keeper.entry(id, entry),
@@ -63,10 +62,12 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
     complete: () => keeper.complete(),
     compare: () => keeper.compare(),
     async confirmed(at) {
-      const goodFor = hidesEntries(searchable) ? every : LOOK_AGAIN
-      if (performance.now() - lookedAt >= goodFor) {
+      const countsFor = hidesEntries(searchable) ? every : goodFor(searchable, took)
+      const now = performance.now()
+      if (now - lookedAt >= countsFor) {
         searchable = await lookAt(options)
         lookedAt = performance.now()
+        took = lookedAt - now
       }
       await keeper.confirmed(at)
     },

@@ -2,15 +2,16 @@
 // and a snapshot need? Nothing is changed, and nothing is kept. It opens connections and searches as
 // the look-ups do; what it adds is asking the server about itself.
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
-import { AddressSearch } from './address-search'
+import { AddressSearch, SIZE_LIMIT } from './address-search'
 import { enumerated, TAG, tlv } from './ber'
 import { isLimit, NotOffered } from './change-feed'
 import type { Connection, Result } from './connection'
-import { type DirectoryError, directoryError, printable, resultError } from './directory-error'
+import { directoryError, printable, resultError } from './directory-error'
 import { cookieNow, DIRSYNC } from './dirsync'
 import type { Entry } from './entry'
 import { lowerCaseNames } from './entry-addresses'
 import { equals, or, present } from './filter'
+import { hint } from './hint'
 import { contextsOf } from './naming-contexts'
 import { type Endpoint, openConnection } from './open'
 import { PAGED_RESULTS } from './paged-search'
@@ -102,35 +103,6 @@ function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: num
   return `connected${how} and bound ${who} in ${Math.round(milliseconds)} ms`
 }
 
-/** What to do about an error at connecting, TLS or bind. */
-function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): string {
-  if (ldap.bind_method === 'external' && code !== undefined) {
-    return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
-  }
-  if (code === 49) return '; are bind_dn and bind_password right?'
-  if (code === 8 || code === 13) return '; it wants TLS: ldaps:// or starttls = true'
-  if (code !== undefined && !ldap.bind_dn) return '; does it take anonymous clients? Set bind_dn'
-  if (failure === 'timeout') return '; is it the right port, and does a firewall let us through?'
-  if (/altname|does not match/i.test(message))
-    return '; url[] must have the name in the certificate'
-  if (/self.signed|unable to (get|verify)/i.test(message)) {
-    return "; set tls_ca to the file with its authority's certificate"
-  }
-  if (/unsupported protocol|protocol version|no protocols/i.test(message)) {
-    return '; it speaks only TLS 1.0 or 1.1, which is refused: switch TLS 1.2 on there'
-  }
-  if (/wrong version number|packet length too long/i.test(message)) {
-    return '; no TLS is spoken on that port: ldaps:// has 636, the Global Catalog 3269'
-  }
-  if (/key too small|md too weak|ca md/i.test(message)) {
-    return '; its certificate is too weak: it needs one of 2048 bits with SHA-256'
-  }
-  if (/certificate has expired/i.test(message)) return '; its certificate must be renewed'
-  if (message.includes('ECONNREFUSED')) return '; nothing listens there'
-  if (/ENOTFOUND|EAI_AGAIN/.test(message)) return '; the name is not in DNS'
-  return ''
-}
-
 /** One server that let us in. */
 class Probe {
   readonly #attributes: ReadonlySet<string>
@@ -179,7 +151,39 @@ class Probe {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the rights right?`,
       )
-    } else yield* this.#attributesProven()
+    } else {
+      yield* this.#attributesProven()
+      yield* this.#limit(results)
+      yield* this.#aliases()
+    }
+  }
+
+  /** Look-ups make do with few entries at a time; a list in memory cannot. */
+  *#limit(results: readonly Result[]): Generator<Finding> {
+    for (const { code, entries } of results) {
+      if (code !== SIZE_LIMIT_EXCEEDED || entries.length >= SIZE_LIMIT) continue
+      const most = `its limit for this account, entries at a time, is ${entries.length}`
+      yield this.#forSnapshot(`${most}: ${this.#whichLimits()}`)
+      return
+    }
+  }
+
+  async *#aliases(): AsyncGenerator<Finding> {
+    const { base, dereference } = this.ldap
+    if (dereference === 'search' || dereference === 'always') return
+    const filter = equals('objectClass', 'alias')
+    const search = {
+      scope: SCOPE.subtree,
+      filter,
+      sizeLimit: 1,
+      attributes: attributeList(['1.1']),
+    }
+    const results = await Promise.all(base.map((one) => this.#find({ base: one, ...search })))
+    const dn = results.flatMap(({ entries }) => entries)[0]?.dn
+    if (dn === undefined) return
+    yield warning(
+      `${printable(dn)} is an alias object, and who is behind it is unknown: set dereference = search`,
+    )
   }
 
   /** One line for each attribute, and for each part of the tree that is elsewhere. */
@@ -278,6 +282,15 @@ class Probe {
     )
   }
 
+  /** What they are called there. */
+  #whichLimits(): string {
+    if (this.rootDse.isOpenLdap) return 'raise sizelimit, or limits for bind_dn'
+    return (
+      'raise nsslapd-sizelimit and nsslapd-lookthroughlimit, or for bind_dn alone nsSizeLimit, ' +
+      'nsLookThroughLimit and nsPagedSizeLimit'
+    )
+  }
+
   #paging(): Finding {
     if (this.rootDse.controls.has(PAGED_RESULTS)) {
       return ok('it gives long results in pages')
@@ -290,12 +303,15 @@ class Probe {
     const { controls, namingContexts, highestCommittedUsn } = this.rootDse
     let refused = ''
     if (controls.has(SYNC_REQUEST)) {
-      const result = await this.#syncOnce(this.ldap.base[0] ?? '')
-      if (result.code === 0) return ok('it tells of changes: syncrepl')
+      const results = await Promise.all(this.ldap.base.map((base) => this.#syncOnce(base)))
+      const place = results.findIndex(({ code }) => code !== 0)
+      const result = results[place]
+      if (!result) return ok('it tells of changes: syncrepl')
+      const where = results.length > 1 ? ` below ${this.ldap.base[place] || 'the top'}` : ''
       refused = isLimit(result.code)
-        ? `by syncrepl it gives this account no more than a part of the list: ${reason(result)}; ` +
-          'raise its size and look-through limits'
-        : `it does not tell of changes by syncrepl: ${reason(result)}; overlay syncprov?`
+        ? `by syncrepl it gives this account no more than a part of the list${where}: ` +
+          `${reason(result)}; ${this.#whichLimits()}`
+        : `it does not tell of changes by syncrepl${where}: ${reason(result)}; overlay syncprov?`
     }
     if (isActiveDirectory(this.rootDse) && controls.has(DIRSYNC)) {
       try {
