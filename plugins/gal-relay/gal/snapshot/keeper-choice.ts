@@ -1,6 +1,6 @@
 // Which of a server's workers keeps the list: the master gives it to one, and to another when that one
 // ends or stands still. A worker asks once a second, which is its sign of life as well. A server that is
-// one process has nobody to ask; several servers keep a list each, in files of their own.
+// one process is its own master; several servers keep a list each, in files of their own.
 import cluster, { type Worker } from 'node:cluster'
 import { every, guard } from '../../guard'
 
@@ -37,11 +37,8 @@ export class Claim {
   readonly #name = `${process.pid}-${++claims}`
   readonly #file: string
   readonly #candidate: Candidate
-  readonly #receive = guard('answer who keeps the list', (answer: Answer) => {
-    if (answer?.event === 'gal-relay: list given' && answer.claim === this.#name) {
-      this.#unanswered = 0
-      this.#become(answer.isYours)
-    }
+  readonly #receive = guard('answer who keeps the list', (message: Answer) => {
+    if (message?.event === 'gal-relay: list given') this.#take(message)
   })
   #isChosen = false
   #unanswered = 0
@@ -53,11 +50,7 @@ export class Claim {
   }
 
   start(): void {
-    if (!cluster.isWorker) {
-      this.#become(true)
-      return
-    }
-    process.on('message', this.#receive)
+    if (cluster.isWorker) process.on('message', this.#receive)
     const ask = () => {
       this.#send('gal-relay: list wanted')
       if (++this.#unanswered === UNANSWERED) this.#candidate.onUnanswered()
@@ -69,57 +62,76 @@ export class Claim {
   close(): void {
     clearInterval(this.#timer)
     process.removeListener('message', this.#receive)
-    if (cluster.isWorker) this.#send('gal-relay: list given up')
+    this.#send('gal-relay: list given up')
   }
 
-  #become(isChosen: boolean): void {
-    if (isChosen === this.#isChosen) return
-    this.#isChosen = isChosen
-    if (isChosen) this.#candidate.onChosen()
+  #take({ claim, isYours }: Answer): void {
+    if (claim !== this.#name) return
+    this.#unanswered = 0
+    if (isYours === this.#isChosen) return
+    this.#isChosen = isYours
+    if (isYours) this.#candidate.onChosen()
     else this.#candidate.onDismissed()
   }
 
   #send(event: Question['event']): void {
     const question: Question = { event, file: this.#file, claim: this.#name }
+    if (!cluster.isWorker) {
+      const answer = answerTo(question)
+      if (answer) this.#take(answer)
+      return
+    }
     // The channel may be closing; then the master gives it to another one by itself.
     if (process.connected) process.send?.(question, undefined, undefined, () => {})
   }
 }
 
 interface Holder {
-  readonly worker: number
+  /** undefined: this process itself. */
+  readonly worker: number | undefined
   readonly claim: string
   /** Seconds that the master saw, so that none counts in which it stood still itself. */
   silent: number
 }
 
-/** For the master of a cluster: who keeps each file. */
-let holders: Map<string, Holder> | undefined
+/** Of a master, or of a server that is one process: who keeps each file. */
+const holders = new Map<string, Holder>()
+
+/** @returns undefined when none is expected */
+function answerTo({ event, file, claim }: Question, worker?: number): Answer | undefined {
+  const holder = holders.get(file)
+  const isYours = !holder || holder.claim === claim
+  if (event === 'gal-relay: list given up') {
+    if (isYours) holders.delete(file)
+    return undefined
+  }
+  if (isYours) holders.set(file, { worker, claim, silent: 0 })
+  return { event: 'gal-relay: list given', claim, isYours }
+}
+
+let answersWorkers = false
 
 /** Answers the workers for as long as this process lives, if it is one that may have some. */
 export function chooseAmongWorkers(): void {
-  if (holders || !cluster.isPrimary) return
-  const byFile = new Map<string, Holder>()
-  holders = byFile
-  const receive = (worker: Worker, question: Question) => {
-    const { event, file, claim } = question ?? {}
-    const holder = byFile.get(file)
-    if (event === 'gal-relay: list given up') {
-      if (holder?.claim === claim) byFile.delete(file)
-    } else if (event === 'gal-relay: list wanted') {
-      const isYours = !holder || holder.claim === claim
-      if (isYours) byFile.set(file, { worker: worker.id, claim, silent: 0 })
-      const answer: Answer = { event: 'gal-relay: list given', claim, isYours }
-      if (worker.isConnected()) worker.send(answer, () => {})
-    }
+  if (answersWorkers || !cluster.isPrimary) return
+  answersWorkers = true
+  const receive = (worker: Worker, message: Question) => {
+    if (!EVENTS.has(message?.event)) return
+    const answer = answerTo(message, worker.id)
+    if (answer && worker.isConnected()) worker.send(answer, () => {})
   }
   const forget = ({ id }: Worker) => {
-    for (const [file, { worker }] of byFile) if (worker === id) byFile.delete(file)
+    for (const [file, { worker }] of holders) if (worker === id) holders.delete(file)
   }
   cluster.on('message', guard('question of a worker', receive))
   // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
   cluster.on('disconnect', guard('end of a worker that may keep the list', forget))
   every(TICK, 'watch over the workers', () => {
-    for (const [file, holder] of byFile) if (++holder.silent >= SILENCE) byFile.delete(file)
+    for (const [file, holder] of holders) if (++holder.silent >= SILENCE) holders.delete(file)
   }).unref()
 }
+
+const EVENTS: ReadonlySet<unknown> = new Set<Question['event']>([
+  'gal-relay: list wanted',
+  'gal-relay: list given up',
+])
