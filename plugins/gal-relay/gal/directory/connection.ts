@@ -86,6 +86,8 @@ export class Connection {
   answeredAt = 0
   /** When the last request was sent. */
   usedAt = performance.now()
+  /** Questions that are being answered over it; some wait for what others have asked already. */
+  questions = 0
   /** Called once, after every request in flight has failed. */
   onEnd: (error: DirectoryError) => void = () => {}
   /** Called when a request has ended and there is room for one more. */
