@@ -166,7 +166,7 @@ const SITUATIONS: readonly Situation[] = [
     ],
   },
   {
-    what: 'no feed below the second base',
+    what: 'no feed of changes',
     slapd: { syncprov: false },
     gal: { mode: 'snapshot' },
     says: ['warning it does not tell of changes; they are looked for by time stamps'],

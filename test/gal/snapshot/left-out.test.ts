@@ -11,10 +11,11 @@ import {
   NotOffered,
 } from '../../../plugins/gal-relay/gal/directory/change-feed'
 import { requireNothingLeftOut } from '../../../plugins/gal-relay/gal/directory/left-out'
+import { probeDirectory } from '../../../plugins/gal-relay/gal/directory/probe'
 import { Keeper } from '../../../plugins/gal-relay/gal/snapshot/keeper'
 import { skipWithout } from '../../support/programs'
 import { type SlapdEntry, type SlapdOptions, startSlapd } from '../../support/slapd'
-import { GAL, recordedLog, serverUrl, testList } from '../lists'
+import { GAL, LDAP, recordedLog, serverUrl, testList } from '../lists'
 
 const TOP = 'dc=corp,dc=test'
 const OTHER = 'dc=other,dc=test'
@@ -112,6 +113,16 @@ describe('a feed that leaves something out', {
         assert.equal(await list.ask('lower@example.com'), 'found')
         const said = list.log.lines.some((line) => line.includes(`search finds: cn=lower,${SUB}`))
         assert.equal(said, below === SUB && feed !== 'syncrepl', list.log.lines.join('\n'))
+        if (base[1]) {
+          const ldap = { ...LDAP, url: [serverUrl(slapd.url)], base: [...base] }
+          const [server] = await probeDirectory({ ...GAL, mode: 'snapshot' }, ldap)
+          const words = `warning it does not tell of changes by syncrepl below ${OTHER}: `
+          const lines = server?.findings.map(({ level, text }) => `${level} ${text}`) ?? []
+          assert.ok(
+            lines.some((line) => line.startsWith(words)),
+            lines.join('\n'),
+          )
+        }
         await slapd.add(person('later', below))
         await list.becomes('later@example.com', 'found')
         await slapd.delete(`cn=lower,${below}`)
