@@ -197,8 +197,8 @@ const isConfigured = ({ attributes }: RandomDirectory, name: KindName): boolean 
 
 /** In the settings under the name by which entries show it, which need not be known then. */
 const isShownAsNamed = ({ attributes }: RandomDirectory, name: KindName): boolean => {
-  const { superior } = KINDS[name] as Kind
-  if (attributes.some(({ kind }) => kind === superior)) return false
+  // Entries show the one where the other is asked for.
+  if (name === 'exact' || name === 'derived') return false
   return attributes.some(
     (one) => one.kind === name && nameOf(one).toLowerCase() === name.toLowerCase(),
   )
