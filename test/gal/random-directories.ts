@@ -196,8 +196,13 @@ const isConfigured = ({ attributes }: RandomDirectory, name: KindName): boolean 
 }
 
 /** In the settings under the name by which entries show it, which need not be known then. */
-const isShownAsNamed = ({ attributes }: RandomDirectory, name: KindName): boolean =>
-  attributes.some((one) => one.kind === name && nameOf(one).toLowerCase() === name.toLowerCase())
+const isShownAsNamed = ({ attributes }: RandomDirectory, name: KindName): boolean => {
+  // Entries show the one where the other is asked for.
+  if (name === 'exact' || name === 'derived') return false
+  return attributes.some(
+    (one) => one.kind === name && nameOf(one).toLowerCase() === name.toLowerCase(),
+  )
+}
 
 const nameOf = ({ kind, name }: RandomDirectory['attributes'][number]): string => {
   const { names }: Kind = KINDS[kind]

@@ -7,6 +7,7 @@ import path from 'node:path'
 import { describe, test } from 'node:test'
 import { requireNothingLeftOut } from '../../../plugins/gal-relay/gal/directory/left-out'
 import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
+import { probeDirectory } from '../../../plugins/gal-relay/gal/directory/probe'
 import { type FeedContext, NotOffered } from '../../../plugins/gal-relay/gal/feeds/change-feed'
 import type { FeedName } from '../../../plugins/gal-relay/gal/feeds/table'
 import { Keeper } from '../../../plugins/gal-relay/gal/snapshot/keeper'
@@ -110,6 +111,16 @@ describe('a feed that leaves something out', {
         assert.equal(await list.ask('lower@example.com'), 'found')
         const said = list.log.lines.some((line) => line.includes(`search finds: cn=lower,${SUB}`))
         assert.equal(said, below === SUB && feed !== 'syncrepl', list.log.lines.join('\n'))
+        if (base[1]) {
+          const ldap = { ...LDAP, url: [serverUrl(slapd.url)], base: [...base] }
+          const [server] = await probeDirectory({ ...GAL, mode: 'snapshot' }, ldap)
+          const words = `warning it does not tell of changes by syncrepl below ${OTHER}: `
+          const lines = server?.findings.map(({ level, text }) => `${level} ${text}`) ?? []
+          assert.ok(
+            lines.some((line) => line.startsWith(words)),
+            lines.join('\n'),
+          )
+        }
         await slapd.add(person('later', below))
         await list.becomes('later@example.com', 'found')
         await slapd.delete(`cn=lower,${below}`)
