@@ -1,4 +1,5 @@
-// Where this folder says what happens. Haraka's plugin object has these methods with these meanings.
+// Where the rooms that do not know Haraka say what happens; its plugin object has these methods with
+// these meanings.
 
 export interface Log {
   debug(text: string): void

@@ -267,11 +267,14 @@ export async function cluster(faults: Faults): Promise<void> {
       for (let i = 0; i < 4; i++) await statusOf(http)
       await sleep(turn === 'list' ? 7000 : 5500)
     }
-    // Of all that the workers say, the fault must meet a report, so that the master waits for it in vain.
+    // Of all that the master says, the question for a report is to be lost: it waits for that in vain.
     let asked = 0
     await until(async () => {
-      faults.begin(`report ${++asked}`)
-      await statusOf(http)
+      faults.begin(`question ${++asked}`, 'message of the master process')
+      const status = statusOf(http)
+      await sleep(200)
+      faults.begin(`wait ${asked}`, 'reports of the workers')
+      await status
       return faults.thrown().some(({ what }) => what === 'reports of the workers')
     })
     faults.begin('')

@@ -285,6 +285,23 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     await proxy.stop()
   })
 
+  test('those who wait for one proof are no more than that either, when it is there', async () => {
+    const proxy = await startTcpProxy(slapd.port)
+    proxy.behave({ kind: 'delay', milliseconds: 50 })
+    await withList({ url: [url(proxy.port)] }, async (list) => {
+      let most = 0
+      const watch = setInterval(() => {
+        most = Math.max(most, list.report().servers[0]?.inFlight ?? 0)
+      }, 2)
+      const asked = Array.from({ length: 1000 }, (_, i) => list.ask(`nobody${i}@example.com`))
+      const answers = await Promise.all(asked)
+      clearInterval(watch)
+      assert.ok(most <= 128, `${most} in flight`)
+      assert.ok(answers.includes('absent'))
+    })
+    await proxy.stop()
+  })
+
   test('a hundred faults leave no sockets, timers or memory behind', async () => {
     const proxy = await startTcpProxy(slapd.port)
     const list = testList({

@@ -7,7 +7,7 @@ import { hasEntries, isNoLimit, requireSuccess } from '../ldap/turn'
 import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
-import { addressesOf } from './directory/entry-addresses'
+import { addressValuesOf } from './directory/entry-addresses'
 import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
 
@@ -101,8 +101,7 @@ export class Absence {
     const missing = new Set<string>()
     let isAnybodyThere = false
     if (samples.some(({ length }) => length > 0)) {
-      const addresses = samples.map((sample) => sample.map(({ address }) => address))
-      const shown = await this.#shown(turn, search, addresses)
+      const shown = await this.#shown(turn, search, samples)
       for (const [base, sample] of samples.entries()) {
         const present = sample.filter(({ key }) => shown[base]?.has(key))
         if (sample.length >= QUORUM && present.length * 2 < sample.length) {
@@ -118,28 +117,28 @@ export class Absence {
     return missing
   }
 
-  /** @returns for each base those of the addresses that are there */
+  /** @returns for each base those of its addresses that are there */
   async #shown(
     turn: ListTurn,
     search: AddressSearch,
-    addresses: readonly (readonly string[])[],
+    samples: readonly (readonly Known[])[],
   ): Promise<ReadonlyMap<string, Known>[]> {
     if (!turn.server.knowledge.isLimited) {
-      return this.#keysShown(turn, search, search.forAddresses([], addresses))
+      return this.#keysShown(turn, search, search.forAddresses([], samples))
     }
-    const most = Math.max(...addresses.map(({ length }) => length))
+    const most = Math.max(...samples.map(({ length }) => length))
     const singly = Array.from({ length: most }, (_, i) =>
       this.#keysShown(
         turn,
         search,
         search.forAddresses(
           [],
-          addresses.map((some) => some.slice(i, i + 1)),
+          samples.map((some) => some.slice(i, i + 1)),
         ),
       ),
     )
     const shown = await Promise.all(singly)
-    return addresses.map((_, base) => new Map(shown.flatMap((maps) => [...(maps[base] ?? [])])))
+    return samples.map((_, base) => new Map(shown.flatMap((maps) => [...(maps[base] ?? [])])))
   }
 
   async #findAnyone(turn: ListTurn, search: AddressSearch): Promise<void> {
@@ -165,12 +164,12 @@ export class Absence {
     const results = await turn.search(searches)
     const shown = results.map((result) => {
       const addresses = hasEntries(result)
-        ? result.entries.flatMap((entry) => addressesOf(entry, list.names))
+        ? result.entries.flatMap((entry) => addressValuesOf(entry, list.names))
         : []
       return new Map(
-        addresses.map((address) => {
-          const key = addressKey(address)
-          return [key, { key, address }]
+        addresses.map((one) => {
+          const key = addressKey(one.address)
+          return [key, { ...one, key }]
         }),
       )
     })

@@ -3,6 +3,7 @@
 // Directory ignores accents, caseIgnoreMatch folds spaces), so whatever they return is compared again
 // in this form.
 import { domainToASCII, domainToUnicode } from 'node:url'
+import type { Entry } from '../ldap/entry'
 import { parseIpv6 } from '../routing/networks'
 import {
   canonicalDomain,
@@ -12,7 +13,7 @@ import {
   type Recipient,
   sentLocalPart,
 } from '../routing/recipient'
-import { X500_DOMAIN } from './directory/entry-addresses'
+import { type AddressValue, addressValuesOf, X500_DOMAIN } from './directory/entry-addresses'
 
 /** Plain local part, NFC, lower case, domain as A-label or canonical literal: of an address as an entry holds it. */
 export function addressKey(address: string): string {
@@ -20,6 +21,18 @@ export function addressKey(address: string): string {
   if (at < 0) return folded(address)
   const local = plainLocalPart(address.slice(0, at))
   return `${folded(local)}@${domainKey(address.slice(at + 1))}`
+}
+
+/**
+ * @param names of attributes, in lower case
+ * @returns the value with which the entry holds the address
+ */
+export function valueWithKey(
+  entry: Entry,
+  key: string,
+  names: ReadonlySet<string>,
+): AddressValue | undefined {
+  return addressValuesOf(entry, names).find(({ address }) => addressKey(address) === key)
 }
 
 export { localKey } from '../routing/recipient'

@@ -9,7 +9,7 @@ import type { Server } from '../ldap/server'
 import { hasEntries, isNoLimit, requireSuccess, requireWhole } from '../ldap/turn'
 import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
-import { addressKey, recipientKey, spellings } from './address-key'
+import { recipientKey, spellings, valueWithKey } from './address-key'
 import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
 import { addressesOf } from './directory/entry-addresses'
 import { type ListDefinition, withAttributes } from './directory/list-definition'
@@ -30,9 +30,8 @@ function isLooselyEqual(one: string, other: string): boolean {
 /** What is asked of a server for one recipient below one base. */
 interface Wanted {
   readonly key: string
-  /** All addresses that the search is for, the witness among them. */
+  /** All that the search is for, the witness's among them. */
   readonly addresses: readonly string[]
-  readonly witness: Known | undefined
 }
 
 /** What a server showed for one recipient. */
@@ -139,10 +138,10 @@ export class RecipientSearch {
     const addresses = spellings(recipient)
     const results = await turn.search(search.forAnyCase(addresses, searchable.caseRules))
     const entries = results.flatMap((result) => (hasEntries(result) ? result.entries : []))
-    const holders = entries.filter((entry) => addressWithKey(entry, key, names) !== undefined)
+    const holders = entries.filter((entry) => valueWithKey(entry, key, names) !== undefined)
     if (holders.length > 0) return holders
     for (const entry of entries) {
-      const wanted = { key, addresses, witness: undefined }
+      const wanted = { key, addresses }
       if (await this.#holdsUnseen(entry, wanted, turn)) return [entry]
     }
     requireSuccess(results)
@@ -157,7 +156,7 @@ export class RecipientSearch {
     const key = recipientKey(recipient)
     const own = spellings(recipient)
     const witnesses = this.#witnesses.map(({ current }) => current)
-    const beside = witnesses.map((witness) => (witness ? [witness.address] : []))
+    const beside = witnesses.map((witness) => (witness ? [witness] : []))
     const { isLimited } = knowledge
     const results = await turn.search(asked.forAddresses(own, isLimited ? [] : beside))
     const holders: Entry[] = []
@@ -166,15 +165,15 @@ export class RecipientSearch {
     for (const [base, result] of results.entries()) {
       if (!hasEntries(result)) continue
       const witness = witnesses[base]
-      const wanted: Wanted = { key, addresses: [...own, ...(beside[base] ?? [])], witness }
+      const wanted = { key, addresses: witness ? [...own, witness.address] : own }
       for (const entry of result.entries) {
-        const address = addressWithKey(entry, key, names)
-        if (address !== undefined) {
-          this.#witnesses[base]?.found({ key, address }, !isCutShort(entry))
+        const held = valueWithKey(entry, key, names)
+        if (held) {
+          this.#witnesses[base]?.found({ ...held, key }, !isCutShort(entry))
           holders.push(entry)
           continue
         }
-        const isWitness = witness && addressWithKey(entry, witness.key, names) !== undefined
+        const isWitness = witness && valueWithKey(entry, witness.key, names) !== undefined
         if (isWitness) shown.add(witness)
         if (!isWitness || isCutShort(entry)) others.push([entry, wanted])
       }
@@ -206,7 +205,7 @@ export class RecipientSearch {
         const alone = await turn.search(asked.forAddresses([], beside))
         for (const [base, { entries }] of alone.entries()) {
           const one = witnesses[base]
-          const isShown = (entry: Entry) => one && addressWithKey(entry, one.key, names)
+          const isShown = (entry: Entry) => one && valueWithKey(entry, one.key, names)
           if (one && entries.some(isShown)) shown.add(one)
         }
       }
@@ -228,7 +227,7 @@ export class RecipientSearch {
     const { names } = search.list
     if (isCutShort(entry)) {
       const rest = await remainingValues(entry, search, turn)
-      return addressWithKey(rest, key, names) !== undefined
+      return valueWithKey(rest, key, names) !== undefined
     }
     const asked = addresses.map(withoutSpaces)
     const alike = addressesOf(entry, names)
@@ -240,11 +239,6 @@ export class RecipientSearch {
     this.#notices.once('warn', text)
     throw new DirectoryError('unproven', text)
   }
-}
-
-/** @returns the address as the entry has it */
-function addressWithKey(entry: Entry, key: string, names: ReadonlySet<string>): string | undefined {
-  return addressesOf(entry, names).find((address) => addressKey(address) === key)
 }
 
 const leadingElsewhere = ({ references }: Result) =>

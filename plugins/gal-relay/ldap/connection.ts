@@ -55,6 +55,8 @@ export class Connection {
   usedAt = performance.now()
   /** Its server is doubted, and is being tried over it. */
   isOnTrial = false
+  /** Questions that are being answered over it; some wait for what others have asked already. */
+  questions = 0
   /** Called once, after every request in flight has failed. */
   onEnd: (error: DirectoryError) => void = () => {}
   /** Called when a request has ended and there is room for one more. */

@@ -129,6 +129,7 @@ export class Directory<K = undefined> {
     const most = Math.min(query_timeout, answer_within * 0.75)
     const failed = new Map<Server<K>, 'once' | 'for good'>()
     let last: DirectoryError | undefined
+    let hasWaited = false
     if (!this.#isStarted) this.start()
     for (;;) {
       if (this.#isClosed) throw new DirectoryError('connection', 'closed')
@@ -138,11 +139,13 @@ export class Directory<K = undefined> {
       if (!server || !connection) {
         const isHope = usable.length > 0 || this.#isSomethingStarting(failed)
         if (!isHope || left <= 0) throw last ?? this.#reasonWhyNone()
-        await this.#change(left)
+        await this.#change(left, hasWaited)
+        hasWaited = true
         continue
       }
       if (left <= 0) throw last ?? new DirectoryError('timeout', 'no answer in time')
       const turn = new Turn(server, connection, Math.min(most, left))
+      connection.questions++
       try {
         const answer = await question(turn)
         server.health.answered(performance.now() - turn.startedAt)
@@ -159,6 +162,9 @@ export class Directory<K = undefined> {
         if (last.failure === 'timeout' && turn.timeout === most) {
           server.timedOut(connection, turn.startedAt, last)
         }
+      } finally {
+        connection.questions--
+        this.#waiting.shift()?.()
       }
     }
   }
@@ -208,8 +214,11 @@ export class Directory<K = undefined> {
     })
   }
 
-  /** Waits until something may be different, or `within` milliseconds are over. */
-  #change(within: number): Promise<void> {
+  /**
+   * Waits until something may be different, or `within` milliseconds are over.
+   * @param isNext it has waited before: others came later
+   */
+  #change(within: number, isNext: boolean): Promise<void> {
     if (this.#waiting.length >= WAITING) {
       throw new DirectoryError('overload', 'too many searches are waiting')
     }
@@ -223,7 +232,8 @@ export class Directory<K = undefined> {
         resolve()
       }
       const timer = later(within, 'wait for a directory server', over, over)
-      this.#waiting.push(wake)
+      if (isNext) this.#waiting.unshift(wake)
+      else this.#waiting.push(wake)
     })
   }
 

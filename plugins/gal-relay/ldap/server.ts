@@ -98,15 +98,15 @@ export class Server<K = unknown> {
     unattended('first connection to a directory server', () => this.#open(), this.#openLater)
   }
 
-  /** @returns the connection with the fewest searches in flight, if one has room */
+  /** @returns the connection with the fewest searches in flight or to come, if one has room */
   connection(): Connection | undefined {
     let best: Connection | undefined
     for (const one of this.#connections) {
-      if (!best || one.inFlight < best.inFlight) best = one
+      if (!best || taken(one) < taken(best)) best = one
     }
     if (!best) return undefined
-    if (best.inFlight > 0 && this.#connections.length < this.#options.ldap.connections) this.#grow()
-    return best.inFlight < IN_FLIGHT ? best : undefined
+    if (taken(best) > 0 && this.#connections.length < this.#options.ldap.connections) this.#grow()
+    return taken(best) < IN_FLIGHT ? best : undefined
   }
 
   /**
@@ -330,3 +330,6 @@ export class Server<K = unknown> {
     }
   }
 }
+
+/** Whoever waits for another's search will have one of its own. */
+const taken = ({ inFlight, questions }: Connection) => Math.max(inFlight, questions)

@@ -468,7 +468,8 @@ describe('a domain controller', { skip: ACTIVE_DIRECTORY.skip }, () => {
         await list.becomes(`meanwhile${isLost}@example.com`, 'found')
         await list.becomes('nobody@example.com', 'absent')
         assert.deepEqual(await asking.stop(), ['found'])
-        const isSaid = () => list.log.lines.some((line) => /changes are not followed/.test(line))
+        const isSaid = () =>
+          list.log.lines.some((line) => /changes are no longer followed/.test(line))
         if (isLost) await until(isSaid)
         else assert.ok(!isSaid())
       }, spoil)

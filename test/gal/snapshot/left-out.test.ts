@@ -5,10 +5,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
+import { requireNothingLeftOut } from '../../../plugins/gal-relay/gal/directory/left-out'
+import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'
+import { probeDirectory } from '../../../plugins/gal-relay/gal/directory/probe'
+import { type FeedContext, NotOffered } from '../../../plugins/gal-relay/gal/feeds/change-feed'
 import type { FeedName } from '../../../plugins/gal-relay/gal/feeds/table'
+import { Keeper } from '../../../plugins/gal-relay/gal/snapshot/keeper'
 import { skipWithout } from '../../support/programs'
 import { type SlapdEntry, type SlapdOptions, startSlapd } from '../../support/slapd'
-import { serverUrl, testList } from '../lists'
+import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl, testList } from '../lists'
 
 const TOP = 'dc=corp,dc=test'
 const OTHER = 'dc=other,dc=test'
@@ -106,6 +111,16 @@ describe('a feed that leaves something out', {
         assert.equal(await list.ask('lower@example.com'), 'found')
         const said = list.log.lines.some((line) => line.includes(`search finds: cn=lower,${SUB}`))
         assert.equal(said, below === SUB && feed !== 'syncrepl', list.log.lines.join('\n'))
+        if (base[1]) {
+          const ldap = { ...LDAP, url: [serverUrl(slapd.url)], base: [...base] }
+          const [server] = await probeDirectory({ ...GAL, mode: 'snapshot' }, ldap)
+          const words = `warning it does not tell of changes by syncrepl below ${OTHER}: `
+          const lines = server?.findings.map(({ level, text }) => `${level} ${text}`) ?? []
+          assert.ok(
+            lines.some((line) => line.startsWith(words)),
+            lines.join('\n'),
+          )
+        }
         await slapd.add(person('later', below))
         await list.becomes('later@example.com', 'found')
         await slapd.delete(`cn=lower,${below}`)
@@ -117,6 +132,39 @@ describe('a feed that leaves something out', {
       }
     })
   }
+})
+
+test('a feed that brings what a search does not find is not used', async () => {
+  const definition = listDefinition(GAL, LDAP)
+  const keeper = new Keeper({
+    ...{ list: definition, snapshot: SNAPSHOT, before: undefined, force: false },
+    log: recordedLog(),
+  })
+  const ids = ['one', 'two', 'gone'].map((id) => Buffer.from(id))
+  const found = ids.slice(0, 2)
+  for (const id of ids) {
+    const values = [Buffer.from(`${id}@example.com`)]
+    keeper.entry(id, { dn: `cn=${id}`, attributes: [{ type: 'mail', values }] })
+  }
+  const list = {
+    definition,
+    async readIds(take: (id: Buffer, base: number, dn: string) => void) {
+      for (const id of found) take(id, 0, `cn=${id}`)
+    },
+    readOne: async () => undefined,
+  }
+  const { signal } = new AbortController()
+  const context = { keeper, list, signal } as unknown as FeedContext
+  const compare = () => requireNothingLeftOut(context, new Set(), (_, id) => id)
+  await assert.rejects(compare, (error) => {
+    return (
+      error instanceof NotOffered &&
+      /brings entries that a search does not find: 1/.test(error.message)
+    )
+  })
+  // Somebody who goes at that moment is no such entry.
+  setTimeout(() => keeper.gone(Buffer.from('gone')), 100)
+  await compare()
 })
 
 const TOP_OF_OTHER = {

@@ -2,7 +2,7 @@
 
 import { equals, equalsBy, or, present } from '../../ldap/filter'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
-import { valuesFor } from './entry-addresses'
+import { type AddressValue, valuesFor } from './entry-addresses'
 import { type ListDefinition, matching, withAddress } from './list-definition'
 
 /** An attribute that compares with case, and the matching rule by which it is asked without. */
@@ -32,15 +32,17 @@ export class AddressSearch {
 
   /**
    * @param addresses to search for below all bases
-   * @param beside more addresses, for each base its own
+   * @param beside values that entries have, for each base its own
    * @returns one search for each base, for entries that may hold one of the addresses
    */
   forAddresses(
     addresses: readonly string[],
-    beside: readonly (readonly string[])[] = [],
+    beside: readonly (readonly Pick<AddressValue, 'attribute' | 'value'>[])[] = [],
   ): Buffer[] {
+    const own = this.#terms(addresses)
     return this.list.bases.map((base, i) => {
-      const terms = this.#terms([...addresses, ...(beside[i] ?? [])])
+      const more = beside[i]?.map(({ attribute, value }) => equals(attribute, value)) ?? []
+      const terms = [...own, ...more]
       // Not all servers know a disjunction of nothing (RFC 4526).
       const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
       return this.#search(base, SCOPE.subtree, SIZE_LIMIT, matching(this.list, filter))

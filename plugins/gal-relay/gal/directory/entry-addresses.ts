@@ -72,16 +72,42 @@ export const lowerCaseNames = (names: readonly string[]): ReadonlySet<string> =>
 /** The addresses that an entry shows in these attributes (names in lower case). */
 export function addressesOf(entry: Entry, attributes: ReadonlySet<string>): string[] {
   const found: string[] = []
+  eachAddress(entry, attributes, (address) => void found.push(address))
+  return found
+}
+
+/** A value by which an entry is found again: it is what the entry has, however its attribute compares. */
+export interface AddressValue {
+  readonly address: string
+  /** In lower case. */
+  readonly attribute: string
+  readonly value: string
+}
+
+/** The same with the values that hold them. */
+export function addressValuesOf(entry: Entry, attributes: ReadonlySet<string>): AddressValue[] {
+  const found: AddressValue[] = []
+  eachAddress(entry, attributes, (address, attribute, value) => {
+    found.push({ address, attribute, value })
+  })
+  return found
+}
+
+function eachAddress(
+  entry: Entry,
+  attributes: ReadonlySet<string>,
+  take: (address: string, attribute: string, value: string) => void,
+): void {
   const withX500 = attributes.has(LEGACY_DN)
   for (const { type, values } of entry.attributes) {
     const name = baseName(type)
     if (!attributes.has(name)) continue
     for (const value of values) {
-      const address = addressIn(name, value.toString('utf8'), withX500)
-      if (address !== undefined) found.push(address)
+      const text = value.toString('utf8')
+      const address = addressIn(name, text, withX500)
+      if (address !== undefined) take(address, name, text)
     }
   }
-  return found
 }
 
 /** Whether the attribute's (only) value is TRUE (RFC 4517 §3.3.3). */

@@ -5,6 +5,7 @@ import { DirectoryError } from '../../ldap/directory-error'
 import { readRootDse } from '../../ldap/root-dse'
 import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-feed'
 import { FEEDS, type FeedName } from '../feeds/table'
+import { goodFor } from './known-searchable'
 import { type ListDefinition, withAttributes } from './list-definition'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { PATIENCE, WholeList } from './whole-list'
@@ -19,14 +20,12 @@ export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly onSearchable: (searchable: Searchable) => void
 }
 
-/** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
-const LOOK_AGAIN = 5 * 60_000
-
 /** Looks now and then whether all the list is still to be seen. */
 function watched(options: FollowOptions, first: Searchable): ListKeeper {
   const { keeper, every } = options
   let searchable = first
   let lookedAt = performance.now()
+  let took = 0
   return {
     begin: () => keeper.begin(),
     entry: (id, entry) => keeper.entry(id, entry),
@@ -34,10 +33,12 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
     complete: () => keeper.complete(),
     compare: () => keeper.compare(),
     async confirmed(at) {
-      const goodFor = hidesEntries(searchable) ? every : LOOK_AGAIN
-      if (performance.now() - lookedAt >= goodFor) {
+      const countsFor = hidesEntries(searchable) ? every : goodFor(searchable, took)
+      const now = performance.now()
+      if (now - lookedAt >= countsFor) {
         searchable = await lookAt(options)
         lookedAt = performance.now()
+        took = lookedAt - now
       }
       await keeper.confirmed(at)
     },

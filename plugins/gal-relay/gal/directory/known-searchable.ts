@@ -5,14 +5,25 @@ import type { Turn } from '../../ldap/turn'
 import type { Searchable } from './searchable'
 
 /** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
-const GOOD_FOR = 5 * 60_000
+const GOOD_FOR = 60_000
 const DOUBTFUL_FOR = 10_000
+/** Of the time, at most one part in so many is spent on reading it. */
+const SHARE = 50
+
+/**
+ * @param took milliseconds that it took to be read
+ * @returns for how many milliseconds what was read counts
+ */
+export function goodFor({ doubts }: Pick<Searchable, 'doubts'>, took: number): number {
+  return doubts.length > 0 ? DOUBTFUL_FOR : Math.max(GOOD_FOR, SHARE * took)
+}
 
 export class KnownSearchable {
   /** As it was read last, from whichever server stood there then. */
   current: Searchable | undefined
   #reading: Promise<Searchable> | undefined
   #readAt = 0
+  #took = 0
   /** It was read since the server came up, or when it did. */
   #isOfNow = false
 
@@ -22,10 +33,10 @@ export class KnownSearchable {
    */
   async of(turn: Pick<Turn, 'within'>, read: () => Promise<Searchable>): Promise<Searchable> {
     const { current } = this
-    const goodFor = current?.doubts.length ? DOUBTFUL_FOR : GOOD_FOR
     if (current && this.#isOfNow) {
       // An old answer is better than none: nobody waits for the next.
-      if (performance.now() - this.#readAt > goodFor && !this.#reading) {
+      const age = performance.now() - this.#readAt
+      if (age > goodFor(current, this.#took) && !this.#reading) {
         this.#read(read).catch(() => {})
       }
       return current
@@ -43,6 +54,7 @@ export class KnownSearchable {
   }
 
   #read(read: () => Promise<Searchable>): Promise<Searchable> {
+    const startedAt = performance.now()
     const reading = read()
       .then((searchable) => {
         // One that was begun before the server was away says nothing of it now.
@@ -55,6 +67,7 @@ export class KnownSearchable {
       .finally(() => {
         if (this.#reading !== reading) return
         this.#readAt = performance.now()
+        this.#took = this.#readAt - startedAt
         this.#reading = undefined
       })
     this.#reading = reading

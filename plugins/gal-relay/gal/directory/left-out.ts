@@ -1,6 +1,6 @@
 // A feed that brings the list by itself may leave something out: a server that has a part of the tree
-// in another database, or meets a limit, does not say so. What it brought is held against a plain
-// search of the same bases and filter.
+// in another database, or meets a limit, does not say so. Or it brings what a look-up would not find.
+// What it brought is held against a plain search of the same bases and filter.
 
 import { printable } from '../../ldap/directory-error'
 import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
@@ -17,7 +17,7 @@ const SETTLE = 1000
  * Looks twice: an entry that was missing only in between has just been made.
  * @param changed takes the ids of entries that the feed names meanwhile
  * @param idIn what the feed calls the entry with this id below this base
- * @throws NotOffered when entries are missing that a plain search finds
+ * @throws NotOffered when entries are missing that a plain search finds, or it does not find all of them
  * @throws DirectoryError
  */
 export async function requireNothingLeftOut(
@@ -25,23 +25,32 @@ export async function requireNothingLeftOut(
   changed: Set<string>,
   idIn: (base: number, id: Buffer) => Buffer,
 ): Promise<void> {
-  const first = await leftOut(context, changed, idIn)
-  if (first.size === 0) return
+  const first = await differences(context, changed, idIn)
+  if (first.leftOut.size + first.notFound === 0) return
   await interruptible(SETTLE, context.signal)
-  const second = await leftOut(context, changed, idIn)
-  const names = [...second].filter((dn) => first.has(dn))
+  const second = await differences(context, changed, idIn)
+  if (first.notFound > 0 && second.notFound > 0) {
+    throw new NotOffered(`it brings entries that a search does not find: ${second.notFound}`)
+  }
+  const names = [...second.leftOut].filter((dn) => first.leftOut.has(dn))
   if (names.length === 0) return
   const some = names.slice(0, NAMED).map(printable).join('; ')
   const more = names.length > NAMED ? ' and others' : ''
   throw new NotOffered(`it leaves out entries that a search finds: ${some}${more}`)
 }
 
-/** @returns the DNs of entries with addresses that the feed has not brought; of many, some */
-async function leftOut(
+interface Differences {
+  /** DNs of entries with addresses that the feed has not brought; of many, some. */
+  readonly leftOut: ReadonlySet<string>
+  /** How many it has brought that a search does not find. */
+  readonly notFound: number
+}
+
+async function differences(
   { keeper, list }: FeedContext,
   changed: Set<string>,
   idIn: (base: number, id: Buffer) => Buffer,
-): Promise<Set<string>> {
+): Promise<Differences> {
   changed.clear()
   const comparison = keeper.compare()
   const unknown: { readonly dn: string; readonly id: string }[] = []
@@ -51,7 +60,7 @@ async function leftOut(
     unknown.push({ dn, id: id.toString('latin1') })
   })
   for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
-  comparison.end()
+  const notFound = comparison.unseen()
   const missing = new Set<string>()
   for (const { dn, id } of unknown) {
     if (missing.size > MANY) break
@@ -61,7 +70,7 @@ async function leftOut(
     if (entry && addressesOf(entry, list.definition.names).length > 0 && !changed.has(id))
       missing.add(dn)
   }
-  return missing
+  return { leftOut: missing, notFound }
 }
 
 /** Enough of them, so that those of both times are some. */

@@ -3,12 +3,7 @@
 // the look-ups do; what it adds is asking the server about itself.
 
 import type { Connection } from '../../ldap/connection'
-import {
-  type DirectoryError,
-  directoryError,
-  printable,
-  resultError,
-} from '../../ldap/directory-error'
+import { directoryError, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
@@ -22,7 +17,8 @@ import { findServers } from '../../ldap/srv'
 import { isSocketPath } from '../../ldap/tcp'
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
 import { FEEDS } from '../feeds/table'
-import { AddressSearch } from './address-search'
+import { AddressSearch, SIZE_LIMIT } from './address-search'
+import { hint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { referredText, whyNotFollowed } from './references'
 import { readSearchable } from './searchable'
@@ -106,35 +102,6 @@ function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: num
   return `connected${how} and bound ${who} in ${Math.round(milliseconds)} ms`
 }
 
-/** What to do about an error at connecting, TLS or bind. */
-function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): string {
-  if (ldap.bind_method === 'external' && code !== undefined) {
-    return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
-  }
-  if (code === 49) return '; are bind_dn and bind_password right?'
-  if (code === 8 || code === 13) return '; it wants TLS: ldaps:// or starttls = true'
-  if (code !== undefined && !ldap.bind_dn) return '; does it take anonymous clients? Set bind_dn'
-  if (failure === 'timeout') return '; is it the right port, and does a firewall let us through?'
-  if (/altname|does not match/i.test(message))
-    return '; url[] must have the name in the certificate'
-  if (/self.signed|unable to (get|verify)/i.test(message)) {
-    return "; set tls_ca to the file with its authority's certificate"
-  }
-  if (/unsupported protocol|protocol version|no protocols/i.test(message)) {
-    return '; it speaks only TLS 1.0 or 1.1, which is refused: switch TLS 1.2 on there'
-  }
-  if (/wrong version number|packet length too long/i.test(message)) {
-    return '; no TLS is spoken on that port: ldaps:// has 636, the Global Catalog 3269'
-  }
-  if (/key too small|md too weak|ca md/i.test(message)) {
-    return '; its certificate is too weak: it needs one of 2048 bits with SHA-256'
-  }
-  if (/certificate has expired/i.test(message)) return '; its certificate must be renewed'
-  if (message.includes('ECONNREFUSED')) return '; nothing listens there'
-  if (/ENOTFOUND|EAI_AGAIN/.test(message)) return '; the name is not in DNS'
-  return ''
-}
-
 /** One server that let us in. */
 class Probe {
   readonly #list: ListDefinition
@@ -183,7 +150,39 @@ class Probe {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the rights right?`,
       )
-    } else yield* this.#attributesProven()
+    } else {
+      yield* this.#attributesProven()
+      yield* this.#limit(results)
+      yield* this.#aliases()
+    }
+  }
+
+  /** Look-ups make do with few entries at a time; a list in memory cannot. */
+  *#limit(results: readonly Result[]): Generator<Finding> {
+    for (const { code, entries } of results) {
+      if (code !== SIZE_LIMIT_EXCEEDED || entries.length >= SIZE_LIMIT) continue
+      const most = `its limit for this account, entries at a time, is ${entries.length}`
+      yield this.#forSnapshot(`${most}: ${limitsToRaise(this.rootDse)}`)
+      return
+    }
+  }
+
+  async *#aliases(): AsyncGenerator<Finding> {
+    const { base, dereference } = this.ldap
+    if (dereference === 'search' || dereference === 'always') return
+    const filter = equals('objectClass', 'alias')
+    const search = {
+      scope: SCOPE.subtree,
+      filter,
+      sizeLimit: 1,
+      attributes: attributeList(['1.1']),
+    }
+    const results = await Promise.all(base.map((one) => this.#find({ base: one, ...search })))
+    const dn = results.flatMap(({ entries }) => entries)[0]?.dn
+    if (dn === undefined) return
+    yield warning(
+      `${printable(dn)} is an alias object, and who is behind it is unknown: set dereference = search`,
+    )
   }
 
   /** One line for each attribute, and for each part of the tree that is elsewhere. */
@@ -198,6 +197,8 @@ class Probe {
         ? ok(`${attribute}: entries have it, and are found by it${how}`)
         : note(`${attribute}: no entry has it; one that had would be found${how}`)
     }
+    for (const { text } of searchable.ofBases)
+      yield problem(`${text}; unknown recipients are deferred`)
     for (const name of searchable.dropped) {
       yield note(`${name}: its schema has no such attribute, which is not asked for`)
     }

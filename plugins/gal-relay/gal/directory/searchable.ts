@@ -17,9 +17,8 @@ import { addressIn, baseName, LEGACY_DN } from './entry-addresses'
 import { type ListDefinition, matching } from './list-definition'
 import { mayHoldRecipients } from './references'
 
-/** Why an address in this attribute might be there and not be found. */
+/** Why an address might be there and not be found. */
 export interface Doubt {
-  readonly attribute: string
   /** Of the look-up alone: whoever reads all entries sees them. */
   readonly isOfSearches: boolean
   /** What is wrong and what to do, for people. */
@@ -44,6 +43,9 @@ export interface Searchable {
   readonly dropped: readonly string[]
   readonly caseRules: readonly CaseRule[]
   readonly findings: readonly AttributeFinding[]
+  /** Of whole bases. */
+  readonly ofBases: readonly Doubt[]
+  /** All there are. */
   readonly doubts: readonly Doubt[]
   /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
@@ -88,14 +90,16 @@ export async function readSearchable(
   const attributes = [...new Set(used.map(({ configured, type }) => type?.name ?? configured))]
   const context = { connection, list, patience, attributes, rootDse }
   const searches = new AddressSearch(list, patience).forNobody()
-  const [references, findings] = await Promise.all([
+  const [references, proofs] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
     Promise.all(
       used.map(({ configured, type }) =>
-        proven(context, configured, type, schema !== undefined, schema?.tellsRules ?? false),
+        proofsOf(context, configured, type, schema !== undefined, schema?.tellsRules ?? false),
       ),
     ),
   ])
+  const findings = proofs.map((ofBases, i) => findingOf(used[i]?.configured ?? '', ofBases))
+  const ofBases = bareBases(list.bases, proofs)
   return {
     attributes,
     // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
@@ -107,7 +111,8 @@ export async function readSearchable(
       caseRule ? [{ attribute: used[i]?.type?.name ?? attribute, rule: caseRule }] : [],
     ),
     findings,
-    doubts: findings.flatMap(({ doubts }) => doubts),
+    ofBases,
+    doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
     references,
     isActiveDirectory: isActiveDirectory(rootDse),
   }
@@ -132,25 +137,45 @@ interface Context {
   readonly rootDse: RootDse
 }
 
-async function proven(
+/** @returns what was found below each base */
+function proofsOf(
   context: Context,
   configured: string,
   type: AttributeType | undefined,
   hasSchema: boolean,
   tellsRules: boolean,
-): Promise<AttributeFinding> {
-  const bases = await Promise.all(
+): Promise<BaseFinding[]> {
+  return Promise.all(
     context.list.bases.map((base) =>
       new AttributeProof(context, configured, type, hasSchema, tellsRules, base).run(),
     ),
   )
-  const doubts = new Map(bases.flatMap(({ doubt }) => (doubt ? [[doubt.text, doubt]] : [])))
+}
+
+function findingOf(attribute: string, ofBases: readonly BaseFinding[]): AttributeFinding {
+  const doubts = new Map(ofBases.flatMap(({ doubt }) => (doubt ? [[doubt.text, doubt]] : [])))
   return {
-    attribute: configured,
+    attribute,
     doubts: [...doubts.values()],
-    isHeld: bases.some(({ isHeld }) => isHeld),
-    caseRule: bases.find(({ caseRule }) => caseRule)?.caseRule,
+    isHeld: ofBases.some(({ isHeld }) => isHeld),
+    caseRule: ofBases.find(({ caseRule }) => caseRule)?.caseRule,
   }
+}
+
+/** Below which nobody is shown, and nothing says that anybody would be: others do not vouch for them. */
+function bareBases(bases: readonly string[], proofs: readonly (readonly BaseFinding[])[]): Doubt[] {
+  // Of a single one that is found out by whoever asks.
+  if (bases.length < 2) return []
+  const isBare = (place: number) =>
+    proofs.every((ofBases) => !ofBases[place]?.isHeld && !ofBases[place]?.doubt)
+  return bases
+    .filter((_, place) => isBare(place))
+    .map((base) => ({
+      isOfSearches: false,
+      text:
+        `below ${base || 'the top'} no entry shows an address: are base, filter and rights right? ` +
+        'If it is to be empty, take it out of base[]',
+    }))
 }
 
 interface BaseFinding {
@@ -192,7 +217,12 @@ class AttributeProof {
   async #held(entries: readonly Entry[]): Promise<BaseFinding> {
     const values = entries.map((entry) => this.#valueOf(entry))
     if (values.includes(undefined)) {
-      return this.#doubts('entries have it, and this account may not read it: give it that right')
+      return this.#doubts(
+        this.hasSchema
+          ? 'entries have it, and this account may not read it: give it that right'
+          : 'entries have it and do not show it under this name: may this account read it? Its other ' +
+              'names are not known, since the schema is not readable',
+      )
     }
     const [value] = values
     if (value === undefined) throw new DirectoryError('protocol', 'entries without values')
@@ -278,7 +308,7 @@ class AttributeProof {
   #doubts(what: string, isOfSearches = false, isHeld = false): BaseFinding {
     const where = this.context.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
     const text = `${printable(this.configured)}${where}: ${what}`
-    return { doubt: { attribute: this.configured, isOfSearches, text }, isHeld }
+    return { doubt: { isOfSearches, text }, isHeld }
   }
 
   /** One that is an address, rather than another kind of value, which may compare otherwise. */

@@ -4,12 +4,12 @@
 // before: whoever shows that one and not the other knows that the other is absent. Where the witness is
 // missing too, or the other was found lately, more of those that were found lately are asked for.
 
-/** An address that was found. */
-export interface Known {
+import type { AddressValue } from './entry-addresses'
+
+/** An address that was found, and the value that held it. */
+export interface Known extends AddressValue {
   /** In the form that compares. */
   readonly key: string
-  /** As the entry has it, so that the server finds it again. */
-  readonly address: string
 }
 
 interface Found {

@@ -70,6 +70,8 @@ export interface ListKeeper {
 export interface Comparison {
   /** Must not throw. @returns whether it has an address in the list */
   seen(id: Buffer): boolean
+  /** How many entries of the list have not been seen so far. */
+  unseen(): number
   /**
    * There are no others.
    * @returns the ids of those among them that have no address in the list

@@ -22,6 +22,7 @@ import { equals, or, present } from '../../ldap/filter'
 import { bounded } from '../../ldap/limits'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { Sink, Stream } from '../../ldap/search-result'
+import { limitsToRaise } from '../directory/hint'
 import { requireNothingLeftOut } from '../directory/left-out'
 import {
   type ChangeFeed,
@@ -43,23 +44,30 @@ export const feed: ChangeFeed = {
   trial,
 }
 
-/** The whole list where it is wanted, else of the base alone. */
-async function trial({ connection, list, isWanted, patience }: FeedTrial) {
+/** Below every base: the whole list where it is wanted, else the base alone. */
+async function trial(context: FeedTrial): Promise<string | undefined> {
+  const { bases } = context.list
+  const tried = await Promise.all(bases.map((base) => triedBelow(context, base)))
+  const place = tried.findIndex(({ code }) => code !== 0)
+  const result = tried[place]
+  if (!result) return undefined
+  const where = bases.length > 1 ? ` below ${bases[place] || 'the top'}` : ''
+  const why = resultError(result.code, result.diagnostic, result.references).message
+  return isLimit(result.code)
+    ? `by syncrepl it gives this account no more than a part of the list${where}: ${why}; ` +
+        limitsToRaise(context.rootDse)
+    : `it does not tell of changes by syncrepl${where}: ${why}; overlay syncprov?`
+}
+
+function triedBelow({ connection, list, isWanted, patience }: FeedTrial, base: string) {
   const search = searchRequest({
-    base: list.bases[0] ?? '',
+    base,
     scope: isWanted ? SCOPE.subtree : SCOPE.base,
     filter: isWanted ? or(...list.attributes.map(present)) : present('objectClass'),
     attributes: attributeList(['1.1']),
   })
   const options = { controls: [syncRequest(REFRESH_ONLY)], patience }
-  const { result } = connection.stream(search, { entry: () => {} }, options)
-  const { code, diagnostic, references } = await result
-  if (code === 0) return undefined
-  const why = resultError(code, diagnostic, references).message
-  return isLimit(code)
-    ? `by syncrepl it gives this account no more than a part of the list: ${why}; ` +
-        'raise its size and look-through limits'
-    : `it does not tell of changes by syncrepl: ${why}; overlay syncprov?`
+  return connection.stream(search, { entry: () => {} }, options).result
 }
 
 async function run(context: FeedContext): Promise<never> {

@@ -154,6 +154,11 @@ export class Keeper implements ListKeeper {
         if (seen.add(entry, SEEN) && !isKnown) unknown.push(Buffer.from(id))
         return isKnown
       },
+      unseen() {
+        let count = 0
+        for (const entry of membership.entries()) if (seen.of(entry).length === 0) count++
+        return count
+      },
       end: () => {
         const gone: Hash[] = []
         for (const entry of membership.entries()) {

@@ -4,7 +4,7 @@
 // that was passed over because it was away is tried again while another is followed.
 import { every, guard, later, unattended } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
-import { directoryError } from '../../ldap/directory-error'
+import { directoryError, printable } from '../../ldap/directory-error'
 import { endpointsOf } from '../../ldap/endpoints'
 import { openConnection } from '../../ldap/open'
 import type { Endpoint } from '../../ldap/options'
@@ -12,7 +12,7 @@ import type { Log } from '../../log'
 import type { LdapSettings } from '../../settings/settings'
 import { follow } from '../directory/follow'
 import { type ListDefinition, listDefinition } from '../directory/list-definition'
-import { referredText } from '../directory/references'
+import { referredText, whyNotFollowed } from '../directory/references'
 import { hidesEntries, type Searchable } from '../directory/searchable'
 import { interruptible } from '../feeds/change-feed'
 import type { FeedName } from '../feeds/table'
@@ -331,9 +331,13 @@ function incomplete(
   const doubt = doubts.find(({ isOfSearches }) => !isOfSearches)
   const place = references.findIndex(({ length }) => length > 0)
   const url = references[place]?.[0] ?? ''
+  const base = ldap.base[place] ?? ''
+  const whyNot = whyNotFollowed(url, ldap)
   const why =
     doubt?.text ??
-    referredText(ldap.base[place] ?? '', url, 'the list leaves it out', isActiveDirectory)
+    (whyNot === undefined
+      ? `part of the tree below ${base || 'the top'} is at ${printable(url)}`
+      : referredText(base, url, whyNot, isActiveDirectory))
   return `${name}: recipients that are not in the list are asked live: ${why}`
 }
 

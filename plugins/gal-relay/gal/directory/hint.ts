@@ -1,0 +1,43 @@
+// What people can do about a server that cannot be connected to, or does not let us in.
+
+import type { DirectoryError } from '../../ldap/directory-error'
+import type { RootDse } from '../../ldap/root-dse'
+import type { LdapSettings } from '../../settings/settings'
+
+/** @returns what to do about an error at connecting, TLS or bind, to be appended to it; or '' */
+export function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): string {
+  if (ldap.bind_method === 'external' && code !== undefined) {
+    return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
+  }
+  if (code === 49) return '; are bind_dn and bind_password right?'
+  if (code === 8 || code === 13) return '; it wants TLS: ldaps:// or starttls = true'
+  if (code !== undefined && !ldap.bind_dn) return '; does it take anonymous clients? Set bind_dn'
+  if (failure === 'timeout') return '; is it the right port, and does a firewall let us through?'
+  if (/altname|does not match/i.test(message))
+    return '; url[] must have the name in the certificate'
+  if (/self.signed|unable to (get|verify)/i.test(message)) {
+    return "; set tls_ca to the file with its authority's certificate"
+  }
+  if (/unsupported protocol|protocol version|no protocols/i.test(message)) {
+    return '; it speaks only TLS 1.0 or 1.1, which is refused: switch TLS 1.2 on there'
+  }
+  if (/wrong version number|packet length too long/i.test(message)) {
+    return '; no TLS is spoken on that port: ldaps:// has 636, the Global Catalog 3269'
+  }
+  if (/key too small|md too weak|ca md/i.test(message)) {
+    return '; its certificate is too weak: it needs one of 2048 bits with SHA-256'
+  }
+  if (/certificate has expired/i.test(message)) return '; its certificate must be renewed'
+  if (message.includes('ECONNREFUSED')) return '; nothing listens there'
+  if (/ENOTFOUND|EAI_AGAIN/.test(message)) return '; the name is not in DNS'
+  return ''
+}
+
+/** What limits of the account are called there, and that they are to be raised. */
+export function limitsToRaise({ isOpenLdap }: RootDse): string {
+  if (isOpenLdap) return 'raise sizelimit, or limits for bind_dn'
+  return (
+    'raise nsslapd-sizelimit and nsslapd-lookthroughlimit, or for bind_dn alone nsSizeLimit, ' +
+    'nsLookThroughLimit and nsPagedSizeLimit'
+  )
+}

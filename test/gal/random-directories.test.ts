@@ -1,0 +1,129 @@
+// On no directory is a recipient who is there refused, or one who is not there accepted; what is there
+// for everybody to find is found, and where all can be searched who is unknown is said to be so. The
+// look-up and the list in memory never contradict each other. FUZZ_SEED repeats a run, FUZZ_PATH the
+// one that failed.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, test } from 'node:test'
+import fc from 'fast-check'
+import type { GalAnswer } from '../../plugins/gal-relay/gal/address-list'
+import { skipWithout } from '../support/programs'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { until } from '../support/until'
+import { serverUrl, type TestList, testList } from './lists'
+import {
+  CHILD_OPTIONS,
+  type RandomDirectory,
+  randomDirectory,
+  settingsOf,
+  slapdOptions,
+  type Truth,
+  truthOf,
+  writtenAs,
+} from './random-directories'
+
+const DIRECTORIES = 25
+/** A failure is made smaller for so long at most, milliseconds. */
+const SHRINKING = 150_000
+
+const skip = skipWithout('slapd', 'slapadd')
+
+let child: Slapd
+before(async () => {
+  if (!skip) child = await startSlapd(CHILD_OPTIONS)
+})
+after(() => child?.stop())
+
+test('directories made at random', { skip }, async (t) => {
+  const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
+  t.diagnostic(`FUZZ_SEED=${seed}`)
+  const options = {
+    ...{ seed, numRuns: DIRECTORIES, interruptAfterTimeLimit: SHRINKING },
+    ...(process.env.FUZZ_PATH ? { path: process.env.FUZZ_PATH } : {}),
+  }
+  const counts = { found: 0, absent: 0, unavailable: 0 }
+  await fc.assert(
+    fc.asyncProperty(randomDirectory, async (directory) => {
+      const slapd = await startSlapd(slapdOptions(directory, child.port))
+      try {
+        const truth = truthOf(
+          directory,
+          settingsOf(directory, child.port).ldap.referrals === 'follow',
+        )
+        for (const state of await asked(slapd, directory, truth)) counts[state]++
+      } finally {
+        await slapd.stop()
+      }
+    }),
+    options,
+  )
+  t.diagnostic(JSON.stringify(counts))
+})
+
+type State = 'found' | 'absent' | 'unavailable'
+
+async function asked(slapd: Slapd, directory: RandomDirectory, truth: Truth): Promise<State[]> {
+  const { gal, ldap } = settingsOf(directory, child.port)
+  const folder = mkdtempSync(path.join(tmpdir(), 'random-directory-'))
+  const all = { ...ldap, url: [serverUrl(slapd.url)] }
+  const file = { file: path.join(folder, 'list'), changes_every: 1000 }
+  const live = testList(all, gal)
+  const kept = testList(all, { ...gal, mode: 'snapshot' }, file)
+  try {
+    kept.start()
+    const fromLive = await answers(live, truth)
+    await until(
+      () => isReady(kept, truth),
+      undefined,
+      () => kept.log.lines.join('\n'),
+    )
+    const fromMemory = await answers(kept, truth)
+    judge(truth, fromLive, fromMemory, [...live.log.lines, '— snapshot', ...kept.log.lines])
+    return [...fromLive.values(), ...fromMemory.values()].map(({ state }) => state)
+  } finally {
+    await Promise.all([live.close(), kept.close()])
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** It has a list, or has tried to read one. */
+function isReady(list: TestList, { isWhole }: Truth): boolean {
+  const { snapshot } = list.report()
+  if (snapshot?.sync?.lastError !== undefined) return true
+  return (snapshot?.addresses ?? 0) > 0 && (!isWhole || snapshot?.isCurrent === true)
+}
+
+async function answers(list: TestList, { asked }: Truth): Promise<Map<string, GalAnswer>> {
+  const given = asked.map(
+    async (local, i) => [local, await list.answer(writtenAs(local, i))] as const,
+  )
+  return new Map(await Promise.all(given))
+}
+
+function judge(
+  { valid, plain, isProvable }: Truth,
+  live: ReadonlyMap<string, GalAnswer>,
+  memory: ReadonlyMap<string, GalAnswer>,
+  log: readonly string[],
+): void {
+  const wrong: string[] = []
+  for (const [way, answers] of [
+    ['live', live],
+    ['snapshot', memory],
+  ] as const) {
+    for (const [local, answer] of answers) {
+      const given = answer.state
+      const says = (what: string) =>
+        wrong.push(`${way}: ${local} is ${what}, and ${JSON.stringify(answer)}`)
+      if (valid.has(local) && given === 'absent') says('there')
+      if (!valid.has(local) && given === 'found') says('not there')
+      if (plain.has(local) && given !== 'found') says('there to be found')
+      if (isProvable && plain.size > 0 && !valid.has(local) && given !== 'absent') {
+        says('provably not there')
+      }
+    }
+  }
+  assert.deepEqual(wrong, [], log.join('\n'))
+}
