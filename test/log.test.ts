@@ -68,14 +68,17 @@ async function connect(client: string, local: string): Promise<SmtpClient> {
 }
 
 /** What is said about the refusal of that recipient. */
-async function refusal(recipient: string): Promise<string> {
+async function refusal(
+  recipient: string,
+  action: 'refused' | 'deferred' = 'refused',
+): Promise<string> {
   const text = recipient.replace(/[.%]/g, '\\$&')
   const line = await haraka.waitForLog(
     new RegExp(
-      `\\[NOTICE\\] \\[[-0-9A-F]+\\.\\d+\\] \\[gal-relay\\] refused .* recipient=${text} `,
+      `\\[NOTICE\\] \\[[-0-9A-F]+\\.\\d+\\] \\[gal-relay\\] ${action} .* recipient=${text} `,
     ),
   )
-  return line.replace(/^.*\] refused /, '')
+  return line.replace(/^.*\] (refused|deferred) /, '')
 }
 
 test('a refusal is logged with all that is needed to explain it', async () => {
@@ -172,7 +175,7 @@ test('a refusal names the account, and an empty sender', async () => {
 test('a deferral is logged in the same way', async () => {
   const smtp = await connect('10.1.0.1', '10.0.0.5:26')
   await smtp.transaction('a@b.example', ['alice@example.com', 'friend@six.example'])
-  assert.match(await refusal('friend@six.example'), /rule=mixed reply="452 4\.5\.3 /)
+  assert.match(await refusal('friend@six.example', 'deferred'), /rule=mixed reply="452 4\.5\.3 /)
   await smtp.quit()
 })
 

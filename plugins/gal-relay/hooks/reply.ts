@@ -116,7 +116,8 @@ export function reportRefused(
   const reply = replyText(verdict.reply)
   counts.answered(policy.name, 'enforce', verdict)
   counts.refused({ sender, rule, reply, recipient })
-  log(connection, 'notice', plugin, 'refused', lineOf(sender, recipient, rule, reply))
+  const action = verdict.reply.code < 500 ? 'deferred' : 'refused'
+  log(connection, 'notice', plugin, action, lineOf(sender, recipient, rule, reply))
 }
 
 export function senderOf(connection: Haraka.Connection, account = ''): Sender {
