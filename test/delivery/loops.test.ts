@@ -43,6 +43,35 @@ describe('a stamp', () => {
   })
 })
 
+describe('a message that another plugin ends data_post for', () => {
+  const SECRET = 'known to the test'
+  it('ends when it keeps coming, all the same', async () => {
+    const gateway = await startGateway({
+      people: ['dora@plain.test'],
+      routes: ['plain.test = inbound'],
+      // The client may not relay.
+      ini: '',
+      plugins: ['ends-data-post', 'gal-relay', 'test-queue'],
+      files: { 'plugins/ends-data-post.js': 'exports.hook_data_post = (next) => next(OK)\n' },
+      env: { GAL_RELAY_LOOP_SECRET: SECRET },
+    })
+    try {
+      const line = `Received: ${stamped(RECEIVED, loopStamp({ GAL_RELAY_LOOP_SECRET: SECRET }))}\r\n`
+      const client = await gateway.client()
+      const answer = async (count: number) => {
+        const message = `${line.repeat(count)}Subject: again\r\n\r\nHello.\r\n`
+        return (await client.transaction('a@sender.test', ['dora@plain.test'], message)).data?.line
+      }
+      // Haraka adds a line of its own.
+      assert.match((await answer(MAX_PASSES - 1)) ?? '', /^250/)
+      assert.match((await answer(MAX_PASSES)) ?? '', /^55\d 5\.4\.6 Mail loop/)
+      await client.quit()
+    } finally {
+      await gateway.stop()
+    }
+  })
+})
+
 describe('a message', { skip: skipWithout('smtp-sink') }, () => {
   let sink: SmtpSink
   let gateway: Gateway
