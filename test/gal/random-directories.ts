@@ -147,7 +147,7 @@ const person: fc.Arbitrary<Person> = fc.record({
   isStaff: rarely.map((not) => !not),
 })
 
-export const randomDirectory: fc.Arbitrary<RandomDirectory> = fc.record({
+const anyDirectory: fc.Arbitrary<RandomDirectory> = fc.record({
   people: fc.array(person, { minLength: 4, maxLength: 10 }),
   attributes: fc.uniqueArray(fc.record({ kind: kindName, name: fc.nat(2) }), {
     selector: ({ kind }) => kind,
@@ -187,6 +187,23 @@ export const randomDirectory: fc.Arbitrary<RandomDirectory> = fc.record({
     { weight: 9, arbitrary: fc.constant(undefined) },
     { weight: 1, arbitrary: fc.constantFrom(1, 3) },
   ),
+})
+
+/** Most values, and all rights, are of attributes that are asked for: the others matter little. */
+export const randomDirectory = anyDirectory.map((directory): RandomDirectory => {
+  const { attributes, people, rights } = directory
+  const asked = (place: number, name: KindName) =>
+    attributes[place % attributes.length]?.kind ?? name
+  return {
+    ...directory,
+    people: people.map((one) => ({
+      ...one,
+      values: one.values.map((value, i) =>
+        i > 1 ? value : { ...value, kind: asked(value.number + i, value.kind) },
+      ),
+    })),
+    rights: rights.map((right, i) => ({ ...right, kind: asked(i, right.kind) })),
+  }
 })
 
 /** In the settings, which is not all that the server has. */
