@@ -29,8 +29,8 @@ const X500 = 'x500:'
 
 /** `SIP:`, `x500:`; in a local part a colon needs quotes. */
 const TYPE = /^[^"@\s]+:/
-/** `ms$`, `x400$` */
-const TYPE_OF_OTHER_MAILBOX = /^[^"@\s]+\$/
+/** Exchange 5.5's types; any other word before a dollar sign is part of a local part. */
+const TYPE_OF_OTHER_MAILBOX = /^(ms|msa|x400|x500|ccmail|notes|gwise|profs|snads|fax|sip|eum)\$/i
 
 /** @returns the values by which this attribute may hold the address, to search for */
 export function valuesFor(attribute: string, address: string): string[] {
@@ -72,7 +72,9 @@ export const lowerCaseNames = (names: readonly string[]): ReadonlySet<string> =>
 /** The addresses that an entry shows in these attributes (names in lower case). */
 export function addressesOf(entry: Entry, attributes: ReadonlySet<string>): string[] {
   const found: string[] = []
-  eachAddress(entry, attributes, (address) => void found.push(address))
+  eachAddress(entry, attributes, (address) => {
+    found.push(address)
+  })
   return found
 }
 
