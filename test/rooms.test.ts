@@ -6,6 +6,7 @@ import path from 'node:path'
 import { describe, test } from 'node:test'
 import { FEEDS, feedNumber, feedNumbered } from '../plugins/gal-relay/gal/feeds/table'
 import { SECTION_KEYS } from '../plugins/gal-relay/settings/sections'
+import { roomsAllowed } from './support/architecture'
 import { REPOSITORY } from './support/haraka'
 
 const DOOR = 'plugins/gal-relay.ts'
@@ -42,35 +43,7 @@ function roomOf(file: string): string | undefined {
 }
 
 /** Rooms that each room may import from, besides its own. */
-const INWARDS: Readonly<Record<string, readonly string[]>> = {
-  // Rooms of one file, for all but the rules.
-  visible: [],
-  log: [],
-  'trusted-file': [],
-  routing: [],
-  // Work that nobody waits for is started there, by all.
-  guard: [],
-  haraka: ['guard', 'log', 'visible'],
-  // A client for any directory: what an address list is, and what people set, it does not know.
-  ldap: ['guard', 'log', 'visible', 'trusted-file'],
-  settings: ['guard', 'trusted-file', 'routing', 'ldap'],
-  gal: ['guard', 'log', 'visible', 'trusted-file', 'routing', 'settings', 'ldap'],
-  delivery: ['guard', 'log', 'haraka', 'visible', 'routing', 'settings', 'gal'],
-  report: ['guard', 'log', 'haraka', 'visible', 'routing', 'ldap', 'gal'],
-  advice: ['routing', 'settings', 'gal', 'report'],
-  // The settings of other systems.
-  import: ['routing', 'settings'],
-  page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'report', 'advice'],
-  cli: [
-    ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'import', 'report', 'advice', 'page'],
-  ],
-  hooks: [
-    ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],
-    ...['gal', 'delivery', 'report', 'advice', 'page'],
-  ],
-  door: ['hooks'],
-}
+const INWARDS: Readonly<Record<string, readonly string[]>> = roomsAllowed()
 
 describe('imports', () => {
   test('are found by this test', () => {
