@@ -135,8 +135,9 @@ later.test = always-relay smtps://localhost:${bad[2]?.port}
 dead.test = always-relay smtps://localhost:${dead}
 split.test = always-relay ${split}
 `
-  const ini = (split: string) => `[routes]
+  const ini = (split: string, remembered = '0s') => `[routes]
 example.com = inbound
+merged.test = inbound
 ${rows(split)}
 [restrictions]
 hosts[] = 192.0.2.7
@@ -152,9 +153,17 @@ query_timeout = 400ms
 answer_within = 2s
 retry_after = 100ms to 500ms
 [gal]
-cache_found = 0s
+cache_found = ${remembered}
 cache_absent = 0s
-`
+${['east', 'west']
+  .map(
+    (name) => `[directory ${name}]
+domains[] = merged.test
+url[] = ldap://127.0.0.1:${proxy.port}
+base = ${slapd.base}
+`,
+  )
+  .join('')}`
   faults.begin('start')
   const haraka = await startHaraka({
     plugins: ['test-retry', 'rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
@@ -192,6 +201,7 @@ cache_absent = 0s
         if ((await send(haraka, [`a@${domain}.test`])) === 250 && domain === 'good') sent++
       }
       await send(haraka, [VALID[0] as string], OBSERVED)
+      await rcptOf(haraka, 'nobody@merged.test')
       if (turn === 'mail') await send(haraka, ['a@split.test', 'b@split.test'])
       proxy.behave({ kind: 'hang' })
       await sleep(1500)
@@ -200,14 +210,16 @@ cache_absent = 0s
       await load.untilAnswered()
     }
     faults.begin('settings')
-    const change = (comment: string) => {
-      haraka.writeConfig('gal_relay.ini', `; ${comment}\n${ini(`lmtp://127.0.0.1:${lmtp.port}`)}`)
+    const change = (comment: string, remembered: string) => {
+      const text = ini(`lmtp://127.0.0.1:${lmtp.port}`, remembered)
+      haraka.writeConfig('gal_relay.ini', `; ${comment}\n${text}`)
       haraka.writeConfig('host_list', `${comment}.test\n`)
     }
-    change('thrown-away')
+    change('thrown-away', '0s')
     await thrown('settings: reload of the settings', 'settings: look at a file of the settings')
-    change('taken')
-    await thrown('changed file of the settings', 'end of the former address list')
+    // Another list takes the place of the one that has other settings.
+    change('taken', '1ms')
+    await thrown('changed file of the settings', 'end of a former address list')
     await thrown('next hop time-out')
     faults.begin('')
     await load.untilAnswered()
