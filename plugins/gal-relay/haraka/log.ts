@@ -44,8 +44,10 @@ export function oneLine(text: string): string {
 function shown(plugin: Haraka.Plugin, part: unknown): unknown {
   if (part instanceof Error) return loggable(plugin, shownError(part))
   if (typeof part !== 'object' || part === null) return oneLine(String(part))
-  const fields = Object.entries(part).map(([key, value]) => [key, oneLine(String(value))])
-  return Object.fromEntries(fields)
+  const fields = Object.entries(part)
+  // Nearly all are: a new object for each line of the log would cost more than the look.
+  if (fields.every(([, value]) => typeof value === 'string' && oneLine(value) === value)) return part
+  return Object.fromEntries(fields.map(([key, value]) => [key, oneLine(String(value))]))
 }
 
 /** Haraka writes the stack of an error as it is, a line for each of its own. */
