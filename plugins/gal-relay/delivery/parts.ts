@@ -34,14 +34,15 @@ export function partsOf(
   return parts
 }
 
-/** One recipient, for the queue plugins and as it was sent, as most messages have. */
+/** All for the queue plugins and as they were sent, as in most messages: there is nothing to divide. */
 function isPlain({ accepted }: Delivery, rcpt_to: readonly Haraka.Address[]): boolean {
-  const [first] = accepted
   return (
-    rcpt_to.length === 1 &&
-    first?.target === rcpt_to[0] &&
-    first?.leaving === first?.target &&
-    first?.verdict.path === 'queue'
+    accepted.length > 0 &&
+    accepted.length === rcpt_to.length &&
+    accepted.every(
+      ({ target, leaving, verdict }, index) =>
+        target === rcpt_to[index] && leaving === target && verdict.path === 'queue',
+    )
   )
 }
 
