@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
+import type { Explanation } from '../../plugins/gal-relay/advice/explain'
+import { runJson } from '../support/command'
 import {
   type MailboxGateway,
   type SendOptions,
@@ -323,6 +325,34 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
         assert.doesNotMatch(line, /hunter2/)
       })
     }
+  })
+
+  it('are explained', async () => {
+    const explained = async (name: string) => {
+      const { port, dir } = gateway.haraka
+      const where = ['--client', '127.0.0.1', '--listener', `127.0.0.1:${port}`]
+      const args = ['explain', `${name}@corp.test`, '--config', dir, ...where]
+      const { json } = await runJson<{ recipients: readonly Explanation[] }>(args)
+      const [explanation] = json.recipients
+      return (explanation?.steps ?? [])
+        .filter(({ step }) => ['directory', 'answer', 'delivery'].includes(step))
+        .map(({ text }) => text.replace(/ \(\d.* ms\)/, ''))
+    }
+    assert.deepEqual((await explained('nonsense')).slice(0, 1), [
+      "nonsense@corp.test is in the directory; its host is 'not a host'",
+    ])
+    assert.match(
+      (await explained('nonsense'))[1] ?? '',
+      /^misrouted: .*: its host 'not a host' is not in \[hosts\], and is no host name/,
+    )
+    const [directory, , delivery] = await explained('both')
+    const both = "its host is 'ex2', its routing address is 'b.oth@ex2.inside.test'"
+    assert.equal(directory, `both@corp.test is in the directory; ${both}`)
+    assert.match(
+      delivery ?? '',
+      /^goes to the outbound queue as b\.oth@ex2\.inside\.test, for smtp:\/\/127\.0\.0\.1:/,
+    )
+    assert.doesNotMatch((await explained('secret')).join('\n'), /hunter2/)
   })
 
   it('other plugins see addresses as they were sent', async () => {

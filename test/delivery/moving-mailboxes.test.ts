@@ -2,6 +2,7 @@
 // new place knows it; and nothing changes while the directory does not say where it is.
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
+import { runJson } from '../support/command'
 import type { Attributes } from '../support/ldif'
 import {
   type MailboxGateway,
@@ -144,6 +145,13 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     await gateway.haraka.waitForLog(/doubtful@corp\.test goes .*contradict/, undefined, from)
     await gateway.haraka.waitForLog(/strange@corp\.test goes .*'not a host'/, undefined, from)
     for (const _ of names) await tryAgain()
+    const { json } = await runJson<{ waiting: readonly { next_hops: readonly string[] }[] }>([
+      ...['drain', '--config', gateway.haraka.dir],
+    ])
+    assert.deepEqual(
+      json.waiting.map(({ next_hops }) => next_hops),
+      [[hopTo(down)]],
+    )
     await gateway.slapd.kill()
     for (const _ of names) await tryAgain()
     assert.deepEqual(seenBy(other), before)
@@ -196,6 +204,42 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     } finally {
       await refusing.stop()
     }
+  })
+
+  it('has in its file what it needs for that, and no more', async () => {
+    await start({ outbound: false, routes: ['corp.test = inbound', 'cloud.test = always-relay'] })
+    await gateway.slapd.add({ mail: 'sky@corp.test', mailRoutingAddress: 'x@cloud.test' })
+    await gateway.slapd.add({
+      mail: 'moon@corp.test',
+      mailHost: 'new',
+      mailRoutingAddress: 'm@moon.test',
+    })
+    const { data } = await gateway.send(['Ann+x@corp.test', 'moon@corp.test', 'sky@corp.test'])
+    assert.equal(data?.code, 250)
+    const notes = gateway.haraka
+      .outboundMessages()
+      .map(({ domain, notes }) => [domain, notes.gal_relay])
+    const smtputf8 = false
+    assert.deepEqual(Object.fromEntries(notes), {
+      'corp.test': {
+        routes: [['corp.test', { hops: [{ url: hopTo(down) }] }]],
+        written: [],
+        mailboxes: [{ leaving: 'Ann+x@corp.test', asked: 'Ann+x@corp.test', byHost: true }],
+        smtputf8,
+      },
+      'moon.test': {
+        routes: [['moon.test', { hops: [{ url: hopTo(other.port) }] }]],
+        written: [['m@moon.test', 'moon@corp.test']],
+        mailboxes: [{ leaving: 'm@moon.test', asked: 'moon@corp.test', byHost: true }],
+        smtputf8,
+      },
+      'cloud.test': {
+        routes: [['cloud.test', { hops: [], backup: true }]],
+        written: [['x@cloud.test', 'sky@corp.test']],
+        mailboxes: [{ leaving: 'x@cloud.test', asked: 'sky@corp.test' }],
+        smtputf8,
+      },
+    })
   })
 
   it('keeps no password in its file, and waits while nobody knows it any more', async () => {

@@ -61,7 +61,10 @@ export async function startMailboxGateway(options: MailboxGatewayOptions): Promi
     ...rest,
     ports,
     ini: text(),
-    files: { 'config/outbound.ini': 'temp_fail_intervals=5s*40\n', ...rest.files },
+    files: {
+      'config/outbound.ini': `disabled=${rest.outbound === false}\ntemp_fail_intervals=5s*40\n`,
+      ...rest.files,
+    },
   })
   const haraka = await starting.catch(async (error) => {
     await slapd.stop()
