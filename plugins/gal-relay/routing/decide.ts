@@ -342,11 +342,10 @@ export function routeOfMailbox(
   const place = placeOf(mailbox, policy.mailboxHosts, policy.isOwn)
   if ('problem' in place) return place
   const { leavesAs } = place
-  const toHost = place.hops && ({ ...wayTo(place.hops), byHost: true } as const)
-  if (!leavesAs) return toHost ?? wayTo(hops)
+  if (!leavesAs) return place.hops ? { ...wayTo(place.hops), byHost: true } : wayTo(hops)
   const other = destinationOf(policy, leavesAs)
   const { kind } = other
-  if (toHost) return { ...toHost, leavesAs, kind }
+  if (place.hops) return { ...wayTo(place.hops), byHost: true, leavesAs, kind }
   // It is followed one step: not looked up again.
   const isQueued = KINDS[kind].path === 'queue' && other.hops.length === 0
   const path = isQueued ? 'queue' : 'outbound'

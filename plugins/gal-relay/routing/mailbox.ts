@@ -68,6 +68,9 @@ function hostNamed(
   hosts: MailboxHosts,
   isOwn: (hop: NextHop) => boolean,
 ): { readonly hops: readonly NextHop[] } | { readonly problem: string } {
+  // Most are plain names in lower case.
+  const plain = hosts.get(value)
+  if (plain) return plain
   const name = hostName(value)
   const known = hosts.get(name.toLowerCase())
   if (known) return known
