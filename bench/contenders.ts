@@ -28,6 +28,9 @@ export interface Contender {
 
 export const user = (i: number) => `user${i}@example.com`
 
+/** So many servers hold the mailboxes. */
+const HOSTS = 4
+
 /** How far away the directory is in some rows, in milliseconds. */
 const AWAY = 4
 
@@ -43,7 +46,8 @@ export async function startSite(entries: number): Promise<Site> {
   const slapd = await startSlapd({
     entries: (function* () {
       for (let i = 0; i < entries; i++) {
-        yield { mail: user(i), proxyAddresses: [`SMTP:${user(i)}`, `smtp:u${i}@example.com`] }
+        const proxyAddresses = [`SMTP:${user(i)}`, `smtp:u${i}@example.com`]
+        yield { mail: user(i), proxyAddresses, mailHost: `ex${i % HOSTS}` }
       }
     })(),
   })
@@ -134,6 +138,14 @@ function liveOptions(
   const gal = [`cache_found = ${time}`, `cache_absent = ${time}`, 'cache_stale = 0s']
   const url = where === 'near' ? slapd.url : away
   return { proxy: false, ini: iniOf({ ...slapd, url }, gal) }
+}
+
+/** The same, where the directory says on which server each mailbox is. */
+export function hosted(site: Site, state: 'cold' | 'warm'): Contender {
+  const options = liveOptions(site, state, 'near')
+  const hosts = Array.from({ length: HOSTS }, (_, i) => `ex${i} = smtp://192.0.2.${i + 1}`)
+  const ini = `${options.ini}host_attribute = mailHost\n[hosts]\n${hosts.join('\n')}\n`
+  return haraka(`live, ${state}, by server`, { ...options, ini })
 }
 
 /** The whole list in memory. */

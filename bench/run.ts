@@ -2,6 +2,7 @@
 // with. `npm run bench -- PART…` runs some parts, `rcpt WORD…` some rows; what each measures stands at
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
+import { mailboxes } from './mailboxes'
 import { memory } from './memory'
 import { message } from './message'
 import { large, rcpt } from './rcpt'
@@ -15,6 +16,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   message,
   decision,
   memory,
+  mailboxes,
   large,
   transaction,
   sync,
@@ -30,6 +32,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   message   a whole message, beside a JavaScript Set
   decision  a decision, with short and long lists
   memory    the list in memory
+  mailboxes  a recipient whose server the directory names, beside one whose it does not
   large     rcpt with a million recipients
   transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it

@@ -40,6 +40,15 @@ test('a message', { skip: skipWithout('slapd') }, async () => {
   }
 })
 
+test('mailboxes on several servers', { skip: skipWithout('slapd') }, async () => {
+  const table = rows(await bench('mailboxes'))
+  for (const state of ['warm', 'cold']) {
+    const [cpu, times, , , wrong] = table.get(`live, ${state}, by server`) ?? []
+    assert.ok(Number(cpu) > 0 && Number(times) > 0, state)
+    assert.equal(wrong, '0', state)
+  }
+})
+
 test('memory and decisions', async () => {
   const memory = rows(await bench('memory'))
   assert.ok(Number(memory.get('1,000')?.[0]) > 10, [...memory].join('\n'))

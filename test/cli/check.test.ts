@@ -331,6 +331,19 @@ scan@example.com = inbound smtp://192.0.2.25
     )
   })
 
+  test('the hosts of mailboxes, as next hops', async () => {
+    const hosts = (hop: string) =>
+      `[routes]\nexample.com = inbound\n[hosts]\nex1 = ${hop}\n${directory}`
+    const unknown = await check({ ini: hosts('smtp://nohost.invalid') })
+    assert.equal(unknown.code, 1)
+    has(unknown, /^problem smtp:\/\/nohost\.invalid:25: no address found: /)
+    has(
+      await check({ ini: hosts('lmtp://localhost') }),
+      /^ok lmtp:\/\/localhost:24 is 127\.0\.0\.1/,
+    )
+    hasNot(await check({ ini: hosts('local') }), /next hops|local:/)
+  })
+
   test('a status page without an HTTP server', async () => {
     const report = await check({ ini: `[http]\nenabled = true\n${directory}` })
     has(report, /^warning no metrics and no status page: config\/http\.ini has no address /)
@@ -433,6 +446,9 @@ scan@example.com = inbound smtp://192.0.2.25
       const [within = ''] = await said('bind_password = hush')
       assert.match(within, /^warning with a password in it, .*gal_relay\.ini can be read by every/)
       assert.doesNotMatch(within, /hush/)
+      const hosts = '[hosts]\nex1 = smtp://u:hush@127.0.0.2'
+      const [ofHost = ''] = await said(`bind_password_file = secret\n${hosts}`)
+      assert.match(ofHost, /^warning with a password in it, .*gal_relay\.ini can be read by every/)
     } finally {
       rmSync(root, { recursive: true, force: true })
     }

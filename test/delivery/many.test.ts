@@ -13,13 +13,22 @@ import {
 } from '../../plugins/gal-relay/delivery/recipients'
 import { ObservedTransaction } from '../../plugins/gal-relay/report/observation'
 import type { Destination } from '../../plugins/gal-relay/routing/decide'
+import { DomainMap } from '../../plugins/gal-relay/routing/domain-map'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { AcceptedBefore, LMTP_RECIPIENTS } from '../../plugins/gal-relay/routing/transaction'
+import type { Directories } from '../../plugins/gal-relay/settings/directories'
 import { startGateway, until } from '../support/gateway'
 import { startLmtp } from '../support/lmtp-server'
 
 const MESSAGE = 'From: a@sender.test\r\nSubject: many\r\n\r\nHello.\r\n'
 const accepted = (path: 'queue' | 'outbound') =>
   ({ accept: true, rule: 'in-gal', path, hops: [] }) as const
+const DESTINATION: Destination = {
+  ...{ recipient: recipientOf('u', 'in.test'), kind: 'inbound', hops: [] },
+  ...{ row: 'in.test', rerouted: undefined, refused: undefined },
+}
+/** No directory says where mail goes. */
+const NONE: Directories = { all: [], otherwise: [], byDomain: new DomainMap() }
 
 describe('many recipients behind lmtp://', () => {
   it('are told to come in another transaction, and each gets one copy', async () => {
@@ -154,7 +163,7 @@ describe('a recipient costs the same, however many stand before it', () => {
         const [target = address] = targetsOf(delivery, transaction)
         const verdict = accepted('queue')
         assert.equal(delivery.before.refusal(verdict, 'defer'), undefined)
-        acceptRecipient(delivery, transaction, target, {} as Destination, verdict)
+        acceptRecipient(delivery, transaction, target, DESTINATION, verdict, NONE)
         // Each third is refused by another plugin.
         if (i % 3 === 0) {
           array.pop()
@@ -180,7 +189,7 @@ describe('a recipient costs the same, however many stand before it', () => {
       beginRcpt(delivery, transaction, address, true)
       const refused = delivery.before.refusal(accepted(path), 'defer')
       if (!refused) {
-        acceptRecipient(delivery, transaction, address, {} as Destination, accepted(path))
+        acceptRecipient(delivery, transaction, address, DESTINATION, accepted(path), NONE)
       }
       if (refused || answer === 'reject') rcpt_to.pop()
       rcpt_count[refused ? 'tempfail' : answer]++

@@ -2,6 +2,7 @@
 import type { Address } from '@haraka/email-address'
 import type { GalAnswer } from '../gal/address-list'
 import type { Destination, Verdict } from '../routing/decide'
+import { mailboxText } from '../routing/mailbox'
 import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/networks'
 import { addressText, recipientOf } from '../routing/recipient'
 import type { Restrictions, Trust } from '../routing/restrictions'
@@ -187,7 +188,9 @@ export function directorySteps(
       const only = answer.authenticatedOnly
         ? ', and takes mail from authenticated or relaying clients only'
         : ''
-      return [{ step, text: `${address} is in the directory${only} ${took}`, source: 'Q255695' }]
+      const where = answer.mailbox ? `; ${mailboxText(answer.mailbox)}` : ''
+      const text = `${address} is in the directory${only} ${took}${where}`
+      return [{ step, text, source: 'Q255695' }]
     }
     case 'absent':
       return [{ step, text: `${address} is not in the directory ${took}`, source: 'Q255695' }]
@@ -202,17 +205,21 @@ export function serverMemory({ directories }: Settings): string {
   return `; a running server may ${snapshot}remember an answer (cache_stale)`
 }
 
-export function answerStep({ rule }: Verdict): Step {
+export function answerStep(verdict: Verdict): Step {
+  const { rule } = verdict
   const { meaning, source } = meaningOf(rule)
-  return { step: 'answer', text: `${rule}: ${meaning}`, source }
+  const problem = !verdict.accept && verdict.problem ? `: ${verdict.problem}` : ''
+  return { step: 'answer', text: `${rule}: ${meaning}${problem}`, source }
 }
 
 export function deliverySteps(verdict: Verdict): Step[] {
   if (!verdict.accept) return []
+  const as = verdict.leavesAs ? ` as ${addressText(verdict.leavesAs)}` : ''
   if (verdict.path === 'queue') {
-    return [{ step: 'delivery', text: "goes to the install's queue plugins", source: 'Q255695' }]
+    const text = `goes to the install's queue plugins${as}`
+    return [{ step: 'delivery', text, source: 'Q255695' }]
   }
   const hops = verdict.hops.map(({ text }) => text).join(', then ')
-  const text = `goes to the outbound queue, for ${hops || "the domain's MX hosts"}`
+  const text = `goes to the outbound queue${as}, for ${hops || "the domain's MX hosts"}`
   return [{ step: 'delivery', text, source: hops ? 'Q190710, Q258203' : 'RFC 5321 §5.1' }]
 }

@@ -1,7 +1,7 @@
 // Files with a secret in them that every user of the machine can read.
 import { statSync } from 'node:fs'
 import path from 'node:path'
-import { hopsOf } from '../routing/routes'
+import { hopsOf, type NextHop } from '../routing/routes'
 import { configDir } from '../settings/haraka-files'
 import type { Settings } from '../settings/settings'
 
@@ -27,10 +27,14 @@ export function exposedFiles(config: Haraka.Config, settings: Settings): readonl
 const iniOf = (config: Haraka.Config) => path.join(configDir(config), 'gal_relay.ini')
 
 function holdsPassword({ directories, policies }: Settings): boolean {
-  const rows = [...policies.values()].flatMap(({ routing }) => routing.routes.rows)
+  // All listeners have the same rows and hosts.
+  const [policy] = policies.values()
+  const { routes, mailboxHosts } = policy?.routing ?? {}
+  const hasPassword = ({ password }: NextHop) => password !== undefined
   return (
     directories.all.some(({ ldap }) => ldap.bind_password) ||
-    rows.some(({ routeTo }) => hopsOf(routeTo).some(({ password }) => password !== undefined))
+    Boolean(routes?.rows.some(({ routeTo }) => hopsOf(routeTo).some(hasPassword))) ||
+    [...(mailboxHosts?.values() ?? [])].some(({ hops }) => hops.some(hasPassword))
   )
 }
 

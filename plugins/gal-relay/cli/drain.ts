@@ -1,9 +1,11 @@
 // gal-relay drain: what waits in Haraka's outbound queue for a next hop that only this plugin knows, and
 // would go astray without it.
 import { Command } from 'commander'
+import { asBefore } from '../delivery/mailboxes'
 import { nextAttempt } from '../delivery/next-hops'
 import { routeIn } from '../delivery/outbound'
 import { type QueuedMessage, readQueue } from '../delivery/queue-files'
+import { byLeaving } from '../delivery/queue-note'
 import { isHarakasOwn } from '../haraka/internals'
 import { counted } from '../report/words'
 import { recipientOf } from '../routing/recipient'
@@ -82,7 +84,12 @@ function hopsIn({ config }: Install): HopsOf {
     const recipient = recipientOf(local, domain)
     const route = note && routeIn(note.routes, domain)
     if (!route && !isHarakasOwn(message)) return undefined
-    const attempt = settings && nextAttempt(settings, recipient, route, listeners)
+    const mailboxes = byLeaving(note?.mailboxes).get(`${local}@${domain}`)
+    const attempt =
+      settings &&
+      (route && mailboxes
+        ? asBefore(settings, recipient, route, mailboxes, listeners)
+        : nextAttempt(settings, recipient, route, listeners))
     if (attempt?.to === 'mx') return undefined
     if (attempt?.to === 'hops') return attempt.hops.map(({ text }) => text)
     const accepted = route?.hops.map(({ url }) => url) ?? []

@@ -2,18 +2,22 @@
 // which lives on the transaction and does not refer back to it.
 import type { Accepted, Path } from '../routing/decide'
 import type { RouteKind } from '../routing/kinds'
+import type { Recipient } from '../routing/recipient'
 import { AcceptedBefore } from '../routing/transaction'
 import type { QueueNote } from './queue-note'
 
 export interface AcceptedRecipient {
   /** As it stands in `rcpt_to`. */
   readonly target: Haraka.Address
+  /** Of the row by which it leaves. */
   readonly kind: RouteKind
   readonly verdict: Accepted
   /** How it leaves: a `reroute` row may make another recipient of it (Q190710). */
   readonly leaving: Haraka.Address
   /** As the sender wrote it: another plugin may have put something else in its place. */
   readonly written: Haraka.Address
+  /** As it was looked up, where the directory says which way it goes. */
+  readonly asked?: Recipient
 }
 
 /** The RCPT that is being answered. */

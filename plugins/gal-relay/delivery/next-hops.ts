@@ -1,10 +1,11 @@
 // Where a message in the outbound queue goes at this attempt. Pure. Today's table decides if it
 // names a way out for the domain, so that a postmaster moves waiting mail by editing a row; else the
 // next hops it was accepted with.
-import { destinationOf, rowFor } from '../routing/decide'
+import { destinationOf, isOurs, rowFor } from '../routing/decide'
 import { KINDS, pathsOf } from '../routing/kinds'
 import type { Recipient } from '../routing/recipient'
-import { hopsOf, type NextHop, parseNextHop, type RouteTable } from '../routing/routes'
+import { hopsOf, type NextHop, parseNextHop } from '../routing/routes'
+import { saysWhere } from '../settings/directories'
 import { acceptsUnasked, decidesRelaying } from '../settings/enforcement'
 import type { Listener } from '../settings/own-host'
 import { type ListenerPolicy, policyFor, type Settings } from '../settings/settings'
@@ -38,10 +39,14 @@ export function nextAttempt(
   noted: RouteOfDomain | undefined,
   listeners: readonly Listener[],
 ): Attempt {
-  const policies = [...settings.policies.values()]
-  const following = policies.filter(followsRows)
-  if (noted) return today(following, recipient) ?? asAccepted(policies, recipient.domain, noted)
-  return toOurselves(settings, listeners, recipient) ?? today(following, recipient) ?? { to: 'mx' }
+  if (noted) return today(settings, recipient) ?? asAccepted(settings, recipient.domain, noted)
+  return toOurselves(settings, listeners, recipient) ?? today(settings, recipient) ?? { to: 'mx' }
+}
+
+/** What counts on any listener counts for waiting mail: all have the same rows. undefined: none counts. */
+export function policyOfRows(settings: Settings): ListenerPolicy | undefined {
+  const following = [...settings.policies.values()].filter(followsRows)
+  return following.find(({ routing }) => routing.reroute) ?? following[0]
 }
 
 /**
@@ -73,9 +78,13 @@ export function renamedTo(settings: Settings, recipient: Recipient): Recipient |
 /** Mail that comes in there goes where the rows say. */
 const followsRows = (policy: ListenerPolicy) => decidesRelaying(policy) || acceptsUnasked(policy)
 
-// A bounce to a domain of ours: only a listener knows whether the recipient is listed, and has the
-// queue plugins. Haraka would go by the domain's MX record, find itself, and give up in the end.
-function toOurselves(
+/**
+ * For a recipient of ours who is for the queue plugins, or whose way the directory knows: only a listener asks
+ * it, and has the plugins. Haraka would go by the domain's MX record, find itself, and give up in the end.
+ *
+ * @returns undefined where no listener takes it
+ */
+export function toOurselves(
   settings: Settings,
   listeners: readonly Listener[],
   recipient: Recipient,
@@ -85,7 +94,8 @@ function toOurselves(
     const policy = policyFor(settings, address, port)
     if (!followsRows(policy) || SUBMISSION_PORTS.has(port)) continue
     const { kind, hops } = destinationOf(policy.routing, recipient)
-    if (!pathsOf(kind, hops).includes('queue')) continue
+    const isLookedUp = isOurs(kind) && saysWhere(settings.directories, recipient.domain)
+    if (!isLookedUp && !pathsOf(kind, hops).includes('queue')) continue
     const hop = parseNextHop(`smtp://${address.includes(':') ? `[${address}]` : address}:${port}`)
     if (!('problem' in hop)) return { to: 'hops', hops: [hop] }
   }
@@ -97,35 +107,41 @@ const SUBMISSION_PORTS = new Set([465, 587])
 
 // A plain inbound row names no way out of this queue, nor does one that renames: what was accepted
 // before it was written keeps its next hops.
-function today(policies: readonly ListenerPolicy[], recipient: Recipient): Attempt | undefined {
-  // What counts on any listener counts here: all have the same rows.
-  const policy = policies.find(({ routing }) => routing.reroute) ?? policies[0]
+function today(settings: Settings, recipient: Recipient): Attempt | undefined {
+  const policy = policyOfRows(settings)
   const routeTo = policy && rowFor(policy.routing, recipient)?.routeTo
   if (!routeTo || !('hops' in routeTo)) return undefined
   if (routeTo.hops.length > 0) return { to: 'hops', hops: routeTo.hops }
   return KINDS[routeTo.kind].backup ? { to: 'mx-before-us' } : undefined
 }
 
-function asAccepted(
-  policies: readonly ListenerPolicy[],
+/** The next hops that it was accepted with. */
+export function asAccepted(
+  settings: Settings,
   domain: string,
   { hops, backup }: RouteOfDomain,
 ): Attempt {
   if (backup) return { to: 'mx-before-us' }
   if (hops.length === 0) return { to: 'mx' }
-  const table = policies[0]?.routing.routes
-  const usable = hops.map((hop) => withPassword(hop, table)).filter((hop) => hop !== undefined)
+  const usable = hops.map((hop) => withPassword(hop, settings)).filter((hop) => hop !== undefined)
   if (usable.length > 0) return { to: 'hops', hops: usable }
   const reason =
-    `the row for ${domain} is gone from [routes], and with it the password for ` +
-    `${hops.map(({ url, user }) => `${user} at ${url}`).join(', ')}; put the row back, or write another`
+    `the row for ${domain} is gone from [routes], or the host from [hosts], and with it the password for ` +
+    `${hops.map(({ url, user }) => `${user} at ${url}`).join(', ')}; put it back, or write another`
   return { to: 'nowhere-now', reason }
 }
 
-function withPassword({ url, user }: NotedHop, table: RouteTable | undefined): NextHop | undefined {
+function withPassword({ url, user }: NotedHop, { policies }: Settings): NextHop | undefined {
   if (user !== undefined) {
-    for (const { routeTo } of table?.rows ?? []) {
-      const hop = hopsOf(routeTo).find((one) => one.text === url && one.user === user)
+    // All listeners have the same rows and hosts.
+    const [policy] = policies.values()
+    const isIt = (hop: NextHop) => hop.text === url && hop.user === user
+    for (const { routeTo } of policy?.routing.routes.rows ?? []) {
+      const hop = hopsOf(routeTo).find(isIt)
+      if (hop) return hop
+    }
+    for (const { hops } of policy?.routing.mailboxHosts.values() ?? []) {
+      const hop = hops.find(isIt)
       if (hop) return hop
     }
     return undefined

@@ -22,9 +22,19 @@ import { byLmtp, type NextHop } from '../routing/routes'
 import type { OwnHost } from '../settings/own-host'
 import type { Settings } from '../settings/settings'
 import { HostAddresses } from './host-addresses'
-import { mxBeforeUs } from './mx'
-import { type Attempt, hasAddressRows, isSameAttempt, nextAttempt, renamedTo } from './next-hops'
 import {
+  answersFor,
+  goTogether,
+  type LookUp,
+  type NextStep,
+  nextStep,
+  noteSteps,
+} from './mailboxes'
+import { mxBeforeUs } from './mx'
+import { hasAddressRows, nextAttempt, renamedTo } from './next-hops'
+import {
+  byLeaving,
+  leavingKey,
   type NotesForParts,
   notesForParts,
   type QueueNote,
@@ -53,6 +63,7 @@ export class OutboundMail {
     private readonly outbound: Haraka.Outbound,
     private readonly own: OwnHost,
     private readonly log: Log,
+    private readonly lookUp: LookUp,
   ) {
     this.secureHops = new SecureHops(own.name, log)
   }
@@ -90,13 +101,15 @@ export class OutboundMail {
     if (!route && !isHarakasOwn(todo)) return { code: 'not-ours' }
     if (!route) rename(todo, settings)
     if (note?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
-    const attempts = this.attempts(todo, route, settings)
-    const [attempt] = attempts
-    // They were stored together, before a row came to send them different ways.
-    if (!attempt || attempts.some((other) => !isSameAttempt(attempt, other))) {
+    const steps = await this.nextSteps(todo, route, settings)
+    const [step] = steps
+    // They were stored together, before a row or the directory came to send them different ways.
+    if (!step || steps.some((other) => !goTogether(todo, step, other))) {
       await splitByRecipient(this.outbound, item)
       return { code: 'split' }
     }
+    noteSteps(todo, steps)
+    const { attempt } = step
     switch (attempt.to) {
       case 'mx':
         return { code: 'not-ours' }
@@ -117,17 +130,27 @@ export class OutboundMail {
     }
   }
 
-  /** Of the message's recipients: one for all, unless some have rows of their own. */
-  private attempts(
+  /** Of the message's recipients: one for all, unless some have rows of their own or are asked about. */
+  private async nextSteps(
     todo: Haraka.Todo,
     route: RouteOfDomain | undefined,
     settings: Settings,
-  ): readonly Attempt[] {
+  ): Promise<readonly NextStep[]> {
     const domain = canonicalDomain(todo.domain)
-    const recipients = hasAddressRows(settings, domain) ? todo.rcpt_to : todo.rcpt_to.slice(0, 1)
-    return recipients.map(({ user }) =>
-      nextAttempt(settings, recipientAt(user, domain), route, this.own.listeners),
-    )
+    const { listeners } = this.own
+    const { mailboxes = [] } = queueNote(todo.notes) ?? {}
+    const isOneForAll = mailboxes.length === 0 && !hasAddressRows(settings, domain)
+    const recipients = isOneForAll ? todo.rcpt_to.slice(0, 1) : todo.rcpt_to
+    const noted = byLeaving(mailboxes)
+    const answers = await answersFor(mailboxes, this.lookUp)
+    return recipients.map((one) => {
+      const recipient = recipientAt(one.user, domain)
+      const asked = noted.get(leavingKey(one))
+      if (!route || !asked) return { attempt: nextAttempt(settings, recipient, route, listeners) }
+      const step = nextStep(settings, recipient, route, asked, answers, listeners)
+      if (step.problem) this.log.warn(`${addressOf(one)} goes where it went: ${step.problem}`)
+      return step
+    })
   }
 
   close(): Promise<void> {

@@ -2,12 +2,16 @@
 // queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
 // `relaying` of the transaction; here it is chosen per recipient, and the message is split.
 import { addressOf, hostOf } from '../haraka/internals'
+import type { Accepted } from '../routing/decide'
 import { KINDS, type Path } from '../routing/kinds'
+import { addressText, type Recipient } from '../routing/recipient'
 import { RULES } from '../routing/rules'
-import type { Delivery, Parts } from './delivery'
+import type { AcceptedRecipient, Delivery, Parts } from './delivery'
 import {
   copyNotes,
   isSameRoute,
+  leavingKey,
+  type NotedMailbox,
   notedRoute,
   type QueueNote,
   type RouteOfDomain,
@@ -57,6 +61,9 @@ function divide(
   }
   const routes = new Routes()
   const written: [string, string][] = []
+  const mailboxes: NotedMailbox[] = []
+  // Another recipient at the same address that the directory has not routed.
+  const notRouted = new Set<string>()
   const recipients = new Map(delivery.accepted.map((one) => [one.target, one]))
   let accepted = false
   let inbound = true
@@ -67,13 +74,15 @@ function divide(
     // The new and the old address of one mailbox in one message are one recipient, and so are two
     // spellings of its domain.
     const host = hostOf(address)
-    const mailbox = `${address.user}@${host}`
+    const mailbox = leavingKey(address)
     const isFirst = !parts[path].has(mailbox)
     if (isFirst) parts[path].set(mailbox, address)
     accepted ||= own !== undefined
     if (path !== 'outbound') continue
-    inbound &&= own !== undefined && RULES[own.verdict.rule].accepts === 'ours'
+    inbound &&= own !== undefined && isWithUs(own)
+    if (!own?.asked) notRouted.add(mailbox)
     if (!own) continue
+    if (own.asked) mailboxes.push(notedMailbox(mailbox, own.asked, own.verdict))
     const asWritten = addressOf(own.written)
     const leaving = addressOf(address)
     routes.add(host, leaving, notedRoute(own.verdict.hops, KINDS[own.kind].backup))
@@ -83,9 +92,27 @@ function divide(
   return {
     queue: [...parts.queue.values()],
     outbound: [...parts.outbound.values()],
-    note: { ...routes.noted(), written, smtputf8: delivery.smtputf8 },
+    note: {
+      ...routes.noted(),
+      written,
+      ...(mailboxes.length > 0 && {
+        mailboxes: mailboxes.filter(({ leaving }) => !notRouted.has(leaving)),
+      }),
+      smtputf8: delivery.smtputf8,
+    },
     inbound,
   }
+}
+
+/** What goes to another system under another name is on its way out, like mail for anybody there. */
+function isWithUs({ kind, verdict }: AcceptedRecipient): boolean {
+  return (
+    RULES[verdict.rule].accepts === 'ours' && (!verdict.leavesAs || KINDS[kind].path === 'queue')
+  )
+}
+
+function notedMailbox(leaving: string, asked: Recipient, { byHost }: Accepted): NotedMailbox {
+  return { leaving, asked: addressText(asked), ...(byHost ? { byHost } : {}) }
 }
 
 /**

@@ -1,7 +1,7 @@
 // What a message takes along in its file in the outbound queue: the next hops it was accepted with,
 // by domain, for when their row is gone; and its recipients as the sender wrote them, for bounces.
 // Never a password: the file outlives the settings.
-import { addressOf } from '../haraka/internals'
+import { addressOf, hostOf } from '../haraka/internals'
 import type { NextHop } from '../routing/routes'
 
 /** What a route came to for one domain when the message was accepted. */
@@ -28,8 +28,19 @@ export interface QueueNote {
   readonly apart?: ReadonlyMap<string, RouteOfDomain>
   /** Addresses that are not as the sender wrote them. */
   readonly written: readonly (readonly [address: string, asWritten: string])[]
+  /** Of recipients whose way the directory knows, which is asked again at each attempt. */
+  readonly mailboxes?: readonly NotedMailbox[]
   /** The sender said SMTPUTF8. */
   readonly smtputf8: boolean
+}
+
+export interface NotedMailbox {
+  /** The address by which it leaves, see {@link leavingKey}. */
+  readonly leaving: string
+  /** The address as it was looked up. */
+  readonly asked: string
+  /** The directory named the server. */
+  readonly byHost?: true
 }
 
 const NOTE = 'gal_relay'
@@ -87,6 +98,7 @@ export function notesForParts({ notes, rcpt_to }: Haraka.Transaction): NotesForP
   const note = queueNote(notes)
   const routes = new Map(note?.routes)
   const written = new Map(note?.written)
+  const mailboxes = byLeaving(note?.mailboxes)
   const apart = note?.apart
   const routeOf = (domain: string, recipient: Haraka.Address | undefined) =>
     (apart && recipient && apart.get(addressOf(recipient))) ?? routes.get(domain)
@@ -114,11 +126,32 @@ export function notesForParts({ notes, rcpt_to }: Haraka.Transaction): NotesForP
           const asWritten = written.get(address)
           return asWritten === undefined ? [] : [[address, asWritten] as const]
         }),
+        ...(note.mailboxes && {
+          mailboxes: part.rcpt_to.flatMap(
+            (recipient) => mailboxes.get(leavingKey(recipient)) ?? [],
+          ),
+        }),
         smtputf8: note.smtputf8,
       })
       return own
     },
   }
+}
+
+/** One spelling of an address in the queue. */
+export const leavingKey = (address: Haraka.Address) => `${address.user}@${hostOf(address)}`
+
+/** By {@link leavingKey}: several may have come to one. */
+export function byLeaving(
+  mailboxes: readonly NotedMailbox[] = [],
+): ReadonlyMap<string, readonly NotedMailbox[]> {
+  const groups = new Map<string, NotedMailbox[]>()
+  for (const mailbox of mailboxes) {
+    const group = groups.get(mailbox.leaving)
+    if (group) group.push(mailbox)
+    else groups.set(mailbox.leaving, [mailbox])
+  }
+  return groups
 }
 
 export function copyNotes(notes: Haraka.Notes): Haraka.Notes {

@@ -1,6 +1,7 @@
 // The recipients of one transaction, RCPT by RCPT: what each stands for, and which of them were accepted.
 import { newAddress, rcptsAnswered } from '../haraka/internals'
-import type { Accepted, Destination } from '../routing/decide'
+import { type Accepted, type Destination, isOurs } from '../routing/decide'
+import { type Directories, saysWhere } from '../settings/directories'
 import type { Delivery } from './delivery'
 
 /**
@@ -71,15 +72,26 @@ export function putBack({ rcpt }: Delivery, { rcpt_to }: Haraka.Transaction): vo
   if (rcpt) rcpt_to.push(rcpt.written)
 }
 
+/** @param directories of the settings in force */
 export function acceptRecipient(
   delivery: Delivery,
   { mail_from }: Pick<Haraka.Transaction, 'mail_from'>,
   target: Haraka.Address,
   { recipient, kind, rerouted }: Pick<Destination, 'recipient' | 'kind' | 'rerouted'>,
   verdict: Accepted,
+  directories: Directories,
 ): void {
   const as = verdict.leavesAs ?? (rerouted ? recipient : undefined)
   const leaving = as ? newAddress(mail_from, as.local, as.domain) : target
   const written = delivery.rcpt?.written ?? target
-  delivery.accepted.push({ target, kind, verdict, leaving, written })
+  const isFollowed =
+    verdict.rule === 'in-gal' &&
+    verdict.path === 'outbound' &&
+    isOurs(kind) &&
+    saysWhere(directories, recipient.domain)
+  delivery.accepted.push({
+    ...{ target, verdict, leaving, written },
+    kind: verdict.kind ?? kind,
+    ...(isFollowed ? { asked: recipient } : {}),
+  })
 }

@@ -146,13 +146,14 @@ function respond(
 }
 
 function acceptAll(plugin: Haraka.Plugin, rcpt: Rcpt, { accepted }: Answer): void {
-  const { transaction, message, targets, destinations } = rcpt
+  const { transaction, message, targets, destinations, session } = rcpt
+  const { directories } = session.settings
   const address = writtenAddress(rcpt)
   accepted.forEach((verdict, index) => {
     const target = targets[index]
     const destination = destinations[index]
     if (!target || !destination) return
-    acceptRecipient(message, transaction, target, destination, verdict)
+    acceptRecipient(message, transaction, target, destination, verdict, directories)
     addRecipientResult(plugin, transaction, 'pass', verdict.rule, address)
   })
 }
@@ -232,7 +233,9 @@ function compare(
   const outcome = outcomeOfVerdict(verdict)
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
   const answered = given?.reply ?? ''
-  const observation = { ...lineOf(sender, recipient, rule, reply), answered: visible(answered) }
+  const problem = verdict.accept ? undefined : verdict.problem
+  const line = lineOf(sender, recipient, rule, reply, problem)
+  const observation = { ...line, answered: visible(answered) }
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) {
     counts.refused({ sender, rule, reply, answered, recipient })

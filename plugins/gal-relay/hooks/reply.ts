@@ -122,7 +122,7 @@ export function reportRefused(
     'notice',
     plugin,
     outcomeOf(verdict.reply.code),
-    lineOf(sender, recipient, rule, reply),
+    lineOf(sender, recipient, rule, reply, verdict.problem),
   )
 }
 

@@ -93,7 +93,12 @@ export function open(plugin: Haraka.Plugin): void {
     lists: new DirectoryLists(loaded.settings.directories, (name) =>
       logOf(plugin, () => nameIn(name)),
     ),
-    outbound: new OutboundMail(outboundOf(plugin), ownHost(plugin.config), logOf(plugin)),
+    outbound: new OutboundMail(
+      outboundOf(plugin),
+      ownHost(plugin.config),
+      logOf(plugin),
+      (recipient) => state.lists.lookup(recipient),
+    ),
     rewritesRecipients: rewritingBefore(plugin.config, plugin.name),
     loopStamp: loopStamp(),
     counts,

@@ -47,9 +47,17 @@ export interface RefusalLine {
   readonly local_port: string
   readonly rule: string
   readonly reply: string
+  /** What is wrong, where the reply does not say it. */
+  readonly problem?: string
 }
 
-export function lineOf(from: Sender, recipient: string, rule: string, reply: string): RefusalLine {
+export function lineOf(
+  from: Sender,
+  recipient: string,
+  rule: string,
+  reply: string,
+  problem?: string,
+): RefusalLine {
   const { client, host, helo, account, sender, listener } = from
   const colon = listener.lastIndexOf(':')
   return {
@@ -63,5 +71,6 @@ export function lineOf(from: Sender, recipient: string, rule: string, reply: str
     local_port: listener.slice(colon + 1),
     rule,
     reply,
+    ...(problem === undefined ? {} : { problem: visible(problem) }),
   }
 }

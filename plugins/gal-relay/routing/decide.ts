@@ -89,12 +89,21 @@ export interface Accepted {
   readonly hops: readonly NextHop[]
   /** The address by which the mailbox's system knows it; left out: as it was sent. */
   readonly leavesAs?: Recipient
+  /** Of the row of that address; left out: as its own. */
+  readonly kind?: RouteKind
+  /** The directory names the server, so that no row has a say. */
+  readonly byHost?: true
 }
+
+/** Which way a recipient's mail takes. */
+export type Way = Pick<Accepted, 'path' | 'hops' | 'leavesAs' | 'kind' | 'byHost'>
 
 export interface Refused {
   readonly accept: false
   readonly rule: RefusingRule
   readonly reply: Reply
+  /** What is wrong, for the log; never holds a password. */
+  readonly problem?: string
 }
 
 export type Verdict = Accepted | Refused
@@ -311,12 +320,12 @@ export function decideListed(
 }
 
 /** Recipients of other systems are not routed by our directory. */
-const isOurs = (kind: RouteKind) => ['required', 'first'].includes(KINDS[kind].lookUp)
+export const isOurs = (kind: RouteKind) => ['required', 'first'].includes(KINDS[kind].lookUp)
 
 function toMailbox(policy: RoutingPolicy, verdict: Accepted, mailbox: Mailbox): Verdict {
   const { rule, hops } = verdict
   const route = routeOfMailbox(policy, mailbox, hops)
-  return 'problem' in route ? MISROUTED : { accept: true, rule, ...route }
+  return 'problem' in route ? { ...MISROUTED, ...route } : { accept: true, rule, ...route }
 }
 
 /**
@@ -329,16 +338,18 @@ export function routeOfMailbox(
   policy: RoutingPolicy,
   mailbox: Mailbox,
   hops: readonly NextHop[],
-): Pick<Accepted, 'path' | 'hops' | 'leavesAs'> | { readonly problem: string } {
+): Way | { readonly problem: string } {
   const place = placeOf(mailbox, policy.mailboxHosts, policy.isOwn)
   if ('problem' in place) return place
   const { leavesAs } = place
-  if (!leavesAs) return wayTo(place.hops ?? hops)
-  if (place.hops) return { ...wayTo(place.hops), leavesAs }
-  // It is followed one step: not looked up again.
+  if (!leavesAs) return place.hops ? { ...wayTo(place.hops), byHost: true } : wayTo(hops)
   const other = destinationOf(policy, leavesAs)
-  const isQueued = KINDS[other.kind].path === 'queue' && other.hops.length === 0
-  return { path: isQueued ? 'queue' : 'outbound', hops: other.hops, leavesAs: other.recipient }
+  const { kind } = other
+  if (place.hops) return { ...wayTo(place.hops), byHost: true, leavesAs, kind }
+  // It is followed one step: not looked up again.
+  const isQueued = KINDS[kind].path === 'queue' && other.hops.length === 0
+  const path = isQueued ? 'queue' : 'outbound'
+  return { path, hops: other.hops, leavesAs: other.recipient, kind }
 }
 
 const wayTo = (hops: readonly NextHop[]) =>

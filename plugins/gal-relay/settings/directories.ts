@@ -46,6 +46,12 @@ export function directoriesFor(
   return byDomain.find(domain) ?? otherwise
 }
 
+/** Whether a directory that is asked for recipients at the domain says where their mail goes. */
+export const saysWhere = (directories: Directories, domain: string): boolean =>
+  directoriesFor(directories, domain).some(
+    ({ gal }) => gal.host_attribute !== '' || gal.routing_attribute !== '',
+  )
+
 /** A recipient at such a domain can be looked up, and so can, for a suffix, those at its subdomains. */
 export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
   const { match, domain } = sentTo
