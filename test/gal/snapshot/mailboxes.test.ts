@@ -186,7 +186,7 @@ function listedIn(
     },
     mailbox(address) {
       const { hi, lo } = hasher.address(address)
-      return mailboxes?.of(table, hi, lo, address)
+      return mailboxes?.of(table, hi, lo, () => address)
     },
   }
 }

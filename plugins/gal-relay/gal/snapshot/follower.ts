@@ -123,7 +123,7 @@ export class Follower {
     const list = this.#list
     if (!list?.mailboxes) return undefined
     const { hi, lo } = list.hasher.recipient(recipient)
-    return list.mailboxes.of(list.table, hi, lo, recipientKey(recipient))
+    return list.mailboxes.of(list.table, hi, lo, () => recipientKey(recipient))
   }
 
   async close(): Promise<void> {

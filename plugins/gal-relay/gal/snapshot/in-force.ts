@@ -76,7 +76,7 @@ function listOf(
     },
     mailbox(key) {
       const { hi, lo } = hasher.address(key)
-      return mailboxes?.of(table, hi, lo, key)
+      return mailboxes?.of(table, hi, lo, () => key)
     },
   }
 }

@@ -47,21 +47,21 @@ export class ListedMailboxes {
   }
 
   /**
-   * @param address of a recipient that is in the list, in its normal form
+   * @param address gives that of a recipient in the list, in its normal form; called where it is needed
    * @returns undefined where nothing is said
    */
   of(
     table: AddressTable,
     hi: number,
     lo: number,
-    address: string,
+    address: () => string,
   ): Mailbox | undefined | typeof UNREADABLE {
     const number = table.mailbox(hi, lo)
     if (number === NO_MAILBOX) return undefined
     if (number === AMBIGUOUS) return { isAmbiguous: true }
     if (number !== SEALED) return this.#byNumber[number - 1] ?? UNREADABLE
     const sealed = this.#since.get(nameOf(hi, lo)) ?? this.#fromFile(hi, lo)
-    const text = sealed && unseal(this.#key, address, sealed)
+    const text = sealed && unseal(this.#key, address(), sealed)
     if (!text) return UNREADABLE
     const [host, routing] = text
     const named = typeof host === 'number' ? this.#byNumber[host - 1]?.host : (host ?? undefined)
