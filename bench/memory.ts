@@ -1,5 +1,6 @@
 // What the list in memory takes: `npm run bench -- memory`. A process that follows a list of 0, 1 and 10
-// million synthetic recipients, and how long it takes to have it, without keeping mail waiting.
+// million synthetic recipients, and how long it takes to have it, without keeping mail waiting; and of as
+// many whose mailbox's server is known.
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -16,11 +17,17 @@ import { table } from './table'
 
 export const FINGERPRINT = Buffer.alloc(32)
 
+/** Servers of mailboxes, where these are asked for. */
+const HOSTS = 1000
+
 export const localPart = (n: number) => `firstname.lastname${n}`
 export const DOMAIN = 'corp.example'
 
-/** A list of so many recipients. */
-export async function writeList(file: string, count: number): Promise<void> {
+/**
+ * A list of so many recipients.
+ * @param hosts on so many servers; 0: that is not asked for
+ */
+export async function writeList(file: string, count: number, hosts = 0): Promise<void> {
   const key = newKey()
   const hasher = new Hasher(key)
   const words = new Uint32Array(count * 2)
@@ -29,11 +36,17 @@ export async function writeList(file: string, count: number): Promise<void> {
     words[n * 2 + HI] = hi
     words[n * 2 + LO] = lo
   }
-  const list = layOut(new BigUint64Array(words.buffer).sort())
+  const numbers = hosts > 0 ? new Uint16Array(count).map((_, n) => 1 + (n % hosts)) : undefined
+  const list = layOut(new BigUint64Array(words.buffer).sort(), numbers)
   const none = new Uint32Array(0)
   const meta = { key, fingerprint: FINGERPRINT, takenAt: Date.now() }
   const first = { added: none, removed: none, confirmedAt: Date.now(), feed: 1 }
-  await (await SnapshotWriter.create(file, meta, list, first)).close()
+  const mailboxes = numbers && {
+    hosts: Array.from({ length: hosts }, (_, n) => `mailbox${n}.${DOMAIN}`),
+    index: new Uint32Array(0),
+    sealed: new Uint8Array(0),
+  }
+  await (await SnapshotWriter.create(file, meta, list, first, undefined, mailboxes)).close()
 }
 
 interface Figures {
@@ -43,7 +56,7 @@ interface Figures {
 }
 
 /** In a process of its own: follows the list in the file, or none. */
-async function follow(file: string, count: number): Promise<Figures> {
+async function follow(file: string, count: number, hosts: number): Promise<Figures> {
   const quiet = { debug() {}, info() {}, notice() {}, warn() {}, error: console.error }
   const follower = new Follower({ file, fingerprint: FINGERPRINT, currentFor: 60_000, log: quiet })
   await sleep(200)
@@ -56,8 +69,10 @@ async function follow(file: string, count: number): Promise<Figures> {
   // The empty process asks as much as the others.
   for (let asked = 0; asked < 100_000; asked++) {
     const known = localPart(Math.floor((asked * count) / 100_000))
-    if (follower.find(recipientOf(known, DOMAIN)) < 0 && count > 0)
-      throw new Error(`${known} is missing`)
+    const recipient = recipientOf(known, DOMAIN)
+    if (follower.find(recipient) < 0 && count > 0) throw new Error(`${known} is missing`)
+    if ((follower.mailbox(recipient) !== undefined) !== hosts > 0)
+      throw new Error(`the server of ${known} is not what it should be`)
   }
   gc?.()
   await sleep(500)
@@ -72,17 +87,20 @@ export async function memory({ kept }: Sizes): Promise<void> {
   const rows: string[][] = []
   let empty = 0
   try {
-    for (const count of kept) {
+    const lists = kept.flatMap((count) =>
+      (count > 0 ? [0, HOSTS] : [0]).map((hosts) => ({ count, hosts })),
+    )
+    for (const { count, hosts } of lists) {
       const file = path.join(folder, `list${count}`)
       if (count > 0) {
-        await run('write', file, count)
+        await run('write', file, count, hosts)
       }
-      const { rss, loaded, stall } = JSON.parse(await run('follow', file, count)) as Figures
+      const { rss, loaded, stall } = JSON.parse(await run('follow', file, count, hosts)) as Figures
       if (count === 0) empty = rss
       const size = count > 0 ? statSync(file).size : 0
       rmSync(file, { force: true })
       rows.push([
-        count.toLocaleString('en'),
+        count.toLocaleString('en') + (hosts > 0 ? `, ${hosts.toLocaleString('en')} hosts` : ''),
         (rss / 1e6).toFixed(0),
         ((rss - empty) / 1e6).toFixed(0),
         count > 0 ? ((rss - empty) / count).toFixed(1) : '',
@@ -97,17 +115,18 @@ export async function memory({ kept }: Sizes): Promise<void> {
   table(['recipients', 'RSS MB', 'more', 'bytes each', 'file MB', 'loaded ms', 'stall ms'], rows)
 }
 
-async function run(what: string, file: string, count: number): Promise<string> {
-  const args = ['--expose-gc', __filename, what, file, String(count)]
+async function run(what: string, file: string, count: number, hosts: number): Promise<string> {
+  const args = ['--expose-gc', __filename, what, file, String(count), String(hosts)]
   const child = await startChild(process.execPath, args)
   const { code } = await child.exited
   if (code !== 0) throw new Error(child.output())
   return child.output()
 }
 
-async function main([what, file = '', count = '0']: readonly string[]): Promise<void> {
-  if (what === 'write') await writeList(file, Number(count))
-  if (what === 'follow') console.log(JSON.stringify(await follow(file, Number(count))))
+async function main([what, file = '', ...numbers]: readonly string[]): Promise<void> {
+  const [count = 0, hosts = 0] = numbers.map(Number)
+  if (what === 'write') await writeList(file, count, hosts)
+  if (what === 'follow') console.log(JSON.stringify(await follow(file, count, hosts)))
 }
 
 if (require.main === module) void main(process.argv.slice(2))

@@ -14,6 +14,7 @@ import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import { type DirectorySettings, directoriesFor } from '../settings/directories'
 import type { Settings } from '../settings/settings'
 import { CannotRun, isMissing, openConfigured, SILENT } from './install'
+import { mailboxText, type SaidMailbox, saidMailbox } from './mailbox'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -114,6 +115,8 @@ interface Listed {
   readonly state: 'found' | 'absent' | 'unavailable'
   readonly reason: string | undefined
   readonly authenticated_only: boolean | undefined
+  /** Where its mail goes, if the directory says so. */
+  readonly mailbox: SaidMailbox | undefined
   readonly recipients: number | undefined
   readonly as_of: string | undefined
 }
@@ -126,13 +129,15 @@ async function listed(
   if (gal.mode !== 'snapshot') return undefined
   try {
     const list = await readListInForce(listDefinition(gal, ldap), snapshot)
-    const [state = NOT_IN_LIST] = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
-      .map((one) => list.find(recipientKey(one)))
-      .filter((one) => one !== NOT_IN_LIST)
+    const key = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
+      .map(recipientKey)
+      .find((one) => list.find(one) !== NOT_IN_LIST)
+    const state = key === undefined ? NOT_IN_LIST : list.find(key)
     return {
       state: state === NOT_IN_LIST ? 'absent' : 'found',
       reason: undefined,
       authenticated_only: state === IN_LIST_AUTHENTICATED_ONLY,
+      mailbox: saidMailbox(key === undefined ? undefined : list.mailbox(key)),
       recipients: list.count,
       as_of: new Date(list.asOf).toISOString(),
     }
@@ -142,13 +147,13 @@ async function listed(
       : error instanceof Error
         ? error.message
         : String(error)
-    const unknown = { authenticated_only: undefined, recipients: undefined, as_of: undefined }
-    return { state: 'unavailable', reason, ...unknown }
+    const unknown = { authenticated_only: undefined, mailbox: undefined }
+    return { state: 'unavailable', reason, ...unknown, recipients: undefined, as_of: undefined }
   }
 }
 
 function listedInWords(listed: Listed, live: GalAnswer): string[] {
-  const { state, reason, recipients, as_of } = listed
+  const { state, reason, recipients, as_of, mailbox } = listed
   if (state === 'unavailable') {
     return [
       `  snapshot: ${reason === NO_LIST ? NO_LIST : `${colour.yellow('not usable')}: ${reason}`}`,
@@ -156,7 +161,10 @@ function listedInWords(listed: Listed, live: GalAnswer): string[] {
   }
   const where = `in the snapshot of ${counted(recipients ?? 0, 'recipient')}, as of ${as_of}`
   if (state === 'absent') return [`  ${colour.yellow('not')} ${where}`]
-  return [`  ${{ found: 'also ', absent: 'still ', unavailable: '' }[live.state]}${where}`]
+  return [
+    `  ${{ found: 'also ', absent: 'still ', unavailable: '' }[live.state]}${where}`,
+    ...(mailbox ? [`  its mailbox there: ${mailboxText(mailbox)}`] : []),
+  ]
 }
 
 const NO_LIST = 'there is none yet'
@@ -166,6 +174,7 @@ function liveJson({ answer, recipient, server, milliseconds, holders }: Searched
     state: answer.state,
     reason: answer.state === 'unavailable' ? answer.reason : undefined,
     address: addressText(recipient),
+    mailbox: answer.state === 'found' ? saidMailbox(answer.mailbox) : undefined,
     server,
     milliseconds,
     entries: holders.map((holder) => ({
@@ -189,9 +198,15 @@ function inWords({ answer, recipient, server, milliseconds, holders }: Searched)
       ? colour.green(`${address} is in the directory`)
       : colour.red(`${address} is not in the directory`)
   const time = `${milliseconds?.toFixed(1)} ms`
+  const mailbox = answer.state === 'found' ? saidMailbox(answer.mailbox) : undefined
   return [
     title,
-    ...columns([['  server', server ?? ''], ['  time', time], ...holders.flatMap(holderRows)]),
+    ...columns([
+      ['  server', server ?? ''],
+      ['  time', time],
+      ...holders.flatMap(holderRows),
+      ...(mailbox ? [['  mailbox', mailboxText(mailbox)]] : []),
+    ]),
   ]
 }
 

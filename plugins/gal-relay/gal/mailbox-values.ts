@@ -20,44 +20,51 @@ export function mailboxAttributes(
   return { host: host.toLowerCase(), address: address.toLowerCase() }
 }
 
+/** Longer values, in bytes, are neither hosts nor addresses; nobody is to be given the memory. */
+const LONGEST = 1024
+
+const AMBIGUOUS: Mailbox = { isAmbiguous: true }
+
 /**
  * @param holders all entries with the recipient's address
  * @returns undefined where none of them says anything
  */
 export function mailboxOf(
   holders: readonly Entry[],
-  { host, address }: MailboxAttributes,
+  attributes: MailboxAttributes,
 ): Mailbox | undefined {
+  const [first, ...others] = holders.map((entry) => mailboxIn(entry, attributes))
+  if (first?.isAmbiguous) return first
   // An entry that leaves out what another says contradicts it too.
-  const all = holders.map((entry) => {
-    const hosts = valuesOf(entry, host)
-    const addresses = valuesOf(entry, address).map((value) => value.replace(/^smtp:/i, ''))
-    return { hosts: distinct(hosts), addresses: distinct(addresses) }
-  })
-  const [first] = all
-  if (!first) return undefined
-  const isAlike = all.every(
-    ({ hosts, addresses }) =>
-      hosts.size <= 1 &&
-      addresses.size <= 1 &&
-      keyOf(hosts) === keyOf(first.hosts) &&
-      keyOf(addresses) === keyOf(first.addresses),
-  )
-  if (!isAlike) return { isAmbiguous: true }
-  const [oneHost] = first.hosts.values()
-  const [oneAddress] = first.addresses.values()
+  const key = mailboxKey(first)
+  return others.every((other) => mailboxKey(other) === key) ? first : AMBIGUOUS
+}
+
+/** @returns what one entry says; undefined where it says nothing */
+export function mailboxIn(entry: Entry, { host, address }: MailboxAttributes): Mailbox | undefined {
+  const hosts = distinct(valuesOf(entry, host))
+  const addresses = distinct(valuesOf(entry, address).map((value) => value.replace(/^smtp:/i, '')))
+  if (hosts.size > 1 || addresses.size > 1) return AMBIGUOUS
+  const [oneHost] = hosts.values()
+  const [oneAddress] = addresses.values()
   if (oneHost === undefined && oneAddress === undefined) return undefined
+  if (isTooLong(oneHost) || isTooLong(oneAddress)) return AMBIGUOUS
   return {
     ...(oneHost === undefined ? {} : { host: oneHost }),
     ...(oneAddress === undefined ? {} : { address: oneAddress }),
   }
 }
 
-/** By how they compare: without case. */
+/** The form in which what two entries say compares: without case. */
+export function mailboxKey({ host, address, isAmbiguous }: Mailbox = {}): string {
+  return JSON.stringify([host?.toLowerCase(), address?.toLowerCase(), isAmbiguous])
+}
+
+const isTooLong = (value = '') => Buffer.byteLength(value) > LONGEST
+
+/** By how they compare. */
 const distinct = (values: readonly string[]) =>
   new Map(values.map((value) => [value.toLowerCase(), value]))
-
-const keyOf = (values: ReadonlyMap<string, string>) => [...values.keys()].join('\n')
 
 function valuesOf({ attributes }: Entry, name: string): string[] {
   if (!name) return []

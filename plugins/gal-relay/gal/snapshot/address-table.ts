@@ -1,4 +1,5 @@
-// The complete address list in memory: hashes in one typed array, 8.5 bytes a recipient.
+// The complete address list in memory: hashes in one typed array, 8.5 bytes a recipient. Where the
+// directory says where mail goes, a second array has a number for each hash (mailbox-numbers.ts).
 //
 // Linear probing in the order of the hashes: a hash's home is its share of the capacity
 // (hi ÷ 2³² × capacity), all stand in increasing order at or behind their homes, and no slot between a
@@ -37,21 +38,33 @@ export const NOT_IN_LIST = -1
 export const IN_LIST = 0
 export const IN_LIST_AUTHENTICATED_ONLY = 1
 
+/** A number for each slot: 2 bytes in processes that answer, 4 in the one that reads the directory. */
+export type MailboxColumn = Uint16Array | Uint32Array
+
 export class AddressTable {
   readonly slots: Uint32Array
+  /** undefined where the directory is not asked where mail goes. */
+  readonly mailboxes: MailboxColumn | undefined
   readonly capacity: number
   #count: number
   readonly #end: number
   readonly #scale: number
 
   /** @param slots `slotsFor(capacity)` slots that hold `count` hashes in order, as `layOut` makes them */
-  constructor(slots: Uint32Array, capacity: number, count: number) {
+  constructor(
+    slots: Uint32Array,
+    capacity: number,
+    count: number,
+    mailboxes?: MailboxColumn | undefined,
+  ) {
     this.slots = slots
+    this.mailboxes = mailboxes
     this.capacity = capacity
     this.#count = count
     this.#end = slotsFor(capacity)
     this.#scale = capacity / 2 ** 32
     if (slots.length !== this.#end * 2) throw new Error('the slots do not fit the capacity')
+    if (mailboxes && mailboxes.length !== this.#end) throw new Error('nor do the mailboxes')
   }
 
   get count(): number {
@@ -68,20 +81,35 @@ export class AddressTable {
     return this.#holds(at, hi, lo) ? this.#lo(at) & AUTHENTICATED_ONLY : NOT_IN_LIST
   }
 
+  /** @returns the number beside a hash; 0 when it is not there */
+  mailbox(hi: number, lo: number): number {
+    if (!this.mailboxes) return 0
+    const at = this.#seek(hi, lo)
+    return this.#holds(at, hi, lo) ? (this.mailboxes[at] as number) : 0
+  }
+
+  /** Changes the number beside a hash that is there. */
+  setMailbox(hi: number, lo: number, mailbox: number): void {
+    const at = this.#seek(hi, lo)
+    if (this.mailboxes && this.#holds(at, hi, lo)) this.mailboxes[at] = mailbox
+  }
+
   /**
-   * Adds a hash, or gives the one that is there the flag in `lo`.
+   * Adds a hash, or gives the one that is there the flag in `lo` and this number.
    * @returns false when there is no room: the table must be laid out anew
    */
-  add(hi: number, lo: number): boolean {
-    const { slots } = this
+  add(hi: number, lo: number, mailbox = 0): boolean {
+    const { slots, mailboxes } = this
     const at = this.#seek(hi, lo)
     if (!this.#holds(at, hi, lo)) {
       let free = at
       while (free < this.#end && !this.#isEmpty(free)) free++
       if (free >= this.#end) return false
       slots.copyWithin(at * 2 + 2, at * 2, free * 2)
+      mailboxes?.copyWithin(at + 1, at, free)
       this.#count++
     }
+    if (mailboxes) mailboxes[at] = mailbox
     slots[at * 2 + HI] = hi
     slots[at * 2 + LO] = lo
     return true
@@ -89,7 +117,7 @@ export class AddressTable {
 
   /** @returns false when it was not there */
   remove(hi: number, lo: number): boolean {
-    const { slots } = this
+    const { slots, mailboxes } = this
     const at = this.#seek(hi, lo)
     if (!this.#holds(at, hi, lo)) return false
     // what stands behind it, up to the next one at home or an empty slot, moves one slot back
@@ -98,21 +126,42 @@ export class AddressTable {
     slots.copyWithin(at * 2, at * 2 + 2, next * 2)
     slots[next * 2 - 2] = 0
     slots[next * 2 - 1] = 0
+    mailboxes?.copyWithin(at, at + 1, next)
+    if (mailboxes) mailboxes[next - 1] = 0
     this.#count--
     return true
+  }
+
+  /** Calls for each hash, in order, flag included, with the number beside it. */
+  forEach(take: (hi: number, lo: number, mailbox: number) => void): void {
+    for (let slot = 0; slot < this.#end; slot++) {
+      if (this.#isEmpty(slot)) continue
+      take(this.#hi(slot), this.#lo(slot), this.mailboxes?.[slot] ?? 0)
+    }
   }
 
   /** The hashes in order, flags included, packed into a new array. */
   packed(): BigUint64Array {
     const packed = new Uint32Array(this.#count * 2)
     let at = 0
-    for (let slot = 0; slot < this.#end; slot++) {
-      if (this.#isEmpty(slot)) continue
-      packed[at + HI] = this.#hi(slot)
-      packed[at + LO] = this.#lo(slot)
+    this.forEach((hi, lo) => {
+      packed[at + HI] = hi
+      packed[at + LO] = lo
       at += 2
-    }
+    })
     return new BigUint64Array(packed.buffer)
+  }
+
+  /** The same table with room for more. */
+  laidOutAnew(): AddressTable {
+    const { mailboxes } = this
+    if (!mailboxes) return layOut(this.packed())
+    const packed = new Uint32Array(this.#count)
+    let at = 0
+    this.forEach((_hi, _lo, mailbox) => {
+      packed[at++] = mailbox
+    })
+    return layOut(this.packed(), packed)
   }
 
   /** The first slot from its home on that is empty or holds this hash or a larger one. */
@@ -156,16 +205,29 @@ export class AddressTable {
 /**
  * A new table.
  * @param hashes in increasing order, each once
+ * @param numbers beside them, of mailboxes; the table's have the same width
  */
-export function layOut(hashes: BigUint64Array): AddressTable {
+export function layOut(hashes: BigUint64Array, numbers?: MailboxColumn): AddressTable {
   const words = new Uint32Array(hashes.buffer, hashes.byteOffset, hashes.length * 2)
   for (let capacity = capacityFor(hashes.length); ; capacity = Math.ceil(capacity * 1.2)) {
     const slots = new Uint32Array(slotsFor(capacity) * 2)
-    if (fill(slots, capacity, words)) return new AddressTable(slots, capacity, hashes.length)
+    const mailboxes = numbers && columnLike(numbers, slotsFor(capacity))
+    if (fill(slots, capacity, words, mailboxes, numbers)) {
+      return new AddressTable(slots, capacity, hashes.length, mailboxes)
+    }
   }
 }
 
-function fill(slots: Uint32Array, capacity: number, words: Uint32Array): boolean {
+const columnLike = (numbers: MailboxColumn, length: number): MailboxColumn =>
+  numbers instanceof Uint16Array ? new Uint16Array(length) : new Uint32Array(length)
+
+function fill(
+  slots: Uint32Array,
+  capacity: number,
+  words: Uint32Array,
+  mailboxes: MailboxColumn | undefined,
+  numbers: MailboxColumn | undefined,
+): boolean {
   const scale = capacity / 2 ** 32
   let free = 0
   for (let word = 0; word < words.length; word += 2) {
@@ -174,6 +236,7 @@ function fill(slots: Uint32Array, capacity: number, words: Uint32Array): boolean
     if (at * 2 >= slots.length) return false
     slots[at * 2 + HI] = hi
     slots[at * 2 + LO] = words[word + LO] as number
+    if (mailboxes && numbers) mailboxes[at] = numbers[word / 2] as number
     free = at + 1
   }
   return true

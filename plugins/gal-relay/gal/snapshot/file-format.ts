@@ -1,7 +1,10 @@
 // What stands in a snapshot file, byte by byte (file.ts says what for).
 import { createHash, type Hash } from 'node:crypto'
 import { KEY_BYTES } from './address-hash'
-import { type AddressTable, SLOT_BYTES } from './address-table'
+import { type AddressTable, SLOT_BYTES, slotsFor } from './address-table'
+import type { MailboxChanges } from './list-content'
+import { INDEX_WORDS, type MailboxData } from './listed-mailboxes'
+import { HOST_LONGEST, HOSTS_MOST } from './mailbox-numbers'
 
 /** What a list holds besides its addresses. */
 export interface SnapshotMeta {
@@ -18,6 +21,8 @@ export interface Batch {
   /** Hashes as pairs of words, `hi` and `lo`, with flags. Additions come before removals. */
   readonly added: Uint32Array
   readonly removed: Uint32Array
+  /** Where the directory is asked where mail goes; none where nothing was added. */
+  readonly mailboxes?: MailboxChanges
   /** The directory, asked at this moment (milliseconds since 1970), showed no other changes. 0: the changes feed was lost. */
   readonly confirmedAt: number
   /** By which feed: its number (feeds/table.ts). */
@@ -38,6 +43,9 @@ const ORDER = 0x01020304
 export const HEADER_BYTES = 128
 export const SUM_AT = 96
 const SUM_BYTES = 32
+/** Bytes of the table's numbers, of hosts, of the index, and of sealed texts; all 0 where mail goes nowhere else. */
+const MAILBOXES_AT = 80
+const HOSTS_BYTES_MOST = HOSTS_MOST * (2 + HOST_LONGEST)
 /** A hundred million recipients; whoever claims more is not to be given the memory. */
 export const TABLE_MOST = 1 << 30
 /** Batches take as much again, before the file is written anew. */
@@ -47,9 +55,28 @@ export const BATCH_HEADER = 32
 export const BATCH_SUM = 8
 /** Hashes in one batch at most. */
 export const BATCH_MOST = 100_000
-export const BATCH_BYTES_MOST = BATCH_HEADER + BATCH_MOST * SLOT_BYTES + BATCH_SUM
+/** So much is sealed in one batch at most, and so many hosts are new. */
+export const BATCH_SEALED_MOST = 1 << 20
+export const BATCH_HOSTS_MOST = 2000
+export const BATCH_BYTES_MOST =
+  BATCH_HEADER +
+  BATCH_MOST * (SLOT_BYTES + 2) +
+  (4 + BATCH_HOSTS_MOST * (2 + HOST_LONGEST) + BATCH_SEALED_MOST) +
+  BATCH_SUM
 
-export function encodeHeader(meta: SnapshotMeta, table: AddressTable): Buffer {
+/** How long what stands behind the table is, in bytes. */
+export interface MailboxLengths {
+  readonly numbers: number
+  readonly hosts: number
+  readonly index: number
+  readonly sealed: number
+}
+
+export function encodeHeader(
+  meta: SnapshotMeta,
+  table: AddressTable,
+  { numbers, hosts, index, sealed }: MailboxLengths,
+): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
   const words = new Uint32Array(header.buffer, header.byteOffset, 8)
   MAGIC.copy(header)
@@ -57,12 +84,16 @@ export function encodeHeader(meta: SnapshotMeta, table: AddressTable): Buffer {
   header.writeDoubleLE(meta.takenAt, 24)
   meta.key.copy(header, 32)
   meta.fingerprint.copy(header, 32 + KEY_BYTES)
+  for (const [place, length] of [numbers, hosts, index, sealed].entries()) {
+    header.writeUInt32LE(length, MAILBOXES_AT + place * 4)
+  }
   return header
 }
 
 interface Header extends SnapshotMeta {
   readonly capacity: number
   readonly count: number
+  readonly lengths: MailboxLengths
   readonly sum: Buffer
 }
 
@@ -74,9 +105,18 @@ export function decodeHeader(header: Buffer): Header {
   }
   if (order !== ORDER) throw new UnusableFile('it comes from another kind of machine')
   if (version !== VERSION) throw new UnusableFile(`it has version ${version}, not ${VERSION}`)
+  const lengthAt = (place: number) => header.readUInt32LE(MAILBOXES_AT + place * 4)
+  const lengths = {
+    numbers: lengthAt(0),
+    hosts: lengthAt(1),
+    index: lengthAt(2),
+    sealed: lengthAt(3),
+  }
+  requirePossible(lengths, capacity as number)
   return {
     capacity: capacity as number,
     count: count as number,
+    lengths,
     takenAt: header.readDoubleLE(24),
     key: Buffer.from(header.subarray(32, 32 + KEY_BYTES)),
     fingerprint: Buffer.from(header.subarray(32 + KEY_BYTES, 32 + KEY_BYTES + 32)),
@@ -84,24 +124,89 @@ export function decodeHeader(header: Buffer): Header {
   }
 }
 
+/** Whoever claims more is not to be given the memory. */
+function requirePossible({ numbers, hosts, index, sealed }: MailboxLengths, capacity: number) {
+  const isPossible =
+    (numbers === 0 ? hosts + index + sealed === 0 : numbers === slotsFor(capacity) * 2) &&
+    hosts <= HOSTS_BYTES_MOST &&
+    index % (INDEX_WORDS * 4) === 0 &&
+    index <= slotsFor(capacity) * INDEX_WORDS * 4 &&
+    sealed <= TABLE_MOST
+  if (!isPossible) throw new UnusableFile('what it says of mailboxes cannot be')
+}
+
+/** Each with its length in two bytes. */
+export function encodeHosts(hosts: readonly string[]): Buffer {
+  const parts = hosts.flatMap((host) => {
+    const text = Buffer.from(host)
+    const length = Buffer.alloc(2)
+    length.writeUInt16LE(text.length)
+    return [length, text]
+  })
+  return Buffer.concat(parts)
+}
+
+export function* decodeHosts(bytes: Buffer): Generator<string> {
+  for (let at = 0; at < bytes.length; ) {
+    const end = at + 2 + bytes.readUInt16LE(at)
+    yield bytes.toString('utf8', at + 2, end)
+    at = end
+  }
+}
+
+/** @throws Error when there is more than a file has room for */
+export function mailboxSections(
+  { mailboxes: numbers }: AddressTable,
+  data: MailboxData | undefined,
+): { readonly lengths: MailboxLengths; readonly sections: readonly Uint8Array[] } {
+  if (!data || !numbers) {
+    return { lengths: { numbers: 0, hosts: 0, index: 0, sealed: 0 }, sections: [] }
+  }
+  const hosts = encodeHosts(data.hosts)
+  const { index, sealed } = data
+  if (sealed.length > TABLE_MOST) throw new Error('there are too many routing addresses')
+  return {
+    lengths: {
+      numbers: numbers.byteLength,
+      hosts: hosts.length,
+      index: index.byteLength,
+      sealed: sealed.length,
+    },
+    sections: [bytesOf(numbers), hosts, bytesOf(index), sealed],
+  }
+}
+
+export function bytesOf({
+  buffer,
+  byteOffset,
+  byteLength,
+}: Uint32Array | Uint16Array | Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
 export function startSum(header: Buffer): Hash {
   return createHash('sha256').update(header.subarray(0, SUM_AT))
 }
 
-// Length, feed, number added, number removed, when confirmed, shrunk from, nothing yet; hashes; checksum
-export function encodeBatch({ added, removed, confirmedAt, feed, shrunkFrom = 0 }: Batch): Buffer {
+// Length, feed, number added, number removed, when confirmed, shrunk from, bytes of mailboxes; hashes;
+// mailboxes, if any: bytes of hosts, hosts, numbers of what was added, sealed texts; checksum
+export function encodeBatch(batch: Batch): Buffer {
+  const { added, removed, confirmedAt, feed, shrunkFrom = 0 } = batch
   const hashBytes = (added.length + removed.length) * 4
-  const bytes = Buffer.alloc(BATCH_HEADER + hashBytes + BATCH_SUM)
+  const mailboxes = encodeMailboxes(batch)
+  const bytes = Buffer.alloc(BATCH_HEADER + hashBytes + mailboxes.length + BATCH_SUM)
   bytes.writeUInt32LE(bytes.length, 0)
   bytes.writeUInt32LE(feed, 4)
   bytes.writeUInt32LE(added.length / 2, 8)
   bytes.writeUInt32LE(removed.length / 2, 12)
   bytes.writeDoubleLE(confirmedAt, 16)
   bytes.writeUInt32LE(shrunkFrom, 24)
+  bytes.writeUInt32LE(mailboxes.length, 28)
   const words = new Uint32Array(hashBytes / 4)
   words.set(added)
   words.set(removed, added.length)
   bytes.set(new Uint8Array(words.buffer), BATCH_HEADER)
+  bytes.set(mailboxes, BATCH_HEADER + hashBytes)
   batchSum(bytes).copy(bytes, bytes.length - BATCH_SUM)
   return bytes
 }
@@ -111,14 +216,35 @@ export function decodeBatch(bytes: Buffer): Batch | undefined {
   const added = bytes.readUInt32LE(8) * 2
   const removed = bytes.readUInt32LE(12) * 2
   const end = BATCH_HEADER + (added + removed) * 4
-  if (end + BATCH_SUM !== bytes.length) return undefined
+  const mailboxBytes = bytes.readUInt32LE(28)
+  if (end + mailboxBytes + BATCH_SUM !== bytes.length) return undefined
+  const mailboxes = bytes.subarray(end, end + mailboxBytes)
   const words = new Uint32Array(new Uint8Array(bytes.subarray(BATCH_HEADER, end)).buffer)
   return {
     added: words.subarray(0, added),
     removed: words.subarray(added),
+    ...(mailboxBytes > 0 && { mailboxes: decodeMailboxes(mailboxes, added / 2) }),
     confirmedAt: bytes.readDoubleLE(16),
     feed: bytes.readUInt32LE(4),
     shrunkFrom: bytes.readUInt32LE(24),
+  }
+}
+
+function encodeMailboxes({ added, mailboxes }: Batch): Buffer {
+  if (!mailboxes || (added.length === 0 && mailboxes.hosts.length === 0)) return Buffer.alloc(0)
+  const hosts = encodeHosts(mailboxes.hosts)
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(hosts.length)
+  return Buffer.concat([length, hosts, bytesOf(mailboxes.numbers), mailboxes.sealed])
+}
+
+function decodeMailboxes(bytes: Buffer, added: number): MailboxChanges {
+  const hostsEnd = 4 + bytes.readUInt32LE(0)
+  const numbersEnd = hostsEnd + added * 2
+  return {
+    hosts: [...decodeHosts(bytes.subarray(4, hostsEnd))],
+    numbers: new Uint16Array(new Uint8Array(bytes.subarray(hostsEnd, numbersEnd)).buffer),
+    sealed: bytes.subarray(numbersEnd),
   }
 }
 

@@ -3,6 +3,8 @@
 //
 //   header   what list this is, how large, its key, and a SHA-256 of header and table
 //   table    the slots exactly as they stand in memory
+//   mailboxes  where the directory says where mail goes: the numbers beside the slots, as they stand in
+//            memory, hosts, and sealed texts with their index
 //   batches  appended one by one: what was added and removed since, and when the directory last
 //            confirmed that this is all; each with a checksum of its own
 //
@@ -26,26 +28,26 @@ import {
   BATCH_HEADER,
   BATCH_SUM,
   type Batch,
+  bytesOf,
   decodeBatch,
   decodeHeader,
+  decodeHosts,
   encodeBatch,
   encodeHeader,
   FILE_MOST,
   HEADER_BYTES,
+  mailboxSections,
   type SnapshotMeta,
   SUM_AT,
   startSum,
   TABLE_MOST,
   UnusableFile,
 } from './file-format'
+import { ListedMailboxes, type MailboxData } from './listed-mailboxes'
+import { SEALED } from './mailbox-numbers'
 
 /** So much is read and summed at a time: a millisecond or two. */
 const CHUNK = 1 << 20
-
-function bytesOf(table: AddressTable): Uint8Array {
-  const { buffer, byteOffset, byteLength } = table.slots
-  return new Uint8Array(buffer, byteOffset, byteLength)
-}
 
 /** An open snapshot file that is read from its start and then for what is appended. */
 export class SnapshotReader {
@@ -61,6 +63,8 @@ export class SnapshotReader {
     readonly meta: SnapshotMeta,
     /** As the file began; whoever reads batches applies them. */
     readonly table: AddressTable,
+    /** The same; where the directory is asked where mail goes. */
+    readonly mailboxes: ListedMailboxes | undefined,
   ) {
     this.#handle = handle
     this.#identity = identity
@@ -82,7 +86,7 @@ export class SnapshotReader {
     try {
       const header = Buffer.alloc(HEADER_BYTES)
       await readWhole(handle, header, 0)
-      const { capacity, count, sum, ...meta } = decodeHeader(header)
+      const { capacity, count, lengths, sum, ...meta } = decodeHeader(header)
       if (!meta.fingerprint.equals(fingerprint)) {
         throw new UnusableFile('it was made with another base, filter or list of attributes')
       }
@@ -90,17 +94,29 @@ export class SnapshotReader {
       const tableBytes = slotsFor(capacity) * SLOT_BYTES
       if (tableBytes > TABLE_MOST)
         throw new UnusableFile(`it claims room for ${capacity} recipients`)
-      if (identity.size < HEADER_BYTES + tableBytes) throw new UnusableFile('it is cut off')
-      const table = new AddressTable(new Uint32Array(tableBytes / 4), capacity, count)
-      const bytes = bytesOf(table)
+      const numbers = lengths.numbers > 0 ? new Uint16Array(lengths.numbers / 2) : undefined
+      const hosts = Buffer.alloc(lengths.hosts)
+      const index = new Uint32Array(lengths.index / 4)
+      const sealed = new Uint8Array(lengths.sealed)
+      const slots = new Uint32Array(tableBytes / 4)
+      const sections = [slots, ...(numbers ? [numbers, hosts, index, sealed] : [])].map(bytesOf)
+      const end = sections.reduce((sum, { length }) => sum + length, HEADER_BYTES)
+      if (identity.size < end) throw new UnusableFile('it is cut off')
       const found = startSum(header)
-      for (let at = 0; at < tableBytes; at += CHUNK) {
-        const part = bytes.subarray(at, at + CHUNK)
-        await readWhole(handle, part, HEADER_BYTES + at)
-        found.update(part)
+      let at = HEADER_BYTES
+      for (const bytes of sections) {
+        for (let from = 0; from < bytes.length; from += CHUNK) {
+          const part = bytes.subarray(from, from + CHUNK)
+          await readWhole(handle, part, at)
+          found.update(part)
+          at += part.length
+        }
       }
       if (!found.digest().equals(sum)) throw new UnusableFile('it is damaged')
-      return new SnapshotReader(handle, identity, HEADER_BYTES + tableBytes, meta, table)
+      const table = new AddressTable(slots, capacity, count, numbers)
+      const mailboxes = numbers && new ListedMailboxes(meta.key, index, sealed)
+      if (mailboxes) await addHosts(mailboxes, decodeHosts(hosts))
+      return new SnapshotReader(handle, identity, end, meta, table, mailboxes)
     } catch (error) {
       await handle.close()
       throw error
@@ -160,21 +176,49 @@ async function readWhole(handle: FileHandle, into: Uint8Array, from: number): Pr
   }
 }
 
+async function addHosts(mailboxes: ListedMailboxes, hosts: Iterable<string>): Promise<void> {
+  let added = 0
+  for (const host of hosts) {
+    mailboxes.addHost(host)
+    if (++added % AT_A_TIME === 0) await turn()
+  }
+}
+
 /** Changes applied in one turn of the event loop: well under a millisecond. */
 const AT_A_TIME = 2000
 
 /**
- * Brings a table to the state after the batch, a little at a time.
+ * Brings a table to the state after the batch, a little at a time; no address is without what is
+ * said of its mailbox meanwhile.
  * @returns false when something did not fit in
  */
-export async function applyBatch({ added, removed }: Batch, table: AddressTable): Promise<boolean> {
+export async function applyBatch(
+  { added, removed, mailboxes: changes }: Batch,
+  table: AddressTable,
+  mailboxes?: ListedMailboxes,
+): Promise<boolean> {
   let fits = true
+  if (mailboxes && changes) await addHosts(mailboxes, changes.hosts)
+  let sealedAt = 0
   for (let at = 0; at < added.length; at += 2) {
-    if (!table.add(added[at] as number, added[at + 1] as number)) fits = false
+    const hi = added[at] as number
+    const lo = added[at + 1] as number
+    const number = changes?.numbers[at / 2] ?? 0
+    let sealed: Uint8Array | undefined
+    if (changes && number === SEALED) {
+      const end = sealedAt + 2 + changes.sealed.readUInt16LE(sealedAt)
+      sealed = new Uint8Array(changes.sealed.subarray(sealedAt + 2, end))
+      sealedAt = end
+    }
+    if (!table.add(hi, lo, number)) fits = false
+    mailboxes?.set(hi, lo, sealed)
     if (at % (AT_A_TIME * 2) === AT_A_TIME) await turn()
   }
   for (let at = 0; at < removed.length; at += 2) {
-    table.remove(removed[at] as number, removed[at + 1] as number)
+    const hi = removed[at] as number
+    const lo = removed[at + 1] as number
+    table.remove(hi, lo)
+    mailboxes?.set(hi, lo, undefined)
     if (at % (AT_A_TIME * 2) === AT_A_TIME) await turn()
   }
   return fits
@@ -209,9 +253,13 @@ export class SnapshotWriter {
     table: AddressTable,
     first: Batch,
     trusted = ROOT_AND_US,
+    mailboxes?: MailboxData,
   ): Promise<SnapshotWriter> {
     const folder = await requireOwnFolder(path.dirname(file), trusted)
-    await requireRoom(path.dirname(file), HEADER_BYTES + table.slots.byteLength)
+    const { lengths, sections } = mailboxSections(table, mailboxes)
+    const all = [bytesOf(table.slots), ...sections]
+    const size = all.reduce((sum, { length }) => sum + length, HEADER_BYTES)
+    await requireRoom(path.dirname(file), size)
     const unfinished = `${file}.${process.pid}-${Date.now()}${UNFINISHED}`
     const handle = await open(unfinished, 'wx', 0o600)
     try {
@@ -219,17 +267,20 @@ export class SnapshotWriter {
         const { uid, gid } = await ownerFor(file, folder, trusted)
         await handle.chown(uid, gid)
       }
-      const header = encodeHeader(meta, table)
-      const bytes = bytesOf(table)
+      const header = encodeHeader(meta, table, lengths)
       const sum = startSum(header)
-      for (let at = 0; at < bytes.length; at += CHUNK) {
-        const part = bytes.subarray(at, at + CHUNK)
-        await writeWhole(handle, part, HEADER_BYTES + at)
-        sum.update(part)
+      let at = HEADER_BYTES
+      for (const bytes of all) {
+        for (let from = 0; from < bytes.length; from += CHUNK) {
+          const part = bytes.subarray(from, from + CHUNK)
+          await writeWhole(handle, part, at)
+          sum.update(part)
+          at += part.length
+        }
       }
       sum.digest().copy(header, SUM_AT)
       await writeWhole(handle, header, 0)
-      const writer = new SnapshotWriter(handle, file, HEADER_BYTES + bytes.length)
+      const writer = new SnapshotWriter(handle, file, size)
       await writer.append(first)
       await handle.sync()
       await rename(unfinished, file)

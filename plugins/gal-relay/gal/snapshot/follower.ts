@@ -4,13 +4,16 @@
 import { lstat, unlink } from 'node:fs/promises'
 import { later } from '../../guard'
 import type { Log } from '../../log'
+import type { Mailbox } from '../../routing/mailbox'
 import type { Recipient } from '../../routing/recipient'
 import { type Trusted, UntrustedFolder } from '../../trusted-file'
+import { recipientKey } from '../address-key'
 import { type FeedName, feedNumbered } from '../feeds/table'
 import { Hasher } from './address-hash'
 import { type AddressTable, NOT_IN_LIST } from './address-table'
 import { applyBatch, SnapshotReader } from './file'
 import { UnusableFile } from './file-format'
+import type { ListedMailboxes, UNREADABLE } from './listed-mailboxes'
 
 /** How often the file is looked at: a list or a change is in force everywhere within a second. */
 const LOOK_EVERY = 250
@@ -32,6 +35,7 @@ export interface FollowerOptions {
 interface List {
   readonly reader: SnapshotReader
   readonly table: AddressTable
+  readonly mailboxes: ListedMailboxes | undefined
   readonly hasher: Hasher
   readonly takenAt: number
   feed: FeedName
@@ -111,6 +115,17 @@ export class Follower {
     return list.table.find(hi, lo)
   }
 
+  /**
+   * Where the mail of a recipient goes that was found in the list just now.
+   * @returns undefined where the directory says nothing of it
+   */
+  mailbox(recipient: Recipient): Mailbox | undefined | typeof UNREADABLE {
+    const list = this.#list
+    if (!list?.mailboxes) return undefined
+    const { hi, lo } = list.hasher.recipient(recipient)
+    return list.mailboxes.of(list.table, hi, lo, () => recipientKey(recipient))
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
@@ -166,10 +181,11 @@ export class Follower {
   async #load(isNews: boolean): Promise<void> {
     const { file, fingerprint, trusted, log } = this.#options
     const reader = await SnapshotReader.open(file, fingerprint, trusted)
-    const { table, meta } = reader
+    const { table, mailboxes, meta } = reader
     const list: List = {
       reader,
       table,
+      mailboxes,
       hasher: new Hasher(meta.key),
       takenAt: meta.takenAt,
       feed: 'none',
@@ -194,7 +210,7 @@ export class Follower {
 /** Applies what has been appended. @param isNews it was appended while we watched */
 async function follow(list: List, size: number, isNews: boolean): Promise<void> {
   for await (const batch of list.reader.batches(size)) {
-    if (!(await applyBatch(batch, list.table))) list.isIncomplete = true
+    if (!(await applyBatch(batch, list.table, list.mailboxes))) list.isIncomplete = true
     const { confirmedAt } = batch
     list.feed = feedNumbered(batch.feed)
     if (confirmedAt === list.confirmedAt) continue

@@ -1,6 +1,7 @@
 // Which entry holds which addresses, so that an entry that was changed or deleted takes the right
 // ones with it. Only the process that reads the directory keeps this: 16 bytes for each pair of entry
-// and address, at most three quarters of the slots taken, both as hashes.
+// and address, at most three quarters of the slots taken, both as hashes; and 4 more where the
+// directory says where mail goes.
 //
 // Linear probing; an entry's pairs stand in no order between its home and the next empty slot.
 import { AUTHENTICATED_ONLY } from './address-hash'
@@ -8,21 +9,32 @@ import { AUTHENTICATED_ONLY } from './address-hash'
 /** A hash: upper half, and lower half with its flag. */
 export type Hash = readonly [hi: number, lo: number]
 
+/** An address of an entry, and what the entry says of its mailbox (mailbox-numbers.ts). */
+export type Held = readonly [hi: number, lo: number, mailbox: number]
+
 const FULL = 0.75
 
 export class Holdings {
   #slots: Uint32Array
+  #mailboxes: Uint32Array | undefined
   #capacity: number
   #count = 0
 
-  /** @param expected how many pairs are going to be added */
-  constructor(expected = 0) {
+  /**
+   * @param expected how many pairs are going to be added
+   * @param withMailboxes what entries say of their mailboxes is kept
+   */
+  constructor(expected = 0, withMailboxes = false) {
     this.#capacity = Math.max(64, Math.ceil(expected / FULL))
     this.#slots = new Uint32Array(this.#capacity * 4)
+    this.#mailboxes = withMailboxes ? new Uint32Array(this.#capacity) : undefined
   }
 
-  /** @returns false when the entry holds the address already; its flag is then the new one */
-  add(entry: Hash, [hi, lo]: Hash): boolean {
+  /**
+   * @returns undefined when the pair is new; else its number before: the flag and the number are then
+   *   the new ones
+   */
+  add(entry: Hash, [hi, lo, mailbox = 0]: Hash | Held): number | undefined {
     if (this.#count >= this.#capacity * FULL) this.#grow()
     const [entryHi, entryLo] = entry
     const slots = this.#slots
@@ -30,8 +42,10 @@ export class Holdings {
     for (; !this.#isEmpty(at); at = this.#next(at)) {
       if (this.#isOf(at, entryHi, entryLo) && slots[at * 4 + 2] === hi) {
         if (((slots[at * 4 + 3] as number) ^ lo) >>> 1 === 0) {
+          const before = this.#mailboxes?.[at] ?? 0
           slots[at * 4 + 3] = lo
-          return false
+          if (this.#mailboxes) this.#mailboxes[at] = mailbox
+          return before
         }
       }
     }
@@ -39,22 +53,22 @@ export class Holdings {
     slots[at * 4 + 1] = entryLo
     slots[at * 4 + 2] = hi
     slots[at * 4 + 3] = lo
+    if (this.#mailboxes) this.#mailboxes[at] = mailbox
     this.#count++
-    return true
+    return undefined
   }
 
   /** The addresses that an entry holds. */
-  of([entryHi, entryLo]: Hash): Hash[] {
-    const slots = this.#slots
-    const held: Hash[] = []
+  of([entryHi, entryLo]: Hash): Held[] {
+    const held: Held[] = []
     for (let at = this.#home(entryHi); !this.#isEmpty(at); at = this.#next(at)) {
       if (!this.#isOf(at, entryHi, entryLo)) continue
-      held.push([slots[at * 4 + 2] as number, slots[at * 4 + 3] as number])
+      held.push(this.#held(at))
     }
     return held
   }
 
-  remove([entryHi, entryLo]: Hash, [hi, lo]: Hash): void {
+  remove([entryHi, entryLo]: Hash, [hi, lo]: Hash | Held): void {
     const slots = this.#slots
     for (let at = this.#home(entryHi); !this.#isEmpty(at); at = this.#next(at)) {
       if (!this.#isOf(at, entryHi, entryLo) || slots[at * 4 + 2] !== hi) continue
@@ -78,6 +92,11 @@ export class Holdings {
     return new BigUint64Array(words.buffer)
   }
 
+  /** Every entry's addresses, once for each entry that holds them. */
+  *held(): Generator<Held> {
+    for (let at = 0; at < this.#capacity; at++) if (!this.#isEmpty(at)) yield this.#held(at)
+  }
+
   /** The entries' hashes; an entry appears once for each of its addresses. */
   *entries(): Generator<Hash> {
     for (let at = 0; at < this.#capacity; at++) {
@@ -94,6 +113,7 @@ export class Holdings {
       const staysFindable = gap <= at ? gap < home && home <= at : gap < home || home <= at
       if (staysFindable) continue
       slots.copyWithin(gap * 4, at * 4, at * 4 + 4)
+      this.#mailboxes?.copyWithin(gap, at, at + 1)
       gap = at
     }
     slots.fill(0, gap * 4, gap * 4 + 4)
@@ -101,15 +121,26 @@ export class Holdings {
 
   #grow(): void {
     const old = this.#slots
+    const mailboxes = this.#mailboxes
     this.#capacity *= 2
     this.#slots = new Uint32Array(this.#capacity * 4)
+    this.#mailboxes = mailboxes && new Uint32Array(this.#capacity)
     this.#count = 0
     for (let at = 0; at < old.length; at += 4) {
       const [entryHi, entryLo, hi, lo] = old.subarray(at, at + 4) as unknown as number[]
       if (hi || (lo as number) >>> 1) {
-        this.add([entryHi as number, entryLo as number], [hi as number, lo as number])
+        const mailbox = mailboxes?.[at / 4] ?? 0
+        this.add([entryHi as number, entryLo as number], [hi as number, lo as number, mailbox])
       }
     }
+  }
+
+  #held(at: number): Held {
+    return [
+      this.#slots[at * 4 + 2] as number,
+      this.#slots[at * 4 + 3] as number,
+      this.#mailboxes?.[at] ?? 0,
+    ]
   }
 
   #home(hi: number): number {
@@ -130,7 +161,7 @@ export class Holdings {
   }
 }
 
-export const sameAddress = ([hi, lo]: Hash, [otherHi, otherLo]: Hash): boolean =>
+export const sameAddress = ([hi, lo]: Hash | Held, [otherHi, otherLo]: Hash | Held): boolean =>
   hi === otherHi && (lo ^ otherLo) >>> 1 === 0
 
-export const isFlagged = ([, lo]: Hash): boolean => (lo & AUTHENTICATED_ONLY) === 1
+export const isFlagged = ([, lo]: Hash | Held): boolean => (lo & AUTHENTICATED_ONLY) === 1

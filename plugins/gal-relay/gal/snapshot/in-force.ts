@@ -1,10 +1,11 @@
 // The list that is in force on the disk, as its last change left it.
+import type { Mailbox } from '../../routing/mailbox'
 import type { SnapshotSettings } from '../../settings/settings'
 import type { ListDefinition } from '../directory/list-definition'
 import { Hasher } from './address-hash'
-import type { AddressTable } from './address-table'
 import { applyBatch, SnapshotReader } from './file'
 import { fingerprintOf } from './fingerprint'
+import type { UNREADABLE } from './listed-mailboxes'
 
 export interface ListInForce {
   /** How many recipients. */
@@ -22,6 +23,11 @@ export interface ListInForce {
    * @returns NOT_IN_LIST, IN_LIST or IN_LIST_AUTHENTICATED_ONLY (address-table.ts)
    */
   find(key: string): number
+  /**
+   * @param key of an address that is in the list
+   * @returns where its mail goes; undefined where the directory says nothing of it
+   */
+  mailbox(key: string): Mailbox | undefined | typeof UNREADABLE
 }
 
 /** @returns undefined when there is none for these settings, or it cannot be read */
@@ -42,34 +48,35 @@ export async function readListInForce(
     let confirmedAt = 0
     let shrunkFrom: number | undefined
     for await (const batch of reader.batches(reader.sizeAtFirst)) {
-      await applyBatch(batch, reader.table)
+      await applyBatch(batch, reader.table, reader.mailboxes)
       if (batch.confirmedAt > 0) confirmedAt = batch.confirmedAt
       shrunkFrom = batch.shrunkFrom
     }
-    const { table, meta } = reader
-    return listOf(table, meta.key, meta.takenAt, confirmedAt, shrunkFrom || table.count)
+    return listOf(reader, confirmedAt, shrunkFrom)
   } finally {
     await reader.close()
   }
 }
 
 function listOf(
-  table: AddressTable,
-  secret: Buffer,
-  takenAt: number,
+  { table, mailboxes, meta: { key: secret, takenAt } }: SnapshotReader,
   confirmedAt: number,
-  heldAgainst: number,
+  shrunkFrom: number | undefined,
 ): ListInForce {
   const hasher = new Hasher(secret)
   return {
     count: table.count,
-    heldAgainst,
+    heldAgainst: shrunkFrom || table.count,
     takenAt,
     confirmedAt,
     asOf: Math.max(takenAt, confirmedAt),
     find(key) {
       const { hi, lo } = hasher.address(key)
       return table.find(hi, lo)
+    },
+    mailbox(key) {
+      const { hi, lo } = hasher.address(key)
+      return mailboxes?.of(table, hi, lo, () => key)
     },
   }
 }

@@ -10,12 +10,13 @@ import { addressesOf, isTrue } from '../directory/entry-addresses'
 import type { ListDefinition } from '../directory/list-definition'
 import type { Comparison, ListKeeper } from '../feeds/change-feed'
 import { type FeedName, feedNumber } from '../feeds/table'
-import { AddressTable } from './address-table'
+import { mailboxIn } from '../mailbox-values'
+import { hasChanges, piecesOf } from './batches'
 import { SnapshotWriter } from './file'
-import { BATCH_MOST, type Batch } from './file-format'
+import type { Batch } from './file-format'
 import { fingerprintOf } from './fingerprint'
 import { type Hash, Holdings } from './holdings'
-import { type Membership, MembershipBuilder } from './membership'
+import { type Changes, type Membership, MembershipBuilder } from './membership'
 
 /** The list is not put in force, or its changes are not followed further. */
 export class Refused extends Error {
@@ -40,7 +41,7 @@ const BATCHES_LEAST = 4 << 20
 const FEW = 100
 const NOBODY = 'the directory shows no recipients at all'
 
-const NONE = new Uint32Array(0)
+const NOTHING: Changes = { added: new Uint32Array(0), removed: new Uint32Array(0) }
 
 export class Keeper implements ListKeeper {
   /** By which way the directory tells of changes. */
@@ -59,7 +60,7 @@ export class Keeper implements ListKeeper {
   readonly #options: KeeperOptions
   readonly #takenAt = Date.now()
   readonly #early: Buffer[] = []
-  #builder: MembershipBuilder | undefined = new MembershipBuilder()
+  #builder: MembershipBuilder | undefined
   #membership: Membership | undefined
   #isComplete = false
   #first = 0
@@ -77,6 +78,7 @@ export class Keeper implements ListKeeper {
   constructor(options: KeeperOptions) {
     this.#options = options
     this.attributes = options.list.names
+    this.#builder = this.#newBuilder()
   }
 
   get addresses(): number {
@@ -84,15 +86,16 @@ export class Keeper implements ListKeeper {
   }
 
   entry(id: Buffer, entry: Entry): void {
-    const { flag } = this.#options.list
+    const { flag, mailbox: attributes } = this.#options.list
     const addresses = new Set<string>()
     for (const address of addressesOf(entry, this.attributes)) addresses.add(addressKey(address))
     const flagged = flag !== '' && isTrue(entry, flag)
+    const mailbox = attributes && mailboxIn(entry, attributes)
     if (this.#builder) {
       this.entries++
-      this.#builder.add(id, addresses, flagged)
+      this.#builder.add(id, addresses, flagged, mailbox)
     } else {
-      this.#membership?.set(id, addresses, flagged)
+      this.#membership?.set(id, addresses, flagged, mailbox)
       this.#writeSoon()
     }
   }
@@ -102,7 +105,11 @@ export class Keeper implements ListKeeper {
     this.entries = 0
     this.#early.length = 0
     this.#membership = undefined
-    this.#builder = new MembershipBuilder()
+    this.#builder = this.#newBuilder()
+  }
+
+  #newBuilder(): MembershipBuilder {
+    return new MembershipBuilder(this.#options.list.mailbox !== undefined)
   }
 
   gone(id: Buffer): void {
@@ -151,7 +158,7 @@ export class Keeper implements ListKeeper {
       seen(id) {
         const entry = membership.entryOf(id)
         const isKnown = membership.holds(entry)
-        if (seen.add(entry, SEEN) && !isKnown) unknown.push(Buffer.from(id))
+        if (seen.add(entry, SEEN) === undefined && !isKnown) unknown.push(Buffer.from(id))
         return isKnown
       },
       unseen() {
@@ -180,7 +187,7 @@ export class Keeper implements ListKeeper {
     const writer = this.#writer
     this.#writer = undefined
     const shrunkFrom = this.#refusal ? this.#first : 0
-    await writer?.append({ ...this.#batch(NONE, NONE, 0), shrunkFrom }).catch(() => {})
+    await writer?.append({ ...this.#batch(NOTHING, 0), shrunkFrom }).catch(() => {})
     await writer?.close()
   }
 
@@ -237,34 +244,33 @@ export class Keeper implements ListKeeper {
     const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
     membership.takeChanges()
     // As it is now: while it is written, it changes.
-    const { slots, capacity, count } = membership.table
-    const table = new AddressTable(slots.slice(), capacity, count)
-    const first = this.#batch(NONE, NONE, confirmedAt)
-    const writer = await SnapshotWriter.create(file, meta, table, first, trusted)
+    const { table, mailboxes } = membership.content()
+    const first = this.#batch(NOTHING, confirmedAt)
+    const writer = await SnapshotWriter.create(file, meta, table, first, trusted, mailboxes)
     this.#confirmedAt = confirmedAt
     await this.#writer?.close()
     this.#writer = writer
-    this.#capacity = capacity
+    this.#capacity = table.capacity
     this.#size = writer.size
   }
 
   async #append(membership: Membership, confirmedAt: number | undefined): Promise<void> {
-    const { added, removed } = membership.takeChanges()
+    const changes = membership.takeChanges()
     const before = this.#confirmedAt
     if (confirmedAt !== undefined) this.#confirmedAt = confirmedAt
-    else if (added.length + removed.length === 0) return
-    if (added.length + removed.length <= 2 * BATCH_MOST) {
-      await this.#writer?.append(this.#batch(added, removed))
+    else if (!hasChanges(changes)) return
+    const pieces = piecesOf(changes)
+    const [only] = pieces
+    if (only && pieces.length === 1) {
+      await this.#writer?.append(this.#batch(only))
       return
     }
-    // Additions first: an address that goes from one entry to another is never missing.
-    for (const some of pieces(added)) await this.#writer?.append(this.#batch(some, NONE, before))
-    for (const some of pieces(removed)) await this.#writer?.append(this.#batch(NONE, some, before))
-    await this.#writer?.append(this.#batch(NONE, NONE))
+    for (const piece of pieces) await this.#writer?.append(this.#batch(piece, before))
+    await this.#writer?.append(this.#batch(NOTHING))
   }
 
-  #batch(added: Uint32Array, removed: Uint32Array, confirmedAt = this.#confirmedAt): Batch {
-    return { added, removed, confirmedAt, feed: feedNumber(this.feed) }
+  #batch(changes: Changes, confirmedAt = this.#confirmedAt): Batch {
+    return { ...changes, confirmedAt, feed: feedNumber(this.feed) }
   }
 
   #written(): void {
@@ -313,15 +319,6 @@ export class Keeper implements ListKeeper {
     else if (first - now > most) this.#refusal = shrunk(first, now, shrink_limit)
     if (this.#refusal) throw this.#refusal
   }
-}
-
-/** At most so many hashes as go into one batch. */
-function pieces(hashes: Uint32Array): Uint32Array[] {
-  const found: Uint32Array[] = []
-  for (let at = 0; at < hashes.length; at += BATCH_MOST * 2) {
-    found.push(hashes.subarray(at, at + BATCH_MOST * 2))
-  }
-  return found
 }
 
 /** Stands for the address of an entry of which only counts that it was seen. */

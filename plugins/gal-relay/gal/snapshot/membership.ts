@@ -1,21 +1,28 @@
 // The list as the process that reads the directory keeps it: entries and their addresses, from which
 // follow the table that mail processes search, and what a change of one entry adds to it and removes
 // from it. An address stays in the list as long as any entry holds it, and takes mail from
-// authenticated senders only when all its holders say so (as the live look-up has it, live.ts).
+// authenticated senders only when all its holders say so (as the live look-up has it, live.ts). Where its
+// mail goes it says when all its holders say the same.
+import type { Mailbox } from '../../routing/mailbox'
 import { AUTHENTICATED_ONLY, Hasher, newKey } from './address-hash'
 import { type AddressTable, HI, LO, layOut } from './address-table'
-import { type Hash, Holdings, isFlagged, sameAddress } from './holdings'
+import { type Hash, type Held, Holdings, isFlagged, sameAddress } from './holdings'
+import { contentOf, type ListContent, type MailboxChanges, mailboxChanges } from './list-content'
+import { MailboxNumbers, NO_MAILBOX } from './mailbox-numbers'
 
 /** How many entries hold an address: those with the flag, and those without. */
 interface Holders {
   flagged: number
   open: number
+  /** What they say of the mailbox, and how many say so. */
+  readonly mailboxes: Map<number, number>
 }
 
 /** Additions and removals that mail processes have not been told of. Pairs of words. */
 export interface Changes {
   readonly added: Uint32Array
   readonly removed: Uint32Array
+  readonly mailboxes?: MailboxChanges
 }
 
 /** Pairs of entry and address while the directory is read for the first time. */
@@ -25,26 +32,42 @@ const CHUNK = 1 << 18
 export class MembershipBuilder {
   readonly key = newKey()
   readonly #hasher = new Hasher(this.key)
+  readonly #numbers: MailboxNumbers | undefined
+  /** Words of a pair. */
+  readonly #width: number
   readonly #chunks: Uint32Array[] = []
   #used = CHUNK
   #pairs = 0
 
+  /** @param withMailboxes the directory is asked where mail goes */
+  constructor(withMailboxes = false) {
+    this.#numbers = withMailboxes ? new MailboxNumbers(this.key, this.#hasher) : undefined
+    this.#width = withMailboxes ? 5 : 4
+  }
+
   /**
    * @param id what identifies the entry for its whole life
    * @param addresses in their normal form
+   * @param mailbox what the entry says of it
    */
-  add(id: Uint8Array, addresses: Iterable<string>, authenticatedOnly: boolean): void {
+  add(
+    id: Uint8Array,
+    addresses: Iterable<string>,
+    authenticatedOnly: boolean,
+    mailbox?: Mailbox,
+  ): void {
     const hasher = this.#hasher
     const { hi, lo } = hasher.bytes(id)
     const flag = authenticatedOnly ? AUTHENTICATED_ONLY : 0
     for (const address of addresses) {
-      hasher.address(address)
       if (this.#used === CHUNK) {
-        this.#chunks.push(new Uint32Array(CHUNK * 4))
+        this.#chunks.push(new Uint32Array(CHUNK * this.#width))
         this.#used = 0
       }
       const chunk = this.#chunks[this.#chunks.length - 1] as Uint32Array
-      const at = this.#used++ * 4
+      const at = this.#used++ * this.#width
+      if (this.#numbers) chunk[at + 4] = this.#numbers.of(mailbox, address)
+      hasher.address(address)
       chunk[at] = hi
       chunk[at + 1] = lo
       chunk[at + 2] = hasher.hi
@@ -54,19 +77,26 @@ export class MembershipBuilder {
   }
 
   build(): Membership {
-    const holdings = new Holdings(this.#pairs)
+    const numbers = this.#numbers
+    const holdings = new Holdings(this.#pairs, numbers !== undefined)
     let rest = this.#pairs
     for (let chunk = this.#chunks.shift(); chunk; chunk = this.#chunks.shift()) {
-      const end = Math.min(rest, CHUNK) * 4
-      rest -= end / 4
-      for (let at = 0; at < end; at += 4) {
-        holdings.add(
+      const pairs = Math.min(rest, CHUNK)
+      rest -= pairs
+      for (let pair = 0; pair < pairs; pair++) {
+        const at = pair * this.#width
+        const before = holdings.add(
           [chunk[at] as number, chunk[at + 1] as number],
-          [chunk[at + 2] as number, chunk[at + 3] as number],
+          [
+            chunk[at + 2] as number,
+            chunk[at + 3] as number,
+            numbers ? (chunk[at + 4] as number) : NO_MAILBOX,
+          ],
         )
+        if (before !== undefined) numbers?.release(before)
       }
     }
-    return new Membership(this.key, holdings)
+    return new Membership(this.key, holdings, numbers)
   }
 }
 
@@ -74,18 +104,23 @@ export class Membership {
   readonly key: Buffer
   readonly #hasher: Hasher
   readonly #holdings: Holdings
+  readonly #numbers: MailboxNumbers | undefined
+  /** So many hosts mail processes have been told of. */
+  #hostsTaken = 0
   /** Addresses that several entries hold. */
   readonly #shared = new Map<string, Holders>()
   #table: AddressTable
   /** Addresses whose place in the table changed, by name. */
   #touched = new Map<string, Hash>()
 
-  constructor(key: Buffer, holdings: Holdings) {
+  constructor(key: Buffer, holdings: Holdings, numbers?: MailboxNumbers) {
     this.key = key
     this.#hasher = new Hasher(key)
     this.#holdings = holdings
-    const addresses = holdings.addresses(HI, LO).sort()
-    this.#table = layOut(this.#withoutDuplicates(addresses))
+    this.#numbers = numbers
+    const addresses = this.#withoutDuplicates(holdings.addresses(HI, LO).sort())
+    this.#table = layOut(addresses, numbers && new Uint32Array(addresses.length))
+    if (numbers) this.#listMailboxes(numbers)
   }
 
   get table(): AddressTable {
@@ -99,14 +134,21 @@ export class Membership {
   /**
    * What the entry's addresses are now.
    * @param addresses in their normal form; none: there is no such entry (any more)
+   * @param mailbox what the entry says of it
    */
-  set(id: Uint8Array, addresses: Iterable<string>, authenticatedOnly: boolean): void {
+  set(
+    id: Uint8Array,
+    addresses: Iterable<string>,
+    authenticatedOnly: boolean,
+    mailbox?: Mailbox,
+  ): void {
     const entry = this.entryOf(id)
     const flag = authenticatedOnly ? AUTHENTICATED_ONLY : 0
-    const now: Hash[] = []
+    const now: Held[] = []
     for (const address of addresses) {
+      const number = this.#numbers?.of(mailbox, address) ?? NO_MAILBOX
       const { hi, lo } = this.#hasher.address(address)
-      now.push([hi, (lo | flag) >>> 0])
+      now.push([hi, (lo | flag) >>> 0, number])
     }
     this.#replace(entry, now)
   }
@@ -141,21 +183,46 @@ export class Membership {
       else added.push(hi, ((lo & ~AUTHENTICATED_ONLY) | found) >>> 0)
     }
     this.#touched.clear()
-    return { added: Uint32Array.from(added), removed: Uint32Array.from(removed) }
+    const changes = { added: Uint32Array.from(added), removed: Uint32Array.from(removed) }
+    if (!this.#numbers) return changes
+    const from = this.#hostsTaken
+    this.#hostsTaken = this.#numbers.hosts.length
+    return { ...changes, mailboxes: mailboxChanges(this.#table, this.#numbers, from, added) }
+  }
+
+  /** A copy, since this goes on changing. */
+  content(): ListContent {
+    return contentOf(this.#table, this.#numbers)
   }
 
   /** Gives the table new room where it has become too full. */
   layOutAnew(): void {
-    this.#table = layOut(this.#table.packed())
+    this.#table = this.#table.laidOutAnew()
   }
 
-  #replace(entry: Hash, now: readonly Hash[]): void {
+  /** What the holders of each address say, when all have been read. */
+  #listMailboxes(numbers: MailboxNumbers): void {
+    for (const [hi, lo, number] of this.#holdings.held()) {
+      const holders = this.#holdersOf([hi, lo])
+      if (holders) countOne(holders.mailboxes, number, 1)
+      else this.#table.setMailbox(hi, lo, number)
+    }
+    for (const [name, { mailboxes }] of this.#shared) {
+      const [hi = 0, half = 0] = name.split(' ').map(Number)
+      this.#table.setMailbox(hi, half * 2, numbers.combined(mailboxes.keys()))
+    }
+  }
+
+  #replace(entry: Hash, now: readonly Held[]): void {
     const before = this.#holdings.of(entry)
     for (const address of now) {
       const held = before.find((other) => sameAddress(other, address))
-      if (held && held[1] === address[1]) continue
+      if (held && held[1] === address[1] && this.#areSame(held[2], address[2])) {
+        this.#numbers?.release(address[2])
+        continue
+      }
       if (held) this.#release(entry, held)
-      if (this.#holdings.add(entry, address)) this.#hold(address)
+      if (this.#holdings.add(entry, address) === undefined) this.#hold(address)
     }
     for (const address of before) {
       if (!now.some((other) => sameAddress(other, address))) this.#release(entry, address)
@@ -163,47 +230,61 @@ export class Membership {
   }
 
   /** One more entry holds the address. */
-  #hold(address: Hash): void {
-    const found = this.#table.find(...address)
+  #hold(address: Held): void {
+    const [hi, lo] = address
+    const found = this.#table.find(hi, lo)
     if (found < 0) {
       this.#list(address)
       return
     }
-    const holders = this.#holdersOf(address) ?? one(found === AUTHENTICATED_ONLY)
-    count(holders, isFlagged(address), 1)
+    const holders =
+      this.#holdersOf(address) ?? one(found === AUTHENTICATED_ONLY, this.#table.mailbox(hi, lo))
+    count(holders, address, 1)
     this.#shared.set(nameOf(address), holders)
     this.#listHeldBy(holders, address)
   }
 
   /** The entry does not hold the address any more. */
-  #release(entry: Hash, address: Hash): void {
+  #release(entry: Hash, address: Held): void {
+    const [hi, lo, number] = address
     this.#holdings.remove(entry, address)
     const holders = this.#holdersOf(address)
-    if (!holders) {
-      this.#table.remove(...address)
-      this.#touched.set(nameOf(address), address)
-      return
+    if (holders) {
+      count(holders, address, -1)
+      if (holders.flagged + holders.open === 1) this.#shared.delete(nameOf(address))
+      this.#listHeldBy(holders, address)
+    } else {
+      this.#table.remove(hi, lo)
+      this.#touched.set(nameOf(address), [hi, lo])
     }
-    count(holders, isFlagged(address), -1)
-    if (holders.flagged + holders.open === 1) this.#shared.delete(nameOf(address))
-    this.#listHeldBy(holders, address)
+    this.#numbers?.release(number)
   }
 
-  #holdersOf(address: Hash): Holders | undefined {
+  #holdersOf(address: Hash | Held): Holders | undefined {
     return this.#shared.size === 0 ? undefined : this.#shared.get(nameOf(address))
   }
 
-  #listHeldBy(holders: Holders, address: Hash): void {
-    const wanted = combined(address, holders)
-    if (this.#table.find(...address) !== (wanted[1] & AUTHENTICATED_ONLY)) this.#list(wanted)
+  #listHeldBy(holders: Holders, address: Held): void {
+    const [hi, lo] = combined(address, holders)
+    const number = this.#numbers?.combined(holders.mailboxes.keys()) ?? NO_MAILBOX
+    const isListed =
+      this.#table.find(hi, lo) === (lo & AUTHENTICATED_ONLY) &&
+      this.#areSame(this.#table.mailbox(hi, lo), number)
+    // The same, said by another entry, has another number.
+    if (isListed) this.#table.setMailbox(hi, lo, number)
+    else this.#list([hi, lo, number])
   }
 
-  #list(address: Hash): void {
-    if (!this.#table.add(...address)) {
+  #areSame(one: number, other: number): boolean {
+    return this.#numbers?.areSame(one, other) ?? true
+  }
+
+  #list([hi, lo, number]: Held): void {
+    if (!this.#table.add(hi, lo, number)) {
       this.layOutAnew()
-      this.#table.add(...address)
+      this.#table.add(hi, lo, number)
     }
-    this.#touched.set(nameOf(address), address)
+    this.#touched.set(nameOf([hi, lo]), [hi, lo])
   }
 
   #withoutDuplicates(sorted: BigUint64Array): BigUint64Array {
@@ -217,9 +298,9 @@ export class Membership {
       const first = at(from)
       const holders = { flagged: 0, open: 0 }
       for (next = from; next < sorted.length && sameAddress(at(next), first); next++) {
-        count(holders, isFlagged(at(next)), 1)
+        countFlag(holders, isFlagged(at(next)), 1)
       }
-      if (next - from > 1) this.#shared.set(nameOf(first), holders)
+      if (next - from > 1) this.#shared.set(nameOf(first), { ...holders, mailboxes: new Map() })
       const [hi, lo] = combined(first, holders)
       words[kept * 2 + HI] = hi
       words[kept * 2 + LO] = lo
@@ -229,17 +310,32 @@ export class Membership {
   }
 }
 
-const nameOf = ([hi, lo]: Hash) => `${hi} ${lo >>> 1}`
+const nameOf = ([hi, lo]: Hash | Held) => `${hi} ${lo >>> 1}`
 
-const one = (flagged: boolean): Holders => ({ flagged: flagged ? 1 : 0, open: flagged ? 0 : 1 })
+const one = (flagged: boolean, mailbox: number): Holders => ({
+  flagged: flagged ? 1 : 0,
+  open: flagged ? 0 : 1,
+  mailboxes: new Map([[mailbox, 1]]),
+})
 
-function count(holders: Holders, flagged: boolean, by: 1 | -1): void {
+function count(holders: Holders, address: Held, by: 1 | -1): void {
+  countFlag(holders, isFlagged(address), by)
+  countOne(holders.mailboxes, address[2], by)
+}
+
+function countOne(counts: Map<number, number>, what: number, by: 1 | -1): void {
+  const now = (counts.get(what) ?? 0) + by
+  if (now > 0) counts.set(what, now)
+  else counts.delete(what)
+}
+
+function countFlag(holders: Pick<Holders, 'flagged' | 'open'>, flagged: boolean, by: 1 | -1): void {
   if (flagged) holders.flagged += by
   else holders.open += by
 }
 
 /** The address with the flag that its holders give it together. */
-function combined([hi, lo]: Hash, { open }: Holders): Hash {
+function combined([hi, lo]: Hash | Held, { open }: Pick<Holders, 'open'>): Hash {
   const hash = (lo & ~AUTHENTICATED_ONLY) >>> 0
   return [hi, open === 0 ? (hash | AUTHENTICATED_ONLY) >>> 0 : hash]
 }

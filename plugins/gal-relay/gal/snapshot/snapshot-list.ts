@@ -13,10 +13,10 @@ import {
   type GalAnswer,
 } from '../address-list'
 import type { FeedName } from '../feeds/table'
-import { mailboxAttributes } from '../mailbox-values'
 import { type OtherNames, otherNames } from '../other-names'
 import { IN_LIST_AUTHENTICATED_ONLY } from './address-table'
 import type { ListSettings } from './list-settings'
+import { UNREADABLE } from './listed-mailboxes'
 import { Snapshot } from './snapshot'
 import type { SyncReport } from './syncer'
 
@@ -41,7 +41,6 @@ export class SnapshotList implements AddressList {
   readonly #snapshot: Snapshot
   readonly #others: OtherNames | undefined
   readonly #usableFor: number
-  readonly #isRouted: boolean
   #loading: Promise<void> | undefined
   #isLoaded = false
   #answered = 0
@@ -52,7 +51,6 @@ export class SnapshotList implements AddressList {
     this.#live = live
     this.#others = otherNames(settings.gal)
     this.#usableFor = settings.snapshot.usable_for
-    this.#isRouted = mailboxAttributes(settings.gal) !== undefined
     this.#snapshot = Snapshot.open(settings, log)
   }
 
@@ -101,20 +99,24 @@ export class SnapshotList implements AddressList {
   #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const { follower } = this.#snapshot
     if (!follower.hasList) return this.#ask(recipient)
+    let listed = recipient
     let state = follower.find(recipient)
-    if (state < 0 && this.#others) {
-      const found = this.#others(recipient).map((other) => follower.find(other))
-      state = found.find((one) => one >= 0) ?? state
+    for (const other of state < 0 ? (this.#others?.(recipient) ?? []) : []) {
+      state = follower.find(other)
+      listed = other
+      if (state >= 0) break
     }
     if (state < 0) {
       if (!follower.isCurrent) return this.#ask(recipient)
       this.#answered++
       return ABSENT
     }
-    // The list does not know where mail goes.
-    if (this.#isRouted || !follower.isUsable(this.#usableFor)) return this.#ask(recipient)
+    const mailbox = follower.mailbox(listed)
+    if (mailbox === UNREADABLE || !follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
-    return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
+    const authenticatedOnly = state === IN_LIST_AUTHENTICATED_ONLY
+    if (mailbox) return { state: 'found', authenticatedOnly, mailbox }
+    return authenticatedOnly ? FOUND_AUTHENTICATED : FOUND
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {

@@ -33,8 +33,10 @@ export class Snapshot {
   /** To be released. */
   static open(settings: ListSettings, log: Log): Snapshot {
     const { gal, ldap, snapshot } = settings
-    const { attributes, filter, authenticated_only_attribute } = gal
-    const parts = [attributes, filter, authenticated_only_attribute, ldap, snapshot]
+    const parts = [
+      ...[gal.attributes, gal.filter, gal.authenticated_only_attribute],
+      ...[gal.host_attribute, gal.routing_attribute, ldap, snapshot],
+    ]
     const name = JSON.stringify(parts)
     // Of the master of a cluster, which answers no mail itself.
     chooseAmongWorkers()
