@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { setServers } from 'node:dns/promises'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +12,9 @@ import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-sea
 import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
+import { Follower } from '../../plugins/gal-relay/gal/snapshot/follower'
 import { ListReader } from '../../plugins/gal-relay/gal/snapshot/list-reader'
+import { ReadingTurns } from '../../plugins/gal-relay/gal/snapshot/reading-turns'
 import { Syncer } from '../../plugins/gal-relay/gal/snapshot/syncer'
 import { notifyOfChanges } from '../../plugins/gal-relay/ldap/ad-notification'
 import { Directory } from '../../plugins/gal-relay/ldap/directory'
@@ -119,13 +121,17 @@ export async function connections(faults: Faults): Promise<void> {
   const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
   const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
   const idle = new Directory(ldap, [], recordedLog(), { idle: 50 })
+  const onDemand = { isOnDemand: true, restAfter: 100 }
+  const resting = new Directory(ldap, [], recordedLog(), onDemand)
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }
   try {
     idle.start()
     await until(() => idle.report().every(({ connections }) => connections > 0))
+    await resting.ask(async () => {})
     const connection = await openConnection(endpoint, ldap, signal)
     faults.begin('idle')
+    await until(() => resting.report().every(({ state }) => state === 'idle'))
     // The server refuses this one, which only Active Directory knows.
     await new Promise<void>((resolve) => notifyOfChanges(connection, slapd.base, () => {}, resolve))
     // Many changes at once are applied step by step.
@@ -180,7 +186,7 @@ export async function connections(faults: Faults): Promise<void> {
     const answer = await idle.ask(({ connection }) => readRootDse(connection, 2000))
     assert.ok(answer.controls.size > 0)
   } finally {
-    await idle.close()
+    await Promise.all([idle.close(), resting.close()])
     await Promise.all([proxy.stop(), slapd.stop()])
   }
 }
@@ -200,6 +206,18 @@ export async function list(faults: Faults): Promise<void> {
   const running = syncer.run(stop.signal)
   const log = recordedLog()
   const reader = new ListReader(settings('elsewhere'), log)
+  const another = recordedLog()
+  const later = new ListReader(settings('another'), another)
+  const followers = Array.from(
+    { length: 20 },
+    (_, n) =>
+      new Follower({
+        file: path.join(folder, `followed${n}`),
+        fingerprint: Buffer.alloc(0),
+        currentFor: 1000,
+        log: recordedLog(),
+      }),
+  )
   const { execPath } = process
   try {
     for (const turn of ['read', 'read again', 'changed']) {
@@ -218,6 +236,20 @@ export async function list(faults: Faults): Promise<void> {
     await until(() => log.lines.some((line) => /ENOENT/.test(line)))
     process.execPath = execPath
     await until(() => log.lines.some((line) => /the list is in force/.test(line)))
+    later.start()
+    await until(() => another.lines.some((line) => /the list is in force/.test(line)))
+    for (const follower of followers) await follower.start()
+    await until(() => {
+      writeFileSync(path.join(folder, 'followed1'), '')
+      return faults.thrown().some(({ what }) => what === 'change in the folder of lists')
+    })
+    const turns = new ReadingTurns(1)
+    const end = await turns.take(stop.signal)
+    const leaving = new AbortController()
+    const waiting = turns.take(leaving.signal)
+    leaving.abort()
+    await assert.rejects(waiting)
+    end()
     stop.abort(new Error('the end'))
     await running
     faults.end()
@@ -225,6 +257,8 @@ export async function list(faults: Faults): Promise<void> {
     process.execPath = execPath
     stop.abort(new Error('the end'))
     reader.close()
+    later.close()
+    for (const follower of followers) await follower.close()
     await slapd.stop()
     rmSync(folder, { recursive: true, force: true })
   }
