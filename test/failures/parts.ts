@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DirectoryLists } from '../../plugins/gal-relay/gal/directories'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
 import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
@@ -22,6 +23,8 @@ import { openConnection } from '../../plugins/gal-relay/ldap/open'
 import { readRootDse } from '../../plugins/gal-relay/ldap/root-dse'
 import { connectTo } from '../../plugins/gal-relay/ldap/tcp'
 import { requireSuccess } from '../../plugins/gal-relay/ldap/turn'
+import { DomainMap } from '../../plugins/gal-relay/routing/domain-map'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl, testList } from '../gal/lists'
 import { assertNothingWrong, startLoad, VALID } from '../gal/load'
 import { makeAuthority } from '../support/certificates'
@@ -123,6 +126,11 @@ export async function connections(faults: Faults): Promise<void> {
   const idle = new Directory(ldap, [], recordedLog(), { idle: 50 })
   const onDemand = { isOnDemand: true, restAfter: 100 }
   const resting = new Directory(ldap, [], recordedLog(), onDemand)
+  const both = ['a', 'b'].map((name) => {
+    return { name, domains: [], gal: GAL, ldap, snapshot: SNAPSHOT }
+  })
+  const directories = { all: both, byDomain: new DomainMap<never>(), otherwise: both }
+  const lists = new DirectoryLists(directories, () => recordedLog())
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }
   try {
@@ -181,12 +189,14 @@ export async function connections(faults: Faults): Promise<void> {
       return faults.thrown().some(({ what }) => what === 'trying a directory server')
     })
     proxy.behave({ kind: 'pass' })
+    await lists.lookup(recipientOf('user0', 'example.com'))
     faults.end()
     connection.close()
+    assert.equal((await lists.lookup(recipientOf('user0', 'example.com'))).state, 'found')
     const answer = await idle.ask(({ connection }) => readRootDse(connection, 2000))
     assert.ok(answer.controls.size > 0)
   } finally {
-    await Promise.all([idle.close(), resting.close()])
+    await Promise.all([idle.close(), resting.close(), lists.close()])
     await Promise.all([proxy.stop(), slapd.stop()])
   }
 }

@@ -207,7 +207,7 @@ cache_absent = 0s
     change('thrown-away')
     await thrown('settings: reload of the settings', 'settings: look at a file of the settings')
     change('taken')
-    await thrown('changed file of the settings', 'end of the former address list')
+    await thrown('changed file of the settings', 'end of a former address list')
     await thrown('next hop time-out')
     faults.begin('')
     await load.untilAnswered()

@@ -46,6 +46,8 @@ interface Keeping {
   reported: SyncReport | undefined
 }
 
+/** Seconds since the parent said something. */
+let silent = 0
 const turns = new ReadingTurns()
 /** By their numbers. */
 const lists = new Map<number, Keeping>()
@@ -102,9 +104,15 @@ function begin(first: ToSyncProcess): void {
   process.title = 'gal-relay sync'
   leaveProcessorsToMail()
   if (first.isReplaceable) endWithoutParent()
-  take(first)
-  process.on('message', guard('lists to be kept', take, endSoon))
+  hear(first)
+  process.on('message', guard('message of the parent process', hear, endSoon))
   every(REPORT_EVERY, 'report to the parent process', report)
+}
+
+function hear(message: ToSyncProcess): void {
+  silent = 0
+  if (message.keep.length + message.drop.length === 0) return
+  unattended('lists to be kept', () => take(message), endSoon)
 }
 
 function take({ keep, drop }: ToSyncProcess): void {
@@ -137,11 +145,6 @@ function report(): void {
 }
 
 function endWithoutParent(): void {
-  let silent = 0
-  const heard = () => {
-    silent = 0
-  }
-  process.on('message', guard('sign of life of the parent process', heard))
   every(SECOND, 'watch over the parent process', () => {
     if (++silent >= PARENT_SILENCE) process.exit(0)
   })
