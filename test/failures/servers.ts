@@ -201,7 +201,8 @@ cache_absent = 0s
     }
     faults.begin('settings')
     const change = (comment: string) => {
-      haraka.writeConfig('gal_relay.ini', `; ${comment}\n${ini(`lmtp://127.0.0.1:${lmtp.port}`)}`)
+      const changed = ini(`lmtp://127.0.0.1:${lmtp.port}`).replace('= 2s', '= 2100ms')
+      haraka.writeConfig('gal_relay.ini', `; ${comment}\n${changed}`)
       haraka.writeConfig('host_list', `${comment}.test\n`)
     }
     change('thrown-away')
