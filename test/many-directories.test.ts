@@ -1,11 +1,11 @@
 // Five hundred directories on one server: nothing is held for those that nobody asks, and one process
 // keeps all lists.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { companiesIni, companyUser, startCompanies } from './support/companies'
 import { type Haraka, startHaraka } from './support/haraka'
+import { childrenOf } from './support/processes'
 import { skipWithout } from './support/programs'
 import type { Slapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
@@ -88,7 +88,7 @@ describe('five hundred directories', {
         120_000,
         () => `${inForce()} lists are in force`,
       )
-      const keepers = syncProcesses(pid)
+      const keepers = childrenOf(pid)
       assert.equal(keepers.length, 1)
       await until(() => logLines(/snapshot: 2 recipients/).length === COMPANIES)
       const isFound = (n: number) => async () => (await ask(companyUser(n, 9)))[0] === '250 recip'
@@ -109,20 +109,10 @@ describe('five hundred directories', {
       await add(8)
       await until(isFound(8))
       await assertAnswers()
-      assert.deepEqual(syncProcesses(pid), keepers)
+      assert.deepEqual(childrenOf(pid), keepers)
       assert.doesNotMatch(log(), /\[(ERROR|CRIT)\] \[-\] \[gal-relay\]/)
     } finally {
       await stop()
     }
   })
 })
-
-/** The processes below this one that keep lists. */
-function syncProcesses(parent: number): number[] {
-  return readdirSync(`/proc/${parent}/task`)
-    .flatMap((thread) =>
-      readFileSync(`/proc/${parent}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean),
-    )
-    .map(Number)
-    .filter((pid) => /sync/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1')))
-}

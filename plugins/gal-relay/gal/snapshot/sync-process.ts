@@ -105,7 +105,7 @@ function begin(first: ToSyncProcess): void {
   leaveProcessorsToMail()
   if (first.isReplaceable) endWithoutParent()
   hear(first)
-  process.on('message', guard('message of the parent process', hear, endSoon))
+  process.on('message', guard('message of the parent process', hear))
   every(REPORT_EVERY, 'report to the parent process', report)
 }
 
