@@ -93,7 +93,7 @@ answer_within = ${ANSWER_WITHIN}ms
 ${ldap}
 [gal]
 ${gal}
-${beside ? `[directory beside]\ndomains[] = ${BESIDE}\nurl[] = ${beside.url}\nbase = ${beside.base}\n` : ''}
+${beside ? besideIni(beside) : ''}
 `,
   })
   const open = () => openSession(haraka.port, pause, beside !== undefined)
@@ -167,6 +167,17 @@ ${beside ? `[directory beside]\ndomains[] = ${BESIDE}\nurl[] = ${beside.url}\nba
     },
   }
 }
+
+/** It is well, however busy the machine is. */
+const besideIni = ({ url, base }: { readonly url: string; readonly base: string }) => `
+[directory beside]
+domains[] = ${BESIDE}
+url[] = ${url}
+base = ${base}
+connect_timeout = 25s
+query_timeout = 25s
+answer_within = 25s
+`
 
 interface Session {
   readonly load: Load
