@@ -50,7 +50,7 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
           options(LIVE, url, second),
         ])
         ;[alone, cached, listed, failover] = all as [Gateway, Gateway, Gateway, Gateway]
-        await listed.haraka.waitForLog(/the list is in force: 100 recipients/)
+        await listed.haraka.waitForLog(/default: the list is in force: 100 recipients/)
         // Now it has the list from the start.
         await listed.restart('graceful')
         // All of them are known to the one that remembers, and all are as fast as they are.
