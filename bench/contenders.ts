@@ -196,7 +196,7 @@ export function switched(site: Site): { contender: Contender; toggle(): void } {
   }
 }
 
-function haraka(name: string, options: HarakaOptions, ready?: RegExp): Contender {
+export function haraka(name: string, options: HarakaOptions, ready?: RegExp): Contender {
   return {
     name,
     async start() {

@@ -2,6 +2,7 @@
 // with. `npm run bench -- PART…` runs some parts, `rcpt WORD…` some rows; what each measures stands at
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
+import { directories } from './directories'
 import { mailboxes } from './mailboxes'
 import { memory } from './memory'
 import { message } from './message'
@@ -21,6 +22,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   transaction,
   sync,
   reload,
+  directories,
 }
 
 /** Those that take a few minutes together. */
@@ -37,6 +39,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it
   reload    how long mail waits while settings are read again
+  directories  1, 10 and 500 directories, and one beside another that hangs
   all       all of them
 
 Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.

@@ -24,6 +24,9 @@ export interface Sizes {
   readonly reloaded: readonly number[]
   /** Times that they are. */
   readonly reloads: number
+  /** Companies with a directory each, and recipients of each of them. */
+  readonly companies: number
+  readonly companyRecipients: number
   /** So long is mail measured without a sync. */
   readonly seconds: number
 }
@@ -41,6 +44,8 @@ export const FULL: Sizes = {
   decisions: 400_000,
   reloaded: [1000, 100_000],
   reloads: 5,
+  companies: 500,
+  companyRecipients: 1000,
   seconds: 15,
 }
 
@@ -57,5 +62,7 @@ export const TRY: Sizes = {
   decisions: 2000,
   reloaded: [100],
   reloads: 1,
+  companies: 20,
+  companyRecipients: 5,
   seconds: 1,
 }

@@ -62,6 +62,17 @@ test('a reload', async () => {
   assert.ok(Number(took) > 0, [...table].join('\n'))
 })
 
+test('directories', { skip: skipWithout('slapd') }, async () => {
+  const table = rows(await bench('directories'))
+  for (const row of ['1 directory', '10 directories', '20 directories']) {
+    const [cpu, times, , wrong] = table.get(`${row}, warm`) ?? []
+    assert.ok(Number(cpu) > 0 && Number(times) > 0, `${row}: ${[...table].join('\n')}`)
+    assert.equal(wrong, '0', row)
+  }
+  for (const row of ['live, 1', 'live, 20']) assert.ok(Number(table.get(row)?.[0]) > 0, row)
+  assert.equal(table.get('live, cold')?.[3], '0')
+})
+
 test('a part that does not exist', async () => {
   await assert.rejects(bench('rctp'), (error: { code?: number; stderr?: string }) => {
     assert.equal(error.code, 2)

@@ -12,6 +12,8 @@ import { inspectCode } from './support/unguarded'
 /** Not reached here, and why. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'progress of a reading': 'every ten seconds of a reading',
+  'turn of a reading that takes long': 'of one that takes half a minute',
+  'watch on the folder of lists': 'of a folder that the system cannot watch any longer',
   'part of a message for the outbound queue': 'of Haraka 3.0.3 alone',
   'wait for what can be searched for': 'of a server whose schema is slow to come',
   'wait for what is asked elsewhere': 'of a server behind a reference that is slow',

@@ -1,11 +1,13 @@
 // Everything that can go wrong with a directory, as senders see it: real Harakas under a steady load of
 // RCPTs. No valid recipient is ever refused and no unknown one accepted, every reply comes in time;
 // where another server is well, the list is in memory or the answer is known, no valid recipient is
-// deferred either; Haraka ends when it is told to and starts whatever the directory does.
+// deferred either; Haraka ends when it is told to and starts whatever the directory does. Recipients
+// of a second directory notice nothing of all that.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  BESIDE,
   CACHED,
   type Gateway,
   LIVE,
@@ -16,6 +18,7 @@ import {
 } from './faults/gateway'
 import { DEAD_AT_START, type Place, SCENARIOS } from './faults/outages'
 import { type Asked, VALID } from './gal/load'
+import { type Slapd, startSlapd } from './support/slapd'
 import { until } from './support/until'
 
 /** Milliseconds after the directory's return. */
@@ -25,6 +28,8 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
   for (const { name, skip, pause, faults, open } of SCENARIOS) {
     describe(name, { skip, concurrency: 1 }, () => {
       let place: Place
+      /** The second directory. */
+      let other: Slapd
       /** One that has only this directory, also with a cache and with the list in memory, and with a second server. */
       let alone: Gateway
       let cached: Gateway
@@ -35,16 +40,17 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
 
       before(async () => {
         place = await open()
+        other = await startSlapd({ entries: VALID.map((one) => one.replace(/@.*/, `@${BESIDE}`)) })
         const { url, second, base, ldap } = place
         const options = (gal: string, ...urls: string[]) => ({ urls, base, ldap, gal, pause })
         all = await startGateways([
-          options(LIVE, url),
+          { ...options(LIVE, url), beside: other },
           options(CACHED, url),
-          options(SNAPSHOT, url),
+          { ...options(SNAPSHOT, url), beside: other },
           options(LIVE, url, second),
         ])
         ;[alone, cached, listed, failover] = all as [Gateway, Gateway, Gateway, Gateway]
-        await listed.haraka.waitForLog(/the list is in force: 100 recipients/)
+        await listed.haraka.waitForLog(/default: the list is in force: 100 recipients/)
         // Now it has the list from the start.
         await listed.restart('graceful')
         // All of them are known to the one that remembers, and all are as fast as they are.
@@ -55,6 +61,7 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
       after(async () => {
         await Promise.all(all.map((one) => one.close()))
         await place?.close()
+        await other?.stop()
       })
 
       for (const fault of faults) {

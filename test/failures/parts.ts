@@ -4,15 +4,18 @@ import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { setServers } from 'node:dns/promises'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DirectoryLists } from '../../plugins/gal-relay/gal/directories'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
 import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
+import { Follower } from '../../plugins/gal-relay/gal/snapshot/follower'
 import { ListReader } from '../../plugins/gal-relay/gal/snapshot/list-reader'
+import { ReadingTurns } from '../../plugins/gal-relay/gal/snapshot/reading-turns'
 import { Syncer } from '../../plugins/gal-relay/gal/snapshot/syncer'
 import { notifyOfChanges } from '../../plugins/gal-relay/ldap/ad-notification'
 import { Directory } from '../../plugins/gal-relay/ldap/directory'
@@ -20,6 +23,8 @@ import { openConnection } from '../../plugins/gal-relay/ldap/open'
 import { readRootDse } from '../../plugins/gal-relay/ldap/root-dse'
 import { connectTo } from '../../plugins/gal-relay/ldap/tcp'
 import { requireSuccess } from '../../plugins/gal-relay/ldap/turn'
+import { DomainMap } from '../../plugins/gal-relay/routing/domain-map'
+import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl, testList } from '../gal/lists'
 import { assertNothingWrong, startLoad, VALID } from '../gal/load'
 import { makeAuthority } from '../support/certificates'
@@ -119,13 +124,22 @@ export async function connections(faults: Faults): Promise<void> {
   const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
   const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
   const idle = new Directory(ldap, [], recordedLog(), { idle: 50 })
+  const onDemand = { isOnDemand: true, restAfter: 100 }
+  const resting = new Directory(ldap, [], recordedLog(), onDemand)
+  const both = ['a', 'b'].map((name) => {
+    return { name, domains: [], gal: GAL, ldap, snapshot: SNAPSHOT }
+  })
+  const directories = { all: both, byDomain: new DomainMap<never>(), otherwise: both }
+  const lists = new DirectoryLists(directories, () => recordedLog())
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }
   try {
     idle.start()
     await until(() => idle.report().every(({ connections }) => connections > 0))
+    await resting.ask(async () => {})
     const connection = await openConnection(endpoint, ldap, signal)
     faults.begin('idle')
+    await until(() => resting.report().every(({ state }) => state === 'idle'))
     // The server refuses this one, which only Active Directory knows.
     await new Promise<void>((resolve) => notifyOfChanges(connection, slapd.base, () => {}, resolve))
     // Many changes at once are applied step by step.
@@ -175,12 +189,14 @@ export async function connections(faults: Faults): Promise<void> {
       return faults.thrown().some(({ what }) => what === 'trying a directory server')
     })
     proxy.behave({ kind: 'pass' })
+    await lists.lookup(recipientOf('user0', 'example.com'))
     faults.end()
     connection.close()
+    assert.equal((await lists.lookup(recipientOf('user0', 'example.com'))).state, 'found')
     const answer = await idle.ask(({ connection }) => readRootDse(connection, 2000))
     assert.ok(answer.controls.size > 0)
   } finally {
-    await idle.close()
+    await Promise.all([idle.close(), resting.close(), lists.close()])
     await Promise.all([proxy.stop(), slapd.stop()])
   }
 }
@@ -200,6 +216,18 @@ export async function list(faults: Faults): Promise<void> {
   const running = syncer.run(stop.signal)
   const log = recordedLog()
   const reader = new ListReader(settings('elsewhere'), log)
+  const another = recordedLog()
+  const later = new ListReader(settings('another'), another)
+  const followers = Array.from(
+    { length: 20 },
+    (_, n) =>
+      new Follower({
+        file: path.join(folder, `followed${n}`),
+        fingerprint: Buffer.alloc(0),
+        currentFor: 1000,
+        log: recordedLog(),
+      }),
+  )
   const { execPath } = process
   try {
     for (const turn of ['read', 'read again', 'changed']) {
@@ -218,6 +246,20 @@ export async function list(faults: Faults): Promise<void> {
     await until(() => log.lines.some((line) => /ENOENT/.test(line)))
     process.execPath = execPath
     await until(() => log.lines.some((line) => /the list is in force/.test(line)))
+    later.start()
+    await until(() => another.lines.some((line) => /the list is in force/.test(line)))
+    for (const follower of followers) await follower.start()
+    await until(() => {
+      writeFileSync(path.join(folder, 'followed1'), '')
+      return faults.thrown().some(({ what }) => what === 'change in the folder of lists')
+    })
+    const turns = new ReadingTurns(1)
+    const end = await turns.take(stop.signal)
+    const leaving = new AbortController()
+    const waiting = turns.take(leaving.signal)
+    leaving.abort()
+    await assert.rejects(waiting)
+    end()
     stop.abort(new Error('the end'))
     await running
     faults.end()
@@ -225,6 +267,8 @@ export async function list(faults: Faults): Promise<void> {
     process.execPath = execPath
     stop.abort(new Error('the end'))
     reader.close()
+    later.close()
+    for (const follower of followers) await follower.close()
     await slapd.stop()
     rmSync(folder, { recursive: true, force: true })
   }

@@ -28,7 +28,12 @@ export interface GatewayOptions {
   readonly timeout?: number
   /** See `LoadOptions`. */
   readonly pause: number
+  /** A second directory with which nothing is ever wrong; it has VALID at BESIDE. */
+  readonly beside?: { readonly url: string; readonly base: string }
 }
+
+/** The domain of the second directory. */
+export const BESIDE = 'beside.example'
 
 export interface Gateway {
   readonly haraka: Haraka
@@ -71,7 +76,7 @@ export async function startGateways(options: readonly GatewayOptions[]): Promise
 }
 
 async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { urls, base, gal, ldap, timeout = QUERY_TIMEOUT, pause } = options
+  const { urls, base, gal, ldap, timeout = QUERY_TIMEOUT, pause, beside } = options
   const haraka = await startHaraka({
     plugins: ['gal-relay', 'test-queue', 'test-heap'],
     logLevel: 'notice',
@@ -79,6 +84,7 @@ async function startGateway(options: GatewayOptions): Promise<Gateway> {
     isGraceful: true,
     ini: `[routes]
 example.com = inbound
+${BESIDE} = inbound
 [ldap]
 ${urls.map((url) => `url[] = ${url}\n`).join('')}base = ${base}
 connect_timeout = ${timeout}ms
@@ -87,9 +93,11 @@ answer_within = ${ANSWER_WITHIN}ms
 ${ldap}
 [gal]
 ${gal}
+${beside ? besideIni(beside) : ''}
 `,
   })
-  let session = await openSession(haraka.port, pause)
+  const open = () => openSession(haraka.port, pause, beside !== undefined)
+  let session = await open()
 
   function assertSession(): void {
     const asked = session.load.since(0)
@@ -97,6 +105,12 @@ ${gal}
     const strange = asked.filter(({ state }) => !REGULAR.has(state))
     assert.deepEqual(strange.slice(0, 3), [])
     assert.deepEqual(haraka.logLines(BUG), [])
+    // Whatever befalls the first directory.
+    const others = session.beside?.since(0) ?? []
+    assert.equal(others.length > 0, beside !== undefined)
+    const right = (isValid: boolean) => (isValid ? 'found' : 'absent')
+    const wrong = others.filter((one) => one.state !== ENDED && one.state !== right(one.isValid))
+    assert.deepEqual(wrong.slice(0, 3), [])
   }
 
   async function end(how: 'graceful' | 'SIGTERM'): Promise<void> {
@@ -109,7 +123,7 @@ ${gal}
     stopwatch.stop()
     assert.ok(took < END_WITHIN, `it took ${took} ms to end at ${how}: ${signal ?? code}`)
     session.hangUp()
-    await session.load.stop()
+    await Promise.all([session.load.stop(), session.beside?.stop()])
     assertSession()
   }
 
@@ -143,30 +157,48 @@ ${gal}
     async restart(how) {
       await end(how)
       await haraka.restart()
-      session = await openSession(haraka.port, pause)
+      session = await open()
     },
     assertNothingWrong: assertSession,
     async close() {
       session.hangUp()
-      await session.load.stop()
+      await Promise.all([session.load.stop(), session.beside?.stop()])
       await haraka.stop('SIGTERM')
     },
   }
 }
 
+/** It is well, however busy the machine is. */
+const besideIni = ({ url, base }: { readonly url: string; readonly base: string }) => `
+[directory beside]
+domains[] = ${BESIDE}
+url[] = ${url}
+base = ${base}
+connect_timeout = 25s
+query_timeout = 25s
+answer_within = 25s
+`
+
 interface Session {
   readonly load: Load
+  /** On the second directory, with connections of its own. */
+  readonly beside: Load | undefined
   /** Connections may be lost from now on. */
   isEnding: boolean
   /** Ends all connections, whatever is under way. */
   hangUp(): void
 }
 
-async function openSession(port: number, pause: number): Promise<Session> {
-  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(port)))
-  const free = clients.map((smtp) => ({ smtp, recipients: 0 }))
+async function openSession(port: number, pause: number, isBeside: boolean): Promise<Session> {
+  const connectAll = () => Promise.all(Array.from({ length: CLIENTS }, () => connect(port)))
+  const clients = await connectAll()
+  const others = isBeside ? await connectAll() : []
 
-  async function answer(address: string): Promise<{ state: string }> {
+  const answerer = (all: readonly SmtpClient[]) => {
+    const free = all.map((smtp) => ({ smtp, recipients: 0 }))
+    return (address: string) => answer(address, free)
+  }
+  async function answer(address: string, free: Client[]): Promise<{ state: string }> {
     const client = free.pop()
     assert.ok(client)
     try {
@@ -184,15 +216,27 @@ async function openSession(port: number, pause: number): Promise<Session> {
   }
 
   const session: Session = {
-    load: startLoad({ answer }, { askers: CLIENTS, pause }),
+    load: startLoad({ answer: answerer(clients) }, { askers: CLIENTS, pause }),
+    beside: isBeside ? startLoad({ answer: besideOf(answerer(others)) }, LOAD_BESIDE) : undefined,
     isEnding: false,
     hangUp() {
       session.isEnding = true
-      for (const client of clients) client.close()
+      for (const client of [...clients, ...others]) client.close()
     },
   }
   return session
 }
+
+interface Client {
+  readonly smtp: SmtpClient
+  /** So far. */
+  recipients: number
+}
+
+const LOAD_BESIDE = { askers: CLIENTS, pause: 40 }
+
+const besideOf = (answer: (address: string) => Promise<{ state: string }>) => (address: string) =>
+  answer(address.replace(/@.*/, `@${BESIDE}`))
 
 async function connect(port: number): Promise<SmtpClient> {
   const smtp = await connectSmtp({ port })

@@ -1,6 +1,7 @@
 // A child process of a test: what it prints is collected and can be waited for; it is ended by its
 // process id and does not outlive the test that started it.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 
 export interface Exit {
   readonly code: number | null
@@ -138,4 +139,14 @@ export async function startChild(
 /** @param text whole lines */
 function linesOf(text: string): string[] {
   return text.split('\n').slice(0, -1)
+}
+
+/** The processes that this one has started and that are alive. */
+export function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+      .split(' ')
+      .filter(Boolean)
+      .map(Number),
+  )
 }

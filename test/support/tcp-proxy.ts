@@ -26,6 +26,8 @@ export type Behaviour =
   | { readonly kind: 'cut'; readonly after: number }
   /** Resets connections as soon as they are there. */
   | { readonly kind: 'reset' }
+  /** Answers every LDAP search with as many entries as the client takes, and no end. */
+  | { readonly kind: 'flood' }
   /** Answers every LDAP search itself: no entry, and this result code. */
   | { readonly kind: 'result'; readonly code: number }
 
@@ -90,8 +92,12 @@ export async function startTcpProxy(
     if (behaviour.kind === 'hang') return
     if (behaviour.kind === 'garbage') client.write(randomBytes(64))
     else if (behaviour.kind === 'delay') later(server, bytes, behaviour.milliseconds)
-    else if (behaviour.kind === 'result') answerSearches({ client, server }, bytes, behaviour.code)
-    else server.write(bytes)
+    else if (behaviour.kind === 'result') {
+      const { code } = behaviour
+      answerSearches({ client, server }, bytes, (id) => client.write(searchDone(id, code)))
+    } else if (behaviour.kind === 'flood') {
+      answerSearches({ client, server }, bytes, (id) => flood(client, id))
+    } else server.write(bytes)
   }
 
   function toClient({ client }: Pair, bytes: Buffer): void {
@@ -159,15 +165,28 @@ function later(socket: Socket, bytes: Buffer, milliseconds: number): void {
 }
 
 /** Requests come in whole: they are small, and each client writes one or several at once. */
-function answerSearches({ client, server }: Pair, bytes: Buffer, code: number): void {
+function answerSearches({ server }: Pair, bytes: Buffer, answer: (id: number) => void): void {
   for (let at = 0; at < bytes.length; ) {
     const end = at + messageLength(bytes, at)
     const message = new BerReader(bytes, at, end).expect(TAG.sequence).inside()
     const id = message.expect(TAG.integer).number()
-    if (message.next() === SEARCH_REQUEST) client.write(searchDone(id, code))
+    if (message.next() === SEARCH_REQUEST) answer(id)
     else server.write(bytes.subarray(at, end))
     at = end
   }
+}
+
+function flood(client: Socket, id: number): void {
+  const values = Array.from({ length: 50 }, (_, n) => octets(`smtp:flood${n}@flood.example`))
+  const attribute = tlv(TAG.sequence, octets('proxyAddresses'), tlv(SET, ...values))
+  const entry = tlv(SEARCH_ENTRY, octets('cn=flood'), tlv(TAG.sequence, attribute))
+  const message = tlv(TAG.sequence, integer(id), entry)
+  const whole = Buffer.alloc(50 * message.length, message)
+  const pour = () => {
+    while (client.writable && client.write(whole));
+  }
+  client.setMaxListeners(0).on('drain', pour)
+  pour()
 }
 
 function searchDone(id: number, code: number): Buffer {
@@ -183,6 +202,8 @@ function searchDone(id: number, code: number): Buffer {
 
 // RFC 4511 §4.5, §4.1.9
 const SEARCH_REQUEST = 0x63
+const SEARCH_ENTRY = 0x64
 const SEARCH_DONE = 0x65
+const SET = 0x31
 const REFERRAL_URLS = 0xa3
 const REFERRAL = 10

@@ -5,7 +5,13 @@ import { statSync } from 'node:fs'
 import { unattended } from '../guard'
 import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
-import { type Directories, type DirectorySettings, directoriesFor } from '../settings/directories'
+import {
+  DEFAULT,
+  type Directories,
+  type DirectorySettings,
+  directoriesFor,
+} from '../settings/directories'
+import { atOnce, type Steps } from '../settings/steps'
 import { ABSENT, type AddressList, type GalAnswer } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
 
@@ -22,15 +28,20 @@ export interface DirectoryAnswer {
 }
 
 interface Opened {
-  readonly settings: DirectorySettings
   /** Of settings and key files: as long as it is the same, the list goes on as it is. */
   readonly state: string
   readonly list: GlobalAddressList
 }
 
+/** Lists that are open, and answer nobody yet. */
+export interface OpenedLists {
+  readonly directories: Directories
+  readonly opened: ReadonlyMap<string, Opened>
+}
+
 export class DirectoryLists implements AddressList {
   #directories: Directories
-  #opened: ReadonlyMap<string, Opened>
+  #opened: ReadonlyMap<string, Opened> = new Map()
   /** By what {@link directoriesFor} returns. */
   #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
   #hasStarted = false
@@ -40,7 +51,7 @@ export class DirectoryLists implements AddressList {
   constructor(directories: Directories, logFor: (directory: string) => Log) {
     this.#directories = directories
     this.#logFor = logFor
-    this.#opened = new Map(directories.all.map((one) => [one.name, this.#open(one)]))
+    this.#opened = atOnce(this.#open(directories))
   }
 
   start(): void {
@@ -76,38 +87,63 @@ export class DirectoryLists implements AddressList {
   }
 
   /**
-   * Goes on with other settings. The lists of directories that are as they were keep their connections
-   * and answers; the others are closed once those in force are open.
-   *
-   * @param onRetired called for each that is given up, with what it counted
+   * Opens the lists of other settings, a directory in each step, for {@link replace}. Those of
+   * directories that are as they were go on, with their connections and answers.
    */
-  replace(directories: Directories, onRetired: (report: DirectoryReport) => void): void {
+  *opening(directories: Directories): Steps<OpenedLists> {
+    return { directories, opened: yield* this.#open(directories) }
+  }
+
+  /**
+   * Goes on with these lists, and closes those whose place they take.
+   * @returns what was counted by the lists that are given up
+   */
+  replace({ directories, opened }: OpenedLists): readonly DirectoryReport[] {
     const before = this.#opened
-    const opened = new Map<string, Opened>()
-    for (const one of directories.all) {
-      const known = before.get(one.name)
-      const goesOn = known && known.state === stateOf(one)
-      opened.set(one.name, goesOn ? { ...known, settings: one } : this.#open(one))
-    }
     this.#directories = directories
     this.#opened = opened
     this.#asked.clear()
+    const retired: DirectoryReport[] = []
     for (const [directory, { list }] of before) {
       if (opened.get(directory)?.list === list) continue
-      onRetired({ directory, ...list.report() })
-      unattended('end of a former address list', () => list.close())
+      retired.push({ directory, ...list.report() })
+      endOf(list)
     }
-    if (!this.#hasStarted) return
+    if (!this.#hasStarted) return retired
     for (const [name, { list }] of opened) if (before.get(name)?.list !== list) list.start()
+    return retired
   }
 
   async close(): Promise<void> {
     await Promise.all(Array.from(this.#opened.values(), ({ list }) => list.close()))
   }
 
-  #open(settings: DirectorySettings): Opened {
-    const list = createAddressList(settings, this.#logFor(settings.name))
-    return { settings, state: stateOf(settings), list }
+  *#open({ all }: Directories): Steps<ReadonlyMap<string, Opened>> {
+    const opened = new Map<string, Opened>()
+    const added: GlobalAddressList[] = []
+    let isDone = false
+    try {
+      for (const settings of all) {
+        yield
+        const { name } = settings
+        const known = this.#opened.get(name)
+        const state = stateOf(settings)
+        const goesOn = known?.state === state
+        const list = goesOn ? known.list : this.#newList(settings)
+        if (!goesOn) added.push(list)
+        opened.set(name, { state, list })
+      }
+      isDone = true
+      return opened
+    } finally {
+      if (!isDone) for (const list of added) endOf(list)
+    }
+  }
+
+  /** One of many must not hold connections for mail that may never come. */
+  #newList(settings: DirectorySettings): GlobalAddressList {
+    const isOnDemand = settings.name !== DEFAULT
+    return createAddressList(settings, this.#logFor(settings.name), { isOnDemand })
   }
 
   #listsFor(domain: string): readonly GlobalAddressList[] {
@@ -118,6 +154,10 @@ export class DirectoryLists implements AddressList {
     this.#asked.set(directories, lists)
     return lists
   }
+}
+
+function endOf(list: GlobalAddressList): void {
+  unattended('end of a former address list', () => list.close())
 }
 
 const NO_DIRECTORY: GalAnswer = {

@@ -6,7 +6,7 @@ import type { Log } from '../log'
 import type { AddressList } from './address-list'
 import { CachedList, type CacheReport } from './cache'
 import { listDefinition } from './directory/list-definition'
-import { LiveList } from './live'
+import { LiveList, type LiveListOptions } from './live'
 import { ListWithOtherNames, otherNames } from './other-names'
 import type { ListSettings } from './snapshot/list-settings'
 import type { SnapshotReport } from './snapshot/snapshot-list'
@@ -27,8 +27,9 @@ export interface GlobalAddressList extends AddressList {
 export function createAddressList(
   { gal, ldap, snapshot }: ListSettings,
   log: Log,
+  options: Pick<LiveListOptions, 'isOnDemand'> = {},
 ): GlobalAddressList {
-  const live = new LiveList(listDefinition(gal, ldap), ldap, log)
+  const live = new LiveList(listDefinition(gal, ldap), ldap, log, options)
   const cached = new CachedList(live, gal)
   const others = otherNames(gal)
   const asked = others ? new ListWithOtherNames(cached, others) : cached

@@ -38,6 +38,13 @@ const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
   'unproven',
 ])
 
+export interface LiveListOptions {
+  /** Its servers are connected when they are asked, and not while nobody asks; default false. */
+  readonly isOnDemand?: boolean
+  /** How many references led here. */
+  readonly steps?: number
+}
+
 export class LiveList implements AddressList {
   readonly #list: ListDefinition
   readonly #directory: Directory<ServerKnowledge>
@@ -46,20 +53,26 @@ export class LiveList implements AddressList {
   readonly #referred: ReferredLists<LiveList>
   readonly #notices: Notices
 
-  /** @param steps how many references led here */
-  constructor(list: ListDefinition, ldap: LdapSettings, log: Log, steps = 0) {
+  constructor(
+    list: ListDefinition,
+    ldap: LdapSettings,
+    log: Log,
+    { isOnDemand = false, steps = 0 }: LiveListOptions = {},
+  ) {
     this.#list = list
     this.#notices = new Notices(log)
     this.#absence = new Absence(list.bases, log, (text) => this.#notices.deferred('unproven', text))
     const { witnesses } = this.#absence
     this.#search = new RecipientSearch(list, ldap.query_timeout, witnesses, log, this.#notices)
     this.#directory = new Directory(ldap, this.#search.check, log, {
+      isOnDemand,
       newKnowledge,
       onOpen: (server, connection) => this.#search.renew(server, connection),
       onAllDown: () => log.error('no directory server can be asked; recipients are deferred'),
     })
     this.#referred = new ReferredLists(ldap, steps, (there) => {
-      return new LiveList({ ...list, bases: there.base }, there, log, steps + 1)
+      const options = { isOnDemand, steps: steps + 1 }
+      return new LiveList({ ...list, bases: there.base }, there, log, options)
     })
   }
 

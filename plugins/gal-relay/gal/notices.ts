@@ -8,8 +8,9 @@ const DEFERRED_FOR = 60_000
 
 export class Notices {
   readonly #log: Log
-  readonly #said = new LRUCache<string, true>({ max: 1000 })
-  readonly #deferred = new LRUCache<Failure, true>({ max: 10, ttl: DEFERRED_FOR })
+  // With `max` each would take the memory of a full one at once.
+  readonly #said = new LRUCache<string, true>({ maxSize: 1000, sizeCalculation: () => 1 })
+  readonly #deferredAt = new Map<Failure, number>()
 
   constructor(log: Log) {
     this.#log = log
@@ -23,8 +24,9 @@ export class Notices {
   }
 
   deferred(failure: Failure, reason: string): void {
-    if (this.#deferred.has(failure)) return
-    this.#deferred.set(failure, true)
+    const now = performance.now()
+    if (now - (this.#deferredAt.get(failure) ?? Number.NEGATIVE_INFINITY) < DEFERRED_FOR) return
+    this.#deferredAt.set(failure, now)
     this.#log.warn(`a recipient is deferred: ${reason}`)
   }
 }

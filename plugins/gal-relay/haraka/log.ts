@@ -46,7 +46,8 @@ function shown(plugin: Haraka.Plugin, part: unknown): unknown {
   if (typeof part !== 'object' || part === null) return oneLine(String(part))
   const fields = Object.entries(part)
   // Nearly all are: a new object for each line of the log would cost more than the look.
-  if (fields.every(([, value]) => typeof value === 'string' && oneLine(value) === value)) return part
+  if (fields.every(([, value]) => typeof value === 'string' && oneLine(value) === value))
+    return part
   return Object.fromEntries(fields.map(([key, value]) => [key, oneLine(String(value))]))
 }
 

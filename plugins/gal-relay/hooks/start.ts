@@ -13,7 +13,7 @@ import {
 import { summary, warnings } from '../advice/startup'
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { DirectoryLists } from '../gal/directories'
+import { DirectoryLists, type OpenedLists } from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import { checkHaraka, isFirst, isHooked, outboundOf, registerFirst } from '../haraka/internals'
 import { log, logOf } from '../haraka/log'
@@ -140,7 +140,8 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
     const loading = loadSettingsSteps(plugin.config, again, state.plugins)
     const loaded = await inSlices(loading, isLatest)
     if (!loaded) return
-    putInForce(plugin, loaded)
+    const opened = await inSlices(state.lists.opening(loaded.settings.directories), isLatest)
+    if (opened) putInForce(plugin, loaded, opened)
   } catch (error) {
     state.reloadFailedAt = Date.now()
     await inSlices(logFailure(plugin, error), () => true)
@@ -155,10 +156,9 @@ function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
   log(plugin, 'error', plugin, 'the settings were not reloaded; the last good ones stay in force')
 }
 
-function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings): void {
-  state.lists.replace(loaded.settings.directories, (former) => {
-    state.retired = sum([...state.retired, ...samplesOfList(former)])
-  })
+function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings, opened: OpenedLists): void {
+  const former = state.lists.replace(opened)
+  state.retired = sum([...state.retired, ...former.flatMap(samplesOfList)])
   Object.assign(state, loaded, { policies: new Map(), reloadFailedAt: undefined })
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.announces) announce(plugin)

@@ -2,7 +2,7 @@
 // when that one fails to answer, to the next, until the time for the whole answer is over. While none
 // is up there is nothing to wait for, and that is said at once.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { later, unattended } from '../guard'
+import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
 import type { Connection } from './connection'
 import { DirectoryError, directoryError } from './directory-error'
@@ -20,8 +20,16 @@ const WAITING = 2000
 /** How long questions under way may still be answered when the directory is closed. */
 const GRACE = 1000
 
+/** A directory that nobody has asked for so long, milliseconds, has no connection. */
+const REST_AFTER = 300_000
+/** One that somebody asked within that time is missed while it is down. */
+const MISSED_FOR = 5000
+
 export interface DirectoryOptions<K> {
   readonly idle?: number
+  /** Connects when it is asked first, and ends its connections while nobody asks; default false. */
+  readonly isOnDemand?: boolean
+  readonly restAfter?: number
   /** What is known of a server at first; undefined when nothing is to be. */
   readonly newKnowledge?: () => K
   readonly onOpen?: ServerOptions<K>['onOpen']
@@ -38,6 +46,8 @@ export class Directory<K = undefined> {
   readonly #onOpen: ServerOptions<K>['onOpen']
   readonly #newKnowledge: () => K
   readonly #onAllDown: () => void
+  readonly #isOnDemand: boolean
+  readonly #restAfter: number
   /** One for each url, in order: a server, or where servers are looked up. */
   readonly #sources: readonly (Endpoint | SrvSource)[]
   /** By name; the same server for as long as it is listed. */
@@ -46,6 +56,8 @@ export class Directory<K = undefined> {
   #servers: readonly Server<K>[] = []
   #waiting: (() => void)[] = []
   #asked = 0
+  #askedAt = Number.NEGATIVE_INFINITY
+  #rest: NodeJS.Timeout | undefined
   #isStarted = false
   #isClosed = false
   #isAllDown = false
@@ -64,6 +76,8 @@ export class Directory<K = undefined> {
       newKnowledge = () => undefined as K,
       onOpen = async () => {},
       onAllDown = () => {},
+      isOnDemand = false,
+      restAfter = REST_AFTER,
     }: DirectoryOptions<K> = {},
   ) {
     this.#newKnowledge = newKnowledge
@@ -73,6 +87,8 @@ export class Directory<K = undefined> {
     this.#check = check
     this.#log = log
     this.#idle = idle
+    this.#isOnDemand = isOnDemand
+    this.#restAfter = restAfter
     this.#sources = ldap.url.map(({ scheme, host, port, text }) =>
       scheme === 'srv'
         ? new SrvSource(host, ldap, log, () => this.#list())
@@ -81,9 +97,18 @@ export class Directory<K = undefined> {
     this.#list()
   }
 
-  /** Connects to all servers in the background. */
+  /** Connects to all servers in the background, unless that is done on demand. */
   start(): void {
+    if (!this.#isOnDemand) this.#start()
+  }
+
+  #start(): void {
     this.#isStarted = true
+    if (this.#isOnDemand) {
+      clearInterval(this.#rest)
+      const rest = () => this.#restWhenIdle()
+      this.#rest = every(this.#restAfter / 2, 'rest of a directory', rest).unref()
+    }
     for (const source of this.#sources) if (source instanceof SrvSource) source.start()
     for (const server of this.#servers) server.start()
   }
@@ -93,6 +118,7 @@ export class Directory<K = undefined> {
     const unresolved = this.#sources.flatMap((source) => {
       if (!(source instanceof SrvSource) || source.endpoints?.length) return []
       const health = new ServerHealth(source.name)
+      if (!this.#isStarted && this.#isOnDemand) health.enter('idle')
       if (source.error) health.down(source.error.message)
       return [health.report(0, 0)]
     })
@@ -105,6 +131,9 @@ export class Directory<K = undefined> {
    */
   async ask<T>(question: Question<T, K>): Promise<T> {
     this.#asked++
+    const wasMissed = this.#isMissed()
+    this.#askedAt = performance.now()
+    if (this.#isAllDown && !wasMissed) for (const server of this.#servers) server.hurry()
     try {
       return await this.#ask(question)
     } finally {
@@ -115,6 +144,7 @@ export class Directory<K = undefined> {
   /** Waits a moment for the questions under way, then ends all connections. */
   async close(): Promise<void> {
     this.#isClosed = true
+    clearInterval(this.#rest)
     this.#wakeAll()
     const end = performance.now() + GRACE
     while (this.#asked > 0 && performance.now() < end) await sleep(10)
@@ -130,7 +160,7 @@ export class Directory<K = undefined> {
     const failed = new Map<Server<K>, 'once' | 'for good'>()
     let last: DirectoryError | undefined
     let hasWaited = false
-    if (!this.#isStarted) this.start()
+    if (!this.#isStarted) this.#start()
     for (;;) {
       if (this.#isClosed) throw new DirectoryError('connection', 'closed')
       const left = deadline - performance.now()
@@ -167,6 +197,20 @@ export class Directory<K = undefined> {
         this.#waiting.shift()?.()
       }
     }
+  }
+
+  /** Somebody asks. Who does not connect on demand does not wait for that either. */
+  #isMissed(): boolean {
+    return !this.#isOnDemand || performance.now() - this.#askedAt < MISSED_FOR
+  }
+
+  /** One that is down goes on being tried: that it is, or is back, must show. */
+  #restWhenIdle(): void {
+    const isIdle = this.#asked === 0 && performance.now() - this.#askedAt >= this.#restAfter
+    if (!isIdle || !this.#servers.every((server) => server.isUp)) return
+    clearInterval(this.#rest)
+    this.#isStarted = false
+    for (const server of this.#servers) server.rest()
   }
 
   #isSomethingStarting(failed: ReadonlyMap<Server<K>, string>): boolean {
@@ -210,7 +254,8 @@ export class Directory<K = undefined> {
       idle: this.#idle,
       onChange: () => this.#changed(),
       onRoom: () => this.#waiting.shift()?.(),
-      isLast: () => !this.#servers.some((server) => server.isUp),
+      isMissed: () => this.#isMissed() && !this.#servers.some((server) => server.isUp),
+      isOnDemand: this.#isOnDemand,
     })
   }
 

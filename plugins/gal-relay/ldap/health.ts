@@ -1,7 +1,8 @@
 // What is known of a directory server: the one place that the log, metrics and a status page read.
 import type { DirectoryError, Failure } from './directory-error'
 
-export type ServerState = 'starting' | 'up' | 'down'
+/** `idle`: it has no connection, since nobody has asked it anything for a while, or ever. */
+export type ServerState = 'idle' | 'starting' | 'up' | 'down'
 
 /** One server as it is now; all times are milliseconds, dates since 1970. */
 export interface ServerReport {

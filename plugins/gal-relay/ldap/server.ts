@@ -27,8 +27,10 @@ export interface ServerOptions<K> {
   readonly onChange: () => void
   /** A connection has room for one more search. */
   readonly onRoom: () => void
-  /** No other server can be asked, so that this one is missed. */
-  readonly isLast: () => boolean
+  /** No other server can be asked, and somebody asks, so that this one is missed. */
+  readonly isMissed: () => boolean
+  /** It is connected when it is asked, and not before; it has one connection while it is idle. */
+  readonly isOnDemand: boolean
 }
 
 /** Servers close connections with many requests pending: slapd anonymous ones with more than 100. */
@@ -62,6 +64,7 @@ export class Server<K = unknown> {
     this.#options = options
     this.knowledge = options.newKnowledge()
     this.health = new ServerHealth(options.endpoint.name)
+    if (options.isOnDemand) this.health.enter('idle')
     const { least, most } = options.ldap.retry_after
     this.#backoff = new Backoff(least * 2, most)
   }
@@ -92,6 +95,7 @@ export class Server<K = unknown> {
   start(): void {
     if (this.#started) return
     this.#started = true
+    this.health.enter('starting')
     this.#idle = every(this.#options.idle / 2, 'idle directory connections', () =>
       this.#tryIdle(),
     ).unref()
@@ -150,7 +154,22 @@ export class Server<K = unknown> {
     this.#closing.abort()
     clearTimeout(this.#retry)
     clearInterval(this.#idle)
-    for (const connection of this.#connections.splice(0)) {
+    this.#leave(0)
+  }
+
+  /** Nobody asks it: it has no connection and no timer until it is started again. */
+  rest(): void {
+    clearInterval(this.#idle)
+    this.#leave(0)
+    this.#started = false
+    this.health.enter('idle')
+  }
+
+  /** Says goodbye on those that are idle, as far as there are more than so many. */
+  #leave(most: number, isIdle = (_: Connection) => true): void {
+    for (const connection of this.#connections.filter(isIdle)) {
+      if (this.#connections.length <= most) return
+      this.#connections.splice(this.#connections.indexOf(connection), 1)
       connection.onEnd = () => {}
       connection.close()
     }
@@ -250,10 +269,13 @@ export class Server<K = unknown> {
   }
 
   #tryIdle(): void {
+    const { idle, isOnDemand } = this.#options
     const now = performance.now()
-    for (const connection of this.#connections) {
-      const isIdle = connection.inFlight === 0 && now - connection.usedAt >= this.#options.idle
-      if (isIdle) unattended('trying an idle connection', () => this.doubt(connection))
+    const isIdle = (connection: Connection) =>
+      taken(connection) === 0 && now - connection.usedAt >= idle
+    if (isOnDemand) this.#leave(1, isIdle)
+    for (const connection of this.#connections.filter(isIdle)) {
+      unattended('trying an idle connection', () => this.doubt(connection))
     }
   }
 
@@ -311,7 +333,7 @@ export class Server<K = unknown> {
     clearTimeout(this.#retry)
     const { least } = this.#options.ldap.retry_after
     const missed = MISSED * (0.75 + Math.random() / 2)
-    const atMost = this.#options.isLast() ? missed : Number.POSITIVE_INFINITY
+    const atMost = this.#options.isMissed() ? missed : Number.POSITIVE_INFINITY
     const delay = Math.max(least, Math.min(this.#backoff.delay ?? least, atMost))
     const open = () => this.#open()
     this.#retry = later(delay, 'retry of a directory server', open, this.#openLater)

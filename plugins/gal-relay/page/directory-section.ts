@@ -21,7 +21,7 @@ export interface Server {
   readonly lastErrorAt: number | undefined
 }
 
-const WORST_FIRST: readonly ServerState[] = ['down', 'starting', 'up']
+const WORST_FIRST: readonly ServerState[] = ['down', 'starting', 'up', 'idle']
 
 export function serversOf(processes: InstallReport['processes']): Server[] {
   const reports = processes.flatMap(({ directories }) => directories)

@@ -72,11 +72,11 @@ const GAUGES: readonly GaugeOf[] = [
   },
   {
     name: 'directory_up',
-    help: '1 when the server answers searches of every process',
+    help: '1 when the server answers searches of every process, or is not asked for any',
     labels: ['directory', 'server'],
     values: (processes) =>
       byServer(processes, (reports) =>
-        reports.length === processes.length && reports.every(({ state }) => state === 'up') ? 1 : 0,
+        reports.length === processes.length && reports.every(isUpOrIdle) ? 1 : 0,
       ),
   },
   {
@@ -263,5 +263,8 @@ const bySnapshot = (
     const kept = reports.flatMap(({ snapshot }) => snapshot ?? [])
     return kept.length > 0 ? values(kept) : []
   })
+
+/** Whether an idle one would answer shows when it is asked. */
+const isUpOrIdle = ({ state }: ServerReport) => state === 'up' || state === 'idle'
 
 const total = (numbers: readonly number[]) => numbers.reduce((sum, one) => sum + one, 0)

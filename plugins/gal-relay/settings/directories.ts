@@ -66,6 +66,13 @@ const INHERITED = {
   snapshot: ['full_every', 'changes_every', 'usable_for', 'shrink_limit'],
 } as const
 
+/** A schema takes longer to make than a section to read with it. */
+const SHAPES = {
+  gal: schema.gal.shape,
+  ldap: schema.ldap('').shape,
+  snapshot: schema.snapshot('').shape,
+}
+
 /** The keys of the default directory. */
 export type DefaultKeys = Pick<DirectorySettings, 'gal' | 'snapshot'> & {
   readonly ldap: schema.LdapKeys
@@ -94,10 +101,11 @@ export function* readDirectories(
   const all: DirectorySettings[] = first ? [first] : []
   const byDomain = new DomainMap<DirectorySettings[]>()
   const names = new Map<string, string>()
+  const directory = schema.directory(configDir)
   for (const section of sections.names()) {
     yield
     if (!/^directory\b/i.test(section)) continue
-    const keys = yield* sections.read(section, schema.directory(configDir))
+    const keys = yield* sections.read(section, directory)
     const name = nameOf(section)
     if (typeof name === 'object') {
       sections.report({ section, what: name.problem })
@@ -114,12 +122,12 @@ export function* readDirectories(
       problems.push({ file: FILE, section, key: 'domains[]', what })
     }
     const given = ini.sections.get(section) ?? new Map<string, unknown>()
-    const directory = directoryOf(name, keys, given, of)
-    all.push(directory)
+    const one = directoryOf(name, keys, given, of)
+    all.push(one)
     for (const domain of keys.domains) {
       const others = byDomain.get(domain)
-      if (!others) byDomain.set(domain, [directory])
-      else if (!others.includes(directory)) others.push(directory)
+      if (!others) byDomain.set(domain, [one])
+      else if (!others.includes(one)) others.push(one)
     }
   }
   reportSharedFiles(sections, all)
@@ -147,20 +155,20 @@ function directoryOf(
     name,
     domains: keys.domains,
     gal: withX500({
-      ...pick(keys, schema.gal.shape),
+      ...pick(keys, SHAPES.gal),
       ...inherited(of.gal, INHERITED.gal),
       any_domain: false,
       always_accept: of.gal.always_accept,
     }),
     ldap: {
-      ...pick(keys, schema.ldap('').shape),
+      ...pick(keys, SHAPES.ldap),
       ...inherited(of.ldap, INHERITED.ldap),
       url,
       base,
       ...believing(of),
     },
     snapshot: {
-      ...pick(keys, schema.snapshot('').shape),
+      ...pick(keys, SHAPES.snapshot),
       ...inherited(of.snapshot, INHERITED.snapshot),
       file,
       ...believing(of),

@@ -18,7 +18,7 @@ export function atOnce<T>(steps: Steps<T>): T {
 
 /**
  * @param isWanted asked between two slices
- * @returns undefined when it was not wanted any more
+ * @returns undefined when it was not wanted any more: then it goes no further than its `finally`
  * @throws whatever a step throws
  */
 export async function inSlices<T>(
@@ -33,5 +33,6 @@ export async function inSlices<T>(
     } while (performance.now() < end)
     await turn()
   }
+  steps.return(undefined as never)
   return undefined
 }

@@ -1,4 +1,4 @@
-// Of a server's workers exactly one keeps the list; when it ends, gives up or stands still another one
+// Of a server's workers exactly one keeps the lists; when it ends, gives up or stands still another one
 // does, and whoever was replaced learns that. And what is said where no list can be kept.
 import assert from 'node:assert/strict'
 import cluster, { type Worker } from 'node:cluster'
@@ -13,8 +13,6 @@ import { ListReader } from '../../../plugins/gal-relay/gal/snapshot/list-reader'
 import { until } from '../../support/until'
 import { GAL, LDAP, type RecordedLog, recordedLog, SNAPSHOT, serverUrl } from '../lists'
 
-const FILE = '/nonexistent/list'
-
 /** What a worker of this test says. */
 type Said = 'chosen' | 'dismissed' | 'unanswered'
 
@@ -23,7 +21,7 @@ else runTests()
 
 function claimForTest(): void {
   const say = (said: Said) => process.send?.(said)
-  const claim = new Claim(FILE, {
+  const claim = new Claim({
     onChosen: () => say('chosen'),
     onDismissed: () => say('dismissed'),
     onUnanswered: () => say('unanswered'),
@@ -51,7 +49,7 @@ function runTests(): void {
     }
   })
 
-  describe('the choice of who keeps the list', () => {
+  describe('the choice of who keeps the lists', () => {
     let workers: Worker[]
     let chosen: Set<Worker>
 
@@ -118,7 +116,7 @@ function runTests(): void {
   describe('a server that is one process', () => {
     test('has nobody to ask', () => {
       const said: Said[] = []
-      const claim = new Claim(FILE, {
+      const claim = new Claim({
         onChosen: () => said.push('chosen'),
         onDismissed: () => said.push('dismissed'),
         onUnanswered: () => said.push('unanswered'),

@@ -62,7 +62,7 @@ test('killed at fifty moments, the list on the disk is always whole', {
   const start = (): ChildProcess => {
     const child = fork(PROGRAM, { execArgv: [], serialization: 'advanced' })
     running = child
-    child.send({ settings, isReplaceable: false })
+    child.send({ keep: [{ number: 1, settings }], drop: [] })
     return child
   }
   async function kill(child: ChildProcess): Promise<void> {

@@ -344,7 +344,9 @@ export async function removeUnfinished(file: string): Promise<void> {
   const folder = path.dirname(file)
   const start = `${path.basename(file)}.`
   for (const name of await readdir(folder)) {
-    if (name.startsWith(start) && name.endsWith(UNFINISHED)) {
+    // The list of another directory may have a name that begins like this one's.
+    const between = name.slice(start.length, -UNFINISHED.length)
+    if (name.startsWith(start) && name.endsWith(UNFINISHED) && /^\d+-\d+$/.test(between)) {
       await unlink(path.join(folder, name)).catch(() => {})
     }
   }

@@ -2,7 +2,6 @@
 // in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
 // be relied on, for which it trusts no single clock.
 import { lstat, unlink } from 'node:fs/promises'
-import { later } from '../../guard'
 import type { Log } from '../../log'
 import type { Mailbox } from '../../routing/mailbox'
 import type { Recipient } from '../../routing/recipient'
@@ -13,10 +12,9 @@ import { Hasher } from './address-hash'
 import { type AddressTable, NOT_IN_LIST } from './address-table'
 import { applyBatch, SnapshotReader } from './file'
 import { UnusableFile } from './file-format'
+import { type FileFollower, followFile, leaveFile } from './file-watch'
 import type { ListedMailboxes, UNREADABLE } from './listed-mailboxes'
 
-/** How often the file is looked at: a list or a change is in force everywhere within a second. */
-const LOOK_EVERY = 250
 /** What was appended and cannot be read for so long, while more is, is not being written: it is damaged. */
 const DAMAGED_AFTER = 5000
 /** The clocks of machines that share a file may differ by so much, milliseconds. */
@@ -49,13 +47,12 @@ interface List {
   isIncomplete: boolean
 }
 
-export class Follower {
+export class Follower implements FileFollower {
   readonly #options: FollowerOptions
   #list: List | undefined
   #ignored = ''
   /** From where on the file cannot be read, how large it was when that was seen, and when. */
   #unread: { readonly from: number; readonly size: number; readonly seenAt: number } | undefined
-  #timer: NodeJS.Timeout | undefined
   #closed = false
   #loaded: Promise<void> | undefined
 
@@ -65,7 +62,18 @@ export class Follower {
 
   /** Reads the file that is there, if one is, and follows it from then on. Settles when it is read. */
   start(): Promise<void> {
-    this.#loaded ??= this.#look(false).finally(() => this.#lookLater())
+    this.#loaded ??= this.#look(false).finally(() => {
+      if (!this.#closed) followFile(this)
+    })
+    return this.#loaded
+  }
+
+  get file(): string {
+    return this.#options.file
+  }
+
+  look(): Promise<void> {
+    this.#loaded = this.#look(true)
     return this.#loaded
   }
 
@@ -128,19 +136,9 @@ export class Follower {
 
   async close(): Promise<void> {
     this.#closed = true
-    clearTimeout(this.#timer)
+    leaveFile(this)
     await this.#loaded
     await this.#list?.reader.close()
-  }
-
-  #lookLater(): void {
-    if (this.#closed) return
-    clearTimeout(this.#timer)
-    const look = () => {
-      this.#loaded = this.#look(true).finally(() => this.#lookLater())
-      return this.#loaded
-    }
-    this.#timer = later(LOOK_EVERY, 'look at the list', look, () => this.#lookLater()).unref()
   }
 
   /** @param isNews what is found was written while we watched */

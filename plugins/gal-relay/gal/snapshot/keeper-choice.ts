@@ -1,6 +1,6 @@
-// Which of a server's workers keeps the list: the master gives it to one, and to another when that one
-// ends or stands still. A worker asks once a second, which is its sign of life as well. A server that is
-// one process is its own master; several servers keep a list each, in files of their own.
+// Which of a server's workers keeps the lists, all of them: the master chooses one, and another when that
+// one ends or stands still. A worker asks once a second, which is its sign of life as well. A server that
+// is one process is its own master; several servers keep lists of their own, in files of their own.
 import cluster, { type Worker } from 'node:cluster'
 import { every, guard } from '../../guard'
 
@@ -13,7 +13,6 @@ const UNANSWERED = 10
 /** Messages between the processes; `event` is how Haraka's own are told apart too. */
 type Question = {
   readonly event: 'gal-relay: list wanted' | 'gal-relay: list given up'
-  readonly file: string
   readonly claim: string
 }
 interface Answer {
@@ -26,26 +25,24 @@ let claims = 0
 
 export interface Candidate {
   readonly onChosen: () => void
-  /** Another one keeps the list now. */
+  /** Another one keeps the lists now. */
   readonly onDismissed: () => void
-  /** The master does not say: nobody keeps the list. Called once. */
+  /** The master does not say: nobody keeps the lists. Called once. */
   readonly onUnanswered: () => void
 }
 
-/** One list that this process would keep. */
+/** That this process would keep the lists. */
 export class Claim {
   readonly #name = `${process.pid}-${++claims}`
-  readonly #file: string
   readonly #candidate: Candidate
-  readonly #receive = guard('answer who keeps the list', (message: Answer) => {
+  readonly #receive = guard('answer who keeps the lists', (message: Answer) => {
     if (message?.event === 'gal-relay: list given') this.#take(message)
   })
   #isChosen = false
   #unanswered = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(file: string, candidate: Candidate) {
-    this.#file = file
+  constructor(candidate: Candidate) {
     this.#candidate = candidate
   }
 
@@ -55,7 +52,7 @@ export class Claim {
       this.#send('gal-relay: list wanted')
       if (++this.#unanswered === UNANSWERED) this.#candidate.onUnanswered()
     }
-    this.#timer = every(TICK, 'question who keeps the list', ask).unref()
+    this.#timer = every(TICK, 'question who keeps the lists', ask).unref()
     ask()
   }
 
@@ -75,7 +72,7 @@ export class Claim {
   }
 
   #send(event: Question['event']): void {
-    const question: Question = { event, file: this.#file, claim: this.#name }
+    const question: Question = { event, claim: this.#name }
     if (!cluster.isWorker) {
       const answer = answerTo(question)
       if (answer) this.#take(answer)
@@ -94,18 +91,17 @@ interface Holder {
   silent: number
 }
 
-/** Of a master, or of a server that is one process: who keeps each file. */
-const holders = new Map<string, Holder>()
+/** Of a master, or of a server that is one process: who keeps the lists. */
+let holder: Holder | undefined
 
 /** @returns undefined when none is expected */
-function answerTo({ event, file, claim }: Question, worker?: number): Answer | undefined {
-  const holder = holders.get(file)
+function answerTo({ event, claim }: Question, worker?: number): Answer | undefined {
   const isYours = !holder || holder.claim === claim
   if (event === 'gal-relay: list given up') {
-    if (isYours) holders.delete(file)
+    if (isYours) holder = undefined
     return undefined
   }
-  if (isYours) holders.set(file, { worker, claim, silent: 0 })
+  if (isYours) holder = { worker, claim, silent: 0 }
   return { event: 'gal-relay: list given', claim, isYours }
 }
 
@@ -121,13 +117,13 @@ export function chooseAmongWorkers(): void {
     if (answer && worker.isConnected()) worker.send(answer, () => {})
   }
   const forget = ({ id }: Worker) => {
-    for (const [file, { worker }] of holders) if (worker === id) holders.delete(file)
+    if (holder?.worker === id) holder = undefined
   }
   cluster.on('message', guard('question of a worker', receive))
   // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
-  cluster.on('disconnect', guard('end of a worker that may keep the list', forget))
+  cluster.on('disconnect', guard('end of a worker that may keep the lists', forget))
   every(TICK, 'watch over the workers', () => {
-    for (const [file, holder] of holders) if (++holder.silent >= SILENCE) holders.delete(file)
+    if (holder && ++holder.silent >= SILENCE) holder = undefined
   }).unref()
 }
 

@@ -1,24 +1,34 @@
-// The process that keeps the list: started by one that answers mail (list-reader.ts), so that reading a
-// million entries takes nothing from mail but what the operating system gives it, and neither memory
+// The process that keeps the lists: started by one that answers mail (reader-process.ts), so that reading
+// a million entries takes nothing from mail but what the operating system gives it, and neither memory
 // nor a crash in here is theirs. It ends when its parent does.
 import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
 import { every, guard, later, onFailure, unattended } from '../../guard'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
+import { ReadingTurns } from './reading-turns'
 import { Syncer, type SyncReport } from './syncer'
 
-/** What it is told first; all that comes after is a sign of life. */
+/** Lists that come and go; each message is a sign of life as well. */
 export interface ToSyncProcess {
-  readonly settings: ListSettings
-  /** When the parent stands still, another process takes its place and starts a process like this one. */
-  readonly isReplaceable: boolean
+  readonly keep: readonly { readonly number: number; readonly settings: ListSettings }[]
+  /** Their numbers. */
+  readonly drop: readonly number[]
+  /** When the parent stands still, another process takes its place and starts one like this. Said at first. */
+  readonly isReplaceable?: boolean | undefined
 }
 
-/** What the parent is told; a report also says that all is well. */
+/** What the parent is told; reports, none included, also say that all is well. */
 export type FromSyncProcess =
-  | { readonly kind: 'log'; readonly level: keyof Log; readonly text: string }
-  | { readonly kind: 'report'; readonly report: SyncReport }
+  | {
+      readonly kind: 'log'
+      readonly list: number
+      readonly level: keyof Log
+      readonly text: string
+    }
+  /** Of lists about which there is news. */
+  | { readonly kind: 'reports'; readonly reports: readonly (readonly [number, SyncReport])[] }
   /** A failure of ours in what is named. */
   | { readonly kind: 'failed'; readonly what: string; readonly error: Error }
 
@@ -30,6 +40,20 @@ const PARENT_SILENCE = 4
 const AFTER_FAILURE = 5000
 const TOLD_WITHIN = 500
 
+interface Keeping {
+  readonly syncer: Syncer
+  readonly stop: AbortController
+  reported: SyncReport | undefined
+}
+
+/** Seconds since the parent said something. */
+let silent = 0
+const turns = new ReadingTurns()
+/** By their numbers. */
+const lists = new Map<number, Keeping>()
+/** By file, the end of whoever wrote it last: two never write one file. */
+const ends = new Map<string, Promise<void>>()
+
 onFailure((what, thrown) => {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
   tell({ kind: 'failed', what, error })
@@ -40,12 +64,16 @@ function tell(message: FromSyncProcess): void {
   if (process.connected) process.send?.(message, undefined, undefined, () => {})
 }
 
-const log: Log = {
-  debug: (text) => tell({ kind: 'log', level: 'debug', text }),
-  info: (text) => tell({ kind: 'log', level: 'info', text }),
-  notice: (text) => tell({ kind: 'log', level: 'notice', text }),
-  warn: (text) => tell({ kind: 'log', level: 'warn', text }),
-  error: (text) => tell({ kind: 'log', level: 'error', text }),
+function logOf(list: number): Log {
+  const level = (name: keyof Log) => (text: string) =>
+    tell({ kind: 'log', list, level: name, text })
+  return {
+    debug: level('debug'),
+    info: level('info'),
+    notice: level('notice'),
+    warn: level('warn'),
+    error: level('error'),
+  }
 }
 
 function leaveProcessorsToMail(): void {
@@ -72,22 +100,51 @@ const leave = () => process.exit(0)
 process.once('disconnect', guard('end of the parent process', leave, leave))
 process.once('message', guard('start of keeping the list', begin, endSoon))
 
-function begin({ settings, isReplaceable }: ToSyncProcess): void {
+function begin(first: ToSyncProcess): void {
   process.title = 'gal-relay sync'
   leaveProcessorsToMail()
-  if (isReplaceable) endWithoutParent()
-  const syncer = new Syncer(settings, log)
-  const report = () => tell({ kind: 'report', report: syncer.report() })
+  if (first.isReplaceable) endWithoutParent()
+  hear(first)
+  process.on('message', guard('message of the parent process', hear))
   every(REPORT_EVERY, 'report to the parent process', report)
-  keepList(syncer)
+}
+
+function hear(message: ToSyncProcess): void {
+  silent = 0
+  if (message.keep.length + message.drop.length === 0) return
+  unattended('lists to be kept', () => take(message), endSoon)
+}
+
+function take({ keep, drop }: ToSyncProcess): void {
+  for (const number of drop) {
+    lists.get(number)?.stop.abort(new Error('no longer wanted'))
+    lists.delete(number)
+  }
+  for (const { number, settings } of keep) {
+    const stop = new AbortController()
+    const syncer = new Syncer(settings, logOf(number), turns)
+    lists.set(number, { syncer, stop, reported: undefined })
+    const { file } = settings.snapshot
+    const before = ends.get(file) ?? Promise.resolve()
+    const end = before.then(
+      () => new Promise<void>((ended) => keepList(syncer, stop.signal, ended)),
+    )
+    ends.set(file, end)
+  }
+}
+
+function report(): void {
+  const reports: [number, SyncReport][] = []
+  for (const [number, list] of lists) {
+    const now = list.syncer.report()
+    if (isDeepStrictEqual(now, list.reported)) continue
+    list.reported = now
+    reports.push([number, now])
+  }
+  tell({ kind: 'reports', reports })
 }
 
 function endWithoutParent(): void {
-  let silent = 0
-  const heard = () => {
-    silent = 0
-  }
-  process.on('message', guard('sign of life of the parent process', heard))
   every(SECOND, 'watch over the parent process', () => {
     if (++silent >= PARENT_SILENCE) process.exit(0)
   })
@@ -99,11 +156,16 @@ function endSoon(): void {
   later(TOLD_WITHIN, 'end of a process that has no order', end, end)
 }
 
-function keepList(syncer: Syncer): void {
-  const keep = () => keepList(syncer)
+/** Goes on until the signal, whatever fails. */
+function keepList(syncer: Syncer, signal: AbortSignal, ended: () => void): void {
+  if (signal.aborted) {
+    ended()
+    return
+  }
+  const keep = () => keepList(syncer, signal, ended)
   unattended(
     'keeping the list',
-    () => syncer.run(new AbortController().signal),
+    () => syncer.run(signal).then(ended),
     () => later(AFTER_FAILURE, 'keeping the list again', keep, keep),
   )
 }

@@ -20,6 +20,7 @@ import { removeUnfinished } from './file'
 import { listInForce } from './in-force'
 import { Keeper, Refused } from './keeper'
 import type { ListSettings } from './list-settings'
+import { ReadingTurns } from './reading-turns'
 
 /** How the list is being kept, for the log, metrics and the status page. Times in milliseconds since 1970. */
 export interface SyncReport {
@@ -138,17 +139,20 @@ export class Syncer {
   readonly #list: ListDefinition
   readonly #log: Log
   readonly #backoff: Backoff
+  readonly #turns: ReadingTurns
+  readonly #stop = new AbortController()
   #following: Reading | undefined
   #reading: Reading | undefined
   #readFor: number | undefined
   /** Servers that come before the one that is followed, and were away when it was read. */
   #passedOver: Endpoint[] = []
-  #isStopped = false
   #lastError: string | undefined
   #lastErrorAt: number | undefined
 
-  constructor(settings: ListSettings, log: Log) {
+  /** @param turns of all lists that the process keeps */
+  constructor(settings: ListSettings, log: Log, turns = new ReadingTurns()) {
     this.#settings = settings
+    this.#turns = turns
     this.#list = listDefinition(settings.gal, settings.ldap)
     this.#log = log
     const { least, most } = settings.ldap.retry_after
@@ -172,7 +176,7 @@ export class Syncer {
   /** Goes on until the signal. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = () => {
-      this.#isStopped = true
+      this.#stop.abort(signal.reason)
       this.#reading?.stop()
       this.#following?.stop()
     }
@@ -221,6 +225,19 @@ export class Syncer {
 
   /** @returns undefined when its list is in force */
   async #readFrom(endpoint: Endpoint): Promise<Error | undefined> {
+    let end = () => {}
+    try {
+      end = await this.#turns.take(this.#stop.signal)
+      return await this.#readInTurn(endpoint)
+    } catch (error) {
+      if (this.#stop.signal.aborted) return new Error('no longer wanted')
+      throw error
+    } finally {
+      end()
+    }
+  }
+
+  async #readInTurn(endpoint: Endpoint): Promise<Error | undefined> {
     const { snapshot } = this.#settings
     const inForce = await listInForce(this.#list, snapshot)
     const keeper = new Keeper({
@@ -254,7 +271,7 @@ export class Syncer {
   #lost(reading: Reading, { message }: Error): void {
     if (this.#following !== reading) return
     this.#following = undefined
-    if (this.#isStopped) return
+    if (this.#stop.signal.aborted) return
     this.#failed(`${reading.endpoint.name}: changes are no longer followed: ${message}`)
   }
 
@@ -310,6 +327,7 @@ export class Syncer {
   }
 
   #failed(text: string): void {
+    if (this.#stop.signal.aborted) return
     if (text === this.#lastError) this.#log.debug(text)
     else this.#log.error(text)
     this.#lastError = text

@@ -1,0 +1,195 @@
+// What many directories cost: `npm run bench -- directories`. A recipient with 10 and 500 directories
+// beside one, whose recipients and rows are the same; what a server with 500 takes to start and to hold;
+// and what recipients of one directory notice of another that hangs.
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type CompaniesIni,
+  companiesIni,
+  companyDomain,
+  companyUser,
+  startCompanies,
+} from '../test/support/companies'
+import { type Haraka, startHaraka } from '../test/support/haraka'
+import { childrenOf } from '../test/support/processes'
+import type { Slapd } from '../test/support/slapd'
+import { startTcpProxy } from '../test/support/tcp-proxy'
+import { until } from '../test/support/until'
+import { type Addressed, Clients, recipientLoad } from './client'
+import { type Contender, haraka } from './contenders'
+import type { Sizes } from './sizes'
+import { table } from './table'
+import { compared, median, medianOf, times } from './turns'
+
+type Options = Omit<CompaniesIni, 'slapd' | 'companies'>
+
+/** Recipients that are asked for. */
+const ASKED = 10_000
+
+export async function directories(sizes: Sizes): Promise<void> {
+  const { companies, companyRecipients: recipients } = sizes
+  const slapd = await startCompanies({ companies, recipients })
+  const iniOf = (options: Options) => companiesIni({ slapd, companies, ...options })
+  try {
+    await cost(iniOf, sizes)
+    console.log()
+    await holdings(iniOf, sizes)
+    console.log()
+    await beside(slapd, iniOf, sizes)
+  } finally {
+    await slapd.stop()
+  }
+}
+
+type IniOf = (options: Options) => string
+
+/** Valid and unknown by turns, of one company after the other. */
+function recipientsOf({ companies, companyRecipients }: Sizes): () => Addressed {
+  const users = Math.max(1, Math.min(companyRecipients, Math.floor(ASKED / companies / 2)))
+  let count = 0
+  return () => {
+    const number = Math.floor(count / 2)
+    const company = number % companies
+    const user = Math.floor(number / companies) % users
+    return count++ % 2 === 0
+      ? { address: companyUser(company, user), code: 250 }
+      : { address: `nobody${user}@${companyDomain(company)}`, code: 550 }
+  }
+}
+
+async function cost(iniOf: IniOf, sizes: Sizes): Promise<void> {
+  const contender = (count: number, state: string): Contender => {
+    const time = state === 'warm' ? '1h' : '0s'
+    const gal = [`cache_found = ${time}`, `cache_absent = ${time}`, 'cache_stale = 0s']
+    const name = `${count} ${count === 1 ? 'directory' : 'directories'}, ${state}`
+    return haraka(name, { ini: iniOf({ directories: count, gal }) })
+  }
+  const rows: string[][] = []
+  for (const state of ['warm', 'cold']) {
+    const one = contender(1, state)
+    for (const count of [1, 10, sizes.companies]) {
+      const load = () => recipientLoad(recipientsOf(sizes))
+      const measured = await compared(one, contender(count, state), load, sizes)
+      const turns = measured.pairs.flatMap((pair) => pair.turns)
+      const wrong = turns.reduce((sum, turn) => sum + turn.wrong, 0)
+      rows.push([
+        measured.name,
+        medianOf(measured, 'cpu').toFixed(1),
+        times(measured, 'cpu').toFixed(2),
+        medianOf(measured, 'p99').toFixed(2),
+        String(wrong),
+      ])
+    }
+  }
+  table(['', 'CPU µs', '×', 'p99 ms', 'wrong'], rows)
+}
+
+async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
+  const rows: string[][] = []
+  for (const mode of ['live', 'snapshot'])
+    for (const count of [1, sizes.companies]) {
+      const begin = performance.now()
+      const running = await startHaraka({
+        proxy: false,
+        ini: iniOf({ directories: count, gal: [`mode = ${mode}`] }),
+      })
+      try {
+        const started = performance.now() - begin
+        const atStart = resident(running.pid)
+        if (mode === 'snapshot') await listsOf(running, count)
+        const inForce = performance.now() - begin
+        const clients = await Clients.connect(running.port, 20)
+        // Each of the directories twice.
+        await clients.send(sizes.companies * 4, recipientsOf(sizes))
+        clients.close()
+        await sleep(500)
+        const asked = resident(running.pid)
+        const figures = [started, mode === 'live' ? Number.NaN : inForce].map((ms) =>
+          Number.isNaN(ms) ? '' : ms.toFixed(0),
+        )
+        const reader = childrenOf(running.pid).map(resident)
+        rows.push([
+          `${mode}, ${count}`,
+          ...figures,
+          atStart.toFixed(0),
+          asked.toFixed(0),
+          reader.map((one) => one.toFixed(0)).join(),
+          String(socketsOf(running.pid)),
+        ])
+      } finally {
+        await running.stop()
+      }
+    }
+  const head = ['started ms', 'lists ms', 'RSS MB', 'RSS MB, all asked', 'reader MB', 'sockets']
+  table(['directories', ...head], rows)
+}
+
+const listsOf = (running: Haraka, count: number) =>
+  until(() => running.logLines(/ snapshot: \d+ recipients/).length >= count, 600_000)
+
+/** The same load on both, and the other one well and hanging by turns. */
+async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {
+  const proxy = await startTcpProxy(slapd.port)
+  const first = `ldap://127.0.0.1:${proxy.port}`
+  const gal = ['cache_found = 0s', 'cache_absent = 0s', 'cache_stale = 0s']
+  const running = await startHaraka({ proxy: false, ini: iniOf({ directories: 2, first, gal }) })
+  const next = (company: number) => {
+    let count = 0
+    const users = Math.min(sizes.companyRecipients, ASKED)
+    return () => ({ address: companyUser(company, count++ % users), code: 250 })
+  }
+  let isOver = false
+  const others = Array.from({ length: 20 }, async () => {
+    const ask = next(0)
+    const clients = await Clients.connect(running.port, 1)
+    while (!isOver) {
+      await clients.send(1, ask)
+      await sleep(50)
+    }
+    clients.close()
+  })
+  try {
+    const clients = await Clients.connect(running.port, 10)
+    const ask = next(1)
+    await clients.send(sizes.before / 4, ask, true)
+    const p99: Record<'pass' | 'hang', number[]> = { pass: [], hang: [] }
+    let wrong = 0
+    for (let round = 0; round < sizes.rounds / 4; round++) {
+      for (const kind of ['pass', 'hang'] as const) {
+        proxy.behave({ kind })
+        if (kind === 'pass') await sleep(1500)
+        const measured = await clients.send(sizes.turn, ask, true)
+        p99[kind].push(measured.p99)
+        wrong += measured.wrong
+      }
+    }
+    clients.close()
+    const [well, hanging] = [median(p99.pass), median(p99.hang)]
+    const ratio = median(p99.hang.map((one, i) => one / (p99.pass[i] ?? Number.NaN)))
+    table(
+      ['p99 ms of one directory', 'the other well', 'hanging', '×', 'wrong'],
+      [['live, cold', well.toFixed(2), hanging.toFixed(2), ratio.toFixed(2), String(wrong)]],
+    )
+  } finally {
+    isOver = true
+    await Promise.all(others)
+    await running.stop()
+    await proxy.stop()
+  }
+}
+
+/** @returns megabytes of memory */
+function resident(pid: number): number {
+  const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kilobytes) / 1024
+}
+
+function socketsOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
+    } catch {
+      return false
+    }
+  }).length
+}
