@@ -66,14 +66,17 @@ export type DefaultKeys = Pick<DirectorySettings, 'gal' | 'snapshot'> & {
   readonly trusted?: Trusted
 }
 
-/** @param of the general sections, whose times, sizes and limits hold for all directories */
+/**
+ * @param of the general sections, whose times, sizes and limits hold for all directories
+ * @returns undefined when a section cannot be read, so that not all are known
+ */
 export function* readDirectories(
   ini: Ini,
   sections: SectionReader,
   of: DefaultKeys,
   configDir: string,
   problems: Problem[],
-): Steps<Directories> {
+): Steps<Directories | undefined> {
   const { url = [], base = [] } = of.ldap
   const first =
     url.length > 0
@@ -88,13 +91,16 @@ export function* readDirectories(
   const all: DirectorySettings[] = first ? [first] : []
   const byDomain = new DomainMap<DirectorySettings[]>()
   const names = new Map<string, string>()
+  const object = schema.directory(configDir)
+  let isWhole = true
   for (const section of sections.names()) {
     yield
     if (!/^directory\b/i.test(section)) continue
-    const keys = yield* sections.read(section, schema.directory(configDir))
+    const keys = yield* sections.read(section, object)
     const name = nameOf(section)
     if (typeof name === 'object') {
       sections.report({ section, what: name.problem })
+      isWhole = false
       continue
     }
     const twin = names.get(name.toLowerCase())
@@ -102,22 +108,31 @@ export function* readDirectories(
     names.set(name.toLowerCase(), section)
     reportMissingDirectory(ini, section, problems)
     reportCredentials(ini, section, sections, keys?.bind_method)
-    if (!keys) continue
-    if (keys.domains.length === 0) {
+    const given = ini.sections.get(section) ?? new Map<string, string | readonly string[]>()
+    if (!given.get('domains')?.length) {
       const what = 'is missing: domains[] = example.com'
       problems.push({ file: FILE, section, key: 'domains[]', what })
     }
-    const given = ini.sections.get(section) ?? new Map<string, unknown>()
+    if (!keys) {
+      isWhole = false
+      continue
+    }
     const directory = directoryOf(name, keys, given, of)
     all.push(directory)
     for (const domain of keys.domains) {
+      yield
       const others = byDomain.get(domain)
       if (!others) byDomain.set(domain, [directory])
       else if (!others.includes(directory)) others.push(directory)
     }
   }
   reportSharedFiles(sections, all)
-  return { all, byDomain, otherwise: first ? [first] : [] }
+  if (of.gal.any_domain && !first && all.length > 0) {
+    const what =
+      'has no directory to ask: any domain that no other has is looked up in the one of [ldap]'
+    sections.report({ section: 'gal', key: 'any_domain', value: 'true', what })
+  }
+  return isWhole ? { all, byDomain, otherwise: first ? [first] : [] } : undefined
 }
 
 /** X.500 addresses are found by the attribute that holds them. */
@@ -191,7 +206,8 @@ export function* reportUncovered(
     if (!('hops' in routeTo) || !['required', 'first'].includes(KINDS[routeTo.kind].lookUp))
       continue
     if (isCovered(directories, sentTo)) continue
-    const what = `has no directory: put ${text} into domains[] of one, or name a default one in [ldap]`
+    const domain = sentTo.match === 'address' ? `@${sentTo.domain}` : text
+    const what = `has no directory: put ${domain} into domains[] of one, or name a default one in [ldap]`
     sections.report({ section: 'routes', key: text, value: routeTo.kind, what })
   }
   for (const domain of hosts) {
