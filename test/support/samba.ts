@@ -173,6 +173,7 @@ async function copyDomain(
     'bind interfaces only = yes',
     'server services = ldap',
     'ldap server require strong auth = no',
+    'dsdb:schema update allowed = yes',
     `pid directory = ${folder}`,
     `log file = ${folder}/log`,
     `tls certfile = ${cert}`,
