@@ -1,7 +1,9 @@
 // The steps of an explanation in words: what each part of the answer depended on, and its source.
 import type { Address } from '@haraka/email-address'
 import type { GalAnswer } from '../gal/address-list'
-import type { Destination, Verdict } from '../routing/decide'
+import type { Destination, RoutingPolicy, Verdict } from '../routing/decide'
+import { KINDS } from '../routing/kinds'
+import { type Mailbox, placeOf } from '../routing/mailbox'
 import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/networks'
 import { addressText, recipientOf } from '../routing/recipient'
 import type { Restrictions, Trust } from '../routing/restrictions'
@@ -14,6 +16,7 @@ import {
   enforcementText,
 } from '../settings/enforcement'
 import type { ListenerPolicy, Settings } from '../settings/settings'
+import { directoryNames } from './directories'
 
 export interface Step {
   readonly step:
@@ -33,6 +36,7 @@ export interface Step {
 
 /** What the directory said to the question, and when. */
 export interface Asked {
+  /** Its name; of several that do not have the recipient, all of them. */
   readonly directory: string
   readonly answer: GalAnswer
   readonly milliseconds: number
@@ -172,28 +176,67 @@ const isForAddress = (row: string) => row.lastIndexOf('@') > 0
 
 const ROUTES = 'Q169683, Q217217, Q259531'
 
+/**
+ * @param isOneOfSeveral names the directory
+ * @param more is said when it cannot be asked
+ */
 export function directorySteps(
-  { recipient }: Destination,
+  { recipient, kind }: Destination,
   asked: Asked | undefined,
+  { routing }: ListenerPolicy,
+  isOneOfSeveral: boolean,
   more: string,
 ): Step[] {
   if (!asked) return []
   const { answer, milliseconds } = asked
   const step = 'directory'
   const address = addressText(recipient)
+  const which = isOneOfSeveral ? directoryNames(asked.directory.split(', ')) : 'the directory'
   const took = `(${milliseconds.toFixed(1)} ms)`
   switch (answer.state) {
     case 'found': {
       const only = answer.authenticatedOnly
         ? ', and takes mail from authenticated or relaying clients only'
         : ''
-      return [{ step, text: `${address} is in the directory${only} ${took}`, source: 'Q255695' }]
+      const text = `${address} is in ${which}${only} ${took}`
+      const mailbox = ['required', 'first'].includes(KINDS[kind].lookUp) && answer.mailbox
+      return [
+        { step, text, source: 'Q255695' },
+        ...(mailbox ? [mailboxStep(mailbox, routing)] : []),
+      ]
     }
     case 'absent':
-      return [{ step, text: `${address} is not in the directory ${took}`, source: 'Q255695' }]
-    case 'unavailable':
-      return [{ step, text: `${answer.reason} ${took}${more}`, source: 'RFC 3463 §3.5' }]
+      return [{ step, text: `${address} is not in ${which} ${took}`, source: 'Q255695' }]
+    case 'unavailable': {
+      const name = isOneOfSeveral ? `${which}: ` : ''
+      return [{ step, text: `${name}${answer.reason} ${took}${more}`, source: 'RFC 3463 §3.5' }]
+    }
   }
+}
+
+/** What the directory says of where the mailbox is, and what it comes to. */
+function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
+  const { host, address, isAmbiguous } = mailbox
+  const source = 'sendmail ldap_routing'
+  const place = placeOf(mailbox, routing.mailboxHosts, routing.isOwn)
+  const said = [
+    ...(host === undefined ? [] : [`its host is ${host}`]),
+    ...(address === undefined ? [] : [`its routing address is ${address}`]),
+  ].join(' and ')
+  if ('problem' in place) {
+    const values = isAmbiguous ? '' : `${said}: `
+    const text = `${values}where its mail goes is not known: ${place.problem}`
+    return { step: 'directory', text, source }
+  }
+  const { hops, leavesAs } = place
+  const as = leavesAs ? `as ${addressText(leavesAs)}` : 'as it was sent'
+  const row = leavesAs ? `the row of ${leavesAs.domain}` : 'its row'
+  const to = !hops
+    ? `where ${row} says`
+    : hops.length > 0
+      ? `to ${hops.map(({ text }) => text).join(', then ')}`
+      : 'to the queue plugins'
+  return { step: 'directory', text: `${said}: it leaves ${as}, ${to}`, source }
 }
 
 export function serverMemory({ directories }: Settings): string {
@@ -209,10 +252,12 @@ export function answerStep({ rule }: Verdict): Step {
 
 export function deliverySteps(verdict: Verdict): Step[] {
   if (!verdict.accept) return []
+  const as = verdict.leavesAs ? ` as ${addressText(verdict.leavesAs)}` : ''
   if (verdict.path === 'queue') {
-    return [{ step: 'delivery', text: "goes to the install's queue plugins", source: 'Q255695' }]
+    const text = `goes to the install's queue plugins${as}`
+    return [{ step: 'delivery', text, source: 'Q255695' }]
   }
   const hops = verdict.hops.map(({ text }) => text).join(', then ')
-  const text = `goes to the outbound queue, for ${hops || "the domain's MX hosts"}`
+  const text = `goes to the outbound queue${as}, for ${hops || "the domain's MX hosts"}`
   return [{ step: 'delivery', text, source: hops ? 'Q190710, Q258203' : 'RFC 5321 §5.1' }]
 }

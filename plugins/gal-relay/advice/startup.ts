@@ -102,6 +102,7 @@ export function doubts(settings: Settings): readonly string[] {
     ...ofEach(settings.directories, clearTextPassword),
     ...ofEach(settings.directories, uncheckedServer),
     ...unusedDomains(settings),
+    ...unusedHosts(settings),
   ]
 }
 
@@ -217,6 +218,12 @@ function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): Domains
 function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
   const { hosts, localAddresses, authenticated, open } = restrictions
   return hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open
+}
+
+function unusedHosts({ directories, policies }: Settings): readonly string[] {
+  const hasHosts = [...policies.values()].some(({ routing }) => routing.mailboxHosts.size > 0)
+  if (!hasHosts || directories.all.some(({ gal }) => gal.host_attribute)) return []
+  return ['[hosts] has no effect: no directory has a host_attribute']
 }
 
 function clearTextPassword({ ldap }: DirectorySettings): readonly string[] {
