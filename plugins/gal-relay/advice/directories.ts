@@ -40,6 +40,13 @@ export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readon
   return [...firstOf(lines), rest]
 }
 
+/** @returns whose recipients are looked up there, a sentence */
+export function domainsText({ all }: Directories, name: string): string {
+  const { domains = [] } = all.find((one) => one.name === name) ?? {}
+  const own = short(domains.map(domainText))
+  return own ? `Recipients at ${own}.` : 'Recipients at all domains that no other directory has.'
+}
+
 /**
  * What is doubtful about directories, each of which is named where there are several.
  * @param doubts of one of them
