@@ -8,9 +8,10 @@ import type { Explanation } from '../plugins/gal-relay/advice/explain'
 import type { QueueNote } from '../plugins/gal-relay/delivery/queue-note'
 import { type CertificateAuthority, makeAuthority } from './support/certificates'
 import { runJson } from './support/command'
-import { type Replacements, readPage, real, wholeOf } from './support/docs'
+import { blocksOf, isWhole, type Replacements, readPage, real, wholeOf } from './support/docs'
 import { skipWithoutDs389, startDs389 } from './support/ds389'
 import { type Haraka, startHaraka } from './support/haraka'
+import * as layouts from './support/layouts'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
 import { type SlapdEntry, startSlapd } from './support/slapd'
@@ -24,13 +25,13 @@ interface Row {
   readonly address: string
   /** undefined when it is unknown */
   readonly leavesAs: string | undefined
-  /** A next hop as the page has it, or `queue plugins`. */
+  /** A next hop as the page has it, `queue plugins`, `MX hosts` or `unknown`. */
   readonly to: string
 }
 
 function tableOf(page: string): Row[] {
   const rows = readPage(`docs/${page}`).matchAll(
-    /^\| `(\S+@\S+)` \|[^|]*\| (?:`(\S+@\S+)`)? ?\| (?:`(\S+)`|(queue plugins|unknown)) \|$/gm,
+    /^\| `(\S+@\S+)` \|[^|]*\| (?:`(\S+@\S+)`)? ?\| (?:`(\S+)`|(queue plugins|MX hosts|unknown)) \|$/gm,
   )
   const table = [...rows].map(([, address = '', leavesAs, hop, word = '']): Row => {
     return { address, leavesAs, to: hop ?? word }
@@ -49,7 +50,12 @@ async function routes(
   files: Readonly<Record<string, string>>,
   mode: 'live' | 'snapshot',
 ): Promise<void> {
-  const ini = real(wholeOf(page), replacements).replace('[gal]\n', `[gal]\nmode = ${mode}\n`)
+  const [routing] = blocksOf(`docs/${page}`).filter(
+    ({ language, text }) => language === 'ini' && !isWhole({ text }) && /_attribute = /.test(text),
+  )
+  // A page that first leaves the routing to others shows the lines for it alone.
+  const whole = wholeOf(page).replace('[gal]\n', routing?.text ?? '[gal]\n')
+  const ini = real(whole, replacements).replace('[gal]\n', `[gal]\nmode = ${mode}\n`)
   const haraka = await startHaraka({ ini, files })
   try {
     const directories = 1 + (ini.match(/^\[directory /gm)?.length ?? 0)
@@ -307,6 +313,45 @@ describe('several-companies.md', {
         }
       }),
     ))
+})
+
+describe('layouts that name servers', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () => {
+  const base = 'dc=corp,dc=example'
+  for (const { page, options, urls } of [
+    {
+      page: 'sendmail.md',
+      options: layouts.sendmail(base),
+      urls: ['ldap://ldap1.corp.example', 'ldap://ldap2.corp.example'],
+    },
+    {
+      page: 'univention.md',
+      options: layouts.univention(base),
+      urls: ['ldap://ucs1.corp.example:7389', 'ldap://ucs2.corp.example:7389'],
+    },
+  ]) {
+    test(page, () =>
+      withAuthority(async (authority) => {
+        const slapd = await startSlapd({ suffix: base, tls: authority.issue(), ...options })
+        const [, ca = ''] = /^tls_ca = (.*)$/m.exec(wholeOf(page)) ?? []
+        const [first = '', second = ''] = urls
+        try {
+          await routesBothWays(
+            page,
+            [
+              [`${first}\n`, `${slapd.url}\n`],
+              [`${second}\n`, 'ldap://127.0.0.1:1\n'],
+            ],
+            {
+              'config/gal_relay.password': `${PASSWORD}\n`,
+              [`config/${ca}`]: readFileSync(authority.ca, 'utf8'),
+            },
+          )
+        } finally {
+          await slapd.stop()
+        }
+      }),
+    )
+  }
 })
 
 async function withAuthority(
