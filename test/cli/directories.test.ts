@@ -324,12 +324,12 @@ ${general}`
         ],
         [
           'moved',
-          'its host is EX01 and its routing address is m@cloud.example: it leaves as m@cloud.example, to smtp://127.0.0.8:2525',
+          'its host is EX01 and its routing address is m@cloud.example: it leaves by that address, to smtp://127.0.0.8:2525',
           'goes to the outbound queue as m@cloud.example, for smtp://127.0.0.8:2525',
         ],
         [
           'cloud',
-          'its routing address is c@cloud.example: it leaves as c@cloud.example, where the row of cloud.example says',
+          'its routing address is c@cloud.example: it leaves by that address, where the row of cloud.example says',
           "goes to the outbound queue as c@cloud.example, for the domain's MX hosts",
         ],
         [

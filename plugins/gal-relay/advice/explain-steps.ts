@@ -229,7 +229,7 @@ function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
     return { step: 'directory', text, source }
   }
   const { hops, leavesAs } = place
-  const as = leavesAs ? `as ${addressText(leavesAs)}` : 'as it was sent'
+  const as = leavesAs ? leavingText(addressText(leavesAs), address) : 'as it was sent'
   const row = leavesAs ? `the row of ${leavesAs.domain}` : 'its row'
   const to = !hops
     ? `where ${row} says`
@@ -238,6 +238,9 @@ function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
       : 'to the queue plugins'
   return { step: 'directory', text: `${said}: it leaves ${as}, ${to}`, source }
 }
+
+const leavingText = (leavesAs: string, said: string | undefined) =>
+  leavesAs === said ? 'by that address' : `as ${leavesAs}`
 
 export function serverMemory({ directories }: Settings): string {
   const isKept = directories.all.some(({ gal }) => gal.mode === 'snapshot')
