@@ -233,7 +233,7 @@ function whatToTry({ dir, ports }: Haraka, all: readonly Attempt[]): string {
   const text = all.map(
     (attempt) => `${attempt.what}\n    ${command(attempt)}\n    → ${attempt.reply}\n`,
   )
-  const explain = `npx gal-relay explain ${CLOUD} --config ${dir} --client 203.0.113.9 --listener 127.0.0.1:${ports[0]}`
+  const explain = `node dist/plugins/gal-relay/cli/main.js explain ${CLOUD} --config ${dir} --client 203.0.113.9 --listener 127.0.0.1:${ports[0]}`
   return `To try in another terminal${missing}, with the reply to the recipient:
 
 ${text.join('\n')}

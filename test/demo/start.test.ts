@@ -85,7 +85,8 @@ test('what it prints to explain says which directory has the recipient, and wher
   const demo = await startDemo(await freePorts(2))
   try {
     await demo.waitForLine(/Ctrl-C/)
-    const [, command = ''] = /^ {4}(npx gal-relay explain .*)$/m.exec(demo.output()) ?? []
+    const [, command = ''] =
+      /^ {4}(node dist\/plugins\/gal-relay\/cli\/main\.js explain .*)$/m.exec(demo.output()) ?? []
     const said = await shell(`cd ${REPOSITORY} && ${command}`, {})
     assert.match(said, /^250 recipient <dora@example\.com> OK$/m)
     assert.match(said, /dora@example\.com is in directory default/)
