@@ -11,6 +11,7 @@ import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { startHaraka } from '../support/haraka'
 import { busyInstall } from '../support/install-report'
 import { freePort, freePorts } from '../support/ports'
+import { connectSmtp } from '../support/smtp'
 import { until } from '../support/until'
 
 const NOW = 1_700_000_000_000
@@ -122,7 +123,12 @@ base = dc=beta
     })
     try {
       await haraka.waitForLog(/default: directory ldap:\S+ is up/)
-      await haraka.waitForLog(/beta: /)
+      const proxy = { client: '203.0.113.9', local: '10.0.0.5:25' }
+      const smtp = await connectSmtp({ port: haraka.port, proxy })
+      await smtp.ehlo()
+      const { rcpt } = await smtp.transaction('a@sender.example', ['bob@beta.example'])
+      assert.equal(rcpt[0]?.code, 451)
+      await smtp.quit()
       for (const line of [
         'recipients at beta.example are looked up in directory beta',
         'recipients at all other domains are looked up in directory default',
