@@ -31,9 +31,10 @@ export interface Directory {
   stop(): Promise<void>
 }
 
-/** The company of the demo, `demo/people.ldif`. */
-export function samplePeople(): DirectoryEntry[] {
-  return readLdif(readFileSync(path.join(__dirname, '..', '..', 'demo', 'people.ldif'), 'utf8'))
+/** The companies of the demo: `demo/people.ldif` and `demo/beta.ldif`. */
+export function samplePeople(company: 'people' | 'beta' = 'people'): DirectoryEntry[] {
+  const file = path.join(__dirname, '..', '..', 'demo', `${company}.ldif`)
+  return readLdif(readFileSync(file, 'utf8'))
 }
 
 /** @throws Error when the port is taken, or a DN is none */

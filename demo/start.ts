@@ -1,5 +1,5 @@
-// `npm start`: an address list, a real Haraka with this plugin and two listeners on loopback, and what
-// to try with them. Nothing it accepts leaves the machine, and nothing of it stays behind.
+// `npm start`: the address lists of two companies, a real Haraka with this plugin and two listeners on
+// loopback, and what to try with them. Nothing it accepts leaves the machine, and nothing of it stays behind.
 
 import { type Haraka, startHaraka } from '../test/support/haraka'
 import { isFree } from '../test/support/ports'
@@ -8,6 +8,8 @@ import { type Directory, samplePeople, startDirectory } from './directory'
 
 const MX_PORT = 2525
 const SUBMISSION_PORT = 2587
+/** `targetAddress` says where its mail goes. */
+const CLOUD = 'dora@example.com'
 const ACCOUNT = { user: 'carol', password: 'demo' }
 
 /** Which lines of Haraka's log are shown. */
@@ -57,7 +59,28 @@ function attempts(mx: number, submission: number): Attempt[] {
       reply: '550 5.7.1 This recipient takes mail from authenticated senders only',
     },
     {
-      what: 'The same company, from a colleague who has logged in',
+      what: 'To a colleague whose mailbox is in the cloud',
+      port: mx,
+      from: outsider,
+      to: CLOUD,
+      reply: `250 recipient <${CLOUD}> OK`,
+    },
+    {
+      what: 'To somebody at the second company, which has a directory of its own',
+      port: mx,
+      from: outsider,
+      to: 'b.beck@beta.example',
+      reply: '250 recipient <b.beck@beta.example> OK',
+    },
+    {
+      what: 'To a colleague of the first company as if she were at the second',
+      port: mx,
+      from: outsider,
+      to: 'alice@beta.example',
+      reply: '550 5.1.1 Recipient unknown',
+    },
+    {
+      what: 'To that company which is not ours, from a colleague who has logged in',
       port: submission,
       from: 'carol@example.com',
       to: 'petra@partner.example',
@@ -67,13 +90,28 @@ function attempts(mx: number, submission: number): Attempt[] {
   ]
 }
 
-function galRelayIni(directory: Directory, submission: number): string {
+interface Directories {
+  readonly first: Directory
+  readonly beta: Directory
+}
+
+function galRelayIni({ first, beta }: Directories, submission: number): string {
   return `[ldap]
-url[] = ${directory.url}
-base = ${directory.base}
+url[] = ${first.url}
+base = ${first.base}
+
+[gal]
+routing_attribute = targetAddress
+
+[directory beta]
+domains[] = beta.example
+url[] = ${beta.url}
+base = ${beta.base}
+attributes[] = mail
 
 [routes]
 example.com = inbound
+beta.example = inbound
 
 [restrictions]
 hosts[] = 192.0.2.0/24
@@ -94,24 +132,28 @@ async function main(): Promise<void> {
   await requireFree(submission)
 
   console.log('Starting Haraka …')
-  const directory = await startDirectory(samplePeople())
+  const directories = {
+    first: await startDirectory(samplePeople()),
+    beta: await startDirectory(samplePeople('beta')),
+  }
   let haraka: Haraka | undefined
   try {
-    const ini = galRelayIni(directory, submission)
+    const ini = galRelayIni(directories, submission)
     const starting = start(ini, [mx, submission])
     starting.catch(() => {})
     haraka = await Promise.race([starting, signalled.then(() => undefined)])
     // a Ctrl-C while it starts reaches Haraka too
     if (!haraka) haraka = await starting.catch(() => undefined)
     else {
-      console.log(whatRuns(haraka, directory, ini))
-      console.log(whatToTry(attempts(mx, submission)))
+      console.log(whatRuns(haraka, directories, ini))
+      console.log(whatToTry(haraka, attempts(mx, submission)))
       console.log(haraka.logLines(OF_INTEREST).join('\n'))
       await Promise.race([signalled, haraka.exited.then(harakaEnded)])
     }
   } finally {
     await haraka?.stop('SIGTERM')
-    await directory.stop()
+    await directories.first.stop()
+    await directories.beta.stop()
   }
 }
 
@@ -169,10 +211,11 @@ function harakaEnded(): never {
   throw new Trouble('Haraka ended by itself; nothing runs any more.')
 }
 
-function whatRuns(haraka: Haraka, directory: Directory, ini: string): string {
+function whatRuns(haraka: Haraka, { first, beta }: Directories, ini: string): string {
   const [mx, submission] = haraka.ports
   return `
-The address list   ${directory.url}/${directory.base} (demo/people.ldif)
+The address lists  ${first.url}/${first.base} (demo/people.ldif)
+                   ${beta.url}/${beta.base} (demo/beta.ldif)
 Mail from outside  127.0.0.1:${mx}
 Mail of colleagues 127.0.0.1:${submission}, who log in as ${ACCOUNT.user} with the password ${ACCOUNT.password}
 Haraka's folder    ${haraka.dir}
@@ -183,14 +226,22 @@ ${ini.trim().replace(/^/gm, '    ')}
 `
 }
 
-function whatToTry(all: readonly Attempt[]): string {
+function whatToTry({ dir, ports }: Haraka, all: readonly Attempt[]): string {
   const withSwaks = findProgram('swaks') !== undefined
   const missing = withSwaks || findProgram('nc') ? '' : ' (install swaks or nc first)'
   const command = withSwaks ? swaks : nc
   const text = all.map(
     (attempt) => `${attempt.what}\n    ${command(attempt)}\n    → ${attempt.reply}\n`,
   )
-  return `To try in another terminal${missing}, with the reply to the recipient:\n\n${text.join('\n')}\nCtrl-C ends everything. The log follows.\n`
+  const explain = `node dist/plugins/gal-relay/cli/main.js explain ${CLOUD} --config ${dir} --client 203.0.113.9 --listener 127.0.0.1:${ports[0]}`
+  return `To try in another terminal${missing}, with the reply to the recipient:
+
+${text.join('\n')}
+Why, from which directory, and where the mail goes:
+    ${explain}
+
+Ctrl-C ends everything. The log follows.
+`
 }
 
 function swaks({ port, from, to, authenticated }: Attempt): string {

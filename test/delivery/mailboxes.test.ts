@@ -338,16 +338,16 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
         .filter(({ step }) => ['directory', 'answer', 'delivery'].includes(step))
         .map(({ text }) => text.replace(/ \(\d.* ms\)/, ''))
     }
-    assert.deepEqual((await explained('nonsense')).slice(0, 1), [
-      "nonsense@corp.test is in the directory; its host is 'not a host'",
-    ])
+    const [found, place, answer] = await explained('nonsense')
+    assert.equal(found, 'nonsense@corp.test is in the directory')
+    assert.match(place ?? '', /^its host is 'not a host': where its mail goes is not known: /)
     assert.match(
-      (await explained('nonsense'))[1] ?? '',
+      answer ?? '',
       /^misrouted: .*: its host 'not a host' is not in \[hosts\], and is no host name/,
     )
-    const [directory, , delivery] = await explained('both')
-    const both = "its host is 'ex2', its routing address is 'b.oth@ex2.inside.test'"
-    assert.equal(directory, `both@corp.test is in the directory; ${both}`)
+    const [, directory, , delivery] = await explained('both')
+    const both = "its host is 'ex2' and its routing address is 'b.oth@ex2.inside.test'"
+    assert.ok(directory?.startsWith(`${both}: it leaves by that address, to smtp://`), directory)
     assert.match(
       delivery ?? '',
       /^goes to the outbound queue as b\.oth@ex2\.inside\.test, for smtp:\/\/127\.0\.0\.1:/,

@@ -59,7 +59,9 @@ async function doesAsPrinted(searchPath: string | undefined, tool: RegExp): Prom
     const attempts = printed(demo.output())
     assert.deepEqual(
       attempts.map(({ reply }) => reply.slice(0, 9)),
-      ['250 recip', '550 5.1.1', '550 5.7.1', '550 5.7.1', '250 recip'],
+      ['250 recip', '550 5.1.1', '550 5.7.1', '550 5.7.1']
+        // The cloud, the second company twice, and who has logged in
+        .concat(['250 recip', '250 recip', '550 5.1.1', '250 recip']),
     )
     const replies = await Promise.all(attempts.map(({ command }) => shell(command, env)))
     for (const [index, { command, reply }] of attempts.entries()) {
@@ -77,6 +79,30 @@ describe('what the demo prints to try gives the replies that it prints', () => {
   test('with swaks', { skip: skipWithout('swaks') }, () =>
     doesAsPrinted(process.env.PATH, /^swaks /),
   )
+})
+
+test('what it prints to explain says which directory has the recipient, and where the mail goes', async () => {
+  const demo = await startDemo(await freePorts(2))
+  try {
+    await demo.waitForLine(/Ctrl-C/)
+    const [, command = ''] =
+      /^ {4}(node dist\/plugins\/gal-relay\/cli\/main\.js explain .*)$/m.exec(demo.output()) ?? []
+    const said = await shell(`cd ${REPOSITORY} && ${command}`, {})
+    assert.match(said, /^250 recipient <dora@example\.com> OK$/m)
+    assert.match(said, /dora@example\.com is in directory default/)
+    assert.match(
+      said,
+      /its routing address is 'dora@example\.cloud\.example': it leaves by that address/,
+    )
+    for (const line of [
+      'recipients at beta.example are looked up in directory beta',
+      'recipients at all other domains are looked up in directory default',
+    ]) {
+      assert.ok(demo.output().includes(line), line)
+    }
+  } finally {
+    await demo.end()
+  }
 })
 
 test('a port in use is one sentence', async () => {

@@ -47,7 +47,7 @@ export function fileOf({ before }: Block): string {
 }
 
 /** A configuration that names a directory, rather than a part of one. */
-export const isWhole = ({ text }: Block) => /^\[ldap\]$/m.test(text)
+export const isWhole = ({ text }: Pick<Block, 'text'>) => /^\[ldap\]$/m.test(text)
 
 /** The one whole configuration of a page, such as `openldap.md`. */
 export function wholeOf(page: string): string {

@@ -152,6 +152,7 @@ export function univention(base: string): SlapdOptions {
       user('bob', {
         objectClass: ['inetOrgPerson', 'univentionMail', 'shadowAccount'],
         mailPrimaryAddress: 'bob@example.com',
+        univentionMailHomeServer: 'ucs-mail2.corp.example',
         shadowExpire: '1',
       }),
       entry(`cn=sales,cn=groups,${base}`, ['posixGroup', 'univentionGroup'], {
@@ -267,7 +268,15 @@ export function sendmail(base: string): SlapdOptions {
       ...attributes,
     })
   return {
-    schema: ['include /etc/ldap/schema/misc.schema'],
+    // As misc.schema has them, of which the tests' own schema has a part.
+    schema: [
+      attribute('2.16.840.1.113730.3.1.13', 'mailLocalAddress', IA5),
+      objectClass(
+        'inetLocalMailRecipient',
+        'AUXILIARY',
+        'mailLocalAddress $ mailHost $ mailRoutingAddress',
+      ),
+    ],
     database: ['index mailLocalAddress eq'],
     entries: [
       ...['people', 'groups', 'services'].map((name) => unit(`ou=${name},${base}`)),

@@ -45,6 +45,8 @@ export interface Samba {
   restore(dn: string, attributes: Attributes): Promise<void>
   /** Puts an entry, and all below it, elsewhere. */
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
+  /** Teaches it the attributes of Exchange that say where a mailbox is. */
+  extendSchema(): Promise<void>
   /** Makes an account that may read what every account may. @returns its bind name */
   addAccount(name: string, password: string): Promise<string>
   /** Ends the server and removes its folder. */
@@ -53,6 +55,36 @@ export interface Samba {
 
 const BASE = 'dc=corp,dc=test'
 const PASSWORD = 'Adm1n-Secret!'
+
+/** As Exchange's set-up extends the schema, as far as the tests need it. */
+const EXCHANGE_SCHEMA = [
+  attributeSchema('ms-Exch-Target-Address', 'targetAddress', '1.2.840.113556.1.2.352'),
+  attributeSchema(
+    'ms-Exch-Home-Server-Name',
+    'msExchHomeServerName',
+    '1.2.840.113556.1.4.7000.102.47',
+  ),
+  'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n',
+  // The class of whatever has mail.
+  `dn: CN=Mail-Recipient,CN=Schema,CN=Configuration,${BASE}\nchangetype: modify\n` +
+    'add: mayContain\nmayContain: targetAddress\nmayContain: msExchHomeServerName\n-\n\n',
+  'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n',
+].join('')
+
+/** A text of one value. */
+function attributeSchema(cn: string, name: string, oid: string): string {
+  return ldifAdd(`CN=${cn},CN=Schema,CN=Configuration,${BASE}`, {
+    objectClass: 'attributeSchema',
+    cn,
+    attributeID: oid,
+    lDAPDisplayName: name,
+    adminDisplayName: name,
+    attributeSyntax: '2.5.5.12',
+    oMSyntax: '64',
+    isSingleValued: 'TRUE',
+    searchFlags: '1',
+  })
+}
 
 /** For the `skip` option of tests that start one. */
 export function skipWithoutSamba(): string | false {
@@ -107,6 +139,7 @@ export async function startSamba(): Promise<Samba> {
       await run('ldapmodify', show, ldifRestore(deleted, dn, attributes))
     },
     move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
+    extendSchema: () => change(EXCHANGE_SCHEMA),
     async addAccount(name, password) {
       await run('samba-tool', ['user', 'create', name, password, '-s', conf])
       return `${name}@corp.test`
@@ -173,6 +206,7 @@ async function copyDomain(
     'bind interfaces only = yes',
     'server services = ldap',
     'ldap server require strong auth = no',
+    'dsdb:schema update allowed = yes',
     `pid directory = ${folder}`,
     `log file = ${folder}/log`,
     `tls certfile = ${cert}`,

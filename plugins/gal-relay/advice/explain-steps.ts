@@ -1,8 +1,9 @@
 // The steps of an explanation in words: what each part of the answer depended on, and its source.
 import type { Address } from '@haraka/email-address'
 import type { GalAnswer } from '../gal/address-list'
-import type { Destination, Verdict } from '../routing/decide'
-import { mailboxText } from '../routing/mailbox'
+import type { Destination, RoutingPolicy, Verdict } from '../routing/decide'
+import { KINDS } from '../routing/kinds'
+import { type Mailbox, mailboxText, placeOf } from '../routing/mailbox'
 import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/networks'
 import { addressText, recipientOf } from '../routing/recipient'
 import type { Restrictions, Trust } from '../routing/restrictions'
@@ -15,6 +16,7 @@ import {
   enforcementText,
 } from '../settings/enforcement'
 import type { ListenerPolicy, Settings } from '../settings/settings'
+import { directoryNames } from './directories'
 
 export interface Step {
   readonly step:
@@ -34,6 +36,7 @@ export interface Step {
 
 /** What the directory said to the question, and when. */
 export interface Asked {
+  /** Its name; of several that do not have the recipient, all of them. */
   readonly directory: string
   readonly answer: GalAnswer
   readonly milliseconds: number
@@ -173,31 +176,68 @@ const isForAddress = (row: string) => row.lastIndexOf('@') > 0
 
 const ROUTES = 'Q169683, Q217217, Q259531'
 
+/**
+ * @param isOneOfSeveral names the directory
+ * @param more is said when it cannot be asked
+ */
 export function directorySteps(
-  { recipient }: Destination,
+  { recipient, kind }: Destination,
   asked: Asked | undefined,
+  { routing }: ListenerPolicy,
+  isOneOfSeveral: boolean,
   more: string,
 ): Step[] {
   if (!asked) return []
   const { answer, milliseconds } = asked
   const step = 'directory'
   const address = addressText(recipient)
+  const which = isOneOfSeveral ? directoryNames(asked.directory.split(', ')) : 'the directory'
   const took = `(${milliseconds.toFixed(1)} ms)`
   switch (answer.state) {
     case 'found': {
       const only = answer.authenticatedOnly
         ? ', and takes mail from authenticated or relaying clients only'
         : ''
-      const where = answer.mailbox ? `; ${mailboxText(answer.mailbox)}` : ''
-      const text = `${address} is in the directory${only} ${took}${where}`
-      return [{ step, text, source: 'Q255695' }]
+      const text = `${address} is in ${which}${only} ${took}`
+      const mailbox = ['required', 'first'].includes(KINDS[kind].lookUp) && answer.mailbox
+      return [
+        { step, text, source: 'Q255695' },
+        ...(mailbox ? [mailboxStep(mailbox, routing)] : []),
+      ]
     }
     case 'absent':
-      return [{ step, text: `${address} is not in the directory ${took}`, source: 'Q255695' }]
-    case 'unavailable':
-      return [{ step, text: `${answer.reason} ${took}${more}`, source: 'RFC 3463 §3.5' }]
+      return [{ step, text: `${address} is not in ${which} ${took}`, source: 'Q255695' }]
+    case 'unavailable': {
+      const name = isOneOfSeveral ? `${which}: ` : ''
+      return [{ step, text: `${name}${answer.reason} ${took}${more}`, source: 'RFC 3463 §3.5' }]
+    }
   }
 }
+
+/** What the directory says of where the mailbox is, and what it comes to. */
+function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
+  const { address, isAmbiguous } = mailbox
+  const source = 'sendmail ldap_routing'
+  const place = placeOf(mailbox, routing.mailboxHosts, routing.isOwn)
+  const said = mailboxText(mailbox)
+  if ('problem' in place) {
+    const values = isAmbiguous ? '' : `${said}: `
+    const text = `${values}where its mail goes is not known: ${place.problem}`
+    return { step: 'directory', text, source }
+  }
+  const { hops, leavesAs } = place
+  const as = leavesAs ? leavingText(addressText(leavesAs), address) : 'as it was sent'
+  const row = leavesAs ? `the row of ${leavesAs.domain}` : 'its row'
+  const to = !hops
+    ? `where ${row} says`
+    : hops.length > 0
+      ? `to ${hops.map(({ text }) => text).join(', then ')}`
+      : 'to the queue plugins'
+  return { step: 'directory', text: `${said}: it leaves ${as}, ${to}`, source }
+}
+
+const leavingText = (leavesAs: string, said: string | undefined) =>
+  leavesAs === said ? 'by that address' : `as ${leavesAs}`
 
 export function serverMemory({ directories }: Settings): string {
   const isKept = directories.all.some(({ gal }) => gal.mode === 'snapshot')

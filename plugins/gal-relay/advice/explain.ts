@@ -104,6 +104,7 @@ export async function explain(
   const transaction: Transaction = {
     ...session,
     lists,
+    hasSeveral: settings.directories.all.length > 1,
     more,
     plugins,
     before: new AcceptedBefore(),
@@ -138,6 +139,8 @@ interface Session {
 
 interface Transaction extends Session {
   readonly lists: Pick<DirectoryLists, 'lookupIn'>
+  /** There are several directories. */
+  readonly hasSeveral: boolean
   /** Said behind it when the directory cannot be asked. */
   readonly more: string
   readonly plugins: readonly string[]
@@ -239,7 +242,7 @@ async function explainRecipient(
       addressStep(recipient, address),
       ...steps,
       ...routeSteps(policy, address, destination),
-      ...directorySteps(destination, asked(), transaction.more),
+      ...directorySteps(destination, asked(), policy, transaction.hasSeveral, transaction.more),
       answerStep(verdict),
       ...deliverySteps(verdict),
       ...transaction.plugins.map((text): Step => ({ step: 'plugins', text, source: '' })),

@@ -2,23 +2,25 @@
 // settings will probably surprise their author. On other plugins: plugin-order.ts.
 import { counts, KINDS, type Path, pathsOf } from '../routing/kinds'
 import type { NetworkList } from '../routing/networks'
+import type { DirectorySettings } from '../settings/directories'
 import {
   acceptsUnasked,
   decidesRelaying,
   enforcementText,
   observesRecipients,
 } from '../settings/enforcement'
-import type { LdapSettings, ListenerPolicy, Settings } from '../settings/settings'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+import { lookedUpWhere, ofEach } from './directories'
 import { unusedDomains } from './unused-domains'
 
-/** One line per listener that differs, and one for the domains. */
+/** One line per listener that differs, and one for the domains; more where there are several directories. */
 export function summary(settings: Settings): readonly string[] {
   const general = settings.policies.get('*:*')
   const lines = [...settings.policies.values()].map(
     (policy) => `${listenerText(policy)}: ${partText(policy)}`,
   )
   const inbound = general && short(inboundDomains(general))
-  lines.push(`inbound domains: ${inbound || 'none'}`)
+  lines.push(`inbound domains: ${inbound || 'none'}`, ...lookedUpWhere(settings.directories))
   const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
   if (acceptedBy.length > 0) {
     lines.push(`recipients that are only observed: ${short(acceptedBy)} may accept them`)
@@ -97,9 +99,10 @@ export function doubts(settings: Settings): readonly string[] {
     ...enabledOnes(settings).filter(observesRecipients).flatMap(acceptedByNobody),
     ...leftOverRestrictions(enabledOnes(settings)),
     ...deferredKinds(enabledOnes(settings)),
-    ...inEach(settings, clearTextPassword),
-    ...inEach(settings, uncheckedServer),
+    ...ofEach(settings.directories, clearTextPassword),
+    ...ofEach(settings.directories, uncheckedServer),
     ...unusedDomains(settings),
+    ...unusedHosts(settings),
   ]
 }
 
@@ -217,11 +220,13 @@ function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
   return hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open
 }
 
-const inEach = ({ directories }: Settings, doubt: (ldap: LdapSettings) => readonly string[]) => [
-  ...new Set(directories.all.flatMap(({ ldap }) => doubt(ldap))),
-]
+function unusedHosts({ directories, policies }: Settings): readonly string[] {
+  const hasHosts = [...policies.values()].some(({ routing }) => routing.mailboxHosts.size > 0)
+  if (!hasHosts || directories.all.some(({ gal }) => gal.host_attribute)) return []
+  return ['[hosts] has no effect: no directory has a host_attribute']
+}
 
-function clearTextPassword(ldap: LdapSettings): readonly string[] {
+function clearTextPassword({ ldap }: DirectorySettings): readonly string[] {
   if (ldap.starttls || !(ldap.bind_password || ldap.bind_password_file)) return []
   return ldap.url
     .filter(({ scheme, host }) => scheme !== 'ldaps' && !/^(\/|127\.|localhost$|::1$)/.test(host))
@@ -231,7 +236,7 @@ function clearTextPassword(ldap: LdapSettings): readonly string[] {
     )
 }
 
-function uncheckedServer(ldap: LdapSettings): readonly string[] {
+function uncheckedServer({ ldap }: DirectorySettings): readonly string[] {
   const isTls = ldap.starttls || ldap.url.some(({ scheme }) => scheme === 'ldaps')
   return isTls && !ldap.tls_verify
     ? ['tls_verify = false: whoever can redirect our connections can pass for the directory']

@@ -1,35 +1,67 @@
 // Domains of a directory at which no recipient is ever looked up.
 import { domainRoute } from '../routing/decide'
-import { KINDS } from '../routing/kinds'
+import { counts, KINDS, type RouteKind } from '../routing/kinds'
 import type { SentTo } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
+import { domainText, firstOf } from './directories'
 
 /** @returns a sentence for each */
 export function unusedDomains({ directories, policies }: Settings): readonly string[] {
   const enabled = [...policies.values()].filter(({ enabled }) => enabled)
-  if (enabled.length === 0) return []
-  return directories.all.flatMap(({ name, domains }) =>
+  if (enabled.length === 0 || directories.all.every(({ domains }) => domains.length === 0)) {
+    return []
+  }
+  const uses = usesOf(enabled)
+  const unused = directories.all.flatMap(({ name, domains }) =>
     domains
-      .filter((one) => !enabled.some((policy) => isUsed(policy, one)))
+      .filter((one) => !uses.some((isUsed) => isUsed(one)))
       .map(
         (one) =>
-          `[directory ${name}] domains[] = ${textOf(one)} has no effect: no row and no line of ` +
+          `[directory ${name}] domains[] = ${domainText(one)} has no effect: no row and no line of ` +
           'config/host_list makes it inbound or shared',
       ),
   )
+  return firstOf(unused)
 }
 
-function isUsed({ routing }: ListenerPolicy, { match, domain }: SentTo): boolean {
-  const isLookedUp = (name: string) =>
-    ['required', 'first'].includes(KINDS[domainRoute(routing, name).kind].lookUp)
-  if (isLookedUp(domain)) return true
-  if (match === 'exact') return false
-  const below = `.${domain}`
-  const rows = routing.routes.rows.map(({ sentTo }) => sentTo.domain)
-  // A subdomain that nobody names has the row of the domain above it.
-  return [`x${below}`, ...rows, ...routing.hostList].some(
-    (name) => name.endsWith(below) && isLookedUp(name),
+/** One for all listeners whose domains are the same. */
+function usesOf(policies: readonly ListenerPolicy[]): ((domain: SentTo) => boolean)[] {
+  const uses = new Map<string, (domain: SentTo) => boolean>()
+  for (const { routing } of policies) {
+    const key = [routing.reroute, routing.hostList.size].join()
+    if (!uses.has(key)) uses.set(key, useOf(routing))
+  }
+  return [...uses.values()]
+}
+
+const looksUp = (kind: RouteKind) => ['required', 'first'].includes(KINDS[kind].lookUp)
+
+function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean {
+  if (routing.anyDomain) return () => true
+  const { rows } = routing.routes
+  const ofAddresses = new Set(
+    rows
+      .filter(({ sentTo, routeTo }) => {
+        const counted = 'hops' in routeTo && counts(routeTo.kind, routing)
+        return sentTo.match === 'address' && counted && looksUp(routeTo.kind)
+      })
+      .map(({ sentTo }) => sentTo.domain),
   )
+  const isLookedUp = (name: string) => {
+    if (ofAddresses.has(name)) return true
+    const { kind, rerouted } = domainRoute(routing, name)
+    return !rerouted && looksUp(kind)
+  }
+  /** Domains below which there is one. */
+  const above = new Set<string>()
+  for (const name of [...rows.map(({ sentTo }) => sentTo.domain), ...routing.hostList]) {
+    if (!name.includes('.') || name.startsWith('[') || !isLookedUp(name)) continue
+    for (let at = name.indexOf('.'); at >= 0; at = name.indexOf('.', at + 1)) {
+      above.add(name.slice(at + 1))
+    }
+  }
+  return ({ match, domain }) =>
+    isLookedUp(domain) ||
+    // A subdomain that nobody names has the row of the domain above it.
+    (match === 'suffix' && (above.has(domain) || isLookedUp(`x.${domain}`)))
 }
-
-const textOf = ({ match, domain }: SentTo) => (match === 'exact' ? `@${domain}` : domain)

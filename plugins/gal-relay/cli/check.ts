@@ -1,8 +1,10 @@
 // gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
 // the plugins, its next hops, and the directory servers.
-import { accessSync, constants, existsSync } from 'node:fs'
+import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
+import { bulkhead } from 'cockatiel'
 import { Command } from 'commander'
+import { directoryNames } from '../advice/directories'
 import { exposedFiles } from '../advice/exposed-files'
 import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../advice/plugin-order'
 import { doubts, openRelay, summary } from '../advice/startup'
@@ -93,9 +95,9 @@ async function check(install: Install): Promise<Section[]> {
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
-  const [hops, servers, addresses] = await Promise.all([
+  const [hops, directories, addresses] = await Promise.all([
     nextHopFindings(config, settings),
-    probeDirectories(settings),
+    directorySections(settings),
     addressFindings(settings),
   ])
   return [
@@ -112,8 +114,7 @@ async function check(install: Install): Promise<Section[]> {
     },
     { ...plugins, findings: pluginFindings(config, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
-    ...(await Promise.all(settings.directories.all.map(snapshotSection))).flat(),
-    ...servers,
+    ...directories,
   ]
 }
 
@@ -138,13 +139,15 @@ async function addressFindings(settings: Settings): Promise<Finding[]> {
   const lists = openLists(settings)
   try {
     const findings = rows.map(async ({ recipient, text, kind }): Promise<Finding[]> => {
-      const { state } = await lists.lookup(recipient)
+      const { directory, answer } = await lists.lookupIn(recipient)
+      const { state } = answer
+      const which = settings.directories.all.length > 1 ? `directory ${directory}` : 'the directory'
       const row = `[routes] ${text} = ${kind}`
       if (kind === 'accept' && state === 'found') {
-        return [{ level: 'note', text: `${row}: the directory, which is not asked, has it too` }]
+        return [{ level: 'note', text: `${row}: ${which}, which is not asked, has it too` }]
       }
       if (kind === 'refuse' && state === 'absent') {
-        const why = 'the directory does not have the address'
+        const why = `${which} does not have the address`
         return [{ level: 'warning', text: `${row} makes no difference: ${why}` }]
       }
       return []
@@ -191,20 +194,61 @@ function openTo(policy: ListenerPolicy): readonly string[] {
     : []
 }
 
-async function probeDirectories({ directories: { all } }: Settings): Promise<Section[]> {
-  const probed = await Promise.all(all.map(({ gal, ldap }) => probeDirectory(gal, ldap)))
-  return probed.flatMap((servers, index) => {
-    const name = all.length > 1 ? `${all[index]?.name}: ` : ''
-    return servers.map(({ server, findings }) => ({
-      about: `directory ${name}${server}`,
-      findings,
-    }))
-  })
+/** So many are asked at a time: an install may have hundreds. */
+const ASKED_AT_ONCE = 10
+
+/** Of each directory its list and its servers, with its name where there are several. */
+async function directorySections({ directories: { all } }: Settings): Promise<Section[]> {
+  const limit = bulkhead(ASKED_AT_ONCE, all.length)
+  const sections = all.map((directory) =>
+    limit.execute(async () => {
+      const name = all.length > 1 ? `${directory.name}: ` : ''
+      const [list, servers] = await Promise.all([
+        snapshotSection(directory, name),
+        probeDirectory(directory.gal, directory.ldap),
+      ])
+      return [
+        ...list,
+        ...servers.map(({ server, findings }) => ({
+          about: `directory ${name}${server}`,
+          findings,
+        })),
+      ]
+    }),
+  )
+  return [...sharedFiles(all), ...(await Promise.all(sections)).flat()]
 }
 
-async function snapshotSection({ gal, ldap, snapshot }: DirectorySettings): Promise<Section[]> {
+/** Paths that differ may lead to one file. */
+function sharedFiles(all: readonly DirectorySettings[]): Section[] {
+  const users = new Map<string, DirectorySettings[]>()
+  for (const one of all) {
+    if (one.gal.mode !== 'snapshot') continue
+    const file = realFile(one.snapshot.file)
+    users.set(file, [...(users.get(file) ?? []), one])
+  }
+  return Array.from(users, ([file, own]): Section[] => {
+    if (own.length < 2) return []
+    const names = directoryNames(own.map(({ name }) => name))
+    const text = `it is the file of ${names}; each list needs one of its own`
+    return [{ about: `snapshot ${file}`, findings: [{ level: 'problem', text }] }]
+  }).flat()
+}
+
+function realFile(file: string): string {
+  try {
+    return path.join(realpathSync(path.dirname(file)), path.basename(file))
+  } catch {
+    return file
+  }
+}
+
+async function snapshotSection(
+  { gal, ldap, snapshot }: DirectorySettings,
+  name: string,
+): Promise<Section[]> {
   if (gal.mode !== 'snapshot') return []
-  const about = `snapshot ${snapshot.file}`
+  const about = `snapshot ${name}${snapshot.file}`
   try {
     const { count, asOf } = await readListInForce(listDefinition(gal, ldap), snapshot)
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`

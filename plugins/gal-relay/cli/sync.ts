@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { Refused } from '../gal/snapshot/keeper'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
 import { counted, grouped } from '../report/words'
-import type { DirectorySettings } from '../settings/directories'
+import { DEFAULT, type DirectorySettings } from '../settings/directories'
 import type { Settings } from '../settings/settings'
 import { visible } from '../visible'
 import { CannotRun, openConfigured, SILENT } from './install'
@@ -18,13 +18,16 @@ interface Options {
 
 const EXAMPLES = `
 The server does this by itself, every [snapshot] full_every and after each start. It goes on with the new
-list within a second. Exit code 1 when the list was refused, and 2 when no server showed one.
+list within a second. Exit code 1 when the list was refused, and 2 when no server showed one. Where several
+directories have lists, all are read, one after the other; the highest exit code of theirs counts.
 
 Examples:
   Now, because something was restored or moved in the directory:
     gal-relay sync
   The list has shrunk by more than shrink_limit, and that is right:
-    gal-relay sync --force`
+    gal-relay sync --force
+  The list of [directory NAME] alone; that of [ldap] is called default:
+    gal-relay sync --directory default`
 
 export function syncCommand(): Command {
   return new Command('sync')
@@ -38,7 +41,25 @@ export function syncCommand(): Command {
 async function run(_: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const { settings } = await openConfigured(options.config)
-  for (const directory of kept(settings, options.directory)) await sync(directory, options)
+  const lists = kept(settings, options.directory)
+  const [only] = lists
+  if (only && lists.length === 1) {
+    const { code, json, error } = await sync(only, options, '')
+    if (code === 2) throw new CannotRun(error)
+    if (options.json) printJson(json)
+    process.exitCode = code
+    return
+  }
+  const directories: object[] = []
+  let highest = 0
+  for (const directory of lists) {
+    const { code, json, error } = await sync(directory, options, `${directory.name}: `)
+    directories.push(json)
+    if (code === 2) printError(`${directory.name}: ${error}`)
+    highest = Math.max(highest, code)
+  }
+  if (options.json) printJson({ directories })
+  process.exitCode = highest
 }
 
 /** @throws CannotRun when no list is kept */
@@ -57,40 +78,55 @@ function kept(
   }
   const lists = named.filter(({ gal }) => gal.mode === 'snapshot')
   if (lists.length === 0) {
-    throw new CannotRun('there is no list to be read: [gal] mode is not snapshot')
+    const where = name === undefined || name === DEFAULT ? 'gal' : `directory ${name}`
+    throw new CannotRun(`there is no list to be read: [${where}] mode is not snapshot`)
   }
   return lists
 }
 
+interface Outcome {
+  readonly code: 0 | 1 | 2
+  readonly json: object
+  /** Why there is no new list; '' when there is one. */
+  readonly error: string
+}
+
+/**
+ * Prints what comes of it, but for the error of a directory that showed no list.
+ * @param name stands before each line; '' where there is one list
+ */
 async function sync(
-  { name, gal, ldap, snapshot }: DirectorySettings,
+  { name: directory, gal, ldap, snapshot }: DirectorySettings,
   options: Options,
-): Promise<void> {
-  const bar = progressBar()
+  name: string,
+): Promise<Outcome> {
+  const bar = progressBar(name)
   try {
     const result = await syncOnce(
       { gal, ldap, snapshot },
       { force: options.force ?? false, log: SILENT, onProgress: bar.show },
     )
     bar.end()
-    if (options.json) printJson({ directory: name, ...result, file: snapshot.file })
-    else printLines(inWords(result, snapshot.file))
-  } catch (error) {
+    if (!options.json) printLines(inWords(result, snapshot.file, name))
+    return { code: 0, json: { directory, ...result, file: snapshot.file }, error: '' }
+  } catch (thrown) {
     bar.end()
-    if (!(error instanceof Error)) throw error
-    if (!(error instanceof Refused)) throw new CannotRun(`the list was not read: ${error.message}`)
-    if (options.json) printJson({ error: `the list was refused: ${error.message}` })
-    printError(`${colour.red('the list was refused')}: ${error.message}`)
-    process.exitCode = 1
+    if (!(thrown instanceof Error)) throw thrown
+    const isRefused = thrown instanceof Refused
+    const what = isRefused ? 'the list was refused' : 'the list was not read'
+    const error = `${what}: ${thrown.message}`
+    if (isRefused) printError(`${name}${colour.red(what)}: ${thrown.message}`)
+    const json = name ? { directory, error } : { error }
+    return { code: isRefused ? 1 : 2, json, error }
   }
 }
 
-function inWords(result: SyncResult, file: string): string[] {
+function inWords(result: SyncResult, file: string, name: string): string[] {
   const { server, feed, entries, recipients, milliseconds, before, added, removed } = result
   const seconds = (milliseconds / 1000).toFixed(1)
   const asOf = before && new Date(before.asOf).toISOString()
   return [
-    colour.green(`${counted(recipients, 'recipient')} in force`),
+    `${name}${colour.green(`${counted(recipients, 'recipient')} in force`)}`,
     ...columns([
       ['  read', `${counted(entries, 'entry', 'entries')} of ${server} in ${seconds} s`],
       ['  before', before ? `${counted(before.count, 'recipient')}, as of ${asOf}` : 'no list'],
@@ -105,7 +141,7 @@ function inWords(result: SyncResult, file: string): string[] {
 const WIDTH = 30
 
 /** On a terminal one line that is written over; elsewhere nothing. */
-function progressBar() {
+function progressBar(name: string) {
   const { stderr } = process
   const startedAt = performance.now()
   const write = (line: string) => {
@@ -118,7 +154,9 @@ function progressBar() {
       const done = Math.round((share ?? 0) * WIDTH)
       const bar = share === undefined ? '' : `${'█'.repeat(done).padEnd(WIDTH, '░')} `
       const percent = share === undefined ? '' : `${Math.floor(share * 100)}%  `
-      write(`${bar}${percent}${grouped(entries)} entries of ${server}, ${grouped(rate)} a second`)
+      write(
+        `${name}${bar}${percent}${grouped(entries)} entries of ${server}, ${grouped(rate)} a second`,
+      )
     },
     end: () => write(''),
   }

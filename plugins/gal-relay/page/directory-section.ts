@@ -1,9 +1,12 @@
-// How the directory servers are, as all processes see them together, the snapshot and the cache.
+// How the servers of each directory are, as all processes see them together, its snapshot and its cache.
+import { domainsText } from '../advice/directories'
+import type { DirectoryReport } from '../gal/directories'
 import { feedText } from '../gal/feeds/table'
 import type { ServerReport, ServerState } from '../ldap/health'
 import type { InstallReport } from '../report/install'
 import type { Sample } from '../report/samples'
 import { counted } from '../report/words'
+import type { Directories } from '../settings/directories'
 import { duration, number, share, total } from './figures'
 import { type Html, html, shown } from './html'
 
@@ -23,18 +26,33 @@ export interface Server {
 
 const WORST_FIRST: readonly ServerState[] = ['down', 'starting', 'up', 'idle']
 
+/** What all processes report of each directory, in the order of the settings. */
+function byDirectory(
+  processes: InstallReport['processes'],
+): ReadonlyMap<string, readonly DirectoryReport[]> {
+  const reports = new Map<string, DirectoryReport[]>()
+  for (const report of processes.flatMap(({ directories }) => directories)) {
+    const others = reports.get(report.directory)
+    if (others) others.push(report)
+    else reports.set(report.directory, [report])
+  }
+  return reports
+}
+
 export function serversOf(processes: InstallReport['processes']): Server[] {
-  const reports = processes.flatMap(({ directories }) => directories)
-  return [...new Set(reports.map(({ directory }) => directory))].flatMap((directory) => {
-    const own = reports.filter((report) => report.directory === directory)
-    const servers = own.flatMap((report) => report.servers)
-    return [...new Set(servers.map(({ server }) => server))].map((name) =>
-      together(
-        directory,
-        servers.filter(({ server }) => server === name),
-      ),
-    )
-  })
+  return Array.from(byDirectory(processes), ([directory, reports]) =>
+    serversIn(directory, reports),
+  ).flat()
+}
+
+function serversIn(directory: string, reports: readonly DirectoryReport[]): Server[] {
+  const servers = reports.flatMap((report) => report.servers)
+  return [...new Set(servers.map(({ server }) => server))].map((name) =>
+    together(
+      directory,
+      servers.filter(({ server }) => server === name),
+    ),
+  )
 }
 
 function together(directory: string, reports: readonly ServerReport[]): Server {
@@ -53,14 +71,85 @@ function together(directory: string, reports: readonly ServerReport[]): Server {
   }
 }
 
-export function directorySection({ processes, counters }: InstallReport, now: number): Html {
-  const servers = serversOf(processes)
-  if (servers.length === 0) return html`<p class="note">None is configured.</p>`
-  const rows = servers.map((server) => serverRow(server, counters, now))
+/** Directories on one page; those with trouble come first. */
+const ON_A_PAGE = 10
+
+/**
+ * @param directories of the settings in force
+ * @param page of the directories, from 1 on
+ */
+export function directorySection(
+  { processes, counters }: InstallReport,
+  directories: Directories,
+  page: number,
+  now: number,
+): Html {
+  const all = Array.from(byDirectory(processes), ([name, reports]): Directory => {
+    const servers = serversIn(name, reports)
+    return { name, reports, servers, isWell: servers.every(isNotDown) }
+  })
+  const [only] = all
+  if (!only) return html`<p class="note">None is configured.</p>`
+  if (all.length === 1) return directoryPart(only, counters, now)
+  const ordered = [...all.filter(({ isWell }) => !isWell), ...all.filter(({ isWell }) => isWell)]
+  const pages = Math.ceil(all.length / ON_A_PAGE)
+  const shown = Math.min(Math.max(1, page), pages)
+  const part = ordered.slice((shown - 1) * ON_A_PAGE, shown * ON_A_PAGE)
+  const own = countersOf(part, counters)
+  return html`<p class="note">${summaryText(all)}</p>
+${part.map(
+  (one) => html`<h3>${one.name}</h3>
+<p class="note">${domainsText(directories, one.name)}</p>
+${directoryPart(one, own.get(one.name) ?? [], now)}`,
+)}
+${pages > 1 && pager(shown, pages)}`
+}
+
+interface Directory {
+  readonly name: string
+  /** One of each process. */
+  readonly reports: readonly DirectoryReport[]
+  readonly servers: readonly Server[]
+  /** No process sees a server of it down. */
+  readonly isWell: boolean
+}
+
+function countersOf(
+  directories: readonly Directory[],
+  counters: readonly Sample[],
+): ReadonlyMap<string, readonly Sample[]> {
+  const own = new Map(directories.map(({ name }) => [name, [] as Sample[]]))
+  for (const one of counters) own.get(one.labels.directory ?? '')?.push(one)
+  return own
+}
+
+const isNotDown = ({ state }: Server) => state !== 'down'
+
+function summaryText(all: readonly Directory[]): string {
+  const away = all.filter(({ servers }) => servers.length > 0 && !servers.some(isNotDown)).length
+  const doubtful = all.filter(({ isWell }) => !isWell).length - away
+  const trouble = [
+    ...(away > 0 ? [`${number(away)} cannot be asked`] : []),
+    ...(doubtful > 0 ? [`of ${number(doubtful)} a server is down`] : []),
+  ]
+  const state = trouble.length > 0 ? trouble.join(', ') : 'no server is down'
+  return `${number(all.length)} directories: ${state}.`
+}
+
+function pager(shown: number, pages: number): Html {
+  const link = (page: number, text: string) =>
+    html`<a href="?directories=${page}#directory">${text}</a>`
+  return html`<p class="pager">${shown > 1 && link(shown - 1, 'Previous')}
+<span>Page ${shown} of ${pages}</span>
+${shown < pages && link(shown + 1, 'Next')}</p>`
+}
+
+function directoryPart(directory: Directory, counters: readonly Sample[], now: number): Html {
+  const rows = directory.servers.map((server) => serverRow(server, counters, now))
   return html`<table class="servers"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
 <tbody>${rows}</tbody></table>
-${snapshotTexts(processes, now).map((text) => html`<p class="note">${shown(text)}</p>`)}
-<p class="note">${cacheText(processes, counters)}</p>`
+${snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)}
+<p class="note">${cacheText(directory, counters)}</p>`
 }
 
 function serverRow(one: Server, counters: readonly Sample[], now: number): Html {
@@ -83,10 +172,8 @@ function serverRow(one: Server, counters: readonly Sample[], now: number): Html 
 <td class="wide" data-label="Last error">${shown(error)}</td></tr>\n`
 }
 
-function snapshotTexts(processes: InstallReport['processes'], now: number): string[] {
-  const snapshots = processes.flatMap(({ directories }) =>
-    directories.flatMap(({ snapshot }) => snapshot ?? []),
-  )
+function snapshotTexts({ reports }: Directory, now: number): string[] {
+  const snapshots = reports.flatMap(({ snapshot }) => snapshot ?? [])
   const oldest = [...snapshots].sort((a, b) => a.asOf - b.asOf)[0]
   if (!oldest) return []
   const { addresses, asOf, feed } = oldest
@@ -116,8 +203,8 @@ function snapshotTexts(processes: InstallReport['processes'], now: number): stri
   return [list, [reading, read, error].filter(Boolean).join(' ')]
 }
 
-function cacheText(processes: InstallReport['processes'], counters: readonly Sample[]): string {
-  const caches = processes.flatMap(({ directories }) => directories.map(({ cache }) => cache))
+function cacheText({ reports }: Directory, counters: readonly Sample[]): string {
+  const caches = reports.map(({ cache }) => cache)
   const found = caches.reduce((sum, cache) => sum + cache.found, 0)
   const absent = caches.reduce((sum, cache) => sum + cache.absent, 0)
   const hits = total(counters, 'cache_lookups', { result: 'hit' })

@@ -7,7 +7,7 @@ import { counted } from '../report/words'
 import type { Settings } from '../settings/settings'
 import { answersSection } from './answers-section'
 import { directorySection, serversOf } from './directory-section'
-import { dateTime, duration, total } from './figures'
+import { dateTime, duration, number, total } from './figures'
 import { explainForm, frame } from './frame'
 import { type Html, html, shown } from './html'
 import { type Filter, filterForm, refusalsTable } from './refusals-section'
@@ -19,12 +19,14 @@ export interface Overview {
   readonly settings: Settings
   readonly report: InstallReport
   readonly filter: Filter
+  /** Which page of the directories is shown, from 1 on. */
+  readonly directories: number
   /** Milliseconds since 1970. */
   readonly now: number
 }
 
 export function overviewPage(overview: Overview): Html {
-  const { name, settings, report, filter, now } = overview
+  const { name, settings, report, filter, directories, now } = overview
   const since = Math.min(now, ...report.processes.map(({ startedAt }) => startedAt))
   const processes = counted(report.processes.length, 'process', 'processes')
   return frame(
@@ -33,7 +35,7 @@ export function overviewPage(overview: Overview): Html {
 <main>
 <div id="conditions" data-live>${conditions(overview)}</div>
 <section id="answers" data-live><h2>Answers</h2>${answersSection(report, now)}</section>
-<section id="directory" data-live><h2>Directory</h2>${directorySection(report, now)}</section>
+<section id="directory" data-live><h2>${severalDirectories(report) ? 'Directories' : 'Directory'}</h2>${directorySection(report, settings.directories, directories, now)}</section>
 <section id="relay" data-live><h2>Who may relay</h2>${relaySection(settings)}</section>
 <section><h2>Explain an answer</h2>${explainForm({})}</section>
 <section><h2>Last refusals</h2>${filterForm(report.refusals, filter)}<div id="refusals" data-live>${refusalsTable(report.refusals, filter)}</div></section>
@@ -52,7 +54,14 @@ function conditions({ settings, report, now }: Overview): Html {
   )}`
 }
 
-function troubles({ processes, counters }: InstallReport, now: number): string[] {
+/** So many servers that are down are named. */
+const NAMED = 10
+
+const severalDirectories = ({ processes }: InstallReport) =>
+  processes.some(({ directories }) => directories.length > 1)
+
+function troubles(report: InstallReport, now: number): string[] {
+  const { processes, counters } = report
   const troubles: string[] = []
   const servers = serversOf(processes)
   const down = servers.filter(({ state }) => state === 'down')
@@ -63,9 +72,12 @@ function troubles({ processes, counters }: InstallReport, now: number): string[]
       'No directory server can be asked: unknown answers are 451, and senders try again.',
     )
   }
-  for (const { server, lastError } of down) {
-    troubles.push(`Directory server ${server} is down: ${lastError ?? 'no reason known'}`)
+  const isOneOfSeveral = severalDirectories(report)
+  for (const { directory, server, lastError } of down.slice(0, NAMED)) {
+    const of = isOneOfSeveral ? ` of ${directory}` : ''
+    troubles.push(`Directory server ${server}${of} is down: ${lastError ?? 'no reason known'}`)
   }
+  if (down.length > NAMED) troubles.push(`${number(down.length - NAMED)} more servers are down.`)
   const failed = processes.flatMap(({ reloadFailedAt }) => reloadFailedAt ?? [])
   if (failed.length > 0) {
     const ago = duration(now - Math.max(...failed))

@@ -28,7 +28,9 @@ async function refresh() {
   const fresh = document.getElementById('fresh')
   try {
     // Without the filter in the address: all refusals come, and those that match are shown here.
-    const response = await fetch(location.pathname, { cache: 'no-store' })
+    const directories = new URLSearchParams(location.search).get('directories')
+    const query = directories ? `?${new URLSearchParams({ directories })}` : ''
+    const response = await fetch(location.pathname + query, { cache: 'no-store' })
     if (!response.ok) throw new Error(response.statusText)
     const page = new DOMParser().parseFromString(await response.text(), 'text/html')
     for (const part of document.querySelectorAll('[data-live]')) {

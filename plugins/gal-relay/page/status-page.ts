@@ -101,8 +101,10 @@ async function overview(source: StatusSource, asked: URLSearchParams): Promise<A
     recipient: asked.get('recipient') ?? '',
     rule: asked.get('rule') ?? '',
   }
+  const directories = Number(asked.get('directories')) || 1
+  const settings = source.settings()
   return page(
-    pages().overviewPage({ name, settings: source.settings(), report, filter, now: Date.now() }),
+    pages().overviewPage({ name, settings, report, filter, directories, now: Date.now() }),
   )
 }
 

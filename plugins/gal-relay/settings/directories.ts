@@ -79,14 +79,17 @@ export type DefaultKeys = Pick<DirectorySettings, 'gal' | 'snapshot'> & {
   readonly trusted?: Trusted
 }
 
-/** @param of the general sections, whose times, sizes and limits hold for all directories */
+/**
+ * @param of the general sections, whose times, sizes and limits hold for all directories
+ * @returns undefined when a section cannot be read, so that not all are known
+ */
 export function* readDirectories(
   ini: Ini,
   sections: SectionReader,
   of: DefaultKeys,
   configDir: string,
   problems: Problem[],
-): Steps<Directories> {
+): Steps<Directories | undefined> {
   const { url = [], base = [] } = of.ldap
   const first =
     url.length > 0
@@ -102,6 +105,7 @@ export function* readDirectories(
   const byDomain = new DomainMap<DirectorySettings[]>()
   const names = new Map<string, string>()
   const directory = schema.directory(configDir)
+  let isWhole = true
   for (const section of sections.names()) {
     yield
     if (!/^directory\b/i.test(section)) continue
@@ -109,6 +113,7 @@ export function* readDirectories(
     const name = nameOf(section)
     if (typeof name === 'object') {
       sections.report({ section, what: name.problem })
+      isWhole = false
       continue
     }
     const twin = names.get(name.toLowerCase())
@@ -116,22 +121,31 @@ export function* readDirectories(
     names.set(name.toLowerCase(), section)
     reportMissingDirectory(ini, section, problems)
     reportCredentials(ini, section, sections, keys?.bind_method)
-    if (!keys) continue
-    if (keys.domains.length === 0) {
+    const given = ini.sections.get(section) ?? new Map<string, string | readonly string[]>()
+    if (!given.get('domains')?.length) {
       const what = 'is missing: domains[] = example.com'
       problems.push({ file: FILE, section, key: 'domains[]', what })
     }
-    const given = ini.sections.get(section) ?? new Map<string, unknown>()
+    if (!keys) {
+      isWhole = false
+      continue
+    }
     const one = directoryOf(name, keys, given, of)
     all.push(one)
     for (const domain of keys.domains) {
+      yield
       const others = byDomain.get(domain)
       if (!others) byDomain.set(domain, [one])
       else if (!others.includes(one)) others.push(one)
     }
   }
   reportSharedFiles(sections, all)
-  return { all, byDomain, otherwise: first ? [first] : [] }
+  if (of.gal.any_domain && !first && all.length > 0) {
+    const what =
+      'has no directory to ask: any domain that no other has is looked up in the one of [ldap]'
+    sections.report({ section: 'gal', key: 'any_domain', value: 'true', what })
+  }
+  return isWhole ? { all, byDomain, otherwise: first ? [first] : [] } : undefined
 }
 
 /** X.500 addresses are found by the attribute that holds them. */
@@ -205,7 +219,8 @@ export function* reportUncovered(
     if (!('hops' in routeTo) || !['required', 'first'].includes(KINDS[routeTo.kind].lookUp))
       continue
     if (isCovered(directories, sentTo)) continue
-    const what = `has no directory: put ${text} into domains[] of one, or name a default one in [ldap]`
+    const domain = sentTo.match === 'address' ? `@${sentTo.domain}` : text
+    const what = `has no directory: put ${domain} into domains[] of one, or name a default one in [ldap]`
     sections.report({ section: 'routes', key: text, value: routeTo.kind, what })
   }
   for (const domain of hosts) {

@@ -1,0 +1,72 @@
+// Which recipients are looked up in which directory, in words. Where there is one directory, all are
+// looked up there, and nothing is said.
+import type { SentTo } from '../routing/routes'
+import type { Directories, DirectorySettings } from '../settings/directories'
+
+/** So many lines of one kind; an install may have hundreds of directories. */
+const SHOWN = 10
+
+/** @returns `directory beta`, `directories beta, gamma and delta` */
+export function directoryNames(names: readonly string[]): string {
+  const last = names.at(-1)
+  if (names.length < 2) return `directory ${last}`
+  return `directories ${names.slice(0, -1).join(', ')} and ${last}`
+}
+
+/** As it is written in `domains[]`. */
+export const domainText = ({ match, domain }: SentTo) => (match === 'exact' ? `@${domain}` : domain)
+
+/** A line for the domains of each directory, or of several that have the same ones. */
+export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readonly string[] {
+  if (all.length === otherwise.length) return []
+  const groups = new Map<string, { names: readonly string[]; domains: Set<string> }>()
+  for (const { domains } of all) {
+    for (const domain of domains) {
+      const names = (byDomain.get(domain) ?? []).map(({ name }) => name)
+      const group = groups.get(names.join()) ?? { names, domains: new Set() }
+      groups.set(names.join(), group)
+      group.domains.add(domainText(domain))
+    }
+  }
+  const lines = Array.from(groups.values(), ({ names, domains }) => {
+    const several = names.length > 1 ? '; it is enough that one has them' : ''
+    const at = short([...domains])
+    return `recipients at ${at} are looked up in ${directoryNames(names)}${several}`
+  })
+  const [first] = otherwise
+  const rest = first
+    ? `recipients at all other domains are looked up in ${directoryNames([first.name])}`
+    : 'there is no default directory: recipients at other domains are not looked up'
+  return [...firstOf(lines), rest]
+}
+
+/** @returns whose recipients are looked up there, a sentence */
+export function domainsText({ all }: Directories, name: string): string {
+  const { domains = [] } = all.find((one) => one.name === name) ?? {}
+  const own = short(domains.map(domainText))
+  return own ? `Recipients at ${own}.` : 'Recipients at all domains that no other directory has.'
+}
+
+/**
+ * What is doubtful about directories, each of which is named where there are several.
+ * @param doubts of one of them
+ */
+export function ofEach(
+  { all }: Directories,
+  doubts: (directory: DirectorySettings) => readonly string[],
+): readonly string[] {
+  const nameOf = (name: string) => (all.length > 1 ? `directory ${name}: ` : '')
+  return firstOf(all.flatMap((one) => doubts(one).map((text) => nameOf(one.name) + text)))
+}
+
+/** The first lines of a kind, and how many more there are. */
+export function firstOf(lines: readonly string[]): readonly string[] {
+  const more = lines.length - SHOWN
+  return more > 0 ? [...lines.slice(0, SHOWN), `and ${more} more lines like these`] : lines
+}
+
+function short(items: readonly string[]): string {
+  const more = items.length - SHOWN
+  const first = items.slice(0, SHOWN).join(', ')
+  return more > 0 ? `${first} and ${more} more` : first
+}
