@@ -19,7 +19,7 @@ shown. gal-relay routes has the routing table.
 Examples:
     gal-relay settings
   What is not as it comes?
-    gal-relay settings | grep -v ' default$'
+    gal-relay settings | grep -v ' default  '
   Who may relay on port 587, for a script:
     gal-relay settings --json | jq '.listeners[] | select(.listener == "*:587").values'`
 
@@ -52,8 +52,8 @@ async function run(_: unknown, command: Command): Promise<void> {
 function inWords(about: string, values: readonly EffectiveValue[]): string[] {
   const rows = values.map(({ key, value, ...place }) => [
     `  ${typeof value !== 'string' ? `${key}[]` : key}`,
+    place.origin === 'default' ? 'default' : placeText(place),
     valueText(value),
-    place.origin === 'default' ? colour.dim('default') : placeText(place),
   ])
   return [colour.bold(about), ...columns(rows), '']
 }
@@ -69,6 +69,6 @@ function valueText(value: EffectiveValue['value']): string {
   return more > 0 ? `${first} and ${counted(more, 'other')}` : first
 }
 
-function placeText({ file, line, in: section }: Pick<EffectiveValue, 'file' | 'line' | 'in'>) {
-  return `${file}${line === undefined ? '' : ` line ${line}`}, [${section}]`
+function placeText({ line, in: section }: Pick<EffectiveValue, 'line' | 'in'>) {
+  return `[${section}]${line === undefined ? '' : ` line ${line}`}`
 }
