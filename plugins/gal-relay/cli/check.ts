@@ -11,9 +11,10 @@ import { whoMayRelay } from '../advice/who-may-relay'
 import { HostAddresses } from '../delivery/host-addresses'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
+import { OtherSettings } from '../gal/snapshot/file-format'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { findsExpress, missingAddress } from '../page/http-server'
+import { findExpress, missingAddress, tooOld } from '../page/http-server'
 import { counted } from '../report/words'
 import { domainRoute } from '../routing/decide'
 import { KINDS } from '../routing/kinds'
@@ -22,11 +23,12 @@ import { type Recipient, recipientNamed } from '../routing/recipient'
 import { hopsOf, type NextHop } from '../routing/routes'
 import type { DirectorySettings } from '../settings/directories'
 import { readIniFile } from '../settings/haraka-files'
-import { loadSettings } from '../settings/load'
+import { loadSettings, misnamed } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings, SnapshotSettings } from '../settings/settings'
 import { UntrustedFolder } from '../trusted-file'
+import { foreignList, unwritable } from './haraka-user'
 import { harakaPrograms, type Install, isMissing, openInstall, openLists, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 import { unreadable } from './unreadable'
@@ -105,14 +107,19 @@ async function check(install: Install): Promise<Section[]> {
         ...settingsFindings(settings, ignored),
         ...addresses,
         ...httpFindings(install, settings),
-        ...[...unreadable(config, settings), ...exposedFiles(config, settings)].map(
-          (text): Finding => ({ level: 'warning', text }),
-        ),
+        ...[
+          ...misnamed(config),
+          ...unreadable(config, settings),
+          ...exposedFiles(config, settings),
+        ].map((text): Finding => ({ level: 'warning', text })),
+        ...unwritable(config, settings),
       ],
     },
     { ...plugins, findings: pluginFindings(config, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
-    ...(await Promise.all(settings.directories.all.map(snapshotSection))).flat(),
+    ...(
+      await Promise.all(settings.directories.all.map((one) => snapshotSection(config, one)))
+    ).flat(),
     ...servers,
   ]
 }
@@ -174,7 +181,12 @@ function httpFindings({ config, root }: Install, { http }: Settings): Finding[] 
   if (!http.enabled) return []
   const missing = missingAddress(readIniFile(config, 'http.ini'))
   if (missing) return [{ level: 'warning', text: `no metrics and no status page: ${missing}` }]
-  if ([path.join(root, 'package.json'), ...harakaPrograms()].some(findsExpress)) return []
+  const [express] = [path.join(root, 'package.json'), ...harakaPrograms()].flatMap(
+    (from) => findExpress(from) ?? [],
+  )
+  const old = express && tooOld(express)
+  if (old) return [{ level: 'warning', text: `no metrics and no status page: ${old}` }]
+  if (express) return []
   const text =
     `express is not found from here, neither in ${root} nor beside the haraka of PATH; without ` +
     'it Haraka has no metrics and no status page, and says so at its start'
@@ -202,10 +214,15 @@ async function probeDirectories({ directories: { all } }: Settings): Promise<Sec
   })
 }
 
-async function snapshotSection({ gal, ldap, snapshot }: DirectorySettings): Promise<Section[]> {
+async function snapshotSection(
+  config: Haraka.Config,
+  { gal, ldap, snapshot }: DirectorySettings,
+): Promise<Section[]> {
   if (gal.mode !== 'snapshot') return []
   const about = `snapshot ${snapshot.file}`
   try {
+    const foreign = foreignList(config, snapshot.file)
+    if (foreign) return [{ about, findings: [{ level: 'warning', text: foreign }] }]
     const { count, asOf } = await readListInForce(listDefinition(gal, ldap), snapshot)
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
     const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
@@ -219,10 +236,16 @@ async function snapshotSection({ gal, ldap, snapshot }: DirectorySettings): Prom
         })
       : error instanceof UntrustedFolder
         ? { level: 'problem', text: `no list is read or kept there: ${reason}` }
-        : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
+        : {
+            level: 'warning',
+            text: `it is not used, a new one will be read: ${reason}${error instanceof OtherSettings ? OTHER_SETTINGS : ''}`,
+          }
     return [{ about, findings: [finding] }]
   }
 }
+
+const OTHER_SETTINGS =
+  '; has gal-relay sync been run with other settings than these, or has Haraka not been told of these yet?'
 
 function judgedByAge(
   age: number,

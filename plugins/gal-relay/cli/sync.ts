@@ -1,6 +1,10 @@
 // gal-relay sync: reads the whole list from the directory now and puts it in force.
 import { Command } from 'commander'
+import { listDefinition } from '../gal/directory/list-definition'
+import { OtherSettings } from '../gal/snapshot/file-format'
+import { readListInForce } from '../gal/snapshot/in-force'
 import { Refused } from '../gal/snapshot/keeper'
+import type { ListSettings } from '../gal/snapshot/list-settings'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
 import { counted, grouped } from '../report/words'
 import type { DirectorySettings } from '../settings/directories'
@@ -66,6 +70,7 @@ async function sync(
   { name, gal, ldap, snapshot }: DirectorySettings,
   options: Options,
 ): Promise<void> {
+  const unlike = await unlikeList({ gal, ldap, snapshot })
   const bar = progressBar()
   try {
     const result = await syncOnce(
@@ -75,6 +80,7 @@ async function sync(
     bar.end()
     if (options.json) printJson({ directory: name, ...result, file: snapshot.file })
     else printLines(inWords(result, snapshot.file))
+    if (unlike) printError(colour.yellow(unlike))
   } catch (error) {
     bar.end()
     if (!(error instanceof Error)) throw error
@@ -83,6 +89,20 @@ async function sync(
     printError(`${colour.red('the list was refused')}: ${error.message}`)
     process.exitCode = 1
   }
+}
+
+/** @returns a sentence when the list that is there is one for other settings */
+async function unlikeList({ gal, ldap, snapshot }: ListSettings): Promise<string | undefined> {
+  try {
+    await readListInForce(listDefinition(gal, ldap), snapshot)
+  } catch (error) {
+    if (!(error instanceof OtherSettings)) return undefined
+    return (
+      'the list before was made with another base, filter or list of attributes: a running Haraka that has ' +
+      'those does not use this one, and reads its own again'
+    )
+  }
+  return undefined
 }
 
 function inWords(result: SyncResult, file: string): string[] {

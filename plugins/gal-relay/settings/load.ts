@@ -89,6 +89,16 @@ function missingFile(folder: string): Problem {
   return { file: `config/${INI}`, what: `there is no such file${found ?? ''}` }
 }
 
+/** @returns a sentence for each file beside gal_relay.ini that may be taken for it */
+export function misnamed(config: Haraka.Config): readonly string[] {
+  return (
+    readdirSync(configDir(config))
+      // Copies are no mistake, and Haraka takes some others in its place.
+      .filter((name) => ALIKE.test(name) && !/^gal_relay\.(ini|json|ya?ml)/.test(name))
+      .map((name) => `config/${name} is not read, config/${INI} is: is it what you edit?`)
+  )
+}
+
 const LOOK_EVERY = 2000
 // Whoever writes it may not be done.
 const COME_TO_REST = 3000

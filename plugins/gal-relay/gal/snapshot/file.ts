@@ -32,6 +32,7 @@ import {
   encodeHeader,
   FILE_MOST,
   HEADER_BYTES,
+  OtherSettings,
   type SnapshotMeta,
   SUM_AT,
   startSum,
@@ -84,7 +85,7 @@ export class SnapshotReader {
       await readWhole(handle, header, 0)
       const { capacity, count, sum, ...meta } = decodeHeader(header)
       if (!meta.fingerprint.equals(fingerprint)) {
-        throw new UnusableFile('it was made with another base, filter or list of attributes')
+        throw new OtherSettings()
       }
       const identity = await handle.stat({ bigint: true })
       const tableBytes = slotsFor(capacity) * SLOT_BYTES
