@@ -707,7 +707,7 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
   test('the account sees the base, and none of the entries in it', async () => {
     const blind = await startSlapd({
       entries: ['alice@example.com'],
-      database: [
+      access: [
         'access to dn.base="dc=corp,dc=test" by * read',
         'access to dn.children="dc=corp,dc=test" by * none',
       ],
