@@ -102,8 +102,15 @@ declare namespace Haraka {
   interface Modules {
     'package.json': { readonly version: string }
     connection: { readonly Connection: object }
+    logger: LogLevels
     outbound: Outbound
     plugins: Plugins
+  }
+
+  interface LogLevels {
+    /** What is written: lines of this level, and those of lower ones. Log.ini changes it while Haraka runs. */
+    readonly loglevel: number
+    readonly levels: Readonly<Record<'INFO', number>>
   }
 
   interface RegisteredHook {

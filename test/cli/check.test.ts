@@ -66,6 +66,8 @@ function hasNot({ lines }: Report, ...patterns: RegExp[]): void {
   }
 }
 
+const AS_ROOT = { skip: process.getuid?.() === 0 ? false : 'needs root' }
+
 /** Plugin relay lets everybody relay. */
 const ALL = { 'config/relay.ini': '[relay]\nall = true\n' }
 
@@ -135,6 +137,22 @@ bind_pasword = hunter2
       report,
       /no such file; config\/gal-relay\.ini is not read, probably meant: config\/gal_relay\.ini$/,
     )
+  })
+
+  test('gal_relay.ini, and another file that may be taken for it', async () => {
+    const files = { 'config/gal-relay.ini': directory, 'config/gal_relay.ini.bak': directory }
+    const report = await check({ ini: directory, files })
+    const said = report.lines.filter((line) => /config\/\S+ is not read/.test(line))
+    assert.deepEqual(said, [
+      'warning config/gal-relay.ini is not read, config/gal_relay.ini is: is it what you edit?',
+    ])
+  })
+
+  test('nobody else accepts while it only observes', async () => {
+    const ini = `[main]\nenforce = false\n[routes]\nexample.com = inbound\n${directory}`
+    const accepted = /^warning .*recipients are only observed .*no other plugin accepts any: /
+    has(await check({ ini, plugins: ['gal-relay'] }), accepted)
+    hasNot(await check({ ini, plugins: ['gal-relay', 'rcpt_to.in_host_list'] }), accepted)
   })
 
   test('the plugin is not loaded', async () => {
@@ -382,6 +400,21 @@ scan@example.com = inbound smtp://192.0.2.25
       rmSync(path.join(modules, 'express'), { recursive: true })
       express(path.join(root, 'node_modules'))
       assert.deepEqual(await said(), [])
+      const version = (text: string) =>
+        writeFileSync(
+          path.join(root, 'node_modules', 'express', 'package.json'),
+          JSON.stringify({ version: text }),
+        )
+      for (const fine of ['4.8.0', '4.21.2', '5.1.0', 'next']) {
+        version(fine)
+        assert.deepEqual(await said(), [], fine)
+      }
+      for (const old of ['2.5.11', '3.21.2', '4.7.4']) {
+        version(old)
+        const [found] = await said()
+        assert.equal(found?.level, 'warning')
+        assert.match(found?.text ?? '', new RegExp(`express ${old} \\(.*\\) is too old for Haraka`))
+      }
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
@@ -418,6 +451,93 @@ scan@example.com = inbound smtp://192.0.2.25
       for (const user of ['', 'user=root\n']) assert.deepEqual(await said(user), [])
       chownSync(file('secret'), 65534, 65534)
       assert.equal((await said('user=nobody\n')).length, names.length - 1)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+
+  test('folders that the user that Haraka runs as may not write to', AS_ROOT, async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const queue = path.join(root, 'queue')
+    const lists = path.join(root, 'lists')
+    const said = async (smtp: string) => {
+      const ini = `[gal]\nmode = snapshot\n[snapshot]\nfile = ../lists/list\n${directory}`
+      const files = { 'config/smtp.ini': `listen=127.0.0.1:25\n${smtp}` }
+      writeInstall(root, [25], { ini, files })
+      const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(['check', '--config', root])
+      const findings = json.sections.flatMap((section) => section.findings)
+      return findings
+        .filter(({ text }) => /cannot be written by/.test(text))
+        .map(({ level, text }) => `${level} ${text}`)
+    }
+    try {
+      chmodSync(root, 0o755)
+      mkdirSync(lists)
+      for (const smtp of ['', 'user=root\n']) assert.deepEqual(await said(smtp), [])
+      const [first = '', second = '', ...more] = await said('user=nobody\n')
+      assert.match(
+        first,
+        /^problem the outbound queue .*queue cannot be written by nobody, whom Haraka/,
+      )
+      assert.match(first, /has owner 0, group 0, mode 0755; chown nobody .*queue$/)
+      assert.match(second, /^problem the folder of the list .*lists cannot be written by nobody/)
+      assert.deepEqual(more, [])
+      chownSync(queue, 65534, 65534)
+      chownSync(lists, 0, 65534)
+      chmodSync(lists, 0o775)
+      assert.deepEqual(await said('user=nobody\ngroup=nogroup\n'), [])
+      // Who owns queue/ is probably who Haraka runs as, under systemd.
+      chmodSync(lists, 0o755)
+      const [guessed = ''] = await said('')
+      assert.match(guessed, /^warning .*lists cannot be written by nobody, who owns queue\//)
+      chmodSync(root, 0o700)
+      const [behind = ''] = await said('user=nobody\n')
+      assert.match(behind, new RegExp(`: ${root} has owner 0, .*; chmod o\\+x ${root}$`))
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+
+  test('a list that another user has made, and one for other settings', AS_ROOT, async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const ini = `[gal]\nmode = snapshot\n${directory}`
+    const said = async (smtp: string, text = ini) => {
+      const files = { 'config/smtp.ini': `listen=127.0.0.1:25\n${smtp}` }
+      writeInstall(root, [25], { ini: text, files })
+      const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(['check', '--config', root])
+      const list = json.sections.find(({ about }) => about.startsWith('snapshot'))
+      return list?.findings.map(({ level, text }) => `${level} ${text}`).join('\n') ?? ''
+    }
+    try {
+      chmodSync(root, 0o755)
+      const file = path.join(root, 'gal_relay.snapshot')
+      assert.match(await said(''), /^note there is none yet/)
+      assert.equal((await runCommand(['sync'], { cwd: root })).code, 0)
+      assert.match(await said(''), /^ok 1 recipient, /)
+      assert.match(
+        await said('user=nobody\n'),
+        /^warning it belongs to user 0 .*which may not read it: /,
+      )
+      chownSync(file, 12345, 12345)
+      assert.match(
+        await said('user=nobody\n'),
+        /^warning it belongs to user 12345 .*does not use it: /,
+      )
+      chownSync(file, 65534, 65534)
+      assert.match(await said('user=nobody\n'), /^ok 1 recipient, /)
+      chownSync(file, 0, 0)
+      const other = ini.replace('[ldap]', 'filter = (mail=*)\n[ldap]')
+      assert.match(
+        await said('', other),
+        /^warning it is not used, .*another base, filter or list of attributes; has gal-relay sync been run /,
+      )
+      const sync = await runCommand(['sync'], { cwd: root })
+      assert.equal(sync.code, 0)
+      assert.match(
+        sync.stderr,
+        /^the list before was made with another base, .* reads its own again\n$/,
+      )
+      assert.equal((await runCommand(['sync'], { cwd: root })).stderr, '')
     } finally {
       rmSync(root, { recursive: true, force: true })
     }
@@ -597,7 +717,28 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     assert.equal(empty.code, 1)
     has(empty, /^problem no entry has an address in proxyAddresses, mail: are base, filter /)
     const filter = await check({ ini: ini({}, 'filter = (objectClass=group)') })
-    has(filter, /^problem no entry has an address/)
+    has(filter, /^problem no entry has an address .* right\?$/)
+  })
+
+  test('the account sees the base, and none of the entries in it', async () => {
+    const blind = await startSlapd({
+      entries: ['alice@example.com'],
+      access: [
+        'access to dn.base="dc=corp,dc=test" by * read',
+        'access to dn.children="dc=corp,dc=test" by * none',
+      ],
+    })
+    try {
+      const anonymous = { 'url[]': blind.url, bind_dn: '', bind_password: '', tls_ca: '' }
+      const report = await check({ ini: ini(anonymous) })
+      has(
+        report,
+        /^ok base dc=corp,dc=test is readable$/,
+        /^problem no entry has an address .* shown to us: it is empty, or nobody may read there without/,
+      )
+    } finally {
+      await blind.stop()
+    }
   })
 
   test('attributes: unknown, without a rule, and the flag', async () => {

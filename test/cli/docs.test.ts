@@ -43,6 +43,7 @@ const EXCHANGE_REG = `REGEDIT4\r
 [HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\MSExchangeIMC\\Parameters]\r
 "RelayFlags"=dword:00000002\r
 `
+const LOG_LINE = '[NOTICE] [8D6E7A4F-52CF-4F6B-9F0B-3B6C2C1F6A11] [core] connect ip=192.0.2.7\n'
 const DIRECTORY = 'ldap://dc1.corp.example'
 const FOLDER = '/srv/haraka'
 
@@ -75,17 +76,23 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
 
 /** @returns the page with the output that its commands have now */
 async function withOutput(page: string, { root, configure, shown }: Install): Promise<string> {
-  const parts = page.split(/^(```(?:ini|old|console)\n[\s\S]*?^```\n)/m)
+  const parts = page.split(/^(```(?:ini|old|log|console)\n[\s\S]*?^```\n)/m)
   for (const [index, part] of parts.entries()) {
     if (/^## /m.test(part)) configure(firstIni(page))
     const [, kind, text = ''] = /^```(ini|old|console)\n([\s\S]*)```\n$/.exec(part) ?? []
     if (kind === 'ini') configure(text)
+    const [, log] = /^```log\n([\s\S]*)```\n$/.exec(part) ?? []
+    if (log) writeFileSync(path.join(root, 'haraka.log'), log)
     if (kind === 'old') writeFileSync(path.join(root, 'main.cf'), text)
     if (kind !== 'console') continue
     const outputs: string[] = []
     for (const line of text.split('\n').filter((one) => one.startsWith('$ '))) {
       assert.match(line, /^\$ npx gal-relay /)
-      const { stdout, stderr } = await runCommand(wordsOf(line).slice(3), { cwd: root })
+      const words = wordsOf(line).slice(3)
+      const { stdout, stderr } = await runCommand(
+        words.map((word) => inTest(word, root)),
+        { cwd: root },
+      )
       outputs.push(`${line}\n${shown(stdout + stderr).trimEnd()}\n`)
     }
     parts[index] = `\`\`\`console\n${outputs.join('\n')}\`\`\`\n`
@@ -113,6 +120,9 @@ const help = async (...name: string[]) => (await runCommand([...name, '--help'])
 const indented = (text: string) =>
   Array.from(text.matchAll(/^ {4}(?:npx )?(gal-relay .*)$/gm), ([, command = '']) => command)
 
+const inTest = (command: string, root: string) =>
+  command.replace(FOLDER, root).replace('/var/log/haraka.log', path.join(root, 'haraka.log'))
+
 const page = () => readFileSync(PAGE, 'utf8')
 
 if (process.argv.includes('--write')) {
@@ -139,10 +149,12 @@ if (process.argv.includes('--write')) {
       await inInstall(async ({ root }) => {
         writeFileSync(path.join(root, 'main.cf'), 'mynetworks = 192.168.1.0/24\n')
         writeFileSync(path.join(root, 'exchange.reg'), EXCHANGE_REG)
+        writeFileSync(path.join(root, 'haraka.log'), LOG_LINE)
         for (const command of commands) {
           // What follows a | or a > is for another program, or for the shell.
-          const [line = ''] = command.replace(FOLDER, root).split(/ [|>] /)
-          const { code, stderr } = await runCommand(wordsOf(line).slice(1), { cwd: root })
+          const [line = ''] = inTest(command, root).split(/ [|<>] /)
+          const options = { cwd: root, input: 'alice@example.com\n' }
+          const { code, stderr } = await runCommand(wordsOf(line).slice(1), options)
           const isOff = stderr.startsWith('there is no list to be read: [gal] mode')
           // It says there what it has found.
           const isFine = code < 2 && (stderr === '' || line.startsWith('gal-relay import'))

@@ -13,6 +13,13 @@ import { type Answer, agree, argumentsOf } from '../support/explain'
 import { type Haraka, startHaraka, writeInstall } from '../support/haraka'
 import { PASSWORDS } from '../support/vectors'
 
+interface Asked {
+  readonly client: string
+  readonly listener: string
+  readonly assumed: readonly string[]
+  readonly recipients: readonly { readonly rule: string }[]
+}
+
 describe('explain, where the rulebook has no case', () => {
   const ini = `[routes]
 example.com = inbound
@@ -241,14 +248,60 @@ hosts[] = 192.168.1.0/24
     assert.ok(!stdout.includes('\x1b'), 'no colour where nobody sees it')
   })
 
+  test('a recipient alone is asked about as by a stranger on port 25', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'install-'))
+    const as = async (never: string, listen: string, ...args: string[]) => {
+      const restrictions = `[restrictions]\nhosts[] = 192.168.1.0/24\n${never}\n`
+      const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
+      const files = { 'config/smtp.ini': `listen=${listen}\npublic_ip=198.51.100.5\n` }
+      writeInstall(root, [25], { ini: `${restrictions}${directory}`, files })
+      const { code, json } = await runJson<Asked>([
+        ...['explain', 'friend@far.example', '--config', root, ...args],
+      ])
+      const [explained] = json.recipients
+      return [code, explained?.rule, json.client, json.listener, json.assumed.join()]
+    }
+    try {
+      const listen = '127.0.0.2:587,10.0.0.8:25'
+      const rule = 'no-relay-nobody'
+      const assumed = 'client,listener'
+      assert.deepEqual(await as('', listen), [1, rule, '192.0.2.1', '10.0.0.8:25', assumed])
+      assert.deepEqual(await as('never[] = 192.0.2.0/24', '[2001:db8::7]:2525'), [
+        ...[1, rule, '198.51.100.1', '[2001:db8::7]:2525', assumed],
+      ])
+      assert.deepEqual(await as('', listen, '--client', client), [
+        ...[0, 'relay-hosts', client, '10.0.0.8:25', 'listener'],
+      ])
+      assert.deepEqual(await as('', listen, '--listener', local), [
+        ...[1, rule, '192.0.2.1', local, 'client'],
+      ])
+      // The address that the world sees, unless anybody who connects to it may relay.
+      const [, , , everywhere = ''] = await as('', '[::0]:25')
+      assert.match(String(everywhere), /^[\d.]+:25$/)
+      assert.doesNotMatch(String(everywhere), /^127\./)
+      const open = `local_addresses[] = ${String(everywhere).replace(':25', '')}`
+      const [, outside] = await as(open, '[::0]:25')
+      assert.equal(outside, rule)
+      const { code, stdout } = await runCommand(['explain', 'alice@example.com'], {
+        cwd: haraka.dir,
+      })
+      assert.equal(code, 0)
+      assert.match(
+        stdout,
+        /^as a stranger, 192\.0\.2\.1, who connects to 127\.0\.0\.1:\d+ \(--client and --listener name others\)\n\nRCPT TO:/,
+      )
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  })
+
   test('what cannot be asked ends with 2 and one sentence', async () => {
     const config = ['--config', haraka.dir]
     const wrong = [
       ['--client', 'mail.example', '--listener', local],
       ['--client', client, '--listener', '10.0.0.5'],
       ['--client', client, '--listener', '10.0.0.5:0'],
-      ['--client', client],
-      ['--listener', local],
+      ['--listener', '10.0.0.5'],
       ['--client', client, '--listener', local, '--account', 'carol'],
     ]
     for (const args of wrong) {

@@ -133,6 +133,76 @@ for (const { name, start, skip } of [
       assert.match(stdout, /^nobody@example\.com is not in the directory\n/)
     })
 
+    test('several, or those on standard input: a line for each, and the worst exit code', async () => {
+      const run = (addresses: readonly string[], input = '') =>
+        runCommand(['lookup', ...addresses, '--config', root], { input })
+      const some = await run(['alice@example.com', 'nobody@example.com'])
+      assert.equal(some.code, 1)
+      assert.match(
+        some.stdout,
+        /^found {4}alice@example\.com {2}uid=alice,dc=corp,dc=test\nabsent {3}nobody@example\.com\n$/,
+      )
+      const read = await run(['-'], 'alice@example.com\r\n\nboard@example.com')
+      assert.deepEqual([read.code, read.stderr], [0, ''])
+      assert.match(read.stdout, /^found {4}alice@.*\nfound {4}board@.*\n$/)
+      const wrong = await run(['alice@example.com', 'alice', '-'], 'nobody@example.com\n')
+      assert.equal(wrong.code, 2)
+      assert.match(
+        wrong.stdout,
+        /^found .*\nunknown {2}alice {2}'alice' is no mail address: .*\nabsent .*\n$/,
+      )
+      const none = await run(['-'])
+      assert.deepEqual(
+        [none.code, none.stdout, none.stderr],
+        [2, '', 'there is no address on standard input\n'],
+      )
+    })
+
+    test('many, in order, as one JSON object', async () => {
+      const addresses = Array.from({ length: 50 }, (_, i) =>
+        i % 3 === 0 ? 'alice@example.com' : `nobody-${i}@example.com`,
+      )
+      const { stdout, code } = await runCommand(['lookup', '-', '--json', '--config', root], {
+        input: addresses.join('\n'),
+      })
+      assert.equal(code, 1)
+      const { addresses: told } = JSON.parse(stdout) as {
+        readonly addresses: readonly (Answer & { readonly address: string })[]
+      }
+      assert.deepEqual(
+        told.map(({ address, found }) => [address, found]),
+        addresses.map((address, i) => [address, i % 3 === 0]),
+      )
+      assert.equal(told[0]?.live.entries[0]?.dn, 'uid=alice,dc=corp,dc=test')
+    })
+
+    test('in snapshot mode: what is stale', async () => {
+      const file = path.join(root, 'list.snapshot')
+      const all = `[gal]\nmode = snapshot\n[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n[snapshot]\nfile = ${file}\n`
+      try {
+        writeInstall(root, [25], { ini: all })
+        const before = await runCommand(['lookup', 'alice@example.com', 'x@y.test'], { cwd: root })
+        assert.match(before.stdout, /^found .* no list: there is none yet\n/)
+        assert.equal((await runCommand(['sync'], { cwd: root })).code, 0)
+        const now = await runCommand(['lookup', 'alice@example.com', 'x@y.test'], { cwd: root })
+        assert.match(
+          now.stdout,
+          /^found {4}alice@example\.com {2}uid=alice,dc=corp,dc=test\nabsent .*\n$/,
+        )
+        // The directory cannot be asked, and the list says what it knows.
+        const away = all.replace(ldap.url, `ldap://127.0.0.1:${await freePort()}`)
+        writeInstall(root, [25], { ini: away })
+        const listed = await runCommand(['lookup', 'alice@example.com', 'x@y.test'], { cwd: root })
+        assert.equal(listed.code, 2)
+        assert.match(
+          listed.stdout,
+          /^unknown {2}alice@example\.com {2}.*ECONNREFUSED.* {2}the list has it\nunknown .* {2}the list does not have it\n$/,
+        )
+      } finally {
+        configure(ldap.url)
+      }
+    })
+
     test('no address, or no directory: exit code 2', async () => {
       for (const address of ['alice', 'a@b@c', '']) {
         const { code, stderr } = await runCommand(['lookup', address, '--config', root])

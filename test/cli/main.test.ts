@@ -26,7 +26,7 @@ describe('gal-relay', () => {
       [['sync', '--config', root], /^there is no list to be read/],
       [['who-may-relay', '--listener', 'x', '--config', root], /^'x' is not an address and port/],
       [['lookup', 'nobody', '--config', root], /^'nobody' is no mail address/],
-      [['explain', 'a@b.test'], /^required option '--client <ip>' not specified$/],
+      [['explain', '--config', root], /^missing required argument 'recipients'$/],
       [['check', '--verbose'], /^unknown option '--verbose'/],
       [[], /^no command is given$/],
       [['--config', root], /^no command is given$/],

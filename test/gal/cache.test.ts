@@ -182,3 +182,42 @@ test('a look-up that failed is made again', async () => {
   answers(() => FOUND)
   assert.equal(await ask('alice'), 'found')
 })
+
+test('what is forgotten is asked anew, and nothing else is', async () => {
+  const { cache, ask, asked, answers } = cacheOf()
+  const alice = recipientOf('ALICE', 'example.com')
+  answers((local) => (local === 'nobody' ? ABSENT : FOUND))
+  for (const local of ['alice', 'bob', 'nobody']) await ask(local)
+  answers((local) => (local === 'alice' ? ABSENT : FOUND))
+  assert.equal(cache.forget(alice), true)
+  assert.equal(cache.forget(recipientOf('nobody', 'example.com')), true)
+  assert.equal(cache.forget(recipientOf('alice', 'example.net')), false)
+  assert.equal(await ask('alice'), 'absent')
+  assert.equal(await ask('nobody'), 'found')
+  assert.equal(await ask('bob'), 'found')
+  assert.deepEqual(asked, ['alice', 'bob', 'nobody', 'alice', 'nobody'])
+  assert.equal(cache.forget(alice), true)
+  assert.equal(cache.forget(alice), false)
+})
+
+test('a forgotten answer is not used while the directory is away', async () => {
+  const { cache, ask, answers } = cacheOf()
+  await ask('alice')
+  cache.forget(recipientOf('alice', 'example.com'))
+  answers(() => AWAY)
+  assert.equal(await ask('alice'), 'unavailable')
+})
+
+test('a look-up that is under way when its recipient is forgotten is not remembered', async () => {
+  const { cache, ask, asked, answers } = cacheOf()
+  let answerFirst = (_answer: GalAnswer) => {}
+  answers(() => new Promise<GalAnswer>((resolve) => (answerFirst = resolve)))
+  const first = ask('alice')
+  assert.equal(cache.forget(recipientOf('alice', 'example.com')), true)
+  answers(() => ABSENT)
+  assert.equal(await ask('alice'), 'absent')
+  answerFirst(FOUND)
+  assert.equal(await first, 'found')
+  assert.equal(await ask('alice'), 'absent')
+  assert.deepEqual(asked, ['alice', 'alice'])
+})

@@ -43,6 +43,7 @@ describe('the status page of a busy install', { skip }, () => {
       plugins: () => [],
       settings: () => settings,
       lists: () => ({
+        report: () => [],
         lookupIn: async () => ({ directory: 'default', answer: { state: 'absent' } }),
       }),
       reports: { collect: async () => report(Date.now()), close: () => {} },

@@ -147,7 +147,7 @@ describe('the status page', () => {
       grammar: {},
       reports: { collect: () => assert.fail(), close: () => {} },
       settings: () => settings,
-      lists: () => ({ lookupIn: () => assert.fail() }),
+      lists: () => ({ report: () => [], lookupIn: () => assert.fail() }),
       plugins: () => [],
     })
     const server = createServer((request, response) => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { lineOf } from '../../plugins/gal-relay/report/refusal'
+import { acceptanceOf, lineOf } from '../../plugins/gal-relay/report/refusal'
+import type { Accepted } from '../../plugins/gal-relay/routing/decide'
+import { parseNextHop } from '../../plugins/gal-relay/routing/routes'
 import { visible } from '../../plugins/gal-relay/visible'
 
 const refusal = {
@@ -45,6 +47,27 @@ test('a line has the names that Haraka has for what it knows of a connection', (
   const line = lineOf({ ...refusal, listener: '2001:db8::5:25' }, 'a@b.example', 'mixed', '452')
   assert.deepEqual(Object.keys(line).join(' '), KEYS)
   assert.deepEqual([line.ip, line.local_ip, line.local_port], ['2001:db8::1', '2001:db8::5', '25'])
+})
+
+test('a line of an accepted recipient says which way it goes', () => {
+  const verdict = { accept: true, rule: 'relay-hosts', path: 'outbound', hops: [] } as const
+  const of = (accepted: Accepted, leaving: string) => {
+    const { recipient, rule, path, hop, leaves_as } = acceptanceOf(
+      refusal,
+      'a@b.test',
+      accepted,
+      leaving,
+    )
+    return [recipient, rule, path, hop, leaves_as]
+  }
+  assert.deepEqual(of(verdict, 'a@b.test'), ['a@b.test', 'relay-hosts', 'outbound', 'mx', ''])
+  const hop = parseNextHop('smtp://user:secret@hop.test')
+  assert.ok(!('problem' in hop))
+  assert.deepEqual(of({ ...verdict, hops: [hop, hop] }, 'a@c.test\u202e'), [
+    ...['a@b.test', 'relay-hosts', 'outbound'],
+    ...['smtp://hop.test:25,smtp://hop.test:25', 'a@c.test<U+202E>'],
+  ])
+  assert.equal(of({ ...verdict, path: 'queue' }, 'a@b.test')[3], '')
 })
 
 const KEYS = 'ip rdns helo account sender recipient local_ip local_port rule reply'

@@ -18,11 +18,13 @@ export interface CommandOptions {
   readonly cwd?: string
   /** Added to the environment; undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** On standard input; default: nothing. */
+  readonly input?: string
 }
 
 export function runCommand(
   args: readonly string[],
-  { cwd = '/', env = {} }: CommandOptions = {},
+  { cwd = '/', env = {}, input = '' }: CommandOptions = {},
 ): Promise<CommandResult> {
   const options = {
     cwd,
@@ -30,11 +32,18 @@ export function runCommand(
     maxBuffer: 1 << 28,
   }
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [COMMAND, ...args], options, (error, stdout, stderr) => {
-      const code = error ? error.code : 0
-      if (typeof code === 'number') resolve({ code, stdout, stderr })
-      else reject(error)
-    })
+    const child = execFile(
+      process.execPath,
+      [COMMAND, ...args],
+      options,
+      (error, stdout, stderr) => {
+        const code = error ? error.code : 0
+        if (typeof code === 'number') resolve({ code, stdout, stderr })
+        else reject(error)
+      },
+    )
+    // Most do not read it.
+    child.stdin?.on('error', () => {}).end(input)
   })
 }
 

@@ -13,9 +13,10 @@ import { whoMayRelay } from '../advice/who-may-relay'
 import { HostAddresses } from '../delivery/host-addresses'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
+import { OtherSettings } from '../gal/snapshot/file-format'
 import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
-import { findsExpress, missingAddress } from '../page/http-server'
+import { findExpress, missingAddress, tooOld } from '../page/http-server'
 import { counted } from '../report/words'
 import { domainRoute } from '../routing/decide'
 import { KINDS } from '../routing/kinds'
@@ -24,11 +25,12 @@ import { type Recipient, recipientNamed } from '../routing/recipient'
 import { hopsOf, type NextHop } from '../routing/routes'
 import type { DirectorySettings } from '../settings/directories'
 import { readIniFile } from '../settings/haraka-files'
-import { loadSettings } from '../settings/load'
+import { loadSettings, misnamed } from '../settings/load'
 import { ownHost, ownListener } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings, SnapshotSettings } from '../settings/settings'
 import { UntrustedFolder } from '../trusted-file'
+import { foreignList, unwritable } from './haraka-user'
 import { harakaPrograms, type Install, isMissing, openInstall, openLists, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
 import { unreadable } from './unreadable'
@@ -97,7 +99,7 @@ async function check(install: Install): Promise<Section[]> {
   }
   const [hops, directories, addresses] = await Promise.all([
     nextHopFindings(config, settings),
-    directorySections(settings),
+    directorySections(config, settings),
     addressFindings(settings),
   ])
   return [
@@ -107,9 +109,12 @@ async function check(install: Install): Promise<Section[]> {
         ...settingsFindings(settings, ignored),
         ...addresses,
         ...httpFindings(install, settings),
-        ...[...unreadable(config, settings), ...exposedFiles(config, settings)].map(
-          (text): Finding => ({ level: 'warning', text }),
-        ),
+        ...[
+          ...misnamed(config),
+          ...unreadable(config, settings),
+          ...exposedFiles(config, settings),
+        ].map((text): Finding => ({ level: 'warning', text })),
+        ...unwritable(config, settings),
       ],
     },
     { ...plugins, findings: pluginFindings(config, settings) },
@@ -177,7 +182,12 @@ function httpFindings({ config, root }: Install, { http }: Settings): Finding[] 
   if (!http.enabled) return []
   const missing = missingAddress(readIniFile(config, 'http.ini'))
   if (missing) return [{ level: 'warning', text: `no metrics and no status page: ${missing}` }]
-  if ([path.join(root, 'package.json'), ...harakaPrograms()].some(findsExpress)) return []
+  const [express] = [path.join(root, 'package.json'), ...harakaPrograms()].flatMap(
+    (from) => findExpress(from) ?? [],
+  )
+  const old = express && tooOld(express)
+  if (old) return [{ level: 'warning', text: `no metrics and no status page: ${old}` }]
+  if (express) return []
   const text =
     `express is not found from here, neither in ${root} nor beside the haraka of PATH; without ` +
     'it Haraka has no metrics and no status page, and says so at its start'
@@ -198,13 +208,16 @@ function openTo(policy: ListenerPolicy): readonly string[] {
 const ASKED_AT_ONCE = 10
 
 /** Of each directory its list and its servers, with its name where there are several. */
-async function directorySections({ directories: { all } }: Settings): Promise<Section[]> {
+async function directorySections(
+  config: Haraka.Config,
+  { directories: { all } }: Settings,
+): Promise<Section[]> {
   const limit = bulkhead(ASKED_AT_ONCE, all.length)
   const sections = all.map((directory) =>
     limit.execute(async () => {
       const name = all.length > 1 ? `${directory.name}: ` : ''
       const [list, servers] = await Promise.all([
-        snapshotSection(directory, name),
+        snapshotSection(config, directory, name),
         probeDirectory(directory.gal, directory.ldap),
       ])
       return [
@@ -244,12 +257,15 @@ function realFile(file: string): string {
 }
 
 async function snapshotSection(
+  config: Haraka.Config,
   { gal, ldap, snapshot }: DirectorySettings,
   name: string,
 ): Promise<Section[]> {
   if (gal.mode !== 'snapshot') return []
   const about = `snapshot ${name}${snapshot.file}`
   try {
+    const foreign = foreignList(config, snapshot.file)
+    if (foreign) return [{ about, findings: [{ level: 'warning', text: foreign }] }]
     const { count, asOf } = await readListInForce(listDefinition(gal, ldap), snapshot)
     const size = `${counted(count, 'recipient')}, as of ${new Date(asOf).toISOString()}`
     const { level, why } = judgedByAge(Date.now() - asOf, snapshot)
@@ -263,10 +279,16 @@ async function snapshotSection(
         })
       : error instanceof UntrustedFolder
         ? { level: 'problem', text: `no list is read or kept there: ${reason}` }
-        : { level: 'warning', text: `it is not used, a new one will be read: ${reason}` }
+        : {
+            level: 'warning',
+            text: `it is not used, a new one will be read: ${reason}${error instanceof OtherSettings ? OTHER_SETTINGS : ''}`,
+          }
     return [{ about, findings: [finding] }]
   }
 }
+
+const OTHER_SETTINGS =
+  '; has gal-relay sync been run with other settings than these, or has Haraka not been told of these yet?'
 
 function judgedByAge(
   age: number,

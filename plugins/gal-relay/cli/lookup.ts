@@ -8,12 +8,13 @@ import { listDefinition } from '../gal/directory/list-definition'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
 import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from '../gal/snapshot/address-table'
-import { readListInForce } from '../gal/snapshot/in-force'
+import { type ListInForce, readListInForce } from '../gal/snapshot/in-force'
 import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import { type DirectorySettings, directoriesFor } from '../settings/directories'
 import type { Settings } from '../settings/settings'
 import { CannotRun, isMissing, openConfigured, SILENT } from './install'
+import { linesOf, STDIN } from './lines'
 import { mailboxText, type SaidMailbox, saidMailbox } from './mailbox'
 import { colour, columns, printJson, printLines } from './print'
 
@@ -23,44 +24,42 @@ interface Options {
 }
 
 const EXAMPLES = `
-Exit code 0: the address is in the list; 1: it is not; 2: the directory cannot tell.
+One address: which entry has it. Several, or - for a list on standard input, one in each line: a line for each.
+In snapshot mode the list is looked at too, and named where it says something else. Exit code 0: the addresses
+are in the directory; 1: one is not; 2: the directory cannot tell of one, or it is none.
 
 Examples:
     gal-relay lookup alice@example.com
-    gal-relay lookup --json alice@example.com | jq -r '.live.entries[].dn'`
+    gal-relay lookup --json alice@example.com | jq -r '.live.entries[].dn'
+  Which of these does the directory not have?
+    gal-relay lookup - < addresses.txt | grep '^absent'`
 
 export function lookupCommand(): Command {
   return new Command('lookup')
     .description('is the address in the directory, and which entry has it')
-    .argument('<address>', 'a mail address')
+    .argument('<addresses...>', 'mail addresses; - reads them from standard input')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
 
-async function run(address: string, _: unknown, command: Command): Promise<void> {
+async function run(addresses: string[], _: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const { settings } = await openConfigured(options.config)
-  const recipient = recipientFrom(address)
-  const asked = directoriesFor(settings.directories, recipient.domain)
-  if (asked.length === 0) throw new CannotRun(noDirectory(settings, recipient))
-  const all = await Promise.all(
-    asked.map(async (directory) => {
-      const live = await searched(directory, recipient)
-      return { directory: directory.name, live, snapshot: await listed(directory, recipient) }
-    }),
-  )
-  const state = stateOf(all.map(({ live }) => live.answer.state))
-  const found = state === 'unavailable' ? undefined : state === 'found'
-  if (options.json) {
-    const [first] = all
-    const directories = all.map(({ directory, live, snapshot }) => {
-      return { directory, live: liveJson(live), snapshot }
-    })
-    // The first of them that has it, else the first: nearly always the only one.
-    const { live, snapshot } = all.find((one) => one.live.answer.state === 'found') ?? first ?? {}
-    printJson({ address, found, live: live && liveJson(live), snapshot, directories })
-  } else {
-    const isOne = settings.directories.all.length === 1
+  const [only = ''] = addresses
+  const directories = openDirectories(settings)
+  try {
+    if (addresses.length === 1 && only !== STDIN) await lookUpOne(only, directories, options)
+    else await lookUpAll(addresses, directories, options)
+  } finally {
+    await directories.close()
+  }
+}
+
+async function lookUpOne(address: string, directories: Opened, options: Options): Promise<void> {
+  const { state, all } = await directories.lookup(recipientFrom(address))
+  if (options.json) printJson(answerJson(address, state, all))
+  else {
+    const isOne = directories.count === 1
     printLines(
       all.flatMap(({ directory, live, snapshot }) => [
         ...(isOne ? [] : [colour.bold(`directory ${directory}`)]),
@@ -69,7 +68,164 @@ async function run(address: string, _: unknown, command: Command): Promise<void>
       ]),
     )
   }
-  process.exitCode = { found: 0, absent: 1, unavailable: 2 }[state]
+  process.exitCode = CODES[state]
+}
+
+const CODES = { found: 0, absent: 1, unavailable: 2 } as const
+
+/** So many are looked up at a time. */
+const AT_A_TIME = 16
+
+interface LookedUp {
+  readonly address: string
+  readonly state: keyof typeof CODES
+  readonly all: readonly Told[]
+  /** Why it could not be looked up. */
+  readonly error?: string
+}
+
+async function lookUpAll(
+  addresses: readonly string[],
+  directories: Opened,
+  options: Options,
+): Promise<void> {
+  const told: object[] = []
+  const answers = inTurn(addresses, AT_A_TIME, async (address): Promise<LookedUp> => {
+    try {
+      return { address, ...(await directories.lookup(recipientFrom(address))) }
+    } catch (error) {
+      if (!(error instanceof CannotRun)) throw error
+      return { address, state: 'unavailable', all: [], error: error.message }
+    }
+  })
+  let code = 0
+  let count = 0
+  for await (const { address, state, all, error } of answers) {
+    count++
+    code = Math.max(code, CODES[state])
+    if (!options.json) printLines([lineOf(address, state, all, error)])
+    else told.push(error ? { address, found: undefined, error } : answerJson(address, state, all))
+  }
+  if (count === 0) throw new CannotRun('there is no address on standard input')
+  if (options.json) printJson({ addresses: told })
+  process.exitCode = code
+}
+
+/** Answers in order, so many of them under way at a time. */
+async function* inTurn<T>(
+  addresses: readonly string[],
+  most: number,
+  ask: (address: string) => Promise<T>,
+): AsyncGenerator<T> {
+  const underWay: Promise<T>[] = []
+  for await (const address of eachOf(addresses)) {
+    const answer = ask(address)
+    // It is awaited in its turn.
+    answer.catch(() => {})
+    underWay.push(answer)
+    const first = underWay.length >= most ? underWay.shift() : undefined
+    if (first) yield await first
+  }
+  for (const answer of underWay) yield await answer
+}
+
+async function* eachOf(addresses: readonly string[]): AsyncGenerator<string> {
+  for (const address of addresses) {
+    if (address !== STDIN) {
+      yield address
+      continue
+    }
+    for await (const line of linesOf(STDIN)) {
+      const text = line.trim()
+      if (text) yield text
+    }
+  }
+}
+
+function lineOf(
+  address: string,
+  state: GalAnswer['state'],
+  all: readonly Told[],
+  error: string | undefined,
+): string {
+  const paint = { found: colour.green, absent: colour.red, unavailable: colour.yellow }[state]
+  const word = { found: 'found  ', absent: 'absent ', unavailable: 'unknown' }[state]
+  const at = all.find(({ live }) => live.answer.state === state)
+  const where =
+    at?.live.answer.state === 'unavailable'
+      ? at.live.answer.reason
+      : (at?.live.holders[0]?.dn ?? '')
+  const stale = all.flatMap(({ live, snapshot }) => staleText(live.answer, snapshot))
+  return [paint(word), address, error ?? where, ...stale].filter(Boolean).join('  ')
+}
+
+/** @returns what the list says that the directory does not */
+function staleText({ state }: GalAnswer, listed: Listed | undefined): string[] {
+  if (!listed || listed.state === state) return []
+  if (listed.state === 'unavailable') return [`no list: ${listed.reason}`]
+  if (state === 'unavailable') {
+    return [`the list ${listed.state === 'found' ? 'has it' : 'does not have it'}`]
+  }
+  return [listed.state === 'found' ? 'stale: the list still has it' : 'stale: the list lacks it']
+}
+
+/** What one directory says. */
+interface Told {
+  readonly directory: string
+  readonly live: Searched
+  readonly snapshot: Listed | undefined
+}
+
+function answerJson(address: string, state: GalAnswer['state'], all: readonly Told[]): object {
+  const found = state === 'unavailable' ? undefined : state === 'found'
+  const directories = all.map(({ directory, live, snapshot }) => {
+    return { directory, live: liveJson(live), snapshot }
+  })
+  // The first of them that has it, else the first: nearly always the only one.
+  const { live, snapshot } = all.find((one) => one.live.answer.state === 'found') ?? all[0] ?? {}
+  return { address, found, live: live && liveJson(live), snapshot, directories }
+}
+
+/** The directories of an install, with what has been opened of each so far. */
+interface Opened {
+  readonly count: number
+  /** @throws CannotRun when no directory is asked for its domain */
+  lookup(recipient: Recipient): Promise<{ state: GalAnswer['state']; all: readonly Told[] }>
+  close(): Promise<void>
+}
+
+function openDirectories(settings: Settings): Opened {
+  const opened = new Map<string, { live: LiveList; list: Promise<ListOnDisk> | undefined }>()
+  const open = (directory: DirectorySettings) => {
+    const { name, gal, ldap } = directory
+    const one = opened.get(name) ?? {
+      live: new LiveList(listDefinition(gal, ldap), ldap, SILENT),
+      list: gal.mode === 'snapshot' ? listOnDisk(directory) : undefined,
+    }
+    opened.set(name, one)
+    return one
+  }
+  return {
+    count: settings.directories.all.length,
+    async lookup(recipient) {
+      const asked = directoriesFor(settings.directories, recipient.domain)
+      if (asked.length === 0) throw new CannotRun(noDirectory(settings, recipient))
+      const all = await Promise.all(
+        asked.map(async (directory): Promise<Told> => {
+          const { live, list } = open(directory)
+          return {
+            directory: directory.name,
+            live: await searched(live, directory, recipient),
+            snapshot: list && listed(await list, directory, recipient),
+          }
+        }),
+      )
+      return { state: stateOf(all.map(({ live }) => live.answer.state)), all }
+    },
+    async close() {
+      await Promise.all(Array.from(opened.values(), ({ live }) => live.close()))
+    },
+  }
 }
 
 function noDirectory({ directories }: Settings, { domain }: Recipient): string {
@@ -96,18 +252,17 @@ interface Searched extends Inspection {
   readonly recipient: Recipient
 }
 
-async function searched({ gal, ldap }: DirectorySettings, recipient: Recipient): Promise<Searched> {
-  const list = new LiveList(listDefinition(gal, ldap), ldap, SILENT)
-  try {
-    let found = { ...(await list.inspect(recipient)), recipient }
-    for (const other of otherNames(gal)?.(recipient) ?? []) {
-      if (found.answer.state !== 'absent') break
-      found = { ...(await list.inspect(other)), recipient: other }
-    }
-    return found
-  } finally {
-    await list.close()
+async function searched(
+  list: LiveList,
+  { gal }: DirectorySettings,
+  recipient: Recipient,
+): Promise<Searched> {
+  let found = { ...(await list.inspect(recipient)), recipient }
+  for (const other of otherNames(gal)?.(recipient) ?? []) {
+    if (found.answer.state !== 'absent') break
+    found = { ...(await list.inspect(other)), recipient: other }
   }
+  return found
 }
 
 /** What the snapshot says. */
@@ -121,34 +276,34 @@ interface Listed {
   readonly as_of: string | undefined
 }
 
-/** @returns undefined when there is to be no snapshot */
-async function listed(
-  { gal, ldap, snapshot }: DirectorySettings,
-  recipient: Recipient,
-): Promise<Listed | undefined> {
-  if (gal.mode !== 'snapshot') return undefined
+type ListOnDisk = ListInForce | { readonly reason: string }
+
+async function listOnDisk({ gal, ldap, snapshot }: DirectorySettings): Promise<ListOnDisk> {
   try {
-    const list = await readListInForce(listDefinition(gal, ldap), snapshot)
-    const key = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
-      .map(recipientKey)
-      .find((one) => list.find(one) !== NOT_IN_LIST)
-    const state = key === undefined ? NOT_IN_LIST : list.find(key)
-    return {
-      state: state === NOT_IN_LIST ? 'absent' : 'found',
-      reason: undefined,
-      authenticated_only: state === IN_LIST_AUTHENTICATED_ONLY,
-      mailbox: saidMailbox(key === undefined ? undefined : list.mailbox(key)),
-      recipients: list.count,
-      as_of: new Date(list.asOf).toISOString(),
-    }
+    return await readListInForce(listDefinition(gal, ldap), snapshot)
   } catch (error) {
-    const reason = isMissing(error)
-      ? NO_LIST
-      : error instanceof Error
-        ? error.message
-        : String(error)
+    if (isMissing(error)) return { reason: NO_LIST }
+    return { reason: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+function listed(list: ListOnDisk, { gal }: DirectorySettings, recipient: Recipient): Listed {
+  if ('reason' in list) {
     const unknown = { authenticated_only: undefined, mailbox: undefined }
-    return { state: 'unavailable', reason, ...unknown, recipients: undefined, as_of: undefined }
+    const never = { recipients: undefined, as_of: undefined }
+    return { state: 'unavailable', reason: list.reason, ...unknown, ...never }
+  }
+  const key = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
+    .map(recipientKey)
+    .find((one) => list.find(one) !== NOT_IN_LIST)
+  const state = key === undefined ? NOT_IN_LIST : list.find(key)
+  return {
+    state: state === NOT_IN_LIST ? 'absent' : 'found',
+    reason: undefined,
+    authenticated_only: state === IN_LIST_AUTHENTICATED_ONLY,
+    mailbox: saidMailbox(key === undefined ? undefined : list.mailbox(key)),
+    recipients: list.count,
+    as_of: new Date(list.asOf).toISOString(),
   }
 }
 

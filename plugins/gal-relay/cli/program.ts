@@ -12,7 +12,10 @@ import { importCommand } from './import'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
+import { routesCommand } from './routes'
+import { settingsCommand } from './settings'
 import { syncCommand } from './sync'
+import { traceCommand } from './trace'
 import { whoMayRelayCommand } from './who-may-relay'
 
 const { version } = JSON.parse(
@@ -56,6 +59,9 @@ function program(): Command {
     explainCommand(),
     whoMayRelayCommand(),
     lookupCommand(),
+    traceCommand(),
+    routesCommand(),
+    settingsCommand(),
     syncCommand(),
     drainCommand(),
     importCommand(),

@@ -1,6 +1,10 @@
 // gal-relay sync: reads the whole list from the directory now and puts it in force.
 import { Command } from 'commander'
+import { listDefinition } from '../gal/directory/list-definition'
+import { OtherSettings } from '../gal/snapshot/file-format'
+import { readListInForce } from '../gal/snapshot/in-force'
 import { Refused } from '../gal/snapshot/keeper'
+import type { ListSettings } from '../gal/snapshot/list-settings'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
 import { counted, grouped } from '../report/words'
 import { DEFAULT, type DirectorySettings } from '../settings/directories'
@@ -100,6 +104,7 @@ async function sync(
   options: Options,
   name: string,
 ): Promise<Outcome> {
+  const unlike = await unlikeList({ gal, ldap, snapshot })
   const bar = progressBar(name)
   try {
     const result = await syncOnce(
@@ -108,6 +113,7 @@ async function sync(
     )
     bar.end()
     if (!options.json) printLines(inWords(result, snapshot.file, name))
+    if (unlike) printError(`${name}${colour.yellow(unlike)}`)
     return { code: 0, json: { directory, ...result, file: snapshot.file }, error: '' }
   } catch (thrown) {
     bar.end()
@@ -119,6 +125,20 @@ async function sync(
     const json = name ? { directory, error } : { error }
     return { code: isRefused ? 1 : 2, json, error }
   }
+}
+
+/** @returns a sentence when the list that is there is one for other settings */
+async function unlikeList({ gal, ldap, snapshot }: ListSettings): Promise<string | undefined> {
+  try {
+    await readListInForce(listDefinition(gal, ldap), snapshot)
+  } catch (error) {
+    if (!(error instanceof OtherSettings)) return undefined
+    return (
+      'the list before was made with another base, filter or list of attributes: a running Haraka that has ' +
+      'those does not use this one, and reads its own again'
+    )
+  }
+  return undefined
 }
 
 function inWords(result: SyncResult, file: string, name: string): string[] {

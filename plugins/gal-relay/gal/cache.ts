@@ -90,6 +90,23 @@ export class CachedList implements AddressList {
     return this.#list.close()
   }
 
+  /**
+   * The next one who asks is answered by the directory, and nobody by what was known before: not by a
+   * look-up that is under way either, which may have begun before the change that is to be seen.
+   *
+   * @returns whether anything was known of the recipient
+   */
+  forget(recipient: Recipient): boolean {
+    const key = recipientKey(recipient)
+    const wasKnown = [
+      this.#found.delete(key),
+      this.#absent.delete(key),
+      this.#underWay.delete(key),
+    ].includes(true)
+    this.#quick.delete(key)
+    return wasKnown
+  }
+
   report(): CacheReport {
     return {
       found: this.#found.size,
@@ -102,18 +119,28 @@ export class CachedList implements AddressList {
 
   #ask(key: string, recipient: Recipient): Promise<GalAnswer> {
     this.#misses++
-    const answer = this.#answered(key, this.#list.lookup(recipient))
+    const answer: Promise<GalAnswer> = this.#answered(key, this.#list.lookup(recipient), () => {
+      if (this.#underWay.get(key) !== answer) return false
+      return this.#underWay.delete(key)
+    })
     this.#underWay.set(key, answer)
     return answer
   }
 
-  async #answered(key: string, asked: GalAnswer | Promise<GalAnswer>): Promise<GalAnswer> {
+  /** @param end of being under way. @returns false when it was forgotten meanwhile */
+  async #answered(
+    key: string,
+    asked: GalAnswer | Promise<GalAnswer>,
+    end: () => boolean,
+  ): Promise<GalAnswer> {
     let given: GalAnswer
+    let isForgotten = false
     try {
       given = await asked
     } finally {
-      this.#underWay.delete(key)
+      isForgotten = !end()
     }
+    if (isForgotten) return given
     if (given.state !== 'unavailable') return this.#keep(key, given)
     const cached = this.#found.peek(key)
     if (!cached || this.#now() >= cached.usableUntil) return given

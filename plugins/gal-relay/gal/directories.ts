@@ -82,6 +82,17 @@ export class DirectoryLists implements AddressList {
     return telling('found') ?? { directory: all, answer }
   }
 
+  /**
+   * Drops what the caches of its directories have of the recipient: the next one who asks is answered by
+   * them.
+   *
+   * @returns the names of the directories whose cache had something
+   */
+  forget(recipient: Recipient): readonly string[] {
+    const asked = directoriesFor(this.#directories, recipient.domain).map(({ name }) => name)
+    return asked.filter((name) => this.#opened.get(name)?.list.forget(recipient))
+  }
+
   report(): readonly DirectoryReport[] {
     return Array.from(this.#opened, ([directory, { list }]) => ({ directory, ...list.report() }))
   }

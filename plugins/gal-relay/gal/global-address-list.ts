@@ -3,6 +3,7 @@
 
 import type { ServerReport } from '../ldap/health'
 import type { Log } from '../log'
+import type { Recipient } from '../routing/recipient'
 import type { AddressList } from './address-list'
 import { CachedList, type CacheReport } from './cache'
 import { listDefinition } from './directory/list-definition'
@@ -21,6 +22,13 @@ export interface ListReport {
 
 export interface GlobalAddressList extends AddressList {
   report(): ListReport
+  /**
+   * Drops what the cache has of the recipient, by all its names. A list in memory is the directory's own
+   * and follows it: it has nothing to forget.
+   *
+   * @returns whether there was anything
+   */
+  forget(recipient: Recipient): boolean
 }
 
 /** A new list starts with an empty cache and reads certificates and the password file anew. */
@@ -42,6 +50,10 @@ export function createAddressList(
     start: () => list.start(),
     lookup: (recipient) => list.lookup(recipient),
     close: () => list.close(),
+    forget: (recipient) => {
+      const names = [recipient, ...(others?.(recipient) ?? [])]
+      return names.map((name) => cached.forget(name)).includes(true)
+    },
     report: () => ({
       servers: live.report(),
       cache: cached.report(),

@@ -16,6 +16,7 @@ export class UnsupportedHaraka extends Error {}
 const PARTS: Readonly<Record<keyof Haraka.Modules, readonly string[]>> = {
   'package.json': [],
   plugins: ['registered_hooks'],
+  logger: ['loglevel', 'levels.INFO'],
   connection: ['Connection.prototype.received_line()', 'Connection.prototype.respond()'],
   outbound: [
     'send_trans_email()',
@@ -200,6 +201,17 @@ export function loggable(plugin: Haraka.Plugin, error: unknown): Error | string 
   if (isBefore(releaseOf(plugin), '3.0.4')) return inspect(error)
   return error instanceof Error ? error : new Error(String(error))
 }
+
+/**
+ * Whether lines at `info` are written now: log.ini may change it while Haraka runs. To put one together
+ * costs as much as the answer that it is about. `loglevel` of logger.js, since 3.0.3.
+ *
+ * @param logger from {@link levelsOf}
+ */
+export const writesInfo = ({ loglevel, levels }: Haraka.LogLevels): boolean =>
+  loglevel >= levels.INFO
+
+export const levelsOf = (plugin: Haraka.Plugin): Haraka.LogLevels => plugin.haraka_require('logger')
 
 // ── The transaction ──────────────────────────────────────────────────────────────────────────────
 

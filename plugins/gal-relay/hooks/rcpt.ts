@@ -2,7 +2,7 @@
 // where nobody else accepts any, those that are accepted all the same.
 import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/recipients'
 import { unattended } from '../guard'
-import { addressOf, answersIn, hostOf, registerFirst } from '../haraka/internals'
+import { addressOf, answersIn, hostOf, registerFirst, writesInfo } from '../haraka/internals'
 import { log } from '../haraka/log'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
@@ -26,6 +26,7 @@ import {
   addRecipientResult,
   dsnOf,
   guarded,
+  logAccepted,
   logFailure,
   replyToRecipient,
   reportAccepted,
@@ -142,6 +143,12 @@ function respond(
   }
   reportAccepted(session.policy, verdict)
   acceptAll(plugin, rcpt, answer)
+  if (writesInfo(state.logLevels)) {
+    const { accepted, rcpt: current } = rcpt.message
+    const from = current?.acceptedFrom ?? accepted.length
+    const recipient = writtenAddress(rcpt)
+    logAccepted(plugin, connection, session.account, recipient, accepted.slice(from))
+  }
   return next(OK)
 }
 
@@ -233,19 +240,16 @@ function compare(
   const outcome = outcomeOfVerdict(verdict)
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
   const answered = given?.reply ?? ''
-  const problem = verdict.accept ? undefined : verdict.problem
-  const line = lineOf(sender, recipient, rule, reply, problem)
-  const observation = { ...line, answered: visible(answered) }
+  const differs = given !== undefined && given.outcome !== outcome
   counts.answered(name, 'observe', verdict)
   if (!verdict.accept) {
     counts.refused({ sender, rule, reply, answered, recipient })
   }
-  if (given && given.outcome !== outcome) {
-    counts.differed(name, rule, outcome, given.outcome)
-    log(connection, 'notice', plugin, 'observed DIFFERS', observation)
-  } else if (verdict.accept) {
-    log(connection, 'info', plugin, 'observed', observation)
-  } else {
-    log(connection, 'notice', plugin, 'observed', observation)
-  }
+  if (differs) counts.differed(name, rule, outcome, given.outcome)
+  else if (verdict.accept && !writesInfo(state.logLevels)) return
+  const problem = verdict.accept ? undefined : verdict.problem
+  const line = lineOf(sender, recipient, rule, reply, problem)
+  const observation = { ...line, answered: visible(answered) }
+  const level = differs || !verdict.accept ? 'notice' : 'info'
+  log(connection, level, plugin, differs ? 'observed DIFFERS' : 'observed', observation)
 }

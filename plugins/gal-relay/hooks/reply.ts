@@ -2,11 +2,12 @@
 // entry on the status page. Nothing that goes wrong in a hook may reach Haraka, where an exception after an
 // await ends the server: the reply is then 451, and the stack is in the log.
 import type DSN from 'haraka-dsn'
+import type { AcceptedRecipient } from '../delivery/delivery'
 import { unattended } from '../guard'
 import { addResult, addressOf, replyOf } from '../haraka/internals'
 import { log } from '../haraka/log'
 import { outcomeOf } from '../report/counts'
-import { lineOf, replyText, type Sender, textAfterCode } from '../report/refusal'
+import { acceptanceOf, lineOf, replyText, type Sender, textAfterCode } from '../report/refusal'
 import {
   INTERNAL_ERROR,
   type Refused,
@@ -96,6 +97,21 @@ export function dsnOf({ code, text, status }: Reply): DSN {
 
 export function reportAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
   state.counts.answered(name, 'enforce', verdict)
+}
+
+/** A line for each that the recipient stands for: who relayed what, by which rule, is found by it later. */
+export function logAccepted(
+  plugin: Haraka.Plugin,
+  connection: Haraka.Connection,
+  account: string | undefined,
+  recipient: string,
+  accepted: readonly AcceptedRecipient[],
+): void {
+  const sender = senderOf(connection, account)
+  for (const { verdict, leaving } of accepted) {
+    const line = acceptanceOf(sender, recipient, verdict, addressOf(leaving))
+    log(connection, 'info', plugin, 'accepted', line)
+  }
 }
 
 /** Of the connection's session. */

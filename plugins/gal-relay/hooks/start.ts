@@ -15,7 +15,14 @@ import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { DirectoryLists, type OpenedLists } from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
-import { checkHaraka, isFirst, isHooked, outboundOf, registerFirst } from '../haraka/internals'
+import {
+  checkHaraka,
+  isFirst,
+  isHooked,
+  levelsOf,
+  outboundOf,
+  registerFirst,
+} from '../haraka/internals'
 import { log, logOf } from '../haraka/log'
 import { missingHttpServer } from '../page/http-server'
 import { PAGE_PATH, statusPage } from '../page/status-page'
@@ -48,6 +55,8 @@ export interface State {
   /** In our Received line of every message. */
   readonly loopStamp: string
   readonly counts: Counts
+  /** Of Haraka's log. */
+  readonly logLevels: Haraka.LogLevels
   /** What address lists counted that a reload has replaced. */
   retired: readonly Sample[]
   /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
@@ -102,6 +111,7 @@ export function open(plugin: Haraka.Plugin): void {
     rewritesRecipients: rewritingBefore(plugin.config, plugin.name),
     loopStamp: loopStamp(),
     counts,
+    logLevels: levelsOf(plugin),
     retired: [],
     reloads: 0,
     reloadFailedAt: undefined,
@@ -190,8 +200,7 @@ function announceOthers(plugin: Haraka.Plugin): void {
   if (missing) log(plugin, 'error', plugin, `no metrics and no status page: ${missing}`)
 }
 
-const linesOf = (error: unknown) =>
-  error instanceof SettingsError ? error.message.split('\n') : [error]
+const linesOf = (error: unknown) => (error instanceof SettingsError ? error.lines : [error])
 
 export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   state.announces = server.cluster === undefined || server.cluster.isMaster

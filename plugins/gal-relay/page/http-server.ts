@@ -2,6 +2,9 @@
 // config/http.ini has `listen` and the express package is to be found.
 import { createRequire } from 'node:module'
 
+/** Haraka answers for pages that it does not have with what came with this one. */
+const OLDEST_EXPRESS = [4, 8] as const
+
 type HttpIni = Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>
 
 /**
@@ -24,19 +27,52 @@ export function missingAddress(httpIni: HttpIni): string | undefined {
 }
 
 function missingExpress(from: string): string | undefined {
-  if (findsExpress(from)) return undefined
+  const found = findExpress(from)
+  if (found) return tooOld(found)
   return (
     "Haraka's HTTP server needs the package express, which is not installed; run npm install " +
     "express in Haraka's folder and restart Haraka"
   )
 }
 
-/** @param from the file that would load it */
-export function findsExpress(from: string): boolean {
+export interface Express {
+  /** The file that would be loaded. */
+  readonly file: string
+  /** `4.19.2`; undefined where its package does not say. */
+  readonly version: string | undefined
+}
+
+/**
+ * @param from the file that would load it
+ * @returns undefined when it is not to be found from there
+ */
+export function findExpress(from: string): Express | undefined {
+  const require = createRequire(from)
   try {
-    createRequire(from).resolve('express')
-    return true
+    const file = require.resolve('express')
+    return { file, version: versionOf(require) }
   } catch {
-    return false
+    return undefined
   }
+}
+
+function versionOf(require: NodeJS.Require): string | undefined {
+  try {
+    return String(require('express/package.json').version)
+  } catch {
+    return undefined
+  }
+}
+
+/** @returns what to do when Haraka's HTTP server cannot work with it */
+export function tooOld({ file, version }: Express): string | undefined {
+  if (version === undefined) return undefined
+  const [major, minor] = version.split('.').map(Number)
+  const [oldest, oldestMinor] = OLDEST_EXPRESS
+  if (major === undefined || Number.isNaN(major) || major > oldest) return undefined
+  if (major === oldest && (minor ?? 0) >= oldestMinor) return undefined
+  return (
+    `express ${version} (${file}) is too old for Haraka's HTTP server, which needs ` +
+    `${OLDEST_EXPRESS.join('.')} or newer; run npm install express in Haraka's folder and restart Haraka`
+  )
 }

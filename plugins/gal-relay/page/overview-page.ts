@@ -44,10 +44,18 @@ export function overviewPage(overview: Overview): Html {
   )
 }
 
-function conditions({ settings, report, now }: Overview): Html {
+/** Sentences on what does harm, and on what may not be meant. */
+export function conditionsOf({ settings, report, now }: Overview): {
+  readonly bad: readonly string[]
+  readonly doubtful: readonly string[]
+} {
   const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)
   const bad = [...enabled.flatMap(openRelay), ...troubles(report, now)]
-  const doubtful = doubts(settings)
+  return { bad, doubtful: doubts(settings) }
+}
+
+function conditions(overview: Overview): Html {
+  const { bad, doubtful } = conditionsOf(overview)
   if (bad.length + doubtful.length === 0) return html`<p class="condition good">All is well.</p>`
   return html`${bad.map((text) => html`<p class="condition bad">${shown(text)}</p>`)}${doubtful.map(
     (text) => html`<p class="condition doubtful">${text}</p>`,

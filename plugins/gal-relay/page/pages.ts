@@ -3,4 +3,6 @@
 export { explain, QuestionError } from '../advice/explain'
 export { registryOf } from '../report/metrics'
 export { explanationPage } from './explanation-page'
+export { healthOf } from './health'
 export { overviewPage } from './overview-page'
+export { statusJson } from './status-json'

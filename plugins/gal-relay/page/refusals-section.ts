@@ -34,7 +34,8 @@ export function refusalsTable(refusals: readonly RecentRefusal[], filter: Filter
 <tbody>${matching.map(refusalRow)}</tbody></table>`
 }
 
-function matches(refusal: RecentRefusal, { client, recipient, rule }: Filter): boolean {
+/** Whether it is shown. */
+export function matches(refusal: RecentRefusal, { client, recipient, rule }: Filter): boolean {
   const holds = (text: string, part: string) => text.toLowerCase().includes(part.toLowerCase())
   return (
     holds(clientText(refusal), client) &&

@@ -1,5 +1,5 @@
-// What is served below /gal-relay/ on Haraka's own HTTP server: the status page, an explanation of an
-// answer, the metrics. Only to clients in `[http] allow[]`; and the pages, on which mail addresses
+// What is served below /gal-relay/ on Haraka's own HTTP server: the status page, and the same as data; an
+// explanation of an answer; the metrics; and for load balancers whether mail should come here. Only to clients in `[http] allow[]`; and the pages, on which mail addresses
 // stand, only by a name that is this server's: no page elsewhere gets at them by a DNS name of its
 // own that it lets point here.
 import { readFileSync } from 'node:fs'
@@ -26,7 +26,7 @@ export interface StatusSource {
   readonly grammar: EnvelopeGrammar
   readonly reports: Reports
   settings(): Settings
-  lists(): Pick<DirectoryLists, 'lookupIn'>
+  lists(): Pick<DirectoryLists, 'lookupIn' | 'report'>
   /** Sentences on plugins because of which Haraka may answer otherwise. */
   plugins(): readonly string[]
 }
@@ -68,6 +68,7 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
   const [pathname, ...query] = url.split('?')
   const searchParams = new URLSearchParams(query.join('?'))
   if (pathname === '/metrics') return metrics(source)
+  if (pathname === '/health') return health(source)
   if (!isOwnName(headers.host, source.name)) {
     return plain(403, 'Ask for this page by an IP address, localhost, or the name in config/me.')
   }
@@ -77,6 +78,8 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
       return originalUrl.split('?')[0] === PAGE_PATH
         ? { ...plain(302, ''), headers: { location: `${PAGE_PATH}/` } }
         : overview(source, searchParams)
+    case '/status.json':
+      return status(source, searchParams)
     case '/explain':
       return explanation(source, searchParams)
     case '/page.css':
@@ -93,8 +96,25 @@ async function metrics({ reports }: StatusSource): Promise<Answer> {
   return { status: 200, type: registry.contentType, body: await registry.metrics() }
 }
 
+/** As this process sees it: to ask the others each second would cost more than it tells. */
+const ownHealth = (source: StatusSource) =>
+  pages().healthOf(source.settings(), source.lists().report(), Date.now())
+
+function health(source: StatusSource): Answer {
+  const { isWell, problems } = ownHealth(source)
+  return plain(isWell ? 200 : 503, [isWell ? 'ok' : 'not well', ...problems].join('\n'))
+}
+
 async function overview(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
-  const { name, reports } = source
+  return page(pages().overviewPage(await shownOf(source, asked)))
+}
+
+async function status(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
+  const body = pages().statusJson(await shownOf(source, asked), ownHealth(source))
+  return { status: 200, type: 'application/json; charset=utf-8', body: `${body}\n` }
+}
+
+async function shownOf({ name, reports, settings }: StatusSource, asked: URLSearchParams) {
   const report = await reports.collect()
   const filter = {
     client: asked.get('client') ?? '',
@@ -102,10 +122,7 @@ async function overview(source: StatusSource, asked: URLSearchParams): Promise<A
     rule: asked.get('rule') ?? '',
   }
   const directories = Number(asked.get('directories')) || 1
-  const settings = source.settings()
-  return page(
-    pages().overviewPage({ name, settings, report, filter, directories, now: Date.now() }),
-  )
+  return { name, settings: settings(), report, filter, directories, now: Date.now() }
 }
 
 async function explanation(source: StatusSource, asked: URLSearchParams): Promise<Answer> {

@@ -1,5 +1,6 @@
-// The line in the log for each refused recipient (Q193922, last paragraph).
-import type { Reply } from '../routing/decide'
+// The line in the log for each recipient: for a refused one as Q193922 has it in its last paragraph, for an
+// accepted one with the way that it goes.
+import type { Accepted, Reply } from '../routing/decide'
 import { visible } from '../visible'
 
 /** Who wanted to send: the same for every recipient of a transaction. */
@@ -36,7 +37,7 @@ export function textAfterCode({ code, status, text }: Reply): string {
 }
 
 /** The fields of a line in the log, in order, under the names that Haraka has for them. */
-export interface RefusalLine {
+interface Line {
   readonly ip: string
   readonly rdns: string
   readonly helo: string
@@ -46,9 +47,20 @@ export interface RefusalLine {
   readonly local_ip: string
   readonly local_port: string
   readonly rule: string
+}
+
+export interface RefusalLine extends Line {
   readonly reply: string
   /** What is wrong, where the reply does not say it. */
   readonly problem?: string
+}
+
+export interface AcceptanceLine extends Line {
+  readonly path: Accepted['path']
+  /** Next hops in the order in which they are tried: `mx` for the domain's MX hosts, '' for queue plugins. */
+  readonly hop: string
+  /** The address by which it leaves; '' for the recipient itself. */
+  readonly leaves_as: string
 }
 
 export function lineOf(
@@ -58,6 +70,29 @@ export function lineOf(
   reply: string,
   problem?: string,
 ): RefusalLine {
+  return {
+    ...commonOf(from, recipient, rule),
+    reply,
+    ...(problem === undefined ? {} : { problem: visible(problem) }),
+  }
+}
+
+/** @param leavesAs the address by which it leaves */
+export function acceptanceOf(
+  from: Sender,
+  recipient: string,
+  { rule, path, hops }: Accepted,
+  leavesAs: string,
+): AcceptanceLine {
+  return {
+    ...commonOf(from, recipient, rule),
+    path,
+    hop: hops.map(({ text }) => text).join(',') || (path === 'outbound' ? 'mx' : ''),
+    leaves_as: leavesAs === recipient ? '' : visible(leavesAs),
+  }
+}
+
+function commonOf(from: Sender, recipient: string, rule: string): Line {
   const { client, host, helo, account, sender, listener } = from
   const colon = listener.lastIndexOf(':')
   return {
@@ -70,7 +105,5 @@ export function lineOf(
     local_ip: listener.slice(0, colon),
     local_port: listener.slice(colon + 1),
     rule,
-    reply,
-    ...(problem === undefined ? {} : { problem: visible(problem) }),
   }
 }

@@ -17,6 +17,10 @@ export class DomainMap<T> {
     values.set(domain, value)
   }
 
+  values(): readonly T[] {
+    return [...this.#exact.values(), ...this.#suffix.values()]
+  }
+
   /** @param domain lower-case A-label or canonical address literal */
   find(domain: string): T | undefined {
     return this.#exact.get(domain) ?? this.findSuffix(domain)

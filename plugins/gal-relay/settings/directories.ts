@@ -60,7 +60,7 @@ export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo):
 }
 
 /** What a directory takes over from [gal], [ldap] and [snapshot]: no names, no rights, no servers. */
-const INHERITED = {
+export const INHERITED = {
   gal: ['mode', 'cache_found', 'cache_absent', 'cache_stale', 'cache_size'],
   ldap: ['connections', 'connect_timeout', 'query_timeout', 'answer_within', 'retry_after'],
   snapshot: ['full_every', 'changes_every', 'usable_for', 'shrink_limit'],

@@ -8,7 +8,7 @@ import { type Guarded, guard, later } from '../guard'
 import { acceptingPlugins, listedPlugins } from './accepting-plugins'
 import { configDir, readListSteps, readText } from './haraka-files'
 import { inboundHosts } from './host-list'
-import { readIniSteps } from './ini'
+import { type Ini, readIniSteps } from './ini'
 import { ownHost } from './own-host'
 import { trustedOwners } from './owners'
 import type { Problem } from './problem'
@@ -42,12 +42,7 @@ export function* loadSettingsSteps(
   onChange: Guarded | undefined,
   plugins: readonly string[],
 ): Steps<LoadedSettings> {
-  const given = config.get(INI, 'binary', onChange)
-  const isFile = !given || Buffer.isBuffer(given)
-  const text = isFile ? readText(config, INI) : given
-  const read = yield* readIniSteps(`config/${INI}`, text ?? '')
-  const missing = text === undefined ? [missingFile(configDir(config))] : []
-  const ini = { ...read, problems: [...missing, ...read.problems] }
+  const ini = yield* iniSteps(config, onChange)
   const { domains, unusable } = yield* inboundHosts(yield* readListSteps(config, 'host_list'))
   const acceptedBy = acceptingPlugins(config, plugins)
   const own = ownHost(config)
@@ -73,6 +68,18 @@ export function* loadSettingsSteps(
   }
 }
 
+function* iniSteps(config: Haraka.Config, onChange?: Guarded): Steps<Ini> {
+  const given = config.get(INI, 'binary', onChange)
+  const isFile = !given || Buffer.isBuffer(given)
+  const text = isFile ? readText(config, INI) : given
+  const read = yield* readIniSteps(`config/${INI}`, text ?? '')
+  const missing = text === undefined ? [missingFile(configDir(config))] : []
+  return { ...read, problems: [...missing, ...read.problems] }
+}
+
+/** What {@link loadSettings} reads. @throws SettingsError when there is a file that cannot be read */
+export const loadIni = (config: Haraka.Config): Ini => atOnce(iniSteps(config))
+
 /** Names that somebody may have given the file instead. */
 const ALIKE = /^gal[-_. ]?relay\.(ini|conf|cfg|json|ya?ml)(\.\w+)?$/i
 
@@ -80,6 +87,16 @@ function missingFile(folder: string): Problem {
   const alike = readdirSync(folder).find((name) => ALIKE.test(name))
   const found = alike && `; config/${alike} is not read, probably meant: config/${INI}`
   return { file: `config/${INI}`, what: `there is no such file${found ?? ''}` }
+}
+
+/** @returns a sentence for each file beside gal_relay.ini that may be taken for it */
+export function misnamed(config: Haraka.Config): readonly string[] {
+  return (
+    readdirSync(configDir(config))
+      // Copies are no mistake, and Haraka takes some others in its place.
+      .filter((name) => ALIKE.test(name) && !/^gal_relay\.(ini|json|ya?ml)/.test(name))
+      .map((name) => `config/${name} is not read, config/${INI} is: is it what you edit?`)
+  )
 }
 
 const LOOK_EVERY = 2000

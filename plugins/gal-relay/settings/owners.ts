@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Trusted } from '../trusted-file'
-import { configDir, readIniFile } from './haraka-files'
+import { configDir, queueFolder, readIniFile } from './haraka-files'
 
 /**
  * `user` and `group` of smtp.ini; whoever owns `queue/`, which is the user that Haraka runs as where
@@ -21,6 +21,51 @@ export function trustedOwners(config: Haraka.Config): Trusted {
   // Root's folders may belong to any group.
   const groups = [user[1], group[0], queue?.uid === 0 ? undefined : queue?.gid]
   return { users: distinct(users), groups: distinct(groups) }
+}
+
+/** Whom Haraka runs as, as far as its files say. */
+export interface HarakaUser {
+  /** Its name or number. */
+  readonly name: string
+  readonly uid: number
+  /** More than it may have: what those may do, it can perhaps. */
+  readonly gids: readonly number[]
+  /** `smtp.ini` says so; else whoever owns `queue/` is taken for it. */
+  readonly isConfigured: boolean
+}
+
+/** @returns undefined for root, and where nothing says who it is */
+export function harakaUser(config: Haraka.Config): HarakaUser | undefined {
+  const { main = {} } = readIniFile(config, 'smtp.ini')
+  if (main.user) {
+    const name = String(main.user)
+    const [uid, gid] = idsOf('passwd', name)
+    if (uid === undefined || uid === 0) return undefined
+    const [group] = main.group ? idsOf('group', String(main.group)) : [0]
+    const gids = distinct([gid, group, ...groupsOf(name)])
+    return { name, uid, gids, isConfigured: true }
+  }
+  const queue = statSync(queueFolder(config), { throwIfNoEntry: false })
+  if (!queue || queue.uid === 0) return undefined
+  const owner = userNamed(queue.uid)
+  const gids = distinct([queue.gid, owner?.gid, ...groupsOf(owner?.name ?? '')])
+  return { name: owner?.name ?? String(queue.uid), uid: queue.uid, gids, isConfigured: false }
+}
+
+/** The groups that name the user as a member. */
+function groupsOf(user: string): number[] {
+  return fileOf('group')
+    .split('\n')
+    .map((line) => line.split(':'))
+    .filter(([, , , members = '']) => user !== '' && members.split(',').includes(user))
+    .map(([, , gid]) => Number(gid))
+}
+
+function userNamed(uid: number): { readonly name: string; readonly gid: number } | undefined {
+  const lines = fileOf('passwd').split('\n')
+  const [name, , , gid] =
+    lines.map((line) => line.split(':')).find((one) => one[2] === `${uid}`) ?? []
+  return name ? { name, gid: Number(gid) } : undefined
 }
 
 const distinct = (ids: readonly (number | undefined)[]) => [

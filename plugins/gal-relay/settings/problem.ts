@@ -15,6 +15,9 @@ export interface Problem {
   readonly what: string
 }
 
+/** Haraka prints what stops its start without saying whose it is. */
+const NAME = 'gal-relay: '
+
 /** Thrown at start when the settings cannot be used; the message lists every problem. */
 export class SettingsError extends Error {
   readonly #problems: readonly Problem[]
@@ -22,10 +25,15 @@ export class SettingsError extends Error {
   /** @param texts of the problems, in the order in which they are to be read */
   constructor(problems: readonly Problem[], texts = atOnce(textsOf(problems))) {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
-    super(`gal-relay: ${count} in the settings\n${texts.join('\n')}`)
+    super(`${NAME}${count} in the settings\n${texts.join('\n')}`)
     this.#problems = problems
     // Haraka prints the stack of what stops its start; its reader needs no line of ours.
     this.stack = `${this.message}\n    at ${problems[0]?.file}`
+  }
+
+  /** The message without the plugin's name, for where that stands already. */
+  get lines(): readonly string[] {
+    return this.message.slice(NAME.length).split('\n')
   }
 
   get problems(): readonly Problem[] {

@@ -228,14 +228,20 @@ function* cascade(
   for (const address of addresses) {
     for (const port of ports) {
       const name = `${address}:${port}`
-      const byPort = overrides.get(`*:${port}`)
-      const byAddress = overrides.get(`${address}:*`)
-      const own = overrides.get(name)
+      const [own, byAddress, byPort] = layersOf(name).map((one) => overrides.get(one))
       // Any other combination is what policyFor falls back to.
       if (name !== ANY && !own && !(byPort && byAddress)) continue
       yield [name, { ...general, ...byPort, ...byAddress, ...own }]
     }
   }
+}
+
+/** The sections whose keys hold for a listener, the one that wins first; behind them the general ones. */
+export function layersOf(
+  listener: string,
+): readonly [own: string, byAddress: string, byPort: string] {
+  const { address, port } = splitListener(listener)
+  return [listener, `${address}:*`, `*:${port}`]
 }
 
 const splitListener = (name: string) => {
@@ -265,7 +271,8 @@ function* readListeners(sections: SectionReader): Steps<Overrides> {
 
 const GENERAL = 'holds for every listener; put its keys into [main], [routing] and [restrictions]'
 
-function parseListener(section: string): string | { readonly problem: string } {
+/** @returns the listener that a section is for, or what is wrong with its name */
+export function parseListener(section: string): string | { readonly problem: string } {
   const [, word, text = ''] = /^(listener)\s+(\S+)$/i.exec(section) ?? []
   if (word && word !== 'listener') return { problem: `probably meant: [listener ${text}]` }
   if (text === '*') return { problem: GENERAL }

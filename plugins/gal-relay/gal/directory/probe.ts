@@ -148,7 +148,7 @@ class Probe {
     if (failed) yield problem(`a search for entries with an address: ${reason(failed)}`)
     else if (entries.length === 0) {
       yield problem(
-        `no entry has an address in ${attributes}: are base, filter and the rights right?`,
+        `no entry has an address in ${attributes}: are base, filter and the rights right?${await this.#unseen()}`,
       )
     } else {
       yield* this.#attributesProven()
@@ -183,6 +183,29 @@ class Probe {
     yield warning(
       `${printable(dn)} is an alias object, and who is behind it is unknown: set dereference = search`,
     )
+  }
+
+  /** @returns a sentence when nothing but the bases themselves is shown to us */
+  async #unseen(): Promise<string> {
+    const { base: bases, bind_dn, bind_method } = this.ldap
+    const isAnonymous = bind_method === 'simple' && bind_dn === ''
+    const seen = await Promise.all(
+      bases.map(async (base) => {
+        const { entries } = await this.#find({
+          base,
+          scope: SCOPE.subtree,
+          filter: present('objectClass'),
+          attributes: attributeList(['1.1']),
+          sizeLimit: 2,
+        })
+        return entries.length > (base === '' ? 0 : 1)
+      }),
+    )
+    if (seen.includes(true)) return ''
+    const who = isAnonymous
+      ? 'nobody may read there without bind_dn'
+      : 'the account may not read there'
+    return ` Nothing below the base is shown to us: it is empty, or ${who}`
   }
 
   /** One line for each attribute, and for each part of the tree that is elsewhere. */

@@ -36,6 +36,13 @@ export class UnusableFile extends Error {
   override readonly name = 'UnusableFile'
 }
 
+/** It is a whole one, for other settings. */
+export class OtherSettings extends UnusableFile {
+  constructor() {
+    super('it was made with another base, filter or list of attributes')
+  }
+}
+
 const MAGIC = Buffer.from('GALRELAY')
 const VERSION = 1
 /** Reads as another number on a machine with the other order of bytes. */

@@ -37,6 +37,7 @@ import {
   FILE_MOST,
   HEADER_BYTES,
   mailboxSections,
+  OtherSettings,
   type SnapshotMeta,
   SUM_AT,
   startSum,
@@ -88,7 +89,7 @@ export class SnapshotReader {
       await readWhole(handle, header, 0)
       const { capacity, count, lengths, sum, ...meta } = decodeHeader(header)
       if (!meta.fingerprint.equals(fingerprint)) {
-        throw new UnusableFile('it was made with another base, filter or list of attributes')
+        throw new OtherSettings()
       }
       const identity = await handle.stat({ bigint: true })
       const tableBytes = slotsFor(capacity) * SLOT_BYTES

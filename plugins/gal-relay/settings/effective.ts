@@ -1,0 +1,156 @@
+// What holds on each listener and for each directory, key by key, and where it comes from.
+import type { z } from 'zod'
+import { DEFAULT, INHERITED } from './directories'
+import type { Ini } from './ini'
+import { shownValue } from './problem'
+import * as schema from './schema'
+import { FILE } from './sections'
+import { layersOf, parseListener, type Settings } from './settings'
+import { writtenValue } from './written'
+
+/** The value of one key. */
+export interface EffectiveValue {
+  /** The section that has the key, as `main` or `ldap`. */
+  readonly section: string
+  readonly key: string
+  /** As it would be written; of a list each one. No password. */
+  readonly value: string | readonly string[]
+  readonly origin: 'file' | 'default'
+  /** Where it is written: the section as it stands there, and the line of its first value. */
+  readonly file?: string
+  readonly in?: string
+  readonly line?: number
+}
+
+export interface EffectiveSettings {
+  readonly listeners: readonly {
+    readonly listener: string
+    readonly values: readonly EffectiveValue[]
+  }[]
+  readonly directories: readonly {
+    readonly directory: string
+    readonly values: readonly EffectiveValue[]
+  }[]
+  readonly http: readonly EffectiveValue[]
+}
+
+const LISTENER_SECTIONS = {
+  main: schema.main,
+  routing: schema.routing,
+  restrictions: schema.restrictions,
+} as const
+
+/**
+ * @param ini what the settings were read from
+ * @param configDir where relative file names start
+ */
+export function effectiveSettings(
+  ini: Ini,
+  settings: Settings,
+  configDir: string,
+): EffectiveSettings {
+  const listeners = listenerSections(ini)
+  return {
+    listeners: Array.from(settings.policies.keys(), (listener) => {
+      const layers = layersOf(listener).flatMap((layer) => listeners.get(layer) ?? [])
+      const values = Object.entries(LISTENER_SECTIONS).flatMap(([section, fields]) =>
+        Object.entries<z.ZodType>(fields).map(([key, field]) => {
+          const usual = schema.LISTENER_DEFAULTS[key as keyof schema.ListenerKeys]
+          return valueFrom(ini, { section, key, field, usual, in: [...layers, section] })
+        }),
+      )
+      return { listener, values }
+    }),
+    directories: settings.directories.all.map(({ name, domains, ...parts }) => ({
+      directory: name,
+      values: [
+        ...(name === DEFAULT ? [] : [domainsOf(ini, name, configDir)]),
+        ...directoryValues(ini, name, parts, configDir),
+      ],
+    })),
+    http: Object.entries<z.ZodType>(schema.http.shape).map(([key, field]) =>
+      valueFrom(ini, {
+        ...{ section: 'http', key, field, in: ['http'] },
+        usual: schema.http.parse({})[key as keyof z.output<typeof schema.http>],
+      }),
+    ),
+  }
+}
+
+/** The sections as they are written, by the listener that each is for. */
+function listenerSections({ sections }: Ini): ReadonlyMap<string, string> {
+  const found = [...sections.keys()]
+    .filter((section) => /^listener\b/i.test(section))
+    .map((section) => [parseListener(section), section] as const)
+  return new Map(
+    found.flatMap(([name, section]) => (typeof name === 'string' ? [[name, section]] : [])),
+  )
+}
+
+interface Asked {
+  readonly section: string
+  readonly key: string
+  readonly field: z.ZodType
+  /** What holds where no section has it. */
+  readonly usual: unknown
+  /** Sections that may have it, the one that wins first. */
+  readonly in: readonly string[]
+}
+
+function valueFrom(ini: Ini, { section, key, field, usual, in: places }: Asked): EffectiveValue {
+  const place = places.find((one) => ini.sections.get(one)?.has(key))
+  const given = place && ini.sections.get(place)?.get(key)
+  const read = given === undefined ? usual : field.parse(given, { jitless: true })
+  return {
+    section,
+    key,
+    value: shown(key, writtenValue(read, field)),
+    ...(place === undefined
+      ? { origin: 'default' }
+      : { origin: 'file', file: FILE, in: place, line: ini.lineOf(place, key) }),
+  }
+}
+
+function shown(key: string, value: string | readonly string[]): string | readonly string[] {
+  if (typeof value !== 'string') return value.map((one) => shownValue(key, one))
+  return value === '' ? '' : shownValue(key, value)
+}
+
+type Parts = Pick<Settings['directories']['all'][number], 'gal' | 'ldap' | 'snapshot'>
+
+function directoryValues(ini: Ini, name: string, parts: Parts, dir: string): EffectiveValue[] {
+  const own = `directory ${name}`
+  const shapes = {
+    gal: schema.gal.shape,
+    ldap: schema.ldap(dir).shape,
+    snapshot: schema.snapshot(dir).shape,
+  }
+  const isOwn = name !== DEFAULT
+  return Object.entries(shapes).flatMap(([section, shape]) => {
+    const inherited: readonly string[] = INHERITED[section as keyof typeof INHERITED]
+    const usual: Readonly<Record<string, unknown>> = { ...parts[section as keyof Parts] }
+    return Object.entries<z.ZodType>(shape)
+      .filter(([key]) => !isOwn || !NO_DIRECTORYS.has(key))
+      .map(([key, field]) => {
+        const general = !isOwn || inherited.includes(key) ? [section] : []
+        return valueFrom(ini, {
+          ...{ section, key, field, usual: usual[key] },
+          in: isOwn ? [sectionNamed(ini, own), ...general] : general,
+        })
+      })
+  })
+}
+
+/** They say what is ours, for all directories. */
+const NO_DIRECTORYS = new Set(['any_domain', 'always_accept'])
+
+function domainsOf(ini: Ini, name: string, configDir: string): EffectiveValue {
+  const field = schema.directory(configDir).shape.domains
+  const place = sectionNamed(ini, `directory ${name}`)
+  return valueFrom(ini, { section: 'directory', key: 'domains', field, usual: [], in: [place] })
+}
+
+/** As it is written, with its blanks. */
+function sectionNamed({ sections }: Ini, name: string): string {
+  return [...sections.keys()].find((one) => one.replace(/\s+/g, ' ') === name) ?? name
+}

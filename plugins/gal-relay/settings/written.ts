@@ -1,0 +1,43 @@
+// Values as they would be written in gal_relay.ini, and the value that holds when nothing is.
+import type { z } from 'zod'
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+] as const
+
+/** In the largest unit that leaves no fraction: `90s`, `15m`. */
+function durationText(milliseconds: number): string {
+  const [unit, length] = UNITS.find(([, length]) => milliseconds % length === 0) ?? ['ms', 1]
+  return milliseconds === 0 ? '0s' : `${milliseconds / length}${unit}`
+}
+
+/**
+ * @param value what the key's schema has made of a text, or its default
+ * @param field the key's schema
+ * @returns a text that it makes the same of; for a list a text for each
+ */
+export function writtenValue(value: unknown, field: z.ZodType): string | readonly string[] {
+  if (Array.isArray(value)) return value.map(textOf)
+  if (typeof value !== 'number') return textOf(value)
+  if (takes(field, `${value}`)) return `${value}`
+  const share = `${Math.round(value * 100)}%`
+  return takes(field, share) ? share : durationText(value)
+}
+
+const takes = (field: z.ZodType, text: string) => field.safeParse(text, { jitless: true }).success
+
+function textOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value ?? '')
+  if ('text' in value) return String(value.text)
+  if ('least' in value && 'most' in value) {
+    return `${durationText(Number(value.least))} to ${durationText(Number(value.most))}`
+  }
+  if ('match' in value && 'domain' in value) {
+    return `${value.match === 'exact' ? '@' : ''}${value.domain}`
+  }
+  return String(value)
+}
