@@ -9,6 +9,7 @@ import { doubts, openRelay, summary } from '../advice/startup'
 import { unreachable } from '../advice/unreachable'
 import { whoMayRelay } from '../advice/who-may-relay'
 import { HostAddresses } from '../delivery/host-addresses'
+import { probeRedis } from '../fleet/probe'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { SKEW } from '../gal/snapshot/follower'
@@ -93,10 +94,11 @@ async function check(install: Install): Promise<Section[]> {
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
-  const [hops, servers, addresses] = await Promise.all([
+  const [hops, servers, addresses, redis] = await Promise.all([
     nextHopFindings(config, settings),
     probeDirectories(settings),
     addressFindings(settings),
+    redisSections(settings),
   ])
   return [
     {
@@ -114,7 +116,13 @@ async function check(install: Install): Promise<Section[]> {
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
     ...(await Promise.all(settings.directories.all.map(snapshotSection))).flat(),
     ...servers,
+    ...redis,
   ]
+}
+
+async function redisSections({ redis, harvest }: Settings): Promise<Section[]> {
+  if (!redis || !harvest.enabled) return []
+  return [{ about: 'redis', findings: await probeRedis(redis) }]
 }
 
 function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {

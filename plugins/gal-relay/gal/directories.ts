@@ -75,6 +75,15 @@ export class DirectoryLists implements AddressList {
     return Array.from(this.#opened, ([directory, { list }]) => ({ directory, ...list.report() }))
   }
 
+  /** No directory is away: each has a server that is not known to be down. */
+  canBeAsked(): boolean {
+    for (const { list } of this.#opened.values()) {
+      const { servers } = list.report()
+      if (servers.length > 0 && servers.every(({ state }) => state === 'down')) return false
+    }
+    return true
+  }
+
   /**
    * Goes on with other settings. The lists of directories that are as they were keep their connections
    * and answers; the others are closed once those in force are open.

@@ -1,0 +1,171 @@
+// A client that asks for made-up names is held off, and nobody else notices: one process, several workers,
+// several servers.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { VALID } from '../gal/load'
+import { runCommand, runJson } from '../support/command'
+import { type Haraka, startHaraka } from '../support/haraka'
+import { skipWithout } from '../support/programs'
+import { type RedisServer, startRedis } from '../support/redis-server'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { connectSmtp } from '../support/smtp'
+import { until } from '../support/until'
+
+const LISTENER = '10.0.0.5:25'
+const PROVIDER = '192.0.2.10'
+
+const iniOf = ({ url, base }: Pick<Slapd, 'url' | 'base'>, harvest: string, more = '') => `[routes]
+example.com = inbound
+[restrictions]
+hosts[] = 192.0.2.200
+[listener 10.0.0.6:25]
+enforce = false
+[gal]
+cache_absent = 0s
+[ldap]
+url[] = ${url}
+base = ${base}
+[harvest]
+enabled = true
+slow_down = 0s
+${harvest}
+${more}
+`
+
+/** What a client got for its recipients; 0 where the connection was refused. */
+async function asks(
+  haraka: Haraka,
+  client: string,
+  names: readonly string[],
+  local = LISTENER,
+): Promise<number[]> {
+  const codes: number[] = []
+  let smtp: Awaited<ReturnType<typeof connectSmtp>> | undefined
+  for (const name of names) {
+    if (!smtp) {
+      smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
+      if (smtp.greeting.code !== 220) {
+        assert.equal(smtp.greeting.line.slice(0, 9), '421 4.7.0')
+        codes.push(smtp.greeting.code)
+        smtp.close()
+        smtp = undefined
+        continue
+      }
+      await smtp.ehlo()
+      await smtp.mail('a@sender.example')
+    }
+    const reply = await smtp.rcpt(name)
+    codes.push(reply.code)
+    if (reply.code !== 421) continue
+    assert.equal(reply.enhanced, '4.7.0')
+    smtp.close()
+    smtp = undefined
+  }
+  await smtp?.quit()
+  return codes
+}
+
+const invented = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, i) => `invented${from + i}@example.com`)
+const countOf = (codes: readonly number[], code: number) =>
+  codes.filter((one) => one === code).length
+
+interface Held {
+  readonly network: string
+  readonly observed: boolean
+  readonly unknown: number
+  readonly all: number
+}
+
+/** The gal-relay command's view. */
+async function heldOff(haraka: Haraka): Promise<readonly Held[]> {
+  const { json } = await runJson<{ held: readonly Held[] }>(['harvest', '-c', haraka.dir])
+  return json.held
+}
+
+describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-server') }, () => {
+  let slapd: Slapd
+  before(async () => {
+    slapd = await startSlapd({ entries: VALID })
+  })
+  after(() => slapd.stop())
+
+  for (const nodes of [0, 2]) {
+    describe(nodes === 0 ? 'of one process' : 'of two workers together', () => {
+      let haraka: Haraka
+      before(async () => {
+        haraka = await startHaraka({ nodes, ini: iniOf(slapd, 'exempt[] = 198.51.100.0/24') })
+      })
+      after(() => haraka.stop())
+
+      test('holds off whoever asks for made-up names, and nobody beside', async () => {
+        let isOver = false
+        const beside = (async () => {
+          const all: number[] = []
+          while (!isOver) all.push(...(await asks(haraka, PROVIDER, VALID.slice(0, 20))))
+          return all
+        })()
+        const codes = (
+          await Promise.all(
+            [0, 1, 2, 3].map((i) => asks(haraka, '203.0.113.9', invented(100, i * 100))),
+          )
+        ).flat()
+        isOver = true
+        assert.ok(countOf(codes, 550) <= 33, `${countOf(codes, 550)} names`)
+        assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
+        assert.deepEqual([...new Set(await beside)], [250])
+        // A recipient that exists comes later.
+        assert.deepEqual(await asks(haraka, '203.0.113.9', VALID.slice(0, 1)), [421])
+        const lines = haraka.logLines(
+          /held off: 203\.0\.113\.9 for 30m: 3\d of 3\d recipients within 10m/,
+        )
+        assert.equal(lines.length, 1, lines.join('\n'))
+      })
+
+      test('is seen and ended with the gal-relay command', async () => {
+        assert.deepEqual(
+          (await heldOff(haraka)).map(({ network, observed }) => [network, observed]),
+          [['203.0.113.9', false]],
+        )
+        const { stdout } = await runCommand(['harvest', '-c', haraka.dir])
+        assert.match(stdout, /203\.0\.113\.9 .*unknown/)
+        const released = await runCommand(['harvest', 'release', '203.0.113.9', '-c', haraka.dir])
+        assert.equal(released.code, 0, released.stderr)
+        assert.deepEqual(await heldOff(haraka), [])
+        for (let i = 0; i < 4; i++) {
+          assert.deepEqual(
+            await asks(haraka, '203.0.113.9', [VALID[0] as string, 'x@example.com']),
+            [250, 550],
+          )
+        }
+        const again = await runCommand(['harvest', 'release', '203.0.113.9', '-c', haraka.dir])
+        assert.equal(again.code, 1)
+      })
+
+      test('counts no client that may relay, nor an exempt one', async () => {
+        for (const client of ['192.0.2.200', '198.51.100.7']) {
+          assert.equal(countOf(await asks(haraka, client, invented(60)), 550), 60, client)
+        }
+      })
+
+      test('takes the first 64 bits of an IPv6 address for one client', async () => {
+        for (let i = 0; i < 30; i++) {
+          const [code] = await asks(haraka, `2001:db8:1:2::${i + 1}`, invented(1, i))
+          assert.equal(code, 550)
+        }
+        assert.deepEqual(await asks(haraka, '2001:db8:1:2:ffff::1', VALID.slice(0, 1)), [421])
+        assert.deepEqual(await asks(haraka, '2001:db8:1:3::1', VALID.slice(0, 1)), [250])
+      })
+
+      test('only says whom it would hold off where the plugin observes', async () => {
+        const client = '203.0.113.77'
+        await asks(haraka, client, invented(60), '10.0.0.6:25')
+        await haraka.waitForLog(/would be held off: 203\.0\.113\.77 /)
+        assert.deepEqual(await asks(haraka, client, VALID.slice(0, 1)), [250])
+        const held = await heldOff(haraka)
+        assert.ok(held.some(({ network, observed }) => network === client && observed))
+      })
+    })
+  }
+})
