@@ -2,7 +2,6 @@
 // several servers.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { VALID } from '../gal/load'
 import { runCommand, runJson } from '../support/command'
 import { type Haraka, startHaraka } from '../support/haraka'
@@ -168,4 +167,171 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
       })
     })
   }
+})
+
+describe('harvest defence of two servers that share Redis', {
+  skip: skipWithout('slapd', 'slapadd', 'redis-server'),
+}, () => {
+  let slapd: Slapd
+  let redis: RedisServer
+  let servers: readonly [Haraka, Haraka]
+  before(async () => {
+    slapd = await startSlapd({ entries: VALID })
+    redis = await startRedis()
+    const ini = iniOf(slapd, '', `[redis]\nurl = ${redis.url}\n`)
+    servers = [
+      await startHaraka({ nodes: 2, ini }),
+      // As other plugins have it.
+      await startHaraka({
+        ini: iniOf(slapd, ''),
+        files: { 'config/redis.ini': `[server]\nhost=127.0.0.1\nport=${redis.port}\n` },
+      }),
+    ]
+  })
+  after(async () => {
+    await Promise.all(servers.map((one) => one.stop()))
+    await redis.stop()
+    await slapd.stop()
+  })
+
+  /** Redis is asked once a second; on a busy machine later. */
+  const untilHeld = (haraka: Haraka, client: string, isHeld = true) =>
+    until(async () => {
+      const [code] = await asks(haraka, client, VALID.slice(0, 1))
+      return code === (isHeld ? 421 : 250)
+    })
+
+  test('is one, and so is the command', async () => {
+    await until(
+      async () =>
+        Number(await redis.run('CLIENT', 'LIST').then((all) => all.split('\n').length)) >= 4,
+    )
+    const client = '203.0.113.9'
+    const codes = (
+      await Promise.all(
+        servers.flatMap((one) => [0, 1].map((i) => asks(one, client, invented(100, i * 100)))),
+      )
+    ).flat()
+    assert.equal(codes.length, 400)
+    assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
+    // A process that was not answered within 50 ms, on a busy machine, counts for itself for a second.
+    assert.ok(countOf(codes, 550) <= 3 * 35, `${countOf(codes, 550)} names`)
+    for (const one of servers) await untilHeld(one, client)
+    const [held] = await heldOff(servers[1])
+    assert.equal(held?.network, client)
+    assert.equal((await runCommand(['harvest', 'release', client, '-c', servers[1].dir])).code, 0)
+    for (const one of servers) await untilHeld(one, client, false)
+    assert.deepEqual(await heldOff(servers[0]), [])
+    const { stdout } = await runCommand(['check', '-c', servers[0].dir])
+    assert.match(stdout, /Redis 7\S* *\n.*keys that begin with gal-relay: may be written/)
+  })
+
+  test('holds off at the other server who was found out by one', async () => {
+    const client = '203.0.113.10'
+    assert.equal(countOf(await asks(servers[0], client, invented(40)), 421), 10)
+    await untilHeld(servers[1], client)
+    assert.deepEqual(servers[1].logLines(/held off: 203\.0\.113\.10 /), [])
+  })
+
+  const AWAY = /Redis cannot be asked/
+  const BACK = /Redis answers again/
+  const linesOf = (one: Haraka, pattern: RegExp) => one.logLines(pattern).length
+  const processesOf = (one: Haraka) => (one === servers[0] ? 2 : 1)
+
+  /** Answers while something is wrong with Redis. */
+  async function goesOn(client: string): Promise<void> {
+    for (const one of servers) {
+      const codes = await asks(one, PROVIDER, [...VALID.slice(0, 30), 'x@example.com'])
+      assert.deepEqual(codes, [...Array(30).fill(250), 550])
+      const names = await asks(one, client, invented(200))
+      // Each process counts for itself: two workers.
+      assert.ok(
+        countOf(names, 550) >= 30 && countOf(names, 550) <= 70,
+        `${countOf(names, 550)} names`,
+      )
+      assert.equal(countOf(names, 550) + countOf(names, 421), 200)
+      await one.waitForLog(/Redis cannot be asked \(.*each process counts for itself/)
+      assert.ok(linesOf(one, AWAY) <= processesOf(one))
+    }
+  }
+
+  async function comesBack(client: string): Promise<void> {
+    for (const one of servers) {
+      await until(() => linesOf(one, AWAY) > 0 && linesOf(one, BACK) === linesOf(one, AWAY))
+    }
+    assert.ok(countOf(await asks(servers[0], client, invented(40)), 421) >= 10)
+    await untilHeld(servers[1], client)
+    for (const one of servers) {
+      assert.equal(linesOf(one, BACK), linesOf(one, AWAY))
+      assert.deepEqual(one.logLines(/\[CRIT\]|failure in|failed:/), [])
+      one.forgetLog()
+    }
+  }
+
+  const faults: readonly [name: string, begin: () => unknown, end: () => unknown][] = [
+    ['stopped', () => redis.pause(), () => redis.resume()],
+    ['killed', () => redis.kill(), () => redis.restart()],
+    [
+      'read-only',
+      () => redis.run('REPLICAOF', '127.0.0.1', '1'),
+      () => redis.run('REPLICAOF', 'NO', 'ONE'),
+    ],
+    [
+      'full',
+      () => redis.run('CONFIG', 'SET', 'maxmemory', '1'),
+      () => redis.run('CONFIG', 'SET', 'maxmemory', '0'),
+    ],
+  ]
+  for (const [index, [name, begin, end]] of faults.entries()) {
+    test(`goes on in each process while Redis is ${name}, and is one again after it`, async () => {
+      for (const one of servers) one.forgetLog()
+      await begin()
+      try {
+        await goesOn(`198.18.${index}.1`)
+      } finally {
+        await end()
+      }
+      await comesBack(`198.18.${index}.2`)
+    })
+  }
+
+  test('outlives connections that Redis closes', async () => {
+    for (let i = 0; i < 5; i++) {
+      await redis.run('CLIENT', 'KILL', 'TYPE', 'normal')
+      assert.deepEqual(await asks(servers[0], PROVIDER, VALID.slice(0, 5)), Array(5).fill(250))
+    }
+    await untilHeldBy('198.18.9.1')
+  })
+
+  async function untilHeldBy(client: string): Promise<void> {
+    await until(async () => (await asks(servers[0], client, invented(60))).includes(421))
+    await untilHeld(servers[1], client)
+  }
+})
+
+describe('harvest defence while the directory is away', {
+  skip: skipWithout('slapd', 'slapadd'),
+}, () => {
+  test('holds nobody off', async () => {
+    const slapd = await startSlapd({ entries: VALID })
+    const ini = iniOf(slapd, '').replace('cache_absent = 0s', 'cache_absent = 10m')
+    const haraka = await startHaraka({ ini: `${ini}\n` })
+    try {
+      const client = '203.0.113.9'
+      assert.equal(countOf(await asks(haraka, client, invented(20)), 550), 20)
+      await slapd.kill()
+      assert.equal(countOf(await asks(haraka, client, invented(40, 1000)), 451), 40)
+      // Remembered, and still not counted.
+      assert.equal(countOf(await asks(haraka, client, [...invented(20), ...invented(20)]), 550), 40)
+      await slapd.restart()
+      await until(async () => {
+        const [code] = await asks(haraka, PROVIDER, ['somebody@example.com'])
+        return code === 550
+      })
+      assert.equal(countOf(await asks(haraka, client, invented(30, 2000)), 550), 10)
+    } finally {
+      await haraka.stop()
+      await slapd.stop()
+    }
+  })
 })

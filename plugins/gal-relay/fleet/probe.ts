@@ -82,9 +82,9 @@ async function rightsFindings(
 async function memoryFindings(client: RedisClient): Promise<readonly RedisFinding[]> {
   try {
     const memory = await client.info('memory')
-    const valueOf = (key: string) => new RegExp(`^${key}:(\\S+)`, 'm').exec(memory)?.[1] ?? ''
-    const most = Number(valueOf('maxmemory'))
-    const policy = valueOf('maxmemory_policy')
+    const field = (key: string) => new RegExp(`^${key}:(\\S+)`, 'm').exec(memory)?.[1] ?? ''
+    const most = Number(field('maxmemory'))
+    const policy = field('maxmemory_policy')
     if (most === 0 || policy === 'noeviction') return []
     const what = policy.startsWith('volatile')
       ? 'counts of harvest defence'

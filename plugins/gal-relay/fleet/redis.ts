@@ -73,7 +73,7 @@ export class RedisLink {
     const begun = performance.now()
     if (begun < this.#askAt) throw new RedisAway(this.#lastError)
     // While it is away one asks at a time.
-    if (this.#state !== 'up') this.#askAt = begun + ASKED_AGAIN
+    if (this.#state === 'down') this.#askAt = begun + ASKED_AGAIN
     try {
       const client = this.#client
       if (!client?.isReady) throw new RedisAway(this.#lastError ?? 'there is no connection')

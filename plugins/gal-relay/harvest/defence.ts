@@ -115,12 +115,14 @@ export class HarvestDefence {
 
   /**
    * An unknown recipient.
-   * @returns how many milliseconds later it is to be answered
+   * @returns how many milliseconds later it is to be answered; undefined: the client has been held off
+   *   meanwhile
    */
-  async unknown(counted: Counted): Promise<number> {
+  async unknown(counted: Counted): Promise<number | undefined> {
     const { key, network, observed } = counted
     this.#count.unknown++
-    if (this.#holds.find(key, Date.now())) return 0
+    const heldOff = observed ? 0 : undefined
+    if (this.#holds.find(key, Date.now())) return heldOff
     const count = await this.#counters.add(key, 1, take(this.#waitingFor(key)))
     const now = Date.now()
     if (count.heldFor !== undefined) {
@@ -130,8 +132,10 @@ export class HarvestDefence {
         const unsaid = { unknown: 0, all: 0, server: '' }
         this.#holds.put({ network, observed, since: now, until, ...unsaid })
       }
-      return 0
+      return heldOff
     }
+    // Another recipient of the same network may have been counted at the same time.
+    if (this.#holds.find(key, now)) return heldOff
     if (isHarvest(count, this.#limits)) await this.#hold(counted, count, now)
     return observed ? 0 : delayOf(count.unknown, this.#limits)
   }
@@ -189,8 +193,6 @@ export class HarvestDefence {
   async #hold(counted: Counted, { unknown, all }: Count, now: number): Promise<void> {
     const { network, observed, key } = counted
     const { hold_off, window } = this.#limits
-    // Another recipient of the same network may have been counted at the same time.
-    if (this.#holds.find(key, now)) return
     const until = now + hold_off
     const hold = { network, observed, since: now, until, unknown, all, server: this.#server }
     this.#holds.put(hold)

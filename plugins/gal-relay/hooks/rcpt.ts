@@ -183,8 +183,8 @@ function refuse(
 
 // ── Harvest defence ──────────────────────────────────────────────────────────────────────────────
 
-/** @returns for an unknown recipient, once it is counted: how many milliseconds its answer is to wait */
-function count(counted: Counted, verdict: Verdict): Promise<number> | undefined {
+/** @returns for an unknown recipient what `HarvestDefence.unknown` does, else nothing */
+function count(counted: Counted, verdict: Verdict): Promise<number | undefined> | undefined {
   const defence = state.harvest?.defence
   const code = verdict.accept ? 250 : verdict.reply.code
   if (!defence || (code >= 400 && code < 500)) return undefined
@@ -202,11 +202,13 @@ async function refuseLater(
   connection: Haraka.Connection,
   rcpt: Rcpt,
   verdict: Refused,
-  counting: Promise<number>,
+  counting: Promise<number | undefined>,
 ): Promise<undefined> {
-  await state.harvest?.defence?.delay(await counting)
+  const wait = await counting
+  if (wait) await state.harvest?.defence?.delay(wait)
   // The client has gone meanwhile.
   if (connection.transaction !== rcpt.transaction) return next()
+  if (wait === undefined) return holdOff(plugin, next, connection, rcpt)
   return refuse(plugin, next, connection, rcpt, verdict)
 }
 
