@@ -56,18 +56,22 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   settings: ['guard', 'trusted-file', 'routing', 'ldap'],
   gal: ['guard', 'log', 'visible', 'trusted-file', 'routing', 'settings', 'ldap'],
   delivery: ['guard', 'log', 'haraka', 'visible', 'routing', 'settings', 'gal'],
-  report: ['guard', 'log', 'haraka', 'visible', 'routing', 'ldap', 'gal'],
+  // Between the processes of a server, and with the command: any request, of any room.
+  control: ['guard', 'log', 'trusted-file'],
+  fleet: ['guard', 'log', 'trusted-file', 'settings'],
+  harvest: ['guard', 'log', 'routing', 'settings', 'fleet'],
+  report: ['guard', 'log', 'haraka', 'visible', 'routing', 'ldap', 'gal', 'harvest'],
   advice: ['routing', 'settings', 'gal', 'report'],
   // The settings of other systems.
   import: ['routing', 'settings'],
-  page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'report', 'advice'],
+  page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'harvest', 'report', 'advice'],
   cli: [
     ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'import', 'report', 'advice', 'page'],
+    ...['gal', 'delivery', 'control', 'fleet', 'harvest', 'import', 'report', 'advice', 'page'],
   ],
   hooks: [
     ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],
-    ...['gal', 'delivery', 'report', 'advice', 'page'],
+    ...['gal', 'delivery', 'control', 'harvest', 'report', 'advice', 'page'],
   ],
   door: ['hooks'],
 }

@@ -24,6 +24,8 @@ const EXAMPLES = `
 Asks Redis where servers share what they count ([redis], or config/redis.ini), else the server that runs in the
 install's folder: as root, or as the user that Haraka runs as.
 
+Exit code 1 when harvest defence is off.
+
 Examples:
   Who is held off, since when, and for how long still:
     gal-relay harvest
@@ -47,15 +49,17 @@ export function harvestCommand(): Command {
 
 async function list(_: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
-  const configured = await openDefended(options.config)
+  const configured = await openConfigured(options.config)
+  if (isOff(configured, options)) return
   const held = await holdsOf(configured)
-  if (options.json) printJson({ held })
+  if (options.json) printJson({ enabled: true, held })
   else printLines(inWords(held, Date.now()))
 }
 
 async function letGo(name: string, _: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
-  const configured = await openDefended(options.config)
+  const configured = await openConfigured(options.config)
+  if (isOff(configured, options)) return
   const network = networkNamed(name, configured.settings.harvest.network)
   if (!network) throw new CannotRun(`${name} is no network: name one as gal-relay harvest lists it`)
   const isReleased = await release(configured, network)
@@ -65,10 +69,12 @@ async function letGo(name: string, _: unknown, command: Command): Promise<void> 
   if (!isReleased) process.exitCode = 1
 }
 
-async function openDefended(folder: string | undefined): Promise<Configured> {
-  const configured = await openConfigured(folder)
-  if (configured.settings.harvest.enabled) return configured
-  throw new CannotRun('harvest defence is off: [harvest] enabled = true in config/gal_relay.ini')
+function isOff({ settings }: Configured, options: Options): boolean {
+  if (settings.harvest.enabled) return false
+  if (options.json) printJson({ enabled: false, held: [] })
+  else printLines(['harvest defence is off: [harvest] enabled = true switches it on'])
+  process.exitCode = 1
+  return true
 }
 
 async function holdsOf({ config, settings }: Configured): Promise<Hold[]> {

@@ -48,7 +48,9 @@ export async function openControl(
   }
   server.unref()
   return {
-    handle: (command, handler) => void handlers.set(command, handler),
+    handle(command, handler) {
+      handlers.set(command, handler)
+    },
     close: () => server.close(),
   }
 }

@@ -193,23 +193,19 @@ function firstLine(file: Buffer): string {
   return file.toString('utf8').split(/\r?\n/, 1)[0] ?? ''
 }
 
-function inTime<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = () => reject(new RedisAway(`no answer within ${ANSWER_WITHIN} ms`))
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const fail = () => reject(new RedisAway(`no answer within ${ANSWER_WITHIN} ms`))
     // What has come in while this process was busy itself is read before it counts as late.
-    const timer = later(
-      ANSWER_WITHIN,
-      'answer of Redis',
-      () => soon('late answer of Redis', late, late),
-      late,
-    )
-    const settled = <V>(settle: (value: V) => void) =>
-      guard('answer of Redis is here', (value: V) => {
-        clearTimeout(timer)
-        settle(value)
-      })
-    work.then(settled(resolve), settled(reject))
+    const end = () => soon('late answer of Redis', fail, fail)
+    timer = later(ANSWER_WITHIN, 'answer of Redis', end, fail)
   })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 const reasonOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
