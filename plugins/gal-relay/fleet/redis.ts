@@ -19,6 +19,8 @@ const ASKED_AGAIN = 1000
 const STARTING = 3000
 const CONNECT_WITHIN = 2000
 const RECONNECT = 500
+/** When there could be none at all, such as for a file that cannot be read. */
+const OPENED_AGAIN = 2000
 /** A socket that is silent for so long is given up: Redis is asked once a second. */
 const SILENT = 5000
 /** A TTL for the key that shows whether Redis may be written to, seconds. */
@@ -49,11 +51,14 @@ export class RedisLink {
     this.#settings = settings
     this.prefix = settings.prefix
     this.#log = log
-    unattended(
-      'connection to Redis',
-      () => this.#open(),
-      (error) => this.#failed(error),
-    )
+    const open = () => this.#open()
+    const openAgain = (error: unknown) => {
+      this.#failed(error)
+      if (this.#isClosed) return
+      this.#client?.destroy()
+      later(OPENED_AGAIN, 'another connection to Redis', open, openAgain).unref()
+    }
+    unattended('connection to Redis', open, openAgain)
   }
 
   get isUp(): boolean {
@@ -99,6 +104,7 @@ export class RedisLink {
   }
 
   async #open(): Promise<void> {
+    if (this.#isClosed) return
     const client = await clientFor(this.#settings)
     client.on(
       'error',

@@ -1,7 +1,7 @@
 // How many recipients, and how many unknown ones, a network has named within the window. The counting is
 // rate-limiter-flexible's: in this process, in the master of a cluster, or in Redis. Where the shared
 // counter cannot be asked, this process counts for itself.
-import type { RateLimiterAbstract } from 'rate-limiter-flexible'
+import type { RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible'
 
 /** What a network has named within the window, by what is known here. */
 export interface Count {
@@ -9,6 +9,13 @@ export interface Count {
   readonly all: number
   /** Milliseconds for which the network is held off still; undefined: it is not. */
   readonly heldFor: number | undefined
+}
+
+/** Recipients of a network. */
+export interface Recipients {
+  readonly unknown: number
+  /** All others. */
+  readonly others: number
 }
 
 /** A counter that others count with as well. */
@@ -50,18 +57,35 @@ export class Counters {
     this.#shared = shared
   }
 
-  async add(key: string, unknown: number, others: number): Promise<Count> {
-    const points = unknown * (UNKNOWN + 1) + others
-    const counted = await this.#run((limiter) => limiter.penalty(key, points))
-    const { consumedPoints, msBeforeNext } = counted
-    return consumedPoints > HELD
-      ? { unknown: 0, all: 0, heldFor: msBeforeNext }
-      : { ...countsIn(consumedPoints), heldFor: undefined }
+  /**
+   * @param news what has not been counted anywhere
+   * @param owed what the shared counter has not been told, because it could not be asked; so that nobody's
+   *   unknown recipients are counted there and the others are not
+   * @returns whether the shared counter has been told now
+   */
+  async add(
+    key: string,
+    news: Recipients,
+    owed: Recipients,
+  ): Promise<{ readonly count: Count; readonly isShared: boolean }> {
+    const points = pointsOf(news)
+    // Always, so that it knows all of what came here once it is needed.
+    const own = await this.#own.penalty(key, points)
+    if (!this.#shared) return { count: countOf(own), isShared: true }
+    try {
+      const all = points + pointsOf(owed)
+      const counted = await this.#shared.run((limiter) => limiter.penalty(key, all))
+      return { count: countOf(counted), isShared: true }
+    } catch {
+      return { count: countOf(own), isShared: false }
+    }
   }
 
   /** Whoever counts the network next hears that it is held off. */
   async hold(key: string, milliseconds: number): Promise<void> {
-    await this.#run((limiter) => limiter.block(key, milliseconds / 1000))
+    const hold = (limiter: RateLimiterAbstract) => limiter.block(key, milliseconds / 1000)
+    await hold(this.#own)
+    await this.#shared?.run(hold).catch(() => {})
   }
 
   /** The network begins anew. */
@@ -75,18 +99,12 @@ export class Counters {
     if (!this.#shared || this.#shared.isLocal) await this.reset(key)
     else await this.#own.delete(key)
   }
-
-  async #run<T>(work: (limiter: RateLimiterAbstract) => Promise<T>): Promise<T> {
-    if (!this.#shared) return work(this.#own)
-    try {
-      return await this.#shared.run(work)
-    } catch {
-      return work(this.#own)
-    }
-  }
 }
 
-function countsIn(points: number): { readonly unknown: number; readonly all: number } {
-  const unknown = Math.floor(points / UNKNOWN)
-  return { unknown, all: points - unknown * UNKNOWN }
+const pointsOf = ({ unknown, others }: Recipients) => unknown * (UNKNOWN + 1) + others
+
+function countOf({ consumedPoints, msBeforeNext }: RateLimiterRes): Count {
+  if (consumedPoints > HELD) return { unknown: 0, all: 0, heldFor: msBeforeNext }
+  const unknown = Math.floor(consumedPoints / UNKNOWN)
+  return { unknown, all: consumedPoints - unknown * UNKNOWN, heldFor: undefined }
 }

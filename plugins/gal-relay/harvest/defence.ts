@@ -7,7 +7,7 @@ import { later, unattended } from '../guard'
 import type { Log } from '../log'
 import { type IpAddress, parseIp } from '../routing/networks'
 import type { HarvestSettings } from '../settings/settings'
-import type { Count, Counters } from './counters'
+import type { Count, Counters, Recipients } from './counters'
 import { type Hold, type HoldEvent, type Holds, keyOf } from './holds'
 import { networkOf } from './network'
 
@@ -34,12 +34,17 @@ export interface DefenceReport {
   readonly holds: readonly Hold[]
 }
 
-/** Recipients that are not unknown, and have not been handed on yet. */
+/** What has been counted of a network here, and not been handed on yet. */
 interface Waiting {
+  /** Recipients that are not unknown. */
   others: number
-  /** When the first of them came. */
+  /** What the other processes should know, and cannot be told now. */
+  owed: Recipients
+  /** When the first of it came. */
   since: number
 }
+
+const NOTHING: Recipients = { unknown: 0, others: 0 }
 
 /** Networks whose recipients are counted here before they are handed on. */
 const NETWORKS = 20_000
@@ -109,8 +114,7 @@ export class HarvestDefence {
   other({ key }: Counted): void {
     const waiting = this.#waitingFor(key)
     if (++waiting.others < HANDED_ON) return
-    const others = take(waiting)
-    unattended('count of a network', () => this.#counters.add(key, 0, others))
+    unattended('count of a network', () => this.#add(key, waiting, 0))
   }
 
   /**
@@ -123,7 +127,7 @@ export class HarvestDefence {
     this.#count.unknown++
     const heldOff = observed ? 0 : undefined
     if (this.#holds.find(key, Date.now())) return heldOff
-    const count = await this.#counters.add(key, 1, take(this.#waitingFor(key)))
+    const count = await this.#add(key, this.#waitingFor(key), 1)
     const now = Date.now()
     if (count.heldFor !== undefined) {
       const until = now + count.heldFor
@@ -179,15 +183,33 @@ export class HarvestDefence {
     const now = Date.now()
     const known = this.#waiting.get(key)
     if (!known) {
-      const waiting = { others: 0, since: now }
+      const waiting = { others: 0, owed: NOTHING, since: now }
       this.#waiting.set(key, waiting)
       return waiting
     }
-    if (known.others === 0 || Math.abs(now - known.since) > this.#limits.window) {
+    const isEmpty = known.others === 0 && known.owed === NOTHING
+    if (isEmpty || Math.abs(now - known.since) > this.#limits.window) {
       known.others = 0
+      known.owed = NOTHING
       known.since = now
     }
     return known
+  }
+
+  async #add(key: string, waiting: Waiting, unknown: number): Promise<Count> {
+    const { others, owed } = waiting
+    waiting.others = 0
+    waiting.owed = NOTHING
+    const { count, isShared } = await this.#counters.add(key, { unknown, others }, owed)
+    if (!isShared) {
+      // More of it may have come meanwhile.
+      const { owed: more } = waiting
+      waiting.owed = {
+        unknown: more.unknown + owed.unknown + unknown,
+        others: more.others + owed.others + others,
+      }
+    }
+    return count
   }
 
   async #hold(counted: Counted, { unknown, all }: Count, now: number): Promise<void> {
@@ -207,18 +229,13 @@ export class HarvestDefence {
   }
 }
 
-function take(waiting: Waiting): number {
-  const { others } = waiting
-  waiting.others = 0
-  return others
-}
-
 /** So many unknown recipients, and so large a share. */
 export function isHarvest(
   { unknown, all }: Pick<Count, 'unknown' | 'all'>,
   { unknown_limit, unknown_share }: Pick<Limits, 'unknown_limit' | 'unknown_share'>,
 ): boolean {
-  return unknown >= unknown_limit && unknown >= unknown_share * all
+  // In percent, as it is written: 7 of 100 are 7 %.
+  return unknown >= unknown_limit && unknown * 100 >= Math.round(unknown_share * 100) * all
 }
 
 /** Grows evenly from the first unknown recipient beyond a third of the limit to the limit. */

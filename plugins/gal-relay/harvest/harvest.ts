@@ -133,7 +133,8 @@ export class Harvest {
   #end(): void {
     this.#shared?.close()
     const link = this.#link
-    if (link) unattended('end of the connection to Redis', () => link.close())
+    const close = () => link?.close()
+    if (link) unattended('end of the connection to Redis', close, close)
     this.#shared = undefined
     this.#link = undefined
     this.#defence = undefined

@@ -136,10 +136,11 @@ export function close(): void {
   state.reloads++
   const end = () => lists.close()
   const endOutbound = () => outbound.close()
+  const endHarvest = () => harvest?.close()
   unattended('end of the watch on files', unwatch, unwatch)
   unattended('end of reports', () => reports?.close())
   unattended('end of the address list', end, end)
-  unattended('end of harvest defence', () => harvest?.close())
+  unattended('end of harvest defence', endHarvest, endHarvest)
   unattended('end of the socket for the gal-relay command', () => control?.close())
   unattended('end of the sockets to next hops', endOutbound, endOutbound)
 }
