@@ -2,6 +2,7 @@
 // with. `npm run bench -- PART…` runs some parts, `rcpt WORD…` some rows; what each measures stands at
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
+import { harvest } from './harvest'
 import { memory } from './memory'
 import { message } from './message'
 import { large, rcpt } from './rcpt'
@@ -19,6 +20,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   transaction,
   sync,
   reload,
+  harvest,
 }
 
 /** Those that take a few minutes together. */
@@ -34,6 +36,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it
   reload    how long mail waits while settings are read again
+  harvest   what harvest defence costs a recipient, and a dictionary run of 20,000 names
   all       all of them
 
 Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.

@@ -45,6 +45,7 @@ export async function openControl(
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     log.warn(`the gal-relay command cannot reach this server by ${file}: ${reason}`)
+    server.close()
   }
   server.unref()
   return {

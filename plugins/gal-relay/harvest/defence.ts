@@ -140,7 +140,11 @@ export class HarvestDefence {
     }
     // Another recipient of the same network may have been counted at the same time.
     if (this.#holds.find(key, now)) return heldOff
-    if (isHarvest(count, this.#limits)) await this.#hold(counted, count, now)
+    if (isHarvest(count, this.#limits)) {
+      await this.#hold(counted, count, now)
+      // Another process has answered the last one that was to be.
+      if (count.unknown > this.#limits.unknown_limit) return heldOff
+    }
     return observed ? 0 : delayOf(count.unknown, this.#limits)
   }
 
