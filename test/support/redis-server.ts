@@ -25,6 +25,8 @@ export interface RedisServerOptions {
   /** Lines of redis.conf. */
   readonly conf?: readonly string[]
   readonly password?: string
+  /** It watches others and holds nothing. */
+  readonly isSentinel?: boolean
 }
 
 const running = new Set<ChildProcess>()
@@ -35,20 +37,23 @@ process.once('exit', () => {
 export async function startRedis({
   conf = [],
   password = '',
+  isSentinel = false,
 }: RedisServerOptions = {}): Promise<RedisServer> {
   const folder = mkdtempSync(path.join(tmpdir(), 'redis-'))
   const port = await freePort()
   const file = path.join(folder, 'redis.conf')
   const lines = [
-    ...[`port ${port}`, 'bind 127.0.0.1', 'save ""', 'appendonly no', `dir ${folder}`],
+    ...[`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`],
+    ...(isSentinel ? [] : ['save ""', 'appendonly no']),
     ...(password ? [`requirepass ${password}`] : []),
     ...conf,
   ]
   writeFileSync(file, `${lines.join('\n')}\n`)
+  const args = isSentinel ? [file, '--sentinel'] : [file]
   let child = await launch()
 
   async function launch(): Promise<ChildProcess> {
-    const started = spawn(findProgram('redis-server') ?? 'redis-server', [file], {
+    const started = spawn(findProgram('redis-server') ?? 'redis-server', args, {
       stdio: 'ignore',
     })
     running.add(started)

@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import { askServer } from '../control/client'
 import { socketFile } from '../control/server'
-import { clientFor, type RedisClient } from '../fleet/redis'
+import { clientFor, endClient, type RedisClient } from '../fleet/redis'
 import { networkNamed } from '../harvest/defence'
 import { heldTogether, LIST, RELEASE } from '../harvest/harvest'
 import { type Hold, Holds, keyOf } from '../harvest/holds'
@@ -128,8 +128,9 @@ async function withRedis<T>(
   settings: RedisSettings,
   work: (client: RedisClient) => Promise<T>,
 ): Promise<T> {
-  const client = await clientFor(settings, CONNECTED_WITHIN)
+  let client: RedisClient | undefined
   try {
+    client = await clientFor(settings, () => {}, CONNECTED_WITHIN)
     await client.connect()
     return await work(client)
   } catch (error) {
@@ -137,7 +138,7 @@ async function withRedis<T>(
     const reason = error instanceof Error ? error.message : String(error)
     throw new CannotRun(`Redis cannot be asked (${server}): ${reason}`)
   } finally {
-    client.destroy()
+    if (client) endClient(client)
   }
 }
 

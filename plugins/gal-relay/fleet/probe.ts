@@ -1,7 +1,7 @@
 // What `gal-relay check` asks of Redis: does it answer, may we write, will it keep what it is given.
 
 import type { RedisSettings } from '../settings/redis'
-import { clientFor, type RedisClient } from './redis'
+import { clientFor, endClient, type RedisClient } from './redis'
 
 export interface RedisFinding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'
@@ -16,12 +16,11 @@ export async function probeRedis(settings: RedisSettings): Promise<readonly Redi
   const server = settings.url.map(({ text }) => text).join(', ')
   let client: RedisClient | undefined
   try {
-    client = await clientFor(settings, CONNECTED_WITHIN)
     // What goes wrong comes with what is asked.
-    client.on('error', () => {})
+    client = await clientFor(settings, () => {}, CONNECTED_WITHIN)
     await client.connect()
   } catch (error) {
-    client?.destroy()
+    if (client) endClient(client)
     return [{ level: 'problem', text: `cannot be asked: ${reasonOf(error)}` }]
   }
   try {
@@ -31,7 +30,7 @@ export async function probeRedis(settings: RedisSettings): Promise<readonly Redi
       ...(await memoryFindings(client)),
     ]
   } finally {
-    client.destroy()
+    endClient(client)
   }
 }
 

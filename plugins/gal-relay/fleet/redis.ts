@@ -55,7 +55,7 @@ export class RedisLink {
     const openAgain = (error: unknown) => {
       this.#failed(error)
       if (this.#isClosed) return
-      this.#client?.destroy()
+      if (this.#client) endClient(this.#client)
       later(OPENED_AGAIN, 'another connection to Redis', open, openAgain).unref()
     }
     unattended('connection to Redis', open, openAgain)
@@ -100,18 +100,14 @@ export class RedisLink {
 
   close(): void {
     this.#isClosed = true
-    this.#client?.destroy()
+    if (this.#client) endClient(this.#client)
   }
 
   async #open(): Promise<void> {
     if (this.#isClosed) return
-    const client = await clientFor(this.#settings)
-    client.on(
-      'error',
-      guard('error of Redis', (error: unknown) => {
-        this.#lastError = reasonOf(error)
-      }),
-    )
+    const client = await clientFor(this.#settings, (error) => {
+      this.#lastError = reasonOf(error)
+    })
     client.on(
       'ready',
       guard('connection to Redis is ready', () => {
@@ -149,9 +145,26 @@ export class RedisLink {
 /**
  * With one server a client of it, with several of the one that they, as Sentinels, name. It connects again
  * by itself.
+ * @param onError hears of each error of its connection
  * @param within where given, it tries once to connect, for so many milliseconds
  */
-export async function clientFor(settings: RedisSettings, within?: number): Promise<RedisClient> {
+export async function clientFor(
+  settings: RedisSettings,
+  onError: (error: unknown) => void,
+  within?: number,
+): Promise<RedisClient> {
+  const client = await createFor(settings, within)
+  client.on('error', guard('error of Redis', onError))
+  return client
+}
+
+/** Whatever state it is in. */
+export function endClient(client: RedisClient): void {
+  // Of one that is closed it would throw.
+  if (client.isOpen) client.destroy()
+}
+
+async function createFor(settings: RedisSettings, within?: number): Promise<RedisClient> {
   const { url, tls_ca, password_file, trusted = ROOT_AND_US } = settings
   const [first] = url
   if (!first) throw new Error('no Redis server is named')
