@@ -129,6 +129,12 @@ export function live(site: Site, state: 'cold' | 'warm', where: 'near' | 'away')
   return haraka(name, liveOptions(site, state, where))
 }
 
+/** The same, near and remembered, with more sections in gal_relay.ini. */
+export function liveWith(site: Site, name: string, more: string): Contender {
+  const options = liveOptions(site, 'warm', 'near')
+  return haraka(name, { ...options, ini: `${options.ini}\n${more}\n` })
+}
+
 function liveOptions(
   { slapd, away }: Site,
   state: 'cold' | 'warm',

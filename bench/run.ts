@@ -3,6 +3,7 @@
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
 import { directories } from './directories'
+import { harvest } from './harvest'
 import { mailboxes } from './mailboxes'
 import { memory } from './memory'
 import { message } from './message'
@@ -23,6 +24,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   sync,
   reload,
   directories,
+  harvest,
 }
 
 /** Those that take a few minutes together. */
@@ -40,6 +42,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   sync      reading a million entries, and what mail notices of it
   reload    how long mail waits while settings are read again
   directories  1, 10 and 500 directories, and one beside another that hangs
+  harvest   what harvest defence costs a recipient, and a dictionary run of 20,000 names
   all       all of them
 
 Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.

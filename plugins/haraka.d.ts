@@ -48,12 +48,13 @@ declare const OK: 906
 declare const DENY: 902
 declare const DENYSOFT: 903
 declare const DENYDISCONNECT: 904
+declare const DENYSOFTDISCONNECT: 905
 /** In a deny hook: the refusal stands, and no more deny hooks run. */
 declare const STOP: 901
 
 declare namespace Haraka {
   type DSN = import('haraka-dsn')
-  type ReturnCode = 900 | 901 | 902 | 903 | 904 | 906
+  type ReturnCode = 900 | 901 | 902 | 903 | 904 | 905 | 906
   /** May be called once; calls after that are ignored and logged. */
   type Next = (code?: ReturnCode, message?: string | DSN) => undefined
   /** The `get_mx` hook's: with OK, the hosts to try, in order. */

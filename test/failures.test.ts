@@ -3,6 +3,7 @@
 // there is to throw is read from the code.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { harvest } from './failures/harvest'
 import { connections, directory, list } from './failures/parts'
 import { cluster, command, oneProcess } from './failures/servers'
 import { type Faults, makeFaults, throwIn } from './support/faults'
@@ -20,6 +21,18 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'TLS handshake': 'of a server that resets it, which the proxy meets by chance',
   'end of following': 'of a reading that is stopped while it follows, which is met by chance',
   'standard output': 'of the command, when nobody reads it',
+  'another connection to Redis': 'when there could be none at all',
+  'error of Redis': 'of a connection that is lost',
+  'answer of Redis': 'when it takes longer than 50 ms',
+  'late answer of Redis': 'so too',
+  'count of a network given up': 'of more than 20,000 networks',
+  'error of a worker': 'of one that ends while it is answered',
+  'answers of the workers': 'when one does not answer within two seconds',
+  'end of a worker that had a command': 'so too',
+  'error of the socket for the gal-relay command': 'where it cannot be made',
+  'time-out of the gal-relay command': 'of a command that says nothing for ten seconds',
+  'lost connection of the gal-relay command': 'of a command that is killed',
+  'time-out of the server': 'of a server that does not answer for twelve seconds',
 }
 
 describe('whatever nobody waits for may throw', {
@@ -40,6 +53,7 @@ describe('whatever nobody waits for may throw', {
     test('in one process', () => withFaults(oneProcess))
     test('in a cluster with the list in memory', () => withFaults(cluster))
     test('in the command', () => withFaults(command))
+    test('in harvest defence', { skip: skipWithout('redis-server') }, () => withFaults(harvest))
     test('in parts', async (context) => {
       for (const part of [directory, connections, list]) {
         await context.test(part.name, () =>

@@ -75,6 +75,30 @@ export function busyInstall(now: number, snapshot?: SnapshotReport): InstallRepo
       }
     }),
     refusals: pid === 1 ? refusals(now) : [],
+    harvest: {
+      counted: { unknown: 18_000, held: 12, slowed: 240 },
+      deferred: { connect: 3_100, rcpt: 14 },
+      heldNow: 2,
+      holds: [
+        {
+          ...{
+            network: '203.0.113.9',
+            observed: false,
+            since: now - 100_000,
+            until: now + 1_700_000,
+          },
+          // The one that hears of it from another knows less.
+          ...(pid === 1
+            ? { unknown: 31, all: 33, server: 'mx1.test' }
+            : { unknown: 0, all: 0, server: '' }),
+        },
+        {
+          ...{ network: '2001:db8:1:2::/64', observed: true, since: now - 900_000 },
+          ...{ until: now + 900_000, unknown: 30, all: 30, server: 'mx2.test' },
+        },
+      ],
+      redis: { server: 'redis://redis.test:6379', state: 'up', lastError: undefined },
+    },
     directories: [
       {
         directory: 'default',

@@ -11,6 +11,7 @@ import { doubts, openRelay, summary } from '../advice/startup'
 import { unreachable } from '../advice/unreachable'
 import { whoMayRelay } from '../advice/who-may-relay'
 import { HostAddresses } from '../delivery/host-addresses'
+import { probeRedis } from '../fleet/probe'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { OtherSettings } from '../gal/snapshot/file-format'
@@ -97,10 +98,11 @@ async function check(install: Install): Promise<Section[]> {
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
   }
-  const [hops, directories, addresses] = await Promise.all([
+  const [hops, directories, addresses, redis] = await Promise.all([
     nextHopFindings(config, settings),
     directorySections(config, settings),
     addressFindings(settings),
+    redisSections(settings),
   ])
   return [
     {
@@ -120,7 +122,13 @@ async function check(install: Install): Promise<Section[]> {
     { ...plugins, findings: pluginFindings(config, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
     ...directories,
+    ...redis,
   ]
+}
+
+async function redisSections({ redis, harvest }: Settings): Promise<Section[]> {
+  if (!redis || !harvest.enabled) return []
+  return [{ about: 'redis', findings: await probeRedis(redis) }]
 }
 
 function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {

@@ -8,6 +8,7 @@ import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
 import { drainCommand } from './drain'
 import { explainCommand } from './explain'
+import { harvestCommand } from './harvest'
 import { importCommand } from './import'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
@@ -65,6 +66,7 @@ function program(): Command {
     syncCommand(),
     drainCommand(),
     importCommand(),
+    harvestCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

@@ -97,6 +97,15 @@ export class DirectoryLists implements AddressList {
     return Array.from(this.#opened, ([directory, { list }]) => ({ directory, ...list.report() }))
   }
 
+  /** No directory is away: each has a server that is not known to be down. */
+  canBeAsked(): boolean {
+    for (const { list } of this.#opened.values()) {
+      const { servers } = list.report()
+      if (servers.length > 0 && servers.every(({ state }) => state === 'down')) return false
+    }
+    return true
+  }
+
   /**
    * Opens the lists of other settings, a directory in each step, for {@link replace}. Those of
    * directories that are as they were go on, with their connections and answers.

@@ -1,17 +1,18 @@
 // The connect hook, and what the rules need to know of a connection: worked out once for each.
 import { stamped } from '../delivery/loops'
 import { changeReceivedLine } from '../haraka/internals'
-import type { Client } from '../routing/decide'
+import type { Counted } from '../harvest/defence'
+import { type Client, HELD_OFF } from '../routing/decide'
 import { parseIp } from '../routing/networks'
 import { trustByAddress, trustOf } from '../routing/restrictions'
-import { answersAny, decidesRelaying } from '../settings/enforcement'
+import { answersAny, decidesRecipients, decidesRelaying } from '../settings/enforcement'
 import {
   canonicalAddress,
   type ListenerPolicy,
   policyFor,
   type Settings,
 } from '../settings/settings'
-import { guarded } from './reply'
+import { dsnOf, guarded } from './reply'
 import { type LocalPolicy, state } from './start'
 
 /** What holds for a connection, for as long as its addresses, its account and the settings stay the same. */
@@ -25,6 +26,8 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
+  /** As whom harvest defence counts the client; undefined: it does not. */
+  readonly counted: Counted | undefined
 }
 
 const SESSION = Symbol('gal-relay: session')
@@ -35,10 +38,15 @@ type WithSession = Haraka.Connection & { [SESSION]?: Session }
 // time from a connection that began with one, and all but the first are the client's own.
 export const trust_client = guarded((next, connection: WithSession) => {
   const former = connection[SESSION]
-  const { proxy, policy } = sessionOf(connection)
+  const { proxy, policy, counted } = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== proxy
   if (isForged && (decidesRelaying(former.policy) || decidesRelaying(policy))) {
     return next(DENYDISCONNECT, 'PROXY is for the first line only')
+  }
+  // Whoever may authenticate is not known yet where that lets a client relay.
+  const isKnown = counted && !policy.restrictions.authenticated
+  if (isKnown && state.harvest?.defence?.isHeldOff(counted, 'connect')) {
+    return next(DENYSOFTDISCONNECT, dsnOf(HELD_OFF.reply))
   }
   // Haraka makes the line before the data hooks.
   if (answersAny(policy)) changeReceivedLine(connection, addStamp)
@@ -68,7 +76,13 @@ export function sessionOf(connection: WithSession): Session {
   }
   const { policy, address } = policyAt(ip, port)
   const { restrictions } = policy
-  const byAddress = trustByAddress(restrictions, parseIp(remote.ip), address)
+  const remoteIp = parseIp(remote.ip)
+  const byAddress = trustByAddress(restrictions, remoteIp, address)
+  const client = {
+    trust: trustOf(restrictions, byAddress, account),
+    authenticated: Boolean(account),
+  }
+  const mayBeCounted = policy.enabled && !client.trust.mayRelay && !client.authenticated
   const session: Session = {
     settings: state.settings,
     proxy: notes.proxy,
@@ -77,7 +91,10 @@ export function sessionOf(connection: WithSession): Session {
     ip,
     port,
     policy,
-    client: { trust: trustOf(restrictions, byAddress, account), authenticated: Boolean(account) },
+    client,
+    counted: mayBeCounted
+      ? state.harvest?.defence?.counted(remoteIp, !decidesRecipients(policy))
+      : undefined,
   }
   connection[SESSION] = session
   return session

@@ -4,6 +4,7 @@ import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/reci
 import { unattended } from '../guard'
 import { addressOf, answersIn, hostOf, registerFirst, writesInfo } from '../haraka/internals'
 import { log } from '../haraka/log'
+import type { Counted } from '../harvest/defence'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import { type Answer, answerTo, type Question } from '../routing/answer'
@@ -11,9 +12,11 @@ import {
   type Client,
   type Destination,
   destinationOf,
+  HELD_OFF,
   INTERNAL_ERROR,
   isRelayed,
   type Refused,
+  type Verdict,
 } from '../routing/decide'
 import { recipientOf } from '../routing/recipient'
 import { trustByOthers } from '../routing/restrictions'
@@ -60,6 +63,9 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   if (!answersTo(policy, destinations)) {
     observe(this, connection, rcpt)
     return next()
+  }
+  if (session.counted && state.harvest?.defence?.isHeldOff(session.counted, 'rcpt')) {
+    return holdOff(this, next, connection, rcpt)
   }
   if (targets.length === 0) return refuseNobody(this, next, connection, rcpt)
   const answer = answerTo(question(policy, client), destinations, rcpt.message.before)
@@ -124,7 +130,7 @@ async function respondLater(
   rcpt: Rcpt,
   answer: Promise<Answer>,
 ): Promise<undefined> {
-  return respond(plugin, next, connection, rcpt, await answer)
+  return await respond(plugin, next, connection, rcpt, await answer)
 }
 
 function respond(
@@ -133,11 +139,15 @@ function respond(
   connection: Haraka.Connection,
   rcpt: Rcpt,
   answer: Answer,
-): undefined {
+): undefined | Promise<undefined> {
   const { session, transaction } = rcpt
   const { verdict } = answer
   // The client has gone while the directory was asked.
   if (connection.transaction !== transaction) return next()
+  const counting = session.counted && count(session.counted, verdict)
+  if (counting && !verdict.accept) {
+    return refuseLater(plugin, next, connection, rcpt, verdict, counting)
+  }
   if (!verdict.accept) {
     return refuse(plugin, next, connection, rcpt, verdict)
   }
@@ -177,6 +187,49 @@ function refuse(
   addRecipientResult(plugin, rcpt.transaction, 'fail', rule, recipient)
   reportRefused(plugin, connection, rcpt.session, recipient, verdict)
   return next(reply.code < 500 ? DENYSOFT : DENY, replyToRecipient(reply))
+}
+
+// ── Harvest defence ──────────────────────────────────────────────────────────────────────────────
+
+/** @returns for an unknown recipient what `HarvestDefence.unknown` does, else nothing */
+function count(counted: Counted, verdict: Verdict): Promise<number | undefined> | undefined {
+  const defence = state.harvest?.defence
+  const code = verdict.accept ? 250 : verdict.reply.code
+  if (!defence || (code >= 400 && code < 500)) return undefined
+  if (verdict.rule !== 'not-in-gal' && verdict.rule !== 'refuse') {
+    defence.other(counted)
+    return undefined
+  }
+  // What is remembered of a directory that is away is no reason to hold anybody off.
+  return state.lists.canBeAsked() ? defence.unknown(counted) : undefined
+}
+
+async function refuseLater(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  rcpt: Rcpt,
+  verdict: Refused,
+  counting: Promise<number | undefined>,
+): Promise<undefined> {
+  const wait = await counting
+  if (wait) await state.harvest?.defence?.delay(wait)
+  // The client has gone meanwhile.
+  if (connection.transaction !== rcpt.transaction) return next()
+  if (wait === undefined) return holdOff(plugin, next, connection, rcpt)
+  return refuse(plugin, next, connection, rcpt, verdict)
+}
+
+function holdOff(
+  plugin: Haraka.Plugin,
+  next: Haraka.Next,
+  connection: Haraka.Connection,
+  rcpt: Rcpt,
+): undefined {
+  const recipient = writtenAddress(rcpt)
+  addRecipientResult(plugin, rcpt.transaction, 'fail', HELD_OFF.rule, recipient)
+  reportRefused(plugin, connection, rcpt.session, recipient, HELD_OFF)
+  return next(DENYSOFTDISCONNECT, dsnOf(HELD_OFF.reply))
 }
 
 // Whoever took it off may have meant to drop its mail, or may have failed.
@@ -221,6 +274,7 @@ function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcp
         answerTo(question(policy, client), destinations, before),
       )
       compare(plugin, connection, policy, sender, recipient, both)
+      if (session.counted) await count(session.counted, both.verdict)
     })
   } catch (error) {
     logFailure(plugin, connection, error)

@@ -11,6 +11,13 @@ import {
   rewritingBefore,
 } from '../advice/plugin-order'
 import { summary, warnings } from '../advice/startup'
+import {
+  masterProcess,
+  onlyProcess as onlyThisProcess,
+  type Processes,
+  workerProcess,
+} from '../control/processes'
+import { type Control, openControl, socketFile } from '../control/server'
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { DirectoryLists, type OpenedLists } from '../gal/directories'
@@ -24,6 +31,8 @@ import {
   registerFirst,
 } from '../haraka/internals'
 import { log, logOf } from '../haraka/log'
+import { Harvest, heldTogether, LIST, loadHarvest, RELEASE } from '../harvest/harvest'
+import type { Hold } from '../harvest/holds'
 import { missingHttpServer } from '../page/http-server'
 import { PAGE_PATH, statusPage } from '../page/status-page'
 import { Counts } from '../report/counts'
@@ -32,9 +41,10 @@ import { answerForWorkers, onlyProcess, type Reports, worker } from '../report/p
 import { type Sample, samplesOfList, sum } from '../report/samples'
 import type { IpAddress } from '../routing/networks'
 import { listedPlugins } from '../settings/accepting-plugins'
-import { ownName, readIniFile } from '../settings/haraka-files'
+import { configDir, ownName, readIniFile } from '../settings/haraka-files'
 import { type LoadedSettings, loadSettings, loadSettingsSteps, watchFiles } from '../settings/load'
 import { ownHost } from '../settings/own-host'
+import { trustedOwners } from '../settings/owners'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { inSlices, type Steps } from '../settings/steps'
@@ -65,6 +75,10 @@ export interface State {
   readonly startedAt: number
   /** undefined until the process starts to answer mail */
   reports: Reports | undefined
+  /** Between the processes of this server, and with the gal-relay command; undefined until it starts */
+  processes: Processes | undefined
+  control: Control | undefined
+  harvest: Harvest | undefined
   readonly unwatch: () => void
   /** In a cluster the master answers no mail: it announces the settings for all. */
   announces: boolean
@@ -90,6 +104,7 @@ export function open(plugin: Haraka.Plugin): void {
   const plugins = listedPlugins(plugin.config)
   const loaded = loadSettings(plugin.config, again, plugins)
   const counts = new Counts(() => state.settings.http.enabled)
+  loadHarvest(loaded.settings)
   onFailure((what, error) => {
     counts.errors++
     const shown = error instanceof Error ? error : new Error(String(error))
@@ -117,6 +132,9 @@ export function open(plugin: Haraka.Plugin): void {
     reloadFailedAt: undefined,
     startedAt: Date.now(),
     reports: undefined,
+    processes: undefined,
+    control: undefined,
+    harvest: undefined,
     unwatch: watchFiles(plugin.config, again),
     announces: false,
     answersMail: false,
@@ -129,13 +147,16 @@ const nameIn = (directory: string) =>
 
 /** Ends timers and connections, so that a process that is shut down gracefully can end. */
 export function close(): void {
-  const { unwatch, reports, lists, outbound } = state
+  const { unwatch, reports, lists, outbound, harvest, control } = state
   state.reloads++
   const end = () => lists.close()
   const endOutbound = () => outbound.close()
+  const endHarvest = () => harvest?.close()
   unattended('end of the watch on files', unwatch, unwatch)
   unattended('end of reports', () => reports?.close())
   unattended('end of the address list', end, end)
+  unattended('end of harvest defence', endHarvest, endHarvest)
+  unattended('end of the socket for the gal-relay command', () => control?.close())
   unattended('end of the sockets to next hops', endOutbound, endOutbound)
 }
 
@@ -170,6 +191,7 @@ function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings, opened: Opene
   const former = state.lists.replace(opened)
   state.retired = sum([...state.retired, ...former.flatMap(samplesOfList)])
   Object.assign(state, loaded, { policies: new Map(), reloadFailedAt: undefined })
+  state.harvest?.apply(loaded.settings)
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.announces) announce(plugin)
 }
@@ -213,7 +235,38 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (!server.cluster) state.reports = onlyProcess(reportOfThis)
   else if (state.answersMail) state.reports = worker(reportOfThis)
   else answerForWorkers()
+  startHarvest(this, server)
   next()
+}
+
+function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
+  const role = !server.cluster ? 'only' : state.answersMail ? 'worker' : 'master'
+  const processes = PROCESSES[role]()
+  state.processes = processes
+  state.harvest = new Harvest(role, processes, ownName(plugin.config), logOf(plugin))
+  state.harvest.apply(state.settings)
+  if (role !== 'worker') {
+    unattended('start of the socket for the gal-relay command', () => listen(plugin, processes))
+  }
+}
+
+const PROCESSES = { only: onlyThisProcess, worker: workerProcess, master: masterProcess } as const
+
+/** For the gal-relay command. */
+async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void> {
+  const { config } = plugin
+  const trusted = trustedOwners(config)
+  const owner = trusted.users[0]
+  const file = socketFile(configDir(config))
+  const control = await openControl(file, trusted, owner, logOf(plugin))
+  state.control = control
+  control.handle(LIST, async () =>
+    heldTogether((await processes.everywhere(LIST, undefined)) as Hold[][]),
+  )
+  control.handle(RELEASE, async ({ network }) => {
+    const released = await processes.everywhere(RELEASE, network)
+    return released.includes(true)
+  })
 }
 
 // Before Haraka adds its own pages and the answer for those that do not exist.
@@ -235,5 +288,9 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 
 function reportOfThis(): ProcessReport {
   const { counts, lists, retired, startedAt, reloadFailedAt } = state
-  return processReport(counts.report(), lists.report(), retired, { startedAt, reloadFailedAt })
+  return processReport(counts.report(), lists.report(), retired, {
+    startedAt,
+    reloadFailedAt,
+    harvest: state.harvest?.report(),
+  })
 }

@@ -9,6 +9,7 @@ import { answersSection } from './answers-section'
 import { directorySection, serversOf } from './directory-section'
 import { dateTime, duration, number, total } from './figures'
 import { explainForm, frame } from './frame'
+import { harvestSection, sharingTroubles } from './harvest-section'
 import { type Html, html, shown } from './html'
 import { type Filter, filterForm, refusalsTable } from './refusals-section'
 import { relaySection } from './relay-section'
@@ -28,6 +29,7 @@ export interface Overview {
 export function overviewPage(overview: Overview): Html {
   const { name, settings, report, filter, directories, now } = overview
   const since = Math.min(now, ...report.processes.map(({ startedAt }) => startedAt))
+  const harvest = harvestSection(report, now)
   const processes = counted(report.processes.length, 'process', 'processes')
   return frame(
     `gal-relay on ${name}`,
@@ -36,7 +38,11 @@ export function overviewPage(overview: Overview): Html {
 <div id="conditions" data-live>${conditions(overview)}</div>
 <section id="answers" data-live><h2>Answers</h2>${answersSection(report, now)}</section>
 <section id="directory" data-live><h2>${severalDirectories(report) ? 'Directories' : 'Directory'}</h2>${directorySection(report, settings.directories, directories, now)}</section>
-<section id="relay" data-live><h2>Who may relay</h2>${relaySection(settings)}</section>
+${
+  harvest &&
+  html`<section id="harvest" data-live><h2>Harvest defence</h2>${harvest}</section>
+`
+}<section id="relay" data-live><h2>Who may relay</h2>${relaySection(settings)}</section>
 <section><h2>Explain an answer</h2>${explainForm({})}</section>
 <section><h2>Last refusals</h2>${filterForm(report.refusals, filter)}<div id="refusals" data-live>${refusalsTable(report.refusals, filter)}</div></section>
 </main>
@@ -50,7 +56,7 @@ export function conditionsOf({ settings, report, now }: Overview): {
   readonly doubtful: readonly string[]
 } {
   const enabled = [...settings.policies.values()].filter((policy) => policy.enabled)
-  const bad = [...enabled.flatMap(openRelay), ...troubles(report, now)]
+  const bad = [...enabled.flatMap(openRelay), ...troubles(report, now), ...sharingTroubles(report)]
   return { bad, doubtful: doubts(settings) }
 }
 

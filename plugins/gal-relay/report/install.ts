@@ -1,8 +1,9 @@
 // What one process says of itself, and what all processes of an install say together: counters are
 // added up, those of processes that have ended included, so that nothing ever counts backwards.
 import type { DirectoryReport } from '../gal/directories'
+import type { HarvestReport } from '../harvest/harvest'
 import { type CountsReport, MINUTES, type Minute, REFUSALS, type RecentRefusal } from './counts'
-import { type Sample, samplesOfCounts, samplesOfList, sum } from './samples'
+import { type Sample, samplesOfCounts, samplesOfHarvest, samplesOfList, sum } from './samples'
 
 /** What outlives the process that saw it. */
 export interface History {
@@ -20,6 +21,8 @@ export interface ProcessReport extends History {
   readonly directories: readonly DirectoryReport[]
   /** When a reload was refused, if the last one was: the settings in force are older than the files. */
   readonly reloadFailedAt: number | undefined
+  /** undefined where harvest defence is off */
+  readonly harvest?: HarvestReport | undefined
 }
 
 export interface InstallReport extends History {
@@ -36,15 +39,16 @@ export function processReport(
   counts: CountsReport,
   directories: readonly DirectoryReport[],
   retired: readonly Sample[],
-  lifetime: Pick<ProcessReport, 'startedAt' | 'reloadFailedAt'>,
+  rest: Pick<ProcessReport, 'startedAt' | 'reloadFailedAt' | 'harvest'>,
 ): ProcessReport {
   const { minutes, refusals } = counts
   const counters = sum([
     ...samplesOfCounts(counts),
     ...retired,
     ...directories.flatMap(samplesOfList),
+    ...(rest.harvest ? samplesOfHarvest(rest.harvest) : []),
   ])
-  return { ...lifetime, pid: process.pid, counters, minutes, refusals, directories }
+  return { ...rest, pid: process.pid, counters, minutes, refusals, directories }
 }
 
 /** @param ended of the processes that are no more */

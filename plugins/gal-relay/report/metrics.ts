@@ -49,6 +49,29 @@ const COUNTERS: Readonly<Partial<Record<CounterName, Described>>> = {
   },
 }
 
+const HARVEST_COUNTERS: typeof COUNTERS = {
+  harvest_unknown: {
+    name: 'harvest_unknown_total',
+    help: 'Unknown recipients that harvest defence counted',
+    labels: [],
+  },
+  harvest_holds: {
+    name: 'harvest_holds_total',
+    help: 'Networks that this server found out and held off, or would have on observed listeners',
+    labels: [],
+  },
+  harvest_slowed: {
+    name: 'harvest_slowed_total',
+    help: 'Answers to unknown recipients that were given later',
+    labels: [],
+  },
+  harvest_deferred: {
+    name: 'harvest_deferred_total',
+    help: 'Connections and recipients of networks that are held off, answered 421',
+    labels: ['at'],
+  },
+}
+
 interface GaugeOf extends Described {
   /** @param now milliseconds since 1970 */
   values(processes: readonly ProcessReport[], now: number): Values
@@ -149,6 +172,28 @@ const SNAPSHOT_GAUGES: readonly GaugeOf[] = [
   },
 ]
 
+const HARVEST_GAUGES: readonly GaugeOf[] = [
+  {
+    name: 'harvest_held_off',
+    help: 'Networks that are held off now',
+    labels: [],
+    values: (processes) => {
+      const counts = processes.flatMap(({ harvest }) => harvest?.heldNow ?? [])
+      return [{ labels: {}, value: Math.max(0, ...counts) }]
+    },
+  },
+  {
+    name: 'redis_up',
+    help: '1 when Redis answers every process; not there where nothing is shared',
+    labels: [],
+    values: (processes) => {
+      const states = processes.flatMap(({ harvest }) => harvest?.redis ?? [])
+      const value = states.every(({ state }) => state === 'up') ? 1 : 0
+      return states.length > 0 ? [{ labels: {}, value }] : []
+    },
+  },
+]
+
 const snapshots = (processes: readonly ProcessReport[]) =>
   processes.flatMap(({ directories }) => directories.flatMap(({ snapshot }) => snapshot ?? []))
 
@@ -156,14 +201,20 @@ const snapshots = (processes: readonly ProcessReport[]) =>
 export function registryOf({ counters, processes }: InstallReport, now: number): Registry {
   const registry = new Registry()
   const registers = [registry]
-  for (const [sampleName, { name, help, labels }] of Object.entries(COUNTERS)) {
+  const defends = processes.some(({ harvest }) => harvest !== undefined)
+  const described = defends ? { ...COUNTERS, ...HARVEST_COUNTERS } : COUNTERS
+  for (const [sampleName, { name, help, labels }] of Object.entries(described)) {
     const counter = new Counter({ name: PREFIX + name, help, labelNames: [...labels], registers })
     for (const sample of counters) {
       if (sample.name === sampleName) counter.inc(sample.labels, sample.value)
     }
   }
   registry.registerMetric(searchDurations(counters))
-  const gauges = snapshots(processes).length > 0 ? [...GAUGES, ...SNAPSHOT_GAUGES] : GAUGES
+  const gauges = [
+    ...GAUGES,
+    ...(snapshots(processes).length > 0 ? SNAPSHOT_GAUGES : []),
+    ...(defends ? HARVEST_GAUGES : []),
+  ]
   for (const { name, help, labels, values } of gauges) {
     const current = values(processes, now)
     // One without labels would be zero by itself.

@@ -2,6 +2,7 @@
 // counted is added up by name and labels.
 
 import type { DirectoryReport } from '../gal/directories'
+import type { HarvestReport } from '../harvest/harvest'
 import { DURATIONS, type ServerReport } from '../ldap/health'
 import { type CountsReport, outcomeOf } from './counts'
 
@@ -22,6 +23,12 @@ export type CounterName =
   | 'search_time'
   | 'cache_lookups'
   | 'snapshot_lookups'
+  /** Of harvest defence: unknown recipients that were counted, networks held off, answers given later. */
+  | 'harvest_unknown'
+  | 'harvest_holds'
+  | 'harvest_slowed'
+  /** Connections and recipients of those held off. */
+  | 'harvest_deferred'
 
 export function samplesOfCounts({ answers, differences, errors }: CountsReport): Sample[] {
   return [
@@ -33,6 +40,17 @@ export function samplesOfCounts({ answers, differences, errors }: CountsReport):
       return { name: 'differences', labels, value: count }
     }),
     { name: 'errors', labels: {}, value: errors },
+  ]
+}
+
+export function samplesOfHarvest({ counted, deferred }: HarvestReport): Sample[] {
+  const { unknown, held, slowed } = counted
+  return [
+    { name: 'harvest_unknown', labels: {}, value: unknown },
+    { name: 'harvest_holds', labels: {}, value: held },
+    { name: 'harvest_slowed', labels: {}, value: slowed },
+    { name: 'harvest_deferred', labels: { at: 'connect' }, value: deferred.connect },
+    { name: 'harvest_deferred', labels: { at: 'rcpt' }, value: deferred.rcpt },
   ]
 }
 

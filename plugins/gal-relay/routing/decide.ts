@@ -133,6 +133,8 @@ const MISROUTED = refuse('misrouted')
 export const MIXED_DEFERRED = refuse('mixed')
 /** More recipients in one transaction than LMTP hops take (RFC 5321 §4.5.3.1.10). */
 export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp')
+/** Whatever a client names that is held off; nothing is looked up for it. */
+export const HELD_OFF = refuse('held-off')
 /** What is answered when the plugin itself fails: never a 250, never a 550. */
 export const INTERNAL_ERROR = refuse('internal-error')
 

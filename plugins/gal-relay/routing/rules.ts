@@ -28,6 +28,7 @@ export type Rule =
   | 'no-recipient'
   | 'mixed'
   | 'too-many-by-lmtp'
+  | 'held-off'
   | 'internal-error'
 
 export interface RuleMeaning {
@@ -194,6 +195,17 @@ export const RULES = {
       'the transaction has 100 recipients behind lmtp:// already: the sender brings this one in its ' +
       'next transaction',
     source: 'RFC 5321 §4.5.3.1.10',
+  },
+  'held-off': {
+    reply: {
+      code: 421,
+      status: [7, 0],
+      text: 'Too many unknown recipients, please try again later',
+    },
+    meaning:
+      'the network of the client has named too many unknown recipients, and is held off for a while ' +
+      '([harvest])',
+    source: 'Q304897',
   },
   'internal-error': {
     reply: {

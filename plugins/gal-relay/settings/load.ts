@@ -12,6 +12,7 @@ import { type Ini, readIniSteps } from './ini'
 import { ownHost } from './own-host'
 import { trustedOwners } from './owners'
 import type { Problem } from './problem'
+import { redisOfHaraka } from './redis'
 import { readSettingsSteps, type Settings } from './settings'
 import { atOnce, type Steps } from './steps'
 
@@ -55,7 +56,7 @@ export function* loadSettingsSteps(
     trustedOwners(config),
   )
   return {
-    settings,
+    settings: { ...settings, redis: settings.redis ?? redisOfHaraka(config) },
     ignored: [
       ...unusable.map(
         (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,

@@ -8,6 +8,7 @@ import type { ServerUrl } from '../ldap/options'
 import { dnProblem, filterProblem } from '../ldap/syntax'
 import { parseDomain, parseSentTo, redactUserinfo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
+import { parseRedisUrl, REDIS_PREFIX } from './redis-url'
 import * as value from './values'
 
 /** Keys that a `[listener …]` section may override, by the section they have their default in. */
@@ -280,9 +281,35 @@ export const http = z.strictObject({
   allow: value.list(value.network).prefault(['127.0.0.1', '::1']),
 })
 
+/** Harvest defence. */
+export const harvest = z.strictObject({
+  enabled: value.flag.default(false),
+  unknown_limit: value.count(3, 1_000_000).default(30),
+  unknown_share: value.share.default(0.8),
+  window: value.duration('1s', '1d').default(10 * 60_000),
+  hold_off: value.duration('1s', LONGEST_TIMER).default(30 * 60_000),
+  slow_down: value.delayRange('1m').default({ least: 0, most: 5000 }),
+  network: value.networkBits.default({ ipv4: 32, ipv6: 64 }),
+  exempt: value.list(value.network).default([]),
+})
+
+const redisUrl = z.string().transform((text, ctx) => {
+  const parsed = parseRedisUrl(text)
+  return typeof parsed === 'string' ? value.wrong(ctx, parsed) : parsed
+})
+
+/** @param configDir where relative file names start */
+export const redis = (configDir: string) =>
+  z.strictObject({
+    url: value.list(redisUrl).default([]),
+    password_file: value.file(configDir).default(''),
+    tls_ca: value.file(configDir).default(''),
+    prefix: z.string().default(REDIS_PREFIX),
+  })
+
 /** The keys that may stand several times, with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
-  [listenerKeys, gal, ldap(''), directory(''), http].flatMap(({ shape }) =>
+  [listenerKeys, gal, ldap(''), directory(''), http, harvest, redis('')].flatMap(({ shape }) =>
     Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>
       type.safeParse([]).success ? [key] : [],
     ),

@@ -147,6 +147,8 @@ export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   // And those of [gal], [ldap] and [snapshot].
   directory: ['domains'],
   http: Object.keys(schema.http.shape),
+  harvest: Object.keys(schema.harvest.shape),
+  redis: Object.keys(schema.redis('').shape),
 }
 const SECTIONS: readonly string[] = [
   ...Object.keys(SECTION_KEYS).filter((section) => section !== 'directory'),

@@ -1,5 +1,6 @@
 // gal_relay.ini → one immutable, validated policy per listener. Every problem is found and reported,
 // not just the first; with a problem there are no settings.
+import type { z } from 'zod'
 import type { RoutingPolicy } from '../routing/decide'
 import { localParts } from '../routing/local-parts'
 import { type NetworkList, networkListSteps, parseIp } from '../routing/networks'
@@ -15,12 +16,14 @@ import type { Ini } from './ini'
 import { readMailboxHosts } from './mailbox-hosts'
 import { type OwnHost, ownListener } from './own-host'
 import { settingsErrorSteps } from './problem'
+import { type RedisSettings, reportRedis } from './redis'
 import { readRoutes } from './routes-section'
 import * as schema from './schema'
 import { SectionReader } from './sections'
 import { atOnce, type Steps } from './steps'
 
 export type { ServerUrl } from '../ldap/options'
+export type { RedisSettings } from './redis'
 export type { GalSettings, LdapSettings, SnapshotSettings } from './schema'
 
 /** What holds on one listener. */
@@ -44,7 +47,17 @@ export interface Settings {
   readonly directories: Directories
   /** Metrics and the status page, and the clients they are for. */
   readonly http: { readonly enabled: boolean; readonly allow: NetworkList }
+  readonly harvest: HarvestSettings
+  /** Where servers share what they count; undefined: nowhere. */
+  readonly redis: RedisSettings | undefined
 }
+
+export type HarvestSettings = Readonly<
+  Omit<z.output<typeof schema.harvest>, 'exempt'> & {
+    /** Networks that are never counted. */
+    readonly exempt: NetworkList
+  }
+>
 
 const ANY = '*:*'
 
@@ -95,6 +108,9 @@ export function* readSettingsSteps(
   const ldap = yield* sections.read('ldap', schema.ldap(configDir))
   const http = yield* sections.read('http', schema.http)
   const snapshot = yield* sections.read('snapshot', schema.snapshot(configDir))
+  const harvest = yield* sections.read('harvest', schema.harvest)
+  const redis = yield* sections.read('redis', schema.redis(configDir))
+  if (redis && ini.sections.has('redis')) reportRedis(redis, sections)
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   const isNamed = sections.names().some((section) => /^directory\b/i.test(section))
@@ -112,7 +128,7 @@ export function* readSettingsSteps(
     yield* reportUncovered(sections, directories, routes, usesHosts ? hosts : NO_HOSTS, problems)
   }
   yield* sections.reportUnknown()
-  if (problems.length > 0 || !gal || !directories || !http) {
+  if (problems.length > 0 || !gal || !directories || !http || !harvest || !redis) {
     throw yield* settingsErrorSteps(problems)
   }
 
@@ -137,6 +153,8 @@ export function* readSettingsSteps(
     policies,
     directories,
     http: { enabled: http.enabled, allow: yield* networkListSteps(http.allow) },
+    harvest: { ...harvest, exempt: yield* networkListSteps(harvest.exempt) },
+    redis: redis.url.length > 0 ? { ...redis, trusted } : undefined,
   }
 }
 

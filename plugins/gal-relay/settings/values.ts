@@ -43,13 +43,52 @@ export const duration = (least = '0s', most = '366d') =>
     return inRange ? milliseconds : wrong(ctx, `is not from ${least} to ${most}`)
   })
 
+interface DurationRange {
+  readonly least: number
+  readonly most: number
+}
+
+function parseRange(
+  text: string,
+  ctx: z.RefinementCtx<unknown>,
+  example: string,
+): DurationRange | undefined {
+  const [, leastText = '', mostText = ''] = /^(\S+)\s+to\s+(\S+)$/.exec(text) ?? []
+  const [least, most] = [parseDuration(leastText), parseDuration(mostText)]
+  if (least !== undefined && most !== undefined) return { least, most }
+  return wrong(ctx, `is not a range of durations such as ${example}`)
+}
+
+/** `0s to 5s`, or `0s`, → milliseconds that somebody is kept waiting */
+export const delayRange = (most: string) =>
+  z.string().transform((text, ctx) => {
+    const range = parseRange(text === '0s' ? '0s to 0s' : text, ctx, '0s to 5s')
+    if (!range) return z.NEVER
+    if (range.most > (parseDuration(most) ?? 0)) return wrong(ctx, `is longer than ${most}`)
+    return range.most < range.least
+      ? wrong(ctx, 'is not a range: the first duration is longer than the second')
+      : range
+  })
+
+/** `32, 64`: how many bits of an IPv4 and of an IPv6 address name its network */
+export const networkBits = z
+  .union([z.string(), z.array(z.string()).transform((all) => all.join(','))])
+  .transform((text, ctx) => {
+    const [, first = '', second = ''] = /^\/?(\d{1,3})\s*,\s*\/?(\d{1,3})$/.exec(text) ?? []
+    const [ipv4, ipv6] = [Number(first), Number(second)]
+    if (first === '' || ipv4 < 8 || ipv4 > 32 || ipv6 < 16 || ipv6 > 128) {
+      return wrong(
+        ctx,
+        'is not the bits of an IPv4 network (8 to 32) and of an IPv6 network (16 to 128): 32, 64',
+      )
+    }
+    return { ipv4, ipv6 }
+  })
+
 /** `1s to 30s` → milliseconds */
 export const durationRange = z.string().transform((text, ctx) => {
-  const [, least = '', most = ''] = /^(\S+)\s+to\s+(\S+)$/.exec(text) ?? []
-  const range = { least: parseDuration(least), most: parseDuration(most) }
-  if (range.least === undefined || range.most === undefined) {
-    return wrong(ctx, 'is not a range of durations such as 1s to 30s')
-  }
+  const range = parseRange(text, ctx, '1s to 30s')
+  if (!range) return z.NEVER
   if (range.most > UNIT.d) return wrong(ctx, 'is longer than a day')
   if (range.least === 0 || range.most < range.least) {
     return wrong(

@@ -1,0 +1,230 @@
+// The connection to Redis, which nobody waits for longer than a moment: while it does not answer, is full
+// or may only be read, whoever asks goes on without it. Said once, and tried again by itself.
+import { createClient, createSentinel, type RedisClientType } from '@redis/client'
+import { guard, later, soon, unattended } from '../guard'
+import type { Log } from '../log'
+import type { RedisSettings } from '../settings/redis'
+import { ROOT_AND_US, readTrusted } from '../trusted-file'
+
+export type RedisClient = RedisClientType
+
+/** Redis cannot be asked now; the message says why. */
+export class RedisAway extends Error {}
+
+/** Milliseconds that an answer may take. */
+const ANSWER_WITHIN = 50
+/** How long nobody asks after a failure. */
+const ASKED_AGAIN = 1000
+/** A connection is not missed before it could be there. */
+const STARTING = 3000
+const CONNECT_WITHIN = 2000
+const RECONNECT = 500
+/** When there could be none at all, such as for a file that cannot be read. */
+const OPENED_AGAIN = 2000
+/** A socket that is silent for so long is given up: Redis is asked once a second. */
+const SILENT = 5000
+/** A TTL for the key that shows whether Redis may be written to, seconds. */
+const PROBE_LIVES = 60
+
+export type RedisState = 'starting' | 'up' | 'down'
+
+export interface RedisReport {
+  readonly server: string
+  readonly state: RedisState
+  readonly lastError: string | undefined
+}
+
+/** Connects in the background. To be closed. */
+export class RedisLink {
+  readonly prefix: string
+  readonly #settings: RedisSettings
+  readonly #log: Log
+  readonly #startedAt = performance.now()
+  #client: RedisClient | undefined
+  #isClosed = false
+  #state: RedisState = 'starting'
+  #lastError: string | undefined
+  #failedAt = 0
+  #askAt = 0
+
+  constructor(settings: RedisSettings, log: Log) {
+    this.#settings = settings
+    this.prefix = settings.prefix
+    this.#log = log
+    const open = () => this.#open()
+    const openAgain = (error: unknown) => {
+      this.#failed(error)
+      if (this.#isClosed) return
+      if (this.#client) endClient(this.#client)
+      later(OPENED_AGAIN, 'another connection to Redis', open, openAgain).unref()
+    }
+    unattended('connection to Redis', open, openAgain)
+  }
+
+  get isUp(): boolean {
+    return this.#state === 'up'
+  }
+
+  report(): RedisReport {
+    const server = this.#settings.url.map(({ text }) => text).join(', ')
+    return { server, state: this.#state, lastError: this.#lastError }
+  }
+
+  /**
+   * @param work rejects, or takes longer than a moment: Redis is not asked again for a second
+   * @throws RedisAway
+   */
+  async use<T>(work: (client: RedisClient) => Promise<T>): Promise<T> {
+    const begun = performance.now()
+    if (begun < this.#askAt) throw new RedisAway(this.#lastError)
+    // While it is away one asks at a time.
+    if (this.#state === 'down') this.#askAt = begun + ASKED_AGAIN
+    try {
+      const client = this.#client
+      if (!client?.isReady) throw new RedisAway(this.#lastError ?? 'there is no connection')
+      const result = await inTime(work(client))
+      this.#answered(begun)
+      return result
+    } catch (error) {
+      this.#failed(error)
+      throw new RedisAway(reasonOf(error))
+    }
+  }
+
+  /** Asks again whether Redis may be written to, where that has been in doubt. */
+  async probe(client: RedisClient): Promise<void> {
+    if (this.#state === 'up') return
+    const expiration = { type: 'EX', value: PROBE_LIVES } as const
+    await client.set(`${this.prefix}probe`, '1', { expiration })
+  }
+
+  close(): void {
+    this.#isClosed = true
+    if (this.#client) endClient(this.#client)
+  }
+
+  async #open(): Promise<void> {
+    if (this.#isClosed) return
+    const client = await clientFor(this.#settings, (error) => {
+      this.#lastError = reasonOf(error)
+    })
+    client.on(
+      'ready',
+      guard('connection to Redis is ready', () => {
+        this.#askAt = 0
+      }),
+    )
+    this.#client = client
+    if (this.#isClosed) return
+    await client.connect()
+  }
+
+  #answered(begun: number): void {
+    // Another one that was asked later may have failed.
+    if (begun < this.#failedAt || this.#state === 'up') return
+    if (this.#state === 'down') this.#log.notice('Redis answers again: counts are shared')
+    this.#state = 'up'
+    this.#askAt = 0
+  }
+
+  #failed(error: unknown): void {
+    if (this.#isClosed) return
+    const now = performance.now()
+    this.#lastError = reasonOf(error)
+    this.#failedAt = now
+    this.#askAt = now + ASKED_AGAIN
+    if (this.#state === 'down') return
+    if (this.#state === 'starting' && now - this.#startedAt < STARTING) return
+    this.#state = 'down'
+    this.#log.warn(
+      `Redis cannot be asked (${this.#lastError}): each process counts for itself until it can`,
+    )
+  }
+}
+
+/**
+ * With one server a client of it, with several of the one that they, as Sentinels, name. It connects again
+ * by itself.
+ * @param onError hears of each error of its connection
+ * @param within where given, it tries once to connect, for so many milliseconds
+ */
+export async function clientFor(
+  settings: RedisSettings,
+  onError: (error: unknown) => void,
+  within?: number,
+): Promise<RedisClient> {
+  const client = await createFor(settings, within)
+  client.on('error', guard('error of Redis', onError))
+  return client
+}
+
+/** Whatever state it is in. */
+export function endClient(client: RedisClient): void {
+  // Of one that is closed it would throw.
+  if (client.isOpen) client.destroy()
+}
+
+async function createFor(settings: RedisSettings, within?: number): Promise<RedisClient> {
+  const { url, tls_ca, password_file, trusted = ROOT_AND_US } = settings
+  const [first] = url
+  if (!first) throw new Error('no Redis server is named')
+  const ca = tls_ca ? await readTrusted(tls_ca, trusted) : undefined
+  const { username, password, tls, host, port, path } = first
+  const credentials = async () => ({
+    username,
+    password: password_file
+      ? firstLine(await readTrusted(password_file, trusted))
+      : (password ?? ''),
+  })
+  const times = {
+    connectTimeout: within ?? CONNECT_WITHIN,
+    socketTimeout: SILENT,
+    reconnectStrategy: within === undefined ? RECONNECT : (false as const),
+  }
+  const options = {
+    ...(password_file || password !== undefined
+      ? { credentialsProvider: { type: 'async-credentials-provider', credentials } as const }
+      : {}),
+    disableOfflineQueue: true,
+  }
+  const secured = tls ? ({ tls: true, ca, ...nameFor(host) } as const) : {}
+  if (url.length === 1) {
+    const socket = first.socket
+      ? { path: first.socket, ...times }
+      : { host, port, ...times, ...secured }
+    return createClient({ ...options, socket, database: Number(path || 0) }) as RedisClient
+  }
+  const socket = { ...times, ...(tls ? { tls: true as const, ca } : {}) }
+  const sentinel = createSentinel({
+    name: path || 'mymaster',
+    sentinelRootNodes: url.map(({ host, port }) => ({ host, port })),
+    nodeClientOptions: { ...options, socket },
+    sentinelClientOptions: { socket },
+  })
+  // The commands are the same.
+  return sentinel as unknown as RedisClient
+}
+
+/** TLS names a host in its hello, and never an address. */
+const nameFor = (host: string) => (/^[\d.]+$|:/.test(host) ? {} : { servername: host })
+
+function firstLine(file: Buffer): string {
+  return file.toString('utf8').split(/\r?\n/, 1)[0] ?? ''
+}
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const fail = () => reject(new RedisAway(`no answer within ${ANSWER_WITHIN} ms`))
+    // What has come in while this process was busy itself is read before it counts as late.
+    const end = () => soon('late answer of Redis', fail, fail)
+    timer = later(ANSWER_WITHIN, 'answer of Redis', end, fail)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const reasonOf = (error: unknown) => (error instanceof Error ? error.message : String(error))

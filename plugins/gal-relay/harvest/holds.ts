@@ -1,0 +1,89 @@
+// The networks that are held off, as this process knows them: looked up for every connection and
+// recipient, so without asking anybody.
+import { LRUCache } from 'lru-cache'
+import { z } from 'zod'
+
+/** A network that is held off. */
+export interface Hold {
+  /** As it is counted: `203.0.113.9`, `2001:db8::/64`. */
+  readonly network: string
+  /** On a listener that only observes: nobody is held off because of it. */
+  readonly observed: boolean
+  /** Milliseconds since 1970. */
+  readonly since: number
+  readonly until: number
+  /** What it had named within the window. */
+  readonly unknown: number
+  readonly all: number
+  /** The server that found it out. */
+  readonly server: string
+}
+
+/** What processes tell each other. */
+export type HoldEvent =
+  | { readonly event: 'hold'; readonly hold: Hold }
+  | { readonly event: 'release'; readonly network: string }
+
+const moment = z.number().min(0).max(8.64e15)
+const network = z.string().regex(/^[\da-f.:]{2,39}(\/\d{1,3})?$/)
+const count = z.number().int().min(0)
+const holdEvent = z.discriminatedUnion('event', [
+  z.strictObject({
+    event: z.literal('hold'),
+    hold: z.strictObject({
+      network,
+      observed: z.boolean(),
+      since: moment,
+      until: moment,
+      unknown: count,
+      all: count,
+      server: z.string().max(255),
+    }),
+  }),
+  z.strictObject({ event: z.literal('release'), network }),
+])
+
+/** @returns undefined for what is none */
+export function readHoldEvent(value: unknown): HoldEvent | undefined {
+  return holdEvent.safeParse(value, { jitless: true }).data
+}
+
+/** Where the plugin observes, networks are counted apart: what is observed must not change an answer. */
+export const keyOf = (network: string, observed: boolean) =>
+  observed ? `observed ${network}` : network
+
+/** The one that is found out first is given up first. */
+const MOST = 10_000
+
+export class Holds {
+  readonly #held = new LRUCache<string, Hold>({ max: MOST })
+
+  /** @param now milliseconds since 1970 */
+  find(key: string, now: number): Hold | undefined {
+    const hold = this.#held.peek(key)
+    if (!hold || hold.until > now) return hold
+    this.#held.delete(key)
+    return undefined
+  }
+
+  put(hold: Hold): void {
+    this.#held.set(keyOf(hold.network, hold.observed), hold)
+  }
+
+  take(event: HoldEvent): void {
+    if (event.event === 'hold') this.put(event.hold)
+    else for (const observed of [false, true]) this.#held.delete(keyOf(event.network, observed))
+  }
+
+  /** The newest first. */
+  all(now: number): Hold[] {
+    const held = [...this.#held.values()].filter(({ until }) => until > now)
+    return held.sort((a, b) => b.since - a.since)
+  }
+
+  count(now: number): number {
+    let count = 0
+    for (const { until, observed } of this.#held.values()) if (until > now && !observed) count++
+    return count
+  }
+}

@@ -1,0 +1,132 @@
+// Who is held off, shared by all servers that name the same Redis: a stream of what they found out, which
+// each process reads on once a second. A process that was away catches up; what a network does in that
+// second is seen by its count, which all share.
+import type { RedisClient, RedisLink } from '../fleet/redis'
+import { every } from '../guard'
+import { type HoldEvent, readHoldEvent } from './holds'
+
+const READ_EVERY = 1000
+/** Events that Redis keeps, about. */
+const KEPT = 10_000
+/** Events that are read in one step. */
+const PIECE = 500
+/** Events that wait for Redis to come back. */
+const UNSENT = 1000
+/** Clocks of servers differ. */
+const SKEW = 60_000
+
+const streamOf = (prefix: string) => `${prefix}harvest:holds`
+
+export interface SharedHolds {
+  tell(event: HoldEvent): void
+  close(): void
+}
+
+/**
+ * @param holdOff how long networks are held off, milliseconds
+ * @param take what others found out, and this process itself; no news is what was there before it began
+ */
+export function shareHolds(
+  link: RedisLink,
+  holdOff: number,
+  take: (event: HoldEvent, isNews: boolean) => Promise<void>,
+): SharedHolds {
+  const stream = streamOf(link.prefix)
+  const startedAt = Date.now()
+  const unsent: HoldEvent[] = []
+  let last = String(Math.max(0, startedAt - holdOff - SKEW))
+  let isReading = false
+
+  const send = async () => {
+    while (unsent[0]) {
+      const [event] = unsent
+      await link.use((client) => addEvent(client, stream, event))
+      unsent.shift()
+    }
+  }
+  const read = async () => {
+    for (;;) {
+      const events = await link.use(async (client) => {
+        await link.probe(client)
+        return eventsAfter(client, stream, last)
+      })
+      for (const { id, event } of events) {
+        last = id
+        // They begin with the milliseconds since 1970.
+        if (event) await take(event, Number.parseInt(id, 10) >= startedAt)
+      }
+      if (events.length < PIECE) return
+    }
+  }
+  const turn = async () => {
+    if (isReading) return
+    isReading = true
+    try {
+      await read()
+      await send()
+    } catch {
+      // Redis is away, which the link has said.
+    } finally {
+      isReading = false
+    }
+  }
+  const timer = every(READ_EVERY, 'who is held off, by Redis', turn).unref()
+  return {
+    tell(event) {
+      if (unsent.length < UNSENT) unsent.push(event)
+    },
+    close: () => clearInterval(timer),
+  }
+}
+
+/** @param since milliseconds since 1970 */
+export async function readHoldEvents(
+  client: RedisClient,
+  prefix: string,
+  since: number,
+): Promise<HoldEvent[]> {
+  const all: HoldEvent[] = []
+  let last = String(Math.max(0, since - SKEW))
+  for (;;) {
+    const events = await eventsAfter(client, streamOf(prefix), last)
+    all.push(...events.flatMap(({ event }) => event ?? []))
+    last = events.at(-1)?.id ?? last
+    if (events.length < PIECE) return all
+  }
+}
+
+export async function addHoldEvent(
+  client: RedisClient,
+  prefix: string,
+  event: HoldEvent,
+): Promise<void> {
+  await addEvent(client, streamOf(prefix), event)
+}
+
+async function addEvent(client: RedisClient, stream: string, event: HoldEvent): Promise<void> {
+  await client.xAdd(
+    stream,
+    '*',
+    { event: JSON.stringify(event) },
+    { TRIM: { strategy: 'MAXLEN', strategyModifier: '~', threshold: KEPT } },
+  )
+}
+
+interface Read {
+  readonly id: string
+  /** undefined for what is none */
+  readonly event: HoldEvent | undefined
+}
+
+async function eventsAfter(client: RedisClient, stream: string, id: string): Promise<Read[]> {
+  const messages = await client.xRange(stream, `(${id}`, '+', { COUNT: PIECE })
+  return messages.map(({ id, message }) => ({ id, event: parsed(message.event) }))
+}
+
+function parsed(text: string | undefined): HoldEvent | undefined {
+  try {
+    return readHoldEvent(JSON.parse(text ?? ''))
+  } catch {
+    return undefined
+  }
+}

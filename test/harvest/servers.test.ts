@@ -1,0 +1,337 @@
+// A client that asks for made-up names is held off, and nobody else notices: one process, several workers,
+// several servers.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { VALID } from '../gal/load'
+import { runCommand, runJson } from '../support/command'
+import { type Haraka, startHaraka } from '../support/haraka'
+import { skipWithout } from '../support/programs'
+import { type RedisServer, startRedis } from '../support/redis-server'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { connectSmtp } from '../support/smtp'
+import { until } from '../support/until'
+
+const LISTENER = '10.0.0.5:25'
+const PROVIDER = '192.0.2.10'
+
+const iniOf = ({ url, base }: Pick<Slapd, 'url' | 'base'>, harvest: string, more = '') => `[routes]
+example.com = inbound
+[restrictions]
+hosts[] = 192.0.2.200
+[listener 10.0.0.6:25]
+enforce = false
+[gal]
+cache_absent = 0s
+[ldap]
+url[] = ${url}
+base = ${base}
+[harvest]
+enabled = true
+slow_down = 0s
+${harvest}
+${more}
+`
+
+/** What a client got for its recipients; 0 where the connection was refused. */
+async function asks(
+  haraka: Haraka,
+  client: string,
+  names: readonly string[],
+  local = LISTENER,
+): Promise<number[]> {
+  const codes: number[] = []
+  let smtp: Awaited<ReturnType<typeof connectSmtp>> | undefined
+  for (const name of names) {
+    if (!smtp) {
+      smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
+      if (smtp.greeting.code !== 220) {
+        assert.equal(smtp.greeting.line.slice(0, 9), '421 4.7.0')
+        codes.push(smtp.greeting.code)
+        smtp.close()
+        smtp = undefined
+        continue
+      }
+      await smtp.ehlo()
+      await smtp.mail('a@sender.example')
+    }
+    const reply = await smtp.rcpt(name)
+    codes.push(reply.code)
+    if (reply.code !== 421) continue
+    assert.equal(reply.enhanced, '4.7.0')
+    smtp.close()
+    smtp = undefined
+  }
+  await smtp?.quit()
+  return codes
+}
+
+const invented = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, i) => `invented${from + i}@example.com`)
+const countOf = (codes: readonly number[], code: number) =>
+  codes.filter((one) => one === code).length
+
+interface Held {
+  readonly network: string
+  readonly observed: boolean
+  readonly unknown: number
+  readonly all: number
+}
+
+/** The gal-relay command's view. */
+async function heldOff(haraka: Haraka): Promise<readonly Held[]> {
+  const { json } = await runJson<{ held: readonly Held[] }>(['harvest', '-c', haraka.dir])
+  return json.held
+}
+
+describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-server') }, () => {
+  let slapd: Slapd
+  before(async () => {
+    slapd = await startSlapd({ entries: VALID })
+  })
+  after(() => slapd.stop())
+
+  for (const nodes of [0, 2]) {
+    describe(nodes === 0 ? 'of one process' : 'of two workers together', () => {
+      let haraka: Haraka
+      before(async () => {
+        haraka = await startHaraka({ nodes, ini: iniOf(slapd, 'exempt[] = 198.51.100.0/24') })
+      })
+      after(() => haraka.stop())
+
+      test('holds off whoever asks for made-up names, and nobody beside', async () => {
+        let isOver = false
+        const beside = (async () => {
+          const all: number[] = []
+          while (!isOver) all.push(...(await asks(haraka, PROVIDER, VALID.slice(0, 20))))
+          return all
+        })()
+        const codes = (
+          await Promise.all(
+            [0, 1, 2, 3].map((i) => asks(haraka, '203.0.113.9', invented(100, i * 100))),
+          )
+        ).flat()
+        isOver = true
+        assert.ok(countOf(codes, 550) <= 33, `${countOf(codes, 550)} names`)
+        assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
+        assert.deepEqual([...new Set(await beside)], [250])
+        // A recipient that exists comes later.
+        assert.deepEqual(await asks(haraka, '203.0.113.9', VALID.slice(0, 1)), [421])
+        const lines = haraka.logLines(
+          /held off: 203\.0\.113\.9 for 30m: 3\d of 3\d recipients within 10m/,
+        )
+        assert.equal(lines.length, 1, lines.join('\n'))
+      })
+
+      test('is seen and ended with the gal-relay command', async () => {
+        assert.deepEqual(
+          (await heldOff(haraka)).map(({ network, observed }) => [network, observed]),
+          [['203.0.113.9', false]],
+        )
+        const { stdout } = await runCommand(['harvest', '-c', haraka.dir])
+        assert.match(stdout, /203\.0\.113\.9 .*unknown/)
+        const released = await runCommand(['harvest', 'release', '203.0.113.9', '-c', haraka.dir])
+        assert.equal(released.code, 0, released.stderr)
+        assert.deepEqual(await heldOff(haraka), [])
+        for (let i = 0; i < 4; i++) {
+          assert.deepEqual(
+            await asks(haraka, '203.0.113.9', [VALID[0] as string, 'x@example.com']),
+            [250, 550],
+          )
+        }
+        const again = await runCommand(['harvest', 'release', '203.0.113.9', '-c', haraka.dir])
+        assert.equal(again.code, 1)
+      })
+
+      test('counts no client that may relay, nor an exempt one', async () => {
+        for (const client of ['192.0.2.200', '198.51.100.7']) {
+          assert.equal(countOf(await asks(haraka, client, invented(60)), 550), 60, client)
+        }
+      })
+
+      test('takes the first 64 bits of an IPv6 address for one client', async () => {
+        for (let i = 0; i < 30; i++) {
+          const [code] = await asks(haraka, `2001:db8:1:2::${i + 1}`, invented(1, i))
+          assert.equal(code, 550)
+        }
+        assert.deepEqual(await asks(haraka, '2001:db8:1:2:ffff::1', VALID.slice(0, 1)), [421])
+        assert.deepEqual(await asks(haraka, '2001:db8:1:3::1', VALID.slice(0, 1)), [250])
+      })
+
+      test('only says whom it would hold off where the plugin observes', async () => {
+        const client = '203.0.113.77'
+        await asks(haraka, client, invented(60), '10.0.0.6:25')
+        await haraka.waitForLog(/would be held off: 203\.0\.113\.77 /)
+        assert.deepEqual(await asks(haraka, client, VALID.slice(0, 1)), [250])
+        const held = await heldOff(haraka)
+        assert.ok(held.some(({ network, observed }) => network === client && observed))
+      })
+    })
+  }
+})
+
+describe('harvest defence of two servers that share Redis', {
+  skip: skipWithout('slapd', 'slapadd', 'redis-server'),
+}, () => {
+  let slapd: Slapd
+  let redis: RedisServer
+  let servers: readonly [Haraka, Haraka]
+  before(async () => {
+    slapd = await startSlapd({ entries: VALID })
+    redis = await startRedis()
+    const ini = iniOf(slapd, '', `[redis]\nurl = ${redis.url}\n`)
+    servers = [
+      await startHaraka({ nodes: 2, ini }),
+      // As other plugins have it.
+      await startHaraka({
+        ini: iniOf(slapd, ''),
+        files: { 'config/redis.ini': `[server]\nhost=127.0.0.1\nport=${redis.port}\n` },
+      }),
+    ]
+  })
+  after(async () => {
+    await Promise.all(servers.map((one) => one.stop()))
+    await redis.stop()
+    await slapd.stop()
+  })
+
+  /** Redis is asked once a second; on a busy machine later. */
+  const untilHeld = (haraka: Haraka, client: string, isHeld = true) =>
+    until(async () => {
+      const [code] = await asks(haraka, client, VALID.slice(0, 1))
+      return code === (isHeld ? 421 : 250)
+    })
+
+  test('is one, and so is the command', async () => {
+    await until(
+      async () =>
+        Number(await redis.run('CLIENT', 'LIST').then((all) => all.split('\n').length)) >= 4,
+    )
+    const client = '203.0.113.9'
+    const codes = (
+      await Promise.all(
+        servers.flatMap((one) => [0, 1].map((i) => asks(one, client, invented(100, i * 100)))),
+      )
+    ).flat()
+    assert.equal(codes.length, 400)
+    assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
+    // A process that was not answered within 50 ms, on a busy machine, counts for itself for a second.
+    assert.ok(countOf(codes, 550) <= 3 * 35, `${countOf(codes, 550)} names`)
+    for (const one of servers) await untilHeld(one, client)
+    const [held] = await heldOff(servers[1])
+    assert.equal(held?.network, client)
+    assert.equal((await runCommand(['harvest', 'release', client, '-c', servers[1].dir])).code, 0)
+    for (const one of servers) await untilHeld(one, client, false)
+    assert.deepEqual(await heldOff(servers[0]), [])
+    const { stdout } = await runCommand(['check', '-c', servers[0].dir])
+    assert.match(stdout, /Redis 7\S* *\n.*keys that begin with gal-relay: may be written/)
+  })
+
+  test('holds off at the other server who was found out by one', async () => {
+    const client = '203.0.113.10'
+    assert.equal(countOf(await asks(servers[0], client, invented(40)), 421), 10)
+    await untilHeld(servers[1], client)
+    assert.deepEqual(servers[1].logLines(/held off: 203\.0\.113\.10 /), [])
+  })
+
+  const AWAY = /Redis cannot be asked/
+  const BACK = /Redis answers again/
+  const linesOf = (one: Haraka, pattern: RegExp) => one.logLines(pattern).length
+  const processesOf = (one: Haraka) => (one === servers[0] ? 2 : 1)
+
+  /** Answers while something is wrong with Redis. */
+  async function goesOn(client: string): Promise<void> {
+    for (const one of servers) {
+      const codes = await asks(one, PROVIDER, [...VALID.slice(0, 30), 'x@example.com'])
+      assert.deepEqual(codes, [...Array(30).fill(250), 550])
+      const names = await asks(one, client, invented(200))
+      // Each process counts for itself: two workers.
+      assert.ok(
+        countOf(names, 550) >= 30 && countOf(names, 550) <= 70,
+        `${countOf(names, 550)} names`,
+      )
+      assert.equal(countOf(names, 550) + countOf(names, 421), 200)
+      await one.waitForLog(/Redis cannot be asked \(.*each process counts for itself/)
+      assert.ok(linesOf(one, AWAY) <= processesOf(one))
+    }
+  }
+
+  async function comesBack(client: string): Promise<void> {
+    for (const one of servers) {
+      await until(() => linesOf(one, AWAY) > 0 && linesOf(one, BACK) === linesOf(one, AWAY))
+    }
+    assert.ok(countOf(await asks(servers[0], client, invented(40)), 421) >= 10)
+    await untilHeld(servers[1], client)
+    for (const one of servers) {
+      assert.equal(linesOf(one, BACK), linesOf(one, AWAY))
+      assert.deepEqual(one.logLines(/\[CRIT\]|failure in|failed:/), [])
+      one.forgetLog()
+    }
+  }
+
+  const faults: readonly [name: string, begin: () => unknown, end: () => unknown][] = [
+    ['stopped', () => redis.pause(), () => redis.resume()],
+    ['killed', () => redis.kill(), () => redis.restart()],
+    [
+      'read-only',
+      () => redis.run('REPLICAOF', '127.0.0.1', '1'),
+      () => redis.run('REPLICAOF', 'NO', 'ONE'),
+    ],
+    [
+      'full',
+      () => redis.run('CONFIG', 'SET', 'maxmemory', '1'),
+      () => redis.run('CONFIG', 'SET', 'maxmemory', '0'),
+    ],
+  ]
+  for (const [index, [name, begin, end]] of faults.entries()) {
+    test(`goes on in each process while Redis is ${name}, and is one again after it`, async () => {
+      for (const one of servers) one.forgetLog()
+      await begin()
+      try {
+        await goesOn(`198.18.${index}.1`)
+      } finally {
+        await end()
+      }
+      await comesBack(`198.18.${index}.2`)
+    })
+  }
+
+  test('outlives connections that Redis closes', async () => {
+    for (let i = 0; i < 5; i++) {
+      await redis.run('CLIENT', 'KILL', 'TYPE', 'normal')
+      assert.deepEqual(await asks(servers[0], PROVIDER, VALID.slice(0, 5)), Array(5).fill(250))
+    }
+    await untilHeldBy('198.18.9.1')
+  })
+
+  async function untilHeldBy(client: string): Promise<void> {
+    await until(async () => (await asks(servers[0], client, invented(60))).includes(421))
+    await untilHeld(servers[1], client)
+  }
+})
+
+describe('harvest defence while the directory is away', {
+  skip: skipWithout('slapd', 'slapadd'),
+}, () => {
+  test('holds nobody off', async () => {
+    const slapd = await startSlapd({ entries: VALID })
+    const ini = iniOf(slapd, '').replace('cache_absent = 0s', 'cache_absent = 10m')
+    const haraka = await startHaraka({ ini: `${ini}\n` })
+    try {
+      const client = '203.0.113.9'
+      assert.equal(countOf(await asks(haraka, client, invented(20)), 550), 20)
+      await slapd.kill()
+      assert.equal(countOf(await asks(haraka, client, invented(40, 1000)), 451), 40)
+      // Remembered, and still not counted.
+      assert.equal(countOf(await asks(haraka, client, [...invented(20), ...invented(20)]), 550), 40)
+      await slapd.restart()
+      await until(async () => {
+        const [code] = await asks(haraka, PROVIDER, ['somebody@example.com'])
+        return code === 550
+      })
+      assert.equal(countOf(await asks(haraka, client, invented(30, 2000)), 550), 10)
+    } finally {
+      await haraka.stop()
+      await slapd.stop()
+    }
+  })
+})
