@@ -12,6 +12,7 @@ import { importCommand } from './import'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
+import { replayCommand } from './replay'
 import { syncCommand } from './sync'
 import { whoMayRelayCommand } from './who-may-relay'
 
@@ -59,6 +60,7 @@ function program(): Command {
     syncCommand(),
     drainCommand(),
     importCommand(),
+    replayCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

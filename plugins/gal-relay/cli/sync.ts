@@ -5,9 +5,9 @@ import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sy
 import { counted, grouped } from '../report/words'
 import type { DirectorySettings } from '../settings/directories'
 import type { Settings } from '../settings/settings'
-import { visible } from '../visible'
 import { CannotRun, openConfigured, SILENT } from './install'
 import { colour, columns, printError, printJson, printLines } from './print'
+import { progressBar, progressLine } from './progress'
 
 interface Options {
   readonly config?: string
@@ -66,7 +66,7 @@ async function sync(
   { name, gal, ldap, snapshot }: DirectorySettings,
   options: Options,
 ): Promise<void> {
-  const bar = progressBar()
+  const bar = syncProgress()
   try {
     const result = await syncOnce(
       { gal, ldap, snapshot },
@@ -102,24 +102,16 @@ function inWords(result: SyncResult, file: string): string[] {
   ]
 }
 
-const WIDTH = 30
-
 /** On a terminal one line that is written over; elsewhere nothing. */
-function progressBar() {
-  const { stderr } = process
+function syncProgress() {
   const startedAt = performance.now()
-  const write = (line: string) => {
-    if (stderr.isTTY) stderr.write(`\r\x1b[K${visible(line)}`)
-  }
+  const line = progressLine()
   return {
     show: ({ server, entries, known, before }: SyncProgress) => {
       const rate = Math.round(entries / Math.max(0.1, (performance.now() - startedAt) / 1000))
-      const share = before ? known / before : undefined
-      const done = Math.round((share ?? 0) * WIDTH)
-      const bar = share === undefined ? '' : `${'█'.repeat(done).padEnd(WIDTH, '░')} `
-      const percent = share === undefined ? '' : `${Math.floor(share * 100)}%  `
-      write(`${bar}${percent}${grouped(entries)} entries of ${server}, ${grouped(rate)} a second`)
+      const bar = progressBar(before ? known / before : undefined)
+      line.show(`${bar}${grouped(entries)} entries of ${server}, ${grouped(rate)} a second`)
     },
-    end: () => write(''),
+    end: line.end,
   }
 }

@@ -35,11 +35,20 @@ export class DirectoryLists implements AddressList {
   #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
   #hasStarted = false
   readonly #logFor: (directory: string) => Log
+  readonly #create: typeof createAddressList
 
-  /** @param logFor what is said of a directory, whose name is in each line where there are several */
-  constructor(directories: Directories, logFor: (directory: string) => Log) {
+  /**
+   * @param logFor what is said of a directory, whose name is in each line where there are several
+   * @param create makes the list of one directory
+   */
+  constructor(
+    directories: Directories,
+    logFor: (directory: string) => Log,
+    create = createAddressList,
+  ) {
     this.#directories = directories
     this.#logFor = logFor
+    this.#create = create
     this.#opened = new Map(directories.all.map((one) => [one.name, this.#open(one)]))
   }
 
@@ -106,7 +115,7 @@ export class DirectoryLists implements AddressList {
   }
 
   #open(settings: DirectorySettings): Opened {
-    const list = createAddressList(settings, this.#logFor(settings.name))
+    const list = this.#create(settings, this.#logFor(settings.name))
     return { settings, state: stateOf(settings), list }
   }
 
