@@ -57,13 +57,15 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   gal: ['guard', 'log', 'visible', 'trusted-file', 'routing', 'settings', 'ldap'],
   delivery: ['guard', 'log', 'haraka', 'visible', 'routing', 'settings', 'gal'],
   report: ['guard', 'log', 'haraka', 'visible', 'routing', 'ldap', 'gal'],
-  advice: ['routing', 'settings', 'gal', 'report'],
+  // What the logs of mail servers say.
+  logs: ['visible'],
+  advice: ['routing', 'settings', 'gal', 'report', 'logs'],
   // The settings of other systems.
   import: ['routing', 'settings'],
   page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'report', 'advice'],
   cli: [
     ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'import', 'report', 'advice', 'page'],
+    ...['gal', 'delivery', 'import', 'report', 'logs', 'advice', 'page'],
   ],
   hooks: [
     ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],
@@ -132,7 +134,7 @@ describe('imports', () => {
       .filter(({ text }) => /(stdout|stderr)\.write\(|console\.log\(/.test(text))
       .map(({ file }) => file)
     // The latter writes over its line.
-    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/sync.ts`])
+    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/progress.ts`])
   })
 
   test('leave the rules pure: no files, no network, no clock', () => {

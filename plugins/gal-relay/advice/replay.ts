@@ -71,6 +71,17 @@ export interface ReplayResult {
   readonly list: readonly Difference[]
 }
 
+interface Decided {
+  readonly domain: string
+  readonly verdict: Verdict
+}
+
+export interface DecidedTransaction {
+  readonly transaction: LoggedTransaction
+  /** For each of its recipients, undefined where it is no address; undefined: the plugin takes no part. */
+  readonly decided: readonly (Decided | undefined)[] | undefined
+}
+
 export class Replay {
   readonly #settings: Settings
   readonly #lookup: (recipient: Recipient) => ReturnType<DirectoryLists['lookup']>
@@ -113,28 +124,23 @@ export class Replay {
     return this.#differences
   }
 
-  /** Settles when all its recipients are decided; several may be under way at a time. */
-  async add(transaction: LoggedTransaction): Promise<void> {
+  /** @returns the verdicts on its recipients, to be counted; many may be under way at a time */
+  async decide(transaction: LoggedTransaction): Promise<DecidedTransaction> {
     const { client: ip, account, local, recipients } = transaction
-    this.#recipients += recipients.length
-    if (account === undefined) this.#withoutAccount += recipients.length
-    if (local === undefined) this.#withoutListener += recipients.length
     const address = canonicalAddress(local?.address ?? '') ?? ''
     const policy = policyFor(this.#settings, address, local?.port ?? 0)
-    if (!policy.enabled) {
-      this.#notEnabled += recipients.length
-      return
-    }
+    if (!policy.enabled) return { transaction, decided: undefined }
     const { restrictions } = policy
     const byAddress = trustByAddress(restrictions, parseIp(ip), parseIp(address))
     const trust = trustOf(restrictions, byAddress, account)
     const client = { trust, authenticated: Boolean(account) }
     const question: Question = { policy, client, lookup: this.#lookup }
     const before = new AcceptedBefore()
+    const decided: (Decided | undefined)[] = []
     for (const recipient of recipients) {
       const path = parsePath('rcpt', recipient.address, this.#grammar)
       if ('reply' in path) {
-        this.#unreadable++
+        decided.push(undefined)
         continue
       }
       const destination = destinationOf(policy.routing, recipientOf(path.user, path.host))
@@ -142,7 +148,24 @@ export class Replay {
       const { verdict, accepted }: Answer = answer instanceof Promise ? await answer : answer
       // What it depends on is what was accepted then, and not what would be.
       if (recipient.outcome === 'accepted') for (const one of accepted) before.add(one)
-      this.#compare(transaction, recipient, path.host, verdict)
+      decided.push({ domain: path.host, verdict })
+    }
+    return { transaction, decided }
+  }
+
+  count({ transaction, decided }: DecidedTransaction): void {
+    const { account, local, recipients } = transaction
+    this.#recipients += recipients.length
+    if (account === undefined) this.#withoutAccount += recipients.length
+    if (local === undefined) this.#withoutListener += recipients.length
+    if (!decided) {
+      this.#notEnabled += recipients.length
+      return
+    }
+    for (const [index, recipient] of recipients.entries()) {
+      const one = decided[index]
+      if (one) this.#compare(transaction, recipient, one.domain, one.verdict)
+      else this.#unreadable++
     }
   }
 

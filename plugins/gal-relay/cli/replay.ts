@@ -1,7 +1,12 @@
 // gal-relay replay: a day of mail out of a log, decided once more by this configuration and directory.
 import { Command } from 'commander'
 import { grammarOf } from '../advice/envelope'
-import { type Difference, Replay, type ReplayResult } from '../advice/replay'
+import {
+  type DecidedTransaction,
+  type Difference,
+  Replay,
+  type ReplayResult,
+} from '../advice/replay'
 import { DirectoryLists } from '../gal/directories'
 import { createListAsRead } from '../gal/snapshot/list-as-read'
 import type { LogEvent } from '../logs/event'
@@ -90,16 +95,19 @@ async function run(files: string[], _: unknown, command: Command): Promise<void>
   }
 }
 
-/** Many at a time, so that not each look-up waits for the one before. */
+/** Many at a time, so that not each look-up waits for the one before; counted in the log's order. */
 async function decideAll(replay: Replay, events: readonly LogEvent[]): Promise<void> {
+  const transactions = events.filter((event) => event.type === 'transaction')
+  const decided: DecidedTransaction[] = []
   let next = 0
   const decide = async () => {
-    while (next < events.length) {
-      const event = events[next++]
-      if (event?.type === 'transaction') await replay.add(event)
+    for (let place = next++; place < transactions.length; place = next++) {
+      const transaction = transactions[place]
+      if (transaction) decided[place] = await replay.decide(transaction)
     }
   }
-  await Promise.all(Array.from({ length: Math.min(TOGETHER, events.length) }, decide))
+  await Promise.all(Array.from({ length: Math.min(TOGETHER, transactions.length) }, decide))
+  for (const one of decided) replay.count(one)
 }
 
 interface ListUsed {

@@ -152,13 +152,13 @@ const ANSWERS: ReadonlySet<string> = new Set([
 const DIRECTORY =
   /^(?:no directory server can be asked|directory \S+(?: [\w.-]+:)? is (?:down|up)\b)/
 const HARVEST = /^harvest/i
-const OUTCOMES: Readonly<Record<string, Outcome>> = {
-  OK: 'accepted',
-  DENY: 'refused',
-  DENYDISCONNECT: 'refused',
-  DENYSOFT: 'deferred',
-  DENYSOFTDISCONNECT: 'deferred',
-}
+const OUTCOMES: ReadonlyMap<string, Outcome> = new Map([
+  ['OK', 'accepted'],
+  ['DENY', 'refused'],
+  ['DENYDISCONNECT', 'refused'],
+  ['DENYSOFT', 'deferred'],
+  ['DENYSOFTDISCONNECT', 'deferred'],
+])
 const OURS = 'gal-relay'
 
 function connected(connection: Connection, fields: Fields): void {
@@ -192,7 +192,7 @@ function answeredByUs(transaction: Transaction, outcome: Outcome, fields: Fields
 }
 
 function answeredByPlugin(transaction: Transaction, { plugin = '', retval = '' }: Fields): void {
-  const outcome = OUTCOMES[retval]
+  const outcome = OUTCOMES.get(retval)
   if (outcome) transaction.answeredBy = { plugin, isAccepted: outcome === 'accepted' }
 }
 
@@ -201,7 +201,7 @@ function answeredByHaraka(transaction: Transaction, address: string, fields: Fie
   transaction.answered = undefined
   transaction.answeredBy = undefined
   const { code = '', msg = '' } = fields
-  const outcome = OUTCOMES[code]
+  const outcome = OUTCOMES.get(code)
   if (!outcome) return
   const isOurs = answered !== undefined && answered.outcome === outcome
   if (isOurs) {
