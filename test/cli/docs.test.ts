@@ -43,6 +43,53 @@ const EXCHANGE_REG = `REGEDIT4\r
 [HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\MSExchangeIMC\\Parameters]\r
 "RelayFlags"=dword:00000002\r
 `
+/** Two connections, as Haraka logs them. */
+const HARAKA_LOG = [
+  ['NOTICE', '1', '', 'core', 'connect ip=203.0.113.9 port=40001 local_ip=10.0.0.5 local_port=25'],
+  ['NOTICE', '1', '.1', 'core', 'sender <news@shop.example> code=CONT msg=""'],
+  ['INFO', '1', '.1', 'core', ' hook=rcpt plugin=gal-relay params=<alice@example.com> retval=OK'],
+  ['NOTICE', '1', '.1', 'core', 'recipient <alice@example.com> code=OK msg=""'],
+  ['INFO', '1', '.1', 'core', ' hook=rcpt plugin=gal-relay params=<carl@example.com> retval=OK'],
+  ['NOTICE', '1', '.1', 'core', 'recipient <carl@example.com> code=OK msg=""'],
+  [
+    ...['NOTICE', '1', '.1', 'gal-relay'],
+    'refused ip=203.0.113.9 rdns=mail.shop.example helo=mail.shop.example account="" ' +
+      'sender=news@shop.example recipient=bob@example.com local_ip=10.0.0.5 local_port=25 ' +
+      'rule=not-in-gal reply="550 5.1.1 Recipient unknown"',
+  ],
+  [
+    'NOTICE',
+    '1',
+    '.1',
+    'core',
+    'recipient <bob@example.com> code=DENY msg="5.1.1 Recipient unknown"',
+  ],
+  ['NOTICE', '1', '', 'core', 'disconnect ip=203.0.113.9 rdns=mail.shop.example rcpts=2/0/1 lr=""'],
+  ['NOTICE', '2', '', 'core', 'connect ip=192.168.1.20 port=40002 local_ip=10.0.0.5 local_port=25'],
+  ['NOTICE', '2', '.1', 'core', 'sender <alice@example.com> code=CONT msg=""'],
+  [
+    ...['INFO', '2', '.1', 'gal-relay'],
+    'accepted ip=192.168.1.20 rdns=pc20.corp.example helo=pc20 account="" ' +
+      'sender=alice@example.com recipient=friend@elsewhere.example local_ip=10.0.0.5 ' +
+      'local_port=25 rule=relay-hosts path=outbound hop=mx leaves_as=""',
+  ],
+  ['NOTICE', '2', '.1', 'core', 'recipient <friend@elsewhere.example> code=OK msg=""'],
+  [
+    'NOTICE',
+    '2',
+    '',
+    'core',
+    'disconnect ip=192.168.1.20 rdns=pc20.corp.example rcpts=1/0/0 lr=""',
+  ],
+]
+  .map(
+    ([level, connection, transaction, origin, text]) =>
+      `2026-11-27T10:00:00.000Z [${level}] [00000000-0000-4000-8000-00000000000${connection}${transaction}] [${origin}] ${text}\n`,
+  )
+  .join('')
+const MAIL_LOG =
+  'Nov 27 10:00:00 mx postfix/smtpd[12]: NOQUEUE: reject: RCPT from unknown[203.0.113.9]: 554 5.7.1 ' +
+  '<a@b.example>: Relay access denied; from=<c@d.example> to=<a@b.example> proto=ESMTP helo=<x>\n'
 const DIRECTORY = 'ldap://dc1.corp.example'
 const FOLDER = '/srv/haraka'
 
@@ -66,6 +113,8 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
     const hops = ['smtp://exchange.corp.example:25']
     writeQueueFile(root, { domain: 'example.com', hops, to: ['alice', 'bob'], attempts: 3 })
     writeQueueFile(root, { domain: 'friends.example', hops: [] })
+    writeFileSync(path.join(root, 'haraka.log'), HARAKA_LOG)
+    writeFileSync(path.join(root, 'haraka.log.1'), '')
     return await use({ root, configure, shown })
   } finally {
     await ldap.stop()
@@ -139,6 +188,7 @@ if (process.argv.includes('--write')) {
       await inInstall(async ({ root }) => {
         writeFileSync(path.join(root, 'main.cf'), 'mynetworks = 192.168.1.0/24\n')
         writeFileSync(path.join(root, 'exchange.reg'), EXCHANGE_REG)
+        writeFileSync(path.join(root, 'mail.log'), MAIL_LOG)
         for (const command of commands) {
           // What follows a | or a > is for another program, or for the shell.
           const [line = ''] = command.replace(FOLDER, root).split(/ [|>] /)

@@ -13,6 +13,7 @@ import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
 import { replayCommand } from './replay'
+import { reportCommand } from './report'
 import { syncCommand } from './sync'
 import { whoMayRelayCommand } from './who-may-relay'
 
@@ -61,6 +62,7 @@ function program(): Command {
     drainCommand(),
     importCommand(),
     replayCommand(),
+    reportCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

@@ -36,11 +36,11 @@ Exit code 0: every answer would be the same; 1: some would differ, or could not 
 
 Examples:
   Before enforcing: what would change?
-    gal-relay replay /var/log/haraka.log
-  Before changing: a copy of config/ with the change, and a day of mail
-    gal-relay replay --config /tmp/tried/config /var/log/haraka.log.1 /var/log/haraka.log
+    gal-relay replay haraka.log
+  Before a change: another folder with the settings as they shall be, and a day of mail
+    gal-relay replay --config /srv/haraka/config haraka.log.1 haraka.log
   From the Postfix that it takes the place of, all differences for a spreadsheet:
-    gal-relay replay --json --limit 1000000 /var/log/mail.log | jq -r '.list[] | [.recipient, .was, .is] | @csv'`
+    gal-relay replay --json --limit 1000000 mail.log | jq -r '.list[] | [.recipient, .was, .is] | @csv'`
 
 export function replayCommand(): Command {
   return new Command('replay')

@@ -15,6 +15,7 @@ import { type Entry, entryOf } from './haraka-line'
 
 /** A server has fewer connections at a time; those of a process that was killed never end. */
 const CONNECTIONS_MOST = 50_000
+const ENDED_MOST = 200
 
 interface Recipient {
   address: string
@@ -46,21 +47,32 @@ interface Connection {
 
 export const openHarakaLog: OpenLog = (emit, now): LogReader => {
   const connections = new Map<string, Connection>()
+  /** What was observed of the last recipient is logged after the connection's end. */
+  const ended = new Map<string, Fields>()
 
   function connectionOf(uuid: string): Connection {
     const known = connections.get(uuid)
     if (known) return known
     const [oldest] = connections.size >= CONNECTIONS_MOST ? connections.keys() : []
-    if (oldest !== undefined) finish(oldest, undefined)
+    if (oldest !== undefined) finish(oldest)
     const connection = { client: '', host: '', local: undefined, transactions: new Map() }
     connections.set(uuid, connection)
     return connection
   }
 
-  function finish(uuid: string, end: Fields | undefined): void {
+  function ends(uuid: string, end: Fields): void {
+    if (!connections.has(uuid)) return
+    ended.set(uuid, end)
+    const [oldest] = ended.size > ENDED_MOST ? ended.keys() : []
+    if (oldest !== undefined) finish(oldest)
+  }
+
+  function finish(uuid: string): void {
     const connection = connections.get(uuid)
     if (!connection) return
+    const end = ended.get(uuid)
     connections.delete(uuid)
+    ended.delete(uuid)
     if (end?.ip) connection.client = end.ip
     if (end?.rdns) connection.host = end.rdns
     const { client, host, local, transactions } = connection
@@ -90,14 +102,14 @@ export const openHarakaLog: OpenLog = (emit, now): LogReader => {
         const transaction = transactionOf(uuid, line)
         transaction.sender ||= fields.sender ?? ''
         answeredByHaraka(transaction, withoutBrackets(message.slice('recipient '.length)), fields)
-      } else if (message === 'disconnect') finish(uuid.slice(0, UUID), fields)
+      } else if (message === 'disconnect') ends(uuid.slice(0, UUID), fields)
     }
   }
 
   function readConnection({ uuid, message, fields }: Entry): void {
     if (message === 'connect') connected(connectionOf(uuid), fields)
     else if (message === 'HAProxy') proxied(connectionOf(uuid), fields)
-    else if (message === 'disconnect') finish(uuid, fields)
+    else if (message === 'disconnect') ends(uuid, fields)
   }
 
   function readOwn({ uuid, message, fields }: Entry, line: string): void {
@@ -139,7 +151,7 @@ export const openHarakaLog: OpenLog = (emit, now): LogReader => {
       if (entry) read(entry, line)
     },
     end() {
-      for (const uuid of [...connections.keys()]) finish(uuid, undefined)
+      for (const uuid of [...connections.keys()]) finish(uuid)
     },
   }
 }
@@ -149,9 +161,10 @@ const RCPT_HOOKS: ReadonlySet<string> = new Set(['rcpt', 'rcpt_ok'])
 const ANSWERS: ReadonlySet<string> = new Set([
   ...['accepted', 'refused', 'deferred', 'observed', 'observed DIFFERS'],
 ])
+/** Before them stands the name of the directory, where there are several. */
 const DIRECTORY =
-  /^(?:no directory server can be asked|directory \S+(?: [\w.-]+:)? is (?:down|up)\b)/
-const HARVEST = /^harvest/i
+  /^(?:[\w.-]+: )?(?:no directory server can be asked|directory \S+ is (?:down|up)\b)/
+const HARVEST = /^(?:would be )?held off: |^harvest/i
 const OUTCOMES: ReadonlyMap<string, Outcome> = new Map([
   ['OK', 'accepted'],
   ['DENY', 'refused'],
@@ -187,6 +200,11 @@ function newRecipient(address: string, outcome: Recipient['outcome'], reply: str
 // Of one transaction Haraka answers to one recipient after the other: the next of its lines is on the same.
 function answeredByUs(transaction: Transaction, outcome: Outcome, fields: Fields): void {
   const { recipient = '', rule = '', reply = '' } = fields
+  const { answered } = transaction
+  // A line for each that an alias stands for.
+  if (outcome === 'accepted' && answered?.outcome === outcome && answered.address === recipient) {
+    return
+  }
   settle(transaction)
   transaction.answered = { ...newRecipient(recipient, outcome, reply), rule }
 }
