@@ -62,10 +62,12 @@ const INWARDS: Readonly<Record<string, readonly string[]>> = {
   advice: ['routing', 'settings', 'gal', 'report', 'logs'],
   // The settings of other systems.
   import: ['routing', 'settings'],
+  // Of a directory that nobody has described yet.
+  setup: ['ldap', 'gal', 'settings'],
   page: ['guard', 'visible', 'routing', 'settings', 'ldap', 'gal', 'report', 'advice'],
   cli: [
     ...['guard', 'log', 'haraka', 'visible', 'trusted-file', 'routing', 'settings'],
-    ...['gal', 'delivery', 'import', 'report', 'logs', 'advice', 'page'],
+    ...['gal', 'delivery', 'import', 'report', 'logs', 'advice', 'page', 'setup'],
   ],
   hooks: [
     ...['guard', 'log', 'haraka', 'visible', 'routing', 'settings'],

@@ -9,6 +9,7 @@ import { checkCommand } from './check'
 import { drainCommand } from './drain'
 import { explainCommand } from './explain'
 import { importCommand } from './import'
+import { initCommand } from './init'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
@@ -54,6 +55,7 @@ function program(): Command {
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
   for (const command of [
+    initCommand(),
     checkCommand(),
     explainCommand(),
     whoMayRelayCommand(),
