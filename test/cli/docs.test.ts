@@ -95,6 +95,8 @@ const FOLDER = '/srv/haraka'
 
 interface Install {
   readonly root: string
+  /** The command with the directory that there is. */
+  real(command: string): string
   /** Writes its gal_relay.ini. */
   configure(ini: string): void
   /** What was printed, with the names that the page has for the folder and the directory. */
@@ -115,7 +117,9 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
     writeQueueFile(root, { domain: 'friends.example', hops: [] })
     writeFileSync(path.join(root, 'haraka.log'), HARAKA_LOG)
     writeFileSync(path.join(root, 'haraka.log.1'), '')
-    return await use({ root, configure, shown })
+    const real = (command: string) => command.replaceAll(DIRECTORY, ldap.url)
+    writeInstall(path.join(root, 'new'), [25], { hostList: ['example.com'] })
+    return await use({ root, real, configure, shown })
   } finally {
     await ldap.stop()
     rmSync(root, { recursive: true, force: true })
@@ -123,7 +127,10 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
 }
 
 /** @returns the page with the output that its commands have now */
-async function withOutput(page: string, { root, configure, shown }: Install): Promise<string> {
+async function withOutput(
+  page: string,
+  { root, real, configure, shown }: Install,
+): Promise<string> {
   const parts = page.split(/^(```(?:ini|old|console)\n[\s\S]*?^```\n)/m)
   for (const [index, part] of parts.entries()) {
     if (/^## /m.test(part)) configure(firstIni(page))
@@ -134,7 +141,7 @@ async function withOutput(page: string, { root, configure, shown }: Install): Pr
     const outputs: string[] = []
     for (const line of text.split('\n').filter((one) => one.startsWith('$ '))) {
       assert.match(line, /^\$ npx gal-relay /)
-      const { stdout, stderr } = await runCommand(wordsOf(line).slice(3), { cwd: root })
+      const { stdout, stderr } = await runCommand(wordsOf(real(line)).slice(3), { cwd: root })
       outputs.push(`${line}\n${shown(stdout + stderr).trimEnd()}\n`)
     }
     parts[index] = `\`\`\`console\n${outputs.join('\n')}\`\`\`\n`
@@ -185,14 +192,18 @@ if (process.argv.includes('--write')) {
         assert.ok(examples.length > 0, `${name} --help has no examples`)
         commands.push(...examples)
       }
-      await inInstall(async ({ root }) => {
+      await inInstall(async ({ root, real, configure }) => {
         writeFileSync(path.join(root, 'main.cf'), 'mynetworks = 192.168.1.0/24\n')
         writeFileSync(path.join(root, 'exchange.reg'), EXCHANGE_REG)
         writeFileSync(path.join(root, 'mail.log'), MAIL_LOG)
         for (const command of commands) {
           // What follows a | or a > is for another program, or for the shell.
           const [line = ''] = command.replace(FOLDER, root).split(/ [|>] /)
-          const { code, stderr } = await runCommand(wordsOf(line).slice(1), { cwd: root })
+          // It writes nothing over what is there.
+          const isFirst = line.startsWith('gal-relay init')
+          if (isFirst) rmSync(path.join(root, 'config', 'gal_relay.ini'))
+          const { code, stderr } = await runCommand(wordsOf(real(line)).slice(1), { cwd: root })
+          if (isFirst) configure(firstIni(page()))
           const isOff = stderr.startsWith('there is no list to be read: [gal] mode')
           // It says there what it has found.
           const isFine = code < 2 && (stderr === '' || line.startsWith('gal-relay import'))

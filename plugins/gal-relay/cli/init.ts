@@ -37,11 +37,10 @@ are, which attributes hold addresses, and the accepted domains of an Exchange. W
 with enforce = false, never over one that is there, and then does what gal-relay check does.
 
 Examples:
-  With a directory that DNS names, or that another plugin asks already:
-    gal-relay init
-  Without a question, for a script:
-    gal-relay init --yes --url ldaps://dc1.corp.example --bind-dn cn=haraka,dc=corp,dc=example \\
-      --bind-password-file gal_relay.password`
+  DNS does not name the directory, or another one is meant:
+    gal-relay init --url ldap://dc1.corp.example
+  Without a question, for a script; --bind-dn and --bind-password-file where an account is needed:
+    gal-relay init --yes --url ldap://dc1.corp.example --base ou=People,dc=corp,dc=example`
 
 export function initCommand(): Command {
   const several = (value: string, before: readonly string[] = []) => [...before, value]
