@@ -25,6 +25,8 @@ declare module 'haraka-config' {
   const config: {
     /** Defaults from the first folder's config/, and over them what is in the second's. */
     module_config(defaults: string, overrides: string): Haraka.Config
+    /** It watches the folder of the file from when it is loaded on. Not in all releases. */
+    stop_watching?(name: string): void
   }
   export = config
 }

@@ -105,7 +105,7 @@ describe('imports', () => {
       .filter(({ text }) => /(stdout|stderr)\.write\(|console\.log\(/.test(text))
       .map(({ file }) => file)
     // The latter writes over its line.
-    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/sync.ts`])
+    assert.deepEqual(writing.sort(), [`${HOUSE}/cli/print.ts`, `${HOUSE}/cli/progress.ts`])
   })
 
   test('leave the rules pure: no files, no network, no clock', () => {

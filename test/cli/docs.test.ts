@@ -44,11 +44,60 @@ const EXCHANGE_REG = `REGEDIT4\r
 "RelayFlags"=dword:00000002\r
 `
 const LOG_LINE = '[NOTICE] [8D6E7A4F-52CF-4F6B-9F0B-3B6C2C1F6A11] [core] connect ip=192.0.2.7\n'
+/** Two connections, as Haraka logs them. */
+const HARAKA_LOG = [
+  ['NOTICE', '1', '', 'core', 'connect ip=203.0.113.9 port=40001 local_ip=10.0.0.5 local_port=25'],
+  ['NOTICE', '1', '.1', 'core', 'sender <news@shop.example> code=CONT msg=""'],
+  ['INFO', '1', '.1', 'core', ' hook=rcpt plugin=gal-relay params=<alice@example.com> retval=OK'],
+  ['NOTICE', '1', '.1', 'core', 'recipient <alice@example.com> code=OK msg=""'],
+  ['INFO', '1', '.1', 'core', ' hook=rcpt plugin=gal-relay params=<carl@example.com> retval=OK'],
+  ['NOTICE', '1', '.1', 'core', 'recipient <carl@example.com> code=OK msg=""'],
+  [
+    ...['NOTICE', '1', '.1', 'gal-relay'],
+    'refused ip=203.0.113.9 rdns=mail.shop.example helo=mail.shop.example account="" ' +
+      'sender=news@shop.example recipient=bob@example.com local_ip=10.0.0.5 local_port=25 ' +
+      'rule=not-in-gal reply="550 5.1.1 Recipient unknown"',
+  ],
+  [
+    'NOTICE',
+    '1',
+    '.1',
+    'core',
+    'recipient <bob@example.com> code=DENY msg="5.1.1 Recipient unknown"',
+  ],
+  ['NOTICE', '1', '', 'core', 'disconnect ip=203.0.113.9 rdns=mail.shop.example rcpts=2/0/1 lr=""'],
+  ['NOTICE', '2', '', 'core', 'connect ip=192.168.1.20 port=40002 local_ip=10.0.0.5 local_port=25'],
+  ['NOTICE', '2', '.1', 'core', 'sender <alice@example.com> code=CONT msg=""'],
+  [
+    ...['INFO', '2', '.1', 'gal-relay'],
+    'accepted ip=192.168.1.20 rdns=pc20.corp.example helo=pc20 account="" ' +
+      'sender=alice@example.com recipient=friend@elsewhere.example local_ip=10.0.0.5 ' +
+      'local_port=25 rule=relay-hosts path=outbound hop=mx leaves_as=""',
+  ],
+  ['NOTICE', '2', '.1', 'core', 'recipient <friend@elsewhere.example> code=OK msg=""'],
+  [
+    'NOTICE',
+    '2',
+    '',
+    'core',
+    'disconnect ip=192.168.1.20 rdns=pc20.corp.example rcpts=1/0/0 lr=""',
+  ],
+]
+  .map(
+    ([level, connection, transaction, origin, text]) =>
+      `2026-11-27T10:00:00.000Z [${level}] [00000000-0000-4000-8000-00000000000${connection}${transaction}] [${origin}] ${text}\n`,
+  )
+  .join('')
+const MAIL_LOG =
+  'Nov 27 10:00:00 mx postfix/smtpd[12]: NOQUEUE: reject: RCPT from unknown[203.0.113.9]: 554 5.7.1 ' +
+  '<a@b.example>: Relay access denied; from=<c@d.example> to=<a@b.example> proto=ESMTP helo=<x>\n'
 const DIRECTORY = 'ldap://dc1.corp.example'
 const FOLDER = '/srv/haraka'
 
 interface Install {
   readonly root: string
+  /** The command with the directory that there is. */
+  real(command: string): string
   /** Writes its gal_relay.ini. */
   configure(ini: string): void
   /** What was printed, with the names that the page has for the folder and the directory. */
@@ -67,7 +116,11 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
     const hops = ['smtp://exchange.corp.example:25']
     writeQueueFile(root, { domain: 'example.com', hops, to: ['alice', 'bob'], attempts: 3 })
     writeQueueFile(root, { domain: 'friends.example', hops: [] })
-    return await use({ root, configure, shown })
+    writeFileSync(path.join(root, 'haraka.log'), HARAKA_LOG)
+    writeFileSync(path.join(root, 'haraka.log.1'), '')
+    const real = (command: string) => command.replaceAll(DIRECTORY, ldap.url)
+    writeInstall(path.join(root, 'new'), [25], { hostList: ['example.com'] })
+    return await use({ root, real, configure, shown })
   } finally {
     await ldap.stop()
     rmSync(root, { recursive: true, force: true })
@@ -75,7 +128,10 @@ async function inInstall<T>(use: (install: Install) => Promise<T>): Promise<T> {
 }
 
 /** @returns the page with the output that its commands have now */
-async function withOutput(page: string, { root, configure, shown }: Install): Promise<string> {
+async function withOutput(
+  page: string,
+  { root, real, configure, shown }: Install,
+): Promise<string> {
   const parts = page.split(/^(```(?:ini|old|log|console)\n[\s\S]*?^```\n)/m)
   for (const [index, part] of parts.entries()) {
     if (/^## /m.test(part)) configure(firstIni(page))
@@ -88,7 +144,7 @@ async function withOutput(page: string, { root, configure, shown }: Install): Pr
     const outputs: string[] = []
     for (const line of text.split('\n').filter((one) => one.startsWith('$ '))) {
       assert.match(line, /^\$ npx gal-relay /)
-      const words = wordsOf(line).slice(3)
+      const words = wordsOf(real(line)).slice(3)
       const { stdout, stderr } = await runCommand(
         words.map((word) => inTest(word, root)),
         { cwd: root },
@@ -146,15 +202,20 @@ if (process.argv.includes('--write')) {
         assert.ok(examples.length > 0, `${name} --help has no examples`)
         commands.push(...examples)
       }
-      await inInstall(async ({ root }) => {
+      await inInstall(async ({ root, real, configure }) => {
         writeFileSync(path.join(root, 'main.cf'), 'mynetworks = 192.168.1.0/24\n')
         writeFileSync(path.join(root, 'exchange.reg'), EXCHANGE_REG)
         writeFileSync(path.join(root, 'haraka.log'), LOG_LINE)
+        writeFileSync(path.join(root, 'mail.log'), MAIL_LOG)
         for (const command of commands) {
           // What follows a | or a > is for another program, or for the shell.
           const [line = ''] = inTest(command, root).split(/ [|<>] /)
+          // It writes nothing over what is there.
+          const isFirst = line.startsWith('gal-relay init')
+          if (isFirst) rmSync(path.join(root, 'config', 'gal_relay.ini'))
           const options = { cwd: root, input: 'alice@example.com\n' }
-          const { code, stderr } = await runCommand(wordsOf(line).slice(1), options)
+          const { code, stderr } = await runCommand(wordsOf(real(line)).slice(1), options)
+          if (isFirst) configure(firstIni(page()))
           const isOff = stderr.startsWith('there is no list to be read: [gal] mode')
           // It says there what it has found.
           const isFine = code < 2 && (stderr === '' || line.startsWith('gal-relay import'))

@@ -43,6 +43,8 @@ export async function openInstall(folder: string | undefined): Promise<Install> 
   // haraka-config reads this once, when it is loaded.
   process.env.HARAKA = root
   const { default: harakaConfig } = await import('haraka-config')
+  // It would wait, and speak, when a command writes there.
+  harakaConfig.stop_watching?.('smtp.ini')
   return { root, config: harakaConfig.module_config(PACKAGE, root) }
 }
 

@@ -10,9 +10,12 @@ import { drainCommand } from './drain'
 import { explainCommand } from './explain'
 import { harvestCommand } from './harvest'
 import { importCommand } from './import'
+import { initCommand } from './init'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
+import { replayCommand } from './replay'
+import { reportCommand } from './report'
 import { routesCommand } from './routes'
 import { settingsCommand } from './settings'
 import { syncCommand } from './sync'
@@ -56,6 +59,7 @@ function program(): Command {
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
   for (const command of [
+    initCommand(),
     checkCommand(),
     explainCommand(),
     whoMayRelayCommand(),
@@ -67,6 +71,8 @@ function program(): Command {
     drainCommand(),
     importCommand(),
     harvestCommand(),
+    replayCommand(),
+    reportCommand(),
   ]) {
     program.addCommand(command.copyInheritedSettings(program))
   }

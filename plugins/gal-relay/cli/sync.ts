@@ -9,9 +9,9 @@ import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sy
 import { counted, grouped } from '../report/words'
 import { DEFAULT, type DirectorySettings } from '../settings/directories'
 import type { Settings } from '../settings/settings'
-import { visible } from '../visible'
 import { CannotRun, openConfigured, SILENT } from './install'
 import { colour, columns, printError, printJson, printLines } from './print'
+import { progressBar, progressLine } from './progress'
 
 interface Options {
   readonly config?: string
@@ -105,7 +105,7 @@ async function sync(
   name: string,
 ): Promise<Outcome> {
   const unlike = await unlikeList({ gal, ldap, snapshot })
-  const bar = progressBar(name)
+  const bar = syncProgress(name)
   try {
     const result = await syncOnce(
       { gal, ldap, snapshot },
@@ -158,26 +158,17 @@ function inWords(result: SyncResult, file: string, name: string): string[] {
   ]
 }
 
-const WIDTH = 30
-
 /** On a terminal one line that is written over; elsewhere nothing. */
-function progressBar(name: string) {
-  const { stderr } = process
+function syncProgress(name: string) {
   const startedAt = performance.now()
-  const write = (line: string) => {
-    if (stderr.isTTY) stderr.write(`\r\x1b[K${visible(line)}`)
-  }
+  const line = progressLine()
   return {
     show: ({ server, entries, known, before }: SyncProgress) => {
       const rate = Math.round(entries / Math.max(0.1, (performance.now() - startedAt) / 1000))
-      const share = before ? known / before : undefined
-      const done = Math.round((share ?? 0) * WIDTH)
-      const bar = share === undefined ? '' : `${'█'.repeat(done).padEnd(WIDTH, '░')} `
-      const percent = share === undefined ? '' : `${Math.floor(share * 100)}%  `
-      write(
-        `${name}${bar}${percent}${grouped(entries)} entries of ${server}, ${grouped(rate)} a second`,
-      )
+      const bar = progressBar(before ? known / before : undefined)
+      const entriesText = `${grouped(entries)} entries of ${server}`
+      line.show(`${name}${bar}${entriesText}, ${grouped(rate)} a second`)
     },
-    end: () => write(''),
+    end: line.end,
   }
 }

@@ -46,11 +46,20 @@ export class DirectoryLists implements AddressList {
   #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
   #hasStarted = false
   readonly #logFor: (directory: string) => Log
+  readonly #create: typeof createAddressList
 
-  /** @param logFor what is said of a directory, whose name is in each line where there are several */
-  constructor(directories: Directories, logFor: (directory: string) => Log) {
+  /**
+   * @param logFor what is said of a directory, whose name is in each line where there are several
+   * @param create makes the list of one directory
+   */
+  constructor(
+    directories: Directories,
+    logFor: (directory: string) => Log,
+    create = createAddressList,
+  ) {
     this.#directories = directories
     this.#logFor = logFor
+    this.#create = create
     this.#opened = atOnce(this.#open(directories))
   }
 
@@ -163,7 +172,7 @@ export class DirectoryLists implements AddressList {
   /** One of many must not hold connections for mail that may never come. */
   #newList(settings: DirectorySettings): GlobalAddressList {
     const isOnDemand = settings.name !== DEFAULT
-    return createAddressList(settings, this.#logFor(settings.name), { isOnDemand })
+    return this.#create(settings, this.#logFor(settings.name), { isOnDemand })
   }
 
   #listsFor(domain: string): readonly GlobalAddressList[] {

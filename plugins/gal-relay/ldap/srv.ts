@@ -103,13 +103,20 @@ export class SrvSource {
   }
 }
 
-/** @returns a domain's servers as they are now, in the order in which they are to be asked */
-export async function findServers(domain: string, timeout: number): Promise<Endpoint[]> {
-  return endpointsIn(await recordsOf(domain, timeout), domain)
+/**
+ * @param service `_gc._tcp`: the Global Catalogs of an Active Directory forest, by its root domain
+ * @returns a domain's servers as they are now, in the order in which they are to be asked
+ */
+export async function findServers(
+  domain: string,
+  timeout: number,
+  service: '_ldap._tcp' | '_gc._tcp' = '_ldap._tcp',
+): Promise<Endpoint[]> {
+  return endpointsIn(await recordsOf(domain, timeout, service), domain)
 }
 
-function recordsOf(domain: string, timeout: number): Promise<SrvRecord[]> {
-  return within(timeout, resolveSrv(`_ldap._tcp.${domain}`))
+function recordsOf(domain: string, timeout: number, service = '_ldap._tcp'): Promise<SrvRecord[]> {
+  return within(timeout, resolveSrv(`${service}.${domain}`))
 }
 
 function endpointsIn(records: readonly SrvRecord[], domain: string): Endpoint[] {

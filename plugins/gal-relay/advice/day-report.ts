@@ -1,0 +1,184 @@
+// One day of mail out of a log: what was answered and by which rule, who was refused, who relayed, and what
+// befell the directories.
+import type { LogEvent, LoggedRecipient, LoggedTransaction, Outcome } from '../logs/event'
+
+/** Milliseconds since 1970, the end not included. */
+export interface Day {
+  readonly from: number
+  readonly to: number
+}
+
+export interface Counted {
+  readonly name: string
+  readonly count: number
+}
+
+export interface RuleCount {
+  readonly outcome: Outcome
+  /** What else decided, where it was none of our rules: another plugin, or nothing that the log names. */
+  readonly rule: string
+  readonly isOurs: boolean
+  count: number
+}
+
+export interface RelayCount {
+  readonly rule: string
+  /** The account, or else the client. */
+  readonly who: string
+  count: number
+}
+
+export interface Told {
+  readonly at: number | undefined
+  readonly text: string
+}
+
+export interface DayResult {
+  readonly recipients: number
+  readonly accepted: number
+  readonly refused: number
+  readonly deferred: number
+  /** Accepted or not, the log does not say. */
+  readonly unclear: number
+  readonly clients: number
+  /** Events without a time, which are counted whatever the day. */
+  readonly without_time: number
+  /** Accepted recipients of which the log does not say by which rule. */
+  readonly without_rule: number
+  readonly rules: readonly RuleCount[]
+  readonly refused_recipients: readonly Counted[]
+  readonly refused_clients: readonly Counted[]
+  readonly refused_sender_domains: readonly Counted[]
+  readonly relayed: readonly RelayCount[]
+  readonly outages: readonly Told[]
+  readonly harvesters: readonly Told[]
+  /** Where the plugin observed: answers that would have been others, by those. */
+  readonly observed: number
+  readonly observed_differences: readonly Counted[]
+}
+
+/** Rows of a table. */
+const MOST = 10
+/** Lines on one matter. */
+const LINES_MOST = 50
+
+export class DayReport {
+  readonly #day: Day
+  readonly #rules = new Map<string, RuleCount>()
+  readonly #relayed = new Map<string, RelayCount>()
+  readonly #refusedRecipients = new Tally()
+  readonly #refusedClients = new Tally()
+  readonly #refusedDomains = new Tally()
+  readonly #differences = new Tally()
+  readonly #clients = new Set<string>()
+  readonly #outages: Told[] = []
+  readonly #harvesters: Told[] = []
+  readonly #outcomes = { accepted: 0, refused: 0, deferred: 0, unclear: 0 }
+  #withoutTime = 0
+  #observed = 0
+
+  constructor(day: Day) {
+    this.#day = day
+  }
+
+  add(event: LogEvent): void {
+    const { at } = event
+    if (at === undefined) this.#withoutTime++
+    else if (at < this.#day.from || at >= this.#day.to) return
+    if (event.type === 'transaction') this.#transaction(event)
+    else {
+      const list = event.about === 'directory' ? this.#outages : this.#harvesters
+      if (list.length < LINES_MOST) list.push({ at, text: event.text })
+    }
+  }
+
+  result(): DayResult {
+    const { accepted, refused, deferred, unclear } = this.#outcomes
+    const rules = [...this.#rules.values()].sort(byCount)
+    const isUnnamed = ({ outcome, rule }: RuleCount) => outcome === 'accepted' && rule === ''
+    return {
+      recipients: accepted + refused + deferred + unclear,
+      accepted,
+      refused,
+      deferred,
+      unclear,
+      clients: this.#clients.size,
+      without_time: this.#withoutTime,
+      without_rule: rules.find(isUnnamed)?.count ?? 0,
+      rules,
+      refused_recipients: this.#refusedRecipients.largest(),
+      refused_clients: this.#refusedClients.largest(),
+      refused_sender_domains: this.#refusedDomains.largest(),
+      relayed: [...this.#relayed.values()].sort(byCount).slice(0, MOST),
+      outages: wereDown(this.#outages),
+      harvesters: this.#harvesters,
+      observed: this.#observed,
+      observed_differences: this.#differences.largest(),
+    }
+  }
+
+  #transaction(transaction: LoggedTransaction): void {
+    if (this.#clients.size < TALLY_MOST) this.#clients.add(transaction.client)
+    for (const one of transaction.recipients) this.#recipient(transaction, one)
+  }
+
+  #recipient(
+    { client, account, sender, host }: LoggedTransaction,
+    { address, outcome, rule, otherReason, observed }: LoggedRecipient,
+  ): void {
+    this.#outcomes[outcome]++
+    if (observed) {
+      this.#observed++
+      if (observed.differs) this.#differences.add(`${outcome} → ${observed.reply}: ${rule}`)
+    }
+    if (outcome === 'unclear') return
+    // What is only observed did not decide.
+    const by = observed ? '' : rule
+    const key = `${outcome} ${by} ${otherReason}`
+    const known = this.#rules.get(key)
+    if (known) known.count++
+    else if (this.#rules.size < TALLY_MOST) {
+      this.#rules.set(key, { outcome, rule: by || otherReason, isOurs: by !== '', count: 1 })
+    }
+    if (outcome === 'refused') {
+      this.#refusedRecipients.add(address.toLowerCase())
+      this.#refusedClients.add(host && host !== 'Unknown' ? `${client} (${host})` : client)
+      this.#refusedDomains.add(sender.slice(sender.lastIndexOf('@') + 1).toLowerCase() || '<>')
+    } else if (outcome === 'accepted' && by.startsWith('relay-')) {
+      const who = account || client
+      const relayed = this.#relayed.get(`${by} ${who}`)
+      if (relayed) relayed.count++
+      else if (this.#relayed.size < TALLY_MOST) {
+        this.#relayed.set(`${by} ${who}`, { rule: by, who, count: 1 })
+      }
+    }
+  }
+}
+
+const byCount = (one: { count: number }, other: { count: number }) => other.count - one.count
+
+/** A server that is up at the start was not down before. */
+function wereDown(lines: readonly Told[]): readonly Told[] {
+  const first = lines.findIndex(({ text }) => !text.endsWith(' is up'))
+  return first < 0 ? [] : lines.slice(first)
+}
+
+/** Names that are counted at a time: a harvester makes up any number of them. */
+const TALLY_MOST = 100_000
+
+class Tally {
+  readonly #counts = new Map<string, number>()
+
+  add(name: string): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
+    if (this.#counts.size <= TALLY_MOST) return
+    // Those that came once are not among the first.
+    for (const [one, count] of this.#counts) if (count === 1) this.#counts.delete(one)
+  }
+
+  largest(): readonly Counted[] {
+    return Array.from(this.#counts, ([name, count]) => ({ name, count }))
+      .sort(byCount)
+      .slice(0, MOST)
+  }
+}

@@ -1,0 +1,97 @@
+// The list in force on the disk, taken for the truth for as long as a command runs: what would be
+// answered to a day of mail is a question about one moment, and not about whether a list may still be
+// relied on. What it cannot tell, where mail goes, is asked live, as is all where there is no list.
+import type { Log } from '../../log'
+import type { Recipient } from '../../routing/recipient'
+import { recipientKey } from '../address-key'
+import { ABSENT, FOUND, FOUND_AUTHENTICATED, type GalAnswer } from '../address-list'
+import { listDefinition } from '../directory/list-definition'
+import { createAddressList, type GlobalAddressList, type ListReport } from '../global-address-list'
+import { mailboxAttributes } from '../mailbox-values'
+import { type OtherNames, otherNames } from '../other-names'
+import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from './address-table'
+import { type ListInForce, readListInForce } from './in-force'
+import type { ListSettings } from './list-settings'
+
+/** @returns in live mode the list that a server has */
+export function createListAsRead(settings: ListSettings, log: Log): GlobalAddressList {
+  const live = createAddressList({ ...settings, gal: { ...settings.gal, mode: 'live' } }, log)
+  return settings.gal.mode === 'snapshot' ? new ListAsRead(live, settings) : live
+}
+
+class ListAsRead implements GlobalAddressList {
+  readonly #live: GlobalAddressList
+  readonly #settings: ListSettings
+  readonly #others: OtherNames | undefined
+  readonly #isRouted: boolean
+  #reading: Promise<void> | undefined
+  #list: ListInForce | undefined
+  #isRead = false
+  #answered = 0
+  #asked = 0
+
+  constructor(live: GlobalAddressList, settings: ListSettings) {
+    this.#live = live
+    this.#settings = settings
+    this.#others = otherNames(settings.gal)
+    this.#isRouted = mailboxAttributes(settings.gal) !== undefined
+  }
+
+  start(): void {
+    this.#live.start()
+  }
+
+  lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
+    if (this.#isRead) return this.#answer(recipient)
+    this.#reading ??= this.#read()
+    return this.#reading.then(() => this.#answer(recipient))
+  }
+
+  forget(recipient: Recipient): boolean {
+    return this.#live.forget(recipient)
+  }
+
+  report(): ListReport {
+    const { count = 0, asOf = 0 } = this.#list ?? {}
+    const [answered, asked] = [this.#answered, this.#asked]
+    const none = { isCurrent: false, feed: 'none', sync: undefined } as const
+    return {
+      ...this.#live.report(),
+      snapshot: { addresses: count, asOf, answered, asked, ...none },
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#reading
+    await this.#live.close()
+  }
+
+  async #read(): Promise<void> {
+    const { gal, ldap, snapshot } = this.#settings
+    try {
+      const list = await readListInForce(listDefinition(gal, ldap), snapshot)
+      if (Date.now() - list.asOf <= snapshot.usable_for) this.#list = list
+    } catch {
+      // There is none that may be used: report() says so.
+    }
+    this.#isRead = true
+  }
+
+  #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
+    const list = this.#list
+    if (!list) return this.#ask(recipient)
+    let state = list.find(recipientKey(recipient))
+    for (const other of this.#others?.(recipient) ?? []) {
+      if (state === NOT_IN_LIST) state = list.find(recipientKey(other))
+    }
+    if (state !== NOT_IN_LIST && this.#isRouted) return this.#ask(recipient)
+    this.#answered++
+    if (state === NOT_IN_LIST) return ABSENT
+    return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
+  }
+
+  #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
+    this.#asked++
+    return this.#live.lookup(recipient)
+  }
+}
