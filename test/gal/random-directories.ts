@@ -378,6 +378,14 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
     // A right to an attribute is one to those that derive from it.
     !rights.some(({ kind }) => kind === name || kind === (KINDS[name] as Kind).superior) &&
     (!directory.isSchemaHidden || isShownAsNamed(directory, name))
+  // Hidden on some of the entries below a base, and shown on others: no search can tell.
+  const isHiddenInPart = (dn: string, name: KindName) =>
+    within(dn, UNITS.b) &&
+    bases.some((base) => within(dn, base) && !within(base, UNITS.b)) &&
+    rights.some(
+      ({ kind, isOnlyInB }) =>
+        isOnlyInB && (kind === name || kind === (KINDS[name] as Kind).superior),
+    )
   for (const [i, { unit, values, isStaff }] of people.entries()) {
     const dn = dnOf(unit, i)
     for (const one of values) {
@@ -386,6 +394,7 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
       if (!isAddress(one)) continue
       if (!isSearched(dn) || (isFiltered && !isStaff) || !isConfigured(directory, one.kind))
         continue
+      if (isHiddenInPart(dn, one.kind)) continue
       valid.add(local)
       if (isFree(one.kind)) plain.add(local)
     }
