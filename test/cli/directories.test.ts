@@ -319,27 +319,27 @@ ${general}`
       for (const [name, said, delivery] of [
         [
           'both',
-          'its host is EX01: it leaves as it was sent, to smtp://127.0.0.8:2525',
+          "its host is 'EX01': it leaves as it was sent, to smtp://127.0.0.8:2525",
           'goes to the outbound queue, for smtp://127.0.0.8:2525',
         ],
         [
           'moved',
-          'its host is EX01 and its routing address is m@cloud.example: it leaves by that address, to smtp://127.0.0.8:2525',
+          "its host is 'EX01', its routing address is 'm@cloud.example': it leaves by that address, to smtp://127.0.0.8:2525",
           'goes to the outbound queue as m@cloud.example, for smtp://127.0.0.8:2525',
         ],
         [
           'cloud',
-          'its routing address is c@cloud.example: it leaves by that address, where the row of cloud.example says',
+          "its routing address is 'c@cloud.example': it leaves by that address, where the row of cloud.example says",
           "goes to the outbound queue as c@cloud.example, for the domain's MX hosts",
         ],
         [
           'here',
-          'its host is Here: it leaves as it was sent, to the queue plugins',
+          "its host is 'Here': it leaves as it was sent, to the queue plugins",
           "goes to the install's queue plugins",
         ],
         [
           'lost',
-          'its host is no such host!: where its mail goes is not known: its host is not in [hosts], and no host name, IP address or smtp:// URL',
+          "where its mail goes is not known: its host 'no such host!' is not in [hosts], and is no host name, IP address or smtp:// URL",
           undefined,
         ],
       ] as const) {

@@ -92,7 +92,7 @@ test('what it prints to explain says which directory has the recipient, and wher
     assert.match(said, /dora@example\.com is in directory default/)
     assert.match(
       said,
-      /its routing address is dora@example\.cloud\.example: it leaves by that address/,
+      /its routing address is 'dora@example\.cloud\.example': it leaves by that address/,
     )
     for (const line of [
       'recipients at beta.example are looked up in directory beta',

@@ -315,13 +315,9 @@ function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
 async function nextHopFindings(config: Haraka.Config, settings: Settings): Promise<Finding[]> {
   const [policy] = settings.policies.values()
   const rows = policy?.routing.routes.rows ?? []
-  const hops = new Map<string, NextHop>()
-  for (const { routeTo } of rows) {
-    for (const hop of hopsOf(routeTo)) hops.set(hop.text, hop)
-  }
-  for (const host of policy?.routing.mailboxHosts.values() ?? []) {
-    for (const hop of host.hops) hops.set(hop.text, hop)
-  }
+  const hosts = [...(policy?.routing.mailboxHosts.values() ?? [])]
+  const named = [...rows.map(({ routeTo }) => hopsOf(routeTo)), ...hosts.map(({ hops }) => hops)]
+  const hops = new Map<string, NextHop>(named.flat().map((hop) => [hop.text, hop]))
   const own = ownHost(config)
   const addresses = new HostAddresses()
   return Promise.all(

@@ -1,7 +1,7 @@
 // Where the directory says that a recipient's mailbox is: on which server, and by which address that
 // knows it. As sendmail's ldap_routing: one small table for each combination of the two.
 import { canonicalLiteral, type Recipient, recipientOf } from './recipient'
-import { type NextHop, parseDomain, parseNextHop } from './routes'
+import { type NextHop, parseDomain, parseNextHop, redactUserinfo } from './routes'
 
 /** What the entries with the address say; of several values all agree. */
 export interface Mailbox {
@@ -11,6 +11,15 @@ export interface Mailbox {
   readonly address?: string
   /** Several entries, or values, contradict each other. */
   readonly isAmbiguous?: boolean
+}
+
+/** In words, for people. */
+export function mailboxText({ host, address, isAmbiguous }: Mailbox): string {
+  if (isAmbiguous) return 'its entries contradict each other on where its mail goes'
+  return [
+    ...(host === undefined ? [] : [`its host is ${shown(host)}`]),
+    ...(address === undefined ? [] : [`its routing address is ${shown(address)}`]),
+  ].join(', ')
 }
 
 /** `[hosts]`: what a value of `host_attribute` means, by the value in lower case. */
@@ -59,16 +68,24 @@ function hostNamed(
   hosts: MailboxHosts,
   isOwn: (hop: NextHop) => boolean,
 ): { readonly hops: readonly NextHop[] } | { readonly problem: string } {
+  // Most are plain names in lower case.
+  const plain = hosts.get(value)
+  if (plain) return plain
   const name = hostName(value)
   const known = hosts.get(name.toLowerCase())
   if (known) return known
   const hop = parseNextHop(urlOf(name))
   if ('problem' in hop || hop.user !== undefined) {
-    return { problem: 'its host is not in [hosts], and no host name, IP address or smtp:// URL' }
+    const what = 'is not in [hosts], and is no host name, IP address or smtp:// URL'
+    return { problem: `its host ${shown(name)} ${what}` }
   }
   if (isOwn(hop)) return { problem: `its host ${hop.text} is this Haraka itself` }
   return { hops: [hop] }
 }
+
+/** What stands there may be anything, a URL with a password too. */
+const shown = (value: string) =>
+  value.length > 255 ? `of ${value.length} characters` : `'${redactUserinfo(value)}'`
 
 function urlOf(name: string): string {
   if (name.includes('://')) return name
@@ -83,6 +100,8 @@ function addressFrom(value: string): Recipient | { readonly problem: string } {
   const text = value.trim().replace(/^smtp:/i, '')
   const [, local, domain = ''] = /^("(?:[^"\\]|\\.)*"|[^"@\s\\]+)@([^@\s]+)$/.exec(text) ?? []
   const host = parseDomain(domain) ?? canonicalLiteral(domain)
-  if (local === undefined || !host) return { problem: 'its routing address is no mail address' }
+  if (local === undefined || !host) {
+    return { problem: `its routing address ${shown(text)} is no mail address` }
+  }
   return recipientOf(local, host)
 }
