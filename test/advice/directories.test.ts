@@ -81,6 +81,28 @@ describe('what is doubtful about several directories', () => {
     ])
   })
 
+  it('is what was written for all, and holds for the default one alone, which is not there', () => {
+    const text = (ldap: string) =>
+      '[routes]\nb.example = inbound\n[gal]\nmode = live\nfilter = (mail=*)\nalways_accept = abuse\n' +
+      `attributes[] = mail\n[ldap]\ntls_ca = ca.pem\nconnections = 3\n${ldap}[snapshot]\nfile = x\n` +
+      directory('beta', ['b.example'])
+    assert.deepEqual(doubts(read(text(''))), [
+      '[gal] filter, attributes, [ldap] tls_ca: no effect, since there is no default directory ([ldap] url[]), ' +
+        'and a [directory NAME] does not inherit it: write it there',
+    ])
+    assert.deepEqual(doubts(read(text('url[] = ldap://127.0.0.1\nbase = dc=a\n'))), [])
+  })
+
+  it('is [hosts] where nothing is looked up in it', () => {
+    const text = (attribute: string) =>
+      `[routes]\nb.example = inbound\n[hosts]\na = local\n${LDAP}` +
+      directory('beta', ['b.example'], attribute)
+    assert.deepEqual(doubts(read(text(''))), [
+      '[hosts] has no effect: no directory has a host_attribute',
+    ])
+    assert.deepEqual(doubts(read(text('host_attribute = mailHost\n'))), [])
+  })
+
   it('is said of ten', () => {
     const all = Array.from({ length: 500 }, (_, n) =>
       directory(`d${n}`, [`d${n}.example`], 'starttls = true\ntls_verify = false\n'),

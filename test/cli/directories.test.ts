@@ -324,7 +324,7 @@ ${general}`
         ],
         [
           'moved',
-          "its host is 'EX01' and its routing address is 'm@cloud.example': it leaves by that address, to smtp://127.0.0.8:2525",
+          "its host is 'EX01', its routing address is 'm@cloud.example': it leaves by that address, to smtp://127.0.0.8:2525",
           'goes to the outbound queue as m@cloud.example, for smtp://127.0.0.8:2525',
         ],
         [
@@ -339,7 +339,7 @@ ${general}`
         ],
         [
           'lost',
-          "its host is 'no such host!': where its mail goes is not known: its host 'no such host!' is not in [hosts], and is no host name, IP address or smtp:// URL",
+          "where its mail goes is not known: its host 'no such host!' is not in [hosts], and is no host name, IP address or smtp:// URL",
           undefined,
         ],
       ] as const) {

@@ -346,7 +346,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
       /^misrouted: .*: its host 'not a host' is not in \[hosts\], and is no host name/,
     )
     const [, directory, , delivery] = await explained('both')
-    const both = "its host is 'ex2' and its routing address is 'b.oth@ex2.inside.test'"
+    const both = "its host is 'ex2', its routing address is 'b.oth@ex2.inside.test'"
     assert.ok(directory?.startsWith(`${both}: it leaves by that address, to smtp://`), directory)
     assert.match(
       delivery ?? '',

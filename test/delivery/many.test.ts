@@ -28,7 +28,7 @@ const DESTINATION: Destination = {
   ...{ row: 'in.test', rerouted: undefined, refused: undefined },
 }
 /** No directory says where mail goes. */
-const NONE: Directories = { all: [], otherwise: [], byDomain: new DomainMap() }
+const NONE: Directories = { all: [], otherwise: [], byDomain: new DomainMap(), without: [] }
 
 describe('many recipients behind lmtp://', () => {
   it('are told to come in another transaction, and each gets one copy', async () => {

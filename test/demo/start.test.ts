@@ -35,10 +35,10 @@ function shell(command: string, env: NodeJS.ProcessEnv): Promise<string> {
 }
 
 // So that nothing depends on which of these tools is here: one PATH without swaks, where nc is a few
-// lines of Node that do what `nc HOST PORT` does.
+// lines of Node that do what `nc HOST PORT` does; it waits for the server to close, however slow that is.
 const NC = `#!${process.execPath}
 const socket = require('node:net').connect(Number(process.argv[3]), process.argv[2])
-process.stdin.pipe(socket)
+process.stdin.pipe(socket, { end: false })
 socket.pipe(process.stdout)
 `
 let tools: string

@@ -129,7 +129,7 @@ export async function connections(faults: Faults): Promise<void> {
   const both = ['a', 'b'].map((name) => {
     return { name, domains: [], gal: GAL, ldap, snapshot: SNAPSHOT }
   })
-  const directories = { all: both, byDomain: new DomainMap<never>(), otherwise: both }
+  const directories = { all: both, byDomain: new DomainMap<never>(), otherwise: both, without: [] }
   const lists = new DirectoryLists(directories, () => recordedLog())
   const { signal } = new AbortController()
   const endpoint = { tls: false, host: '127.0.0.1', port: slapd.port, name: slapd.url }

@@ -47,7 +47,7 @@ function directoriesOf(urls: Readonly<Record<string, string>>): Directories {
     byDomain.set(sentTo, [one])
     return one
   })
-  return { all, byDomain, otherwise: [] }
+  return { all, byDomain, otherwise: [], without: [] }
 }
 
 describe('of two directories, one', { skip: skipWithout('slapd', 'slapadd') }, () => {
@@ -236,7 +236,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
       const changed = { ...b, ldap: { ...b.ldap, query_timeout: 1234 } }
       const byDomain = new DomainMap<readonly DirectorySettings[]>()
       for (const one of [a, changed]) for (const to of one.domains) byDomain.set(to, [one])
-      const opening = lists.opening({ all: [a, changed], byDomain, otherwise: [] })
+      const opening = lists.opening({ all: [a, changed], byDomain, otherwise: [], without: [] })
       const retired = lists.replace(atOnce(opening))
       assert.deepEqual(
         retired.map(({ directory, cache }) => [directory, cache.misses]),

@@ -147,6 +147,10 @@ base = dc=beta
         new RegExp(`Directory server ldap://127\\.0\\.0\\.1:${gone} of beta is down`),
       )
       assert.match(page, /Recipients at all domains that no other directory has\./)
+      const asked = { recipient: 'bob@beta.example', client: '192.0.2.1', listener: '10.0.0.5:25' }
+      const explained = await get(web, `/gal-relay/explain?${new URLSearchParams(asked)}`)
+      assert.match(explained, /<dt>Directory<\/dt><dd>beta<\/dd>/)
+      assert.match(explained, /directory beta: /)
     } finally {
       await haraka.stop()
       await ldap.stop()

@@ -216,28 +216,22 @@ export function directorySteps(
 
 /** What the directory says of where the mailbox is, and what it comes to. */
 function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
-  const { address, isAmbiguous } = mailbox
+  const step = 'directory'
   const source = 'sendmail ldap_routing'
   const place = placeOf(mailbox, routing.mailboxHosts, routing.isOwn)
-  const said = mailboxText(mailbox)
   if ('problem' in place) {
-    const values = isAmbiguous ? '' : `${said}: `
-    const text = `${values}where its mail goes is not known: ${place.problem}`
-    return { step: 'directory', text, source }
+    return { step, text: `where its mail goes is not known: ${place.problem}`, source }
   }
   const { hops, leavesAs } = place
-  const as = leavesAs ? leavingText(addressText(leavesAs), address) : 'as it was sent'
+  const as = leavesAs ? 'by that address' : 'as it was sent'
   const row = leavesAs ? `the row of ${leavesAs.domain}` : 'its row'
   const to = !hops
     ? `where ${row} says`
     : hops.length > 0
       ? `to ${hops.map(({ text }) => text).join(', then ')}`
       : 'to the queue plugins'
-  return { step: 'directory', text: `${said}: it leaves ${as}, ${to}`, source }
+  return { step, text: `${mailboxText(mailbox)}: it leaves ${as}, ${to}`, source }
 }
-
-const leavingText = (leavesAs: string, said: string | undefined) =>
-  leavesAs === said ? 'by that address' : `as ${leavesAs}`
 
 export function serverMemory({ directories }: Settings): string {
   const isKept = directories.all.some(({ gal }) => gal.mode === 'snapshot')

@@ -101,6 +101,7 @@ export function doubts(settings: Settings): readonly string[] {
     ...deferredKinds(enabledOnes(settings)),
     ...ofEach(settings.directories, clearTextPassword),
     ...ofEach(settings.directories, uncheckedServer),
+    ...withoutDefault(settings),
     ...unusedDomains(settings),
     ...unusedHosts(settings),
   ]
@@ -218,6 +219,14 @@ function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): Domains
 function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
   const { hosts, localAddresses, authenticated, open } = restrictions
   return hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open
+}
+
+function withoutDefault({ directories: { without } }: Settings): readonly string[] {
+  if (without.length === 0) return []
+  return [
+    `${without.join(', ')}: no effect, since there is no default directory ([ldap] url[]), and a ` +
+      '[directory NAME] does not inherit it: write it there',
+  ]
 }
 
 function unusedHosts({ directories, policies }: Settings): readonly string[] {

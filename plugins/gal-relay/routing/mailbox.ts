@@ -19,7 +19,7 @@ export function mailboxText({ host, address, isAmbiguous }: Mailbox): string {
   return [
     ...(host === undefined ? [] : [`its host is ${shown(host)}`]),
     ...(address === undefined ? [] : [`its routing address is ${shown(address)}`]),
-  ].join(' and ')
+  ].join(', ')
 }
 
 /** `[hosts]`: what a value of `host_attribute` means, by the value in lower case. */

@@ -32,6 +32,8 @@ export interface Directories {
   readonly byDomain: DomainMap<readonly DirectorySettings[]>
   /** Asked for all other domains: the default one, or none. */
   readonly otherwise: readonly DirectorySettings[]
+  /** Keys that have no effect, because there is no default one: `[gal] filter`. */
+  readonly without: readonly string[]
 }
 
 /**
@@ -145,8 +147,22 @@ export function* readDirectories(
       'has no directory to ask: any domain that no other has is looked up in the one of [ldap]'
     sections.report({ section: 'gal', key: 'any_domain', value: 'true', what })
   }
-  return isWhole ? { all, byDomain, otherwise: first ? [first] : [] } : undefined
+  const without = first || all.length === 0 ? [] : forDefaultAlone(ini)
+  return isWhole ? { all, byDomain, otherwise: first ? [first] : [], without } : undefined
 }
+
+/** Keys that no directory has, while there is none in [ldap]: whoever wrote them may think otherwise. */
+function forDefaultAlone(ini: Ini): readonly string[] {
+  return (['gal', 'ldap', 'snapshot'] as const).flatMap((section) => {
+    const keys = [...(ini.sections.get(section)?.keys() ?? [])]
+    const forAll: readonly string[] = [...INHERITED[section], ...FOR_ALL]
+    const own = keys.filter((key) => !forAll.includes(key))
+    return own.length > 0 ? [`[${section}] ${own.join(', ')}`] : []
+  })
+}
+
+/** Of the install as a whole, and the name from which those of all lists are made. */
+const FOR_ALL = ['any_domain', 'always_accept', 'file']
 
 /** X.500 addresses are found by the attribute that holds them. */
 function withX500(gal: schema.GalSettings): schema.GalSettings {
