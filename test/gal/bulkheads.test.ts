@@ -238,6 +238,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
       for (const one of [a, changed]) for (const to of one.domains) byDomain.set(to, [one])
       const opening = lists.opening({ all: [a, changed], byDomain, otherwise: [], without: [] })
       const retired = lists.replace(atOnce(opening))
+      atOnce(lists.starting())
       assert.deepEqual(
         retired.map(({ directory, cache }) => [directory, cache.misses]),
         [['b', 1]],

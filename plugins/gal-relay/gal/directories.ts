@@ -45,6 +45,8 @@ export class DirectoryLists implements AddressList {
   /** By what {@link directoriesFor} returns. */
   #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
   #hasStarted = false
+  /** They answer when they are asked. */
+  readonly #unstarted = new Set<GlobalAddressList>()
   readonly #logFor: (directory: string) => Log
   readonly #create: typeof createAddressList
 
@@ -124,7 +126,7 @@ export class DirectoryLists implements AddressList {
   }
 
   /**
-   * Goes on with these lists, and closes those whose place they take.
+   * Goes on with these lists, and closes those whose place they take. New ones are to be started.
    * @returns what was counted by the lists that are given up
    */
   replace({ directories, opened }: OpenedLists): readonly DirectoryReport[] {
@@ -136,14 +138,27 @@ export class DirectoryLists implements AddressList {
     for (const [directory, { list }] of before) {
       if (opened.get(directory)?.list === list) continue
       retired.push({ directory, ...list.report() })
+      this.#unstarted.delete(list)
       endOf(list)
     }
     if (!this.#hasStarted) return retired
-    for (const [name, { list }] of opened) if (before.get(name)?.list !== list) list.start()
+    for (const [name, { list }] of opened) {
+      if (before.get(name)?.list !== list) this.#unstarted.add(list)
+    }
     return retired
   }
 
+  /** Starts new lists, one in each step. */
+  *starting(): Steps<void> {
+    for (const list of this.#unstarted) {
+      yield
+      // It may have been given up meanwhile.
+      if (this.#unstarted.delete(list)) list.start()
+    }
+  }
+
   async close(): Promise<void> {
+    this.#unstarted.clear()
     await Promise.all(Array.from(this.#opened.values(), ({ list }) => list.close()))
   }
 

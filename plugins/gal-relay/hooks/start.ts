@@ -172,7 +172,10 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
     const loaded = await inSlices(loading, isLatest)
     if (!loaded) return
     const opened = await inSlices(state.lists.opening(loaded.settings.directories), isLatest)
-    if (opened) putInForce(plugin, loaded, opened)
+    if (!opened) return
+    putInForce(plugin, loaded, opened)
+    // Whatever the next reload comes to, these are in force.
+    await inSlices(state.lists.starting(), () => true)
   } catch (error) {
     state.reloadFailedAt = Date.now()
     await inSlices(logFailure(plugin, error), () => true)
@@ -189,7 +192,8 @@ function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
 
 function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings, opened: OpenedLists): void {
   const former = state.lists.replace(opened)
-  state.retired = sum([...state.retired, ...former.flatMap(samplesOfList)])
+  const counted = former.flatMap(samplesOfList).filter(({ value }) => value > 0)
+  state.retired = sum([...state.retired, ...counted])
   Object.assign(state, loaded, { policies: new Map(), reloadFailedAt: undefined })
   state.harvest?.apply(loaded.settings)
   log(plugin, 'notice', plugin, 'settings reloaded')
