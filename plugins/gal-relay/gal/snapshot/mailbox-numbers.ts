@@ -82,9 +82,14 @@ export class MailboxNumbers {
     return number < FIRST_SEALED ? number : SEALED
   }
 
-  /** @returns what is sealed under a number above SEALED */
-  sealed(number: number): Buffer {
-    return Buffer.from(this.#entry(number).slice(KEY_LENGTH), 'latin1')
+  /** @returns how many bytes are sealed under a number above SEALED */
+  sealedLength(number: number): number {
+    return this.#entry(number).length - KEY_LENGTH
+  }
+
+  /** @returns where they end */
+  writeSealed(number: number, into: Buffer, at: number): number {
+    return at + into.write(this.#entry(number).slice(KEY_LENGTH), at, 'latin1')
   }
 
   /** @returns undefined where it can have none */
