@@ -97,6 +97,8 @@ export class MailboxNumbers {
     const known = this.#numbers.get(host)
     if (known !== undefined) return known
     if (this.hosts.length === HOSTS_MOST || Buffer.byteLength(host) > HOST_LONGEST) return undefined
+    // The settings may name an attribute with addresses, which stand in no file in clear.
+    if (host.includes('@')) return undefined
     this.hosts.push(host)
     this.#numbers.set(host, this.hosts.length)
     return this.hosts.length
