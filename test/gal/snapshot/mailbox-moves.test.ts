@@ -12,6 +12,7 @@ import { until } from '../../support/until'
 import {
   ACTIVE_DIRECTORY,
   type DirectoryKind,
+  DS389,
   OPENLDAP,
   type TestDirectory,
   type TestEntry,
@@ -38,6 +39,14 @@ const WAYS: readonly Way[] = [
     feed: 'syncrepl',
     kind: OPENLDAP,
     isTold: true,
+    settings: async (directory) => directory.settings(),
+  },
+  {
+    ...OPEN,
+    feed: 'syncrepl',
+    kind: DS389,
+    // It says nothing of entries that move with their container, and so all are read as often.
+    isTold: false,
     settings: async (directory) => directory.settings(),
   },
   {

@@ -275,16 +275,19 @@ test('the file holds hosts in clear, and no address of anybody', () =>
       keeper.entry(idOf(one), entryOf(one))
     }
     await keeper.complete()
+    const odd = somebody(51, { hosts: ['somebody@corp.example'] })
+    keeper.entry(idOf(odd), entryOf(odd))
     const moved = somebody(7, { hosts: ['EX02'], routing: ['moved7@cloud.example'] })
     keeper.entry(idOf(moved), entryOf(moved))
     await keeper.confirmed(1)
     const list = await readListInForce(LIST, { ...SNAPSHOT, file })
     assert.deepEqual(list.mailbox(addressOf(7)), { host: 'EX02', address: 'moved7@cloud.example' })
     assert.deepEqual(list.mailbox(addressOf(8)), { host: 'EX01', address: 'routed8@cloud.example' })
+    assert.deepEqual(list.mailbox(addressOf(51)), { host: 'somebody@corp.example' })
     await keeper.end()
     const text = readFileSync(file, 'latin1')
     assert.match(text, /EX01.*EX02/s)
-    assert.doesNotMatch(text, /corp|user|routed|moved|cloud|example/)
+    assert.doesNotMatch(text, /corp|user|routed|moved|cloud|example|somebody/)
   }))
 
 test('a list that is not asked where mail goes has the file that it always had', async () => {

@@ -42,7 +42,7 @@ function sealedOf(
   table.forEach((_hi, _lo, number) => {
     if (numbers.inFile(number) !== SEALED) return
     count++
-    bytes += numbers.sealed(number).length
+    bytes += numbers.sealedLength(number)
   })
   const index = new Uint32Array(count * INDEX_WORDS)
   const sealed = Buffer.alloc(bytes)
@@ -50,7 +50,7 @@ function sealedOf(
   let end = 0
   table.forEach((hi, lo, number) => {
     if (numbers.inFile(number) !== SEALED) return
-    end += numbers.sealed(number).copy(sealed, end)
+    end = numbers.writeSealed(number, sealed, end)
     index.set([hi, lo & ~AUTHENTICATED_ONLY, end], at)
     at += INDEX_WORDS
   })
@@ -73,10 +73,11 @@ export function mailboxChanges(
     const number = table.mailbox(added[place * 2] as number, added[place * 2 + 1] as number)
     inFile[place] = numbers.inFile(number)
     if (inFile[place] !== SEALED) continue
-    const text = numbers.sealed(number)
-    const length = Buffer.alloc(2)
-    length.writeUInt16LE(text.length)
-    sealed.push(length, text)
+    const length = numbers.sealedLength(number)
+    const text = Buffer.alloc(2 + length)
+    text.writeUInt16LE(length)
+    numbers.writeSealed(number, text, 2)
+    sealed.push(text)
   }
   return { hosts: numbers.hosts.slice(from), numbers: inFile, sealed: Buffer.concat(sealed) }
 }

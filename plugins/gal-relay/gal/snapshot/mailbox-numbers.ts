@@ -82,9 +82,14 @@ export class MailboxNumbers {
     return number < FIRST_SEALED ? number : SEALED
   }
 
-  /** @returns what is sealed under a number above SEALED */
-  sealed(number: number): Buffer {
-    return Buffer.from(this.#entry(number).slice(KEY_LENGTH), 'latin1')
+  /** @returns how many bytes are sealed under a number above SEALED */
+  sealedLength(number: number): number {
+    return this.#entry(number).length - KEY_LENGTH
+  }
+
+  /** @returns where they end */
+  writeSealed(number: number, into: Buffer, at: number): number {
+    return at + into.write(this.#entry(number).slice(KEY_LENGTH), at, 'latin1')
   }
 
   /** @returns undefined where it can have none */
@@ -92,6 +97,8 @@ export class MailboxNumbers {
     const known = this.#numbers.get(host)
     if (known !== undefined) return known
     if (this.hosts.length === HOSTS_MOST || Buffer.byteLength(host) > HOST_LONGEST) return undefined
+    // The settings may name an attribute with addresses, which stand in no file in clear.
+    if (host.includes('@')) return undefined
     this.hosts.push(host)
     this.#numbers.set(host, this.hosts.length)
     return this.hosts.length

@@ -14,8 +14,8 @@ import { MailboxNumbers, NO_MAILBOX } from './mailbox-numbers'
 interface Holders {
   flagged: number
   open: number
-  /** What they say of the mailbox, and how many say so. */
-  readonly mailboxes: Map<number, number>
+  /** What they say of the mailbox, and how many say so; where that is asked for. */
+  readonly mailboxes: Map<number, number> | undefined
 }
 
 /** Additions and removals that mail processes have not been told of. Pairs of words. */
@@ -204,12 +204,12 @@ export class Membership {
   #listMailboxes(numbers: MailboxNumbers): void {
     for (const [hi, lo, number] of this.#holdings.held()) {
       const holders = this.#holdersOf([hi, lo])
-      if (holders) countOne(holders.mailboxes, number, 1)
+      if (holders?.mailboxes) countOne(holders.mailboxes, number, 1)
       else this.#table.setMailbox(hi, lo, number)
     }
     for (const [name, { mailboxes }] of this.#shared) {
       const [hi = 0, half = 0] = name.split(' ').map(Number)
-      this.#table.setMailbox(hi, half * 2, numbers.combined(mailboxes.keys()))
+      this.#table.setMailbox(hi, half * 2, numbers.combined(mailboxes?.keys() ?? []))
     }
   }
 
@@ -237,8 +237,7 @@ export class Membership {
       this.#list(address)
       return
     }
-    const holders =
-      this.#holdersOf(address) ?? one(found === AUTHENTICATED_ONLY, this.#table.mailbox(hi, lo))
+    const holders = this.#holdersOf(address) ?? this.#one(hi, lo, found === AUTHENTICATED_ONLY)
     count(holders, address, 1)
     this.#shared.set(nameOf(address), holders)
     this.#listHeldBy(holders, address)
@@ -260,13 +259,19 @@ export class Membership {
     this.#numbers?.release(number)
   }
 
+  /** Who has held an address alone. */
+  #one(hi: number, lo: number, flagged: boolean): Holders {
+    const mailboxes = this.#numbers && new Map([[this.#table.mailbox(hi, lo), 1]])
+    return { flagged: flagged ? 1 : 0, open: flagged ? 0 : 1, mailboxes }
+  }
+
   #holdersOf(address: Hash | Held): Holders | undefined {
     return this.#shared.size === 0 ? undefined : this.#shared.get(nameOf(address))
   }
 
   #listHeldBy(holders: Holders, address: Held): void {
     const [hi, lo] = combined(address, holders)
-    const number = this.#numbers?.combined(holders.mailboxes.keys()) ?? NO_MAILBOX
+    const number = this.#numbers?.combined(holders.mailboxes?.keys() ?? []) ?? NO_MAILBOX
     const isListed =
       this.#table.find(hi, lo) === (lo & AUTHENTICATED_ONLY) &&
       this.#areSame(this.#table.mailbox(hi, lo), number)
@@ -300,7 +305,10 @@ export class Membership {
       for (next = from; next < sorted.length && sameAddress(at(next), first); next++) {
         countFlag(holders, isFlagged(at(next)), 1)
       }
-      if (next - from > 1) this.#shared.set(nameOf(first), { ...holders, mailboxes: new Map() })
+      if (next - from > 1) {
+        const mailboxes = this.#numbers && new Map<number, number>()
+        this.#shared.set(nameOf(first), { ...holders, mailboxes })
+      }
       const [hi, lo] = combined(first, holders)
       words[kept * 2 + HI] = hi
       words[kept * 2 + LO] = lo
@@ -312,15 +320,9 @@ export class Membership {
 
 const nameOf = ([hi, lo]: Hash | Held) => `${hi} ${lo >>> 1}`
 
-const one = (flagged: boolean, mailbox: number): Holders => ({
-  flagged: flagged ? 1 : 0,
-  open: flagged ? 0 : 1,
-  mailboxes: new Map([[mailbox, 1]]),
-})
-
 function count(holders: Holders, address: Held, by: 1 | -1): void {
   countFlag(holders, isFlagged(address), by)
-  countOne(holders.mailboxes, address[2], by)
+  if (holders.mailboxes) countOne(holders.mailboxes, address[2], by)
 }
 
 function countOne(counts: Map<number, number>, what: number, by: 1 | -1): void {
