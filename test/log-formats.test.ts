@@ -128,6 +128,20 @@ base = ${directory.base}
       )
     })
 
+    test('has the fields that the documentation shows', () => {
+      const names = (line: string) =>
+        [...line.matchAll(/\b(\w+)"?[=:]/g)]
+          .map(([, name = '']) => name)
+          .filter((name) =>
+            /^(ip|rdns|helo|account|sender|recipient|\w+_\w+|rule|path|hop)$/.test(name),
+          )
+      const shown = blocksOf('docs/troubleshooting.md').find(({ text }) =>
+        / accepted ip=/.test(text),
+      )
+      const [line = ''] = haraka.logLines(/accepted\b.*recipient[=":]+one@/)
+      assert.deepEqual(names(line), names(shown?.text ?? ''))
+    })
+
     test('names the plugin once in what it says at start', () => {
       const lines = haraka.logLines(/inbound domains: |may relay|only observes/)
       assert.ok(lines.length >= 3, lines.join('\n'))

@@ -1,6 +1,7 @@
 // Lines of a file or of standard input, one by one.
 import { createReadStream, statSync } from 'node:fs'
 import { createGunzip } from 'node:zlib'
+import { guard } from '../guard'
 import { CannotRun } from './install'
 
 /** Stands for standard input where a file is named. */
@@ -37,6 +38,7 @@ function opened(name: string): NodeJS.ReadableStream {
   const file = createReadStream(name)
   if (!name.endsWith('.gz')) return file
   const text = createGunzip()
-  file.on('error', (error) => text.destroy(error))
+  const failed = (error: Error) => text.destroy(error)
+  file.on('error', guard('a packed file', failed))
   return file.pipe(text)
 }
