@@ -73,6 +73,18 @@ test('directories', { skip: skipWithout('slapd') }, async () => {
   assert.equal(table.get('live, cold')?.[3], '0')
 })
 
+test('a dictionary run', { skip: skipWithout('slapd', 'redis-server') }, async () => {
+  const output = await bench('harvest', 'dictionary')
+  const runs = output.split('\n').filter((line) => /made-up names/.test(line))
+  assert.equal(runs.length, 2, output)
+  for (const run of runs) {
+    const [, found, unknown, heldOff] = run.trim().split(/ {2,}/)
+    assert.equal(found, '0')
+    assert.equal(Number(unknown) + Number(heldOff), 200, output)
+    assert.ok(Number(heldOff) > 0, output)
+  }
+})
+
 test('a part that does not exist', async () => {
   await assert.rejects(bench('rctp'), (error: { code?: number; stderr?: string }) => {
     assert.equal(error.code, 2)

@@ -160,17 +160,17 @@ describe('the connection to Redis', { skip: skipWithout('redis-server', 'openssl
           await new Promise((resolve) => setTimeout(resolve, 5))
         }
         assert.ok(asked >= 1 && asked <= 6, `asked ${asked} times`)
-        assert.ok(refused > 50, String(refused))
+        assert.ok(refused > 2 * asked, String(refused))
         proxy.behave({ kind: 'pass' })
         proxy.drop('reset')
         await answers(link)
-        assert.deepEqual(
-          lines.map((text) => text.replace(/ \(.*\)/, '')),
-          [
-            'Redis cannot be asked: each process counts for itself until it can',
-            'Redis answers again: counts are shared',
-          ],
+        const said = lines.map((text) => text.replace(/ \(.*\)/, ''))
+        assert.ok(
+          said.includes('Redis cannot be asked: each process counts for itself until it can'),
         )
+        assert.equal(said.at(-1), 'Redis answers again: counts are shared')
+        // Each once.
+        for (const [index, text] of said.entries()) assert.notEqual(text, said[index + 1])
       })
     } finally {
       await proxy.stop()

@@ -12,6 +12,7 @@ export function exposedFiles(config: Haraka.Config, settings: Settings): readonl
       ['bind_password_file', ldap.bind_password_file] as const,
       ['tls_key', ldap.tls_key] as const,
     ]),
+    ['password_file', settings.redis?.password_file ?? ''],
     ['with a password in it,', holdsPassword(settings) ? iniOf(config) : ''],
   ]
   return secrets.flatMap(([what, file]) => {
@@ -26,13 +27,14 @@ export function exposedFiles(config: Haraka.Config, settings: Settings): readonl
 
 const iniOf = (config: Haraka.Config) => path.join(configDir(config), 'gal_relay.ini')
 
-function holdsPassword({ directories, policies }: Settings): boolean {
+function holdsPassword({ directories, policies, redis }: Settings): boolean {
   // All listeners have the same rows and hosts.
   const [policy] = policies.values()
   const { routes, mailboxHosts } = policy?.routing ?? {}
   const hasPassword = ({ password }: NextHop) => password !== undefined
   return (
     directories.all.some(({ ldap }) => ldap.bind_password) ||
+    (!redis?.isHarakas && redis?.url.some(({ password }) => password !== undefined)) ||
     Boolean(routes?.rows.some(({ routeTo }) => hopsOf(routeTo).some(hasPassword))) ||
     [...(mailboxHosts?.values() ?? [])].some(({ hops }) => hops.some(hasPassword))
   )

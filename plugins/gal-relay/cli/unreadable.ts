@@ -6,14 +6,18 @@ import { configDir, readIniFile } from '../settings/haraka-files'
 import type { Settings } from '../settings/settings'
 
 /** @returns a sentence for each */
-export function unreadable(config: Haraka.Config, { directories }: Settings): readonly string[] {
+export function unreadable(
+  config: Haraka.Config,
+  { directories, redis }: Settings,
+): readonly string[] {
   const user = readIniFile(config, 'smtp.ini').main?.user
   if (!user || user === 'root') return []
   const own = ['gal_relay.ini', 'host_list'].map((name) => path.join(configDir(config), name))
   const named = directories.all.flatMap(({ ldap }) => {
     return [ldap.bind_password_file, ldap.tls_key, ldap.tls_cert, ldap.tls_ca].filter(Boolean)
   })
-  return [...own, ...new Set(named)].flatMap((file) => {
+  const ofRedis = redis ? [redis.password_file, redis.tls_ca].filter(Boolean) : []
+  return [...own, ...new Set([...named, ...ofRedis])].flatMap((file) => {
     const stats = statsOf(file)
     if (stats?.uid !== 0 || (stats.mode & 0o077) !== 0) return []
     const mode = (stats.mode & 0o777).toString(8)

@@ -14,6 +14,8 @@ export interface RedisSettings {
   readonly tls_ca: string
   /** What every key begins with. */
   readonly prefix: string
+  /** It stands in config/redis.ini. */
+  readonly isHarakas?: boolean
   /** Whose files are believed. */
   readonly trusted?: Trusted
 }
@@ -71,6 +73,7 @@ export function redisOfHaraka(config: Haraka.Config): RedisSettings | undefined 
     password_file: '',
     tls_ca: '',
     prefix: REDIS_PREFIX,
+    isHarakas: true,
     trusted: trustedOwners(config),
   }
 }
