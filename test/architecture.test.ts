@@ -15,10 +15,13 @@ const sources = readdirSync(HOUSE, { recursive: true, encoding: 'utf8' })
 /** Files that say the word as a name in code: quoted, as a key or as an identifier. */
 function usersOf(word: string): string[] {
   const named = new RegExp(`['"]${word}['"]|(?<![\\w-])${word}(?::|\\()`)
-  return sources
-    .filter(({ text }) => named.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '')))
-    .map(({ file }) => file)
-    .filter((file) => !file.startsWith('import/'))
+  return (
+    sources
+      .filter(({ text }) => named.test(text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, '')))
+      .map(({ file }) => file)
+      // They write settings, in words.
+      .filter((file) => !/^(import|setup)\//.test(file))
+  )
 }
 
 const codes = (cell: string) => [...cell.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code)

@@ -205,7 +205,7 @@ if (process.argv.includes('--write')) {
       await inInstall(async ({ root, real, configure }) => {
         writeFileSync(path.join(root, 'main.cf'), 'mynetworks = 192.168.1.0/24\n')
         writeFileSync(path.join(root, 'exchange.reg'), EXCHANGE_REG)
-        writeFileSync(path.join(root, 'haraka.log'), LOG_LINE)
+        writeFileSync(path.join(root, 'haraka.log'), HARAKA_LOG + LOG_LINE)
         writeFileSync(path.join(root, 'mail.log'), MAIL_LOG)
         for (const command of commands) {
           // What follows a | or a > is for another program, or for the shell.
@@ -219,7 +219,10 @@ if (process.argv.includes('--write')) {
           const isOff = stderr.startsWith('there is no list to be read: [gal] mode')
           // It says there what it has found.
           const isFine = code < 2 && (stderr === '' || line.startsWith('gal-relay import'))
-          assert.ok(isFine || isOff, `${line}: ${code} ${stderr}`)
+          // No server runs in this install.
+          const isUnheard =
+            line.startsWith('gal-relay forget') && stderr.includes('no running server answers')
+          assert.ok(isFine || isOff || isUnheard, `${line}: ${code} ${stderr}`)
         }
       })
     })

@@ -240,7 +240,8 @@ function stateOf(states: readonly GalAnswer['state'][]): GalAnswer['state'] {
   return states.includes('unavailable') ? 'unavailable' : 'absent'
 }
 
-function recipientFrom(text: string): Recipient {
+/** @throws CannotRun */
+export function recipientFrom(text: string): Recipient {
   const address = parsePath('rcpt', text, {})
   if ('reply' in address) throw new CannotRun(`'${text}' is no mail address: ${address.reply}`)
   if (!address.host) throw new CannotRun(`'${text}' is no mail address: it has no domain`)

@@ -8,6 +8,7 @@ import { SettingsError } from '../settings/problem'
 import { checkCommand } from './check'
 import { drainCommand } from './drain'
 import { explainCommand } from './explain'
+import { forgetCommand } from './forget'
 import { harvestCommand } from './harvest'
 import { importCommand } from './import'
 import { initCommand } from './init'
@@ -70,6 +71,7 @@ function program(): Command {
     syncCommand(),
     drainCommand(),
     importCommand(),
+    forgetCommand(),
     harvestCommand(),
     replayCommand(),
     reportCommand(),

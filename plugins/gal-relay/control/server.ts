@@ -10,6 +10,9 @@ import { isTrustedOwner, requireOwnFolder, type Trusted } from '../trusted-file'
 /** @returns what the command answers; plain data */
 export type ControlHandler = (request: Readonly<Record<string, unknown>>) => unknown
 
+/** Empties the caches of one address. */
+export const FORGET = 'forget'
+
 /** Characters of a request. */
 const LONGEST = 64 * 1024
 /** Milliseconds for a request and its answer. */

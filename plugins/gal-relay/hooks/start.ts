@@ -17,7 +17,7 @@ import {
   type Processes,
   workerProcess,
 } from '../control/processes'
-import { type Control, openControl, socketFile } from '../control/server'
+import { type Control, FORGET, openControl, socketFile } from '../control/server'
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import { DirectoryLists, type OpenedLists } from '../gal/directories'
@@ -40,6 +40,7 @@ import { type ProcessReport, processReport } from '../report/install'
 import { answerForWorkers, onlyProcess, type Reports, worker } from '../report/processes'
 import { type Sample, samplesOfList, sum } from '../report/samples'
 import type { IpAddress } from '../routing/networks'
+import { recipientOf } from '../routing/recipient'
 import { listedPlugins } from '../settings/accepting-plugins'
 import { configDir, ownName, readIniFile } from '../settings/haraka-files'
 import { type LoadedSettings, loadSettings, loadSettingsSteps, watchFiles } from '../settings/load'
@@ -247,6 +248,10 @@ function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
   const role = !server.cluster ? 'only' : state.answersMail ? 'worker' : 'master'
   const processes = PROCESSES[role]()
   state.processes = processes
+  processes.handle(FORGET, (request) => {
+    const { local, domain } = request as { readonly local: string; readonly domain: string }
+    return state.lists.forget(recipientOf(local, domain))
+  })
   state.harvest = new Harvest(role, processes, ownName(plugin.config), logOf(plugin))
   state.harvest.apply(state.settings)
   if (role !== 'worker') {
@@ -264,6 +269,7 @@ async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void
   const file = socketFile(configDir(config))
   const control = await openControl(file, trusted, owner, logOf(plugin))
   state.control = control
+  control.handle(FORGET, ({ local, domain }) => processes.everywhere(FORGET, { local, domain }))
   control.handle(LIST, async () =>
     heldTogether((await processes.everywhere(LIST, undefined)) as Hold[][]),
   )
