@@ -36,7 +36,7 @@ declare module 'haraka-utils' {
     /**
      * @param line what follows the verb: `TO:<a@b.example> NOTIFY=NEVER`
      * @returns the path in angle brackets, then the parameters
-     * @throws Error when the line is no such command
+     * @throws Error when the line is not such a command
      */
     parse(type: 'mail' | 'rcpt', line: string, strict: boolean): string[]
   }

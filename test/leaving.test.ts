@@ -190,7 +190,7 @@ base = ${ldap.base}
 
 describe('docs/leaving.md', { skip: skipWithout('smtp-sink') }, () => {
   const all = blocksOf('docs/leaving.md')
-  const away = all.findIndex(({ before }) => before.includes('When a next hop stays away'))
+  const away = all.findIndex(({ before }) => before.includes('When a next hop stays down'))
 
   /** A server whose only next hop is down, with a message that waits for it. */
   async function inInstall(use: (install: Install) => Promise<void>): Promise<void> {

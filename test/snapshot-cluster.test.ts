@@ -254,7 +254,7 @@ describe('a list in memory, with several workers', {
     const other = ini(slapd).replace('mode =', 'attributes[] = mail\nmode =')
     haraka.writeConfig('gal_relay.ini', other)
     await haraka.waitForLog(
-      /not used: it was made with another base, filter or list/,
+      /not used: it was made with a different base, filter or list/,
       undefined,
       from,
     )

@@ -82,15 +82,15 @@ bind_password = second
       "line 7: [restrictions] never[] = 192.168.1.300: '192.168.1.300' is not an IPv4 or IPv6 address",
       'line 8: [restrictions] authenticated = maybe: is neither true nor false',
       'line 10: [routing] mixed = both: is not one of split, defer',
-      "line 13: [routes] EXAMPLE.com = always-relay: is the same domain as 'example.com'; a domain has one row",
+      "line 13: [routes] EXAMPLE.com = always-relay: is the same domain as 'example.com'; a domain can have only one row",
       "line 15: [routes]: Haraka cannot read the key '*.example.net'; probably meant: example.net (it matches the subdomains too)",
       "line 16: [routes]: Haraka cannot read the key 'bücher.example'; write the domain as its A-label: xn--bcher-kva.example",
       "line 17: [routes] user@example.org = reufse: 'reufse': unknown route type; probably meant: refuse",
       'line 18: [routes] [192.0.2.300] = inbound: is not an IPv4 or IPv6 address literal',
       'line 19: [routes] old.example = reroute older.example: points to another reroute row: old.example → older.example → oldest.example; a domain is rerouted once, probably meant: reroute oldest.example',
-      'line 21: [routes] round.example = reroute about.example: goes in a circle: round.example → about.example → round.example; a domain is rerouted once, to one that is not',
-      'line 22: [routes] about.example = reroute round.example: goes in a circle: about.example → round.example → about.example; a domain is rerouted once, to one that is not',
-      'line 23: [routes] self.example = reroute sub.self.example: goes in a circle: self.example → sub.self.example → self.example; a domain is rerouted once, to one that is not',
+      'line 21: [routes] round.example = reroute about.example: is a loop: round.example → about.example → round.example; a domain is rerouted only once',
+      'line 22: [routes] about.example = reroute round.example: is a loop: about.example → round.example → about.example; a domain is rerouted only once',
+      'line 23: [routes] self.example = reroute sub.self.example: is a loop: self.example → sub.self.example → self.example; a domain is rerouted only once',
       "line 24: [routes] supplier.example = forward gateway.example: 'gateway.example' is not a next hop; probably meant: smtp://gateway.example",
       "line 25: [routes] partner.example = shared: 'shared' needs a next hop: shared smtp://host[:port]",
       "line 26: [routes] other.example = http://10.0.0.1: 'http://10.0.0.1': unknown route type; a route is one of inbound, accept, shared, always-relay, forward, reroute, refuse",
@@ -99,7 +99,7 @@ bind_password = second
       'line 32: [gal] cache_found = 15: has no unit; probably meant: 15s',
       'line 33: [gal] modes: there is no such key; probably meant: mode',
       'line 35: [ldap] url[] = https://dc1.corp.example: is not an ldap://, ldaps://, ldapi:// or srv:// URL',
-      "line 38: [ldap] bind_password: 'bind_password' stands in line 37 already, and only one of them can count",
+      "line 38: [ldap] bind_password: 'bind_password' is already in line 37, and only one of them can count",
       '[ldap] base: is missing: base = dc=corp,dc=example',
     ]
     const lines = output
@@ -157,8 +157,8 @@ hosts[] =
       'inbound domains: example.com, @exact.example, host.example, xn--mnchen-3ya.example',
     ])
     assert.deepEqual(said(log, 'WARN'), [
-      "config/host_list: 'not a domain' is not a domain name and is not inbound",
-      "config/host_list_regex: '.*\\.corp\\.example' makes no domain inbound; write its domains into [routes]",
+      "config/host_list: 'not a domain' is not a domain name, so it is not inbound",
+      "config/host_list_regex: '.*\\.corp\\.example' makes no domain inbound; list its domains in [routes]",
     ])
   })
 
@@ -192,7 +192,7 @@ hosts[] =
     const [warning, ...more] = said(log, 'WARN')
     assert.match(
       warning ?? '',
-      /plugin rcpt_to\.in_host_list stands before gal-relay in config\/plugins/,
+      /plugin rcpt_to\.in_host_list comes before gal-relay in config\/plugins/,
     )
     assert.deepEqual(more, [])
 

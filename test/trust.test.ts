@@ -277,7 +277,7 @@ describe('the address', () => {
           const smtp = await connect(haraka, '203.0.113.9', before)
           for (const command of commands) await smtp.command(command)
           const { line } = await smtp.command(`PROXY TCP4 ${trusted} ${after}`)
-          assert.equal(line, '554 PROXY is for the first line only', `${before} to ${after}`)
+          assert.equal(line, '554 PROXY is allowed on the first line only', `${before} to ${after}`)
           await assert.rejects(smtp.ehlo(), /closed the connection|ECONNRESET|EPIPE/)
         }
       }

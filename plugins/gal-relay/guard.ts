@@ -19,7 +19,7 @@ type FailureLog = (what: string, error: unknown) => void
 let log: FailureLog = (what, error) => console.error(`failure in ${what}:`, error)
 let beforeWork: ((what: string) => void) | undefined
 
-/** Where failures are told of in this process. Standard error until it is set. */
+/** Where failures are reported in this process. Standard error until it is set. */
 export function onFailure(tell: FailureLog): void {
   log = tell
 }
@@ -29,12 +29,12 @@ export function injectFaults(inject: typeof beforeWork): void {
   beforeWork = inject
 }
 
-/** Tells of a failure. Never throws. */
+/** Reports a failure. Never throws. */
 export function failed(what: string, error: unknown): void {
   try {
     log(what, error)
   } catch {
-    // Nothing is left to tell it with.
+    // There is no other way to report it.
   }
 }
 
@@ -61,7 +61,7 @@ export function guard<A extends readonly unknown[]>(
   return listener as Guarded<A>
 }
 
-/** Does now what nobody waits for. */
+/** Runs work that nobody waits for. */
 export function unattended(what: string, work: () => unknown, recover?: Recovery): void {
   try {
     beforeWork?.(what)
@@ -74,7 +74,7 @@ export function unattended(what: string, work: () => unknown, recover?: Recovery
   }
 }
 
-/** Does it once, in so many milliseconds. */
+/** Runs it once, after this many milliseconds. */
 export function later(
   milliseconds: number,
   what: string,
@@ -84,12 +84,12 @@ export function later(
   return setTimeout(unattended, milliseconds, what, work, recover)
 }
 
-/** Does it again and again; a failure changes nothing about the next time. */
+/** Runs it at this interval; a failure does not stop the next run. */
 export function every(milliseconds: number, what: string, work: () => unknown): NodeJS.Timeout {
   return setInterval(unattended, milliseconds, what, work)
 }
 
-/** Does it when what has come in by now has been read. */
+/** Runs it once pending input has been read. */
 export function soon(what: string, work: () => unknown, recover?: Recovery): void {
   setImmediate(unattended, what, work, recover)
 }

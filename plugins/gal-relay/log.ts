@@ -1,4 +1,4 @@
-// Where the rooms that do not know Haraka say what happens; its plugin object has these methods with
+// The log of the rooms that do not know Haraka; Haraka's plugin object has these methods with
 // these meanings.
 
 export interface Log {

@@ -155,11 +155,11 @@ function faultOf(file: string, stats: Stats, trusted: Trusted, most: number): st
   if (!isTrustedOwner(stats, trusted)) {
     return (
       `${file} belongs to user ${stats.uid}, who is neither root nor the user that Haraka runs as ` +
-      `(${described(stats)}): look who put it there, then chown it`
+      `(${described(stats)}): find out who put it there, then chown it`
     )
   }
   if (mayBeWritten(stats, trusted)) {
-    return `others may write to ${file} (${described(stats)}): look at what it says, then chmod go-w ${file}`
+    return `others may write to ${file} (${described(stats)}): check its contents, then chmod go-w ${file}`
   }
   if (stats.size > most) return `${file} has ${stats.size} bytes, more than ${most}`
   return undefined

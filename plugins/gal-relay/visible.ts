@@ -1,5 +1,5 @@
-// What a stranger sent, fit to stand in a log, on a page or on a terminal: it may hold characters that
-// nobody sees, that turn the text around, or that a terminal obeys.
+// Untrusted text, made safe for a log, a page or a terminal: it may hold characters that
+// nobody sees, that reverse the text, or that a terminal interprets.
 
 const PLAIN = /^[\x20-\x7e]*$/
 /** Control, format, private and unassigned ones, line ends, and blanks that are not the blank. */
@@ -10,10 +10,10 @@ export function visible(text: string): string {
   return PLAIN.test(text) ? text : text.replace(UNSEEN, named)
 }
 
-/** Characters that are shown of a text of a server's own choosing. */
+/** How many characters of a server's text are shown. */
 const WORDS_MOST = 200
 
-/** The same of words that a server chose, however many they are: the first 200 characters. */
+/** The same for a text from a server, of any length: its first 200 characters. */
 export function visibleWords(text: string): string {
   return visible(text.length > WORDS_MOST ? `${text.slice(0, WORDS_MOST)}…` : text)
 }

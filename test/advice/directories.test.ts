@@ -45,7 +45,7 @@ describe('where recipients are looked up', () => {
       directory('south', ['merged.example']),
     ].join('')
     assert.deepEqual(said(text), [
-      'recipients at merged.example are looked up in directories east, west and south; it is enough that one has them',
+      'recipients at merged.example are looked up in directories east, west and south; one of them must have them',
       'recipients at east.example are looked up in directory east',
       'there is no default directory: recipients at other domains are not looked up',
     ])
@@ -71,13 +71,13 @@ describe('what is doubtful about several directories', () => {
     assert.equal(none, 0)
     const password = 'bind_dn = cn=a\nbind_password = secret\n'
     const [one, ...more] = doubts(read(LDAP.replace('127.0.0.1', 'dc1.corp.example') + password))
-    assert.match(one ?? '', /^the bind password crosses the network in clear to ldap:\/\/dc1/)
+    assert.match(one ?? '', /^the bind password crosses the network in clear text to ldap:\/\/dc1/)
     assert.deepEqual(more, [])
     const text =
       `[routes]\nb.example = inbound\n${LDAP}` +
       directory('beta', ['b.example'], `starttls = true\ntls_verify = false\n${password}`)
     assert.deepEqual(doubts(read(text)), [
-      'directory beta: tls_verify = false: whoever can redirect our connections can pass for the directory',
+      'directory beta: tls_verify = false: whoever can redirect our connections can impersonate the directory',
     ])
   })
 

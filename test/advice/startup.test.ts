@@ -43,7 +43,7 @@ describe('what is only observed', () => {
   it('is left to the plugins that accept recipients', () => {
     const others = ['rcpt_to.in_host_list']
     assert.deepEqual(said('false', others), [
-      `${LISTENER}: only observes (enforce = false); enforced, it would be: 10.0.0.0/8 may relay`,
+      `${LISTENER}: only observes (enforce = false); if enforced: 10.0.0.0/8 may relay`,
     ])
     assert.deepEqual(said('relaying', others), [
       `${LISTENER}: 10.0.0.0/8 may relay; only observes recipients (enforce = relaying)`,
@@ -53,12 +53,12 @@ describe('what is only observed', () => {
   it('is accepted where there is none, which is told twice', () => {
     assert.deepEqual(said('false', []), [
       `${LISTENER}: only observes (enforce = false), and accepts recipients at our domains without a ` +
-        'look-up; enforced, it would be: 10.0.0.0/8 may relay',
-      `${LISTENER}: recipients are only observed (enforce = false), and no other plugin accepts any: ` +
-        'those at inbound, shared and always-relay domains are accepted without a look-up, unknown ' +
-        'ones too, and the rules let nobody relay',
+        'look-up; if enforced: 10.0.0.0/8 may relay',
+      `${LISTENER}: recipients are only observed (enforce = false), and no other plugin accepts them: ` +
+        'those at inbound, shared and always-relay domains are accepted without a look-up, even unknown ' +
+        'ones, and the rules let nobody relay',
     ])
-    assert.match(said('relaying', []).join(), /a look-up, unknown ones too$/)
+    assert.match(said('relaying', []).join(), /a look-up, even unknown ones$/)
   })
 
   it('names the plugins that may accept it, and the domains at which they do not', () => {

@@ -188,7 +188,7 @@ ${general}`
       )
       const { code, stderr } = await run('sync', '--directory', 'west')
       assert.equal(code, 2)
-      assert.equal(stderr, 'there is no list to be read: [directory west] mode is not snapshot\n')
+      assert.equal(stderr, 'there is no list to read: [directory west] mode is not snapshot\n')
     })
 
     test('one that fails does not keep the others from being read', async () => {
@@ -249,7 +249,7 @@ ${general}`
       ])
       const settings = texts(checked, /^settings/).map(({ text }) => text)
       for (const line of [
-        'recipients at merged.example are looked up in directories east and west; it is enough that one has them',
+        'recipients at merged.example are looked up in directories east and west; one of them must have them',
         'recipients at all other domains are looked up in directory default',
         '[routes] block@alpha.example = accept: directory default, which is not asked, has it too',
         '[routes] gone@merged.example = refuse makes no difference: directory east, west does not have the address',
@@ -279,7 +279,7 @@ ${general}`
       assert.deepEqual(texts(checked, /^snapshot \/.*gal_relay\.east/), [
         {
           level: 'problem',
-          text: 'it is the file of directories east and west; each list needs one of its own',
+          text: 'it is the file of directories east and west; each list needs its own',
         },
       ])
     })
@@ -339,7 +339,7 @@ ${general}`
         ],
         [
           'lost',
-          "where its mail goes is not known: its host 'no such host!' is not in [hosts], and is no host name, IP address or smtp:// URL",
+          "where its mail goes is not known: its host 'no such host!' is not in [hosts], and is not a host name, IP address or smtp:// URL",
           undefined,
         ],
       ] as const) {

@@ -216,7 +216,7 @@ if (process.argv.includes('--write')) {
           const options = { cwd: root, input: 'alice@example.com\n' }
           const { code, stderr } = await runCommand(wordsOf(real(line)).slice(1), options)
           if (isFirst) configure(firstIni(page()))
-          const isOff = stderr.startsWith('there is no list to be read: [gal] mode')
+          const isOff = stderr.startsWith('there is no list to read: [gal] mode')
           // It says there what it has found.
           const isFine = code < 2 && (stderr === '' || line.startsWith('gal-relay import'))
           // No server runs in this install.

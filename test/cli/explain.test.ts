@@ -184,11 +184,11 @@ hosts[] = 192.168.1.0/24
       ])
       const all = await said('relay', 'aliases', 'rcpt_to.in_host_list', 'gal-relay')
       assert.deepEqual(
-        all.map((text) => /^(?:OPEN RELAY: )?plugin \S+ stands before gal-relay/.exec(text)?.[0]),
+        all.map((text) => /^(?:OPEN RELAY: )?plugin \S+ comes before gal-relay/.exec(text)?.[0]),
         [
-          'OPEN RELAY: plugin relay stands before gal-relay',
-          'plugin rcpt_to.in_host_list stands before gal-relay',
-          'plugin aliases stands before gal-relay',
+          'OPEN RELAY: plugin relay comes before gal-relay',
+          'plugin rcpt_to.in_host_list comes before gal-relay',
+          'plugin aliases comes before gal-relay',
         ],
       )
       const { stdout } = await runCommand(['explain', 'nobody@example.com', ...asked])

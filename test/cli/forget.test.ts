@@ -55,7 +55,7 @@ describe('gal-relay forget', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify
   test('says when no server runs, and what is no address', async () => {
     const wrong = await runCommand(['forget', 'nobody', '-c', haraka.dir])
     assert.equal(wrong.code, 2)
-    assert.match(wrong.stderr, /'nobody' is no mail address/)
+    assert.match(wrong.stderr, /'nobody' is not a mail address/)
     await haraka.end()
     const { code, stderr } = await runCommand(['forget', 'a@example.com', '-c', haraka.dir])
     assert.equal(code, 2)

@@ -149,12 +149,12 @@ for (const { name, start, skip } of [
       assert.equal(wrong.code, 2)
       assert.match(
         wrong.stdout,
-        /^found .*\nunknown {2}alice {2}'alice' is no mail address: .*\nabsent .*\n$/,
+        /^found .*\nunknown {2}alice {2}'alice' is not a mail address: .*\nabsent .*\n$/,
       )
       const none = await run(['-'])
       assert.deepEqual(
         [none.code, none.stdout, none.stderr],
-        [2, '', 'there is no address on standard input\n'],
+        [2, '', 'there are no addresses on standard input\n'],
       )
     })
 
@@ -207,7 +207,7 @@ for (const { name, start, skip } of [
       for (const address of ['alice', 'a@b@c', '']) {
         const { code, stderr } = await runCommand(['lookup', address, '--config', root])
         assert.equal(code, 2)
-        assert.match(stderr, /is no mail address: (501 .*|it has no domain)\n$/)
+        assert.match(stderr, /is not a mail address: (501 .*|it has no domain)\n$/)
       }
       configure(`ldap://127.0.0.1:${await freePort()}`)
       const { code, json } = await lookup('alice@example.com')

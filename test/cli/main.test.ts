@@ -22,10 +22,10 @@ describe('gal-relay', () => {
 
   test('says in JSON too why it cannot run', async () => {
     const cases: readonly (readonly [args: readonly string[], error: RegExp])[] = [
-      [['check', '--config', '/nowhere'], /^\/nowhere is no Haraka install/],
-      [['sync', '--config', root], /^there is no list to be read/],
+      [['check', '--config', '/nowhere'], /^\/nowhere is not a Haraka install/],
+      [['sync', '--config', root], /^there is no list to read/],
       [['who-may-relay', '--listener', 'x', '--config', root], /^'x' is not an address and port/],
-      [['lookup', 'nobody', '--config', root], /^'nobody' is no mail address/],
+      [['lookup', 'nobody', '--config', root], /^'nobody' is not a mail address/],
       [['explain', '--config', root], /^missing required argument 'recipients'$/],
       [['check', '--verbose'], /^unknown option '--verbose'/],
       [[], /^no command is given$/],

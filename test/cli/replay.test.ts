@@ -326,7 +326,7 @@ exports.deny = (next, connection, [address]) => address.user === 'bad' ? next(DE
     }
     const { code, stderr } = await runCommand(['replay', '--config', '/', '/etc/hostname'])
     assert.equal(code, 2)
-    assert.match(stderr, /is no Haraka install/)
+    assert.match(stderr, /is not a Haraka install/)
   })
 })
 

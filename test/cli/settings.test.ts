@@ -168,7 +168,7 @@ describe('settings and routes', () => {
         )
         const nowhere = await runCommand([command, '--config', '/nowhere'])
         assert.equal(nowhere.code, 2)
-        assert.match(nowhere.stderr, /^\/nowhere is no Haraka install[^\n]*\n$/)
+        assert.match(nowhere.stderr, /^\/nowhere is not a Haraka install[^\n]*\n$/)
         const more = await runCommand([command, 'x', '--config', broken])
         assert.equal(more.code, 2)
         assert.match(more.stderr, /^error: too many arguments/)

@@ -168,7 +168,7 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     chmodSync(root, 0o1777)
     assert.match(
       await snapshotLines(),
-      /^ {2}problem +no list is read or kept there: others may write to the folder .*mode 1777/,
+      /^ {2}problem +no list is read from there or kept there: others may write to the folder .*mode 1777/,
     )
     chmodSync(root, 0o700)
     assert.doesNotMatch(await snapshotLines(), /problem/)
@@ -186,7 +186,10 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     const tomorrow = 'const { now } = Date; Date.now = () => now() + 86_400_000'
     const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(tomorrow)}` }
     assert.equal((await runCommand(['sync', '--config', root], { env })).code, 0)
-    assert.match((await snapshotLine()) ?? '', /^problem .*: in the future, so not used; a clock/)
+    assert.match(
+      (await snapshotLine()) ?? '',
+      /^problem .*: dated in the future, so it is not used; a clock/,
+    )
     await sync()
     assert.match((await snapshotLine()) ?? '', /^(ok|warning) /)
   })
@@ -251,7 +254,7 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
     configure(ini().replace('mode = snapshot', 'mode = live'))
     const live = await runCommand(['sync', '--config', root])
     assert.equal(live.code, 2)
-    assert.equal(live.stderr, 'there is no list to be read: [gal] mode is not snapshot\n')
+    assert.equal(live.stderr, 'there is no list to read: [gal] mode is not snapshot\n')
     configure(`${ini()}[snapshot]\nfile = /proc/nowhere/list\n`)
     const unwritable = await runCommand(['sync', '--config', root])
     assert.equal(unwritable.code, 2)

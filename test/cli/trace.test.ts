@@ -14,7 +14,7 @@ const B = '11111111-52CF-4F6B-9F0B-3B6C2C1F6A11'
 type Line = readonly [string, string, string, Readonly<Record<string, string>>?]
 
 const LINES: readonly Line[] = [
-  ['-', 'gal-relay', 'alice@example.com is held by several entries'],
+  ['-', 'gal-relay', 'alice@example.com belongs to several entries'],
   [A, 'core', 'connect', { ip: '192.0.2.7' }],
   [B, 'core', 'connect', { ip: '192.0.2.8' }],
   [`${A}.1`, 'core', 'sender <x@shop.test>', { code: 'CONT' }],

@@ -47,7 +47,7 @@ describe('who-may-relay', () => {
     const { code, stdout, stderr } = await runCommand(['who-may-relay', ...config()])
     assert.equal(stderr, '')
     assert.equal(code, 0)
-    const expected = `listener *:*, where no other section says more
+    const expected = `listener *:*, where no other section applies
   clients: 508 IPv4 addresses
     192.168.0.0/24               256 addresses
     192.168.1.8 - 192.168.1.255  248 addresses
@@ -88,7 +88,7 @@ ${listener587('*:587')}
     assert.equal(await ask('10.0.0.5:587'), `${listener587('10.0.0.5:587')}\n`)
     // By the names that it prints itself, too.
     assert.equal(await ask('*:587'), `${listener587('*:587')}\n`)
-    assert.match(await ask('*:*'), /^listener \*:\*, where no other section says more\n/)
+    assert.match(await ask('*:*'), /^listener \*:\*, where no other section applies\n/)
     const unknown = await runCommand(['who-may-relay', '--listener', '*:588', ...config()])
     assert.match(
       unknown.stderr,

@@ -133,7 +133,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
             (await send(gateway, STRANGER, ['no@in.test', FOREIGN])).rcpt,
             [250, 550],
           )
-          await gateway.waitForLog(/plugin rcpt_to\.in_host_list stands before gal-relay/)
+          await gateway.waitForLog(/plugin rcpt_to\.in_host_list comes before gal-relay/)
         },
       ))
   })
@@ -190,7 +190,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
         },
       },
       async (gateway) => {
-        await gateway.waitForLog(/plugin queue\/smtp_forward stands before gal-relay/)
+        await gateway.waitForLog(/plugin queue\/smtp_forward comes before gal-relay/)
         assert.deepEqual((await send(gateway, STRANGER, ['no@in.test', FOREIGN])).rcpt, [250, 550])
       },
     ))
@@ -371,7 +371,7 @@ exports.hook_data_post = (next, { transaction }) => {
           files: { 'config/relay.ini': '[relay]\nacl=false\nforce_routing=false\nall=true\n' },
         },
         async (gateway) => {
-          await gateway.waitForLog(/OPEN RELAY: plugin relay stands before gal-relay/)
+          await gateway.waitForLog(/OPEN RELAY: plugin relay comes before gal-relay/)
           assert.deepEqual((await send(gateway, STRANGER, [FOREIGN])).rcpt, [250])
         },
       ))
@@ -423,7 +423,7 @@ exports.hook_data_post = (next, { transaction }) => {
     it('before us accepts its recipients unasked, and is warned about', () =>
       beside(routes('recipient-routes', 'gal-relay'), async (gateway) => {
         assert.deepEqual((await send(gateway, STRANGER, ['no@in.test', FOREIGN])).rcpt, [250, 550])
-        await gateway.waitForLog(/plugin recipient-routes stands before gal-relay/)
+        await gateway.waitForLog(/plugin recipient-routes comes before gal-relay/)
       }))
   })
 
@@ -439,10 +439,10 @@ exports.hook_data_post = (next, { transaction }) => {
     const to = [PLAIN, 'carl@in.test', FOREIGN]
     await beside(access(false), async (gateway) => {
       assert.deepEqual((await send(gateway, STRANGER, to)).rcpt, [550, 250, 550])
-      assert.deepEqual(gateway.logLines(/plugin access stands before/), [])
+      assert.deepEqual(gateway.logLines(/plugin access comes before/), [])
     })
     await beside(access(true), async (gateway) => {
-      await gateway.waitForLog(/plugin access stands before gal-relay/)
+      await gateway.waitForLog(/plugin access comes before gal-relay/)
       assert.deepEqual((await send(gateway, STRANGER, to)).rcpt, [550, 250, 250])
     })
   })
@@ -553,7 +553,7 @@ exports.hook_data_post = (next, { transaction }) => {
     it('after us is never asked, and warned about', () =>
       beside(aliases('gal-relay', 'aliases'), async (gateway) => {
         assert.deepEqual((await send(gateway, STRANGER, ['team@in.test'])).rcpt, [550])
-        await gateway.waitForLog(/plugin aliases stands behind gal-relay .* is never asked/)
+        await gateway.waitForLog(/plugin aliases comes after gal-relay .* is never asked/)
       }))
   })
 

@@ -310,7 +310,11 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
         /its host 'smtp:\/\/\*\*\*@ex9\.test' is not in/,
       ],
       ['for two routing addresses', 'several', /its entries contradict each other/],
-      ['for what is no address', 'nowhere', /its routing address 'no address' is no mail address/],
+      [
+        'for what is no address',
+        'nowhere',
+        /its routing address 'no address' is not a mail address/,
+      ],
     ] as const
     for (const [what, name, why] of cases) {
       it(what, async () => {
@@ -343,7 +347,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
     assert.match(place ?? '', /^its host is 'not a host': where its mail goes is not known: /)
     assert.match(
       answer ?? '',
-      /^misrouted: .*: its host 'not a host' is not in \[hosts\], and is no host name/,
+      /^misrouted: .*: its host 'not a host' is not in \[hosts\], and is not a host name/,
     )
     const [, directory, , delivery] = await explained('both')
     const both = "its host is 'ex2', its routing address is 'b.oth@ex2.inside.test'"

@@ -62,7 +62,7 @@ const SITUATIONS: readonly Situation[] = [
     what: 'an attribute without rule',
     attributes: ['mail', 'noRule'],
     says: [
-      'problem noRule: it has no equality rule in the schema, so that nobody is found by it: give ' +
+      'problem noRule: it has no equality rule in the schema, so nobody is found by it: give ' +
         `it one, or set mode = snapshot; ${DEFERRED}`,
     ],
   },
@@ -86,7 +86,7 @@ const SITUATIONS: readonly Situation[] = [
     slapd: { access: ['access to attrs=alias by * search'] },
     attributes: ['mail', 'alias'],
     says: [
-      `problem alias: entries have it, and this account may not read it: give it that right; ${DEFERRED}`,
+      `problem alias: entries have it, but this account may not read it: grant it that right; ${DEFERRED}`,
     ],
   },
   {
@@ -94,14 +94,14 @@ const SITUATIONS: readonly Situation[] = [
     slapd: { access: ['access to attrs=alias by * =rd'] },
     attributes: ['mail', 'alias'],
     says: [
-      `problem alias: this account may read it and not search for it: give it that right; ${DEFERRED}`,
+      `problem alias: this account may read it but not search for it: grant it that right; ${DEFERRED}`,
     ],
   },
   {
     what: 'one that compares with case',
     attributes: ['mail', 'exact'],
     says: [
-      'ok exact: entries have it, and are found by it; it compares with case and is asked by ' +
+      'ok exact: entries have it, and are found by it; it is case-sensitive and is searched by ' +
         'caseIgnoreIA5Match too',
     ],
   },
@@ -120,7 +120,7 @@ const SITUATIONS: readonly Situation[] = [
     },
     attributes: ['rfc822Mailbox'],
     says: [
-      'problem rfc822Mailbox: entries have it and do not show it under this name: may this account ' +
+      'problem rfc822Mailbox: entries have it but do not show it under this name: may this account ' +
         `read it? Its other names are not known, since the schema is not readable; ${DEFERRED}`,
     ],
   },
@@ -145,7 +145,7 @@ const SITUATIONS: readonly Situation[] = [
     what: 'alias objects',
     slapd: { entries: [...PEOPLE, ALIAS] },
     says: [
-      `warning ou=alias,ou=people,${TOP} is an alias object, and who is behind it is unknown: set ` +
+      `warning ou=alias,ou=people,${TOP} is an alias object, and its target is not looked up: set ` +
         'dereference = search',
     ],
   },
@@ -153,8 +153,8 @@ const SITUATIONS: readonly Situation[] = [
     what: 'one base of two without anybody',
     ldap: { base: [`ou=people,${TOP}`, `ou=empty,${TOP}`] },
     says: [
-      `problem below ou=empty,${TOP} no entry shows an address: are base, filter and rights right? ` +
-        `If it is to be empty, take it out of base[]; ${DEFERRED}`,
+      `problem below ou=empty,${TOP} no entry shows an address: are base, filter and access rights correct? ` +
+        `If it is meant to be empty, remove it from base[]; ${DEFERRED}`,
     ],
   },
   {
@@ -169,7 +169,7 @@ const SITUATIONS: readonly Situation[] = [
     what: 'no feed of changes',
     slapd: { syncprov: false },
     gal: { mode: 'snapshot' },
-    says: ['warning it does not tell of changes; they are looked for by time stamps'],
+    says: ['warning it does not report changes; they are found by time stamps'],
   },
 ]
 

@@ -160,7 +160,7 @@ describe('broken answers', { concurrency: 8 }, () => {
     'an indefinite length': Buffer.from([0x30, 0x80, 0x02, 0x01, 0x02]),
     'a length of five bytes': Buffer.from([0x30, 0x85, 1, 1, 1, 1, 1, 2]),
     'an empty message': Buffer.from([0x30, 0x00]),
-    'a message without number': Buffer.from([0x30, 0x03, 0x65, 0x01, 0x00]),
+    'a message without an ID': Buffer.from([0x30, 0x03, 0x65, 0x01, 0x00]),
     'a negative number': Buffer.from([0x30, 0x05, 0x02, 0x01, 0xff, 0x65, 0x00]),
     'a long number': Buffer.from([0x30, 0x09, 0x02, 0x05, 1, 1, 1, 1, 1, 0x65, 0x00]),
     'a notice of disconnection': Buffer.from(

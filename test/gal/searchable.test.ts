@@ -60,7 +60,9 @@ async function answered(list: TestList, expected: Answers, way: string): Promise
 /** The list is in force, and either confirmed or known to leave something out. */
 function isInForce({ report, log }: TestList): boolean {
   const { addresses = 0, isCurrent = false } = report().snapshot ?? {}
-  return addresses > 0 && (isCurrent || log.lines.some((line) => line.includes('are asked live')))
+  return (
+    addresses > 0 && (isCurrent || log.lines.some((line) => line.includes('are looked up live')))
+  )
 }
 
 async function bothWays(slapd: Slapd, one: Case): Promise<void> {

@@ -41,8 +41,8 @@ broken.example = { "action": accept }
       // The plugin reads /0 as one host, too.
       '[restrictions] hosts[] = 0.0.0.0',
     ])
-    assert.match(leftOut(result), /example\.com: is no IP address/)
-    assert.match(leftOut(result), /33: '33' is no number of bits/)
+    assert.match(leftOut(result), /example\.com: is not an IP address/)
+    assert.match(leftOut(result), /33: '33' is not a number of bits/)
     assert.match(leftOut(result), /nothing\.example: needs no row/)
     assert.match(leftOut(result), /any: a smart host/)
     assert.match(leftOut(result), /broken\.example: is not JSON/)
@@ -152,7 +152,7 @@ searchfilter = (uid=%u)
     )
     assert.equal(ldap?.query_timeout, 2000)
     assert.equal(ldap?.starttls, true)
-    assert.match(leftOut(result), /\[authn\]: is no matter of recipients/)
+    assert.match(leftOut(result), /\[authn\]: does not concern recipients/)
   })
 })
 

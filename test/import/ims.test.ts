@@ -169,7 +169,7 @@ describe('the routing table of IMS', () => {
     )
     assert.deepEqual(importedLines(result), ['[routes] example.com = inbound'])
     const left = result.remarks.filter(LEFT_OUT).map(({ from, text }) => `${from}: ${text}`)
-    assert.match(left[0] ?? '', /routing\.txt line 4: 'nonsense' is no row/)
+    assert.match(left[0] ?? '', /routing\.txt line 4: 'nonsense' is not a row/)
     assert.match(left[1] ?? '', /line 5: \[routes\] \*\.example\.org: .*example\.org/)
   })
 })

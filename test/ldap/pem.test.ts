@@ -33,7 +33,7 @@ describe('a file of certificates', { skip: skipWithout('openssl') }, () => {
     const der = openssl('x509', '-in', authority.ca, '-outform', 'der')
     assert.match(said(der) ?? '', /is in DER.*openssl x509 -inform der -in \/etc\/ca/)
     const pkcs7 = openssl('crl2pkcs7', '-nocrl', '-certfile', authority.ca)
-    assert.match(said(pkcs7) ?? '', /holds PKCS#7.*openssl pkcs7 -print_certs/)
+    assert.match(said(pkcs7) ?? '', /contains PKCS#7.*openssl pkcs7 -print_certs/)
     assert.match(said(Buffer.from(pem.toString().replaceAll('\n', ''))) ?? '', /all on one line/)
     assert.equal(said(Buffer.from('\n')), 'is empty')
     assert.match(said(Buffer.from('hello')) ?? '', /holds no certificate in PEM/)

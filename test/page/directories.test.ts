@@ -70,7 +70,7 @@ describe('the directories on the status page', () => {
     assert.match(second, /ldaps:\/\/dc1\.corp\.example/)
     // What was counted for the others is not added.
     assert.match(second, /data-label="Searches">2</)
-    assert.match(second, /The cache keeps 22,840 found/)
+    assert.match(second, /The cache holds 22,840 found/)
     assert.doesNotMatch(page, /class="pager"/)
   })
 

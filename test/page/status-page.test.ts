@@ -116,7 +116,7 @@ describe('the status page', () => {
       listener: '10.0.0.5:26',
     })
     assert.match(observed.body, /550 5\.7\.1 .*<p [^>]*>Not enforced on this listener/s)
-    assert.match(observed.body, /plugin rcpt_to\.in_host_list stands before gal-relay/)
+    assert.match(observed.body, /plugin rcpt_to\.in_host_list comes before gal-relay/)
     const bad = await explain({ recipient: 'x', client: '<b>', listener: '' })
     assert.equal(bad.status, 200)
     assert.match(bad.body, /&#60;b&#62;&#39; is not an IP address/)

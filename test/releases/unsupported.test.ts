@@ -9,7 +9,7 @@ const INI = '[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=corp\n'
 describe('Haraka does not start', () => {
   it(`that says it is older than ${OLDEST}`, async () => {
     const output = await startWith("this.haraka_require('package.json').version = '3.0.2'")
-    assert.match(output, /gal-relay needs Haraka 3\.0\.3 or newer, and this is Haraka 3\.0\.2/)
+    assert.match(output, /gal-relay needs Haraka 3\.0\.3 or newer, but this is Haraka 3\.0\.2/)
   })
 
   for (const [part, change] of [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { Counts } from '../../plugins/gal-relay/report/counts'
-import { processReport, reportOf, together } from '../../plugins/gal-relay/report/install'
+import { mergeHistories, processReport, reportOf } from '../../plugins/gal-relay/report/install'
 import { registryOf } from '../../plugins/gal-relay/report/metrics'
 import { type Sample, sum } from '../../plugins/gal-relay/report/samples'
 import type { Verdict } from '../../plugins/gal-relay/routing/decide'
@@ -136,7 +136,7 @@ describe('what processes report', () => {
   test('the counters of those that ended stay in the sum', () => {
     const sample = (value: number): Sample => ({ name: 'errors', labels: {}, value })
     assert.deepEqual(sum([sample(1), sample(2), sample(3)]), [sample(6)])
-    const ended = together([{ counters: [sample(4)], minutes: [], refusals: [] }])
+    const ended = mergeHistories([{ counters: [sample(4)], minutes: [], refusals: [] }])
     assert.deepEqual(reportOf([], ended).counters, [sample(4)])
   })
 
@@ -148,7 +148,7 @@ describe('what processes report', () => {
         refused: 2,
         deferred: 3,
       }))
-    const history = together([
+    const history = mergeHistories([
       { counters: [], minutes: minutes(100, 60), refusals: [] },
       { counters: [], minutes: minutes(130, 60), refusals: [] },
     ])
@@ -171,7 +171,7 @@ describe('what processes report', () => {
     const histories = [refusals.slice(0, 150), refusals.slice(50)].map((some) => {
       return { counters: [], minutes: [], refusals: some }
     })
-    const all = together(histories).refusals
+    const all = mergeHistories(histories).refusals
     assert.equal(all.length, 200)
     assert.equal(all.at(-1)?.recipient, 'r449@example.com')
   })

@@ -288,7 +288,7 @@ describe('observing', () => {
     const ldap = await startEmbeddedLdap(entries)
     const haraka = await startHaraka({ ...observing(BEFORE, ''), ini: ini(ldap.url) })
     try {
-      await haraka.waitForLog(/rcpt_to\.in_host_list stands before gal-relay .* is not asked/)
+      await haraka.waitForLog(/rcpt_to\.in_host_list comes before gal-relay .* is not asked/)
       const nobody = () =>
         send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, ['nobody@example.com'])
       assert.deepEqual(await nobody(), [250])

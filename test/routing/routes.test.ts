@@ -146,7 +146,7 @@ describe('Route to', () => {
 
   it('says what is wrong', () => {
     assert.match(problem(parseRouteTo('')), /is empty; a route is one of inbound, accept, shared/)
-    assert.match(problem(parseRouteTo('smtp://host')), /says where but not what/)
+    assert.match(problem(parseRouteTo('smtp://host')), /names a next hop but no route type/)
     assert.match(problem(parseRouteTo('always_relay')), /meant: always-relay/)
     assert.match(problem(parseRouteTo('forward')), /needs a next hop/)
     assert.match(problem(parseRouteTo('shared')), /needs a next hop/)

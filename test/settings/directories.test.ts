@@ -77,15 +77,15 @@ describe('what is wrong with [directory NAME]', () => {
         `${LDAP}${BETA}any_domain = true\nalways_accept = postmaster\nreroute = false\nbind_pasword = x\nenabled = false\n`,
       ),
       [
-        '[directory beta] any_domain: belongs into [gal]',
-        '[directory beta] always_accept: belongs into [gal]',
-        '[directory beta] reroute: belongs into [routing]',
+        '[directory beta] any_domain: belongs in [gal]',
+        '[directory beta] always_accept: belongs in [gal]',
+        '[directory beta] reroute: belongs in [routing]',
         '[directory beta] bind_pasword: there is no such key; probably meant: bind_password',
-        '[directory beta] enabled: belongs into [main]',
+        '[directory beta] enabled: belongs in [main]',
       ],
     )
     assert.deepEqual(problems(`${LDAP}domains[] = beta.example\n`), [
-      '[ldap] domains: belongs into [directory NAME]',
+      '[ldap] domains: belongs in [directory NAME]',
     ])
   })
 
@@ -97,7 +97,7 @@ describe('what is wrong with [directory NAME]', () => {
       [
         '[directory beta] domains[] = ann@beta.example: is an address; probably meant: @beta.example',
         '[directory beta] domains[] = *.beta.example: probably meant: beta.example (it matches the subdomains too)',
-        '[directory beta] domains[] = a.example, b.example: holds more than one value; write a line for each',
+        '[directory beta] domains[] = a.example, b.example: contains more than one value; write a line for each',
       ],
     )
   })
@@ -131,7 +131,7 @@ describe('what is wrong with [directory NAME]', () => {
     assert.deepEqual(
       problems(`[gal]\nmode = snapshot\n[snapshot]\nfile = a.list\n${LDAP}${BETA}file = a.list\n`),
       [
-        '[directory beta] file = /etc/haraka/config/a.list: is the file of directory default too; each list needs one of its own',
+        '[directory beta] file = /etc/haraka/config/a.list: is the file of directory default too; each list needs its own',
       ],
     )
     assert.deepEqual(
@@ -139,7 +139,7 @@ describe('what is wrong with [directory NAME]', () => {
         `${LDAP}${BETA}mode = snapshot\nfile = ../x/a.list\n${gamma}mode = snapshot\nfile = /etc/haraka/x/a.list\n`,
       ),
       [
-        '[directory gamma] file = /etc/haraka/x/a.list: is the file of directory beta too; each list needs one of its own',
+        '[directory gamma] file = /etc/haraka/x/a.list: is the file of directory beta too; each list needs its own',
       ],
     )
     // One that asks live keeps none.
@@ -150,7 +150,7 @@ describe('what is wrong with [directory NAME]', () => {
 
   it('is a recipient that would be looked up nowhere', () => {
     const where = (domain: string) =>
-      `has no directory: put ${domain} into domains[] of one, or name a default one in [ldap]`
+      `has no directory: put ${domain} into domains[] of a [directory NAME], or configure a default one in [ldap]`
     const rows = `[routes]
 beta.example = inbound
 alpha.example = inbound
@@ -170,7 +170,7 @@ old.example = reroute elsewhere.example
     ])
     read(`${rows}${LDAP}${BETA}`)
     assert.deepEqual(problems(BETA, ['beta.example', 'x.beta.example', 'alpha.example']), [
-      'config/host_list: alpha.example has no directory: put it into domains[] of one, name a default one in [ldap], or set [routing] host_list = false',
+      'config/host_list: alpha.example has no directory: put it into domains[] of a [directory NAME], configure a default one in [ldap], or set [routing] host_list = false',
     ])
     read(`[routing]\nhost_list = false\n${BETA}`, ['alpha.example'])
     // Where a row leads is decided as that.

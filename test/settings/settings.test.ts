@@ -95,14 +95,14 @@ enabled = false
         'line 5: [restrictions] hosts[] = 1.1.1.1;255.0.0.0: the net has bits outside its mask, so the entry can never match; probably meant: 1.0.0.0;255.0.0.0 (that network) or 1.1.1.1 (that one host)',
         'line 6: [restrictions] authentcated: there is no such key; probably meant: authenticated',
         'line 7: [restrictions] open = maybe: is neither true nor false',
-        "line 10: [routes] Example.COM = always-relay: is the same domain as 'example.com'; a domain has one row",
+        "line 10: [routes] Example.COM = always-relay: is the same domain as 'example.com'; a domain can have only one row",
         "line 11: [routes]: Haraka cannot read the key '*.example.net'; probably meant: example.net (it matches the subdomains too)",
         'line 12: [routes] old.example = reroute older.example: points to another reroute row: old.example → older.example → oldest.example; a domain is rerouted once, probably meant: reroute oldest.example',
         "line 14: [routes] supplier.example = forward gateway.example: 'gateway.example' is not a next hop; probably meant: smtp://gateway.example",
         'line 16: [gal] cache_found = 15: has no unit; probably meant: 15s',
         'line 17: [gal] attributes[] = proxy addresses: is not an attribute name',
         'line 19: [ldap] url[] = dc1.corp.example: is not an ldap://, ldaps://, ldapi:// or srv:// URL; probably meant: ldap://dc1.corp.example',
-        'line 20: [ldap] url[] = ldap://***@dc2.corp.example: holds a user name or password; these go into bind_dn and bind_password',
+        'line 20: [ldap] url[] = ldap://***@dc2.corp.example: contains a user name or password; put these into bind_dn and bind_password',
         'line 21: [ldap] answer_within = 40s: is not from 10ms to 25s',
         'line 22: [listener 10.0.0.5]: is not [listener <address>:<port>], where each may be *; probably meant: [listener 10.0.0.5:*]',
         ': [ldap] base: is missing: base = dc=corp,dc=example',
@@ -134,26 +134,23 @@ enabled = false
     )
     assert.match(problems(`${LDAP}bind password = geheim\n`), /cannot read the key 'bind password'/)
     assert.doesNotMatch(problems(`${LDAP}bind password = geheim\n`), /geheim/)
-    assert.match(
-      problems(`${LDAP}base = dc=other\n`),
-      /'base' stands in line 3 already.*base\[\] =/,
-    )
+    assert.match(problems(`${LDAP}base = dc=other\n`), /'base' is already in line 3.*base\[\] =/)
     assert.match(
       problems(`${LDAP}[routes]\na.example = inbound\na.example = inbound\n`),
-      /a domain has one row/,
+      /a domain can have only one row/,
     )
   })
 
   it('say what was probably meant', () => {
     const cases = {
       '[restrictions]\nhosts[] = 10.0.0.0/8, 192.168.0.0/16':
-        /holds more than one value; write a line for each/,
+        /contains more than one value; write a line for each/,
       '[restrictions]\nhosts[] = 10.1.*': /probably meant: 10\.1\.0\.0\/16/,
       '[restrictions]\nhosts[] = 192.168.1.': /probably meant: 192\.168\.1\.0\/24/,
       '[restrictions]\nhosts[] = 300.1': /is not an IPv4 or IPv6 address$/m,
       '[Listener *:25]\nenabled = true': /\[Listener \*:25\]: probably meant: \[listener \*:25\]/,
       '[gal]\nattributes[] =':
-        /line 2: \[gal\] attributes\[\] =: is empty, so that nobody would be found/,
+        /line 2: \[gal\] attributes\[\] =: is empty, so nobody would be found/,
       '[routes]\na.test = reroute user@x.test':
         /'user@x\.test' is not a domain name; probably meant: reroute x\.test$/m,
       '[routes]\na.test = forward smtp://joe:a b@gw.test':
@@ -215,7 +212,7 @@ enabled = false
       assert.doesNotMatch(problems(`[main]\nx = y\n${line}\n`), /geh|joe:(?!\*)/, line)
     }
     const said = problems(`${LDAP}[routes]\na.test = inbound\nbind_password = geheim\n`)
-    assert.match(said, /\[routes\] bind_password = \(not shown\): belongs into \[ldap\]$/)
+    assert.match(said, /\[routes\] bind_password = \(not shown\): belongs in \[ldap\]$/)
   })
 
   it('show nothing of a line that Haraka cannot read, where it may be a password', () => {
@@ -236,10 +233,10 @@ enabled = false
   it('send a key home to its section', () => {
     assert.match(
       problems(`hosts[] = 10.0.0.1\n${LDAP}`),
-      /\[main\] hosts: belongs into \[restrictions\]/,
+      /\[main\] hosts: belongs in \[restrictions\]/,
     )
     assert.match(problems(`example.com = inbound\n${LDAP}`), /go into \[routes\]/)
-    assert.match(problems(`[listener *:25]\nquery_timeout = 2s\n${LDAP}`), /belongs into \[ldap\]/)
+    assert.match(problems(`[listener *:25]\nquery_timeout = 2s\n${LDAP}`), /belongs in \[ldap\]/)
   })
 
   it('say what was probably meant by a listener', () => {
@@ -257,7 +254,7 @@ enabled = false
         `${heading}: is not [listener <address>:<port>], where each may be *; probably meant: ${right}`,
       )
     }
-    assert.match(said('[listener *]'), /^\[listener \*\]: holds for every listener; put its keys /)
+    assert.match(said('[listener *]'), /^\[listener \*\]: applies to every listener; put its keys /)
     assert.equal(
       said('[listener [::1]:25]'),
       'Haraka cannot read this section name; an IPv6 listener is written without brackets: [listener ::1:25]',
@@ -268,8 +265,8 @@ enabled = false
   it('take a comment behind a value for what it is, and several values in one line', () => {
     const said = (section: string, line: string) =>
       problems(`${LDAP}[${section}]\n${line}\n`).replace(/^.*? =[^:]*: /, '')
-    const comment = 'a comment stands on a line of its own'
-    const twoValues = 'holds more than one value; write a line for each'
+    const comment = 'a comment needs a line of its own'
+    const twoValues = 'contains more than one value; write a line for each'
     assert.equal(said('restrictions', 'hosts[] = 10.0.0.1 ; the server'), comment)
     assert.equal(said('routes', 'a.test = inbound # ours'), `'#' is not a next hop; ${comment}`)
     assert.equal(said('main', 'enabled = yes ; or no'), `is neither true nor false; ${comment}`)
@@ -336,9 +333,9 @@ enabled = false
     const said = (lines: string) => problems(`[ldap]\nbase = dc=test\n${lines}\n`)
     assert.match(
       said('url[] = ldapi://run/ldapi'),
-      /names no socket: ldapi:\/\/\/ for the usual one/,
+      /does not name a socket: ldapi:\/\/\/ for the usual one/,
     )
-    assert.match(said('url[] = ldapi://%zz'), /names no socket/)
+    assert.match(said('url[] = ldapi://%zz'), /does not name a socket/)
     assert.match(
       said('url[] = ldapi:///\nbind_method = external\nbind_dn = cn=a\nbind_password = b'),
       /bind_dn: has no effect with bind_method = external/,
@@ -355,10 +352,7 @@ enabled = false
     const password = `${LDAP}bind_dn = cn=a,dc=test\nbind_password = geheim\\\n`
     for (const next of ['starttls = true\n', '[routes]\nexample.com = inbound\n', '']) {
       const text = said(`${password}${next}`)
-      assert.match(
-        text,
-        /ends in a backslash, which takes the next line for a part of it; a password/,
-      )
+      assert.match(text, /ends in a backslash, which joins the next line to it; a password/)
       assert.doesNotMatch(text, /geheim/)
     }
     const list = read(`${LDAP}[gal]\nalways_accept = postmaster, \\\n  abuse\n`).gal
@@ -380,13 +374,13 @@ enabled = false
   it('find what would pass for something else', () => {
     const said = (lines: string) => problems(`${LDAP}${lines}\n`)
     assert.match(said('[gal]\nfilter = (&(a=b)(c=d)'), /unbalanced parentheses$/)
-    assert.match(said('[gal]\nrecipient_delimiter = +%'), /has % or !, by which/)
-    assert.match(said('[gal]\nrecipient_delimiter = !'), /has % or !, by which/)
+    assert.match(said('[gal]\nrecipient_delimiter = +%'), /contains % or !, by which/)
+    assert.match(said('[gal]\nrecipient_delimiter = !'), /contains % or !, by which/)
     assert.match(said('[gal]\nrecipient_delimiter = plus'), /is not a character such as '\+'/)
     assert.match(said('[gal]\nalways_accept = a@b.test'), /local parts, without @ and domain$/)
     assert.match(
       said('[restrictions]\nnever_accounts[] = "guest"'),
-      /never_accounts\[\] = "guest": would have its quotes as part of it; probably meant: guest$/,
+      /never_accounts\[\] = "guest": would include the quotes around it; probably meant: guest$/,
     )
     assert.match(said(`[gal]\nalways_accept = a, 'b'`), /quotes .*; probably meant: b$/)
     assert.match(said('[routes]\na.test/x = inbound'), /is not a domain name$/)
@@ -395,7 +389,7 @@ enabled = false
     assert.match(said('bind_password = x'), /bind_password: has no effect without bind_dn$/)
     assert.match(
       said('bind_dn = cn=a\nbind_password = x\nbind_password_file = y'),
-      /bind_password_file: stands beside bind_password, and only one can count$/,
+      /bind_password_file: cannot be combined with bind_password: only one can count$/,
     )
     const base = '[ldap]\nurl[] = ldap://a.test\nbase = dc=corp dc=test\n'
     assert.match(problems(base), /is not a DN: a comma is missing between dc= and dc=$/)
@@ -539,7 +533,7 @@ open = true
       problems(`${LDAP}[listener 0.0.0.0:25]\nopen = true\n`),
       /meant: \[listener \*:25\]/,
     )
-    assert.match(problems(`${LDAP}[listener *:*]\nopen = true\n`), /holds for every listener/)
+    assert.match(problems(`${LDAP}[listener *:*]\nopen = true\n`), /applies to every listener/)
     assert.match(problems(`${LDAP}[listener *:70000]\nopen = true\n`), /is not \[listener/)
     assert.match(
       problems(

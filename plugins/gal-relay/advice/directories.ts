@@ -1,9 +1,9 @@
-// Which recipients are looked up in which directory, in words. Where there is one directory, all are
+// Which recipients are looked up in which directory, in words. If there is only one directory, all are
 // looked up there, and nothing is said.
 import type { SentTo } from '../routing/routes'
 import type { Directories, DirectorySettings } from '../settings/directories'
 
-/** So many lines of one kind; an install may have hundreds of directories. */
+/** The most lines of one kind; an install may have hundreds of directories. */
 const SHOWN = 10
 
 /** @returns `directory beta`, `directories beta, gamma and delta` */
@@ -29,8 +29,8 @@ export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readon
     }
   }
   const lines = Array.from(groups.values(), ({ names, domains }) => {
-    const several = names.length > 1 ? '; it is enough that one has them' : ''
-    const at = short([...domains])
+    const several = names.length > 1 ? '; one of them must have them' : ''
+    const at = abbreviated([...domains])
     return `recipients at ${at} are looked up in ${directoryNames(names)}${several}`
   })
   const [first] = otherwise
@@ -43,7 +43,7 @@ export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readon
 /** @returns whose recipients are looked up there, a sentence */
 export function domainsText({ all }: Directories, name: string): string {
   const { domains = [] } = all.find((one) => one.name === name) ?? {}
-  const own = short(domains.map(domainText))
+  const own = abbreviated(domains.map(domainText))
   return own ? `Recipients at ${own}.` : 'Recipients at all domains that no other directory has.'
 }
 
@@ -65,7 +65,7 @@ export function firstOf(lines: readonly string[]): readonly string[] {
   return more > 0 ? [...lines.slice(0, SHOWN), `and ${more} more lines like these`] : lines
 }
 
-function short(items: readonly string[]): string {
+function abbreviated(items: readonly string[]): string {
   const more = items.length - SHOWN
   const first = items.slice(0, SHOWN).join(', ')
   return more > 0 ? `${first} and ${more} more` : first

@@ -44,17 +44,17 @@ export interface Asked {
 
 export function listenerStep(policy: ListenerPolicy, address: string): Step {
   const whose = policy.name === '*:*' ? 'the general settings' : `the settings of ${policy.name}`
-  return { step: 'listener', text: `${address} has ${whose}${partText(policy)}`, source: '' }
+  return { step: 'listener', text: `${address} has ${whose}${scopeText(policy)}`, source: '' }
 }
 
-function partText(policy: ListenerPolicy): string {
+function scopeText(policy: ListenerPolicy): string {
   if (!policy.enabled) return ', where enabled = false: the plugin takes no part'
   if (decidesRecipients(policy)) return ''
   const observed = decidesRelaying(policy)
     ? 'it only observes recipients of ours'
     : 'it only observes'
   const unasked = acceptsUnasked(policy)
-    ? '; no other plugin accepts recipients, so that until then those at inbound, shared and ' +
+    ? '; no other plugin accepts recipients, so until then those at inbound, shared and ' +
       'always-relay domains are accepted without a look-up'
     : ''
   return `, where ${enforcementText(policy)}: ${observed}, and what follows is what it would answer${unasked}`

@@ -13,14 +13,14 @@ export function exposedFiles(config: Haraka.Config, settings: Settings): readonl
       ['tls_key', ldap.tls_key] as const,
     ]),
     ['password_file', settings.redis?.password_file ?? ''],
-    ['with a password in it,', holdsPassword(settings) ? iniOf(config) : ''],
+    ['the password in', holdsPassword(settings) ? iniOf(config) : ''],
   ]
   return secrets.flatMap(([what, file]) => {
     const mode = file ? modeForAll(file) : undefined
     if (mode === undefined) return []
     return [
-      `${what} ${file} can be read by every user of this machine (mode ${mode}): leave that to ` +
-        `Haraka's user or group, and chmod o-r ${file}`,
+      `${what} ${file} can be read by every user of this machine (mode ${mode}): restrict it to ` +
+        `Haraka's user or group with chmod o-r ${file}`,
     ]
   })
 }

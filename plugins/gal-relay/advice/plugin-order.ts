@@ -70,7 +70,7 @@ export function openRelayBefore(
   if (!placeOf(config, name).before.includes('relay') || !relaySettings(config).all) return []
   const once = onlyObserves(config, name, settings, decidesRelaying) ? 'once enforced, ' : ''
   return [
-    `OPEN RELAY: plugin relay stands before ${name} in config/plugins and accepts every recipient ` +
+    `OPEN RELAY: plugin relay comes before ${name} in config/plugins and accepts every recipient ` +
       `from everybody (all = true in config/relay.ini); ${once}${name} is not asked. Put it behind ${name}`,
   ]
 }
@@ -112,13 +112,13 @@ function acceptingBefore(
       ? `once enforced, ${name} is not asked about those`
       : `for those, ${name} is not asked`
     return [
-      `plugin ${earlier} stands before ${name} in config/plugins and accepts ${what}: ${unheard}. ` +
+      `plugin ${earlier} comes before ${name} in config/plugins and accepts ${what}: ${unheard}. ` +
         `Put it behind ${name}`,
     ]
   })
 }
 
-/** @returns a sentence for each reason why Haraka may answer otherwise than this plugin would */
+/** @returns a sentence for each reason why Haraka may answer differently from this plugin */
 export function otherAnswers(
   config: Haraka.Config,
   name: string,
@@ -131,8 +131,8 @@ export function otherAnswers(
     ...acceptingBefore(config, name, settings),
     ...rewriting.map(
       (earlier) =>
-        `plugin ${earlier} stands before ${name} in config/plugins and may put other recipients in ` +
-        'the place of this one: then those are decided',
+        `plugin ${earlier} comes before ${name} in config/plugins and may replace this recipient ` +
+        'with others: the answer then depends on those',
     ),
   ]
 }
@@ -149,7 +149,7 @@ export function pluginOrder(
     ...acceptingBefore(config, name, settings),
     ...unasked.map(
       (later) =>
-        `plugin ${later} stands behind ${name} in config/plugins and${once} is never asked: put it before`,
+        `plugin ${later} comes after ${name} in config/plugins and${once} is never asked: move it before`,
     ),
   ]
 }

@@ -17,13 +17,13 @@ import { unusedDomains } from './unused-domains'
 export function summary(settings: Settings): readonly string[] {
   const general = settings.policies.get('*:*')
   const lines = [...settings.policies.values()].map(
-    (policy) => `${listenerText(policy)}: ${partText(policy)}`,
+    (policy) => `${listenerText(policy)}: ${decidesText(policy)}`,
   )
-  const inbound = general && short(inboundDomains(general))
+  const inbound = general && abbreviated(inboundDomains(general))
   lines.push(`inbound domains: ${inbound || 'none'}`, ...lookedUpWhere(settings.directories))
   const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
   if (acceptedBy.length > 0) {
-    lines.push(`recipients that are only observed: ${short(acceptedBy)} may accept them`)
+    lines.push(`recipients that are only observed: ${abbreviated(acceptedBy)} may accept them`)
   }
   return lines
 }
@@ -32,33 +32,33 @@ export const listenerText = ({ name }: ListenerPolicy) =>
   name === '*:*' ? 'listeners without a section of their own' : `listener ${name}`
 
 /** Whether it decides there, and who may relay. */
-function partText(policy: ListenerPolicy): string {
+function decidesText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
-  if (!observesRecipients(policy)) return whoMayRelay(policy)
+  if (!observesRecipients(policy)) return whoMayRelayText(policy)
   const { enforce } = policy
   const accepted = acceptsUnasked(policy)
     ? ', and accepts recipients at our domains without a look-up'
     : ''
   if (enforce === 'relaying') {
-    return `${whoMayRelay(policy)}; only observes recipients (enforce = relaying)${accepted}`
+    return `${whoMayRelayText(policy)}; only observes recipients (enforce = relaying)${accepted}`
   }
-  return `only observes (enforce = false)${accepted}; enforced, it would be: ${whoMayRelay(policy)}`
+  return `only observes (enforce = false)${accepted}; if enforced: ${whoMayRelayText(policy)}`
 }
 
-function whoMayRelay({ restrictions }: ListenerPolicy): string {
+function whoMayRelayText({ restrictions }: ListenerPolicy): string {
   if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
   const { hosts, localAddresses, authenticated, never, open } = restrictions
   const count = hosts.entries.length + localAddresses.entries.length + (authenticated ? 1 : 0)
   // Of long lists that many listeners share.
   const who = [
-    ...beginning(hosts),
-    ...beginning(localAddresses).map((text) => `who connects to ${text}`),
+    ...firstEntries(hosts),
+    ...firstEntries(localAddresses).map((text) => `clients connecting to ${text}`),
     ...(authenticated ? ['authenticated clients'] : []),
   ]
-  const nobody = shortOf(beginning(never), never.entries.length)
+  const nobody = abbreviatedOf(firstEntries(never), never.entries.length)
   const but = nobody && `, never ${nobody}`
   if (open) return `EVERYBODY may relay (open = true)${but}`
-  return `${count > 0 ? `${shortOf(who, count)} may relay` : 'nobody may relay'}${but}`
+  return `${count > 0 ? `${abbreviatedOf(who, count)} may relay` : 'nobody may relay'}${but}`
 }
 
 function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
@@ -74,31 +74,31 @@ function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
 
 const SHOWN = 10
 
-const beginning = ({ entries }: NetworkList) => entries.slice(0, SHOWN).map(({ text }) => text)
+const firstEntries = ({ entries }: NetworkList) => entries.slice(0, SHOWN).map(({ text }) => text)
 
 /** @param items the first of them */
-const shortOf = (items: readonly string[], count: number) =>
+const abbreviatedOf = (items: readonly string[], count: number) =>
   count > SHOWN ? `${items.slice(0, SHOWN).join(', ')} and ${count - SHOWN} more` : items.join(', ')
 
-function short(items: Iterable<string>): string {
+function abbreviated(items: Iterable<string>): string {
   const first: string[] = []
   let count = 0
   for (const item of items) if (count++ < SHOWN) first.push(item)
-  return shortOf(first, count)
+  return abbreviatedOf(first, count)
 }
 
 /** Settings that are valid and still probably not meant. */
 export function warnings(settings: Settings): readonly string[] {
-  return [...enabledOnes(settings).flatMap(openRelay), ...doubts(settings)]
+  return [...enabledPolicies(settings).flatMap(openRelay), ...doubts(settings)]
 }
 
 /** What is probably not meant, and does no harm to others. */
 export function doubts(settings: Settings): readonly string[] {
   return [
-    ...enabledOnes(settings).filter(acceptsUnasked).map(acceptedUnasked),
-    ...enabledOnes(settings).filter(observesRecipients).flatMap(acceptedByNobody),
-    ...leftOverRestrictions(enabledOnes(settings)),
-    ...deferredKinds(enabledOnes(settings)),
+    ...enabledPolicies(settings).filter(acceptsUnasked).map(acceptedUnasked),
+    ...enabledPolicies(settings).filter(observesRecipients).flatMap(acceptedByNobody),
+    ...leftOverRestrictions(enabledPolicies(settings)),
+    ...deferredKinds(enabledPolicies(settings)),
     ...ofEach(settings.directories, clearTextPassword),
     ...ofEach(settings.directories, uncheckedServer),
     ...withoutDefault(settings),
@@ -107,7 +107,7 @@ export function doubts(settings: Settings): readonly string[] {
   ]
 }
 
-const enabledOnes = ({ policies }: Settings) =>
+const enabledPolicies = ({ policies }: Settings) =>
   [...policies.values()].filter(({ enabled }) => enabled)
 
 /** @returns a sentence if anybody may relay on the listener */
@@ -128,8 +128,8 @@ function acceptedUnasked(policy: ListenerPolicy): string {
   const nobody = policy.enforce === 'relaying' ? '' : ', and the rules let nobody relay'
   return (
     `${listenerText(policy)}: recipients are only observed (${enforcementText(policy)}), and no other ` +
-    'plugin accepts any: those at inbound, shared and always-relay domains are accepted without a ' +
-    `look-up, unknown ones too${nobody}`
+    'plugin accepts them: those at inbound, shared and always-relay domains are accepted without a ' +
+    `look-up, even unknown ones${nobody}`
   )
 }
 
@@ -147,7 +147,7 @@ function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
     .map(({ text }) => text)
   if (missing.length === 0) return []
   return [
-    `${listenerText(policy)}: recipients at ${short(missing)} are refused while they are only observed ` +
+    `${listenerText(policy)}: recipients at ${abbreviated(missing)} are refused while they are only observed ` +
       `(${enforcementText(policy)}): rcpt_to.in_host_list accepts them only if config/host_list or ` +
       'config/host_list_regex has their domain',
   ]
@@ -175,8 +175,8 @@ function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
     const { queue, outbound } = domainsByPath(policy, known)
     if (queue.length === 0 || outbound.length === 0) return []
     return [
-      `mixed = defer on ${listenerText(policy)}: a message may be for recipients at ${short(queue)} ` +
-        `(queue plugins) and at ${short(outbound)} (outbound queue); those of the second kind are ` +
+      `mixed = defer on ${listenerText(policy)}: a message may be for recipients at ${abbreviated(queue)} ` +
+        `(queue plugins) and at ${abbreviated(outbound)} (outbound queue); those of the second kind are ` +
         'answered 452, to be sent again',
     ]
   })
@@ -195,12 +195,12 @@ export function domainsByPath(policy: ListenerPolicy, known: KnownPaths): Domain
   const { routing, restrictions } = policy
   const relays = restrictions.reroute && namesAnybody(restrictions)
   const key = [relays, routing.reroute, routing.hostList.size].join()
-  const domains = known.get(key) ?? domainsOf(routing, relays)
+  const domains = known.get(key) ?? splitByPath(routing, relays)
   known.set(key, domains)
   return domains
 }
 
-function domainsOf(routing: ListenerPolicy['routing'], relays: boolean): DomainsByPath {
+function splitByPath(routing: ListenerPolicy['routing'], relays: boolean): DomainsByPath {
   const queue = [...routing.hostList]
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {
@@ -241,13 +241,13 @@ function clearTextPassword({ ldap }: DirectorySettings): readonly string[] {
     .filter(({ scheme, host }) => scheme !== 'ldaps' && !/^(\/|127\.|localhost$|::1$)/.test(host))
     .map(
       ({ text }) =>
-        `the bind password crosses the network in clear to ${text}: use ldaps:// or starttls = true`,
+        `the bind password crosses the network in clear text to ${text}: use ldaps:// or starttls = true`,
     )
 }
 
 function uncheckedServer({ ldap }: DirectorySettings): readonly string[] {
   const isTls = ldap.starttls || ldap.url.some(({ scheme }) => scheme === 'ldaps')
   return isTls && !ldap.tls_verify
-    ? ['tls_verify = false: whoever can redirect our connections can pass for the directory']
+    ? ['tls_verify = false: whoever can redirect our connections can impersonate the directory']
     : []
 }

@@ -20,14 +20,14 @@ export function usualListener(own: OwnHost, settings: Settings): string {
   const { listeners } = own
   const { host, port } = listeners.find((one) => one.port === MAIL_PORT) ??
     listeners[0] ?? { host: '::', port: MAIL_PORT }
-  const address = isOne(host) ? host : addressOf(own, settings, port)
+  const address = isOne(host) ? host : localAddressOf(own, settings, port)
   return `${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
 const isOne = (host: string) =>
   canonicalAddress(host) !== undefined && host !== '::' && host !== '0.0.0.0'
 
-function addressOf({ addresses }: OwnHost, settings: Settings, port: number): string {
+function localAddressOf({ addresses }: OwnHost, settings: Settings, port: number): string {
   const all = [...addresses]
     .filter((one) => canonicalAddress(one) && !/^(127\.|::1$|fe80:)/i.test(one))
     .sort((a, b) => Number(a.includes(':')) - Number(b.includes(':')))

@@ -34,7 +34,7 @@ function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[]
     }
     const wider = widerRow(row, suffix)
     if (wider && routeText(wider.routeTo) === routeText(routeTo)) {
-      lines.push(`${text} changes nothing: row ${wider.text} says the same of it`)
+      lines.push(`${text} changes nothing: row ${wider.text} says the same`)
     }
     const further = routeTo.kind === 'reroute' ? reroutedFurther(row, first) : []
     if (further.length > 0) {
@@ -71,13 +71,13 @@ function unmet(
       ({ kind, hops, rerouted }) =>
         !rerouted && [kind, ...hops.map((hop) => hop.text)].join(' ') === text,
     )
-    return same ? `changes nothing: ${routes[0]?.row} says the same of it` : undefined
+    return same ? `changes nothing: ${routes[0]?.row} says the same` : undefined
   }
   if (policies.every(({ restrictions: { reroute, open } }) => reroute && open)) {
     return 'refuses nobody: everybody may relay'
   }
   if (routes.every(({ kind }) => KINDS[kind].senders === 'who-may-relay')) {
-    return `refuses nobody who is not refused anyway: ${domain} is foreign`
+    return `refuses only clients that are refused anyway: ${domain} is foreign`
   }
   const isAlwaysAccepted = policies.every(
     ({ routing }, i) =>

@@ -48,20 +48,20 @@ interface Section {
 }
 
 const EXAMPLES = `
-Asks every directory server what look-ups and a snapshot need of it; nothing is changed there. Exit code 1
+Checks that every directory server has what look-ups and a snapshot need; changes nothing. Exit code 1
 when there is a problem; warnings and notes are for you to judge.
 
 Examples:
-  After a change of gal_relay.ini, before Haraka reads it:
+  After editing gal_relay.ini, before Haraka reads it:
     gal-relay check
-  An install that does not run here:
+  An install in another folder:
     gal-relay check --config /srv/haraka
-  What is wrong, for a script:
+  The problems, for a script:
     gal-relay check --json | jq -r '.sections[].findings[] | select(.level == "problem").text'`
 
 export function checkCommand(): Command {
   return new Command('check')
-    .description('what is wrong with the configuration, and are the directory servers well')
+    .description('check the configuration and the directory servers')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -155,7 +155,7 @@ function settingsFindings(settings: Settings, ignored: readonly string[]): Findi
   ]
 }
 
-/** So many addresses are looked up. */
+/** The most addresses that are looked up. */
 const LOOKED_UP = 50
 
 /** Rows for single addresses beside what the directory says of them. */
@@ -211,8 +211,8 @@ function httpFindings({ config, root }: Install, { http }: Settings): Finding[] 
   if (old) return [{ level: 'warning', text: `no metrics and no status page: ${old}` }]
   if (express) return []
   const text =
-    `express is not found from here, neither in ${root} nor beside the haraka of PATH; without ` +
-    'it Haraka has no metrics and no status page, and says so at its start'
+    `express was found neither in ${root} nor beside the haraka in PATH; without ` +
+    'it there are no metrics and no status page; Haraka says so when it starts'
   return [{ level: 'note', text }]
 }
 
@@ -226,7 +226,7 @@ function openTo(policy: ListenerPolicy): readonly string[] {
     : []
 }
 
-/** So many are asked at a time: an install may have hundreds. */
+/** How many are asked at a time: an install may have hundreds. */
 const ASKED_AT_ONCE = 10
 
 /** Of each directory its list and its servers, with its name where there are several. */
@@ -265,7 +265,7 @@ function sharedFiles(all: readonly DirectorySettings[]): Section[] {
   return Array.from(users, ([file, own]): Section[] => {
     if (own.length < 2) return []
     const names = directoryNames(own.map(({ name }) => name))
-    const text = `it is the file of ${names}; each list needs one of its own`
+    const text = `it is the file of ${names}; each list needs its own`
     return [{ about: `snapshot ${file}`, findings: [{ level: 'problem', text }] }]
   }).flat()
 }
@@ -297,27 +297,30 @@ async function snapshotSection(
     const finding: Finding = isMissing(error)
       ? (folderProblem(path.dirname(snapshot.file)) ?? {
           level: 'note',
-          text: 'there is none yet; Haraka reads it at its start, or gal-relay sync',
+          text: 'there is none yet; Haraka reads it when it starts, or run gal-relay sync',
         })
       : error instanceof UntrustedFolder
-        ? { level: 'problem', text: `no list is read or kept there: ${reason}` }
+        ? { level: 'problem', text: `no list is read from there or kept there: ${reason}` }
         : {
             level: 'warning',
-            text: `it is not used, a new one will be read: ${reason}${error instanceof OtherSettings ? OTHER_SETTINGS : ''}`,
+            text: `it is not used, and a new one will be read: ${reason}${error instanceof OtherSettings ? OTHER_SETTINGS : ''}`,
           }
     return [{ about, findings: [finding] }]
   }
 }
 
 const OTHER_SETTINGS =
-  '; has gal-relay sync been run with other settings than these, or has Haraka not been told of these yet?'
+  '; has gal-relay sync been run with other settings, or has Haraka not loaded these yet?'
 
 function judgedByAge(
   age: number,
   { usable_for, changes_every }: SnapshotSettings,
 ): { level: Finding['level']; why: string } {
   if (age < -SKEW) {
-    return { level: 'problem', why: ': in the future, so not used; a clock is wrong, or was' }
+    return {
+      level: 'problem',
+      why: ': dated in the future, so it is not used; a clock is or was wrong',
+    }
   }
   if (age > usable_for) return { level: 'problem', why: ': too old to be used (usable_for)' }
   if (age > 2 * changes_every) {
@@ -335,7 +338,7 @@ function folderProblem(folder: string): Finding | undefined {
   } catch {
     return {
       level: 'warning',
-      text: `its folder cannot be written by us; can it by the user that Haraka runs as?`,
+      text: `we cannot write to its folder; can the user that Haraka runs as?`,
     }
   }
 }

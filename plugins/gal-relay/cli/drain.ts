@@ -31,27 +31,25 @@ interface Waiting {
   readonly recipients: number
   /** Of the oldest message: when it was accepted, milliseconds since 1970. */
   readonly oldest: number
-  /** So often one of them has been tried, at most. */
+  /** The most attempts that one of them has had. */
   readonly attempts: number
 }
 
 const EXAMPLES = `
-Reads the files of the queue, which a running Haraka need not be asked for; nothing is changed. Exit code 1
+Reads the files of the queue, whether Haraka is running or not, and changes nothing. Exit code 1
 while something waits: without the plugin it would go to the domain's MX hosts, or bounce.
 
 Examples:
-  May the plugin be taken out?
+  May the plugin be removed?
     gal-relay drain
   Wait until it may:
     until gal-relay drain > /dev/null; do sleep 60; done
-  Since when does the oldest message wait, for a script:
+  When the oldest waiting message was accepted, for a script:
     gal-relay drain --json | jq '[.waiting[].oldest] | min'`
 
 export function drainCommand(): Command {
   return new Command('drain')
-    .description(
-      'what waits in the outbound queue for a next hop, and would go astray without the plugin',
-    )
+    .description('list queued mail that needs the plugin to find its next hop')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }

@@ -20,7 +20,7 @@ interface Options {
 
 const EXAMPLES = `
 Several recipients are recipients of one transaction. Without --client it is a stranger, an address in no list;
-without --listener the install's first listener on port 25. Exit code 1 when one of them is refused.
+without --listener the install's first listener on port 25. The exit code is 1 if one of them is refused.
 
 Examples:
   Is mail from the internet to her accepted?
@@ -35,11 +35,11 @@ Examples:
 
 export function explainCommand(): Command {
   return new Command('explain')
-    .description('what would be answered to these recipients, word for word, and why')
+    .description('show the reply to each recipient, word for word, and why')
     .argument('<recipients...>', 'as they stand behind RCPT TO:')
     .option('--client <ip>', 'the address of the client (default: a stranger)')
     .option('--listener <ip:port>', 'the address that it connects to (default: on port 25)')
-    .option('--auth <account>', 'the account it has authenticated as')
+    .option('--auth <account>', 'the account that it has authenticated as')
     .option('--from <address>', "as it stands behind MAIL FROM:; '' is the null sender")
     .addHelpText('after', EXAMPLES)
     .action(run)

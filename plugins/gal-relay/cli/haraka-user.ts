@@ -27,7 +27,7 @@ export function unwritable(config: Haraka.Config, { directories }: Settings): re
     if (!barred) return []
     const { name, isConfigured } = user
     const who = isConfigured
-      ? `${name}, whom Haraka runs as (user in config/smtp.ini)`
+      ? `${name}, the user that Haraka runs as (user in config/smtp.ini)`
       : `${name}, who owns queue/`
     const level = isConfigured ? 'problem' : 'warning'
     const remedy = barred.at === folder ? `chown ${name} ${folder}` : `chmod o+x ${barred.at}`
@@ -49,7 +49,7 @@ export function foreignList(config: Haraka.Config, file: string): string | undef
   if (isBelieved && may(user, stats, READ)) return undefined
   const what = isBelieved ? 'which may not read it' : 'which does not use it'
   return (
-    `it belongs to user ${stats.uid} (${described({ at: file, stats })}), and Haraka runs as ${user.name}, ` +
+    `it belongs to user ${stats.uid} (${described({ at: file, stats })}), but Haraka runs as ${user.name}, ` +
     `${what}: run gal-relay sync as root or as ${user.name}, and chown ${user.name} ${file}`
   )
 }

@@ -19,8 +19,8 @@ interface Options {
 }
 
 const EXAMPLES = `
-The ini goes to standard output; what was taken, what is answered otherwise here, and what was left out
-and why, to standard error, a line each. Nothing is written, and an open relay is never taken as one.
+The ini goes to standard output; what was taken, what is answered differently here, and what was left out
+and why, to standard error, a line each. No file is written, and an open relay is never taken over as one.
 Exit code 0: everything was taken; 1: something was left out, or differs.
 
 Kinds of source:
@@ -32,16 +32,16 @@ Kinds of source:
 Examples:
   From this install's own plugins, for a first look:
     gal-relay import .
-  From the Postfix that it takes the place of:
+  From the Postfix that it replaces:
     gal-relay import main.cf > config/gal_relay.ini
   From an Exchange server:
     gal-relay import --from ims exchange.reg > config/gal_relay.ini`
 
 export function importCommand(): Command {
   return new Command('import')
-    .description('the settings of another system as a gal_relay.ini, and what has no equal')
+    .description('convert the settings of another system into a gal_relay.ini')
     .argument('<source>', 'a file or a folder')
-    .addOption(new Option('--from <kind>', 'of the source (default: found out)').choices(KINDS))
+    .addOption(new Option('--from <kind>', 'kind of source (default: detected)').choices(KINDS))
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -76,7 +76,7 @@ function fromFolder(given: string, asked: Kind | undefined): { kind: Kind; impor
   switch (kind) {
     case undefined:
       throw new CannotRun(
-        `${given} holds no configuration that is known; name the file, and its kind with --from ${KINDS.join('|')}`,
+        `${given} contains no known configuration; name the file, and its kind with --from ${KINDS.join('|')}`,
       )
     case 'haraka':
       return { kind, imported: importHaraka((name) => readIfThere(path.join(folder, name)), given) }
@@ -106,9 +106,7 @@ function fromFile(file: string, asked: Kind | undefined): { kind: Kind; imported
   const read = filesBeside(file)
   switch (kind) {
     case undefined:
-      throw new CannotRun(
-        `${file} is of no kind that is known; name it with --from ${KINDS.join('|')}`,
-      )
+      throw new CannotRun(`${file} is of no known kind; name it with --from ${KINDS.join('|')}`)
     case 'haraka':
       throw new CannotRun(`${file} is one file; --from haraka takes the install's folder`)
   }

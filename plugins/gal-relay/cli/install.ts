@@ -37,7 +37,7 @@ export async function openInstall(folder: string | undefined): Promise<Install> 
     : path.basename(start) === 'config' && isFolder(start) && path.dirname(start)
   if (!root) {
     throw new CannotRun(
-      `${start} is no Haraka install: it has no folder config. Name the install with --config DIR`,
+      `${start} is not a Haraka install: it has no config folder. Name the install with --config DIR`,
     )
   }
   // haraka-config reads this once, when it is loaded.

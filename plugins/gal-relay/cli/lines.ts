@@ -31,7 +31,7 @@ const nameOf = (name: string) => (name === STDIN ? 'standard input' : name)
 
 function opened(name: string): NodeJS.ReadableStream {
   if (name === STDIN) {
-    if (process.stdin.isTTY) throw new CannotRun('nothing is on standard input: name a file')
+    if (process.stdin.isTTY) throw new CannotRun('standard input is a terminal: name a file')
     return process.stdin
   }
   if (statSync(name).isDirectory()) throw new Error('it is a folder')

@@ -15,7 +15,7 @@ const START = new RegExp(
   `\\{"level":"|\\blevel=${LEVELS} uuid=(\\S+) origin=(\\S+) |\\[${LEVELS}\\] \\[([^\\]]+)\\] \\[([^\\]]+)\\] `,
 )
 
-/** @returns undefined for what is no line of Haraka's logger */
+/** @returns undefined for text that is not a line of Haraka's logger */
 export function parseLogLine(line: string): LogLine | undefined {
   const found = START.exec(line)
   if (!found) return undefined

@@ -36,7 +36,7 @@ Examples:
 
 export function lookupCommand(): Command {
   return new Command('lookup')
-    .description('is the address in the directory, and which entry has it')
+    .description('look up an address in the directory and show its entry')
     .argument('<addresses...>', 'mail addresses; - reads them from standard input')
     .addHelpText('after', EXAMPLES)
     .action(run)
@@ -73,7 +73,7 @@ async function lookUpOne(address: string, directories: Opened, options: Options)
 
 const CODES = { found: 0, absent: 1, unavailable: 2 } as const
 
-/** So many are looked up at a time. */
+/** How many are looked up at a time. */
 const AT_A_TIME = 16
 
 interface LookedUp {
@@ -106,7 +106,7 @@ async function lookUpAll(
     if (!options.json) printLines([lineOf(address, state, all, error)])
     else told.push(error ? { address, found: undefined, error } : answerJson(address, state, all))
   }
-  if (count === 0) throw new CannotRun('there is no address on standard input')
+  if (count === 0) throw new CannotRun('there are no addresses on standard input')
   if (options.json) printJson({ addresses: told })
   process.exitCode = code
 }
@@ -166,7 +166,9 @@ function staleText({ state }: GalAnswer, listed: Listed | undefined): string[] {
   if (state === 'unavailable') {
     return [`the list ${listed.state === 'found' ? 'has it' : 'does not have it'}`]
   }
-  return [listed.state === 'found' ? 'stale: the list still has it' : 'stale: the list lacks it']
+  return [
+    listed.state === 'found' ? 'stale: the list still has it' : 'stale: the list does not have it',
+  ]
 }
 
 /** What one directory says. */
@@ -231,7 +233,7 @@ function openDirectories(settings: Settings): Opened {
 function noDirectory({ directories }: Settings, { domain }: Recipient): string {
   return directories.all.length === 0
     ? 'no directory is configured: [ldap] url[]'
-    : `no directory is named for ${domain}: put it into domains[] of one`
+    : `no directory is named for ${domain}: put it into domains[] of a [directory NAME]`
 }
 
 /** Found where any has it, absent where all say so. */
@@ -243,8 +245,8 @@ function stateOf(states: readonly GalAnswer['state'][]): GalAnswer['state'] {
 /** @throws CannotRun */
 export function recipientFrom(text: string): Recipient {
   const address = parsePath('rcpt', text, {})
-  if ('reply' in address) throw new CannotRun(`'${text}' is no mail address: ${address.reply}`)
-  if (!address.host) throw new CannotRun(`'${text}' is no mail address: it has no domain`)
+  if ('reply' in address) throw new CannotRun(`'${text}' is not a mail address: ${address.reply}`)
+  if (!address.host) throw new CannotRun(`'${text}' is not a mail address: it has no domain`)
   return recipientOf(address.user, address.host)
 }
 

@@ -5,15 +5,15 @@
 import { guard, onFailure, unattended } from '../guard'
 import { runProgram } from './program'
 
-// What libraries print must not stand in the answer.
+// What libraries print must not get into the answer.
 console.log = console.error
 // Whoever reads our output, head for one, may have enough of it.
-const unwritten = (error: NodeJS.ErrnoException) => {
+const onWriteError = (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit()
   throw error
 }
-process.stdout.on('error', guard('standard output', unwritten))
-// An answer of which a part went wrong is none.
+process.stdout.on('error', guard('standard output', onWriteError))
+// An answer of which a part failed is not an answer.
 onFailure((_what, error) => {
   console.error(error)
   process.exit(2)

@@ -9,7 +9,7 @@ const colours = createColors(
   process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
 )
 
-/** Stands for the start of our own control sequences, so that those in what strangers sent are none. */
+/** Marks the start of our own control sequences, so that those in text from strangers have no effect. */
 const MARK = `<${randomBytes(16).toString('hex')}>`
 
 export const colour = {

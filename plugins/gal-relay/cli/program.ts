@@ -35,7 +35,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   try {
     await program().parseAsync(args, { from: 'user' })
   } catch (error) {
-    // Asking for help is no error.
+    // Asking for help is not an error.
     if (error instanceof CommanderError && error.exitCode === 0) return
     process.exitCode = 2
     const isLeftOut = error instanceof CommanderError && error.code === 'commander.help'
@@ -52,10 +52,13 @@ export async function runProgram(args: readonly string[]): Promise<void> {
 function program(): Command {
   const program = new Command('gal-relay')
     .description(
-      'what this Haraka answers to a recipient and why, who may relay, is the directory well',
+      'explain what this Haraka answers, who may relay, and whether the directory works well',
     )
     .version(version)
-    .option('-c, --config <dir>', "the install's root or its config/ (default: $HARAKA, else here)")
+    .option(
+      '-c, --config <dir>',
+      "the install's root or its config/ (default: $HARAKA, else the current folder)",
+    )
     .option('--json', 'print one JSON object')
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
@@ -101,5 +104,5 @@ function helpCommand(program: Command): Command {
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
 
 const EXIT_CODES = `
-Exit code 0: fine; 1: the answer is "no", or problems were found; 2: used wrongly, or cannot run.
+Exit code 0: success; 1: the answer is "no", or there are problems; 2: usage error, or cannot run.
 gal-relay <command> --help has examples.`

@@ -101,12 +101,12 @@ const COVERS = {
 const LOOK_UP = {
   required: 'ours if in the directory, else refused',
   first: 'ours if in the directory, else passed on',
-  'any-domain': 'passed on for who may relay',
+  'any-domain': 'passed on for clients that may relay',
   never: 'accepted without a look-up',
 } as const
 
 function meaningOf(kind: RowKind, hops: readonly object[]): string {
-  if (kind === 'refuse') return 'refused, but from who has authenticated or may relay'
+  if (kind === 'refuse') return 'refused, unless the client has authenticated or may relay'
   if (kind === 'reroute') return 'the same name there, by the row of that domain'
   const { lookUp } = KINDS[kind]
   const [path] = pathsOf(kind, hops)

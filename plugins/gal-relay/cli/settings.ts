@@ -1,4 +1,4 @@
-// gal-relay settings: what holds on each listener and for each directory, and where each value comes from.
+// gal-relay settings: the settings of each listener and directory, and where each value comes from.
 import { Command } from 'commander'
 import { counted } from '../report/words'
 import { type EffectiveValue, effectiveSettings } from '../settings/effective'
@@ -25,7 +25,7 @@ Examples:
 
 export function settingsCommand(): Command {
   return new Command('settings')
-    .description('what holds on each listener and for each directory, and where it is from')
+    .description('the settings of each listener and directory, and where each comes from')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -41,7 +41,7 @@ async function run(_: unknown, command: Command): Promise<void> {
   const { listeners, directories, http } = effective
   printLines([
     ...listeners.flatMap(({ listener, values }) => {
-      const rest = listener === '*:*' ? ', where no other section says more' : ''
+      const rest = listener === '*:*' ? ', where no other section applies' : ''
       return inWords(`listener ${listener}${rest}`, values)
     }),
     ...directories.flatMap(({ directory, values }) => inWords(`directory ${directory}`, values)),

@@ -21,8 +21,8 @@ interface Options {
 }
 
 const EXAMPLES = `
-The server does this by itself, every [snapshot] full_every and after each start. It goes on with the new
-list within a second. Exit code 1 when the list was refused, and 2 when no server showed one. Where several
+The server does this by itself, every [snapshot] full_every and after each start. It uses the new
+list within a second. Exit code 1 if the list was refused, 2 if no server provided one. Where several
 directories have lists, all are read, one after the other; the highest exit code of theirs counts.
 
 Examples:
@@ -36,8 +36,8 @@ Examples:
 export function syncCommand(): Command {
   return new Command('sync')
     .description('read the whole list from the directory now (mode = snapshot)')
-    .option('--force', 'however few recipients the directory shows')
-    .option('--directory <name>', 'the list of that directory alone')
+    .option('--force', 'accept the list, however few recipients it has')
+    .option('--directory <name>', 'only the list of that directory')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -45,7 +45,7 @@ export function syncCommand(): Command {
 async function run(_: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const { settings } = await openConfigured(options.config)
-  const lists = kept(settings, options.directory)
+  const lists = snapshotDirectories(settings, options.directory)
   const [only] = lists
   if (only && lists.length === 1) {
     const { code, json, error } = await sync(only, options, '')
@@ -66,8 +66,8 @@ async function run(_: unknown, command: Command): Promise<void> {
   process.exitCode = highest
 }
 
-/** @throws CannotRun when no list is kept */
-function kept(
+/** @throws CannotRun when there is no snapshot to read */
+function snapshotDirectories(
   { directories: { all } }: Settings,
   name: string | undefined,
 ): readonly DirectorySettings[] {
@@ -83,7 +83,7 @@ function kept(
   const lists = named.filter(({ gal }) => gal.mode === 'snapshot')
   if (lists.length === 0) {
     const where = name === undefined || name === DEFAULT ? 'gal' : `directory ${name}`
-    throw new CannotRun(`there is no list to be read: [${where}] mode is not snapshot`)
+    throw new CannotRun(`there is no list to read: [${where}] mode is not snapshot`)
   }
   return lists
 }
@@ -134,7 +134,7 @@ async function unlikeList({ gal, ldap, snapshot }: ListSettings): Promise<string
   } catch (error) {
     if (!(error instanceof OtherSettings)) return undefined
     return (
-      'the list before was made with another base, filter or list of attributes: a running Haraka that has ' +
+      'the list before was made with a different base, filter or list of attributes: a running Haraka that has ' +
       'those does not use this one, and reads its own again'
     )
   }

@@ -13,20 +13,20 @@ interface Options {
 }
 
 const EXAMPLES = `
-LOG is a file of Haraka's log in any of its formats, one that ends in .gz included; without one, or with -, it
+LOG is a file of Haraka's log in any of its formats, also one that ends in .gz; without one, or with -, it
 is standard input. Exit code 0: there are lines; 1: there are none.
 
 Examples:
-  What became of mail to her?
+  What happened to mail for this recipient?
     gal-relay trace alice@example.com /var/log/haraka.log
-  All of one connection, whose id stands in each of its lines and in Haraka's Received line:
+  Everything about a connection, whose id is in each of its lines and in Haraka's Received line:
     gal-relay trace 8D6E7A4F-52CF-4F6B-9F0B-3B6C2C1F6A11 /var/log/haraka.log
-  Where systemd has the log:
+  If the log is in the systemd journal:
     journalctl -u haraka -o cat | gal-relay trace alice@example.com`
 
 export function traceCommand(): Command {
   return new Command('trace')
-    .description('what the log has of a recipient, or of a connection')
+    .description('what the log says about a recipient or a connection')
     .argument('<address|id>', 'a mail address, or the id of a connection, a transaction or a part')
     .argument('[logs...]', "files of Haraka's log; - is standard input", [STDIN])
     .addHelpText('after', EXAMPLES)
@@ -49,7 +49,7 @@ async function run(wanted: string, logs: string[], _: unknown, command: Command)
   }
   const traced = await trace(question, logs)
   if (options.json) printJson({ asked: question, connections: traced })
-  else printLines(traced.length > 0 ? inWords(traced) : [`nothing of ${question} is in the log`])
+  else printLines(traced.length > 0 ? inWords(traced) : [`the log has nothing about ${question}`])
   if (traced.length === 0) process.exitCode = 1
 }
 

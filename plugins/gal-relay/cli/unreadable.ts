@@ -18,18 +18,18 @@ export function unreadable(
   })
   const ofRedis = redis ? [redis.password_file, redis.tls_ca].filter(Boolean) : []
   return [...own, ...new Set([...named, ...ofRedis])].flatMap((file) => {
-    const stats = statsOf(file)
+    const stats = readableStats(file)
     if (stats?.uid !== 0 || (stats.mode & 0o077) !== 0) return []
     const mode = (stats.mode & 0o777).toString(8)
     return [
-      `${file} belongs to root and nobody else may read it (mode ${mode}), and Haraka runs as ` +
+      `${file} belongs to root and nobody else may read it (mode ${mode}), but Haraka runs as ` +
         `${user} (user in config/smtp.ini): chown ${user} ${file}`,
     ]
   })
 }
 
 /** @returns undefined where it is not, or where we may not look: others say so */
-function statsOf(file: string): Stats | undefined {
+function readableStats(file: string): Stats | undefined {
   try {
     return statSync(file)
   } catch {

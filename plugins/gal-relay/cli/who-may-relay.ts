@@ -34,8 +34,8 @@ Examples:
 
 export function whoMayRelayCommand(): Command {
   return new Command('who-may-relay')
-    .description('the exact set of clients, local addresses and accounts that may relay')
-    .option('--listener <ip:port>', 'on this listener only, or by these settings: *:587')
+    .description('list exactly which clients, local addresses and accounts may relay')
+    .option('--listener <ip:port>', 'only for this listener, or for these settings: *:587')
     .addHelpText('after', EXAMPLES)
     .action(run)
 }
@@ -52,7 +52,7 @@ async function run(_: unknown, command: Command): Promise<void> {
 function reports(settings: Settings, asked: string | undefined): RelayReport[] {
   if (asked !== undefined) {
     const named = settings.policies.get(asked)
-    if (named) return [reportOf(named)]
+    if (named) return [relayReportOf(named)]
     const listener = parseListener(asked)
     if (!listener) {
       throw new CannotRun(
@@ -64,10 +64,10 @@ function reports(settings: Settings, asked: string | undefined): RelayReport[] {
     const policy = policyFor(settings, address, port)
     return [{ ...whoMayRelay(policy, parseIp(address)), listener: asked }]
   }
-  return [...settings.policies.values()].map(reportOf)
+  return [...settings.policies.values()].map(relayReportOf)
 }
 
-function reportOf(policy: ListenerPolicy): RelayReport {
+function relayReportOf(policy: ListenerPolicy): RelayReport {
   const address = policy.name.slice(0, policy.name.lastIndexOf(':'))
   return whoMayRelay(policy, parseIp(address))
 }
@@ -75,12 +75,12 @@ function reportOf(policy: ListenerPolicy): RelayReport {
 function inWords(report: RelayReport): string[] {
   const { listener, enabled, enforced, rule, clients, local_addresses, accounts, never } = report
   const title = colour.bold(
-    `listener ${listener}${listener === '*:*' ? ', where no other section says more' : ''}`,
+    `listener ${listener}${listener === '*:*' ? ', where no other section applies' : ''}`,
   )
   if (!enabled)
-    return [title, '  the plugin takes no part here; other plugins say who may relay', '']
+    return [title, '  the plugin takes no part here; other plugins decide who may relay', '']
   if (rule === 'reroute-off') return [title, '  nobody may relay (reroute = false)', '']
-  const observed = colour.yellow('  only observed (enforce = false); enforced, it would be:')
+  const observed = colour.yellow('  only observed (enforce = false); if enforced:')
   const anyClient = never.blocks.length > 0 ? 'any client that is not in never[]' : 'any client'
   const lines = enforced ? [title] : [title, observed]
   if (rule === 'open') lines.push(colour.red(`  ${anyClient}: open = true`))

@@ -40,7 +40,7 @@ export interface NextStep {
 
 type FromDirectory = Required<Pick<NextStep, 'attempt' | 'mailbox'>>
 
-/** So many look-ups for one message are under way at a time: those at RCPT come first. */
+/** The most look-ups for one message at a time: those at RCPT come first. */
 const AT_ONCE = 10
 
 /**

@@ -17,12 +17,12 @@ export async function mxBeforeUs(
 ): Promise<MxHosts> {
   const found = await mxHosts(outbound, domain)
   if ('reason' in found) return found
-  const hosts = await Promise.all(found.mxs.map((mx) => addressesOf(outbound, mx)))
+  const hosts = await Promise.all(found.mxs.map((mx) => mxHostOf(outbound, mx)))
   const ourselves = hosts.filter(({ mx, addresses }) => isOwn(own, mx, addresses))
   const ours = Math.min(...ourselves.map(({ mx }) => mx.priority))
   const better = hosts.filter(({ mx }) => mx.priority < ours)
   if (better.length === 0) {
-    const reason = `no MX host of ${domain} has a better preference than this host; give its row a host`
+    const reason = `no MX host of ${domain} has a better preference than this host; add a host to its row`
     return { temporary: true, reason }
   }
   const mxs = better
@@ -58,7 +58,7 @@ interface MxHost {
   readonly addresses: readonly Haraka.Mx[]
 }
 
-async function addressesOf(outbound: Haraka.Outbound, mx: Haraka.Mx): Promise<MxHost> {
+async function mxHostOf(outbound: Haraka.Outbound, mx: Haraka.Mx): Promise<MxHost> {
   return { mx, addresses: await mxAddresses(outbound, mx) }
 }
 

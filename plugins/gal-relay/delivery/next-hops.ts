@@ -39,8 +39,11 @@ export function nextAttempt(
   noted: RouteOfDomain | undefined,
   listeners: readonly Listener[],
 ): Attempt {
-  if (noted) return today(settings, recipient) ?? asAccepted(settings, recipient.domain, noted)
-  return toOurselves(settings, listeners, recipient) ?? today(settings, recipient) ?? { to: 'mx' }
+  if (noted)
+    return byCurrentRow(settings, recipient) ?? asAccepted(settings, recipient.domain, noted)
+  return (
+    toOurselves(settings, listeners, recipient) ?? byCurrentRow(settings, recipient) ?? { to: 'mx' }
+  )
 }
 
 /** What counts on any listener counts for waiting mail: all have the same rows. undefined: none counts. */
@@ -107,7 +110,7 @@ const SUBMISSION_PORTS = new Set([465, 587])
 
 // A plain inbound row names no way out of this queue, nor does one that renames: what was accepted
 // before it was written keeps its next hops.
-function today(settings: Settings, recipient: Recipient): Attempt | undefined {
+function byCurrentRow(settings: Settings, recipient: Recipient): Attempt | undefined {
   const policy = policyOfRows(settings)
   const routeTo = policy && rowFor(policy.routing, recipient)?.routeTo
   if (!routeTo || !('hops' in routeTo)) return undefined
@@ -127,7 +130,7 @@ export function asAccepted(
   if (usable.length > 0) return { to: 'hops', hops: usable }
   const reason =
     `the row for ${domain} is gone from [routes], or the host from [hosts], and with it the password for ` +
-    `${hops.map(({ url, user }) => `${user} at ${url}`).join(', ')}; put it back, or write another`
+    `${hops.map(({ url, user }) => `${user} at ${url}`).join(', ')}; put it back, or write another one`
   return { to: 'nowhere-now', reason }
 }
 

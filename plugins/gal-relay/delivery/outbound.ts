@@ -1,5 +1,5 @@
 // Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
-// in it, where an attempt goes, and by which names a bounce tells of the recipients.
+// in it, where an attempt goes, and under which names a bounce lists the recipients.
 
 import { guard } from '../guard'
 import {
@@ -148,7 +148,8 @@ export class OutboundMail {
       const asked = noted.get(leavingKey(one))
       if (!route || !asked) return { attempt: nextAttempt(settings, recipient, route, listeners) }
       const step = nextStep(settings, recipient, route, asked, answers, listeners)
-      if (step.problem) this.log.warn(`${addressOf(one)} goes where it went: ${step.problem}`)
+      if (step.problem)
+        this.log.warn(`${addressOf(one)} goes where it went last time: ${step.problem}`)
       return step
     })
   }

@@ -25,7 +25,7 @@ export interface QueueContents {
 }
 
 /** Haraka renames a file, or is done with it, between our look at the folder and at the file. */
-const LOOKS = 20
+const MAX_READS = 20
 
 /**
  * @param folder Haraka's queue folder
@@ -35,7 +35,7 @@ export async function readQueue(folder: string): Promise<QueueContents> {
   // A file that is gone may have another name by now, which only another look shows.
   for (let look = 1; ; look++) {
     const { contents, isWhole } = await lookInto(folder)
-    if (isWhole || look === LOOKS) return contents
+    if (isWhole || look === MAX_READS) return contents
   }
 }
 

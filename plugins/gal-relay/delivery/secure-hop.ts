@@ -23,7 +23,7 @@ export const needsTls = (hop: NextHop) => hop.protocol === 'smtps' || hop.passwo
 export class SecureHops {
   private readonly servers = new Map<string, Promise<Server>>()
   private folder: string | undefined
-  /** So many sockets. */
+  /** How many sockets have been made. */
   private made = 0
 
   /** @param name what we call ourselves in EHLO */
@@ -58,7 +58,7 @@ export class SecureHops {
     this.folder = undefined
   }
 
-  // The hop stands in the name, for Haraka's log; a socket's path has room for 100 characters.
+  // The hop is in the name, for Haraka's log; a socket's path has room for 100 characters.
   private newPath(hop: NextHop): string {
     if (!this.folder || !existsSync(this.folder)) {
       const folder = mkdtempSync(path.join(tmpdir(), 'gal-relay-'))
@@ -106,12 +106,12 @@ async function connectThrough(
   tlsOptions: () => ConnectionOptions,
 ): Promise<void> {
   const sockets: Socket[] = []
-  const give = (why: string) => {
+  const abandon = (why: string) => {
     for (const socket of sockets) socket.destroy(new Error(why))
   }
-  const late = () => give(`no session within ${PATIENCE} ms`)
+  const late = () => abandon(`no session within ${PATIENCE} ms`)
   const timer = later(PATIENCE, 'next hop time-out', late, late)
-  const closed = () => give('Haraka closed the connection')
+  const closed = () => abandon('Haraka closed the connection')
   haraka.once('close', guard('end of a connection to a next hop', closed, closed))
   try {
     const tcp = connect({ host: hop.host, port: hop.port, noDelay: true })
@@ -126,7 +126,7 @@ async function connectThrough(
     clearTimeout(timer)
     handOver(haraka, hopSocket, hop, capabilities)
   } catch (error) {
-    give('given up')
+    abandon('given up')
     throw error
   } finally {
     clearTimeout(timer)
@@ -201,7 +201,7 @@ interface Reply {
   readonly lines: readonly string[]
 }
 
-/** @param shown what of the line may be told, when it holds a secret */
+/** @param shown the part of the line that may be shown, if it holds a secret */
 async function command(socket: Socket, line: string, shown = line): Promise<Reply> {
   const answer = reply(socket, shown, shown !== line)
   socket.write(`${line}\r\n`)
@@ -211,8 +211,8 @@ async function command(socket: Socket, line: string, shown = line): Promise<Repl
 const LONGEST_REPLY = 65_536
 
 /**
- * @param isSecret what was sent: a server may repeat it, so the error tells of its reply the codes only
- * @throws Error when the reply is no success, or more comes than one reply
+ * @param isSecret what was sent: a server may repeat it, so the error shows only the codes of its reply
+ * @throws Error when the reply is not a success, or more than one reply comes
  */
 function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
   return new Promise((resolve, reject) => {
@@ -243,8 +243,8 @@ function reply(socket: Socket, to: string, isSecret = false): Promise<Reply> {
         .map((line) => line.slice(4))
       const last = lines.at(-1) ?? ''
       const enhanced = /^\d\.\d{1,3}\.\d{1,3}(?= |$)/.exec(last)?.[0] ?? ''
-      const told = isSecret ? enhanced : visibleWords(last)
-      if (code >= 400) return fail(`it answered ${to} with ${code} ${told}`.trimEnd())
+      const replyText = isSecret ? enhanced : visibleWords(last)
+      if (code >= 400) return fail(`it answered ${to} with ${code} ${replyText}`.trimEnd())
       settle(() => resolve({ code, lines }))
     }
     const onData = guard('reply of a next hop', take, failed)

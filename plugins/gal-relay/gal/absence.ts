@@ -13,7 +13,7 @@ import { type Known, Witness } from './directory/witness'
 
 /** Fewer addresses than these say nothing: all of them may have been deleted with good reason. */
 const QUORUM = 4
-/** So many are asked for where each takes a search of its own. */
+/** How many are asked for where each needs a search of its own. */
 const SINGLY = 8
 /** So long must an address be missing that was found lately: while a list is being emptied, more follow. */
 const GRACE = 2000
@@ -48,7 +48,7 @@ export class Absence {
     const others = missing.size - (missing.has(key) ? 1 : 0)
     if (others > 1) {
       this.#doubtedAt = performance.now()
-      const text = `${key} and ${others} other addresses are missing that were found lately`
+      const text = `${key} and ${others} other recently found addresses are missing`
       this.#onMissing(text)
       throw new DirectoryError('unproven', text)
     }

@@ -1,6 +1,6 @@
 // Keeps answers for a while. Found and absent ones are kept apart, so that a harvester's endless
 // guesses cannot push out the addresses that mail is really sent to. While no server can be asked, an
-// address that was found before may still be accepted for some time; that one was absent is no reason
+// address that was found before may still be accepted for some time; that one was absent is not a reason
 // to refuse it then, since it may have been made meanwhile.
 import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'

@@ -74,7 +74,7 @@ export class DirectoryLists implements AddressList {
     const lists = this.#listsFor(recipient.domain)
     const [only] = lists
     if (!only) return NO_DIRECTORY
-    return lists.length === 1 ? only.lookup(recipient) : together(lists, recipient)
+    return lists.length === 1 ? only.lookup(recipient) : lookupInAll(lists, recipient)
   }
 
   /** The same, with the name of the directory that has it; of several that do not, all their names. */
@@ -215,7 +215,7 @@ const FAILED: GalAnswer = { state: 'unavailable', reason: 'a failure of the plug
  * Found where any directory has it, absent where all say so. Whoever has it need not wait for the
  * others, one of which may be slow or down.
  */
-function together(
+function lookupInAll(
   lists: readonly AddressList[],
   recipient: Recipient,
 ): GalAnswer | Promise<GalAnswer> {

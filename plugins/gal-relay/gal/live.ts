@@ -197,7 +197,7 @@ export class LiveList implements AddressList {
   #warnOfSeveral(key: string, holders: readonly Entry[]): void {
     const names = new Map(holders.map(({ dn }) => [dn.toLowerCase(), printable(dn)]))
     if (names.size < 2) return
-    const text = `${key} is held by several entries: ${[...names.values()].join(' and ')}`
+    const text = `${key} belongs to several entries: ${[...names.values()].join(' and ')}`
     this.#notices.once('warn', text)
   }
 }

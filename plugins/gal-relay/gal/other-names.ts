@@ -62,9 +62,9 @@ export class ListWithOtherNames implements AddressList {
     const own = this.#list.lookup(recipient)
     const others = this.#others(recipient)
     if (others.length === 0 || (!(own instanceof Promise) && own.state === 'found')) return own
-    // At the same time, so that all together take no longer than one may.
+    // At the same time, so that all of them take no longer than one may.
     const answers = [own, ...others.map((other) => this.#list.lookup(other))]
-    return areKnown(answers) ? together(answers) : Promise.all(answers).then(together)
+    return areKnown(answers) ? combinedAnswer(answers) : Promise.all(answers).then(combinedAnswer)
   }
 
   close(): Promise<void> {
@@ -77,7 +77,7 @@ function areKnown(answers: readonly (GalAnswer | Promise<GalAnswer>)[]): answers
 }
 
 /** Found under any name is found; absent is who is so under each. */
-function together(answers: readonly GalAnswer[]): GalAnswer {
+function combinedAnswer(answers: readonly GalAnswer[]): GalAnswer {
   const decisive =
     answers.find(({ state }) => state === 'found') ??
     answers.find(({ state }) => state === 'unavailable') ??

@@ -52,7 +52,7 @@ export class RecipientSearch {
   readonly #witnesses: readonly Witness[]
   readonly #log: Log
   readonly #notices: Notices
-  /** By the names of the attributes, which few servers have otherwise than the settings. */
+  /** By the names of the attributes, which on few servers differ from the settings. */
   readonly #searches = new Map<string, AddressSearch>()
   readonly #asConfigured: AddressSearch
 
@@ -235,7 +235,7 @@ export class RecipientSearch {
       .some((shown) => asked.some((address) => isLooselyEqual(shown, address)))
     if (alike) return false
     const name = printable(entry.dn)
-    const text = `${name} came for ${key} without showing it: are its addresses readable?`
+    const text = `${name} was returned for ${key} but does not show it: are its addresses readable?`
     this.#notices.once('warn', text)
     throw new DirectoryError('unproven', text)
   }

@@ -40,7 +40,7 @@ export function checkHaraka(plugin: Haraka.Plugin): void {
   const release = releaseOf(plugin)
   if (isBefore(release, OLDEST)) {
     throw new UnsupportedHaraka(
-      `${plugin.name} needs Haraka ${OLDEST} or newer, and this is Haraka ${release}`,
+      `${plugin.name} needs Haraka ${OLDEST} or newer, but this is Haraka ${release}`,
     )
   }
   for (const [module, parts] of Object.entries(PARTS)) {

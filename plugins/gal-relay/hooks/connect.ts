@@ -41,7 +41,7 @@ export const trust_client = guarded((next, connection: WithSession) => {
   const { proxy, policy, counted } = sessionOf(connection)
   const isForged = former !== undefined && former.proxy !== proxy
   if (isForged && (decidesRelaying(former.policy) || decidesRelaying(policy))) {
-    return next(DENYDISCONNECT, 'PROXY is for the first line only')
+    return next(DENYDISCONNECT, 'PROXY is allowed on the first line only')
   }
   // Whoever may authenticate is not known yet where that lets a client relay.
   const isKnown = counted && !policy.restrictions.authenticated

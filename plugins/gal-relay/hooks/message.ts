@@ -61,7 +61,7 @@ function isLoop(
   return true
 }
 
-const LOOP = replyOf(554, 'Mail loop: this message has come here too often', 4, 6)
+const LOOP = replyOf(554, 'Mail loop: this message has passed through here too often', 4, 6)
 
 // Before the queue plugins: each way gets its own recipients.
 export const prepare = guarded(function (next, connection) {
@@ -89,7 +89,7 @@ export const prepare = guarded(function (next, connection) {
     connection,
     'error',
     this,
-    'a data_post plugin ended that hook with OK, so that mail for the queue plugins was about to ' +
+    'a data_post plugin ended that hook with OK, so mail for the queue plugins was about to ' +
       'leave by the outbound queue; it is deferred',
   )
   return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
@@ -115,7 +115,7 @@ function storeAll(
       connection,
       'error',
       plugin,
-      `marked for ${held}, and no plugin did so; the message is deferred`,
+      `marked for ${held}, but no plugin did so; the message is deferred`,
     )
     return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
   }
@@ -132,7 +132,7 @@ export const deliver_outbound_part = guarded(function (next, connection) {
   if (!part) return next()
   const held = heldBack(connection, transaction)
   if (held) {
-    log(connection, 'notice', this, `marked for ${held}: nothing of the message goes out`)
+    log(connection, 'notice', this, `marked for ${held}: no part of the message goes out`)
     return next()
   }
   store(this, transaction, part, (stored, error) => {

@@ -241,7 +241,7 @@ function refuseNobody(
 ): undefined {
   putBack(rcpt.message, rcpt.transaction)
   const written = writtenAddress(rcpt)
-  log(connection, 'error', plugin, `recipient ${written} was taken off by another plugin`)
+  log(connection, 'error', plugin, `recipient ${written} was removed by another plugin`)
   return refuse(plugin, next, connection, rcpt, INTERNAL_ERROR)
 }
 

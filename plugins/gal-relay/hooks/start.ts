@@ -55,7 +55,7 @@ export interface State {
   settings: Settings
   /** Those that Haraka has loaded. */
   readonly plugins: readonly string[]
-  /** Sentences on what counts for nothing. */
+  /** Sentences about lines that have no effect. */
   ignored: readonly string[]
   /** The policies of local addresses that clients have connected to, under the settings in force. */
   policies: Map<string, LocalPolicy>
@@ -179,11 +179,11 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
     await inSlices(state.lists.starting(), () => true)
   } catch (error) {
     state.reloadFailedAt = Date.now()
-    await inSlices(logFailure(plugin, error), () => true)
+    await inSlices(logReloadFailure(plugin, error), () => true)
   }
 }
 
-function* logFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
+function* logReloadFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
   for (const line of linesOf(error)) {
     yield
     log(plugin, 'error', plugin, line)
@@ -212,7 +212,7 @@ function announce(plugin: Haraka.Plugin): void {
   }
 }
 
-/** @throws SettingsError when a file of another plugin cannot be read, which is no reason to end */
+/** @throws SettingsError when a file of another plugin cannot be read, which is not a reason to stop */
 function announceOthers(plugin: Haraka.Plugin): void {
   const { config, name } = plugin
   const { settings } = state

@@ -25,7 +25,7 @@ const PLACE = /%[sudaSUD]/
 export function splitAddressFilter(text: string): AddressFilter | { readonly problem: string } {
   const whole = text.trim().replace(/%u@%d/g, ADDRESS)
   const node = parsed(whole.startsWith('(') ? whole : `(${whole})`)
-  if (!node) return { problem: 'is no search filter' }
+  if (!node) return { problem: 'is not a search filter' }
   const parts = flattened(node, '&')
   const placed = parts.filter((part) => PLACE.test(textOf(part)))
   const rest = parts.filter((part) => !placed.includes(part))

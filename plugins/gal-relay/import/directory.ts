@@ -22,7 +22,7 @@ export interface Lookup {
   readonly more?: Readonly<Record<string, string>>
 }
 
-/** An ini keeps neither blanks around a value nor a backslash at its end, and nobody sees what is no letter. */
+/** An ini keeps neither blanks around a value nor a backslash at its end, and nobody can see characters without a shape. */
 const WRITABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]*(?<![ \\])$/u
 
 /** Several are one directory when servers and account are the same. */
@@ -38,7 +38,7 @@ export function takeLookups(draft: Draft, lookups: readonly Lookup[]): readonly 
       leaveOut(
         draft,
         lookup.from,
-        `is another server or account than ${first.lookup.from} has: one directory can be asked; its recipients would not be found`,
+        `uses another server or account than ${first.lookup.from}: only one directory is imported; its recipients would not be found`,
       )
       continue
     }
@@ -59,7 +59,7 @@ export function takeLookups(draft: Draft, lookups: readonly Lookup[]): readonly 
       leaveOut(
         draft,
         lookup.from,
-        `${lost} is no comparison with the whole address; recipients that only it finds would be refused`,
+        `${lost} is not a comparison with the whole address; recipients that only it finds would be refused`,
       )
     }
     taken.push({ lookup, split })
@@ -94,7 +94,7 @@ function takeServer(draft: Draft, lookup: Lookup): void {
       differs(
         draft,
         from,
-        `the password ${bindPassword ? 'cannot stand in an ini file' : 'is not in clear there'}: write it into config/gal_relay.password, readable for Haraka's user alone`,
+        `the password ${bindPassword ? 'cannot be written in an ini file' : 'is not in clear text there'}: write it into config/gal_relay.password, readable by Haraka's user alone`,
       )
     }
   }

@@ -26,7 +26,7 @@ export function importExim(text: string, read: ReadFile, title: string): Importe
     leaveOut(
       draft,
       directive,
-      'is not followed: lines between .ifdef and .endif are taken as they stand',
+      'is not followed: lines between .ifdef and .endif are taken as they are',
     )
   }
   takeRelaying(draft, config, read)
@@ -35,8 +35,10 @@ export function importExim(text: string, read: ReadFile, title: string): Importe
     draft,
     found.map(({ lookup }) => lookup),
   )
-  const looking = found.filter(({ lookup }) => taken.includes(lookup)).map(({ router }) => router)
-  takeDomains(draft, config, read, looking)
+  const lookupRouters = found
+    .filter(({ lookup }) => taken.includes(lookup))
+    .map(({ router }) => router)
+  takeDomains(draft, config, read, lookupRouters)
   return finish(draft, title)
 }
 
@@ -79,7 +81,7 @@ function lookupsOf(draft: Draft, { main }: EximConfig, router: Router): Found[] 
         differs(
           draft,
           from,
-          'its addresses are accepted, and keep their name: what the directory says of where they go is not followed',
+          'its addresses are accepted unchanged: where the directory sends their mail is not followed',
         )
       }
       return [{ router, lookup }]
@@ -101,12 +103,12 @@ function takeDomains(
   draft: Draft,
   config: EximConfig,
   read: ReadFile,
-  looking: readonly Router[],
+  lookupRouters: readonly Router[],
 ): void {
   const routes = config.routers.flatMap((router) => routesOf(draft, config, router, read))
   const ours = new Set<string>()
   const isLookedUp = (domain: string) =>
-    looking.some((router) => {
+    lookupRouters.some((router) => {
       const domains = router.options.get('domains')
       return domains === undefined || matches(itemsOf(config, 'domainlist', domains, read), domain)
     })
@@ -128,13 +130,13 @@ function takeDomains(
         differs(
           draft,
           list,
-          `${domain}: recipients were looked up elsewhere; here those that the directory has are accepted`,
+          `${domain}: recipients were looked up elsewhere; here those in the directory are accepted`,
         )
       } else if (!isVerified && !isRelayed) {
         differs(
           draft,
           list,
-          `${domain}: no ACL has verify = recipient, so every recipient was accepted; here those that the directory has are`,
+          `${domain}: no ACL has verify = recipient, so every recipient was accepted; here only those in the directory are`,
         )
       }
       const hop = routes.find((route) => isFor(route, domain))?.hop
@@ -180,7 +182,11 @@ function sentToOf(
     return undefined
   }
   if (wildcard)
-    differs(draft, from, `${item} is the subdomains of ${name}; the row is for ${name} itself too`)
+    differs(
+      draft,
+      from,
+      `${item} means the subdomains of ${name}; the row is for ${name} itself too`,
+    )
   return wildcard ? name : `@${name}`
 }
 
@@ -206,7 +212,7 @@ function routesOf(draft: Draft, config: EximConfig, router: Router, read: ReadFi
       : rulesFrom(draft, from, data, config, router, read)
   const domains = router.options.get('domains')
   return rules.flatMap(({ domain, hosts }) => {
-    const hop = hopOf(draft, from, hosts)
+    const hop = nextHopOf(draft, from, hosts)
     const isAll = domain === '*' && domains !== undefined
     const names = isAll ? itemsOf(config, 'domainlist', domains, read) : [domain]
     const except = names.filter((name) => name.startsWith('!')).map((name) => name.slice(1).trim())
@@ -246,7 +252,7 @@ function rulesFrom(
     /^\$\{lookup\s*\{\$\{?domain\}?\}\s*(?:partial-)?lsearch\*?\s*\{([^}]+)\}/.exec(data) ?? []
   const text = file && read(file)
   if (text === undefined || text === '') {
-    leaveOut(draft, from, `route_data = ${data}: is no file of rows that can be read here`)
+    leaveOut(draft, from, `route_data = ${data}: is not a file of rows that can be read here`)
     return []
   }
   const domains = itemsOf(config, 'domainlist', router.options.get('domains') ?? '*', read)
@@ -260,14 +266,14 @@ const listFrom = (text: string): Rule[] =>
   })
 
 /** @returns the next hops of a row, or undefined */
-function hopOf(draft: Draft, from: string, hosts: string): string | undefined {
+function nextHopOf(draft: Draft, from: string, hosts: string): string | undefined {
   const hops = listOf(hosts).flatMap((host) => {
     // A port follows two colons, which the list has made one.
     const [, literal, name = '', port] = /^(?:\[([^\]]+)\]|([\w.-]+))(?::(\d+))?$/.exec(host) ?? []
     const target = literal ?? name
     if (target)
       return [`smtp://${isIP(target) === 6 ? `[${target}]` : target}${port ? `:${port}` : ''}`]
-    leaveOut(draft, from, `${host}: is no host that can be named in a row`)
+    leaveOut(draft, from, `${host}: is not a host that can be named in a row`)
     return []
   })
   return hops.length > 0 ? hops.join(' ') : undefined

@@ -131,7 +131,11 @@ function ldapLookups(draft: Draft, install: Install): Lookup[] {
   const [main, rcptTo] = [ini.sections.get('main'), ini.sections.get('rcpt_to')]
   for (const section of ['authn', 'authz', 'aliases']) {
     if (ini.sections.has(section)) {
-      leaveOut(draft, `${file} [${section}]`, 'is no matter of recipients; it may stay where it is')
+      leaveOut(
+        draft,
+        `${file} [${section}]`,
+        'does not concern recipients; it may stay where it is',
+      )
     }
   }
   if (!rcptTo) return []
@@ -207,7 +211,7 @@ function takeAcl(draft: Draft, line: string): void {
   const [address = '', bits] = entry.split('/')
   const family = isIP(address)
   if (family === 0) {
-    leaveOut(draft, from, 'is no IP address, so relay passed it over')
+    leaveOut(draft, from, 'is not an IP address, so relay ignored it')
   } else if (bits === undefined) {
     takeHosts(draft, from, address)
     if (family === 6) differs(draft, from, `is taken as one host; relay read it as ${address}/32`)
@@ -218,7 +222,11 @@ function takeAcl(draft: Draft, line: string): void {
     const network = maskedNetwork(entry)
     if (network) takeHosts(draft, from, network)
     else
-      leaveOut(draft, from, `'${bits}' is no number of bits from 0 to ${family === 6 ? 128 : 32}`)
+      leaveOut(
+        draft,
+        from,
+        `'${bits}' is not a number of bits from 0 to ${family === 6 ? 128 : 32}`,
+      )
   }
 }
 

@@ -70,7 +70,7 @@ function takeRestrictions(
     leaveOut(
       draft,
       from('RelayFlags'),
-      'is no number (dword:00000002), so which restrictions count is not known; none was taken',
+      'is not a number (dword:00000002), so which restrictions count is not known; none was taken',
     )
     return
   }
@@ -78,7 +78,7 @@ function takeRestrictions(
     const list = values.get(name.toLowerCase()) ?? []
     const isCounting = (flags & flag) !== 0
     if (!Array.isArray(list)) {
-      leaveOut(draft, from(name), 'is no list of strings (hex(7):…)')
+      leaveOut(draft, from(name), 'is not a list of strings (hex(7):…)')
     } else if (!isCounting && list.length > 0) {
       const count = list.length === 1 ? 'the entry' : `${list.length} entries`
       leaveOut(draft, from(name), `${count}: RelayFlags lacks ${flag}, so they did not count`)
@@ -149,7 +149,7 @@ function takeTable(draft: Draft, file: string, text: string): void {
     const from = `${file} line ${number}`
     const [sentTo = '', routeTo = '', ...more] = columnsOf(line)
     if (!sentTo || !routeTo) {
-      leaveOut(draft, from, `'${line.trim()}' is no row: Sent to, a tab, Route to`)
+      leaveOut(draft, from, `'${line.trim()}' is not a row: Sent to, a tab, Route to`)
       continue
     }
     const isOverride = /override|always/i.test(more.join(' '))

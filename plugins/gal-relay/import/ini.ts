@@ -94,7 +94,7 @@ export function takeOpenRelay(draft: Draft, from: string, why: string): void {
   leaveOut(
     draft,
     from,
-    `${why}: an open relay. Here nobody relays but those whom [restrictions] name; open = true stands in the ini as a comment`,
+    `${why}: an open relay. Here only those named in [restrictions] may relay; open = true is in the ini as a comment`,
   )
 }
 
@@ -135,11 +135,11 @@ function completed(entries: readonly Entry[], remarks: Remark[], title: string):
   const off = (key: string, value: string, comment?: string) =>
     missing.push({ section: 'ldap', key, value, comment, isOff: true, from: '' })
   if (!has('url[]'))
-    off('url[]', 'ldaps://dc1.corp.example', 'the directory; without it nothing starts')
+    off('url[]', 'ldaps://dc1.corp.example', 'the directory; the plugin does not start without it')
   if (!has('base') && !has('base[]')) off('base', 'dc=corp,dc=example')
   if (missing.length > 0) {
     const keys = missing.map(({ key }) => key).join(' and ')
-    const text = `names no directory that can be taken: fill in [ldap] ${keys} before the plugin can start`
+    const text = `names no directory that can be imported: fill in [ldap] ${keys} before the plugin can start`
     remarks.push({ outcome: 'left out', from: title, text })
   }
   return { ini: written([...entries, ...missing], title).text, remarks }

@@ -40,14 +40,14 @@ export function takeOrdered(draft: Draft, from: string, entries: readonly string
       leaveOut(
         draft,
         from,
-        `${entry} stands behind an entry that lets those clients in already, and changes nothing`,
+        `${entry} comes after an entry that already lets those clients in, and changes nothing`,
       )
     } else {
       take(draft, from, 'restrictions', 'never[]', text)
       differs(
         draft,
         from,
-        `${entry}: a client in never[] does not relay after it has authenticated either`,
+        `${entry}: a client in never[] may not relay even after it has authenticated`,
       )
       const inside = before.filter((one) => contains(network, one))
       for (const one of inside) {

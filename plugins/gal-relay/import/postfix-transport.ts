@@ -18,7 +18,7 @@ export function transportsOf(draft: Draft, main: MainCf, read: ReadFile): Transp
     const table = tableOf(item)
     const rows = table && rowsOf(table, read)
     if (!rows) {
-      leaveOut(draft, FROM, `${item} is no file of rows that can be read here`)
+      leaveOut(draft, FROM, `${item} is not a file of rows that can be read here`)
       continue
     }
     for (const [key, value] of rows) {
@@ -72,7 +72,11 @@ export function takeTransports(
     const name = key.replace(/^\./, '')
     if (isOurs(name)) continue
     if (key !== name && !hops.has(name)) {
-      differs(draft, FROM, `${key} is the subdomains of ${name}; the row is for ${name} itself too`)
+      differs(
+        draft,
+        FROM,
+        `${key} means the subdomains of ${name}; the row is for ${name} itself too`,
+      )
     }
     takeRow(draft, FROM, key === name ? `@${name}` : name, `forward ${hop}`)
   }

@@ -40,7 +40,7 @@ export function importPostfix(text: string, read: ReadFile, title: string): Impo
     leaveOut(
       draft,
       name,
-      'has an expression that is not understood, and which counts as empty here',
+      'contains an expression that is not understood, which counts as empty here',
     )
   }
   return finish(draft, title)
@@ -129,7 +129,7 @@ function permittedBy(draft: Draft, main: MainCf, name: string): Permitted | unde
         break
       default:
         if (/^(check|reject|warn|defer)_/.test(item)) {
-          leaveOut(draft, name, `${item}: is no matter of relaying; Haraka has plugins for it`)
+          leaveOut(draft, name, `${item}: does not concern relaying; Haraka has plugins for it`)
         }
     }
   }
@@ -160,7 +160,7 @@ function takeMaps(draft: Draft, main: MainCf, read: ReadFile): Lookups {
           leaveOut(
             draft,
             name,
-            `${item} is no directory; addresses that only it has would be refused`,
+            `${item} is not a directory; addresses that only it has would be refused`,
           )
         continue
       }
@@ -168,7 +168,7 @@ function takeMaps(draft: Draft, main: MainCf, read: ReadFile): Lookups {
         differs(
           draft,
           name,
-          `${item}: its addresses are accepted, and keep their name: what the directory says of where they go is not followed`,
+          `${item}: its addresses are accepted unchanged: where the directory sends their mail is not followed`,
         )
       }
       const lookup = lookupOf(draft, table, name, main, read)
@@ -219,7 +219,7 @@ function takeDomains(
         differs(
           draft,
           domains,
-          `${domain} is the subdomains of ${name}; the row is for ${name} itself too`,
+          `${domain} means the subdomains of ${name}; the row is for ${name} itself too`,
         )
       }
       const kind = kindOf(draft, domains, name, lookups[maps])
@@ -265,7 +265,7 @@ function kindOf(
   if (asked === 'nobody' && from === 'relay_domains') return 'always-relay'
   const was =
     asked === 'nobody' ? 'every recipient was accepted' : 'recipients were looked up elsewhere'
-  differs(draft, from, `${domain}: ${was}; here those that the directory has are accepted`)
+  differs(draft, from, `${domain}: ${was}; here those in the directory are accepted`)
   return 'inbound'
 }
 

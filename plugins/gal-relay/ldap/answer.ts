@@ -7,7 +7,7 @@ import { ANSWER, type EntryLimits, HELD, LOOK_UP } from './limits'
 
 export interface Answer {
   readonly entries: Entry[]
-  /** URLs where parts of it are to be had. */
+  /** URLs where parts of it can be found. */
   readonly references: string[]
   messages: number
   /** Of the entries. */

@@ -82,7 +82,8 @@ export class BerReader {
       if (count === 0 || count > 4 || at + count > limit) throw new MalformedBer('a bad length')
       for (length = 0; count > 0; count--) length = length * 256 + (bytes[at++] as number)
     }
-    if (length > limit - at) throw new MalformedBer('a value is longer than what holds it')
+    if (length > limit - at)
+      throw new MalformedBer('a value is longer than the element that contains it')
     this.start = at
     this.end = at + length
     this.at = this.end

@@ -128,7 +128,7 @@ export class Connection {
     }
     // Anything that came in clear behind the answer would be taken for protected.
     if (!this.#incoming.isEmpty)
-      throw new DirectoryError('protocol', 'data in clear after StartTLS')
+      throw new DirectoryError('protocol', 'unencrypted data after StartTLS')
     this.#detach()
     return this.#socket
   }
@@ -283,7 +283,7 @@ export class Connection {
     const request = this.#requests.get(id)
     if (!request) this.#notAsked(length)
     if (!request || request.sink || length <= LOOK_UP.bytes) return request !== undefined
-    request.answer.leftOut = `an entry of ${length} bytes is larger than is read`
+    request.answer.leftOut = `an entry of ${length} bytes is too large to be read`
     this.#count(id, request)
     return false
   }
@@ -291,7 +291,7 @@ export class Connection {
   #notAsked(length: number): void {
     this.#unasked += length
     if (this.#unasked <= UNASKED) return
-    throw new DirectoryError('protocol', 'the server sends what nobody asked for')
+    throw new DirectoryError('protocol', 'the server sends a response that nobody asked for')
   }
 
   /** A message has come for a look-up: ends one that has no end. */
@@ -356,7 +356,7 @@ export class Connection {
 
   /** RFC 4511 §4.4.1: the server says that it is about to close. */
   #notice(tag: number, body: BerReader): void {
-    if (tag !== OP.extendedResponse) throw new MalformedBer('a message without number')
+    if (tag !== OP.extendedResponse) throw new MalformedBer('a message without an ID')
     body.expect(TAG.enumerated).number()
     body.expect(TAG.octets)
     const words = printable(body.expect(TAG.octets).text())

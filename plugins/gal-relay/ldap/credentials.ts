@@ -40,7 +40,7 @@ export async function credentialsToTry(ldap: LdapOptions): Promise<Credentials> 
   const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
   // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
-  if (!password) throw new DirectoryError('connection', 'bind_dn is set, and the password is empty')
+  if (!password) throw new DirectoryError('connection', 'bind_dn is set, but the password is empty')
   const key = keyOf(ldap, file ?? password)
   const known = refused.get(key)
   if (!known || known.times < REFUSALS) return { password, key }
@@ -71,8 +71,8 @@ export function bound(
   const next =
     times < REFUSALS
       ? ''
-      : `; so that ${ldap.bind_dn} is not locked, the password is tried again every five minutes ` +
-        'only, or at once when it has changed'
+      : `; to avoid locking ${ldap.bind_dn}, the password is tried again only every five minutes ` +
+        'or at once when it has changed'
   const message = `${error.message}${next}`
   refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
   throw new DirectoryError('credentials', message, code)

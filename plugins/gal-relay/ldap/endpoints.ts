@@ -1,4 +1,4 @@
-// Where the directory's servers are right now, in the order in which they are to be asked.
+// Where the directory's servers are right now, in the order in which they are asked.
 
 import type { Endpoint, LdapOptions } from './options'
 import { findServers } from './srv'

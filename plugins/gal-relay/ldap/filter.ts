@@ -96,7 +96,7 @@ function filterAt(text: string, at: number, attributes: Set<string>): [Buffer, n
     }
     case '!': {
       const inner = afterBlanks(text, operator + 1)
-      if (text[inner] !== '(') throw new Error("'!' stands before one filter in parentheses")
+      if (text[inner] !== '(') throw new Error("'!' takes one filter in parentheses")
       const [filter, end] = filterAt(text, inner, attributes)
       return [tlv(NOT, filter), closing(text, afterBlanks(text, end))]
     }

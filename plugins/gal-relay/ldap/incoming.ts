@@ -77,6 +77,6 @@ function messageId(bytes: Buffer, at: number): number | undefined {
   try {
     return new BerReader(bytes, start, bytes.length).expect(TAG.integer).number()
   } catch {
-    throw new MalformedBer('a message without number')
+    throw new MalformedBer('a message without an ID')
   }
 }

@@ -7,7 +7,7 @@ import { DN } from '@ldapjs/dn'
 import { resultCodeToName } from '@ldapjs/protocol'
 import { integer, octets, TAG, tlv } from './ber'
 
-/** @throws Error for what is no DN (RFC 4514) */
+/** @throws Error for text that is not a DN (RFC 4514) */
 export function parseDN(text: string): unknown {
   return DN.fromString(text)
 }

@@ -22,13 +22,13 @@ export function pemProblem(
     return `is in DER, not PEM: openssl ${program} -inform der -in ${file} -out ${file}.pem`
   }
   if (/-----BEGIN PKCS ?#?7-----/.test(text)) {
-    return `holds PKCS#7, not certificates: openssl pkcs7 -print_certs -in ${file} -out ${file}.pem`
+    return `contains PKCS#7, not certificates: openssl pkcs7 -print_certs -in ${file} -out ${file}.pem`
   }
   if (!new RegExp(`-----BEGIN [A-Z0-9 ]*${wanted}-----`).test(text)) {
-    return `holds no ${wanted.toLowerCase()} in PEM (-----BEGIN ${wanted}-----)`
+    return `contains no ${wanted.toLowerCase()} in PEM (-----BEGIN ${wanted}-----)`
   }
   if (ONE_LINE.test(text)) {
-    return 'has it all on one line; -----BEGIN and -----END stand on lines of their own'
+    return 'is all on one line; -----BEGIN and -----END must be on lines of their own'
   }
   return undefined
 }

@@ -18,7 +18,7 @@ export interface AttributeType {
 }
 
 export interface Schema {
-  /** Matching rules are told of. */
+  /** The schema names matching rules. */
   readonly tellsRules: boolean
   /** @param name any of its names, in any case, or its OID */
   find(name: string): AttributeType | undefined

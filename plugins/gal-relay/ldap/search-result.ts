@@ -7,7 +7,7 @@ export interface Result {
   readonly code: number
   readonly diagnostic: string
   readonly entries: readonly Entry[]
-  /** URLs where parts of the answer, or all of it, are to be had (RFC 4511 §4.5.3, §4.1.10). */
+  /** URLs where parts of the answer, or all of it, can be found (RFC 4511 §4.5.3, §4.1.10). */
   readonly references: readonly string[]
   /** What was larger than is read, as a sentence: whatever is not among the entries may be there. */
   readonly leftOut?: string

@@ -35,7 +35,7 @@ export interface ServerOptions<K> {
 
 /** Servers close connections with many requests pending: slapd anonymous ones with more than 100. */
 const IN_FLIGHT = 64
-/** So many reasons are logged for one time of being down. */
+/** The most reasons that are logged for one outage. */
 const REASONS = 5
 /** While no server at all is up, each is tried again about this often. */
 const MISSED = 1000

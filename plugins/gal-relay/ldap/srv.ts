@@ -8,15 +8,15 @@ import { DirectoryError, directoryError } from './directory-error'
 import type { Endpoint, LdapOptions } from './options'
 
 /** Servers come and go slowly. */
-const AGAIN = 300_000
+const REFRESH_INTERVAL = 300_000
 /** When there was no answer, or none of its servers is up. */
-const SOON = 5000
+const RETRY_INTERVAL = 5000
 
 export class SrvSource {
   readonly name: string
   /** Why there are no endpoints, if that is so. */
   error: DirectoryError | undefined
-  /** Where the servers are, in the order in which they are to be asked; undefined before the first answer. */
+  /** Where the servers are, in the order in which they are asked; undefined before the first answer. */
   endpoints: readonly Endpoint[] | undefined
 
   readonly #domain: string
@@ -45,7 +45,7 @@ export class SrvSource {
 
   /** None of its servers is up: there may be others by now. */
   hurry(): void {
-    if (this.#timer) this.#schedule(SOON)
+    if (this.#timer) this.#schedule(RETRY_INTERVAL)
   }
 
   close(): void {
@@ -60,11 +60,11 @@ export class SrvSource {
       if (this.#closed) return
       this.error = undefined
       this.#take(records)
-      this.#schedule(AGAIN)
+      this.#schedule(REFRESH_INTERVAL)
     } catch (thrown) {
       if (this.#closed) return
       this.#failed(directoryError(thrown))
-      this.#schedule(SOON)
+      this.#schedule(RETRY_INTERVAL)
     }
   }
 
@@ -99,13 +99,13 @@ export class SrvSource {
   }
 
   readonly #resolveAgain = () => {
-    if (!this.#closed) this.#schedule(SOON)
+    if (!this.#closed) this.#schedule(RETRY_INTERVAL)
   }
 }
 
 /**
  * @param service `_gc._tcp`: the Global Catalogs of an Active Directory forest, by its root domain
- * @returns a domain's servers as they are now, in the order in which they are to be asked
+ * @returns a domain's servers as they are now, in the order in which they are asked
  */
 export async function findServers(
   domain: string,

@@ -61,8 +61,8 @@ function identityIn(domain: string, host: string): ConnectionOptions {
       if (!wrong) return undefined
       if (inside) return checkServerIdentity(host, certificate)
       return new Error(
-        `DNS names ${host} as a server of ${domain}, which it is not in, and its certificate is not ` +
-          `for ${domain}; if it is right, write ldaps://${host} into url[]`,
+        `DNS names ${host} as a server of ${domain}, but it is outside that domain, and its certificate is not ` +
+          `for ${domain}; if it is correct, write ldaps://${host} into url[]`,
       )
     },
   }

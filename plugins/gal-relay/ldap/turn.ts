@@ -61,7 +61,7 @@ export function requireWhole(results: readonly Result[]): void {
   for (const { leftOut } of results) if (leftOut) throw new DirectoryError('oversize', leftOut)
 }
 
-/** Whether it ended otherwise than by showing as much as was asked for. */
+/** Whether it ended for any reason other than having shown as much as was asked for. */
 export function isNoLimit({ code }: Result): boolean {
   return code !== SIZE_LIMIT_EXCEEDED
 }

@@ -18,9 +18,9 @@ export function answersSection({ counters, minutes }: InstallReport, now: number
   const differences = total(counters, 'differences')
   const all = total(counters, 'answers')
   return html`<div class="figures">${figure('all', all)}${figures}${
-    observed > 0 && figure('differs', differences, 'observed otherwise')
+    observed > 0 && figure('differs', differences, 'answered differently')
   }</div>
-${observed > 0 && html`<p class="note">${number(observed)} of these are verdicts on observed listeners, where it is not the plugin that decides; the answer was another one to ${number(differences)} of them.</p>`}
+${observed > 0 && html`<p class="note">${number(observed)} of these are verdicts on observed listeners, where the plugin does not decide; ${number(differences)} of them were answered differently.</p>`}
 ${chart(minutes, now)}
 ${all > 0 && rules(counters, all)}`
 }

@@ -1,4 +1,4 @@
-// How the servers of each directory are, as all processes see them together, its snapshot and its cache.
+// The servers of each directory as all processes see them, its snapshot and its cache.
 import { domainsText } from '../advice/directories'
 import type { DirectoryReport } from '../gal/directories'
 import { feedText } from '../gal/feeds/table'
@@ -48,14 +48,14 @@ export function serversOf(processes: InstallReport['processes']): Server[] {
 function serversIn(directory: string, reports: readonly DirectoryReport[]): Server[] {
   const servers = reports.flatMap((report) => report.servers)
   return [...new Set(servers.map(({ server }) => server))].map((name) =>
-    together(
+    serverOf(
       directory,
       servers.filter(({ server }) => server === name),
     ),
   )
 }
 
-function together(directory: string, reports: readonly ServerReport[]): Server {
+function serverOf(directory: string, reports: readonly ServerReport[]): Server {
   const state = WORST_FIRST.find((one) => reports.some((report) => report.state === one)) ?? 'up'
   const inState = reports.filter((report) => report.state === state)
   const failed = [...reports].sort((a, b) => (b.lastErrorAt ?? 0) - (a.lastErrorAt ?? 0))[0]
@@ -179,12 +179,12 @@ function snapshotTexts({ reports }: Directory, now: number): string[] {
   const { addresses, asOf, feed } = oldest
   const current = snapshots.every(({ isCurrent }) => isCurrent)
   const state = current
-    ? 'current, so that what it does not hold is answered as unknown'
-    : 'not current, so that what it does not hold is asked of the directory'
+    ? 'current, so addresses that are not in it are answered as unknown'
+    : 'not current, so the directory is asked about addresses that are not in it'
   const list =
     asOf > 0
       ? `The snapshot holds ${counted(addresses, 'address', 'addresses')}, confirmed ${duration(now - asOf)} ago: ${state}. ${feedText(feed)}.`
-      : 'There is no snapshot yet: every recipient is asked of the directory.'
+      : 'There is no snapshot yet: the directory is asked about every recipient.'
   const sync = snapshots.flatMap((snapshot) => snapshot.sync ?? [])[0]
   if (!sync) return [list]
   const { state: doing, server, entries, readAt, readFor, lastError, lastErrorAt } = sync
@@ -195,7 +195,7 @@ function snapshotTexts({ reports }: Directory, now: number): string[] {
   const read =
     readAt === undefined
       ? ''
-      : `It was last read whole ${duration(now - readAt)} ago${readFor === undefined ? '' : `, in ${duration(readFor)}`}.`
+      : `It was last read in full ${duration(now - readAt)} ago${readFor === undefined ? '' : `, in ${duration(readFor)}`}.`
   const error =
     lastError === undefined
       ? ''
@@ -210,10 +210,12 @@ function cacheText({ reports }: Directory, counters: readonly Sample[]): string 
   const hits = total(counters, 'cache_lookups', { result: 'hit' })
   const stale = total(counters, 'cache_lookups', { result: 'stale' })
   const lookups = hits + total(counters, 'cache_lookups', { result: 'miss' })
-  const kept = `The cache keeps ${number(found)} found and ${number(absent)} absent addresses`
+  const kept = `The cache holds ${number(found)} found and ${number(absent)} absent addresses`
   const used =
     lookups > 0 ? ` and answered ${share(hits, lookups)} of ${number(lookups)} look-ups` : ''
   const old =
-    stale > 0 ? `; ${number(stale)} were answered after their time, no server being up` : ''
+    stale > 0
+      ? `; ${number(stale)} were answered from expired entries, because no server was up`
+      : ''
   return `${kept}${used}${old}.`
 }

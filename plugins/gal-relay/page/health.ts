@@ -6,7 +6,7 @@ import type { Settings } from '../settings/settings'
 
 export interface Health {
   readonly isWell: boolean
-  /** A sentence for each directory that cannot be asked and of which there is no list. */
+  /** A sentence for each directory that cannot be asked and for which there is no list. */
   readonly problems: readonly string[]
 }
 
@@ -32,7 +32,7 @@ export function healthOf(
   const silent = directories.all.filter(({ name }) => !answering.has(name))
   const problems = silent.map(
     ({ name, gal }) =>
-      `directory ${name}: no server can be asked${gal.mode === 'live' ? '' : ', and there is no list that may be used'}`,
+      `directory ${name}: no server can be asked${gal.mode === 'live' ? '' : ', and there is no usable list'}`,
   )
   return { isWell, problems }
 }

@@ -68,7 +68,7 @@ function conditions(overview: Overview): Html {
   )}`
 }
 
-/** So many servers that are down are named. */
+/** The most servers that are down that are named. */
 const NAMED = 10
 
 const severalDirectories = ({ processes }: InstallReport) =>
@@ -83,7 +83,7 @@ function troubles(report: InstallReport, now: number): string[] {
     troubles.push('No directory is configured: recipients cannot be looked up.')
   else if (down.length === servers.length) {
     troubles.push(
-      'No directory server can be asked: unknown answers are 451, and senders try again.',
+      'No directory server can be asked: recipients that are not remembered get a 451, and senders try again.',
     )
   }
   const isOneOfSeveral = severalDirectories(report)
@@ -96,7 +96,7 @@ function troubles(report: InstallReport, now: number): string[] {
   if (failed.length > 0) {
     const ago = duration(now - Math.max(...failed))
     troubles.push(
-      `The files in config/ were edited ${ago} ago and have a problem: the settings in force are older. The log names it.`,
+      `The files in config/ were edited ${ago} ago and have a problem, which the log names. The previous settings stay in force.`,
     )
   }
   const errors = total(counters, 'errors')

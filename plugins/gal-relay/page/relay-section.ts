@@ -17,15 +17,15 @@ import { type Html, html } from './html'
 const SHOWN = 20
 
 /** Long lists take a while to be worked out, and the page is asked for every few seconds. */
-const sections = new WeakMap<Settings, Html>()
+const sectionCache = new WeakMap<Settings, Html>()
 
 export function relaySection(settings: Settings): Html {
-  const known = sections.get(settings)
+  const known = sectionCache.get(settings)
   if (known) return known
   const rows = [...settings.policies.values()].map(row)
   const section = html`<table class="relay"><tbody>${rows}</tbody></table>
 <p class="note">Worked out from the rules: overlaps merged, exceptions subtracted. <code>gal-relay who-may-relay</code> lists everything.</p>`
-  sections.set(settings, section)
+  sectionCache.set(settings, section)
   return section
 }
 
@@ -37,7 +37,7 @@ function row(policy: ListenerPolicy): Html {
 
 function lines(report: RelayReport): Html[] {
   const { enabled, enforced, rule, clients, local_addresses, accounts, never, internet } = report
-  if (!enabled) return [line('the plugin takes no part; other plugins say who may relay')]
+  if (!enabled) return [line('the plugin takes no part; other plugins decide who may relay')]
   if (rule === 'reroute-off') return [line('nobody: reroute = false')]
   const any = never.blocks.length > 0 ? 'any client that is not in never[]' : 'any client'
   const who: Html[] = []
@@ -52,7 +52,7 @@ function lines(report: RelayReport): Html[] {
     who.push(line(`${any} with an account${except}`))
   }
   if (who.length === 0) who.push(line('nobody'))
-  if (!enforced) who.unshift(line('observed only (enforce = false); enforced, it would be:'))
+  if (!enforced) who.unshift(line('observed only (enforce = false); if enforced:'))
   return who
 }
 

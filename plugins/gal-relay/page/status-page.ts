@@ -52,7 +52,7 @@ export function statusPage(
     else next()
   }
   return guard('the status page', page, (_error, request, response) =>
-    send(request, response, plain(500, 'The page could not be made; the log says why.')),
+    send(request, response, plain(500, 'The page could not be generated; the log says why.')),
   )
 }
 
@@ -70,7 +70,7 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
   if (pathname === '/metrics') return metrics(source)
   if (pathname === '/health') return health(source)
   if (!isOwnName(headers.host, source.name)) {
-    return plain(403, 'Ask for this page by an IP address, localhost, or the name in config/me.')
+    return plain(403, 'Open this page by an IP address, as localhost, or by the name in config/me.')
   }
   switch (pathname) {
     case '/':

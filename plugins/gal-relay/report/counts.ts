@@ -23,7 +23,7 @@ export interface AnswerCount {
   count: number
 }
 
-/** Recipients whom Haraka answered otherwise than the verdict on an observed listener. */
+/** Recipients on an observed listener whose answer differed from the verdict. */
 export interface DifferenceCount {
   readonly listener: string
   readonly rule: Rule

@@ -1,4 +1,4 @@
-// What one process says of itself, and what all processes of an install say together: counters are
+// What one process says of itself, and what all processes of an install say: counters are
 // added up, those of processes that have ended included, so that nothing ever counts backwards.
 import type { DirectoryReport } from '../gal/directories'
 import type { HarvestReport } from '../harvest/harvest'
@@ -51,12 +51,12 @@ export function processReport(
   return { ...rest, pid: process.pid, counters, minutes, refusals, directories }
 }
 
-/** @param ended of the processes that are no more */
+/** @param ended of the processes that have ended */
 export function reportOf(processes: readonly ProcessReport[], ended = NO_HISTORY): InstallReport {
-  return { ...together([ended, ...processes]), processes }
+  return { ...mergeHistories([ended, ...processes]), processes }
 }
 
-export function together(histories: readonly History[]): History {
+export function mergeHistories(histories: readonly History[]): History {
   const minutes = new Map<number, Minute>()
   for (const one of histories.flatMap((history) => history.minutes)) {
     const known = minutes.get(one.minute)

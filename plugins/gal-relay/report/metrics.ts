@@ -24,7 +24,7 @@ const COUNTERS: Readonly<Partial<Record<CounterName, Described>>> = {
   },
   differences: {
     name: 'observe_differences_total',
-    help: 'Recipients on observed listeners whom Haraka answered otherwise than the verdict',
+    help: 'Recipients on observed listeners whose answer differed from the verdict',
     labels: ['listener', 'rule', 'verdict', 'answer'],
   },
   errors: {
@@ -34,17 +34,17 @@ const COUNTERS: Readonly<Partial<Record<CounterName, Described>>> = {
   },
   searches: {
     name: 'directory_searches_total',
-    help: 'Searches sent to directory servers, by what became of them',
+    help: 'Searches sent to directory servers, by result',
     labels: ['directory', 'server', 'result'],
   },
   cache_lookups: {
     name: 'cache_lookups_total',
-    help: 'Recipients looked up in the cache, by what was found there',
+    help: 'Recipients looked up in the cache, by result',
     labels: ['directory', 'result'],
   },
   snapshot_lookups: {
     name: 'snapshot_lookups_total',
-    help: 'Recipients looked up in the snapshot: answered from memory, or asked of the directory',
+    help: 'Recipients looked up in the snapshot: answered from memory, or by the directory',
     labels: ['directory', 'result'],
   },
 }
@@ -86,7 +86,7 @@ const GAUGES: readonly GaugeOf[] = [
   },
   {
     name: 'reload_failed',
-    help: '1 when the settings in force are older than the files, because these have a problem',
+    help: '1 when the settings in force are older than the files, because the files have a problem',
     labels: [],
     values: (processes) => {
       const failed = processes.some(({ reloadFailedAt }) => reloadFailedAt !== undefined)
@@ -95,7 +95,7 @@ const GAUGES: readonly GaugeOf[] = [
   },
   {
     name: 'directory_up',
-    help: '1 when the server answers searches of every process, or is not asked for any',
+    help: '1 when the server answers searches from every process, or is not asked for any',
     labels: ['directory', 'server'],
     values: (processes) =>
       byServer(processes, (reports) =>
@@ -152,7 +152,7 @@ const SNAPSHOT_GAUGES: readonly GaugeOf[] = [
   },
   {
     name: 'snapshot_age_seconds',
-    help: 'How long ago the snapshot was last known to be right; not there before the first one',
+    help: 'How long ago the snapshot was last known to be right; absent before the first one',
     labels: ['directory'],
     values: (processes, now) =>
       bySnapshot(processes, (reports) => {
@@ -162,7 +162,7 @@ const SNAPSHOT_GAUGES: readonly GaugeOf[] = [
   },
   {
     name: 'snapshot_feed',
-    help: '1 for the way by which the directory tells of changes',
+    help: '1 for the feed by which changes arrive',
     labels: ['directory', 'feed'],
     values: (processes) =>
       bySnapshot(processes, (reports) => {

@@ -8,10 +8,10 @@ import { every, guard, later } from '../guard'
 import {
   type History,
   type InstallReport,
+  mergeHistories,
   NO_HISTORY,
   type ProcessReport,
   reportOf,
-  together,
 } from './install'
 
 /** Messages between the processes; `event` is how Haraka's own are told apart too. */
@@ -28,13 +28,13 @@ type Message =
 /** How often a worker reports unasked, in milliseconds. */
 const SENT_EVERY = 5000
 /** How long the master waits for a worker's report. */
-const TOLD_WITHIN = 500
+const REPORT_TIMEOUT = 500
 /** How long a worker waits for the master's answer before it speaks for itself alone. */
 const ANSWERED_WITHIN = 2000
 /** A report that nobody asked for. */
 const UNASKED = 0
 
-/** Where reports of all processes are to be had. */
+/** Where reports of all processes come from. */
 export interface Reports {
   collect(): Promise<InstallReport>
   close(): void
@@ -68,11 +68,11 @@ export function worker(own: () => ProcessReport): Reports {
     collect: () =>
       new Promise((resolve, reject) => {
         const question = ++questions
-        const speak = () => {
+        const answerAlone = () => {
           waiting.delete(question)
           resolve(reportOf([own()]))
         }
-        const alone = later(ANSWERED_WITHIN, 'report of one process', speak, reject)
+        const alone = later(ANSWERED_WITHIN, 'report of one process', answerAlone, reject)
         waiting.set(question, (report) => {
           clearTimeout(alone)
           resolve(report)
@@ -105,7 +105,7 @@ export function answerForWorkers(): void {
       clearTimeout(timer)
       if (rounds.delete(number)) then()
     }
-    const timer = later(TOLD_WITHIN, 'reports of the workers', finish, finish)
+    const timer = later(REPORT_TIMEOUT, 'reports of the workers', finish, finish)
     rounds.set(number, { missing: new Set(asked.map(({ id }) => id)), finish })
     for (const one of asked) send(one, { event: 'gal-relay: tell', round: number })
     settle()
@@ -128,7 +128,7 @@ export function answerForWorkers(): void {
   }
   const forget = ({ id }: Worker) => {
     const report = last.get(id)
-    if (report) ended = together([ended, report])
+    if (report) ended = mergeHistories([ended, report])
     last.delete(id)
     for (const { missing } of rounds.values()) missing.delete(id)
     settle()

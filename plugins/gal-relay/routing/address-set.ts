@@ -23,7 +23,7 @@ export const ALL: AddressSet = 1
 
 /** Node numbers below this fit twice into a safe integer. */
 const PAIR = 2 ** 26
-/** So many ranges are listed rather than patterns. */
+/** Up to this many ranges are listed instead of patterns. */
 const RANGES = 10_000n
 
 /** The sets of one address family, and the nodes that they share. */

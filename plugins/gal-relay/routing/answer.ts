@@ -1,4 +1,4 @@
-// What is answered to one RCPT, and why: rows, address list, aliases and `mixed` applied together. Mail is
+// What is answered to one RCPT, and why: rows, address list, aliases and `mixed` combined. Mail is
 // answered with it, an observed listener's log compares with it, and `explain` shows it.
 import {
   type Accepted,
@@ -36,7 +36,7 @@ export interface Answer {
 }
 
 /**
- * @param destinations the recipient, or those that an alias puts in its place: they are accepted together
+ * @param destinations the recipient, or those that an alias puts in its place: all are accepted
  *   or not at all
  * @param before those accepted earlier in the transaction; a promise while some are still being looked up
  * @returns at once where nothing has to be waited for; rejects when the look-up does
@@ -49,10 +49,10 @@ export function answerTo(
   const pending = destinations.map((destination) => verdictOn(question, destination))
   const verdicts = pending.filter((verdict): verdict is Verdict => !(verdict instanceof Promise))
   if (verdicts.length === pending.length && !(before instanceof Promise)) {
-    return together(question, verdicts, before)
+    return combinedAnswer(question, verdicts, before)
   }
   return Promise.all([Promise.all(pending), before]).then(([verdicts, before]) =>
-    together(question, verdicts, before),
+    combinedAnswer(question, verdicts, before),
   )
 }
 
@@ -83,7 +83,7 @@ function listedVerdict(
   )
 }
 
-function together(
+function combinedAnswer(
   { policy }: Question,
   verdicts: readonly Verdict[],
   before: AcceptedBefore,

@@ -278,7 +278,7 @@ export function concernsRelaying({ recipient, kind }: Destination): boolean {
 /**
  * The answer at RCPT TO where recipients of ours are accepted without a look-up: what the directory says
  * is only observed, and no other plugin accepts any. A shared domain's take one way if they are listed
- * and another if they are not, and what concerns relaying is no less refused.
+ * and another if they are not, and relaying is still refused.
  *
  * @returns undefined when it depends on the directory, as {@link decide}
  */

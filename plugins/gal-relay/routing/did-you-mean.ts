@@ -1,4 +1,4 @@
-// What was probably meant by a word that is no valid one.
+// What was probably meant by a word that is not valid.
 import { distance } from 'fastest-levenshtein'
 
 /** @returns the candidate that was probably meant, if any is near enough */

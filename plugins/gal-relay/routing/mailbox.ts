@@ -76,7 +76,7 @@ function hostNamed(
   if (known) return known
   const hop = parseNextHop(urlOf(name))
   if ('problem' in hop || hop.user !== undefined) {
-    const what = 'is not in [hosts], and is no host name, IP address or smtp:// URL'
+    const what = 'is not in [hosts], and is not a host name, IP address or smtp:// URL'
     return { problem: `its host ${shown(name)} ${what}` }
   }
   if (isOwn(hop)) return { problem: `its host ${hop.text} is this Haraka itself` }
@@ -101,7 +101,7 @@ function addressFrom(value: string): Recipient | { readonly problem: string } {
   const [, local, domain = ''] = /^("(?:[^"\\]|\\.)*"|[^"@\s\\]+)@([^@\s]+)$/.exec(text) ?? []
   const host = parseDomain(domain) ?? canonicalLiteral(domain)
   if (local === undefined || !host) {
-    return { problem: `its routing address ${shown(text)} is no mail address` }
+    return { problem: `its routing address ${shown(text)} is not a mail address` }
   }
   return recipientOf(local, host)
 }

@@ -29,7 +29,7 @@ const WIDTH = { 4: 32, 6: 128 } as const
 const MAPPED = 0xffffn
 const TOP_96 = ((1n << 96n) - 1n) << 32n
 
-/** @returns undefined when the text is no IP address */
+/** @returns undefined when the text is not an IP address */
 export function parseIp(text: string | null | undefined): IpAddress | undefined {
   if (!text) return undefined
   const address = text.includes(':') ? parseIpv6(text) : parseIpv4(text)
@@ -41,7 +41,7 @@ export function parseIp(text: string | null | undefined): IpAddress | undefined 
     : { family: 6, bits }
 }
 
-/** @returns undefined when the text is no IPv6 address */
+/** @returns undefined when the text is not an IPv6 address */
 export function parseIpv6(text: string): ipaddr.IPv6 | undefined {
   // ipaddr.js takes ::10.1.2.3 for ::ffff:10.1.2.3, which is another address.
   const written = text.replace(/^::(?=[^:]*\.)/, '0::')

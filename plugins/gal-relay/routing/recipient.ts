@@ -127,7 +127,7 @@ export function canonicalDomain(domain: string): string {
   return lower.startsWith('[') ? (canonicalLiteral(lower) ?? lower) : lower
 }
 
-/** @returns the canonical literal, or undefined when the text is no IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
+/** @returns the canonical literal, or undefined when the text is not an IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
 export function canonicalLiteral(text: string): string | undefined {
   const [, ipv6, address = ''] = /^\[(ipv6:)?([^\]]+)\]$/i.exec(text) ?? []
   if (ipv6) {

@@ -39,7 +39,7 @@ const AUTHENTICATED = allowed('authenticated')
 const OPEN = allowed('open')
 const NOBODY = denied('nobody')
 
-/** Where other plugins say who may relay, and these rules are only observed. */
+/** Where other plugins decide who may relay, and these rules are only observed. */
 export const trustByOthers = (mayRelay: boolean): Trust => (mayRelay ? OPEN : NOBODY)
 
 /**

@@ -151,7 +151,7 @@ export function findRow(table: RouteTable, domain: string): Row | undefined {
   }
 }
 
-/** @returns the domain as it compares, or undefined when the text is no domain name */
+/** @returns the domain as it compares, or undefined when the text is not a domain name */
 export function parseDomain(text: string): string | undefined {
   // What a URL has behind its host would be passed over.
   if (/[/\\?#:]/.test(text)) return undefined
@@ -247,7 +247,7 @@ function unknownKind(word: string): string {
   const choices = `a route is one of ${ROW_KINDS.join(', ')}`
   if (word === '') return `is empty; ${choices}`
   if (/^(smtps?|lmtp):\/\//i.test(word)) {
-    return `says where but not what; ${choices}, followed by the URL`
+    return `names a next hop but no route type; ${choices}, followed by the URL`
   }
   const meant = didYouMean(word, ROW_KINDS)
   return `'${shownHop(word)}': unknown route type; ${meant ? `probably meant: ${meant}` : choices}`

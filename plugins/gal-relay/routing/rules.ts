@@ -61,13 +61,13 @@ export const RULES = {
   },
   'in-gal': {
     accepts: 'ours',
-    meaning: 'a recipient in the directory is never relaying, whoever sends',
+    meaning: 'mail to a recipient in the directory is never relaying, whoever sends it',
     source: 'Q255695, Q256856',
   },
   'not-looked-up': {
     accepts: 'ours',
     meaning:
-      'recipients are only observed, and as no other plugin accepts any, those at our domains are ' +
+      'recipients are only observed and no other plugin accepts them, so those at our domains are ' +
       'accepted without a look-up',
     source: '',
   },
@@ -110,7 +110,7 @@ export const RULES = {
       status: [4, 3],
       text: 'The directory cannot be asked at the moment, please try again later',
     },
-    meaning: 'no directory server could be asked, so nothing is known of this address',
+    meaning: 'no directory server could be asked, so nothing is known about this address',
     source: 'RFC 3463 §3.5',
   },
   misrouted: {
@@ -181,7 +181,7 @@ export const RULES = {
       text: 'This recipient needs a transaction of its own, please send it again',
     },
     meaning:
-      'the transaction has a recipient that goes another way, and mixed = defer: the sender brings ' +
+      'the transaction has a recipient that goes another way, and mixed = defer: the sender will send ' +
       'this one in its next transaction',
     source: 'RFC 5321 §4.5.3.1.10',
   },
@@ -192,7 +192,7 @@ export const RULES = {
       text: 'Too many recipients in one message, please send it again for the others',
     },
     meaning:
-      'the transaction has 100 recipients behind lmtp:// already: the sender brings this one in its ' +
+      'the transaction has 100 recipients behind lmtp:// already: the sender will send this one in its ' +
       'next transaction',
     source: 'RFC 5321 §4.5.3.1.10',
   },

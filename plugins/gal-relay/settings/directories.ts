@@ -236,7 +236,7 @@ export function* reportUncovered(
       continue
     if (isCovered(directories, sentTo)) continue
     const domain = sentTo.match === 'address' ? `@${sentTo.domain}` : text
-    const what = `has no directory: put ${domain} into domains[] of one, or name a default one in [ldap]`
+    const what = `has no directory: put ${domain} into domains[] of a [directory NAME], or configure a default one in [ldap]`
     sections.report({ section: 'routes', key: text, value: routeTo.kind, what })
   }
   for (const domain of hosts) {
@@ -245,7 +245,7 @@ export function* reportUncovered(
     problems.push({
       file: 'config/host_list',
       what:
-        `${domain} has no directory: put it into domains[] of one, name a default one in [ldap], ` +
+        `${domain} has no directory: put it into domains[] of a [directory NAME], configure a default one in [ldap], ` +
         'or set [routing] host_list = false',
     })
   }
@@ -260,7 +260,7 @@ function reportSharedFiles(sections: SectionReader, all: readonly DirectorySetti
     const other = users.get(snapshot.file)
     if (other) {
       const section = name === DEFAULT ? 'snapshot' : `directory ${name}`
-      const what = `is the file of directory ${other.name} too; each list needs one of its own`
+      const what = `is the file of directory ${other.name} too; each list needs its own`
       sections.report({ section, key: 'file', value: snapshot.file, what })
     }
     users.set(snapshot.file, directory)

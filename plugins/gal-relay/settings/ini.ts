@@ -28,7 +28,7 @@ export function readIni(file: string, given: string | HarakaIni): Ini {
 /** The same, line by line. */
 export function* readIniSteps(file: string, given: string | HarakaIni): Steps<Ini> {
   if (typeof given === 'string') return yield* readLines(file, given)
-  return { sections: yield* textsOf(given), lineOf: () => undefined, problems: [] }
+  return { sections: yield* valuesAsText(given), lineOf: () => undefined, problems: [] }
 }
 
 /** The lines of a text, whatever ends them. */
@@ -49,7 +49,7 @@ export function readableText(text: string): string {
     .join('\n')
 }
 
-function* textsOf(given: HarakaIni): Steps<Sections> {
+function* valuesAsText(given: HarakaIni): Steps<Sections> {
   const textOf = (value: unknown) => String(value ?? '')
   const valuesOf = (value: unknown) =>
     Array.isArray(value) ? value.map(textOf).filter(Boolean) : textOf(value)
@@ -84,7 +84,7 @@ interface Statement {
 
 const LINE_WITH_KEY = /^\s*[\w@:._+\-/[\]]+\s*=/
 const ENDS_IN_BACKSLASH =
-  'ends in a backslash, which takes the next line for a part of it; a password that ends so goes into ' +
+  'ends in a backslash, which joins the next line to it; a password that ends in one goes into ' +
   'bind_password_file'
 
 /** undefined for a line that says nothing by itself. */
@@ -156,7 +156,7 @@ function* readLines(file: string, text: string): Steps<Ini> {
       problems.push({ file, line: swallowedBy, section, key, what: ENDS_IN_BACKSLASH })
     } else if (kind === 'none') {
       const isHeading = /^\s*\[/.test(whole)
-      const what = unreadable(whole)
+      const what = unreadableLine(whole)
       problems.push({ file, line, section: isHeading ? undefined : section, what })
     }
     if (kind === 'none') continue
@@ -195,16 +195,16 @@ function* readLines(file: string, text: string): Steps<Ini> {
 }
 
 function repeated(section: string, key: string, first: number): string {
-  const where = `'${shownKey(key)}' stands in line ${first} already`
+  const where = `'${shownKey(key)}' is already in line ${first}`
   if (section === 'routes') {
-    return `${where}; ${key.lastIndexOf('@') > 0 ? 'an address' : 'a domain'} has one row`
+    return `${where}; ${key.lastIndexOf('@') > 0 ? 'an address' : 'a domain'} can have only one row`
   }
   const advice = LIST_KEYS.has(key) ? `; write ${key}[] = for each value of the list` : ''
   return `${where}, and only one of them can count${advice}`
 }
 
 // Nothing right of the = is repeated: the line may be a mistyped password. So may what is left of it.
-function unreadable(line: string): string {
+function unreadableLine(line: string): string {
   const [, before = ''] = /^\s*([^=]*?)\s*=/.exec(line) ?? []
   const left = /:\/\/|password.*\S\s*\S/i.test(before) ? '' : before
   const [, address, port] = /^\s*\[listener\s+\[([\da-f:.]+)\]:?(\d+|\*)?\]/i.exec(line) ?? []

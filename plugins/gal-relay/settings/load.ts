@@ -59,11 +59,11 @@ export function* loadSettingsSteps(
     settings: { ...settings, redis: settings.redis ?? redisOfHaraka(config) },
     ignored: [
       ...unusable.map(
-        (line) => `config/host_list: '${line}' is not a domain name and is not inbound`,
+        (line) => `config/host_list: '${line}' is not a domain name, so it is not inbound`,
       ),
       ...(yield* readListSteps(config, 'host_list_regex')).map(
         (line) =>
-          `config/host_list_regex: '${line}' makes no domain inbound; write its domains into [routes]`,
+          `config/host_list_regex: '${line}' makes no domain inbound; list its domains in [routes]`,
       ),
     ],
   }
@@ -96,13 +96,13 @@ export function misnamed(config: Haraka.Config): readonly string[] {
     readdirSync(configDir(config))
       // Copies are no mistake, and Haraka takes some others in its place.
       .filter((name) => ALIKE.test(name) && !/^gal_relay\.(ini|json|ya?ml)/.test(name))
-      .map((name) => `config/${name} is not read, config/${INI} is: is it what you edit?`)
+      .map((name) => `config/${name} is not read, config/${INI} is: is that the file you edit?`)
   )
 }
 
 const LOOK_EVERY = 2000
 // Whoever writes it may not be done.
-const COME_TO_REST = 3000
+const SETTLE_DELAY = 3000
 
 /**
  * Calls `onChange` some seconds after config/host_list has changed, come or gone; and after gal_relay.ini
@@ -117,7 +117,7 @@ export function watchFiles(config: Haraka.Config, onChange: Guarded): () => void
   const compare = (now: Stats, before: Stats) => {
     if (now.mtimeMs === before.mtimeMs && now.ino === before.ino) return
     clearTimeout(rest)
-    rest = later(COME_TO_REST, 'changed file of the settings', onChange, onChange).unref()
+    rest = later(SETTLE_DELAY, 'changed file of the settings', onChange, onChange).unref()
   }
   const look = guard('look at a file of the settings', compare)
   for (const name of names) {

@@ -22,7 +22,7 @@ const NAME = 'gal-relay: '
 export class SettingsError extends Error {
   readonly #problems: readonly Problem[]
 
-  /** @param texts of the problems, in the order in which they are to be read */
+  /** @param texts of the problems, in the order in which they are shown */
   constructor(problems: readonly Problem[], texts = atOnce(textsOf(problems))) {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
     super(`${NAME}${count} in the settings\n${texts.join('\n')}`)

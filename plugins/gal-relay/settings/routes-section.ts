@@ -30,13 +30,13 @@ export function* readRoutes(sections: SectionReader, own: OwnHost | undefined): 
     }
     const what = sentTo.match === 'address' ? 'an address' : 'a domain'
     if (typeof value !== 'string') {
-      report(`${what} has one row; write ${key} = … without []`)
+      report(`${what} can have only one row; write ${key} = … without []`)
       continue
     }
     const routeTo = parseRouteTo(value, sentTo)
     if ('problem' in routeTo) {
       const home = homeOf(key)
-      report(home ? `belongs into [${home}]` : routeTo.problem)
+      report(home ? `belongs in [${home}]` : routeTo.problem)
       continue
     }
     for (const hop of hopsOf(routeTo)) {
@@ -45,7 +45,8 @@ export function* readRoutes(sections: SectionReader, own: OwnHost | undefined): 
         report(`${hop.text} is this Haraka itself, which listens on ${listener}: a loop`)
     }
     const twin = table.add({ sentTo, routeTo, text: key })
-    if (twin) report(`is the same ${what.slice(2).trim()} as '${twin.text}'; ${what} has one row`)
+    if (twin)
+      report(`is the same ${what.slice(2).trim()} as '${twin.text}'; ${what} can have only one row`)
   }
   for (const row of table.rows) {
     yield
@@ -66,7 +67,7 @@ function chainProblem(chain: readonly string[], { sentTo }: Row): string {
   const steps = chain.join(' → ')
   const what = sentTo.match === 'address' ? 'an address' : 'a domain'
   if (chain.indexOf(last) < chain.length - 1) {
-    return `goes in a circle: ${steps}; ${what} is rerouted once, to one that is not`
+    return `is a loop: ${steps}; ${what} is rerouted only once`
   }
   const points = `points to another reroute row: ${steps}`
   if (chain.length > CHAIN) return `${points} → …; ${what} is rerouted once`

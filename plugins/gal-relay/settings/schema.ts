@@ -74,7 +74,7 @@ export const gal = z.strictObject({
   mode: value.word('live', 'snapshot').default('live'),
   attributes: value
     .list(attribute)
-    .refine((names) => names.length > 0, 'is empty, so that nobody would be found')
+    .refine((names) => names.length > 0, 'is empty, so nobody would be found')
     .default(['proxyAddresses', 'mail']),
   filter: z
     .string()
@@ -90,7 +90,10 @@ export const gal = z.strictObject({
     .transform((delimiters, ctx) => {
       if (delimiters === 'none') return ''
       if (/[%!]/.test(delimiters)) {
-        return value.wrong(ctx, 'has % or !, by which a local part asks for delivery elsewhere')
+        return value.wrong(
+          ctx,
+          'contains % or !, by which a local part asks for delivery elsewhere',
+        )
       }
       if (/^[^a-z0-9\s@".\\]{0,8}$/i.test(delimiters)) return [...new Set(delimiters)].join('')
       return value.wrong(ctx, "is not a character such as '+', several such as '+-', or none")
@@ -153,22 +156,22 @@ const serverUrl = z.string().transform((url, ctx): ServerUrl => {
   if (rest.includes('@')) {
     return value.wrong(
       ctx,
-      'holds a user name or password; these go into bind_dn and bind_password',
+      'contains a user name or password; put these into bind_dn and bind_password',
     )
   }
   const [, authority = '', path = ''] = /^([^/?]*)\/?(.*)$/.exec(rest) ?? []
-  if (dnProblem(path)) return value.wrong(ctx, 'has more than a host and a port behind ://')
+  if (dnProblem(path)) return value.wrong(ctx, 'has more than a host and a port after ://')
   if (path !== '') {
-    return value.wrong(ctx, `has '${path}' behind the host; a search base goes into base = ${path}`)
+    return value.wrong(ctx, `has '${path}' after the host; a search base goes into base = ${path}`)
   }
   const [, ipv6, name, portText] =
     /^(?:\[([\da-f:.]+)\]|([^:[\]]+))(?::(\d+))?$/i.exec(authority) ?? []
   const host = ipv6 ?? name
   const port = portText === undefined ? LDAP_PORT[scheme] : Number(portText)
   const named = ipv6 !== undefined || (name && (/^[\d.]+$/.test(name) || parseDomain(name)))
-  if (!host || !named) return value.wrong(ctx, 'has no host name or [IPv6] address behind ://')
+  if (!host || !named) return value.wrong(ctx, 'has no host name or [IPv6] address after ://')
   if (scheme === 'srv' && portText !== undefined) {
-    return value.wrong(ctx, 'has a port; SRV records say which')
+    return value.wrong(ctx, 'must not have a port; SRV records name it')
   }
   if (scheme !== 'srv' && (port < 1 || port > 65535)) {
     return value.wrong(ctx, 'has a port that is not from 1 to 65535')
@@ -185,12 +188,12 @@ function socketUrl(url: string, rest: string, ctx: z.RefinementCtx<unknown>): Se
   if (path.isAbsolute(host)) return { scheme: 'ldapi', host, port: 0, text: url }
   return value.wrong(
     ctx,
-    'names no socket: ldapi:/// for the usual one, or ldapi://%2Fvar%2Frun%2Fslapd%2Fldapi',
+    'does not name a socket: ldapi:/// for the usual one, or ldapi://%2Fvar%2Frun%2Fslapd%2Fldapi',
   )
 }
 
-// A DN may have either sign in it, but no ; before what is no attribute, and no blank in a dc= or behind
-// a name that is no DN.
+// A DN may contain either sign, but no ; before something that is not an attribute, and no blank in a dc= or after
+// a name that is not a DN.
 const COMMENT_BEHIND_DN = /\s;(?!\s*[\w.-]+\s*=)|\bdc=[^,]*\s#|^[^=]*\s#\s/i
 
 const dn = z.string().transform((name, ctx) => {
@@ -265,7 +268,7 @@ const domainPattern = z.string().transform((text, ctx) => {
 
 /** A `[directory NAME]` section. @param configDir where relative file names start */
 export const directory = (configDir: string) => {
-  // Those two say what is ours, which is no directory's matter.
+  // Those two say what is ours, which is not for a directory to decide.
   const { any_domain, always_accept, ...ofGal } = gal.shape
   return z.strictObject({
     domains: value.list(domainPattern).default([]),

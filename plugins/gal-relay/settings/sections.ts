@@ -164,7 +164,7 @@ export function homeOf(key: string): string | undefined {
 
 function unknownKey(section: string, key: string, fields: object): string {
   const home = homeOf(key)
-  if (home) return `belongs into [${home}]`
+  if (home) return `belongs in [${home}]`
   const meant =
     didYouMean(key, Object.keys(fields)) ?? didYouMean(key, Object.values(SECTION_KEYS).flat())
   if (meant) return `there is no such key; probably meant: ${meant}`

@@ -210,9 +210,9 @@ function* policyOf(
     },
     restrictions: {
       reroute: keys.reroute,
-      never: yield* listOf(lists, keys.never),
-      hosts: yield* listOf(lists, keys.hosts),
-      localAddresses: yield* listOf(lists, keys.local_addresses),
+      never: yield* networkListOf(lists, keys.never),
+      hosts: yield* networkListOf(lists, keys.hosts),
+      localAddresses: yield* networkListOf(lists, keys.local_addresses),
       authenticated: keys.authenticated,
       neverAccounts,
       open: keys.open,
@@ -222,7 +222,7 @@ function* policyOf(
 
 const NO_HOSTS: ReadonlySet<string> = new Set()
 
-function* listOf(
+function* networkListOf(
   lists: PolicyContext['lists'],
   networks: schema.ListenerKeys['hosts'],
 ): Steps<NetworkList> {
@@ -287,7 +287,7 @@ function* readListeners(sections: SectionReader): Steps<Overrides> {
   return overrides
 }
 
-const GENERAL = 'holds for every listener; put its keys into [main], [routing] and [restrictions]'
+const GENERAL = 'applies to every listener; put its keys into [main], [routing] and [restrictions]'
 
 /** @returns the listener that a section is for, or what is wrong with its name */
 export function parseListener(section: string): string | { readonly problem: string } {

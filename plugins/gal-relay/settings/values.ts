@@ -122,13 +122,13 @@ export const share = z.string().transform((text, ctx) => {
 export const text = z.string()
 
 /** For what somebody may have written behind a value. */
-export const COMMENT = 'a comment stands on a line of its own'
+export const COMMENT = 'a comment needs a line of its own'
 const hasComment = (value: string) => /\s[;#]/.test(value)
 
 /** A name in quotes, which nothing takes off. */
 function quotedProblem(name: string): string | undefined {
   const [, , bare] = /^(["'])(.+)\1$/.exec(name) ?? []
-  return bare && `would have its quotes as part of it; probably meant: ${bare}`
+  return bare && `would include the quotes around it; probably meant: ${bare}`
 }
 
 /** As a client authenticates with. */
@@ -159,14 +159,14 @@ export const localParts = z
     const parts = all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean)
     if (all.some(hasComment)) return wrong(ctx, COMMENT)
     if (parts.some((part) => part.includes('@'))) {
-      return wrong(ctx, 'holds local parts, without @ and domain')
+      return wrong(ctx, 'takes local parts, without @ and domain')
     }
     const problem = parts.map(quotedProblem).find(Boolean)
     return problem ? wrong(ctx, problem) : parts
   })
 
 /** For lists. */
-export const ONE_EACH = 'holds more than one value; write a line for each'
+export const ONE_EACH = 'contains more than one value; write a line for each'
 
 export const network = z.string().transform((entry, ctx) => {
   if (/[\s,]/.test(entry)) return wrong(ctx, ONE_EACH)

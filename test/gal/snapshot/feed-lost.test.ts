@@ -365,7 +365,7 @@ describe('the feed of changes is lost', {
       late.start()
       await late.becomes('new@example.com', 'found', 20_000)
       await late.becomes('nobody@example.com', 'absent')
-      assert.ok(late.log.lines.some((line) => /^error .* is damaged, and taken away/.test(line)))
+      assert.ok(late.log.lines.some((line) => /^error .* is damaged and was removed/.test(line)))
       assert.equal(first.log.lines.filter((line) => /whole list is read/.test(line)).length, 1)
     } finally {
       await late.close()

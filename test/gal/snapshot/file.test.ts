@@ -159,7 +159,7 @@ describe('the file of the snapshot', () => {
     await writer.close()
     await assert.rejects(
       SnapshotReader.open(file, Buffer.alloc(32)),
-      /made with another base, filter or list of attributes/,
+      /made with a different base, filter or list of attributes/,
     )
     const whole = readFileSync(file)
     const changed = (at: number, value: number) => {

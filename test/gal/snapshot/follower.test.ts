@@ -111,7 +111,7 @@ describe('a follower', () => {
     assert.ok(existsSync(file))
     await writer.append(confirmation(Date.now() + 3))
     await until(() => !existsSync(file))
-    await until(() => log.lines.some((line) => /^error .* is damaged, and taken away/.test(line)))
+    await until(() => log.lines.some((line) => /^error .* is damaged and was removed/.test(line)))
     assert.equal(follower.addresses, 3)
     const former = writer
     writer = await create(Date.now() + 4)

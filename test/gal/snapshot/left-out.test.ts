@@ -114,7 +114,7 @@ describe('a feed that leaves something out', {
         if (base[1]) {
           const ldap = { ...LDAP, url: [serverUrl(slapd.url)], base: [...base] }
           const [server] = await probeDirectory({ ...GAL, mode: 'snapshot' }, ldap)
-          const words = `warning it does not tell of changes by syncrepl below ${OTHER}: `
+          const words = `warning it does not report changes by syncrepl below ${OTHER}: `
           const lines = server?.findings.map(({ level, text }) => `${level} ${text}`) ?? []
           assert.ok(
             lines.some((line) => line.startsWith(words)),

@@ -10,19 +10,20 @@ export function hint({ failure, code, message }: DirectoryError, ldap: LdapSetti
     return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
   }
   if (code === 49) return '; are bind_dn and bind_password right?'
-  if (code === 8 || code === 13) return '; it wants TLS: ldaps:// or starttls = true'
-  if (code !== undefined && !ldap.bind_dn) return '; does it take anonymous clients? Set bind_dn'
-  if (failure === 'timeout') return '; is it the right port, and does a firewall let us through?'
+  if (code === 8 || code === 13) return '; it requires TLS: use ldaps:// or starttls = true'
+  if (code !== undefined && !ldap.bind_dn)
+    return '; does it accept anonymous binds? If not, set bind_dn'
+  if (failure === 'timeout') return '; is the port right, and does a firewall let us through?'
   if (/altname|does not match/i.test(message))
     return '; url[] must have the name in the certificate'
   if (/self.signed|unable to (get|verify)/i.test(message)) {
     return "; set tls_ca to the file with its authority's certificate"
   }
   if (/unsupported protocol|protocol version|no protocols/i.test(message)) {
-    return '; it speaks only TLS 1.0 or 1.1, which is refused: switch TLS 1.2 on there'
+    return '; it supports only TLS 1.0 or 1.1, which is refused: enable TLS 1.2 there'
   }
   if (/wrong version number|packet length too long/i.test(message)) {
-    return '; no TLS is spoken on that port: ldaps:// has 636, the Global Catalog 3269'
+    return '; that port does not use TLS: ldaps:// is on 636, the Global Catalog on 3269'
   }
   if (/key too small|md too weak|ca md/i.test(message)) {
     return '; its certificate is too weak: it needs one of 2048 bits with SHA-256'

@@ -6,9 +6,9 @@ import { printable } from '../../ldap/directory-error'
 import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
 import { addressesOf } from './entry-addresses'
 
-/** So many entries at most are looked at one by one; those that it leaves out are more, or few. */
+/** The most entries that are looked at one by one; those that it leaves out are more, or few. */
 const LOOKED_AT = 10_000
-/** So many of them are named. */
+/** The most of them that are named. */
 const NAMED = 3
 /** The feed has brought by then what happened a moment ago. */
 const SETTLE = 1000
@@ -30,7 +30,7 @@ export async function requireNothingLeftOut(
   await interruptible(SETTLE, context.signal)
   const second = await differences(context, changed, idIn)
   if (first.notFound > 0 && second.notFound > 0) {
-    throw new NotOffered(`it brings entries that a search does not find: ${second.notFound}`)
+    throw new NotOffered(`it returns entries that a search does not find: ${second.notFound}`)
   }
   const names = [...second.leftOut].filter((dn) => first.leftOut.has(dn))
   if (names.length === 0) return

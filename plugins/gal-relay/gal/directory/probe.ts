@@ -135,7 +135,7 @@ class Probe {
     if (base === '') return []
     const result = await this.#read(base, ['1.1'])
     if (result.code === 0 && result.entries.length > 0) return [ok(`base ${base} is readable`)]
-    const why = result.code === 0 ? 'is not readable for us' : reason(result)
+    const why = result.code === 0 ? 'is not readable to us' : reason(result)
     const contexts = printable(this.rootDse.namingContexts.join(', '))
     return [problem(`base ${base}: ${why}${contexts && `; the server has ${contexts}`}`)]
   }
@@ -148,7 +148,7 @@ class Probe {
     if (failed) yield problem(`a search for entries with an address: ${reason(failed)}`)
     else if (entries.length === 0) {
       yield problem(
-        `no entry has an address in ${attributes}: are base, filter and the rights right?${await this.#unseen()}`,
+        `no entry has an address in ${attributes}: are base, filter and the access rights correct?${await this.#unseen()}`,
       )
     } else {
       yield* this.#attributesProven()
@@ -181,7 +181,7 @@ class Probe {
     const dn = results.flatMap(({ entries }) => entries)[0]?.dn
     if (dn === undefined) return
     yield warning(
-      `${printable(dn)} is an alias object, and who is behind it is unknown: set dereference = search`,
+      `${printable(dn)} is an alias object, and its target is not looked up: set dereference = search`,
     )
   }
 
@@ -203,9 +203,9 @@ class Probe {
     )
     if (seen.includes(true)) return ''
     const who = isAnonymous
-      ? 'nobody may read there without bind_dn'
-      : 'the account may not read there'
-    return ` Nothing below the base is shown to us: it is empty, or ${who}`
+      ? 'nobody may read entries there without bind_dn'
+      : 'the account may not read entries there'
+    return ` No entry below the base is shown to us: it is empty, or ${who}`
   }
 
   /** One line for each attribute, and for each part of the tree that is elsewhere. */
@@ -215,15 +215,15 @@ class Probe {
     for (const { attribute, doubts, isHeld, caseRule } of searchable.findings) {
       for (const { text } of doubts) yield problem(`${text}; unknown recipients are deferred`)
       if (doubts.length > 0) continue
-      const how = caseRule ? `; it compares with case and is asked by ${caseRule} too` : ''
+      const how = caseRule ? `; it is case-sensitive and is searched by ${caseRule} too` : ''
       yield isHeld
         ? ok(`${attribute}: entries have it, and are found by it${how}`)
-        : note(`${attribute}: no entry has it; one that had would be found${how}`)
+        : note(`${attribute}: no entry has it; an entry that had it would be found${how}`)
     }
     for (const { text } of searchable.ofBases)
       yield problem(`${text}; unknown recipients are deferred`)
     for (const name of searchable.dropped) {
-      yield note(`${name}: its schema has no such attribute, which is not asked for`)
+      yield note(`${name}: its schema has no such attribute, so it is not searched`)
     }
     for (const [place, urls] of searchable.references.entries()) {
       const base = ldap.base[place] ?? ''
@@ -307,9 +307,9 @@ class Probe {
 
   #paging(): Finding {
     if (this.rootDse.controls.has(PAGED_RESULTS)) {
-      return ok('it gives long results in pages')
+      return ok('it returns long results in pages')
     }
-    return this.#forSnapshot('it does not give long results in pages')
+    return this.#forSnapshot('it does not return long results in pages')
   }
 
   /** The ways in which a snapshot may follow (follow.ts), as far as they can be tried in passing. */
@@ -321,15 +321,15 @@ class Probe {
       isWanted: this.gal.mode === 'snapshot',
       patience: PATIENCE,
     }
-    let refused = 'it does not tell of changes'
+    let refused = 'it does not report changes'
     for (const { name, load } of FEEDS) {
       const { feed } = await load()
       if (!feed.isAnnounced(this.rootDse, this.#list)) continue
       if (feed.looksBy) {
-        return this.#forSnapshot(`${refused}; they are looked for by ${feed.looksBy}`)
+        return this.#forSnapshot(`${refused}; they are found by ${feed.looksBy}`)
       }
       const why = await feed.trial?.(trial)
-      if (why === undefined) return ok(`it tells of changes: ${name}`)
+      if (why === undefined) return ok(`it reports changes: ${name}`)
       refused = why
     }
     return this.#forSnapshot(refused)

@@ -16,7 +16,7 @@ const NO_RECIPIENTS = /^(dc=(domain|forest)dnszones|(cn=schema,)?cn=configuratio
 
 const PORTS = { ldap: 389, ldaps: 636 } as const
 
-/** @returns undefined for what is no LDAP URL with a host */
+/** @returns undefined for text that is not an LDAP URL with a host */
 export function parseReference(text: string): Reference | undefined {
   const [, scheme = '', authority = '', dn = ''] =
     /^(ldaps?):\/\/([^/?]*)(?:\/([^?]*))?/i.exec(text) ?? []

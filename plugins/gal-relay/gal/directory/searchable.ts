@@ -173,8 +173,8 @@ function bareBases(bases: readonly string[], proofs: readonly (readonly BaseFind
     .map((base) => ({
       isOfSearches: false,
       text:
-        `below ${base || 'the top'} no entry shows an address: are base, filter and rights right? ` +
-        'If it is to be empty, take it out of base[]',
+        `below ${base || 'the top'} no entry shows an address: are base, filter and access rights correct? ` +
+        'If it is meant to be empty, remove it from base[]',
     }))
 }
 
@@ -219,8 +219,8 @@ class AttributeProof {
     if (values.includes(undefined)) {
       return this.#doubts(
         this.hasSchema
-          ? 'entries have it, and this account may not read it: give it that right'
-          : 'entries have it and do not show it under this name: may this account read it? Its other ' +
+          ? 'entries have it, but this account may not read it: grant it that right'
+          : 'entries have it but do not show it under this name: may this account read it? Its other ' +
               'names are not known, since the schema is not readable',
       )
     }
@@ -232,7 +232,7 @@ class AttributeProof {
     ])
     if (same.entries.length === 0) {
       if (this.#hasNoRule) return this.#noRule(true)
-      const may = 'may this account search for it, and has it an equality rule?'
+      const may = 'may this account search for it, and does it have an equality rule?'
       return this.#doubts(`an entry that has it is not found by its value: ${may}`, true)
     }
     if (other.entries.length > 0) return { doubt: undefined, isHeld: true }
@@ -241,7 +241,7 @@ class AttributeProof {
       if (found.entries.length > 0) return { doubt: undefined, isHeld: true, caseRule: rule }
     }
     return this.#doubts(
-      'it compares with case, and there is no way to ask without: give it the rule caseIgnoreMatch, ' +
+      'it is case-sensitive, and cannot be searched otherwise: give it the rule caseIgnoreMatch, ' +
         'or set mode = snapshot',
       true,
       true,
@@ -267,7 +267,7 @@ class AttributeProof {
     ])
     const seen = [...without.entries, ...any.entries]
     if (seen.some((entry) => this.#valueOf(entry) !== undefined)) {
-      return this.#doubts('this account may read it and not search for it: give it that right')
+      return this.#doubts('this account may read it but not search for it: grant it that right')
     }
     if (without.entries.length > 0 || (any.code === 0 && any.entries.length === 0)) return nobody
     return this.#doubts(
@@ -300,7 +300,7 @@ class AttributeProof {
 
   #noRule(isHeld: boolean): BaseFinding {
     const text =
-      'it has no equality rule in the schema, so that nobody is found by it: give it one, ' +
+      'it has no equality rule in the schema, so nobody is found by it: give it one, ' +
       'or set mode = snapshot'
     return this.#doubts(text, true, isHeld)
   }

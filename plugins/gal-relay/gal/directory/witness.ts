@@ -19,10 +19,10 @@ interface Found {
   missingSince: number
 }
 
-/** So many addresses are remembered, and each for so long. */
+/** How many addresses are remembered, and for how long. */
 const REMEMBERED = 10_000
 const COUNTS_FOR = 3_600_000
-/** So many of them are asked for at once; searches for addresses bring a few entries more. */
+/** How many of them are asked for at once; searches for addresses bring a few entries more. */
 const SAMPLE = 40
 
 /** What the searches below one base have shown. */

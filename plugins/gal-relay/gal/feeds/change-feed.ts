@@ -22,7 +22,7 @@ export interface ChangeFeed {
    */
   run(context: FeedContext): Promise<never>
   /**
-   * Where the directory tells of changes: tries that in passing, for `gal-relay check`.
+   * Where the directory reports changes: tries that in passing, for `gal-relay check`.
    * @returns why it cannot be had, as a sentence; undefined when it can
    * @throws DirectoryError when that cannot be known
    */

@@ -46,7 +46,7 @@ export const feed: ChangeFeed = {
       return undefined
     } catch (error) {
       if (!(error instanceof NotOffered)) throw error
-      return `it does not tell us of changes by dirsync: ${error.message}`
+      return `it does not report changes to us by dirsync: ${error.message}`
     }
   },
 }
@@ -90,7 +90,7 @@ async function run(context: FeedContext): Promise<never> {
 /** @throws NotOffered when a base is in none */
 function contextsIn({ bases }: ListDefinition, { namingContexts }: RootDse): readonly string[] {
   const contexts = contextsOf(bases, namingContexts)
-  if (!contexts) throw new NotOffered('a base lies in no naming context of this server')
+  if (!contexts) throw new NotOffered('a base is in none of the naming contexts of this server')
   return contexts
 }
 
@@ -164,7 +164,7 @@ async function sync(
     const { code, diagnostic, controls: returned } = await result
     if (code !== 0) throw resultError(code, diagnostic)
     const answer = controlValue(returned, DIRSYNC)
-    if (!answer) throw new DirectoryError('protocol', 'DirSync brought no cookie')
+    if (!answer) throw new DirectoryError('protocol', 'DirSync returned no cookie')
     const parts = new BerReader(answer, 0, answer.length).expect(TAG.sequence).inside()
     more = parts.expect(TAG.integer).number() !== 0
     parts.expect(TAG.integer)

@@ -54,9 +54,9 @@ async function trial(context: FeedTrial): Promise<string | undefined> {
   const where = bases.length > 1 ? ` below ${bases[place] || 'the top'}` : ''
   const why = resultError(result.code, result.diagnostic, result.references).message
   return isLimit(result.code)
-    ? `by syncrepl it gives this account no more than a part of the list${where}: ${why}; ` +
+    ? `by syncrepl it gives this account only part of the list${where}: ${why}; ` +
         limitsToRaise(context.rootDse)
-    : `it does not tell of changes by syncrepl${where}: ${why}; overlay syncprov?`
+    : `it does not report changes by syncrepl${where}: ${why}; overlay syncprov?`
 }
 
 function triedBelow({ connection, list, isWanted, patience }: FeedTrial, base: string) {
@@ -157,7 +157,7 @@ async function untilStuck(
     if (progress.heard !== heard) continue
     throw new NotOffered(
       `it stopped after ${heard} entries where a search finds ${found}; ` +
-        'has the server a size limit for this account?',
+        'does the server have a size limit for this account?',
     )
   }
 }
@@ -285,7 +285,7 @@ function watchContainers(
   const moved = (dn: string) => {
     log.info(`${printable(dn) || 'a part of the directory'} was moved`)
     connection.destroy(
-      new DirectoryError('unproven', 'a part of the directory was moved with all that is in it'),
+      new DirectoryError('unproven', 'a part of the directory was moved with everything in it'),
     )
   }
   const search = searchRequest({

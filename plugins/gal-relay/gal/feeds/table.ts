@@ -37,5 +37,5 @@ export function feedNumbered(number: number): FeedName {
 /** For people, as a sentence without its full stop. */
 export function feedText(name: FeedName): string {
   const feed = FEEDS.find((one) => one.name === name)
-  return feed?.text ?? 'Nothing tells of changes: the whole list is read again'
+  return feed?.text ?? 'Changes are not followed: the whole list is read again'
 }

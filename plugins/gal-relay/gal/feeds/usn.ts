@@ -63,7 +63,7 @@ class ChangeNumbers {
     const { connection, list } = this.#context
     const { highestCommittedUsn: now } = await readRootDse(connection, list.timeout)
     if (now === undefined || now < this.#seen) {
-      throw new DirectoryError('unproven', 'the change numbers of the server went back')
+      throw new DirectoryError('unproven', 'the change numbers of the server went backwards')
     }
     if (now === this.#seen) return
     const changed: Buffer[] = []

@@ -39,7 +39,7 @@ export class UnusableFile extends Error {
 /** It is a whole one, for other settings. */
 export class OtherSettings extends UnusableFile {
   constructor() {
-    super('it was made with another base, filter or list of attributes')
+    super('it was made with a different base, filter or list of attributes')
   }
 }
 
@@ -139,7 +139,7 @@ function requirePossible({ numbers, hosts, index, sealed }: MailboxLengths, capa
     index % (INDEX_WORDS * 4) === 0 &&
     index <= slotsFor(capacity) * INDEX_WORDS * 4 &&
     sealed <= TABLE_MOST
-  if (!isPossible) throw new UnusableFile('what it says of mailboxes cannot be')
+  if (!isPossible) throw new UnusableFile('its data on mailboxes is not possible')
 }
 
 /** Each with its length in two bytes. */

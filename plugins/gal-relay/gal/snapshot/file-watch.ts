@@ -14,14 +14,14 @@ export interface FileFollower {
 
 /** A list or a change is in force everywhere within a second. */
 const LOOK_EVERY = 250
-/** So many are looked at each time, changed or not. */
+/** How many are looked at each time, changed or not. */
 const IN_TURN = 16
 
 const followers = new Set<FileFollower>()
 const watchers = new Map<string, FSWatcher>()
 /** Files that have changed, as far as the system tells. */
 const changed = new Set<string>()
-const looking = new Set<FileFollower>()
+const inProgress = new Set<FileFollower>()
 let turn: Iterator<FileFollower> = followers.values()
 let timer: NodeJS.Timeout | undefined
 
@@ -60,18 +60,18 @@ function lookAtSome(): void {
 }
 
 function look(follower: FileFollower): void {
-  if (looking.has(follower)) {
+  if (inProgress.has(follower)) {
     changed.add(follower.file)
     return
   }
-  looking.add(follower)
-  const done = () => looking.delete(follower)
+  inProgress.add(follower)
+  const done = () => inProgress.delete(follower)
   unattended('look at the list', () => follower.look().finally(done), done)
 }
 
 function watchFolder(folder: string): void {
   if (watchers.has(folder)) return
-  const told = (_event: string, name: string | null) => {
+  const folderChanged = (_event: string, name: string | null) => {
     if (name) changed.add(path.join(folder, name))
   }
   const end = () => unwatchFolder(folder)
@@ -79,7 +79,7 @@ function watchFolder(folder: string): void {
     const watcher = watch(
       folder,
       { persistent: false },
-      guard('change in the folder of lists', told),
+      guard('change in the folder of lists', folderChanged),
     )
     watchers.set(folder, watcher)
     watcher.on('error', guard('watch on the folder of lists', end, end))

@@ -155,7 +155,7 @@ export class Follower implements FileFollower {
       if (reason === this.#ignored) return
       this.#ignored = reason
       const instead = this.#list
-        ? 'the list before it stays in force'
+        ? 'the previous list stays in force'
         : error instanceof UntrustedFolder
           ? 'recipients are looked up one by one'
           : 'a new one will be made'
@@ -172,7 +172,7 @@ export class Follower implements FileFollower {
     } else if (size > unread.size && performance.now() - unread.seenAt > DAMAGED_AFTER) {
       // Whoever keeps the list, and has just appended to it, sees that, and writes it anew.
       await unlink(this.#options.file)
-      throw new UnusableFile('it is damaged, and taken away')
+      throw new UnusableFile('it is damaged and was removed')
     }
   }
 

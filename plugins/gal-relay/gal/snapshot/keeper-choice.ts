@@ -7,7 +7,7 @@ import { every, guard } from '../../guard'
 const TICK = 1000
 /** Seconds without a word, after which a worker stands still. Its child has ended before (sync-process.ts). */
 const SILENCE = 7
-/** So many questions without an answer show that the master is of a release that knows none. */
+/** This many questions without an answer show that the master runs a release that does not know them. */
 const UNANSWERED = 10
 
 /** Messages between the processes; `event` is how Haraka's own are told apart too. */

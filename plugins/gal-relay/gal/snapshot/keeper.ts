@@ -37,14 +37,14 @@ export interface KeeperOptions {
 const FLUSH_AFTER = 50
 /** A file is written anew when its batches have outgrown its table, and this. */
 const BATCHES_LEAST = 4 << 20
-/** That so many addresses go one by one is no slip of an administrator. */
+/** So many addresses that go one by one are not an administrator's mistake. */
 const FEW = 100
 const NOBODY = 'the directory shows no recipients at all'
 
 const NOTHING: Changes = { added: new Uint32Array(0), removed: new Uint32Array(0) }
 
 export class Keeper implements ListKeeper {
-  /** By which way the directory tells of changes. */
+  /** The feed by which changes arrive. */
   feed: FeedName = 'none'
   /** How many entries have been read at first. */
   entries = 0
@@ -287,7 +287,9 @@ export class Keeper implements ListKeeper {
       '',
     )
     if (this.unwritten !== reason) {
-      log.error(`the list cannot be written to ${snapshot.file}, the one in force stays: ${reason}`)
+      log.error(
+        `the list cannot be written to ${snapshot.file}; the one in force is kept: ${reason}`,
+      )
     }
     if (this.unwritten === undefined) this.unwrittenAt = Date.now()
     this.unwritten = reason

@@ -51,7 +51,7 @@ export class ListReader {
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
       if (problem !== this.#folderProblem) {
-        const text = `no list can be kept in ${file}, recipients are looked up one by one: ${problem}`
+        const text = `no list can be kept in ${file}; recipients are looked up one by one: ${problem}`
         this.#log.error(text)
       }
       this.#folderProblem = problem

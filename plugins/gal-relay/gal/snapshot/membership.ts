@@ -18,7 +18,7 @@ interface Holders {
   readonly mailboxes: Map<number, number> | undefined
 }
 
-/** Additions and removals that mail processes have not been told of. Pairs of words. */
+/** Additions and removals that mail processes do not know of yet. Pairs of words. */
 export interface Changes {
   readonly added: Uint32Array
   readonly removed: Uint32Array
@@ -105,7 +105,7 @@ export class Membership {
   readonly #hasher: Hasher
   readonly #holdings: Holdings
   readonly #numbers: MailboxNumbers | undefined
-  /** So many hosts mail processes have been told of. */
+  /** How many hosts mail processes know of. */
   #hostsTaken = 0
   /** Addresses that several entries hold. */
   readonly #shared = new Map<string, Holders>()

@@ -19,8 +19,8 @@ const SILENCE = 30
 const STABLE = 60_000
 
 const NO_MASTER =
-  'nobody keeps the list: the master process does not say who is to; after an update of this plugin ' +
-  'Haraka must be restarted as a whole'
+  'nobody keeps the list: the master process has not chosen a worker; after an update of this plugin ' +
+  'Haraka must be restarted completely'
 const ALIVE: ToSyncProcess = { keep: [], drop: [] }
 /** It ended by itself, because this process stood still. */
 const LEFT = 'code 0'

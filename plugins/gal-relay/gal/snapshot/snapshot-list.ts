@@ -27,7 +27,7 @@ export interface SnapshotReport {
   readonly isCurrent: boolean
   /** When it was last known to be right, milliseconds since 1970; 0: there is none. */
   readonly asOf: number
-  /** By which way the directory tells of changes. */
+  /** The feed by which changes arrive. */
   readonly feed: FeedName
   /** How it is kept, when that is done by this process. */
   readonly sync: SyncReport | undefined

@@ -34,7 +34,7 @@ export interface SyncProgress {
 
 export interface SyncResult {
   readonly server: string
-  /** By which way the directory tells of changes. */
+  /** The feed by which changes arrive. */
   readonly feed: FeedName
   readonly entries: number
   readonly recipients: number
@@ -66,20 +66,20 @@ export async function syncOnce(
     const { snapshot } = settings
     const options = { list, snapshot, before: before?.heldAgainst, force, log }
     const keeper = new ComparingKeeper(options, before)
-    const tell = () =>
+    const reportProgress = () =>
       onProgress({
         server: endpoint.name,
         entries: keeper.entries,
         known: keeper.known.size,
         before: before?.count,
       })
-    tell()
-    const timer = every(PROGRESS_EVERY, 'progress of gal-relay sync', tell)
+    reportProgress()
+    const timer = every(PROGRESS_EVERY, 'progress of gal-relay sync', reportProgress)
     const reading = new Reading(endpoint, list, settings, keeper, log)
     const ended = await Promise.race([reading.complete, reading.ended])
     clearInterval(timer)
     const milliseconds = Date.now() - reading.startedAt
-    tell()
+    reportProgress()
     reading.stop()
     await reading.ended
     if (!ended) {

@@ -38,7 +38,7 @@ const REPORT_EVERY = SECOND
 const PARENT_SILENCE = 4
 /** Reading a list costs the directory something. */
 const AFTER_FAILURE = 5000
-const TOLD_WITHIN = 500
+const ORDER_TIMEOUT = 500
 
 interface Keeping {
   readonly syncer: Syncer
@@ -56,17 +56,17 @@ const ends = new Map<string, Promise<void>>()
 
 onFailure((what, thrown) => {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-  tell({ kind: 'failed', what, error })
+  sendToParent({ kind: 'failed', what, error })
 })
 
-function tell(message: FromSyncProcess): void {
+function sendToParent(message: FromSyncProcess): void {
   // The channel may be closing; then nobody is there to be told.
   if (process.connected) process.send?.(message, undefined, undefined, () => {})
 }
 
 function logOf(list: number): Log {
   const level = (name: keyof Log) => (text: string) =>
-    tell({ kind: 'log', list, level: name, text })
+    sendToParent({ kind: 'log', list, level: name, text })
   return {
     debug: level('debug'),
     info: level('info'),
@@ -141,7 +141,7 @@ function report(): void {
     list.reported = now
     reports.push([number, now])
   }
-  tell({ kind: 'reports', reports })
+  sendToParent({ kind: 'reports', reports })
 }
 
 function endWithoutParent(): void {
@@ -153,7 +153,7 @@ function endWithoutParent(): void {
 /** Without its order it has nothing to do: the parent is told why, and starts another one. */
 function endSoon(): void {
   const end = () => process.exit(1)
-  later(TOLD_WITHIN, 'end of a process that has no order', end, end)
+  later(ORDER_TIMEOUT, 'end of a process that has no order', end, end)
 }
 
 /** Goes on until the signal, whatever fails. */

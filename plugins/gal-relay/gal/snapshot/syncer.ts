@@ -27,7 +27,7 @@ export interface SyncReport {
   /** `reading` a whole list, `following` its changes, or `waiting` after something went wrong. */
   readonly state: 'reading' | 'following' | 'waiting'
   readonly server: string
-  /** By which way the directory tells of changes. */
+  /** The feed by which changes arrive. */
   readonly feed: FeedName
   /** Entries read so far, while a whole list is read. */
   readonly entries: number
@@ -356,7 +356,7 @@ function incomplete(
     (whyNot === undefined
       ? `part of the tree below ${base || 'the top'} is at ${printable(url)}`
       : referredText(base, url, whyNot, isActiveDirectory))
-  return `${name}: recipients that are not in the list are asked live: ${why}`
+  return `${name}: recipients that are not in the list are looked up live: ${why}`
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
