@@ -21,6 +21,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'TLS handshake': 'of a server that resets it, which the proxy meets by chance',
   'end of following': 'of a reading that is stopped while it follows, which is met by chance',
   'standard output': 'of the command, when nobody reads it',
+  'a packed file': 'of the command, when a packed log is damaged',
   'another connection to Redis': 'when there could be none at all',
   'error of Redis': 'of a connection that is lost',
   'answer of Redis': 'when it takes longer than 50 ms',

@@ -711,7 +711,7 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     assert.equal(empty.code, 1)
     has(empty, /^problem no entry has an address in proxyAddresses, mail: are base, filter /)
     const filter = await check({ ini: ini({}, 'filter = (objectClass=group)') })
-    has(filter, /^problem no entry has an address .* right\?$/)
+    has(filter, /^problem no entry has an address .* correct\?$/)
   })
 
   test('the account sees the base, and none of the entries in it', async () => {

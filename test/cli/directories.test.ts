@@ -132,7 +132,7 @@ ${general}`
       assert.equal(code, 2)
       assert.match(
         stderr,
-        /^no directory is named for other\.example: put it into domains\[\] of one\n/,
+        /^no directory is named for other\.example: put it into domains\[\] of a \[directory NAME\]\n/,
       )
     })
   })

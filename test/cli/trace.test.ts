@@ -109,7 +109,7 @@ describe('trace', () => {
     const none = await runCommand(['trace', 'bob@example.com'], { input: log })
     assert.deepEqual(none, {
       code: 1,
-      stdout: 'nothing of bob@example.com is in the log\n',
+      stdout: 'the log has nothing about bob@example.com\n',
       stderr: '',
     })
     mkdirSync(path.join(dir, 'folder'))

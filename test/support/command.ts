@@ -5,6 +5,9 @@ import { once } from 'node:events'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
 
+// One test hides Node for a while.
+const { execPath } = process
+
 export interface CommandResult {
   readonly code: number
   readonly stdout: string
@@ -32,16 +35,11 @@ export function runCommand(
     maxBuffer: 1 << 28,
   }
   return new Promise((resolve, reject) => {
-    const child = execFile(
-      process.execPath,
-      [COMMAND, ...args],
-      options,
-      (error, stdout, stderr) => {
-        const code = error ? error.code : 0
-        if (typeof code === 'number') resolve({ code, stdout, stderr })
-        else reject(error)
-      },
-    )
+    const child = execFile(execPath, [COMMAND, ...args], options, (error, stdout, stderr) => {
+      const code = error ? error.code : 0
+      if (typeof code === 'number') resolve({ code, stdout, stderr })
+      else reject(error)
+    })
     // Most do not read it.
     child.stdin?.on('error', () => {}).end(input)
   })

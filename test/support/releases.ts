@@ -8,6 +8,9 @@ import { tmpdir, userInfo } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 
+// One test hides Node for a while.
+const { execPath } = process
+
 /** `3.0.3`; undefined: the one that this package develops against. */
 export const RELEASE = process.env.HARAKA_RELEASE || undefined
 
@@ -21,7 +24,7 @@ export async function harakaFolder(release = RELEASE): Promise<string> {
 
 /** The program that Haraka is run with. */
 export async function nodeProgram(major = process.env.HARAKA_NODE): Promise<string> {
-  if (!major) return process.execPath
+  if (!major) return execPath
   const folder = await installed(`node-${process.platform}-${process.arch}@${major}`)
   const name = `node-${process.platform}-${process.arch}`
   return path.join(folder, 'node_modules', name, 'bin', 'node')

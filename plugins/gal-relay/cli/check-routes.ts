@@ -26,7 +26,7 @@ export async function addressFindings(settings: Settings): Promise<Finding[]> {
       const which = settings.directories.all.length > 1 ? `directory ${directory}` : 'the directory'
       const row = `[routes] ${text} = ${kind}`
       if (kind === 'accept' && state === 'found') {
-        return [{ level: 'note', text: `${row}: ${which}, which is not asked, has it too` }]
+        return [{ level: 'note', text: `${row}: ${which} has this address too, but is not asked` }]
       }
       if (kind === 'refuse' && state === 'absent') {
         const why = `${which} does not have the address`

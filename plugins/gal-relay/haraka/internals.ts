@@ -13,23 +13,16 @@ export const OLDEST = '3.0.3'
 export class UnsupportedHaraka extends Error {}
 
 /** By module of Haraka: functions, and objects that hold more. */
-const PARTS: Readonly<Record<keyof Haraka.Modules, readonly string[]>> = {
-  'package.json': [],
-  plugins: ['registered_hooks'],
-  logger: ['loglevel', 'levels.INFO'],
-  connection: ['Connection.prototype.received_line()', 'Connection.prototype.respond()'],
-  outbound: [
-    'send_trans_email()',
-    'process_delivery()',
-    'delivery_queue.push()',
-    'HMailItem.prototype.get_mx_respond()',
-    'HMailItem.prototype.split_to_new_recipients()',
-    'HMailItem.prototype.discard()',
-    'HMailItem.obtls.get_tls_options()',
-    'net_utils.get_mx()',
-    'net_utils.get_ips_by_host()',
+const PARTS: Readonly<Record<keyof Haraka.Modules, string>> = {
+  'package.json': '',
+  plugins: 'registered_hooks',
+  logger: 'loglevel levels.INFO',
+  connection: 'Connection.prototype.received_line() Connection.prototype.respond()',
+  outbound:
+    'send_trans_email() process_delivery() delivery_queue.push() HMailItem.prototype.get_mx_respond() ' +
+    'HMailItem.prototype.split_to_new_recipients() HMailItem.prototype.discard() ' +
+    'HMailItem.obtls.get_tls_options() net_utils.get_mx() net_utils.get_ips_by_host() ' +
     'net_utils.is_local_ip()',
-  ],
 }
 
 /**
@@ -45,7 +38,7 @@ export function checkHaraka(plugin: Haraka.Plugin): void {
   }
   for (const [module, parts] of Object.entries(PARTS)) {
     const found = plugin.haraka_require(module as keyof Haraka.Modules)
-    const missing = parts.find((part) => !has(found, part))
+    const missing = parts.split(' ').find((part) => part && !has(found, part))
     if (missing === undefined) continue
     throw new UnsupportedHaraka(
       `${plugin.name} cannot work with Haraka ${release}, in which ${module} has no ${missing}: ` +
