@@ -83,6 +83,6 @@ describe('an alias for several, and a plugin that refuses in rcpt_ok', () => {
     assert.deepEqual(rcpt, [250, 451, 250])
     assert.match(data, /^250 /)
     assert.deepEqual(got, ['carl@in.test', 'bob@in.test'])
-    await gateway.waitForLog(/take-nobody@in\.test.* was taken off/)
+    await gateway.waitForLog(/take-nobody@in\.test.* was removed/)
   })
 })

@@ -284,7 +284,7 @@ exports.hook_data_post = (next, connection) => {
     const from = gateway.log().length
     await gateway.setRoutes(Object.entries(routes).map((each) => each.join(' = ')))
     await gateway.waitForLog(
-      /the row for clear\.test is gone from \[routes\], and with it the password/,
+      /the row for clear\.test is gone from \[routes\], or the host from \[hosts\], and with it the password/,
       undefined,
       from,
     )

@@ -44,8 +44,11 @@ function isPlain({ accepted }: Delivery, rcpt_to: readonly Haraka.Address[]): bo
     accepted.length > 0 &&
     accepted.length === rcpt_to.length &&
     accepted.every(
-      ({ target, leaving, verdict }, index) =>
-        target === rcpt_to[index] && leaving === target && verdict.path === 'queue',
+      ({ target, written, leaving, verdict }, index) =>
+        target === rcpt_to[index] &&
+        written === target &&
+        leaving === target &&
+        verdict.path === 'queue',
     )
   )
 }

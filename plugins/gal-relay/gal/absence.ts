@@ -124,18 +124,11 @@ export class Absence {
     samples: readonly (readonly Known[])[],
   ): Promise<ReadonlyMap<string, Known>[]> {
     if (!turn.server.knowledge.isLimited) {
-      return this.#keysShown(turn, search, search.forAddresses([], samples))
+      return this.#keysShown(turn, search, search.forKnown(samples))
     }
     const most = Math.max(...samples.map(({ length }) => length))
     const singly = Array.from({ length: most }, (_, i) =>
-      this.#keysShown(
-        turn,
-        search,
-        search.forAddresses(
-          [],
-          samples.map((some) => some.slice(i, i + 1)),
-        ),
-      ),
+      this.#keysShown(turn, search, search.forKnown(samples.map((some) => some.slice(i, i + 1)))),
     )
     const shown = await Promise.all(singly)
     return samples.map((_, base) => new Map(shown.flatMap((maps) => [...(maps[base] ?? [])])))

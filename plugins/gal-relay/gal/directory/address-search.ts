@@ -50,6 +50,23 @@ export class AddressSearch {
   }
 
   /**
+   * @param known addresses that entries have, for each base its own; another server of the directory may have
+   *   them in another attribute
+   */
+  forKnown(known: readonly (readonly AddressValue[])[]): Buffer[] {
+    const inEachForm = (one: AddressValue) => [
+      one,
+      ...this.list.attributes.flatMap((attribute) =>
+        valuesFor(attribute, one.address).map((value) => ({ attribute, value })),
+      ),
+    ]
+    return this.forAddresses(
+      [],
+      known.map((some) => some.flatMap(inEachForm)),
+    )
+  }
+
+  /**
    * @param rules how attributes that compare with case are asked without
    * @returns one search for each base
    */
