@@ -1,4 +1,4 @@
-// `npm test`: runs the compiled tests with Node's own test runner, two files at a time, since each
+// `npm test`: runs the compiled tests with Node's own test runner, three files at a time, since each
 // starts servers. `npm test -- vectors` runs the files whose path holds that word. Where CI=true a
 // skipped test is a failure: a green run there means that everything ran.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
@@ -37,7 +37,7 @@ process.on('exit', () => rmSync(process.env.TEST_RUN_FOLDER, { recursive: true, 
 
 const summary = []
 const skipped = []
-const tests = run({ files, concurrency: 2, timeout: FIVE_MINUTES })
+const tests = run({ files, concurrency: 3, timeout: FIVE_MINUTES })
 tests.on('test:fail', () => {
   process.exitCode = 1
 })

@@ -251,7 +251,7 @@ ${general}`
       for (const line of [
         'recipients at merged.example are looked up in directories east and west; one of them must have them',
         'recipients at all other domains are looked up in directory default',
-        '[routes] block@alpha.example = accept: directory default, which is not asked, has it too',
+        '[routes] block@alpha.example = accept: directory default has this address too, but is not asked',
         '[routes] gone@merged.example = refuse makes no difference: directory east, west does not have the address',
       ]) {
         assert.ok(settings.includes(line), `${line}\nis not in\n${settings.join('\n')}`)

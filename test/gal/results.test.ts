@@ -390,7 +390,10 @@ describe('answers that prove nothing', { concurrency: 8 }, () => {
         assert.equal(await list.ask('alice@example.com'), 'unavailable')
         const warnings = list.log.lines.filter((line) => line.startsWith('warn'))
         assert.equal(warnings.length, 1)
-        assert.match(String(warnings[0]), /cn=alice,dc=corp,dc=test came for alice@example.com/)
+        assert.match(
+          String(warnings[0]),
+          /cn=alice,dc=corp,dc=test was returned for alice@example.com/,
+        )
       },
     ))
 

@@ -315,7 +315,7 @@ describe('a connection', { timeout: 60_000 }, () => {
         const { entries, leftOut } = await connection.search(SEARCH, 60_000)
         clearInterval(timer)
         assert.deepEqual(entries, [])
-        assert.match(leftOut ?? '', /is larger than is read/)
+        assert.match(leftOut ?? '', /is too large to be read/)
         assert.ok(turns > 2)
       },
     ))

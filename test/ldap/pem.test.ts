@@ -36,16 +36,16 @@ describe('a file of certificates', { skip: skipWithout('openssl') }, () => {
     assert.match(said(pkcs7) ?? '', /contains PKCS#7.*openssl pkcs7 -print_certs/)
     assert.match(said(Buffer.from(pem.toString().replaceAll('\n', ''))) ?? '', /all on one line/)
     assert.equal(said(Buffer.from('\n')), 'is empty')
-    assert.match(said(Buffer.from('hello')) ?? '', /holds no certificate in PEM/)
+    assert.match(said(Buffer.from('hello')) ?? '', /contains no certificate in PEM/)
     const { key } = authority.issue()
-    assert.match(said(readFileSync(key)) ?? '', /holds no certificate in PEM/)
+    assert.match(said(readFileSync(key)) ?? '', /contains no certificate in PEM/)
   })
 
   test('is named with its key when it is used', async () => {
     const { key } = authority.issue()
     await assert.rejects(
       tlsOptions({ ...LDAP, tls_ca: key }, { tls: true, host: 'dc', port: 636, name: 'dc' }),
-      /^DirectoryError: tls_ca: .* holds no certificate in PEM/,
+      /^DirectoryError: tls_ca: .* contains no certificate in PEM/,
     )
   })
 })

@@ -159,7 +159,7 @@ test('a feed that brings what a search does not find is not used', async () => {
   await assert.rejects(compare, (error) => {
     return (
       error instanceof NotOffered &&
-      /brings entries that a search does not find: 1/.test(error.message)
+      /returns entries that a search does not find: 1/.test(error.message)
     )
   })
   // Somebody who goes at that moment is no such entry.
