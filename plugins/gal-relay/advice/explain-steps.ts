@@ -2,7 +2,7 @@
 import type { Address } from '@haraka/email-address'
 import type { GalAnswer } from '../gal/address-list'
 import type { Destination, RoutingPolicy, Verdict } from '../routing/decide'
-import { KINDS } from '../routing/kinds'
+import { isOurs } from '../routing/kinds'
 import { type Mailbox, mailboxText, placeOf } from '../routing/mailbox'
 import { entryFor, type IpAddress, type NetworkList, parseIp } from '../routing/networks'
 import { addressText, recipientOf } from '../routing/recipient'
@@ -199,7 +199,7 @@ export function directorySteps(
         ? ', and takes mail from authenticated or relaying clients only'
         : ''
       const text = `${address} is in ${which}${only} ${took}`
-      const mailbox = ['required', 'first'].includes(KINDS[kind].lookUp) && answer.mailbox
+      const mailbox = isOurs(kind) && answer.mailbox
       return [
         { step, text, source: 'Q255695' },
         ...(mailbox ? [mailboxStep(mailbox, routing)] : []),

@@ -1,6 +1,6 @@
 // Domains of a directory at which no recipient is ever looked up.
 import { domainRoute } from '../routing/decide'
-import { counts, KINDS, type RouteKind } from '../routing/kinds'
+import { counts, isOurs } from '../routing/kinds'
 import type { SentTo } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { domainText, firstOf } from './directories'
@@ -34,8 +34,6 @@ function usesOf(policies: readonly ListenerPolicy[]): ((domain: SentTo) => boole
   return [...uses.values()]
 }
 
-const looksUp = (kind: RouteKind) => ['required', 'first'].includes(KINDS[kind].lookUp)
-
 function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean {
   if (routing.anyDomain) return () => true
   const { rows } = routing.routes
@@ -43,14 +41,14 @@ function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean 
     rows
       .filter(({ sentTo, routeTo }) => {
         const counted = 'hops' in routeTo && counts(routeTo.kind, routing)
-        return sentTo.match === 'address' && counted && looksUp(routeTo.kind)
+        return sentTo.match === 'address' && counted && isOurs(routeTo.kind)
       })
       .map(({ sentTo }) => sentTo.domain),
   )
   const isLookedUp = (name: string) => {
     if (ofAddresses.has(name)) return true
     const { kind, rerouted } = domainRoute(routing, name)
-    return !rerouted && looksUp(kind)
+    return !rerouted && isOurs(kind)
   }
   /** Domains below which there is one. */
   const above = new Set<string>()

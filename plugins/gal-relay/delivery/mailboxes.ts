@@ -2,8 +2,8 @@
 // mailbox that has moved is followed.
 import type { GalAnswer } from '../gal/address-list'
 import { addressOf, hostOf, newAddress, withFateOf } from '../haraka/internals'
-import { type Client, decideListed, destinationOf, isOurs } from '../routing/decide'
-import { KINDS, type RouteKind } from '../routing/kinds'
+import { type Client, decideListed, destinationOf } from '../routing/decide'
+import { isOurs, KINDS, type RouteKind } from '../routing/kinds'
 import { canonicalDomain, type Recipient, recipientAt } from '../routing/recipient'
 import type { NextHop } from '../routing/routes'
 import type { Listener } from '../settings/own-host'

@@ -1,8 +1,8 @@
 // Where a message in the outbound queue goes at this attempt. Pure. Today's table decides if it
 // names a way out for the domain, so that a postmaster moves waiting mail by editing a row; else the
 // next hops it was accepted with.
-import { destinationOf, isOurs, rowFor } from '../routing/decide'
-import { KINDS, pathsOf } from '../routing/kinds'
+import { destinationOf, rowFor } from '../routing/decide'
+import { isOurs, KINDS, pathsOf } from '../routing/kinds'
 import type { Recipient } from '../routing/recipient'
 import { hopsOf, type NextHop, parseNextHop } from '../routing/routes'
 import { saysWhere } from '../settings/directories'

@@ -1,6 +1,7 @@
 // The recipients of one transaction, RCPT by RCPT: what each stands for, and which of them were accepted.
 import { newAddress, rcptsAnswered } from '../haraka/internals'
-import { type Accepted, type Destination, isOurs } from '../routing/decide'
+import type { Accepted, Destination } from '../routing/decide'
+import { isOurs } from '../routing/kinds'
 import { type Directories, saysWhere } from '../settings/directories'
 import type { Delivery } from './delivery'
 

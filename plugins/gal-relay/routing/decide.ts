@@ -1,7 +1,7 @@
 // The answer table: recipient × route × trust (× what the directory says) → one verdict.
 // Pure; when the answer depends on the directory it says so, and the listing is taken to a second one.
 // What the kinds of route mean is in kinds.ts, what the rules answer in rules.ts.
-import { counts, KINDS, type Path, type RouteKind } from './kinds'
+import { counts, isOurs, KINDS, type Path, type RouteKind } from './kinds'
 import { hasLocalPart, type LocalParts } from './local-parts'
 import { type Mailbox, type MailboxHosts, placeOf } from './mailbox'
 import { atDomain, type Recipient } from './recipient'
@@ -316,13 +316,11 @@ export function decideListed(
       // The next hops of all other kinds are for recipients that are not in the directory.
       const verdict = KINDS[kind].path === 'queue' ? delivered('in-gal', kind, hops) : IN_GAL
       const { mailbox } = listing
+      // Recipients of other systems are not routed by our directory.
       return mailbox && isOurs(kind) ? toMailbox(policy, verdict, mailbox) : verdict
     }
   }
 }
-
-/** Recipients of other systems are not routed by our directory. */
-export const isOurs = (kind: RouteKind) => ['required', 'first'].includes(KINDS[kind].lookUp)
 
 function toMailbox(policy: RoutingPolicy, verdict: Accepted, mailbox: Mailbox): Verdict {
   const { rule, hops } = verdict

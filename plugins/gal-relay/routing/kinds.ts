@@ -112,6 +112,10 @@ export const ROW_KINDS = (Object.keys(KINDS) as (keyof Meanings)[]).filter(
 export const counts = (kind: RowKind, { reroute }: { readonly reroute: boolean }): boolean =>
   reroute || KINDS[kind].withoutReroute
 
+/** Whether recipients of this kind are ours to look up, whatever `[gal] any_domain` says. */
+export const isOurs = (kind: RouteKind): boolean =>
+  ['required', 'first'].includes(KINDS[kind].lookUp)
+
 /** The ways that recipients with this route go: those in the directory first. */
 export function pathsOf(kind: RouteKind, hops: readonly object[]): readonly Path[] {
   const { path } = KINDS[kind]

@@ -2,7 +2,7 @@
 // `[directory NAME]` one more, for the domains that it names.
 import path from 'node:path'
 import { DomainMap } from '../routing/domain-map'
-import { KINDS } from '../routing/kinds'
+import { isOurs } from '../routing/kinds'
 import type { RouteTable, SentTo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import { reportCredentials, reportMissingDirectory } from './directory-section'
@@ -232,8 +232,7 @@ export function* reportUncovered(
 ): Steps<void> {
   for (const { sentTo, routeTo, text } of rows) {
     yield
-    if (!('hops' in routeTo) || !['required', 'first'].includes(KINDS[routeTo.kind].lookUp))
-      continue
+    if (!('hops' in routeTo) || !isOurs(routeTo.kind)) continue
     if (isCovered(directories, sentTo)) continue
     const domain = sentTo.match === 'address' ? `@${sentTo.domain}` : text
     const what = `has no directory: put ${domain} into domains[] of a [directory NAME], or configure a default one in [ldap]`
