@@ -4,8 +4,11 @@ import { connect, type Socket } from 'node:net'
 
 /** What servers are given to do. */
 export interface Load {
-  /** @param connections at a time */
-  connect(port: number, connections: number): Promise<Sender>
+  /**
+   * @param connections at a time
+   * @param awake see `Clients.send`
+   */
+  connect(port: number, connections: number, awake: boolean): Promise<Sender>
 }
 
 export interface Sender {
@@ -69,9 +72,9 @@ export class Clients {
 /** @param next the recipients, one after the other */
 export function recipientLoad(next: () => Addressed): Load {
   return {
-    async connect(port, connections) {
+    async connect(port, connections, awake) {
       const clients = await Clients.connect(port, connections)
-      return { send: (count) => clients.send(count, next, true), close: () => clients.close() }
+      return { send: (count) => clients.send(count, next, awake), close: () => clients.close() }
     },
   }
 }
@@ -93,11 +96,11 @@ interface Messenger {
 /** @param next the recipients, all of them valid, one after the other */
 export function messageLoad({ perConnection, recipients }: Delivery, next: () => string): Load {
   return {
-    async connect(port, connections) {
+    async connect(port, connections, awake) {
       const clients: Messenger[] = Array.from({ length: connections }, () => ({ left: 0 }))
       return {
         send: (count) =>
-          measured(count, clients, true, async (client) => {
+          measured(count, clients, awake, async (client) => {
             const connection = client.connection ?? new Connection(port)
             if (!client.connection) {
               await connection.greet()

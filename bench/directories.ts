@@ -151,14 +151,14 @@ async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {
   try {
     const clients = await Clients.connect(running.port, 10)
     const ask = next(1)
-    await clients.send(sizes.before / 4, ask, true)
+    await clients.send(sizes.before / 4, ask, sizes.awake)
     const p99: Record<'pass' | 'hang', number[]> = { pass: [], hang: [] }
     let wrong = 0
     for (let round = 0; round < sizes.rounds / 4; round++) {
       for (const kind of ['pass', 'hang'] as const) {
         proxy.behave({ kind })
         if (kind === 'pass') await sleep(1500)
-        const measured = await clients.send(sizes.turn, ask, true)
+        const measured = await clients.send(sizes.turn, ask, sizes.awake)
         p99[kind].push(measured.p99)
         wrong += measured.wrong
       }

@@ -10,6 +10,8 @@ export interface Sizes {
   readonly active: number
   /** Processes of each server. */
   readonly processes: number
+  /** The clients do not sleep while they wait for replies: to wake them takes the server's time. */
+  readonly awake: boolean
   /** Times that each server has its turn, and recipients in each turn. */
   readonly rounds: number
   readonly turn: number
@@ -36,6 +38,7 @@ export const FULL: Sizes = {
   large: 1_000_000,
   active: 5000,
   processes: 5,
+  awake: true,
   rounds: 40,
   turn: 2000,
   before: 40_000,
@@ -54,6 +57,7 @@ export const TRY: Sizes = {
   large: 200,
   active: 20,
   processes: 1,
+  awake: false,
   rounds: 3,
   turn: 100,
   before: 200,

@@ -27,10 +27,10 @@ export class Subject {
   }
 
   /** Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot. */
-  static async start(contender: Contender, load: Load, { before }: Sizes): Promise<Subject> {
+  static async start(contender: Contender, load: Load, { before, awake }: Sizes): Promise<Subject> {
     const server = await contender.start()
     try {
-      const subject = new Subject(server, await load.connect(server.port, CONNECTIONS))
+      const subject = new Subject(server, await load.connect(server.port, CONNECTIONS, awake))
       await subject.unmeasured(before)
       return subject
     } catch (error) {

@@ -87,12 +87,6 @@ describe('a reload that touches one directory', { skip: skipWithout('slapd', 'sl
     ].join('\n')
   }
 
-  async function reload(haraka: Haraka, ini: string): Promise<void> {
-    const from = haraka.log().length
-    haraka.writeConfig('gal_relay.ini', ini)
-    await haraka.waitForLog(/settings reloaded/, undefined, from)
-  }
-
   /** @returns the code for ann in each of them */
   async function codes(haraka: Haraka, names: readonly Name[]): Promise<number[]> {
     const proxy = { client: '203.0.113.9', local: '10.0.0.5:25' }
@@ -128,13 +122,13 @@ describe('a reload that touches one directory', { skip: skipWithout('slapd', 'sl
       const [alpha, beta, gamma] = three.map(seen)
       assert.ok(alpha && beta && gamma && alpha.connections > 0)
 
-      await reload(haraka, iniOf(three, { beta: 'cache_found = 1m\n' }))
+      await haraka.reload(iniOf(three, { beta: 'cache_found = 1m\n' }))
       assert.deepEqual(await codes(haraka, three), [250, 250, 250])
       assert.deepEqual([seen('default'), seen('gamma')], [alpha, gamma])
       assert.ok(seen('beta').binds > beta.binds && seen('beta').searches > beta.searches)
 
       // One goes, and one comes.
-      await reload(haraka, iniOf(['default', 'gamma', 'delta']))
+      await haraka.reload(iniOf(['default', 'gamma', 'delta']))
       const after = ['default', 'beta', 'gamma', 'delta'] as const
       assert.deepEqual(await codes(haraka, after), [250, 550, 250, 250])
       await until(() => seen('beta').connections === 0)
@@ -142,11 +136,11 @@ describe('a reload that touches one directory', { skip: skipWithout('slapd', 'sl
 
       // Their answers are remembered, which need nobody now.
       for (const name of ['default', 'gamma'] as const) servers[name].proxy.closePort()
-      await reload(haraka, iniOf(['default', 'gamma', 'delta'], { delta: 'cache_found = 1m\n' }))
+      await haraka.reload(iniOf(['default', 'gamma', 'delta'], { delta: 'cache_found = 1m\n' }))
       assert.deepEqual(await codes(haraka, ['default', 'gamma', 'delta']), [250, 250, 250])
 
       // The default one too may go.
-      await reload(haraka, iniOf(['delta']))
+      await haraka.reload(iniOf(['delta']))
       assert.deepEqual(await codes(haraka, ['default', 'delta']), [550, 250])
       assert.equal((await haraka.end('SIGINT')).signal, null)
     } finally {
@@ -165,8 +159,7 @@ describe('a reload that touches one directory', { skip: skipWithout('slapd', 'sl
       await until(() => two.every((name) => inForce(name) > 0))
       const counts = two.map(inForce)
       const { binds } = servers.default
-      await reload(
-        haraka,
+      await haraka.reload(
         iniOf(['default', 'beta', 'gamma'], { beta: 'shrink_limit = 30%\n' }, gal),
       )
       await until(() => inForce('gamma') > 0 && inForce('beta') > (counts[1] ?? 0))

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Explanation } from '../plugins/gal-relay/advice/explain'
 import { loadCommand } from './support/command'
-import { type Haraka, startHaraka } from './support/haraka'
+import type { Haraka } from './support/haraka'
 import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
+import { sharedHaraka } from './support/shared-haraka'
 import { type Slapd, startSlapd } from './support/slapd'
 import { until } from './support/until'
 import { askCase } from './support/vector-suite'
@@ -25,21 +26,21 @@ const skip = skipWithout('slapd', 'slapadd')
 const command = loadCommand()
 
 for (const mode of ['live', 'snapshot'] as const) {
-  describe(`directories.json, mode = ${mode}`, { concurrency: 2, skip }, () => {
+  describe(`directories.json, mode = ${mode}`, { skip }, () => {
     let slapd: Slapd
+    const shared = sharedHaraka({ auth: PASSWORDS })
     before(async () => {
       slapd = await startSlapd({ entries: directoryScenarios.flatMap(allEntriesOf) })
     })
-    after(() => slapd?.stop())
+    after(async () => {
+      await shared.stop()
+      await slapd?.stop()
+    })
 
     directoryScenarios.forEach((scenario, index) => {
       test(`${scenario.name} (${scenario.source})`, async () => {
-        const haraka = await startHaraka({
-          ini: await iniOf(scenario, index, slapd.url, mode),
-          hostList: scenario.host_list ?? [],
-          auth: PASSWORDS,
-        })
-        try {
+        const ini = await iniOf(scenario, index, slapd.url, mode)
+        await shared.with(ini, scenario.host_list, async (haraka) => {
           if (mode === 'snapshot') await listsInForce(haraka, scenario)
           for (const round of ['first', 'second']) {
             const wrong = []
@@ -47,9 +48,7 @@ for (const mode of ['live', 'snapshot'] as const) {
             assert.deepEqual(wrong, [], `${round} round`)
           }
           assert.deepEqual(await explained(haraka, scenario), [])
-        } finally {
-          await haraka.stop()
-        }
+        })
       })
     })
   })

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { COMMAND, runCommand } from './support/command'
+import { COMMAND, loadCommand } from './support/command'
 import { type Block, blocksOf, fileOf } from './support/docs'
 import { startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, startHaraka } from './support/haraka'
@@ -15,6 +15,7 @@ import { connectSmtp, type SmtpClient } from './support/smtp'
 import { type SmtpSink, startSink } from './support/smtp-sink'
 import { until } from './support/until'
 
+const { runCommand } = loadCommand()
 const PEOPLE = ['alice@example.com', 'bob@example.com', 'carol@hop.example', 'dave@hop.example']
 const OUTSIDE = { client: '192.0.2.77', local: '10.0.0.5:25' }
 const SENDERS = 4
@@ -118,11 +119,6 @@ base = ${ldap.base}
       files: { 'config/outbound.ini': 'temp_fail_intervals=5s*600\n' },
     })
     const load = new Load(haraka.port)
-    const reload = async (text: string) => {
-      const from = haraka.log().length
-      haraka.writeConfig('gal_relay.ini', text)
-      await haraka.waitForLog(/settings reloaded/, undefined, from)
-    }
     /** What an unknown recipient and a foreign one are answered: which of the steps it is. */
     const strangers = async () => {
       const smtp = await connectSmtp({ port: haraka.port, proxy: OUTSIDE })
@@ -142,7 +138,7 @@ base = ${ldap.base}
         ['true', [550, 550]],
         ['false', [250, 550]],
       ] as const) {
-        await reload(ini(enforce))
+        await haraka.reload(ini(enforce))
         await load.more(EACH_STEP)
         assert.deepEqual(await strangers(), answers, `enforce = ${enforce}`)
       }
@@ -152,7 +148,7 @@ base = ${ldap.base}
       await sink.end()
       await load.more(EACH_STEP)
       await until(async () => (await drain()).code === 1)
-      await reload(ini('false', ''))
+      await haraka.reload(ini('false', ''))
       await load.more(EACH_STEP)
       assert.match((await drain()).stdout, /^\d+ messages? waits? for a next hop/)
       await sink.start()

@@ -61,7 +61,7 @@ describe('five hundred directories', {
   }
 
   test('those that are asked have one connection each, the others none; so after a reload', async () => {
-    const { writeConfig, waitForLog, stop } = await start()
+    const { reload, stop } = await start()
     try {
       await sleep(500)
       assert.equal(proxy.connections, 0)
@@ -69,8 +69,7 @@ describe('five hundred directories', {
       assert.equal(proxy.connections, ASKED.length)
       // One of them is another one now, and is asked anew.
       const another = ini().replace('[directory d0]\n', '[directory d0]\nquery_timeout = 1900ms\n')
-      writeConfig('gal_relay.ini', another)
-      await waitForLog(/settings reloaded/)
+      await reload(another)
       await until(() => proxy.connections === ASKED.length - 1)
       await assertAnswers()
       assert.equal(proxy.connections, ASKED.length)

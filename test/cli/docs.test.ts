@@ -7,12 +7,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
-import { runCommand } from '../support/command'
+import { loadCommand, runCommand } from '../support/command'
 import { REPOSITORY, writeInstall } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { writeQueueFile } from '../support/queue-file'
 import { startSlapd } from '../support/slapd'
 
+const loaded = loadCommand()
 const PAGE = path.join(REPOSITORY, 'docs', 'commands.md')
 const BASE = 'dc=corp,dc=example'
 const unit = (ou: string) => ({
@@ -145,7 +146,7 @@ async function withOutput(
     for (const line of text.split('\n').filter((one) => one.startsWith('$ '))) {
       assert.match(line, /^\$ npx gal-relay /)
       const words = wordsOf(real(line)).slice(3)
-      const { stdout, stderr } = await runCommand(
+      const { stdout, stderr } = await loaded.runCommand(
         words.map((word) => inTest(word, root)),
         { cwd: root },
       )
@@ -170,7 +171,7 @@ const timeless = (text: string) =>
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'then')
 
 /** What the command, or one of its subcommands, says to `--help`. */
-const help = async (...name: string[]) => (await runCommand([...name, '--help'])).stdout
+const help = async (...name: string[]) => (await loaded.runCommand([...name, '--help'])).stdout
 
 /** The commands that stand four columns in, or none. */
 const indented = (text: string) =>

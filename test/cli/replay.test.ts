@@ -97,7 +97,16 @@ base = dc=down
     return dir
   }
 
-  async function logOf(logIni: string, more?: string): Promise<string> {
+  const logs = new Map<string, Promise<string>>()
+  /** The same for the same settings. */
+  function logOf(logIni: string, more = ''): Promise<string> {
+    const key = JSON.stringify([logIni, more])
+    const log = logs.get(key) ?? logged(logIni, more)
+    logs.set(key, log)
+    return log
+  }
+
+  async function logged(logIni: string, more: string): Promise<string> {
     const haraka = await startHaraka({
       ini: iniOf(ROWS, more),
       auth: { carol: 'carol-secret' },

@@ -233,7 +233,7 @@ interface Client {
   recipients: number
 }
 
-const LOAD_BESIDE = { askers: CLIENTS, pause: 40 }
+const LOAD_BESIDE = { askers: CLIENTS, pause: 150 }
 
 const besideOf = (answer: (address: string) => Promise<{ state: string }>) => (address: string) =>
   answer(address.replace(/@.*/, `@${BESIDE}`))

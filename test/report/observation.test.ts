@@ -282,8 +282,7 @@ describe('observing', () => {
         (await send(haraka, { client: '192.168.1.7', local }, ['bob@far.example']))[0]
       assert.equal(await to('10.0.0.5:25'), 250)
       assert.equal(await to('10.0.0.5:2525'), 550)
-      haraka.writeConfig('gal_relay.ini', `[listener *:2525]\nenforce = false\n${ini(ldap.url)}`)
-      await haraka.waitForLog(/settings reloaded/)
+      await haraka.reload(`[listener *:2525]\nenforce = false\n${ini(ldap.url)}`)
       assert.equal(await to('10.0.0.5:25'), 550)
       assert.equal(await to('10.0.0.5:2525'), 250)
     } finally {
@@ -325,8 +324,7 @@ describe('observing', () => {
       assert.deepEqual(await nobody(), [250])
       assert.deepEqual(haraka.logLines(OBSERVED), [])
       const from = haraka.log().length
-      haraka.writeConfig('gal_relay.ini', `${OBSERVE}${ini(ldap.url)}`)
-      await haraka.waitForLog(/settings reloaded/)
+      await haraka.reload(`${OBSERVE}${ini(ldap.url)}`)
       await haraka.waitForLog(/accepts .*: once enforced, gal-relay is not asked/, undefined, from)
       for (let sent = 0; sent < 2; sent++) assert.deepEqual(await nobody(), [250])
       await until(() => haraka.logLines(OBSERVED).length >= 2)

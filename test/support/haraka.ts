@@ -221,7 +221,9 @@ async function startIn(
       .filter((file) => !/^\.?__tmp__/.test(file))
       .sort()
 
-  const workers = () => logLines(READY).map((line) => Number(READY.exec(line)?.[1]))
+  /** Those that the log has been forgotten of. */
+  let before: readonly number[] = []
+  const workers = () => [...before, ...logLines(READY).map((line) => Number(READY.exec(line)?.[1]))]
   const writeConfig = (file: string, text: string) =>
     writeFileSync(path.join(dir, 'config', file), text)
 
@@ -239,7 +241,10 @@ async function startIn(
       return child.exited
     },
     log: () => child.output(),
-    forgetLog: () => child.forget(),
+    forgetLog() {
+      before = workers()
+      child.forget()
+    },
     logLines,
     waitForLog: (pattern, within, from) => child.waitForLine(pattern, within, from),
     writeConfig,
@@ -260,6 +265,7 @@ async function startIn(
     end: (signal = 'SIGINT') => end(signal),
     async restart(signal = 'SIGINT') {
       await end(signal)
+      before = []
       child = await launch(dir, options)
       tellOfEnd(child)
     },

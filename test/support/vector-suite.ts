@@ -1,8 +1,9 @@
 // The rulebook's cases, each asked of a real Haraka that looks recipients up in a real directory.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
+import type { Haraka, HarakaOptions } from './haraka'
 import { harakaVersion, isAtLeast } from './releases'
+import { sharedHaraka } from './shared-haraka'
 import type { SlapdEntry } from './slapd'
 import { connectSmtp } from './smtp'
 import { type Case, entriesOf, PASSWORDS, type Scenario, scenarios, unitOf } from './vectors'
@@ -41,37 +42,22 @@ export function describeVectors(
       ldap = await startLdap(scenarios.flatMap(entriesOf))
       parsesBlanks = isAtLeast(options.release ?? (await harakaVersion()), '3.3')
     })
+    const shared = sharedHaraka({ ...options, auth: PASSWORDS })
     after(async () => {
-      await shared?.stop()
+      await shared.stop()
       await ldap.stop()
     })
-
-    /** Of the scenarios without a host_list. */
-    let shared: Haraka | undefined
-    async function started(scenario: Scenario, index: number): Promise<Haraka> {
-      const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
-      const ini = `${scenario.ini}\n${directory}`
-      const hostList = scenario.host_list ?? []
-      if (shared && hostList.length === 0) {
-        shared.forgetLog()
-        await shared.reload(ini)
-        return shared
-      }
-      const haraka = await startHaraka({ ...options, ini, hostList, auth: PASSWORDS })
-      if (!options.nodes && hostList.length === 0) shared = haraka
-      return haraka
-    }
 
     if (only) assert.ok(only.every((name) => scenarios.some((scenario) => scenario.name === name)))
     scenarios.forEach((scenario, index) => {
       if (only && !only.includes(scenario.name)) return
       test(`${scenario.name} (${scenario.source})`, async (context) => {
-        const haraka = await started(scenario, index)
-        let hasEnded = false
-        void haraka.exited.then(() => {
-          hasEnded = true
-        })
-        try {
+        const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
+        await shared.with(`${scenario.ini}\n${directory}`, scenario.host_list, async (haraka) => {
+          let hasEnded = false
+          void haraka.exited.then(() => {
+            hasEnded = true
+          })
           for (const round of ['first', 'second']) {
             const wrong = []
             for (const one of scenario.cases) {
@@ -85,9 +71,7 @@ export function describeVectors(
           await also?.(haraka, scenario)
           assert.ok(!hasEnded)
           context.diagnostic(`${scenario.cases.length} cases`)
-        } finally {
-          if (haraka !== shared) await haraka.stop()
-        }
+        })
       })
     })
   })
