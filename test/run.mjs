@@ -1,5 +1,5 @@
-// `npm test`: runs the compiled tests with Node's own test runner, three files at a time, since each
-// starts servers. `npm test -- vectors` runs the files whose path holds that word. Where CI=true a
+// `npm test`: runs the compiled tests with Node's own test runner, four files at a time, since each
+// starts servers, and many wait for something most of the time. `npm test -- vectors` runs the files whose path holds that word. Where CI=true a
 // skipped test is a failure: a green run there means that everything ran.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -12,8 +12,21 @@ import { fileURLToPath } from 'node:url'
 const FIVE_MINUTES = 300_000
 const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /
 
-// One of these alone at the end would leave half of the machine idle.
-const FIRST = ['failures', 'snapshot-cluster', 'leaving', 'vectors', 'releases', 'company', 'check']
+// The longest: one of these alone at the end would leave half of the machine idle.
+const FIRST = [
+  'faults.test',
+  'failures',
+  'bench',
+  'snapshot-cluster',
+  'feed-lost',
+  'leaving',
+  'company',
+  'docs',
+  'reload',
+  'killed',
+  'kills',
+  'drop-in',
+]
 function placeOf(file) {
   const place = FIRST.findIndex((word) => file.includes(word))
   return place < 0 ? FIRST.length : place
@@ -37,7 +50,7 @@ process.on('exit', () => rmSync(process.env.TEST_RUN_FOLDER, { recursive: true, 
 
 const summary = []
 const skipped = []
-const tests = run({ files, concurrency: 3, timeout: FIVE_MINUTES })
+const tests = run({ files, concurrency: 4, timeout: FIVE_MINUTES })
 tests.on('test:fail', () => {
   process.exitCode = 1
 })
