@@ -125,7 +125,7 @@ async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
 }
 
 const listsOf = (running: Haraka, count: number) =>
-  until(() => running.logLines(/ snapshot: \d+ recipients/).length >= count, 600_000)
+  until(() => running.logLines(/ snapshot: \d+ recipients/).length >= count, undefined, 600_000)
 
 /** The same load on both, and the other one well and hanging by turns. */
 async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {

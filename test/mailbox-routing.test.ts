@@ -63,12 +63,12 @@ async function routes(
     const directories = 1 + (ini.match(/^\[directory /gm)?.length ?? 0)
     const inForce = () => haraka.logLines(/the list is in force/).length
     if (mode === 'snapshot') {
-      await until(() => inForce() >= directories, undefined, haraka.log)
+      await until(() => inForce() >= directories, haraka.log)
     }
     const table = tableOf(page)
     // Servers that are being connected to for the first time
     const isWell = async () => (await send(haraka, table)).every((line) => !line.startsWith('4'))
-    await until(isWell, undefined, haraka.log)
+    await until(isWell, haraka.log)
     const replies = await send(haraka, table, 'Subject: x\r\n\r\nx\r\n')
     for (const [index, { address, leavesAs }] of table.entries()) {
       const expected = leavesAs === undefined ? /^550 5\.1\.1/ : /^250/

@@ -84,8 +84,8 @@ describe('five hundred directories', {
       const inForce = () => logLines(/d\d+: the list is in force: 2 recipients/).length
       await until(
         () => inForce() === COMPANIES,
-        120_000,
         () => `${inForce()} lists are in force`,
+        120_000,
       )
       const keepers = childrenOf(pid)
       assert.equal(keepers.length, 1)

@@ -89,7 +89,7 @@ ex02 = smtp://127.0.0.1:${second.port}
     await slapd.modify(ann, { mailHost: 'ex02' })
     await until(async () => {
       await send('ann@example.com')
-      return until(() => taken(second).includes('ann@example.com'), 2000).then(
+      return until(() => taken(second).includes('ann@example.com'), undefined, 2000).then(
         () => true,
         () => false,
       )

@@ -209,7 +209,6 @@ describe('a list in memory, with several workers', {
     process.kill(before.parent, 'SIGKILL')
     await until(
       () => !existsSync(`/proc/${before.pid}`),
-      undefined,
       () => 'it outlived its parent',
     )
     await until(() => keepers().length === 1)

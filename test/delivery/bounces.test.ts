@@ -2,11 +2,12 @@
 // names the recipient as the sender wrote it, whatever a row or an alias made of it on its way.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { type Haraka, startHaraka } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SinkMessage, type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 const CHOOSY = `const DSN = require('haraka-dsn')
 exports.hook_rcpt = (next, connection, [{ user }]) =>

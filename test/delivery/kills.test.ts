@@ -4,10 +4,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { skipWithout } from '../support/programs'
 import { connectSmtp, type SmtpClient } from '../support/smtp'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 const MESSAGES = 5000
 const CLIENTS = 20

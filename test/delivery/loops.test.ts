@@ -4,11 +4,12 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { loopStamp, MAX_PASSES, passes, stamped } from '../../plugins/gal-relay/delivery/loops'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { harakaStartFailure } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 const RECEIVED =
   'from a.test (a.test [192.0.2.1])\r\n\tby mx.test (Haraka) with ESMTP id 1.1;\r\n\tnow'

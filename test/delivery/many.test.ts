@@ -17,8 +17,9 @@ import { DomainMap } from '../../plugins/gal-relay/routing/domain-map'
 import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { AcceptedBefore, LMTP_RECIPIENTS } from '../../plugins/gal-relay/routing/transaction'
 import type { Directories } from '../../plugins/gal-relay/settings/directories'
-import { startGateway, until } from '../support/gateway'
+import { startGateway } from '../support/gateway'
 import { startLmtp } from '../support/lmtp-server'
+import { until } from '../support/until'
 
 const MESSAGE = 'From: a@sender.test\r\nSubject: many\r\n\r\nHello.\r\n'
 const accepted = (path: 'queue' | 'outbound') =>

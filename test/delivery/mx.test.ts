@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type DnsServer, startDns } from '../support/dns-server'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { skipWithout } from '../support/programs'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 describe('always-relay without a host', { skip: skipWithout('smtp-sink') }, () => {
   // 127.0.0.1 is an address of this host; the others of 127.0.0.0/8 are on no interface.

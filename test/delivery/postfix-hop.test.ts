@@ -2,8 +2,9 @@
 // sender gave to Haraka, whatever alphabet that is in.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { type KeptMail, type Postfix, skipWithoutPostfix, startPostfix } from '../support/postfix'
+import { until } from '../support/until'
 
 const message = (subject: string) => `From: a@sender.test\r\nSubject: ${subject}\r\n\r\nHello.\r\n`
 

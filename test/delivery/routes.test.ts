@@ -2,9 +2,10 @@
 // sender gave it: to real servers, Postfix's smtp-sink by SMTP and LMTP.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { skipWithout } from '../support/programs'
 import { type SinkMessage, type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 const BODY = [
   'A line.',

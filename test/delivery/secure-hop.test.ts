@@ -9,10 +9,11 @@ import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { type Haraka, startHaraka, whileRenamed } from '../support/haraka'
 import { freePorts } from '../support/ports'
 import { skipWithout } from '../support/programs'
+import { until } from '../support/until'
 
 const PASSWORD = 'pass/word@1:%'
 const AUTH = `relay:${encodeURIComponent(PASSWORD)}@`

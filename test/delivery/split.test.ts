@@ -2,12 +2,13 @@
 // by itself; each recipient gets one copy, and no copy tells of another's recipients.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Gateway, LET_LOCAL_RELAY, startGateway, until } from '../support/gateway'
+import { type Gateway, LET_LOCAL_RELAY, startGateway } from '../support/gateway'
 import type { DeliveredMessage } from '../support/haraka'
 import { type Postfix, skipWithoutPostfix, startPostfix } from '../support/postfix'
 import { skipWithout } from '../support/programs'
 import { connectSmtp } from '../support/smtp'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 const message = (subject: string) =>
   `From: a@sender.test\r\nTo: anna@in.test\r\nSubject: ${subject}\r\nMessage-Id: <${subject}@sender.test>\r\n\r\nHello.\r\n`

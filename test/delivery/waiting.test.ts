@@ -2,11 +2,12 @@
 // where the row is gone by the next hops that the message was accepted with.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import { startLmtp } from '../support/lmtp-server'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 
 const MESSAGE = 'From: a@sender.test\r\nSubject: waiting\r\n\r\nHello.\r\n'
 

@@ -56,7 +56,6 @@ ${more}`
             await mail()
             return isThrown(name)
           },
-          undefined,
           () => name,
         )
       }

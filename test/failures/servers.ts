@@ -190,7 +190,6 @@ base = ${slapd.base}
     const thrown = (...all: string[]) =>
       until(
         () => all.every((one) => faults.thrown().some(({ turn, what }) => has(turn, what, one))),
-        undefined,
         () => all.join(),
       )
     const has = (turn: string, what: string, one: string) =>

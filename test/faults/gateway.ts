@@ -148,7 +148,7 @@ ${beside ? besideIni(beside) : ''}
         return recent.length === RECENT && isAnswered && median(recent) <= normal * 2 + 10
       }
       try {
-        await until(isNormal, undefined, () => told(load.since(from).slice(-RECENT)))
+        await until(isNormal, () => told(load.since(from).slice(-RECENT)))
         return stopwatch.now
       } finally {
         stopwatch.stop()

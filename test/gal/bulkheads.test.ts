@@ -217,7 +217,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
       // Nobody asks, so that it is left alone for longer and longer.
       await sleep(8000)
       await proxy.openPort()
-      await until(async () => (await ask()).state === 'found', 10_000)
+      await until(async () => (await ask()).state === 'found', undefined, 10_000)
     } finally {
       await list.close()
     }

@@ -142,7 +142,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
       const list = testList(directory.settings(), { ...gal, mode: 'snapshot' }, { file })
       try {
         list.start()
-        await until(() => list.report().snapshot?.isCurrent === true, PATIENCE)
+        await until(() => list.report().snapshot?.isCurrent === true, undefined, PATIENCE)
         const asked = list.report().snapshot?.asked
         for (const [address, answer] of Object.entries(expected)) {
           assert.deepEqual([address, await list.ask(address)], [address, answer], 'in memory')

@@ -135,8 +135,8 @@ export function testList(
           last = list.report().snapshot?.asked === asked ? said : `${said}, asked live`
           return last === state
         },
-        within,
         () => `${address} is ${state}; it is ${last}\n${log.lines.slice(-10).join('\n')}`,
+        within,
       )
     },
   }

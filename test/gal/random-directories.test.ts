@@ -76,7 +76,6 @@ async function asked(slapd: Slapd, directory: RandomDirectory, truth: Truth): Pr
     const fromLive = await answers(live, truth)
     await until(
       () => isReady(kept, truth),
-      undefined,
       () => kept.log.lines.join('\n'),
     )
     const fromMemory = await answers(kept, truth)

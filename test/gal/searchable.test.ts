@@ -91,7 +91,6 @@ async function bothWays(slapd: Slapd, one: Case): Promise<void> {
     kept.start()
     await until(
       () => one.isUnlisted || isInForce(kept),
-      undefined,
       () => `a list is read\n${kept.log.lines.join('\n')}`,
     )
     await answered(kept, { ...one.live, ...one.snapshot }, 'snapshot')

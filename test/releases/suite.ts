@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
-import { type Gateway, startGateway, until } from '../support/gateway'
+import { type Gateway, startGateway } from '../support/gateway'
 import type { Haraka } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SinkMessage, type SmtpSink, startSink } from '../support/smtp-sink'
+import { until } from '../support/until'
 import { describeVectors } from '../support/vector-suite'
 
 /** @param release undefined: as releases.ts in support says */

@@ -58,18 +58,3 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 function galRelayIni(ldap: EmbeddedLdap, routes: readonly string[], more: string): string {
   return `[routes]\n${routes.join('\n')}\n${more}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
 }
-
-/** Polls until it holds. @throws Error with the reason when it does not within that many milliseconds */
-export async function until(
-  holds: () => boolean | Promise<boolean>,
-  what: string | (() => string),
-  within = 60_000,
-): Promise<void> {
-  const end = Date.now() + within
-  while (!(await holds())) {
-    if (Date.now() > end) {
-      throw new Error(`not within ${within} ms: ${typeof what === 'string' ? what : what()}`)
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}

@@ -114,7 +114,6 @@ test('killed at fifty moments, the list on the disk is always whole', {
     const last = start()
     await until(
       () => !isWriting(),
-      undefined,
       () => 'what killed processes left is still there',
     )
     await kill(last)
