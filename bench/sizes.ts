@@ -60,7 +60,7 @@ export const TRY: Sizes = {
   awake: false,
   rounds: 2,
   turn: 100,
-  before: 40,
+  before: 200,
   kept: [0, 1000],
   lists: [10, 100],
   decisions: 2000,
