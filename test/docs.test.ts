@@ -32,7 +32,7 @@ import { busyInstall } from './support/install-report'
 import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
-import { npm, shell, shims, which } from './support/shell'
+import { packInto, shell, shims, which } from './support/shell'
 import { startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
@@ -443,15 +443,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
       await haraka.waitForLog(/directory .* is up/)
     }
     try {
-      const { stdout } = await npm(
-        REPOSITORY,
-        'pack',
-        '--ignore-scripts',
-        '--json',
-        '--pack-destination',
-        folder,
-      )
-      const tarball = path.join(folder, JSON.parse(stdout)[0].filename)
+      const { file: tarball } = await packInto(folder)
       const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
       await promisify(execFile)(process.execPath, [bin, '-i', dir])
       writeFileSync(file('plugins'), 'rcpt_to.in_host_list\n')

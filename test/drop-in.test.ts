@@ -8,7 +8,8 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
-import { type Haraka, REPOSITORY, startHaraka } from './support/haraka'
+import { type Haraka, startHaraka } from './support/haraka'
+import { npm, packInto } from './support/shell'
 import { connectSmtp } from './support/smtp'
 
 const run = promisify(execFile)
@@ -25,17 +26,8 @@ describe('a new install', () => {
 
   before(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'drop-in-'))
-    // dist/ is built already; building it again would empty it under other tests.
-    const { stdout } = await npm(
-      REPOSITORY,
-      'pack',
-      '--ignore-scripts',
-      '--json',
-      '--pack-destination',
-      folder,
-    )
-    const [pack] = JSON.parse(stdout)
-    files = pack.files.map((file: { path: string }) => file.path)
+    const pack = await packInto(folder)
+    files = pack.contents
 
     const haraka = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
     await run(process.execPath, [haraka, '-i', path.join(folder, 'mx')])
@@ -48,7 +40,7 @@ describe('a new install', () => {
       '--no-audit',
       '--no-fund',
       '--prefer-offline',
-      path.join(folder, pack.filename),
+      pack.file,
     )
 
     directory = await startEmbeddedLdap(['alice@example.com', 'alice@host.example'])
@@ -185,12 +177,3 @@ base = ${directory.base}
     assert.match(stdout, /^0 problems, /m)
   })
 })
-
-/** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */
-function npm(cwd: string, ...args: string[]) {
-  const inherited = /^npm_(?!config_)|^npm_config_local_prefix$/i
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !inherited.test(name)),
-  )
-  return run('npm', args, { cwd, env, maxBuffer: 1 << 24 })
-}

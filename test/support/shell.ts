@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { REPOSITORY } from './haraka'
 import { findProgram } from './programs'
 
 /** @returns what it printed; @throws Error with that, when a command fails */
@@ -24,6 +25,25 @@ export async function shell(
 /** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */
 export function npm(cwd: string, ...args: string[]) {
   return promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), maxBuffer: 1 << 24 })
+}
+
+/**
+ * Packs this package as it would be published; dist/ as it is, since building it would empty it under
+ * other tests.
+ *
+ * @returns the packed file, in that folder, and the paths of what is in it
+ */
+export async function packInto(
+  folder: string,
+): Promise<{ readonly file: string; readonly contents: readonly string[] }> {
+  const { stdout } = await npm(
+    REPOSITORY,
+    ...['pack', '--ignore-scripts', '--json', '--pack-destination', folder],
+  )
+  const [{ filename, files }] = JSON.parse(stdout) as [
+    { readonly filename: string; readonly files: readonly { readonly path: string }[] },
+  ]
+  return { file: path.join(folder, filename), contents: files.map((one) => one.path) }
 }
 
 function plainEnvironment(): Record<string, string | undefined> {
