@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BerReader, messageLength, TAG } from '../plugins/gal-relay/ldap/ber'
 import { type Haraka, startHaraka } from './support/haraka'
 import { skipWithout } from './support/programs'
-import { type Slapd, startSlapd } from './support/slapd'
+import { type Slapd, startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 import { startTcpProxy, type TcpProxy } from './support/tcp-proxy'
 import { until } from './support/until'
@@ -31,13 +31,7 @@ describe('a reload that touches one directory', { skip: skipWithout('slapd', 'sl
   before(async () => {
     slapd = await startSlapd({
       entries: NAMES.flatMap((ou) => [
-        {
-          dn: `ou=${ou},${BASE}`,
-          objectClass: 'organizationalUnit',
-          ou,
-          cn: undefined,
-          sn: undefined,
-        },
+        unitEntry(`ou=${ou},${BASE}`),
         { dn: `uid=ann,ou=${ou},${BASE}`, mail: `ann@${ou}.example` },
       ]),
     })

@@ -33,7 +33,7 @@ import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
 import { packInto, shell, shims, which } from './support/shell'
-import { startSlapd } from './support/slapd'
+import { startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
 const LDAP = '\n[ldap]\nurl[] = ldap://dc1.corp.example\nbase = dc=corp,dc=example\n'
@@ -203,13 +203,6 @@ describe('LDAP servers in the docs', { skip: skipWithout('slapd', 'slapadd', 'op
     userPassword: SECRET,
     sn: undefined,
   })
-  const unit = (dn: string) => ({
-    dn,
-    objectClass: 'organizationalUnit',
-    ou: /^ou=([^,]*)/.exec(dn)?.[1] ?? '',
-    cn: undefined,
-    sn: undefined,
-  })
   const PASSWORD = { 'config/gal_relay.password': `${SECRET}\n` }
 
   test('openldap.md', async () => {
@@ -219,7 +212,7 @@ describe('LDAP servers in the docs', { skip: skipWithout('slapd', 'slapadd', 'op
       suffix: base,
       tls: authority.issue(),
       entries: [
-        ...['people', 'lists', 'services'].map((name) => unit(`ou=${name},${base}`)),
+        ...['people', 'lists', 'services'].map((name) => unitEntry(`ou=${name},${base}`)),
         account(`cn=haraka,ou=services,${base}`),
         { dn: `uid=alice,ou=people,${base}`, mail: 'alice@example.com' },
         {
@@ -307,7 +300,7 @@ ${text}`,
       ],
       tls: authority.issue(),
       entries: ['one', 'two'].flatMap((name) => [
-        unit(`ou=${name},dc=corp,dc=test`),
+        unitEntry(`ou=${name},dc=corp,dc=test`),
         {
           dn: `uid=${name},ou=${name},dc=corp,dc=test`,
           objectClass: ['inetOrgPerson', 'qmailUser'],
@@ -411,13 +404,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
       suffix: base,
       tls: authority.issue(),
       entries: [
-        {
-          dn: services,
-          objectClass: 'organizationalUnit',
-          ou: 'services',
-          cn: undefined,
-          sn: undefined,
-        },
+        unitEntry(services),
         {
           dn: `cn=haraka,${services}`,
           objectClass: ['organizationalRole', 'simpleSecurityObject'],

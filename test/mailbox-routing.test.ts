@@ -14,7 +14,7 @@ import { type Haraka, startHaraka } from './support/haraka'
 import * as layouts from './support/layouts'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
-import { type SlapdEntry, startSlapd } from './support/slapd'
+import { type SlapdEntry, startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 import { until } from './support/until'
 
@@ -145,13 +145,6 @@ const account = (dn: string): SlapdEntry => ({
   userPassword: PASSWORD,
   sn: undefined,
 })
-const unit = (dn: string): SlapdEntry => ({
-  dn,
-  objectClass: 'organizationalUnit',
-  ou: /^ou=([^,]*)/.exec(dn)?.[1] ?? '',
-  cn: undefined,
-  sn: undefined,
-})
 
 /** The entries of mailbox-servers.md, as they stand in its table. */
 function mailboxes(): [name: string, attributes: Record<string, string>][] {
@@ -229,7 +222,7 @@ describe('mailbox-servers.md', () => {
         suffix: base,
         tls: authority.issue(),
         entries: [
-          unit(`ou=services,${base}`),
+          unitEntry(`ou=services,${base}`),
           account(`cn=haraka,ou=services,${base}`),
           ...mailboxes().map(([name, attributes]) => ({
             dn: `uid=${name},${base}`,

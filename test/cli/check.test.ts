@@ -24,7 +24,7 @@ import { type HarakaOptions, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type Samba, skipWithoutSamba, startSamba } from '../support/samba'
-import { type Slapd, startSlapd } from '../support/slapd'
+import { type Slapd, startSlapd, unitEntry } from '../support/slapd'
 import { startStalledPort } from '../support/stalled-port'
 
 const { runCommand, runJson } = loadCommand()
@@ -618,16 +618,7 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     strangers = makeAuthority()
     slapd = await startSlapd({
       tls: authority.issue({ names: ['IP:127.0.0.1'] }),
-      entries: [
-        'alice@example.com',
-        {
-          dn: 'ou=empty,dc=corp,dc=test',
-          objectClass: 'organizationalUnit',
-          ou: 'empty',
-          cn: undefined,
-          sn: undefined,
-        },
-      ],
+      entries: ['alice@example.com', unitEntry('ou=empty,dc=corp,dc=test')],
       schema: [
         "attributetype ( 1.3.6.1.4.1.4203.666.1.950 NAME 'noRule' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )",
       ],

@@ -11,18 +11,12 @@ import { writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { writeQueueFile } from '../support/queue-file'
-import { type Slapd, type SlapdEntry, startSlapd } from '../support/slapd'
+import { type Slapd, type SlapdEntry, startSlapd, unitEntry } from '../support/slapd'
 
 const { runCommand, runJson } = loadCommand()
 
 const BASE = 'dc=corp,dc=test'
-const unit = (ou: string): SlapdEntry => ({
-  dn: `ou=${ou},${BASE}`,
-  objectClass: 'organizationalUnit',
-  ou,
-  cn: undefined,
-  sn: undefined,
-})
+const unit = (ou: string) => unitEntry(`ou=${ou},${BASE}`)
 const person = (ou: string, mail: string, more: Record<string, string> = {}): SlapdEntry => ({
   dn: `uid=${mail.replace('@', '-')},ou=${ou},${BASE}`,
   mail,

@@ -11,18 +11,12 @@ import { loadCommand, runCommand } from '../support/command'
 import { REPOSITORY, writeInstall } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { writeQueueFile } from '../support/queue-file'
-import { startSlapd } from '../support/slapd'
+import { startSlapd, unitEntry } from '../support/slapd'
 
 const loaded = loadCommand()
 const PAGE = path.join(REPOSITORY, 'docs', 'commands.md')
 const BASE = 'dc=corp,dc=example'
-const unit = (ou: string) => ({
-  dn: `ou=${ou},${BASE}`,
-  objectClass: 'organizationalUnit',
-  ou,
-  cn: undefined,
-  sn: undefined,
-})
+const unit = (ou: string) => unitEntry(`ou=${ou},${BASE}`)
 const ENTRIES = [
   unit('People'),
   unit('Lists'),

@@ -10,7 +10,7 @@ import { runCommand, runJson } from '../support/command'
 import { startHaraka, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
-import { type Slapd, startSlapd } from '../support/slapd'
+import { type Slapd, startSlapd, unitEntry } from '../support/slapd'
 import { connectSmtp } from '../support/smtp'
 
 interface Result {
@@ -196,10 +196,7 @@ describe('sync', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => 
 
   test('too few recipients are refused, unless it is forced', async () => {
     const unit = `ou=rest,${slapd.base}`
-    await slapd.add(
-      { dn: unit, objectClass: 'organizationalUnit', ou: 'rest', cn: undefined, sn: undefined },
-      { dn: `cn=only,${unit}`, mail: 'only@example.com' },
-    )
+    await slapd.add(unitEntry(unit), { dn: `cn=only,${unit}`, mail: 'only@example.com' })
     await slapd.delete(...Array.from({ length: 150 }, (_, n) => slapd.dnOf(address(n + 10))))
     const refused = await runCommand(['sync', '--config', root])
     assert.equal(refused.code, 1)

@@ -6,7 +6,7 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { skipWithout } from '../support/programs'
-import { type Slapd, type SlapdEntry, startSlapd } from '../support/slapd'
+import { type Slapd, type SlapdEntry, startSlapd, unitEntry } from '../support/slapd'
 import { until } from '../support/until'
 import { serverUrl, testList } from './lists'
 
@@ -15,13 +15,6 @@ const [PEOPLE, ELSEWHERE, OTHER_NAME] = ['people', 'elsewhere', 'other name'].ma
   (name) => `ou=${name},${SUFFIX}`,
 ) as [string, string, string]
 
-const unit = (dn: string): SlapdEntry => ({
-  dn,
-  objectClass: 'organizationalUnit',
-  ou: /^ou=([^,]*)/.exec(dn)?.[1] ?? '',
-  cn: undefined,
-  sn: undefined,
-})
 const person = (dn: string, mail: string): SlapdEntry => ({ dn, mail })
 const alias = (dn: string, aliasedObjectName: string): SlapdEntry => ({
   dn,
@@ -33,8 +26,8 @@ const alias = (dn: string, aliasedObjectName: string): SlapdEntry => ({
 })
 
 const ENTRIES: readonly SlapdEntry[] = [
-  unit(PEOPLE),
-  unit(ELSEWHERE),
+  unitEntry(PEOPLE),
+  unitEntry(ELSEWHERE),
   person(`cn=alice,${PEOPLE}`, 'alice@example.com'),
   person(`cn=bob,${ELSEWHERE}`, 'bob@example.com'),
   person(`cn=carol,${ELSEWHERE}`, 'carol@example.com'),

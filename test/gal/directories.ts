@@ -6,7 +6,7 @@ import { skipWithoutDs389, startDs389 } from '../support/ds389'
 import type { Attributes } from '../support/ldif'
 import { skipWithout } from '../support/programs'
 import { skipWithoutSamba, startSamba } from '../support/samba'
-import { type SlapdOptions, startSlapd } from '../support/slapd'
+import { type SlapdOptions, startSlapd, unitEntry } from '../support/slapd'
 import { serverUrl } from './lists'
 
 /** An entry that each directory can hold. */
@@ -62,13 +62,7 @@ export const OPENLDAP: DirectoryKind = {
       tls: authority.issue(),
       // Answers a search with an empty base as a Global Catalog does.
       schema: ['defaultsearchbase "dc=corp,dc=test"'],
-      entries: ['one', 'two'].map((ou) => ({
-        dn: `ou=${ou},dc=corp,dc=test`,
-        objectClass: 'organizationalUnit',
-        ou,
-        cn: undefined,
-        sn: undefined,
-      })),
+      entries: ['one', 'two'].map((ou) => unitEntry(`ou=${ou},dc=corp,dc=test`)),
     })
     const { base } = slapd
     const dn = (entry: TestEntry) => `cn=${entry.name},${entry.in ? `ou=${entry.in},` : ''}${base}`

@@ -5,7 +5,13 @@ import { after, before, describe, test } from 'node:test'
 import { probeDirectory } from '../../plugins/gal-relay/gal/directory/probe'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { skipWithout } from '../support/programs'
-import { type Slapd, type SlapdEntry, type SlapdOptions, startSlapd } from '../support/slapd'
+import {
+  type Slapd,
+  type SlapdEntry,
+  type SlapdOptions,
+  startSlapd,
+  unitEntry,
+} from '../support/slapd'
 import { GAL, LDAP, serverUrl } from './lists'
 
 const TOP = 'dc=corp,dc=test'
@@ -19,10 +25,7 @@ const SCHEMA = [
   MAY ( alias $ noRule $ exact ) )`,
 ]
 const bare = { cn: undefined, sn: undefined }
-const unit = (ou: string): SlapdEntry => ({
-  ...{ dn: `ou=${ou},${TOP}`, objectClass: 'organizationalUnit', ou },
-  ...bare,
-})
+const unit = (ou: string) => unitEntry(`ou=${ou},${TOP}`)
 const person = (name: string, more: Record<string, string> = {}): SlapdEntry => ({
   ...{
     dn: `cn=${name},ou=people,${TOP}`,

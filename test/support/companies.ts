@@ -1,5 +1,5 @@
 // Many companies, each with a directory of its own: units below one suffix of one slapd.
-import { type Slapd, type SlapdEntry, startSlapd } from './slapd'
+import { type Slapd, type SlapdEntry, startSlapd, unitEntry } from './slapd'
 
 export const companyDomain = (company: number) => `company${company}.example`
 export const companyUser = (company: number, user: number) =>
@@ -19,8 +19,7 @@ export function startCompanies({ companies, recipients }: CompaniesOptions): Pro
 function* entriesOf(companies: number, recipients: number): Generator<SlapdEntry> {
   for (let company = 0; company < companies; company++) {
     const dn = unitOf(company, 'dc=corp,dc=test')
-    const ou = `company${company}`
-    yield { dn, objectClass: 'organizationalUnit', cn: undefined, sn: undefined, ou }
+    yield unitEntry(dn)
     for (let user = 0; user < recipients; user++) {
       const mail = companyUser(company, user)
       yield { dn: `uid=u${user},${dn}`, mail, proxyAddresses: `SMTP:${mail}` }

@@ -242,6 +242,15 @@ function addressAttributes(address: string): Attributes & { dn?: string } {
   return { ...(ascii ? { mail: address } : {}), proxyAddresses: `SMTP:${address}` }
 }
 
+/** @param dn begins with `ou=` */
+export const unitEntry = (dn: string): SlapdEntry => ({
+  dn,
+  objectClass: 'organizationalUnit',
+  ou: /^ou=([^,]*)/.exec(dn)?.[1] ?? '',
+  cn: undefined,
+  sn: undefined,
+})
+
 const below = (rdn: string, base: string) => (base ? `${rdn},${base}` : rdn)
 
 function flat(values: Values): readonly string[] {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
-import type { SlapdEntry } from './slapd'
+import { type SlapdEntry, unitEntry } from './slapd'
 
 export interface Case {
   readonly client: string
@@ -76,10 +76,9 @@ export function allEntriesOf(scenario: Scenario, index: number): SlapdEntry[] {
 
 function branch(name: string, gal: readonly GalEntry[]): SlapdEntry[] {
   const dn = unitNamed(name)
-  const unit = { dn, objectClass: 'organizationalUnit', ou: name, cn: undefined, sn: undefined }
   const recipients = gal.map((entry, number) => ({
     dn: `uid=r${number},${dn}`,
     ...(typeof entry === 'string' ? { mail: entry, proxyAddresses: `SMTP:${entry}` } : entry),
   }))
-  return [unit, ...recipients]
+  return [unitEntry(dn), ...recipients]
 }

@@ -10,7 +10,7 @@ import { skipWithout } from '../../support/programs'
 import { until } from '../../support/until'
 import { FAULTS, PEOPLE, type Site, site, stopSites, TIMES } from '../fault-sites'
 import { serverUrl, type TestList, testList } from '../lists'
-import { assertNothingWrong, startLoad } from '../load'
+import { assertNothingWrong, type Load, startLoad } from '../load'
 
 const CHANGES_EVERY = 1000
 
@@ -21,6 +21,16 @@ function listOf({ proxy }: Site, file: string): TestList {
 }
 
 const isCurrent = (list: TestList) => list.report().snapshot?.isCurrent === true
+
+async function end(load: Load, list: TestList, only: Site, folder: string): Promise<void> {
+  const asked = await load.stop()
+  await list.close()
+  await stopSites(only)
+  rmSync(folder, { recursive: true })
+  assertNothingWrong(asked, TIMES.answer_within)
+  const deferred = asked.filter(({ isValid, state }) => isValid && state !== 'found')
+  assert.deepEqual(deferred.slice(0, 3), [])
+}
 
 describe('faults with the list in memory', {
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
@@ -43,13 +53,7 @@ describe('faults with the list in memory', {
         await until(() => isCurrent(list))
         await load.untilAnswered()
       } finally {
-        const asked = await load.stop()
-        await list.close()
-        await stopSites(only)
-        rmSync(folder, { recursive: true })
-        assertNothingWrong(asked, TIMES.answer_within)
-        const deferred = asked.filter(({ isValid, state }) => isValid && state !== 'found')
-        assert.deepEqual(deferred.slice(0, 3), [])
+        await end(load, list, only, folder)
       }
     })
 
@@ -72,13 +76,7 @@ describe('faults with the list in memory', {
         await until(() => isCurrent(list))
         await load.untilAnswered()
       } finally {
-        const asked = await load.stop()
-        await list.close()
-        await stopSites(only)
-        rmSync(folder, { recursive: true })
-        assertNothingWrong(asked, TIMES.answer_within)
-        const deferred = asked.filter(({ isValid, state }) => isValid && state !== 'found')
-        assert.deepEqual(deferred.slice(0, 3), [])
+        await end(load, list, only, folder)
       }
     })
   }
