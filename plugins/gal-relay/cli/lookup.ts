@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import { parsePath } from '../advice/envelope'
 import { recipientKey } from '../gal/address-key'
-import type { GalAnswer } from '../gal/address-list'
+import { type GalAnswer, stateOfAll } from '../gal/address-list'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
@@ -222,7 +222,7 @@ function openDirectories(settings: Settings): Opened {
           }
         }),
       )
-      return { state: stateOf(all.map(({ live }) => live.answer.state)), all }
+      return { state: stateOfAll(all.map(({ live }) => live.answer.state)), all }
     },
     async close() {
       await Promise.all(Array.from(opened.values(), ({ live }) => live.close()))
@@ -234,12 +234,6 @@ function noDirectory({ directories }: Settings, { domain }: Recipient): string {
   return directories.all.length === 0
     ? 'no directory is configured: [ldap] url[]'
     : `no directory is named for ${domain}: put it into domains[] of a [directory NAME]`
-}
-
-/** Found where any has it, absent where all say so. */
-function stateOf(states: readonly GalAnswer['state'][]): GalAnswer['state'] {
-  if (states.includes('found')) return 'found'
-  return states.includes('unavailable') ? 'unavailable' : 'absent'
 }
 
 /** @throws CannotRun */

@@ -19,6 +19,12 @@ export type GalAnswer =
       readonly reason: string
     }
 
+/** Of what several lists say, or one of several names: found where any has it, absent where all say so. */
+export function stateOfAll(states: readonly GalAnswer['state'][]): GalAnswer['state'] {
+  if (states.includes('found')) return 'found'
+  return states.includes('unavailable') ? 'unavailable' : 'absent'
+}
+
 export const ABSENT: GalAnswer = { state: 'absent' }
 export const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
 export const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }

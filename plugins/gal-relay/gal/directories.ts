@@ -12,7 +12,7 @@ import {
   directoriesFor,
 } from '../settings/directories'
 import { atOnce, type Steps } from '../settings/steps'
-import { ABSENT, type AddressList, type GalAnswer } from './address-list'
+import { ABSENT, type AddressList, type GalAnswer, stateOfAll } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
 
 /** How the list of one directory is, for the log, metrics and the status page. */
@@ -86,11 +86,11 @@ export class DirectoryLists implements AddressList {
         return { directory: name, answer }
       }),
     )
-    const telling = (state: GalAnswer['state']) =>
-      answers.find(({ answer }) => answer.state === state)
+    const state = stateOfAll(answers.map(({ answer }) => answer.state))
+    const first = answers.find(({ answer }) => answer.state === state)
+    if (first && state === 'found') return first
     const all = asked.map(({ name }) => name).join(', ')
-    const { answer = NO_DIRECTORY } = telling('unavailable') ?? telling('absent') ?? {}
-    return telling('found') ?? { directory: all, answer }
+    return { directory: all, answer: first?.answer ?? NO_DIRECTORY }
   }
 
   /**

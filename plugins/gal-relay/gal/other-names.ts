@@ -3,7 +3,7 @@
 // (IMCEAEX) also as what it encapsulates. Never so when the local part asks some later system to send
 // the mail onward: taking anything off such a one would accept what the list does not hold.
 import { type Recipient, recipientNamed, withoutDetail } from '../routing/recipient'
-import type { AddressList, GalAnswer } from './address-list'
+import { ABSENT, type AddressList, type GalAnswer, stateOfAll } from './address-list'
 import { LEGACY_DN, X500_DOMAIN } from './directory/entry-addresses'
 
 /** What `[gal]` says of other names. */
@@ -76,12 +76,7 @@ function areKnown(answers: readonly (GalAnswer | Promise<GalAnswer>)[]): answers
   return answers.every((answer) => !(answer instanceof Promise))
 }
 
-/** Found under any name is found; absent is who is so under each. */
 function combinedAnswer(answers: readonly GalAnswer[]): GalAnswer {
-  const decisive =
-    answers.find(({ state }) => state === 'found') ??
-    answers.find(({ state }) => state === 'unavailable') ??
-    answers[0]
-  if (!decisive) throw new Error('no answer')
-  return decisive
+  const all = stateOfAll(answers.map(({ state }) => state))
+  return answers.find(({ state }) => state === all) ?? ABSENT
 }
