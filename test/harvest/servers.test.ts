@@ -219,11 +219,11 @@ describe('harvest defence of two servers that share Redis', {
     // A process that was not answered within 50 ms, on a busy machine, counts for itself for a second.
     assert.ok(countOf(codes, 550) <= 3 * 35, `${countOf(codes, 550)} names`)
     for (const one of servers) await untilHeld(one, client)
-    const [held] = await heldOff(servers[1])
-    assert.equal(held?.network, client)
+    // Each process may hold it off before that stands in Redis.
+    await until(async () => (await heldOff(servers[1]))[0]?.network === client)
     assert.equal((await runCommand(['harvest', 'release', client, '-c', servers[1].dir])).code, 0)
     for (const one of servers) await untilHeld(one, client, false)
-    assert.deepEqual(await heldOff(servers[0]), [])
+    await until(async () => (await heldOff(servers[0])).length === 0)
     const { stdout } = await runCommand(['check', '-c', servers[0].dir])
     assert.match(stdout, /Redis 7\S* *\n.*keys that begin with gal-relay: may be written/)
   })
