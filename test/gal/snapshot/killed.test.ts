@@ -77,7 +77,7 @@ test('killed at fifty moments, the list on the disk is always whole', {
       await slapd.add(`new${n}@corp.test`)
       await slapd.delete(slapd.dnOf(`new${n}@corp.test`))
       // Each is two processes, which take the machine from what is to be killed.
-      await sleep(100)
+      await sleep(300)
     }
   })()
 
