@@ -7,9 +7,8 @@ import { log } from '../haraka/log'
 import type { Counted } from '../harvest/defence'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
-import { type Answer, answerTo, type Question } from '../routing/answer'
+import { type Answer, answerTo } from '../routing/answer'
 import {
-  type Client,
   type Destination,
   destinationOf,
   HELD_OFF,
@@ -58,7 +57,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const rcpt = rcptOf(connection, address)
   if (!rcpt) return next()
   const { session, targets, destinations } = rcpt
-  const { policy, client } = session
+  const { policy, question } = session
   trustAgain(connection, session)
   if (!answersTo(policy, destinations)) {
     observe(this, connection, rcpt)
@@ -68,7 +67,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
     return holdOff(this, next, connection, rcpt)
   }
   if (targets.length === 0) return refuseNobody(this, next, connection, rcpt)
-  const answer = answerTo(question(policy, client), destinations, rcpt.message.before)
+  const answer = answerTo(question, destinations, rcpt.message.before)
   return answer instanceof Promise
     ? respondLater(this, next, connection, rcpt, answer)
     : respond(this, next, connection, rcpt, answer)
@@ -84,13 +83,14 @@ export const accept_unasked = guarded<[Haraka.Address]>(async function (
   const rcpt = rcptOf(connection, address)
   if (!rcpt || !acceptsUnasked(rcpt.session.policy)) return next()
   const { session, transaction, message, targets, destinations } = rcpt
-  const { policy, client } = session
+  const { question } = session
   if (targets.length === 0) {
     putBack(message, transaction)
     return next()
   }
   const trust = trustByOthers(connection.relaying)
-  const unasked = { ...question(policy, { ...client, trust }), unasked: true }
+  const client = { ...question.client, trust }
+  const unasked = { ...question, client, unasked: true }
   const answer = await answerTo(unasked, destinations, message.before)
   // The client has gone while the directory was asked.
   if (connection.transaction !== transaction) return next()
@@ -116,11 +116,6 @@ function rcptOf(connection: Haraka.Connection, address: Haraka.Address): Rcpt | 
     destinationOf(policy.routing, recipientOf(target.user, hostOf(target))),
   )
   return { session, transaction, message, targets, destinations }
-}
-
-function question(policy: ListenerPolicy, client: Client): Question {
-  const { lists } = state
-  return { policy, client, lookup: (recipient) => lists.lookup(recipient) }
 }
 
 async function respondLater(
@@ -256,7 +251,7 @@ function writtenAddress({ message }: Rcpt): string {
 // moment, and a failure does not change it either.
 function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcpt): void {
   const { session, transaction, message, destinations } = rcpt
-  const { policy, client, account } = session
+  const { policy, question, account } = session
   const number = message.rcpt?.answered
   if (!observesRecipients(policy) || answersTo(policy, destinations)) return
   if (number === undefined || number === message.observedRcpt) return
@@ -271,7 +266,7 @@ function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcp
     const recipient = writtenAddress(rcpt)
     unattended('observation of a recipient', async () => {
       const both = await observed.add(answers.length, (before) =>
-        answerTo(question(policy, client), destinations, before),
+        answerTo(question, destinations, before),
       )
       compare(plugin, connection, policy, sender, recipient, both)
       if (session.counted) await count(session.counted, both.verdict)
