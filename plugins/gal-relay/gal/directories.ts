@@ -110,10 +110,7 @@ export class DirectoryLists implements AddressList {
 
   /** No directory is away: each has a server that is not known to be down. */
   canBeAsked(): boolean {
-    for (const { list } of this.#opened.values()) {
-      const { servers } = list.report()
-      if (servers.length > 0 && servers.every(({ state }) => state === 'down')) return false
-    }
+    for (const { list } of this.#opened.values()) if (list.isAway()) return false
     return true
   }
 

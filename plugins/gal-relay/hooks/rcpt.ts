@@ -4,7 +4,7 @@ import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/reci
 import { unattended } from '../guard'
 import { addressOf, answersIn, hostOf, registerFirst, writesInfo } from '../haraka/internals'
 import { log } from '../haraka/log'
-import type { Counted } from '../harvest/defence'
+import type { Counted, Delay } from '../harvest/defence'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
 import { type Answer, answerTo } from '../routing/answer'
@@ -139,12 +139,11 @@ function respond(
   const { verdict } = answer
   // The client has gone while the directory was asked.
   if (connection.transaction !== transaction) return next()
-  const counting = session.counted && count(session.counted, verdict)
-  if (counting && !verdict.accept) {
-    return refuseLater(plugin, next, connection, rcpt, verdict, counting)
-  }
+  const delay = session.counted && count(session.counted, verdict)
   if (!verdict.accept) {
-    return refuse(plugin, next, connection, rcpt, verdict)
+    return delay
+      ? refuseLater(plugin, next, connection, rcpt, verdict, delay)
+      : refuse(plugin, next, connection, rcpt, verdict)
   }
   reportAccepted(session.policy, verdict)
   acceptAll(plugin, rcpt, answer)
@@ -187,7 +186,7 @@ function refuse(
 // ── Harvest defence ──────────────────────────────────────────────────────────────────────────────
 
 /** @returns for an unknown recipient what `HarvestDefence.unknown` does, else nothing */
-function count(counted: Counted, verdict: Verdict): Promise<number | undefined> | undefined {
+function count(counted: Counted, verdict: Verdict): Delay | Promise<Delay> | undefined {
   const defence = state.harvest?.defence
   const code = verdict.accept ? 250 : verdict.reply.code
   if (!defence || (code >= 400 && code < 500)) return undefined
@@ -205,13 +204,14 @@ async function refuseLater(
   connection: Haraka.Connection,
   rcpt: Rcpt,
   verdict: Refused,
-  counting: Promise<number | undefined>,
+  counting: Delay | Promise<Delay>,
 ): Promise<undefined> {
-  const wait = await counting
-  if (wait) await state.harvest?.defence?.delay(wait)
+  const delay = await counting
+  const isHeldOff = delay === 'held off'
+  if (!isHeldOff) await state.harvest?.defence?.delay(delay)
   // The client has gone meanwhile.
   if (connection.transaction !== rcpt.transaction) return next()
-  if (wait === undefined) return holdOff(plugin, next, connection, rcpt)
+  if (isHeldOff) return holdOff(plugin, next, connection, rcpt)
   return refuse(plugin, next, connection, rcpt, verdict)
 }
 
