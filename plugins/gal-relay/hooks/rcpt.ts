@@ -21,7 +21,6 @@ import { recipientOf } from '../routing/recipient'
 import { trustByOthers } from '../routing/restrictions'
 import { acceptsUnasked, answersAny, answersTo, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
-import { visible } from '../visible'
 import { type Session, sessionOf, trustAgain } from './connect'
 import { type Message, messageOf } from './mail'
 import {
@@ -298,7 +297,7 @@ function compare(
   else if (verdict.accept && !writesInfo(state.logLevels)) return
   const problem = verdict.accept ? undefined : verdict.problem
   const line = lineOf(sender, recipient, rule, reply, problem)
-  const observation = { ...line, answered: visible(answered) }
+  const observation = { ...line, answered }
   const level = differs || !verdict.accept ? 'notice' : 'info'
   log(connection, level, plugin, differs ? 'observed DIFFERS' : 'observed', observation)
 }
