@@ -3,13 +3,15 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { VALID } from '../gal/load'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { type Haraka, startHaraka } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { connectSmtp } from '../support/smtp'
 import { until } from '../support/until'
+
+const { runCommand, runJson } = loadCommand()
 
 const LISTENER = '10.0.0.5:25'
 const PROVIDER = '192.0.2.10'

@@ -237,17 +237,17 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.announces) announce(this)
   if (state.answersMail) state.lists.start()
-  if (!server.cluster) state.reports = onlyProcess(reportOfThis)
-  else if (state.answersMail) state.reports = worker(reportOfThis)
-  else answerForWorkers()
-  startHarvest(this, server)
-  next()
-}
-
-function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
   const role = !server.cluster ? 'only' : state.answersMail ? 'worker' : 'master'
   const processes = PROCESSES[role]()
   state.processes = processes
+  if (role === 'only') state.reports = onlyProcess(reportOfThis)
+  else if (role === 'worker') state.reports = worker(reportOfThis, processes)
+  else answerForWorkers(processes)
+  startHarvest(this, role, processes)
+  next()
+}
+
+function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
   processes.handle(FORGET, (request) => {
     const { local, domain } = request as { readonly local: string; readonly domain: string }
     return state.lists.forget(recipientOf(local, domain))
@@ -260,6 +260,7 @@ function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
 }
 
 const PROCESSES = { only: onlyThisProcess, worker: workerProcess, master: masterProcess } as const
+type Role = keyof typeof PROCESSES
 
 /** For the gal-relay command. */
 async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void> {
