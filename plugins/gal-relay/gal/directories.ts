@@ -15,6 +15,8 @@ import { atOnce, type Steps } from '../settings/steps'
 import { ABSENT, type AddressList, type GalAnswer } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
 
+export { countRefusal, type Refusal, shareRefusals } from '../ldap/credentials'
+
 /** How the list of one directory is, for the log, metrics and the status page. */
 export interface DirectoryReport extends ListReport {
   /** The directory's name. */

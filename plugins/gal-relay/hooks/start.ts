@@ -20,7 +20,13 @@ import {
 import { type Control, FORGET, openControl, socketFile } from '../control/server'
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { DirectoryLists, type OpenedLists } from '../gal/directories'
+import {
+  countRefusal,
+  DirectoryLists,
+  type OpenedLists,
+  type Refusal,
+  shareRefusals,
+} from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import {
   checkHaraka,
@@ -243,9 +249,14 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (role === 'only') state.reports = onlyProcess(reportOfThis)
   else if (role === 'worker') state.reports = worker(reportOfThis, processes)
   else answerForWorkers(processes)
+  processes.handle(REFUSED, (refusal) => countRefusal(refusal as Refusal))
+  shareRefusals((refusal) => processes.tellOthers(REFUSED, refusal))
   startHarvest(this, role, processes)
   next()
 }
+
+/** A password that a directory has refused. */
+const REFUSED = 'password refused'
 
 function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
   processes.handle(FORGET, (request) => {
