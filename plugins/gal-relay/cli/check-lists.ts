@@ -1,7 +1,7 @@
 // What gal-relay check finds of the lists in memory: their files, and whether these may be used.
-import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
-import { directoryNames } from '../advice/directories'
+import { foreignList } from '../advice/haraka-user'
+import { folderProblem, type Section } from '../advice/list-files'
 import { listDefinition } from '../gal/directory/list-definition'
 import type { Finding } from '../gal/directory/probe'
 import { OtherSettings } from '../gal/snapshot/file-format'
@@ -11,38 +11,7 @@ import { counted } from '../report/words'
 import type { DirectorySettings } from '../settings/directories'
 import type { SnapshotSettings } from '../settings/settings'
 import { UntrustedFolder } from '../trusted-file'
-import { foreignList } from './haraka-user'
 import { isMissing } from './install'
-
-/** Findings about one thing. */
-export interface Section {
-  readonly about: string
-  readonly findings: readonly Finding[]
-}
-
-/** Paths that differ may lead to one file. */
-export function sharedFiles(all: readonly DirectorySettings[]): Section[] {
-  const users = new Map<string, DirectorySettings[]>()
-  for (const one of all) {
-    if (one.gal.mode !== 'snapshot') continue
-    const file = realFile(one.snapshot.file)
-    users.set(file, [...(users.get(file) ?? []), one])
-  }
-  return Array.from(users, ([file, own]): Section[] => {
-    if (own.length < 2) return []
-    const names = directoryNames(own.map(({ name }) => name))
-    const text = `it is the file of ${names}; each list needs its own`
-    return [{ about: `snapshot ${file}`, findings: [{ level: 'problem', text }] }]
-  }).flat()
-}
-
-function realFile(file: string): string {
-  try {
-    return path.join(realpathSync(path.dirname(file)), path.basename(file))
-  } catch {
-    return file
-  }
-}
 
 export async function snapshotSection(
   config: Haraka.Config,
@@ -94,17 +63,4 @@ function judgedByAge(
     return { level: 'warning', why }
   }
   return { level: 'ok', why: '' }
-}
-
-function folderProblem(folder: string): Finding | undefined {
-  if (!existsSync(folder)) return { level: 'problem', text: `there is no folder ${folder}` }
-  try {
-    accessSync(folder, constants.W_OK)
-    return undefined
-  } catch {
-    return {
-      level: 'warning',
-      text: `we cannot write to its folder; can the user that Haraka runs as?`,
-    }
-  }
 }
