@@ -60,26 +60,40 @@ export interface JsonResult<T> {
 
 /** The command for one install, loaded once. */
 export interface LoadedCommand {
+  /** As `runCommand`; one after the other. */
+  run(args: readonly string[]): Promise<CommandResult>
   /** As `runJson`; one after the other. */
   runJson<T>(args: readonly string[]): Promise<JsonResult<T>>
   stop(): Promise<void>
 }
 
-export function loadCommand(): LoadedCommand {
+export interface LoadOptions {
+  /** Default: a folder that is no install. */
+  readonly cwd?: string
+  /** The user, and the group of the same number, that it runs as; only root may say so. */
+  readonly uid?: number
+}
+
+export function loadCommand({ cwd = '/', uid }: LoadOptions = {}): LoadedCommand {
   const env = { ...process.env, HARAKA: undefined, NODE_TEST_CONTEXT: undefined }
-  const child = fork(path.join(__dirname, 'command-process.js'), { cwd: '/', env, execArgv: [] })
+  const user = uid === undefined ? {} : { uid, gid: uid }
+  const child = fork(path.join(__dirname, 'command-process.js'), {
+    ...{ cwd, env, execArgv: [], ...user },
+  })
   const exited = once(child, 'exit')
   const ended = exited.then(() => {
     throw new Error('the process with the command ended')
   })
   ended.catch(() => {})
+  const run = async (args: readonly string[]): Promise<CommandResult> => {
+    const answer = once(child, 'message')
+    child.send(args)
+    const [result] = await Promise.race([answer, ended])
+    return result as CommandResult
+  }
   return {
-    async runJson<T>(args: readonly string[]) {
-      const answer = once(child, 'message')
-      child.send(['--json', ...args])
-      const [result] = await Promise.race([answer, ended])
-      return jsonOf<T>(result as CommandResult)
-    },
+    run,
+    runJson: async <T>(args: readonly string[]) => jsonOf<T>(await run(['--json', ...args])),
     async stop() {
       child.kill()
       await exited

@@ -22,9 +22,17 @@ export async function* linesOf(name: string): AsyncGenerator<string> {
     }
   } catch (error) {
     if (error instanceof CannotRun) throw error
-    throw new CannotRun(`${nameOf(name)} cannot be read: ${(error as Error).message}`)
+    throw unreadableFile(nameOf(name), error)
   }
   if (rest) yield rest
+}
+
+/** Why a file or folder cannot be read, as the command says it. */
+export function unreadableFile(name: string, error: unknown): CannotRun {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return new CannotRun(`there is no file ${name}`)
+  const reason = code === 'EACCES' ? 'permission denied' : message
+  return new CannotRun(`${name} cannot be read: ${reason}`)
 }
 
 const nameOf = (name: string) => (name === STDIN ? 'standard input' : name)

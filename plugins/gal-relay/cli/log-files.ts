@@ -8,6 +8,7 @@ import { createGunzip } from 'node:zlib'
 import type { LogEvent, LogReader } from '../logs/event'
 import { LOG_KINDS, type LogKind, logKindOf } from '../logs/table'
 import { CannotRun } from './install'
+import { unreadableFile } from './lines'
 
 /** Of standard input. */
 export const STANDARD_INPUT = '-'
@@ -139,7 +140,7 @@ async function* piecesOf(
     yield decoder.end()
   } catch (error) {
     if (error instanceof CannotRun || !(error instanceof Error)) throw error
-    throw new CannotRun(`${nameOf(file)} cannot be read: ${error.message}`)
+    throw unreadableFile(nameOf(file), error)
   }
 }
 
@@ -173,7 +174,7 @@ function sizeOf(file: string): number {
   try {
     stats = statSync(file, { throwIfNoEntry: false })
   } catch (error) {
-    throw new CannotRun(`${file} cannot be read: ${(error as Error).message}`)
+    throw unreadableFile(file, error)
   }
   if (!stats) throw new CannotRun(`there is no file ${file}`)
   if (stats.isDirectory()) throw new CannotRun(`${file} is a folder; name the files in it`)
