@@ -118,7 +118,11 @@ export const STATES: Readonly<Record<StateName, PageState>> = {
     }),
   },
   observing: {
-    install: { ini: `[main]\nenforce = false\n${INI}` },
+    install: {
+      ini: `[main]\nenforce = false\n${INI.replace(/^lists.*\n/m, '')}`,
+      hostList: ['example.com', 'example.org'],
+      plugins: ['gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
+    },
     report: (now) => onlyObserved(withServers(busyInstall(now), 'up', now)),
     query: '?show=differences',
   },
