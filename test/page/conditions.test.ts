@@ -74,6 +74,13 @@ describe('the conditions on the status page', () => {
     const young = colours(snapshot, reportOf({ default: { ...down, age: 1_800_000 } }))
     assert.deepEqual(young.bad, [])
     assert.match(young.doubtful[0] ?? '', /its list in memory answers for it/)
+    const unconfirmed = reportOf({ default: { states: ['up', 'up'], age: 120_000 } })
+    assert.match(
+      colours(snapshot, unconfirmed).doubtful.join(),
+      /directory has not confirmed it since/,
+    )
+    const confirmed = reportOf({ default: { states: ['up', 'up'], age: 20_000 } })
+    assert.deepEqual(colours(snapshot, confirmed), { bad: [], doubtful: [] })
     const old = colours(snapshot, reportOf({ default: { ...down, age: 3_700_000 } }))
     assert.match(old.bad[0] ?? '', /get a 451/)
 

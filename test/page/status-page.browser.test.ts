@@ -132,7 +132,7 @@ const pictureOf = (name: StateName, { width, scheme }: Look) =>
 async function takePicture(page: Page, file: string): Promise<void> {
   if (!file.endsWith('.png')) return
   const { width = 0 } = page.viewportSize() ?? {}
-  const clip = { x: 0, y: 0, width, height: width > 400 ? 1080 : 1300 }
+  const clip = { x: 0, y: 0, width, height: 900 }
   await page.screenshot({ path: file, clip, fullPage: true })
 }
 

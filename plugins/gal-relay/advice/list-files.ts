@@ -2,7 +2,9 @@
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/probe'
+import { SKEW } from '../gal/snapshot/follower'
 import type { DirectorySettings } from '../settings/directories'
+import type { SnapshotSettings } from '../settings/settings'
 import { directoryNames } from './directories'
 
 /** Findings about one thing. */
@@ -33,6 +35,28 @@ function realFile(file: string): string {
   } catch {
     return file
   }
+}
+
+/**
+ * @param age of a list since it was last known to be right, in milliseconds
+ * @returns `why` continues a sentence, and is empty where all is well
+ */
+export function judgedByAge(
+  age: number,
+  { usable_for, changes_every }: SnapshotSettings,
+): { level: Finding['level']; why: string } {
+  if (age < -SKEW) {
+    return {
+      level: 'problem',
+      why: ': dated in the future, so it is not used; a clock is or was wrong',
+    }
+  }
+  if (age > usable_for) return { level: 'problem', why: ': too old to be used (usable_for)' }
+  if (age > 2 * changes_every) {
+    const why = ': the directory has not confirmed it since; is Haraka running?'
+    return { level: 'warning', why }
+  }
+  return { level: 'ok', why: '' }
 }
 
 /** What keeps this process from writing there. */

@@ -1,15 +1,13 @@
 // What gal-relay check finds of the lists in memory: their files, and whether these may be used.
 import path from 'node:path'
 import { foreignList } from '../advice/haraka-user'
-import { folderProblem, type Section } from '../advice/list-files'
+import { folderProblem, judgedByAge, type Section } from '../advice/list-files'
 import { listDefinition } from '../gal/directory/list-definition'
 import type { Finding } from '../gal/directory/probe'
 import { OtherSettings } from '../gal/snapshot/file-format'
-import { SKEW } from '../gal/snapshot/follower'
 import { readListInForce } from '../gal/snapshot/in-force'
 import { counted } from '../report/words'
 import type { DirectorySettings } from '../settings/directories'
-import type { SnapshotSettings } from '../settings/settings'
 import { UntrustedFolder } from '../trusted-file'
 import { isMissing } from './install'
 
@@ -46,21 +44,3 @@ export async function snapshotSection(
 
 const OTHER_SETTINGS =
   '; has gal-relay sync been run with other settings, or has Haraka not loaded these yet?'
-
-function judgedByAge(
-  age: number,
-  { usable_for, changes_every }: SnapshotSettings,
-): { level: Finding['level']; why: string } {
-  if (age < -SKEW) {
-    return {
-      level: 'problem',
-      why: ': dated in the future, so it is not used; a clock is or was wrong',
-    }
-  }
-  if (age > usable_for) return { level: 'problem', why: ': too old to be used (usable_for)' }
-  if (age > 2 * changes_every) {
-    const why = ': the directory has not confirmed it since; is Haraka running?'
-    return { level: 'warning', why }
-  }
-  return { level: 'ok', why: '' }
-}

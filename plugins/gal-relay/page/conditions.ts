@@ -1,5 +1,6 @@
 // Is all well? What does harm to mail is red, what is not as it should be amber.
 import { domainsText } from '../advice/directories'
+import { judgedByAge } from '../advice/list-files'
 import type { DirectoryReport } from '../gal/directories'
 import type { InstallReport, ProcessReport } from '../report/install'
 import { counted } from '../report/words'
@@ -7,7 +8,7 @@ import type { DirectorySettings } from '../settings/directories'
 import type { Settings } from '../settings/settings'
 import { visible } from '../visible'
 import { serversOf } from './directory-section'
-import { duration, number, since, total } from './figures'
+import { dateTime, duration, number, since, total } from './figures'
 import type { Findings } from './findings'
 import { sharingTroubles } from './harvest-section'
 import { hasUsableList, silentDirectories } from './health'
@@ -130,12 +131,18 @@ function listsBehind(
     const behind = snapshots.filter(({ isCurrent }) => !isCurrent)
     const { lastError, lastErrorAt = now } =
       behind.flatMap(({ sync }) => sync ?? []).find((sync) => sync.lastError !== undefined) ?? {}
-    if (lastError === undefined) return []
     const which =
       directories.all.length > 1
         ? `The list of directory ${directory.name}`
         : 'The list of the directory'
-    return [`${which} is not up to date, ${since(lastErrorAt, now)}: ${lastError}`]
+    if (lastError !== undefined) {
+      return [`${which} is not up to date, ${since(lastErrorAt, now)}: ${lastError}`]
+    }
+    const read = snapshots.map(({ asOf }) => asOf).filter((asOf) => asOf > 0)
+    if (read.length === 0) return []
+    const oldest = Math.min(...read)
+    const { level, why } = judgedByAge(now - oldest, directory.snapshot)
+    return level === 'ok' ? [] : [`${which}, as of ${dateTime(oldest)}${why}`]
   })
 }
 
