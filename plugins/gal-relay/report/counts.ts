@@ -166,8 +166,7 @@ export class Counts {
     if (known) known.count++
     else this.#differences.set(key, { listener, rule, verdict, answer, count: 1 })
     if (!this.#keepsRefusals()) return
-    const { sender, ...rest } = seen
-    keep(this.#recentDifferences, { ...sender, ...rest, verdict, answer, at: Date.now() })
+    keep(this.#recentDifferences, { ...recentOf(seen), verdict, answer })
   }
 
   /** On an observed listener: the client was gone before it had an answer. */
@@ -179,13 +178,14 @@ export class Counts {
   }
 
   /** Refused or deferred. */
-  refused({ sender, ...refusal }: CountedRefusal): void {
+  refused(refusal: CountedRefusal): void {
     if (!this.#keepsRefusals()) return
-    keep(this.#recent, { ...sender, ...refusal, at: Date.now() })
-    if (!refusal.reply.startsWith('5')) return
-    const mode = refusal.answered === undefined ? 'enforce' : 'observe'
+    const { sender, reply, answered, recipient } = refusal
+    keep(this.#recent, recentOf(refusal))
+    if (!reply.startsWith('5')) return
+    const mode = answered === undefined ? 'enforce' : 'observe'
     const { recipients, clients, senderDomains } = this.#refusedMost[mode]
-    recipients.add(refusal.recipient.toLowerCase())
+    recipients.add(recipient.toLowerCase())
     clients.add(sender.client)
     senderDomains.add(domainOf(sender.sender))
   }
@@ -248,6 +248,21 @@ export function mergeMost(all: readonly RefusedMost[]): RefusedMost {
     }
   }
   return mostOf(tallies)
+}
+
+/** Field by field: what spreads one object over another here takes longer than the decision. */
+function recentOf({
+  sender: from,
+  rule,
+  reply,
+  answered,
+  recipient,
+}: CountedRefusal): RecentRefusal {
+  const { client, host, helo, account, sender, listener } = from
+  const at = Date.now()
+  return answered === undefined
+    ? { client, host, helo, account, sender, listener, recipient, rule, reply, at }
+    : { client, host, helo, account, sender, listener, recipient, rule, reply, answered, at }
 }
 
 function domainOf(sender: string): string {
