@@ -648,7 +648,11 @@ describe('reference in the docs', () => {
   })
 
   test('commands of other pages are among those that are run', () => {
-    const run = ['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics']
+    const run = [
+      ...['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics'],
+      // In readme.test.ts and recipe.test.ts.
+      ...['README', 'plugins'],
+    ]
     const pages = new Set(
       blocks.filter(({ language }) => language === 'sh').map(({ page }) => page),
     )
