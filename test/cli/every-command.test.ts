@@ -6,7 +6,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type CommandResult, type LoadOptions, loadCommand, runCommand } from '../support/command'
+import { type CommandResult, type LoadedCommand, loadCommand, runCommand } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { writeInstall } from '../support/haraka'
 
@@ -166,6 +166,8 @@ const COMMANDS: Readonly<Record<string, Line>> = {
 
 /** A user who owns nothing. */
 const NOBODY = 65_534
+const command = loadCommand()
+const nobodys = loadCommand(NOBODY)
 const skip = process.getuid?.() === 0 ? false : 'needs root'
 const missingOf = ({ missing }: Line) => (missing ? [[[], missing] as const] : [])
 
@@ -194,22 +196,17 @@ describe('every command', () => {
 
   /** In one folder, each command with each of these inputs. */
   async function each(
-    options: LoadOptions & { readonly cwd: string },
+    cwd: string,
+    command: LoadedCommand,
     runsOf: (line: Line) => readonly (readonly [args: readonly string[], ending: Ending])[],
   ): Promise<void> {
-    const command = loadCommand(options)
-    try {
-      for (const [name, line] of Object.entries(COMMANDS)) {
-        for (const [args, ending] of runsOf(line)) {
-          const before = contentOf(options.cwd)
-          const result = await command.run([name, ...args])
-          const asked = [name, ...args].join(' ')
-          says(asked, result, ending)
-          assert.deepEqual(contentOf(options.cwd), before, `${asked} wrote something`)
-        }
+    for (const [name, line] of Object.entries(COMMANDS)) {
+      for (const [args, ending] of runsOf(line)) {
+        const before = contentOf(cwd)
+        const asked = [name, ...args].join(' ')
+        says(asked, await command.runCommand([name, ...args], { cwd }), ending)
+        assert.deepEqual(contentOf(cwd), before, `${asked} wrote something`)
       }
-    } finally {
-      await command.stop()
     }
   }
 
@@ -222,7 +219,7 @@ describe('every command', () => {
 
   test('with right, wrong and missing input', async () => {
     const cwd = folderWith((folder) => writeFiles(folder, ini))
-    await each({ cwd }, (line) => [
+    await each(cwd, command, (line) => [
       [line.args, line.right],
       ...[...line.wrong, ...missingOf(line)].map(([args, text]): [readonly string[], Ending] => [
         args,
@@ -233,23 +230,23 @@ describe('every command', () => {
 
   test('with settings that Haraka would not start with', async () => {
     const cwd = folderWith((folder) => writeFiles(folder, ini.replace('base', 'bsae')))
-    await each({ cwd }, (line) => [[line.args, endingOf(line, line.broken ?? BROKEN)]])
+    await each(cwd, command, (line) => [[line.args, endingOf(line, line.broken ?? BROKEN)]])
   })
 
   test('where there is no install', async () => {
     const cwd = folderWith(() => {})
-    await each({ cwd }, (line) => [[line.args, endingOf(line, line.noInstall ?? NO_INSTALL)]])
+    await each(cwd, command, (line) => [[line.args, endingOf(line, line.noInstall ?? NO_INSTALL)]])
   })
 
   test('while the directory is away', async () => {
     const away = ini.replace(ldap.url, 'ldap://127.0.0.1:1')
     const cwd = folderWith((folder) => writeFiles(folder, away))
-    await each({ cwd }, (line) => [[line.args, endingOf(line, line.away ?? SAME)]])
+    await each(cwd, command, (line) => [[line.args, endingOf(line, line.away ?? SAME)]])
   })
 
   test('as a user who may write nothing', { skip }, async () => {
     const cwd = folderWith((folder) => writeFiles(folder, ini))
-    await each({ cwd, uid: NOBODY }, (line) => [[line.args, line.right]])
+    await each(cwd, nobodys, (line) => [[line.args, line.right]])
   })
 
   test('as a user who may not read the settings', { skip }, async () => {
@@ -257,26 +254,21 @@ describe('every command', () => {
       writeFiles(folder, ini)
       chmodSync(path.join(folder, 'config', 'gal_relay.ini'), 0o600)
     })
-    await each({ cwd, uid: NOBODY }, (line) => [[line.args, endingOf(line, line.secret ?? SECRET)]])
+    await each(cwd, nobodys, (line) => [[line.args, endingOf(line, line.secret ?? SECRET)]])
   })
 
   test('init, where there is nothing yet', async () => {
     const cwd = folderWith((folder) => writeInstall(folder, [25], { hostList: ['example.com'] }))
-    const init = async (ending: Ending, args: readonly string[], options: LoadOptions = {}) => {
-      const command = loadCommand({ cwd, ...options })
-      try {
-        const before = contentOf(cwd)
-        says(args.join(' '), await command.run(['init', '--yes', ...args]), ending)
-        assert.deepEqual(contentOf(cwd), before)
-      } finally {
-        await command.stop()
-      }
+    const init = async (ending: Ending, args: readonly string[], by = command) => {
+      const before = contentOf(cwd)
+      says(args.join(' '), await by.runCommand(['init', '--yes', ...args], { cwd }), ending)
+      assert.deepEqual(contentOf(cwd), before)
     }
     await init([2, /nonsense/], ['--url', 'nonsense'])
     await init([2, /127\.0\.0\.1:1.*ECONNREFUSED/], ['--url', 'ldap://127.0.0.1:1'])
     if (skip) return
     const args = ['--url', ldap.url, '--base', ldap.base]
-    await init([2, /cannot be written: permission denied/], args, { uid: NOBODY })
+    await init([2, /cannot be written: permission denied/], args, nobodys)
   })
 })
 

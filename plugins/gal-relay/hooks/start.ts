@@ -20,7 +20,13 @@ import {
 import { type Control, FORGET, openControl, socketFile } from '../control/server'
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { DirectoryLists, type OpenedLists } from '../gal/directories'
+import {
+  countRefusal,
+  DirectoryLists,
+  type OpenedLists,
+  type Refusal,
+  shareRefusals,
+} from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import {
   checkHaraka,
@@ -249,17 +255,22 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.announces) announce(this)
   if (state.answersMail) state.lists.start()
-  if (!server.cluster) state.reports = onlyProcess(reportOfThis)
-  else if (state.answersMail) state.reports = worker(reportOfThis)
-  else answerForWorkers()
-  startHarvest(this, server)
-  next()
-}
-
-function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
   const role = !server.cluster ? 'only' : state.answersMail ? 'worker' : 'master'
   const processes = PROCESSES[role]()
   state.processes = processes
+  if (role === 'only') state.reports = onlyProcess(reportOfThis)
+  else if (role === 'worker') state.reports = worker(reportOfThis, processes)
+  else answerForWorkers(processes)
+  processes.handle(REFUSED, (refusal) => countRefusal(refusal as Refusal))
+  shareRefusals((refusal) => processes.tellOthers(REFUSED, refusal))
+  startHarvest(this, role, processes)
+  next()
+}
+
+/** A password that a directory has refused. */
+const REFUSED = 'password refused'
+
+function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
   processes.handle(FORGET, (request) => {
     const { local, domain } = request as { readonly local: string; readonly domain: string }
     return state.lists.forget(recipientOf(local, domain))
@@ -272,6 +283,7 @@ function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
 }
 
 const PROCESSES = { only: onlyThisProcess, worker: workerProcess, master: masterProcess } as const
+type Role = keyof typeof PROCESSES
 
 /** For the gal-relay command. */
 async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void> {

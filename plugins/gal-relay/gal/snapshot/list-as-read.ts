@@ -1,17 +1,18 @@
 // The list in force on the disk, taken for the truth for as long as a command runs: what would be
 // answered to a day of mail is a question about one moment, and not about whether a list may still be
-// relied on. What it cannot tell, where mail goes, is asked live, as is all where there is no list.
+// relied on. The directory is asked where there is no list, or where a mailbox in it cannot be read.
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import { recipientKey } from '../address-key'
-import { ABSENT, FOUND, FOUND_AUTHENTICATED, type GalAnswer } from '../address-list'
+import { ABSENT, type GalAnswer } from '../address-list'
 import { listDefinition } from '../directory/list-definition'
 import { createAddressList, type GlobalAddressList, type ListReport } from '../global-address-list'
-import { mailboxAttributes } from '../mailbox-values'
 import { type OtherNames, otherNames } from '../other-names'
-import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from './address-table'
+import { NOT_IN_LIST } from './address-table'
 import { type ListInForce, readListInForce } from './in-force'
 import type { ListSettings } from './list-settings'
+import { UNREADABLE } from './listed-mailboxes'
+import { foundAnswer } from './snapshot-list'
 
 /** @returns in live mode the list that a server has */
 export function createListAsRead(settings: ListSettings, log: Log): GlobalAddressList {
@@ -23,7 +24,6 @@ class ListAsRead implements GlobalAddressList {
   readonly #live: GlobalAddressList
   readonly #settings: ListSettings
   readonly #others: OtherNames | undefined
-  readonly #isRouted: boolean
   #reading: Promise<void> | undefined
   #list: ListInForce | undefined
   #isRead = false
@@ -34,7 +34,6 @@ class ListAsRead implements GlobalAddressList {
     this.#live = live
     this.#settings = settings
     this.#others = otherNames(settings.gal)
-    this.#isRouted = mailboxAttributes(settings.gal) !== undefined
   }
 
   start(): void {
@@ -49,6 +48,10 @@ class ListAsRead implements GlobalAddressList {
 
   forget(recipient: Recipient): boolean {
     return this.#live.forget(recipient)
+  }
+
+  isAway(): boolean {
+    return this.#live.isAway()
   }
 
   report(): ListReport {
@@ -80,14 +83,17 @@ class ListAsRead implements GlobalAddressList {
   #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const list = this.#list
     if (!list) return this.#ask(recipient)
-    let state = list.find(recipientKey(recipient))
-    for (const other of this.#others?.(recipient) ?? []) {
-      if (state === NOT_IN_LIST) state = list.find(recipientKey(other))
+    let key = recipientKey(recipient)
+    let state = list.find(key)
+    for (const other of state === NOT_IN_LIST ? (this.#others?.(recipient) ?? []) : []) {
+      key = recipientKey(other)
+      state = list.find(key)
+      if (state !== NOT_IN_LIST) break
     }
-    if (state !== NOT_IN_LIST && this.#isRouted) return this.#ask(recipient)
+    const mailbox = state === NOT_IN_LIST ? undefined : list.mailbox(key)
+    if (mailbox === UNREADABLE) return this.#ask(recipient)
     this.#answered++
-    if (state === NOT_IN_LIST) return ABSENT
-    return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
+    return state === NOT_IN_LIST ? ABSENT : foundAnswer(state, mailbox)
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
