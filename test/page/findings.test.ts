@@ -194,9 +194,7 @@ ${rest}`
       ...['example.com', 'hop.example', 'other.example', 'sub.example.com'],
     ])
     rmSync(path.join(haraka.dir, 'config', 'gal-relay.ini'))
-    const from = haraka.log().length
-    haraka.writeConfig('gal_relay.ini', `${ini()}connections = 3\n`)
-    await haraka.waitForLog(/settings reloaded/, undefined, from)
+    await haraka.reload(`${ini()}connections = 3\n`)
     const [now] = (await status()).processes
     assert.ok(now.settings_since > before.processes[0].settings_since)
     assert.deepEqual(now.reload_problems, [])
@@ -210,9 +208,7 @@ ${rest}`
     const reload = conditions.doubtful.find((text) => text.includes('cannot be used'))
     assert.match(reload ?? '', /conections.*probably meant: connections/s)
     assert.match(await page(), /<li>[^<]*\[ldap\] conections[^<]*probably meant/)
-    const since = haraka.log().length
-    haraka.writeConfig('gal_relay.ini', ini())
-    await haraka.waitForLog(/settings reloaded/, undefined, since)
+    await haraka.reload(ini())
     assert.ok(!(await status()).conditions.doubtful.some((text) => text.includes('cannot be used')))
   })
 
@@ -220,9 +216,7 @@ ${rest}`
     writeFileSync(path.join(haraka.dir, 'config', 'relay.ini'), '[relay]\nall = true\n')
     const plugins = 'relay\nrcpt_to.in_host_list\ngal-relay\ntest-queue\n'
     writeFileSync(path.join(haraka.dir, 'config', 'plugins'), plugins)
-    const from = haraka.log().length
-    haraka.writeConfig('gal_relay.ini', `${ini()}[listener *:465]\nenforce = true\nopen = true\n`)
-    await haraka.waitForLog(/settings reloaded/, undefined, from)
+    await haraka.reload(`${ini()}[listener *:465]\nenforce = true\nopen = true\n`)
     const { bad, doubtful } = (await status()).conditions
     assert.ok(
       bad.some((text) => text.startsWith('OPEN RELAY on listener *:465')),
