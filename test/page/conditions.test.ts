@@ -68,6 +68,21 @@ describe('the conditions on the status page', () => {
     assert.deepEqual([...bad, ...doubtful], [])
   })
 
+  test('a directory of which no server is known is red, but for the first minute', () => {
+    const report = (age: number) => {
+      const { processes, ...rest } = reportOf({ default: { states: [] } })
+      return {
+        ...rest,
+        processes: processes.map((process) => ({
+          ...{ ...process, startedAt: NOW - age },
+          directories: process.directories.map((one) => ({ ...one, servers: [] })),
+        })),
+      }
+    }
+    assert.match(colours(LIVE, report(120_000)).bad.join(), /^No directory server can be asked/)
+    assert.deepEqual(colours(LIVE, report(10_000)).bad, [])
+  })
+
   test('a list that may be used, or another directory of the same domains, makes it amber', () => {
     const snapshot = `[gal]\nmode = snapshot\n[snapshot]\nusable_for = 1h\n${LIVE}`
     const down = { states: ['down', 'down'] } as const

@@ -37,6 +37,8 @@ const SHOWN = 20
 /** The most servers that are down that are named. */
 const NAMED = 10
 const HOUR = 3_600_000
+/** Milliseconds after which a process is no longer starting. */
+const STARTED_AFTER = 60_000
 
 export function conditionsOf({ settings, report, findings, now }: Source): Conditions {
   const away = awayDirectories(settings, report.processes, now)
@@ -82,7 +84,9 @@ function awayDirectories(
     const { name } = directory
     const inProcesses = processes.flatMap((process, index) => {
       const report = reportOn(directory, process)
-      return report && isAway(report) ? [{ report, state: silent[index]?.get(name) }] : []
+      const state = silent[index]?.get(name)
+      const isAway = report && (allDown(report) || (state && hasNoServer(report, process, now)))
+      return isAway ? [{ report, state }] : []
     })
     if (inProcesses.length === 0) return []
     const isMissed = inProcesses.some(({ state }) => state === 'missed')
@@ -106,8 +110,12 @@ function awayDirectories(
 const reportOn = ({ name }: DirectorySettings, { directories }: ProcessReport) =>
   directories.find(({ directory }) => directory === name)
 
-const isAway = ({ servers }: DirectoryReport) =>
+const allDown = ({ servers }: DirectoryReport) =>
   servers.length > 0 && servers.every(({ state }) => state === 'down')
+
+/** DNS names none, for one; at the start that is not known yet. */
+const hasNoServer = ({ servers }: DirectoryReport, { startedAt }: ProcessReport, now: number) =>
+  servers.length === 0 && now - startedAt > STARTED_AFTER
 
 function serversDown({ processes }: InstallReport): string[] {
   const down = serversOf(processes).filter(({ state }) => state === 'down')
