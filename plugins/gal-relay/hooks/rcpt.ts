@@ -289,11 +289,11 @@ function compare(
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
   const answered = given?.reply ?? ''
   const differs = given !== undefined && given.outcome !== outcome
+  const seen = { sender, rule, reply, answered, recipient }
   counts.answered(name, 'observe', verdict)
-  if (!verdict.accept) {
-    counts.refused({ sender, rule, reply, answered, recipient })
-  }
-  if (differs) counts.differed(name, rule, outcome, given.outcome)
+  if (!given) counts.unanswered(name, outcome)
+  if (!verdict.accept) counts.refused(seen)
+  if (differs) counts.differed(name, rule, outcome, given.outcome, seen)
   else if (verdict.accept && !writesInfo(state.logLevels)) return
   const problem = verdict.accept ? undefined : verdict.problem
   const line = lineOf(sender, recipient, rule, reply, problem)

@@ -35,6 +35,7 @@ import {
   levelsOf,
   outboundOf,
   registerFirst,
+  releaseOf,
 } from '../haraka/internals'
 import { log, logOf } from '../haraka/log'
 import { Harvest, heldTogether, LIST, loadHarvest, RELEASE } from '../harvest/harvest'
@@ -78,7 +79,11 @@ export interface State {
   retired: readonly Sample[]
   /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
   reloads: number
+  /** When the settings in force were read. */
+  settingsSince: number
   reloadFailedAt: number | undefined
+  /** Why, in words. */
+  reloadProblems: readonly string[]
   readonly startedAt: number
   /** undefined until the process starts to answer mail */
   reports: Reports | undefined
@@ -113,7 +118,7 @@ export function open(plugin: Haraka.Plugin): void {
   const counts = new Counts(() => state.settings.http.enabled)
   loadHarvest(loaded.settings)
   onFailure((what, error) => {
-    counts.errors++
+    counts.failed()
     const shown = error instanceof Error ? error : new Error(String(error))
     log(plugin, 'error', plugin, `failure in ${what}:`, shown)
   })
@@ -136,7 +141,9 @@ export function open(plugin: Haraka.Plugin): void {
     logLevels: levelsOf(plugin),
     retired: [],
     reloads: 0,
+    settingsSince: Date.now(),
     reloadFailedAt: undefined,
+    reloadProblems: [],
     startedAt: Date.now(),
     reports: undefined,
     processes: undefined,
@@ -185,9 +192,13 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
     await inSlices(state.lists.starting(), () => true)
   } catch (error) {
     state.reloadFailedAt = Date.now()
+    state.reloadProblems = linesOf(error).slice(0, PROBLEMS_SHOWN).map(String)
     await inSlices(logReloadFailure(plugin, error), () => true)
   }
 }
+
+/** On the status page; the log has all. */
+const PROBLEMS_SHOWN = 20
 
 function* logReloadFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
   for (const line of linesOf(error)) {
@@ -201,7 +212,8 @@ function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings, opened: Opene
   const former = state.lists.replace(opened)
   const counted = former.flatMap(samplesOfList).filter(({ value }) => value > 0)
   state.retired = sum([...state.retired, ...counted])
-  Object.assign(state, loaded, { policies: new Map(), reloadFailedAt: undefined })
+  const reload = { settingsSince: Date.now(), reloadFailedAt: undefined, reloadProblems: [] }
+  Object.assign(state, loaded, { policies: new Map() }, reload)
   state.harvest?.apply(loaded.settings)
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.announces) announce(plugin)
@@ -297,8 +309,12 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
   if (reports && server.http?.app) {
     const page = statusPage({
       name: ownName(this.config),
+      config: this.config,
+      plugin: this.name,
+      version: releaseOf(this),
       grammar: grammarOf(this.config),
       settings: () => state.settings,
+      ignored: () => state.ignored,
       lists: () => state.lists,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
@@ -309,10 +325,13 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, lists, retired, startedAt, reloadFailedAt } = state
+  const { counts, lists, retired, startedAt } = state
+  const { settingsSince, reloadFailedAt, reloadProblems } = state
   return processReport(counts.report(), lists.report(), retired, {
     startedAt,
+    settingsSince,
     reloadFailedAt,
+    reloadProblems,
     harvest: state.harvest?.report(),
   })
 }
