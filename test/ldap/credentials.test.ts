@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { credentialsToTry } from '../../plugins/gal-relay/ldap/credentials'
 import { LDAP, serverUrl, testList } from '../gal/lists'
+import { startHaraka } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startTcpProxy } from '../support/tcp-proxy'
@@ -76,6 +77,36 @@ describe('a refused password', { skip: skipWithout('slapd', 'slapadd') }, () => 
       }
     })
   }
+
+  test('is tried as often by many workers, but for those that try at the same moment', async () => {
+    let binds = 0
+    const onRequest = (bytes: Buffer) => {
+      if (bytes.includes(Buffer.from('wrong'))) binds++
+    }
+    const proxy = await startTcpProxy(slapd.port, { onRequest })
+    const nodes = 5
+    const haraka = await startHaraka({
+      nodes,
+      ini: `[routes]
+example.com = inbound
+[ldap]
+url[] = ldap://127.0.0.1:${proxy.port}
+base = ${slapd.base}
+bind_dn = ${slapd.bindDn}
+bind_password = wrong
+retry_after = 500ms to 1s
+`,
+    })
+    try {
+      await haraka.waitForLog(/tried again only every five minutes/)
+      // Time for three attempts of each.
+      await sleep(4000)
+      assert.ok(binds >= 3 && binds < 3 * nodes, `${binds} attempts`)
+    } finally {
+      await haraka.stop()
+      await proxy.stop()
+    }
+  })
 
   test('a password file is read as any editor writes it', async () => {
     const utf16 = (text: string) => Buffer.from(text, 'utf16le')

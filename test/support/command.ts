@@ -73,12 +73,15 @@ export interface LoadedCommand {
   runJson<T>(args: readonly string[], options?: CommandOptions): Promise<JsonResult<T>>
 }
 
-/** Starts its process when it is first used, which ends with the test file. */
-export function loadCommand(): LoadedCommand {
+/**
+ * Starts its process when it is first used, which ends with the test file.
+ * @param uid the user, and the group of the same number, that it runs as; only root may say so
+ */
+export function loadCommand(uid?: number): LoadedCommand {
   let child: ChildProcess | undefined
   let before: Promise<unknown> = Promise.resolve()
   async function runNext(args: readonly string[], options: CommandOptions): Promise<CommandResult> {
-    child ??= startCommandProcess()
+    child ??= startCommandProcess(uid)
     // It keeps the test file going for as long as it is used.
     child.ref()
     child.channel?.ref()
@@ -108,8 +111,10 @@ export function loadCommand(): LoadedCommand {
       jsonOf<T>(await runLoaded(['--json', ...args], options)),
   }
 }
-function startCommandProcess(): ChildProcess {
-  const child = fork(path.join(__dirname, 'command-process.js'), { execArgv: [] })
+
+function startCommandProcess(uid: number | undefined): ChildProcess {
+  const user = uid === undefined ? {} : { uid, gid: uid }
+  const child = fork(path.join(__dirname, 'command-process.js'), { execArgv: [], ...user })
   process.once('exit', () => child.kill())
   return child
 }

@@ -43,13 +43,21 @@ export async function* linesByPiece(
   if (rest) yield [rest]
 }
 
+/** Why a file or folder cannot be read, as the command says it. */
+export function unreadableFile(name: string, error: unknown): CannotRun {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return new CannotRun(`there is no file ${name}`)
+  const reason = code === 'EACCES' ? 'permission denied' : message
+  return new CannotRun(`${name} cannot be read: ${reason}`)
+}
+
 /** @throws CannotRun when there is no such file, or it is a folder */
 export function sizeOf(file: string): number {
   let stats: Stats | undefined
   try {
     stats = statSync(file, { throwIfNoEntry: false })
   } catch (error) {
-    throw new CannotRun(`${file} cannot be read: ${(error as Error).message}`)
+    throw unreadableFile(file, error)
   }
   if (!stats) throw new CannotRun(`there is no file ${file}`)
   if (stats.isDirectory()) throw new CannotRun(`${file} is a folder; name the files in it`)
@@ -66,7 +74,7 @@ async function* piecesOf(
     yield decoder.end()
   } catch (error) {
     if (error instanceof CannotRun || !(error instanceof Error)) throw error
-    throw new CannotRun(`${nameOf(file)} cannot be read: ${error.message}`)
+    throw unreadableFile(nameOf(file), error)
   }
 }
 

@@ -50,6 +50,10 @@ class ListAsRead implements GlobalAddressList {
     return this.#live.forget(recipient)
   }
 
+  isAway(): boolean {
+    return this.#live.isAway()
+  }
+
   report(): ListReport {
     const { count = 0, asOf = 0 } = this.#list ?? {}
     const [answered, asked] = [this.#answered, this.#asked]
