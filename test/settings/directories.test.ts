@@ -60,14 +60,14 @@ describe('what is wrong with [directory NAME]', () => {
     const text = `[routes]\nbeta.example = inbound\n[directory beta]\ncache_found = 15\nmode = snap\n`
     assert.deepEqual(problems(text), [
       '[directory beta] cache_found = 15: has no unit; probably meant: 15s',
-      '[directory beta] mode = snap: is not one of live, snapshot',
+      '[directory beta] mode = snap: is not one of live, snapshot, received',
       '[directory beta] url[]: is missing: url[] = ldaps://dc1.corp.example',
       '[directory beta] base: is missing: base = dc=corp,dc=example',
       '[directory beta] domains[]: is missing: domains[] = example.com',
     ])
     // Its domains are not without a directory: it is what cannot be read.
     assert.deepEqual(problems(`[routes]\nbeta.example = inbound\n${BETA}mode = snap\n`), [
-      '[directory beta] mode = snap: is not one of live, snapshot',
+      '[directory beta] mode = snap: is not one of live, snapshot, received',
     ])
   })
 

@@ -231,7 +231,8 @@ function withoutDefault({ directories: { without } }: Settings): readonly string
 
 function unusedHosts({ directories, policies }: Settings): readonly string[] {
   const hasHosts = [...policies.values()].some(({ routing }) => routing.mailboxHosts.size > 0)
-  if (!hasHosts || directories.all.some(({ gal }) => gal.host_attribute)) return []
+  const isUsed = directories.all.some(({ gal }) => gal.host_attribute || gal.mode === 'received')
+  if (!hasHosts || isUsed) return []
   return ['[hosts] has no effect: no directory has a host_attribute']
 }
 

@@ -16,7 +16,7 @@ import type { SnapshotReport } from './snapshot/snapshot-list'
 export interface ListReport {
   readonly servers: readonly ServerReport[]
   readonly cache: CacheReport
-  /** In snapshot mode. */
+  /** Of a list in memory. */
   readonly snapshot: SnapshotReport | undefined
 }
 
@@ -37,6 +37,8 @@ export function createAddressList(
   log: Log,
   options: Pick<LiveListOptions, 'isOnDemand'> = {},
 ): GlobalAddressList {
+  if (gal.mode === 'received')
+    return loadReceived().createReceivedList({ gal, ldap, snapshot }, log)
   const live = new LiveList(listDefinition(gal, ldap), ldap, log, options)
   const cached = new CachedList(live, gal)
   const others = otherNames(gal)
@@ -65,3 +67,6 @@ export function createAddressList(
 /** A server without the list in memory does not load what keeps it. */
 const loadSnapshot = () =>
   require('./snapshot/snapshot-list') as typeof import('./snapshot/snapshot-list')
+
+const loadReceived = () =>
+  require('./snapshot/received-list') as typeof import('./snapshot/received-list')

@@ -12,17 +12,37 @@ import { type OtherNames, otherNames } from '../other-names'
 import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from './address-table'
 import { type ListInForce, readListInForce } from './in-force'
 import type { ListSettings } from './list-settings'
+import { UNREADABLE } from './listed-mailboxes'
+import { NO_DIRECTORY, whyUnknown } from './received-list'
 
 /** @returns in live mode the list that a server has */
 export function createListAsRead(settings: ListSettings, log: Log): GlobalAddressList {
+  if (settings.gal.mode === 'received') return new ListAsRead(NOBODY, settings)
   const live = createAddressList({ ...settings, gal: { ...settings.gal, mode: 'live' } }, log)
   return settings.gal.mode === 'snapshot' ? new ListAsRead(live, settings) : live
+}
+
+/** The lists as a server would answer from them now; those in memory may be asked live. */
+export function createListForNow(settings: ListSettings, log: Log): GlobalAddressList {
+  if (settings.gal.mode !== 'received') return createAddressList(settings, log)
+  return new ListAsRead(NOBODY, settings, 2 * settings.snapshot.changes_every)
+}
+
+/** Of a list that comes from elsewhere. */
+const NOBODY: GlobalAddressList = {
+  start() {},
+  lookup: () => ({ state: 'unavailable', reason: whyUnknown(0) }),
+  forget: () => false,
+  report: () => ({ ...NO_DIRECTORY, snapshot: undefined }),
+  async close() {},
 }
 
 class ListAsRead implements GlobalAddressList {
   readonly #live: GlobalAddressList
   readonly #settings: ListSettings
   readonly #others: OtherNames | undefined
+  readonly #isReceived: boolean
+  readonly #currentFor: number
   readonly #isRouted: boolean
   #reading: Promise<void> | undefined
   #list: ListInForce | undefined
@@ -30,10 +50,17 @@ class ListAsRead implements GlobalAddressList {
   #answered = 0
   #asked = 0
 
-  constructor(live: GlobalAddressList, settings: ListSettings) {
+  /** @param currentFor how old it may be when it says that somebody is not in it, milliseconds */
+  constructor(
+    live: GlobalAddressList,
+    settings: ListSettings,
+    currentFor = Number.POSITIVE_INFINITY,
+  ) {
     this.#live = live
     this.#settings = settings
+    this.#currentFor = currentFor
     this.#others = otherNames(settings.gal)
+    this.#isReceived = settings.gal.mode === 'received'
     this.#isRouted = mailboxAttributes(settings.gal) !== undefined
   }
 
@@ -80,14 +107,22 @@ class ListAsRead implements GlobalAddressList {
   #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const list = this.#list
     if (!list) return this.#ask(recipient)
-    let state = list.find(recipientKey(recipient))
+    let key = recipientKey(recipient)
     for (const other of this.#others?.(recipient) ?? []) {
-      if (state === NOT_IN_LIST) state = list.find(recipientKey(other))
+      if (list.find(key) === NOT_IN_LIST) key = recipientKey(other)
     }
+    const state = list.find(key)
     if (state !== NOT_IN_LIST && this.#isRouted) return this.#ask(recipient)
+    if (state === NOT_IN_LIST && Date.now() - list.asOf > this.#currentFor) {
+      return { state: 'unavailable', reason: whyUnknown(list.asOf) }
+    }
     this.#answered++
     if (state === NOT_IN_LIST) return ABSENT
-    return state === IN_LIST_AUTHENTICATED_ONLY ? FOUND_AUTHENTICATED : FOUND
+    const authenticatedOnly = state === IN_LIST_AUTHENTICATED_ONLY
+    const mailbox = this.#isReceived ? list.mailbox(key) : undefined
+    if (mailbox === UNREADABLE) return this.#ask(recipient)
+    if (mailbox) return { state: 'found', authenticatedOnly, mailbox }
+    return authenticatedOnly ? FOUND_AUTHENTICATED : FOUND
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {

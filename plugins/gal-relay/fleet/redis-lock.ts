@@ -1,0 +1,49 @@
+// Which of several servers reads the directory for all: the one that holds a key in Redis, which ends by
+// itself unless it is prolonged. Nobody takes it for granted: who could not prolong it in time has lost it
+// before another one can have it, and what is written to Redis is written by scripts that look at the key.
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { RedisClient } from './redis'
+
+/** Milliseconds. Another server takes over within LOCK_LASTS and LOCK_TRIED. */
+export const LOCK_LASTS = 8000
+export const LOCK_PROLONGED = 2000
+export const LOCK_TRIED = 2000
+/** After so long without having been prolonged it counts as lost: earlier than it ends in Redis. */
+export const LOCK_HELD = 6000
+
+const PROLONG = `if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('pexpire', KEYS[1], ARGV[2])`
+const RELEASE = `if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('del', KEYS[1])`
+
+export class RedisLock {
+  /** Says who holds it, for people. */
+  readonly token = `${hostname()} ${process.pid} ${randomBytes(9).toString('base64url')}`
+  readonly #key: string
+
+  constructor(prefix: string, list: string) {
+    this.#key = `${prefix}list:${list}:lock`
+  }
+
+  /** @returns whether it is ours now, or the token of whoever has it */
+  async take(client: RedisClient): Promise<true | string> {
+    const expiration = { type: 'PX', value: LOCK_LASTS } as const
+    const result = await client.set(this.#key, this.token, { expiration, condition: 'NX' })
+    if (result === 'OK') return true
+    return (await client.get(this.#key)) ?? ''
+  }
+
+  /** @returns whether it is ours still */
+  async prolong(client: RedisClient): Promise<boolean> {
+    const args = [this.token, String(LOCK_LASTS)]
+    return Boolean(await client.eval(PROLONG, { keys: [this.#key], arguments: args }))
+  }
+
+  async release(client: RedisClient): Promise<void> {
+    await client.eval(RELEASE, { keys: [this.#key], arguments: [this.token] })
+  }
+}
+
+/** The server in a token. */
+export const holderOf = (token: string) => /^[\w.-]+/.exec(token)?.[0] ?? 'another server'

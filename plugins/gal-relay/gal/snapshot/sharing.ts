@@ -1,0 +1,202 @@
+// A list that is published: one server of several reads the directory, which of them a lock in Redis says
+// (fleet/redis-lock.ts), and hands the list on; the others receive it, or wait if they only publish.
+import { FileSink } from '../../fleet/file-carrier'
+import { clientFor, endClient, type RedisClient } from '../../fleet/redis'
+import { LockLost, RedisSink } from '../../fleet/redis-carrier'
+import { holderOf, LOCK_HELD, LOCK_PROLONGED, LOCK_TRIED, RedisLock } from '../../fleet/redis-lock'
+import { guard, unattended } from '../../guard'
+import type { Log } from '../../log'
+import type { ListChannel } from '../../settings/list-channel'
+import type { RedisSettings } from '../../settings/redis'
+import { interruptible } from '../feeds/change-feed'
+import { ListReader } from './list-reader'
+import type { ListSettings } from './list-settings'
+import { Publisher } from './publisher'
+import { carrierText, Receiver } from './receiver'
+import type { SyncReport } from './syncer'
+
+const WAITING: SyncReport = {
+  ...{ state: 'waiting', server: '', feed: 'none', entries: 0 },
+  ...{ readAt: undefined, readFor: undefined, lastError: undefined, lastErrorAt: undefined },
+}
+
+/** While there is no connection, milliseconds. */
+const RECONNECTED = 500
+const ENOUGH = new Error('no longer wanted')
+
+export class Sharing {
+  readonly #settings: ListSettings
+  readonly #channel: ListChannel
+  readonly #log: Log
+  #report: (() => SyncReport | undefined) | undefined
+  #said = ''
+
+  constructor(settings: ListSettings, channel: ListChannel, log: Log) {
+    this.#settings = settings
+    this.#channel = channel
+    this.#log = log
+  }
+
+  report(): SyncReport {
+    return this.#report?.() ?? WAITING
+  }
+
+  /** Goes on until the signal. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { carrier } = this.#channel
+    while (!signal.aborted) {
+      try {
+        if ('file' in carrier) await this.#toFile(carrier.file, signal)
+        else await this.#byTurns(carrier.redis, signal)
+      } catch (error) {
+        if (!signal.aborted) this.#once('error', cannotBe(this.#channel, error))
+      }
+      await pause(LOCK_TRIED, signal)
+    }
+  }
+
+  async #toFile(file: string, signal: AbortSignal): Promise<void> {
+    const sink = await FileSink.open(file)
+    try {
+      await this.#lead(sink, signal)
+    } finally {
+      await sink.close()
+    }
+  }
+
+  async #byTurns(redis: RedisSettings, signal: AbortSignal): Promise<void> {
+    const { list, role } = this.#channel
+    const lock = new RedisLock(redis.prefix, list)
+    const told = (error: unknown) => this.#once('warn', cannotBe(this.#channel, error))
+    const client = await clientFor(redis, told)
+    const end = () => endClient(client)
+    unattended('connection to Redis', () => client.connect(), told)
+    try {
+      if (role === 'share') await this.#receiveUntilOurs(client, lock, signal)
+      else await this.#untilOurs(client, lock, signal)
+      if (signal.aborted) return
+      this.#said = ''
+      const where = carrierText(this.#channel)
+      this.#log.notice(`this server reads the list ${list} and publishes it to ${where}`)
+      const leading = new AbortController()
+      const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
+      const stop = whenAborted(signal, () => leading.abort(ENOUGH))
+      await Promise.race([this.#prolong(client, lock, leading.signal), lead])
+      stop()
+      leading.abort(ENOUGH)
+      // What is on its way to a Redis that does not answer is not waited for.
+      if (signal.aborted) await soonOrNever(lock.release(client))
+      end()
+      await lead
+    } finally {
+      end()
+    }
+  }
+
+  async #untilOurs(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const holder = client.isReady ? await lock.take(client).catch(() => '') : ''
+      if (holder === true) return
+      if (holder) {
+        const text = `${holderOf(holder)} reads the list ${this.#channel.list} and publishes it`
+        this.#once('notice', text)
+      }
+      await pause(client.isReady ? LOCK_TRIED : RECONNECTED, signal)
+    }
+  }
+
+  /** The same, and keeps the list meanwhile that another server publishes. */
+  async #receiveUntilOurs(
+    client: RedisClient,
+    lock: RedisLock,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const receiving = new AbortController()
+    const stop = whenAborted(signal, () => receiving.abort(ENOUGH))
+    const receiver = new Receiver(this.#settings, this.#channel, this.#log)
+    this.#report = () => receiver.report()
+    const ended = receiver.run(receiving.signal)
+    try {
+      await this.#untilOurs(client, lock, signal)
+    } finally {
+      stop()
+      receiving.abort(ENOUGH)
+      await ended
+      this.#report = undefined
+    }
+  }
+
+  /** @returns when the lock is lost, or at the signal */
+  async #prolong(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<void> {
+    let heldSince = performance.now()
+    let wait = LOCK_PROLONGED
+    for (;;) {
+      await pause(wait, signal)
+      if (signal.aborted) return
+      const askedAt = performance.now()
+      const prolonged = lock.prolong(client).catch(() => undefined)
+      const late = pause(Math.max(0, heldSince + LOCK_HELD - askedAt), signal)
+      const isOurs = client.isReady ? await Promise.race([prolonged, late]) : undefined
+      if (isOurs) heldSince = askedAt
+      wait = isOurs ? LOCK_PROLONGED : RECONNECTED
+      const isLost = isOurs === false
+      if (!isLost && performance.now() - heldSince < LOCK_HELD) continue
+      const why = isLost ? 'another one may' : 'Redis does not answer'
+      const { list } = this.#channel
+      this.#once('warn', `this server does not read the list ${list} any more: ${why}`)
+      return
+    }
+  }
+
+  /** Reads the directory and hands on the list, until the signal or until another server does. */
+  async #lead(sink: FileSink | RedisSink, signal: AbortSignal): Promise<void> {
+    const { snapshot } = this.#settings
+    const { channel: _, ...own } = snapshot
+    const reader = new ListReader({ ...this.#settings, snapshot: own }, this.#log, true)
+    this.#report = () => reader.report
+    const readSince = Date.now()
+    const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }
+    // At once: when it ends, another server may be about to begin.
+    const stop = whenAborted(signal, () => reader.close())
+    reader.start()
+    try {
+      await new Publisher(options).run(signal)
+    } catch (error) {
+      if (!(error instanceof LockLost)) throw error
+      this.#once('warn', error.message)
+    } finally {
+      stop()
+      reader.close()
+      this.#report = undefined
+    }
+  }
+
+  #once(level: keyof Log, text: string): void {
+    if (text !== this.#said) this.#log[level](text)
+    this.#said = text
+  }
+}
+
+function cannotBe(channel: ListChannel, error: unknown): string {
+  const reason = error instanceof Error ? error.message : String(error)
+  const what = channel.role === 'share' ? 'shared' : 'published'
+  return `the list ${channel.list} cannot be ${what} by ${carrierText(channel)}: ${reason}`
+}
+
+/** @returns takes the listener off again */
+function whenAborted(signal: AbortSignal, work: () => void): () => void {
+  const abort = guard('end of sharing a list', work, work)
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort)
+  return () => signal.removeEventListener('abort', abort)
+}
+
+/** @returns undefined, also at the signal */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
+  await interruptible(milliseconds, signal).catch(() => {})
+}
+
+async function soonOrNever(work: Promise<void>): Promise<void> {
+  const patience = pause(RECONNECTED, new AbortController().signal)
+  await Promise.race([work.catch(() => {}), patience])
+}
