@@ -1,11 +1,15 @@
 // What carries a list from the server that publishes it to those that receive it: Redis (redis-carrier.ts)
 // or a file (file-carrier.ts). To a carrier the pieces are bytes: it neither reads nor believes them.
 
-/** A list as it is handed over: its head, and how many parts it has. */
-export interface PublishedList {
+export interface NumberedList {
   readonly number: number
-  readonly head: Buffer
+  /** How many it has. */
   readonly parts: number
+}
+
+/** A list as it is handed over. */
+export interface PublishedList extends NumberedList {
+  readonly head: Buffer
 }
 
 /** The side of the publisher. To be closed. */
@@ -40,12 +44,12 @@ export interface ListSource {
   /** Of the list that is there; undefined: there is none. */
   head(): Promise<Buffer | undefined>
   /** Of the list whose head was read last. @returns undefined when it is not there (any more) */
-  part(number: number, at: number): Promise<Buffer | undefined>
+  part(list: NumberedList, at: number): Promise<Buffer | undefined>
   /**
    * What has come since.
    * @param from the place of the first change that is wanted
    * @param patience how long to wait when there is nothing, milliseconds
    */
-  news(number: number, from: number, patience: number): Promise<News>
+  news(list: NumberedList, from: number, patience: number): Promise<News>
   close(): void
 }

@@ -4,7 +4,14 @@
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ListGone, type ListSink, type ListSource, type News, type PublishedList } from './carrier'
+import {
+  ListGone,
+  type ListSink,
+  type ListSource,
+  type News,
+  type NumberedList,
+  type PublishedList,
+} from './carrier'
 import { numberOf } from './signed-piece'
 
 const LENGTH = 4
@@ -101,7 +108,6 @@ export class FileSource implements ListSource {
   #head: Buffer | undefined
   /** Where each piece begins, as far as that is known: the head's, the parts', the changes'. */
   #starts: number[] = [0]
-  #parts = 0
 
   constructor(file: string, signal: AbortSignal) {
     this.#file = file
@@ -112,23 +118,21 @@ export class FileSource implements ListSource {
     await this.#handle?.close()
     this.#handle = await openFile(this.#file)
     this.#starts = [0]
-    this.#parts = 0
     this.#head = await this.#piece(0)
     return this.#head
   }
 
-  async part(_number: number, at: number): Promise<Buffer | undefined> {
-    this.#parts = Math.max(this.#parts, at + 1)
+  async part(_list: NumberedList, at: number): Promise<Buffer | undefined> {
     return this.#piece(at + 1)
   }
 
-  async news(_number: number, from: number, patience: number): Promise<News> {
+  async news({ parts }: NumberedList, from: number, patience: number): Promise<News> {
     const end = performance.now() + patience
     for (;;) {
       const isReplaced = await this.#reopened()
       const changes: Buffer[] = []
       while (!isReplaced) {
-        const change = await this.#piece(this.#parts + from + changes.length)
+        const change = await this.#piece(parts + from + changes.length)
         if (!change) break
         changes.push(change)
       }

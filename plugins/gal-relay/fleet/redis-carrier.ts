@@ -11,7 +11,14 @@
 // which whoever keeps it writes it anew; the one before it ends a minute later.
 import { RESP_TYPES } from '@redis/client'
 import type { RedisSettings } from '../settings/redis'
-import { ListGone, type ListSink, type ListSource, type News, type PublishedList } from './carrier'
+import {
+  ListGone,
+  type ListSink,
+  type ListSource,
+  type News,
+  type NumberedList,
+  type PublishedList,
+} from './carrier'
 import { clientFor, endClient, type RedisClient } from './redis'
 
 /** Another one may write now. */
@@ -162,12 +169,12 @@ export class RedisSource implements ListSource {
     return last?.head
   }
 
-  async part(number: number, at: number): Promise<Buffer | undefined> {
+  async part({ number }: NumberedList, at: number): Promise<Buffer | undefined> {
     const part = await this.#client.withTypeMapping(BYTES).get(this.#keys.part(number, at))
     return part ?? undefined
   }
 
-  async news(number: number, from: number, patience: number): Promise<News> {
+  async news({ number }: NumberedList, from: number, patience: number): Promise<News> {
     const { lists } = this.#keys
     const changesKey = this.#keys.changes(number)
     const streams = [

@@ -2,18 +2,17 @@
 // of its own, and follows its changes. Nothing is believed that is not signed, for this list, of the number
 // and at the place where it belongs, and never a list from before the one in force.
 
-import type { ListSource } from '../../fleet/carrier'
+import type { ListSource, NumberedList } from '../../fleet/carrier'
 import { FileSource } from '../../fleet/file-carrier'
 import { type ListKeys, readListKeys } from '../../fleet/list-keys'
 import { RedisSource } from '../../fleet/redis-carrier'
 import { openPiece, RefusedPiece } from '../../fleet/signed-piece'
-import { guard } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
 import type { Log } from '../../log'
 import type { ListChannel } from '../../settings/list-channel'
 import { ROOT_AND_US } from '../../trusted-file'
 import { listDefinition } from '../directory/list-definition'
-import { interruptible } from '../feeds/change-feed'
+import { interruptible, whenAborted } from '../feeds/change-feed'
 import { type FeedName, feedNumbered } from '../feeds/table'
 import { removeUnfinished, SnapshotWriter } from './file'
 import { contentOfHeader, readContent } from './file-content'
@@ -49,6 +48,7 @@ export function openSource(
 
 interface InForce {
   readonly number: number
+  readonly parts: number
   /** How many of its changes. */
   changes: number
   readonly writer: SnapshotWriter
@@ -112,8 +112,7 @@ export class Receiver {
     const { key_file, trusted = ROOT_AND_US, list } = this.#channel
     const keys = await readListKeys(key_file, trusted)
     const source = await openSource(this.#channel, signal)
-    const close = () => source.close()
-    signal.addEventListener('abort', guard('end of receiving a list', close, close))
+    const stop = whenAborted(signal, 'end of receiving a list', () => source.close())
     try {
       let head = await source.head()
       for (; !head && !signal.aborted; head = await source.head()) {
@@ -122,6 +121,7 @@ export class Receiver {
       }
       if (head) await this.#take(source, keys, head, signal)
     } finally {
+      stop()
       source.close()
     }
   }
@@ -154,12 +154,13 @@ export class Receiver {
     const { list } = this.#channel
     const before = await readMark(file, list, trusted)
     if (number < before.number) throw new RefusedPiece(older(file, number, before))
+    const { parts } = head
     this.#state = 'reading'
     const startedAt = Date.now()
     const { content, takenAt, key } = await this.#content(source, keys, number, head)
     const batches: Batch[] = []
     for (;;) {
-      const more = await this.#changes(source, keys, number, batches.length, 0)
+      const more = await this.#changes(source, keys, { number, parts }, batches.length, 0)
       batches.push(...more)
       if (more.length === 0) break
     }
@@ -180,7 +181,7 @@ export class Receiver {
       `the list is in force: ${table.count} recipients, list ${list} number ${number}, published by ` +
         `${head.published_by} at ${new Date(head.published_at).toISOString()}`,
     )
-    return { number, changes, writer }
+    return { number, parts, changes, writer }
   }
 
   async #follow(
@@ -192,9 +193,10 @@ export class Receiver {
     const { file } = this.#settings.snapshot
     const { number, writer } = inForce
     this.#state = 'following'
-    this.#worked()
-    while (!signal.aborted) {
-      const news = await this.#changes(source, keys, number, inForce.changes, PATIENCE)
+    // First what is there already.
+    for (let patience = 0; !signal.aborted; patience = PATIENCE) {
+      const news = await this.#changes(source, keys, inForce, inForce.changes, patience)
+      this.#worked()
       if ((await writer.place()) !== 'in force') throw new Replaced()
       for (const batch of news) await writer.append(batch)
       if (news.length === 0) continue
@@ -208,12 +210,12 @@ export class Receiver {
   async #changes(
     source: ListSource,
     keys: ListKeys,
-    number: number,
+    { number, parts }: NumberedList,
     after: number,
     patience: number,
   ): Promise<Batch[]> {
     const { list } = this.#channel
-    const { changes, isReplaced } = await source.news(number, after + 1, patience)
+    const { changes, isReplaced } = await source.news({ number, parts }, after + 1, patience)
     if (isReplaced) throw new Replaced()
     return changes.map((piece, index) => {
       const expected = { kind: 'change', list, number, at: after + 1 + index } as const
@@ -260,7 +262,7 @@ export class Receiver {
     const read = async (into: Uint8Array) => {
       for (let filled = 0; filled < into.length; ) {
         if (rest.length === 0) {
-          const piece = at < parts ? await source.part(number, at) : undefined
+          const piece = at < parts ? await source.part({ number, parts }, at) : undefined
           if (!piece) {
             await this.#requireStill(source, keys, number)
             throw new UnusableFile(`it is cut off: part ${at + 1} of ${parts} is missing`)

@@ -4,11 +4,11 @@ import { FileSink } from '../../fleet/file-carrier'
 import { clientFor, endClient, type RedisClient } from '../../fleet/redis'
 import { LockLost, RedisSink } from '../../fleet/redis-carrier'
 import { holderOf, LOCK_HELD, LOCK_PROLONGED, LOCK_TRIED, RedisLock } from '../../fleet/redis-lock'
-import { guard, unattended } from '../../guard'
+import { unattended } from '../../guard'
 import type { Log } from '../../log'
 import type { ListChannel } from '../../settings/list-channel'
 import type { RedisSettings } from '../../settings/redis'
-import { interruptible } from '../feeds/change-feed'
+import { interruptible, whenAborted } from '../feeds/change-feed'
 import { ListReader } from './list-reader'
 import type { ListSettings } from './list-settings'
 import { Publisher } from './publisher'
@@ -80,7 +80,7 @@ export class Sharing {
       this.#log.notice(`this server reads the list ${list} and publishes it to ${where}`)
       const leading = new AbortController()
       const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
-      const stop = whenAborted(signal, () => leading.abort(ENOUGH))
+      const stop = whenAborted(signal, 'end of publishing a list', () => leading.abort(ENOUGH))
       await Promise.race([this.#prolong(client, lock, leading.signal), lead])
       stop()
       leading.abort(ENOUGH)
@@ -112,7 +112,7 @@ export class Sharing {
     signal: AbortSignal,
   ): Promise<void> {
     const receiving = new AbortController()
-    const stop = whenAborted(signal, () => receiving.abort(ENOUGH))
+    const stop = whenAborted(signal, 'end of receiving a list', () => receiving.abort(ENOUGH))
     const receiver = new Receiver(this.#settings, this.#channel, this.#log)
     this.#report = () => receiver.report()
     const ended = receiver.run(receiving.signal)
@@ -157,7 +157,7 @@ export class Sharing {
     const readSince = Date.now()
     const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }
     // At once: when it ends, another server may be about to begin.
-    const stop = whenAborted(signal, () => reader.close())
+    const stop = whenAborted(signal, 'end of reading a list', () => reader.close())
     reader.start()
     try {
       await new Publisher(options).run(signal)
@@ -181,14 +181,6 @@ function cannotBe(channel: ListChannel, error: unknown): string {
   const reason = error instanceof Error ? error.message : String(error)
   const what = channel.role === 'share' ? 'shared' : 'published'
   return `the list ${channel.list} cannot be ${what} by ${carrierText(channel)}: ${reason}`
-}
-
-/** @returns takes the listener off again */
-function whenAborted(signal: AbortSignal, work: () => void): () => void {
-  const abort = guard('end of sharing a list', work, work)
-  if (signal.aborted) abort()
-  signal.addEventListener('abort', abort)
-  return () => signal.removeEventListener('abort', abort)
 }
 
 /** @returns undefined, also at the signal */
