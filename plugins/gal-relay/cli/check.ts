@@ -17,7 +17,7 @@ import { readIniFile } from '../settings/haraka-files'
 import { loadSettings, misnamed } from '../settings/load'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { type Section, sharedFiles, snapshotSection } from './check-lists'
+import { channelSection, type Section, sharedFiles, snapshotSection } from './check-lists'
 import { addressFindings, nextHopFindings } from './check-routes'
 import { unwritable } from './haraka-user'
 import { harakaPrograms, type Install, openInstall, PLUGIN } from './install'
@@ -122,9 +122,12 @@ async function check(install: Install): Promise<Section[]> {
   ]
 }
 
-async function redisSections({ redis, harvest }: Settings): Promise<Section[]> {
-  if (!redis || !harvest.enabled) return []
-  return [{ about: 'redis', findings: await probeRedis(redis) }]
+async function redisSections({ redis, harvest, directories }: Settings): Promise<Section[]> {
+  const holdsLists = directories.all.some(({ snapshot: { channel } }) => {
+    return channel !== undefined && 'redis' in channel.carrier
+  })
+  if (!redis || !(harvest.enabled || holdsLists)) return []
+  return [{ about: 'redis', findings: await probeRedis(redis, holdsLists) }]
 }
 
 function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {
@@ -175,12 +178,14 @@ async function directorySections(
   const sections = all.map((directory) =>
     limit.execute(async () => {
       const name = all.length > 1 ? `${directory.name}: ` : ''
-      const [list, servers] = await Promise.all([
+      const [list, channel, servers] = await Promise.all([
         snapshotSection(config, directory, name),
+        channelSection(directory),
         probeDirectory(directory.gal, directory.ldap),
       ])
       return [
         ...list,
+        ...channel,
         ...servers.map(({ server, findings }) => ({
           about: `directory ${name}${server}`,
           findings,

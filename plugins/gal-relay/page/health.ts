@@ -10,6 +10,12 @@ export interface Health {
   readonly problems: readonly string[]
 }
 
+const NOT_ANSWERING = {
+  live: 'no server can be asked',
+  snapshot: 'no server can be asked, and there is no usable list',
+  received: 'there is no usable list',
+} as const
+
 /**
  * Well, unless no directory of some domain can be asked and no list of it may be used. One that has not been
  * reached yet, as at start, cannot be asked.
@@ -30,10 +36,7 @@ export function healthOf(
     (group) => group.length === 0 || group.some(({ name }) => answering.has(name)),
   )
   const silent = directories.all.filter(({ name }) => !answering.has(name))
-  const problems = silent.map(
-    ({ name, gal }) =>
-      `directory ${name}: no server can be asked${gal.mode === 'live' ? '' : ', and there is no usable list'}`,
-  )
+  const problems = silent.map(({ name, gal }) => `directory ${name}: ${NOT_ANSWERING[gal.mode]}`)
   return { isWell, problems }
 }
 

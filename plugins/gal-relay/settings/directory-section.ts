@@ -36,11 +36,10 @@ export function reportWhatIsReceived(
   const given = ini.sections.get(section)
   for (const key of OF_DIRECTORY) {
     if (!given?.has(key)) continue
-    const list = Array.isArray(given.get(key)) ? '[]' : ''
     const what =
       `belongs to the server that publishes the list: with mode = received (${mode}) this one asks no ` +
       'directory'
-    sections.report({ section, key: `${key}${list}`, what })
+    sections.report({ section, key, what })
   }
 }
 

@@ -17,6 +17,11 @@ export interface ListChannel {
 
 export type ListCarrier = { readonly redis: RedisSettings } | { readonly file: string }
 
+/** For people. */
+export function carrierText({ carrier }: Pick<ListChannel, 'carrier'>): string {
+  return 'file' in carrier ? carrier.file : carrier.redis.url.map(({ text }) => text).join(', ')
+}
+
 export type SnapshotSettings = SnapshotKeys & {
   /** Where the list is handed on or comes from; undefined: it is this server's alone. */
   readonly channel?: ListChannel

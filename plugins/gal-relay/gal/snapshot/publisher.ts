@@ -9,7 +9,7 @@ import { type ListKeys, readListKeys } from '../../fleet/list-keys'
 import { LockLost } from '../../fleet/redis-carrier'
 import { type PieceName, sealPiece } from '../../fleet/signed-piece'
 import type { Log } from '../../log'
-import type { ListChannel } from '../../settings/list-channel'
+import { carrierText, type ListChannel } from '../../settings/list-channel'
 import type { SnapshotSettings } from '../../settings/settings'
 import { openOwn, ROOT_AND_US } from '../../trusted-file'
 import { interruptible } from '../feeds/change-feed'
@@ -17,6 +17,7 @@ import { isSame, readBatch, readWhole } from './file'
 import { contentOfHeader } from './file-content'
 import { decodeBatch, FILE_MOST, HEADER_BYTES } from './file-format'
 import { encodeHead, PART_BYTES } from './list-head'
+import { writeMark } from './no-older'
 
 /** Milliseconds. */
 const LOOK_EVERY = 100
@@ -145,8 +146,11 @@ export class Publisher {
       this.#open = { handle, identity, keys, at: end, changes: 0, number }
       this.#lookAt = performance.now() + WHOLE_EVERY
       isTaken = true
-      const where = 'file' in channel.carrier ? channel.carrier.file : 'Redis'
-      log.notice(`the list ${channel.list} is published to ${where}: number ${number}`)
+      // When another server takes over, this one takes nothing from before.
+      if (channel.role === 'share') await writeMark(file, channel.list, { number, changes: 0 })
+      log.notice(
+        `the list ${channel.list} is published to ${carrierText(channel)}: number ${number}`,
+      )
     } finally {
       if (!isTaken) await handle.close()
     }

@@ -30,7 +30,7 @@ export function createReceivedList(settings: ListSettings, log: Log) {
     lookup: (recipient: Recipient) => list.lookup(recipient),
     close: () => list.close(),
     forget: () => false,
-    report: () => ({ ...NO_DIRECTORY, snapshot: list.report() }),
+    report: () => ({ ...NO_DIRECTORY, snapshot: { ...list.report(), isReceived: true } }),
   }
 }
 

@@ -9,11 +9,12 @@ import { RedisSource } from '../../fleet/redis-carrier'
 import { openPiece, RefusedPiece } from '../../fleet/signed-piece'
 import { Backoff } from '../../ldap/backoff'
 import type { Log } from '../../log'
-import type { ListChannel } from '../../settings/list-channel'
+import { carrierText, type ListChannel } from '../../settings/list-channel'
 import { ROOT_AND_US } from '../../trusted-file'
 import { listDefinition } from '../directory/list-definition'
 import { interruptible, whenAborted } from '../feeds/change-feed'
 import { type FeedName, feedNumbered } from '../feeds/table'
+import { Notices } from '../notices'
 import { removeUnfinished, SnapshotWriter } from './file'
 import { contentOfHeader, readContent } from './file-content'
 import { type Batch, decodeBatch, decodeHosts, HEADER_BYTES, UnusableFile } from './file-format'
@@ -31,11 +32,6 @@ const AT_ONCE = 50
 /** The list is not the one whose pieces were being read any more. */
 class Replaced extends Error {}
 
-/** Where the channel leads, for people. */
-export function carrierText({ carrier }: ListChannel): string {
-  return 'file' in carrier ? carrier.file : carrier.redis.url.map(({ text }) => text).join(', ')
-}
-
 /** @throws Error when it cannot be reached */
 export function openSource(
   { carrier, list }: ListChannel,
@@ -44,6 +40,27 @@ export function openSource(
   return 'file' in carrier
     ? Promise.resolve(new FileSource(carrier.file, signal))
     : RedisSource.open(carrier.redis, list)
+}
+
+/**
+ * The list that is there to be received, for people.
+ * @returns undefined where there is none
+ * @throws RefusedPiece, UntrustedFile, Error when it cannot be had
+ */
+export async function publishedList(
+  channel: ListChannel,
+): Promise<(ListHead & { readonly number: number }) | undefined> {
+  const { key_file, trusted = ROOT_AND_US, list } = channel
+  const keys = await readListKeys(key_file, trusted)
+  const source = await openSource(channel, new AbortController().signal)
+  try {
+    const head = await source.head()
+    if (!head) return undefined
+    const { number, content } = openPiece(keys, { kind: 'head', list, at: 0 }, head)
+    return { ...decodeHead(content), number }
+  } finally {
+    source.close()
+  }
 }
 
 interface InForce {
@@ -58,6 +75,7 @@ export class Receiver {
   readonly #settings: ListSettings
   readonly #channel: ListChannel
   readonly #log: Log
+  readonly #notices: Notices
   readonly #fingerprint: Buffer
   readonly #backoff = new Backoff(1000, 5000)
   #state: SyncReport['state'] = 'waiting'
@@ -66,13 +84,13 @@ export class Receiver {
   #readFor: number | undefined
   #lastError: string | undefined
   #lastErrorAt: number | undefined
-  #said = ''
   #inForce: InForce | undefined
 
   constructor(settings: ListSettings, channel: ListChannel, log: Log) {
     this.#settings = settings
     this.#channel = channel
     this.#log = log
+    this.#notices = new Notices(log)
     this.#fingerprint = fingerprintOf(listDefinition(settings.gal, settings.ldap), channel)
   }
 
@@ -116,7 +134,8 @@ export class Receiver {
     try {
       let head = await source.head()
       for (; !head && !signal.aborted; head = await source.head()) {
-        this.#once(`no list ${list} has been published to ${carrierText(this.#channel)} yet`)
+        const where = carrierText(this.#channel)
+        this.#notices.once('warn', `no list ${list} has been published to ${where} yet`)
         await interruptible(PATIENCE, signal)
       }
       if (head) await this.#take(source, keys, head, signal)
@@ -138,8 +157,9 @@ export class Receiver {
     const head = this.#acceptable(decodeHead(content))
     const inForce = this.#inForce
     if (inForce?.number !== number || (await inForce.writer.place()) !== 'in force') {
+      const next = await this.#putInForce(source, keys, number, head)
       await this.#leave()
-      this.#inForce = await this.#putInForce(source, keys, number, head)
+      this.#inForce = next
     }
     if (this.#inForce) await this.#follow(source, keys, this.#inForce, signal)
   }
@@ -229,7 +249,7 @@ export class Receiver {
     const last = batches.at(-1)
     if (!last) return
     this.#feed = feedNumbered(last.feed)
-    if (last.confirmedAt - Date.now() > SKEW) this.#once(ahead(last.confirmedAt))
+    if (last.confirmedAt - Date.now() > SKEW) this.#notices.once('warn', AHEAD)
   }
 
   async #leave(): Promise<void> {
@@ -247,7 +267,8 @@ export class Receiver {
     }
     const { changes_every } = this.#settings.snapshot
     if (head.changes_every > changes_every) {
-      this.#once(
+      this.#notices.once(
+        'warn',
         `${head.published_by} confirms the list every ${head.changes_every / 1000} s, and this server wants ` +
           `that every ${changes_every / 1000} s: changes_every is to be the same on both`,
       )
@@ -298,7 +319,6 @@ export class Receiver {
     this.#backoff.reset()
     if (this.#lastError) this.#log.notice(`list ${this.#channel.list} is received again`)
     this.#lastError = undefined
-    this.#said = ''
   }
 
   #failed(error: unknown): void {
@@ -309,14 +329,9 @@ export class Receiver {
       error instanceof RefusedPiece || error instanceof UnusableFile
         ? `${where} is refused, and the one in force is kept: ${reason}`
         : `${where} cannot be received: ${reason}`
-    this.#once(text, 'error')
+    if (text !== this.#lastError) this.#log.error(text)
     this.#lastError = text
     this.#lastErrorAt = Date.now()
-  }
-
-  #once(text: string, level: 'warn' | 'error' = 'warn'): void {
-    if (text !== this.#said) this.#log[level](text)
-    this.#said = text
   }
 }
 
@@ -324,6 +339,6 @@ const older = (file: string, number: number, before: Mark) =>
   `it is from before the one in force (number ${number}, and number ${before.number} with ${before.changes} ` +
   `changes was in force); if it is to be used all the same, remove ${markFileOf(file)}`
 
-const ahead = (confirmedAt: number) =>
-  `the list is not current: it was confirmed ${Math.round((confirmedAt - Date.now()) / 1000)} s from now; the ` +
-  'clock of this server or of the publisher is wrong'
+const AHEAD =
+  'the list is not current: it was confirmed at a time that is still to come; the clock of this server or of ' +
+  'the publisher is wrong'
