@@ -640,6 +640,8 @@ describe('reference in the docs', () => {
 
   test('commands of other pages are among those that are run', () => {
     const run = ['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics']
+    // test/edge/docs.test.ts
+    run.push('edge')
     const pages = new Set(
       blocks.filter(({ language }) => language === 'sh').map(({ page }) => page),
     )
