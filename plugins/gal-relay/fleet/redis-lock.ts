@@ -12,8 +12,11 @@ export const LOCK_TRIED = 2000
 /** After so long without having been prolonged it counts as lost: earlier than it ends in Redis. */
 export const LOCK_HELD = 6000
 
-const PROLONG = `if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('pexpire', KEYS[1], ARGV[2])`
+// One that Redis has lost, and that nobody has taken since, is ours still.
+const PROLONG = `local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`
 const RELEASE = `if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('del', KEYS[1])`
 
