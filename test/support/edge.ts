@@ -117,6 +117,11 @@ key_file = ${key.file}
 ${ini}
 `,
   })
+  return withQuestions(haraka, key)
+}
+
+/** The same Haraka, and what it is asked. */
+export function withQuestions(haraka: Haraka, key: KeyFile): Edge {
   const ask = async (...recipients: string[]) => {
     const smtp = await connectSmtp({ port: haraka.port, proxy: CLIENT })
     await smtp.ehlo()

@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import type { RedisClient } from './redis'
 
 /** Milliseconds. Another server takes over within LOCK_LASTS and LOCK_TRIED. */
-export const LOCK_LASTS = 8000
+export const LOCK_LASTS = 9000
 export const LOCK_PROLONGED = 2000
 export const LOCK_TRIED = 2000
 /** After so long without having been prolonged it counts as lost: earlier than it ends in Redis. */
