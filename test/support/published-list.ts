@@ -120,14 +120,18 @@ export interface Gateway {
 }
 
 /** Whoever receives it, and a process that answers from it. */
-export async function startGateway(file: string, channel: ListChannel): Promise<Gateway> {
+export async function startGateway(
+  file: string,
+  channel: ListChannel,
+  changes_every = CHANGES_EVERY,
+): Promise<Gateway> {
   const log = recordedLog()
   const gal = { ...GAL, mode: 'received' } as const
-  const snapshot = { ...SNAPSHOT, file, changes_every: CHANGES_EVERY, channel }
+  const snapshot = { ...SNAPSHOT, file, changes_every, channel }
   const receiver = new Receiver({ gal, ldap: { ...LDAP, base: [] }, snapshot }, channel, log)
   const stop = new AbortController()
   const fingerprint = fingerprintOf(listDefinition(gal, LDAP), channel)
-  const options = { file, fingerprint, currentFor: 2 * CHANGES_EVERY, log: recordedLog() }
+  const options = { file, fingerprint, currentFor: 2 * changes_every, log: recordedLog() }
   const follower = new Follower(options)
   await follower.start()
   const ended = receiver.run(stop.signal)
