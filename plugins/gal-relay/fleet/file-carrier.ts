@@ -47,7 +47,7 @@ export class FileSink implements ListSink {
   }
 
   async put(list: PublishedList, part: (at: number) => Promise<Buffer>): Promise<void> {
-    const unfinished = `${this.#file}.${process.pid}.unfinished`
+    const unfinished = `${this.#file}.unfinished`
     await unlink(unfinished).catch(() => {})
     // What is in it is encrypted: whoever copies it may be anybody.
     const handle = await open(unfinished, 'wx', 0o644)

@@ -34,7 +34,19 @@ export class RedisLock {
     const expiration = { type: 'PX', value: LOCK_LASTS } as const
     const result = await client.set(this.#key, this.token, { expiration, condition: 'NX' })
     if (result === 'OK') return true
-    return (await client.get(this.#key)) ?? ''
+    const holder = (await client.get(this.#key)) ?? ''
+    // That it was taken may not have been heard of.
+    return holder === this.token ? (await this.prolong(client)) || '' : holder
+  }
+
+  /** Says for a while that another server would have it. */
+  async wait(client: RedisClient): Promise<void> {
+    const expiration = { type: 'PX', value: 3 * LOCK_TRIED } as const
+    await client.set(`${this.#key}:waiting`, this.token, { expiration })
+  }
+
+  async isWaitedFor(client: RedisClient): Promise<boolean> {
+    return (await client.exists(`${this.#key}:waiting`)) > 0
   }
 
   /** @returns whether it is ours still */

@@ -2,6 +2,7 @@
 // of its own, and follows its changes. Nothing is believed that is not signed, for this list, of the number
 // and at the place where it belongs, and never a list from before the one in force.
 
+import { isDeepStrictEqual } from 'node:util'
 import type { ListSource, NumberedList } from '../../fleet/carrier'
 import { FileSource } from '../../fleet/file-carrier'
 import { type ListKeys, readListKeys } from '../../fleet/list-keys'
@@ -85,6 +86,7 @@ export class Receiver {
   #lastError: string | undefined
   #lastErrorAt: number | undefined
   #inForce: InForce | undefined
+  #keys: ListKeys | undefined
 
   constructor(settings: ListSettings, channel: ListChannel, log: Log) {
     this.#settings = settings
@@ -116,7 +118,9 @@ export class Receiver {
       } catch (error) {
         if (signal.aborted) break
         this.#state = 'waiting'
-        if (!(error instanceof Replaced)) {
+        // One that another secret fits, which has come since, is taken at once.
+        const isNext = error instanceof Replaced || (await this.#hasOtherKeys())
+        if (!isNext) {
           this.#failed(error)
           this.#backoff.failed()
         }
@@ -126,9 +130,18 @@ export class Receiver {
     await this.#leave()
   }
 
+  /** Whether the file with the secret has changed since it was read. */
+  async #hasOtherKeys(): Promise<boolean> {
+    const { key_file, trusted = ROOT_AND_US } = this.#channel
+    const now = await readListKeys(key_file, trusted).catch(() => undefined)
+    return now !== undefined && this.#keys !== undefined && !isDeepStrictEqual(now, this.#keys)
+  }
+
   async #receive(signal: AbortSignal): Promise<void> {
     const { key_file, trusted = ROOT_AND_US, list } = this.#channel
+    this.#keys = undefined
     const keys = await readListKeys(key_file, trusted)
+    this.#keys = keys
     const source = await openSource(this.#channel, signal)
     const stop = whenAborted(signal, 'end of receiving a list', () => source.close())
     try {

@@ -22,6 +22,9 @@ const WAITING: SyncReport = {
 
 /** While there is no connection, milliseconds. */
 const RECONNECTED = 500
+/** So long without reading or following the directory: another server may have more luck, milliseconds. */
+const STUCK_AFTER = 20_000
+const STUCK = 'its directory does not answer, and another one may try'
 const ENOUGH = new Error('no longer wanted')
 
 export class Sharing {
@@ -72,8 +75,10 @@ export class Sharing {
     const end = () => endClient(client)
     unattended('connection to Redis', () => client.connect(), told)
     try {
-      if (role === 'share') await this.#receiveUntilOurs(client, lock, signal)
-      else await this.#untilOurs(client, lock, signal)
+      const heldSince =
+        role === 'share'
+          ? await this.#receiveUntilOurs(client, lock, signal)
+          : await this.#untilOurs(client, lock, signal)
       if (signal.aborted) return
       this.#said = ''
       const where = carrierText(this.#channel)
@@ -81,23 +86,32 @@ export class Sharing {
       const leading = new AbortController()
       const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
       const stop = whenAborted(signal, 'end of publishing a list', () => leading.abort(ENOUGH))
-      await Promise.race([this.#prolong(client, lock, leading.signal), lead])
+      const whyNot = await Promise.race([
+        this.#prolong(client, lock, heldSince, leading.signal),
+        lead,
+      ])
       stop()
       leading.abort(ENOUGH)
       // What is on its way to a Redis that does not answer is not waited for.
-      if (signal.aborted) await soonOrNever(lock.release(client))
+      if (signal.aborted || whyNot === STUCK) await soonOrNever(lock.release(client))
       end()
       await lead
+      if (signal.aborted) return
+      this.#once('warn', `this server does not read the list ${list} any more: ${whyNot}`)
+      if (whyNot === STUCK) await pause(2 * LOCK_TRIED, signal)
     } finally {
       end()
     }
   }
 
-  async #untilOurs(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  /** @returns since when the lock is ours; after the signal it need not be */
+  async #untilOurs(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<number> {
+    for (;;) {
+      const askedAt = performance.now()
       const holder = client.isReady ? await lock.take(client).catch(() => '') : ''
-      if (holder === true) return
+      if (holder === true || signal.aborted) return askedAt
       if (holder) {
+        await lock.wait(client).catch(() => {})
         const text = `${holderOf(holder)} reads the list ${this.#channel.list} and publishes it`
         this.#once('notice', text)
       }
@@ -110,14 +124,14 @@ export class Sharing {
     client: RedisClient,
     lock: RedisLock,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number> {
     const receiving = new AbortController()
     const stop = whenAborted(signal, 'end of receiving a list', () => receiving.abort(ENOUGH))
     const receiver = new Receiver(this.#settings, this.#channel, this.#log)
     this.#report = () => receiver.report()
     const ended = receiver.run(receiving.signal)
     try {
-      await this.#untilOurs(client, lock, signal)
+      return await this.#untilOurs(client, lock, signal)
     } finally {
       stop()
       receiving.abort(ENOUGH)
@@ -126,30 +140,37 @@ export class Sharing {
     }
   }
 
-  /** @returns when the lock is lost, or at the signal */
-  async #prolong(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<void> {
-    let heldSince = performance.now()
-    let wait = LOCK_PROLONGED
-    for (;;) {
+  /** @returns why this server reads the list no longer; '' after the signal */
+  async #prolong(
+    client: RedisClient,
+    lock: RedisLock,
+    takenAt: number,
+    signal: AbortSignal,
+  ): Promise<string> {
+    let heldSince = takenAt
+    let readAt = performance.now()
+    for (let wait = 0; ; ) {
       await pause(wait, signal)
-      if (signal.aborted) return
+      if (signal.aborted) return ''
       const askedAt = performance.now()
       const prolonged = lock.prolong(client).catch(() => undefined)
       const late = pause(Math.max(0, heldSince + LOCK_HELD - askedAt), signal)
       const isOurs = client.isReady ? await Promise.race([prolonged, late]) : undefined
+      if (isOurs === false) return 'another one may'
       if (isOurs) heldSince = askedAt
       wait = isOurs ? LOCK_PROLONGED : RECONNECTED
-      const isLost = isOurs === false
-      if (!isLost && performance.now() - heldSince < LOCK_HELD) continue
-      const why = isLost ? 'another one may' : 'Redis does not answer'
-      const { list } = this.#channel
-      this.#once('warn', `this server does not read the list ${list} any more: ${why}`)
-      return
+      if (performance.now() - heldSince >= LOCK_HELD) return 'Redis does not answer'
+      if (this.report().state !== 'waiting') readAt = askedAt
+      if (askedAt - readAt < STUCK_AFTER) continue
+      if (await lock.isWaitedFor(client).catch(() => false)) return STUCK
     }
   }
 
-  /** Reads the directory and hands on the list, until the signal or until another server does. */
-  async #lead(sink: FileSink | RedisSink, signal: AbortSignal): Promise<void> {
+  /**
+   * Reads the directory and hands on the list, until the signal or until another server does.
+   * @returns why no longer; '' after the signal
+   */
+  async #lead(sink: FileSink | RedisSink, signal: AbortSignal): Promise<string> {
     const { snapshot } = this.#settings
     const { channel: _, ...own } = snapshot
     const reader = new ListReader({ ...this.#settings, snapshot: own }, this.#log, true)
@@ -161,9 +182,10 @@ export class Sharing {
     reader.start()
     try {
       await new Publisher(options).run(signal)
+      return ''
     } catch (error) {
       if (!(error instanceof LockLost)) throw error
-      this.#once('warn', error.message)
+      return error.message
     } finally {
       stop()
       reader.close()

@@ -83,7 +83,9 @@ process.once('message', guard('start of keeping the list', begin, endSoon))
 
 function begin(first: ToSyncProcess): void {
   process.title = 'gal-relay sync'
-  leaveProcessorsToMail()
+  // One that only has lists that are shared reads none itself, and must not be late with what it says.
+  const isShared = first.keep.every(({ settings }) => settings.snapshot.channel?.role === 'share')
+  if (!isShared) leaveProcessorsToMail()
   if (first.isReplaceable) endWithoutParent()
   hear(first)
   process.on('message', guard('message of the parent process', hear))
