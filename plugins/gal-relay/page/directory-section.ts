@@ -163,15 +163,19 @@ function snapshotTexts({ reports }: Directory, now: number): string[] {
   const snapshots = reports.flatMap(({ snapshot }) => snapshot ?? [])
   const oldest = [...snapshots].sort((a, b) => a.asOf - b.asOf)[0]
   if (!oldest) return []
-  const { addresses, asOf, feed } = oldest
+  const { addresses, asOf, feed, isReceived } = oldest
   const current = snapshots.every(({ isCurrent }) => isCurrent)
   const state = current
     ? 'current, so addresses that are not in it are answered as unknown'
-    : 'not current, so the directory is asked about addresses that are not in it'
+    : isReceived
+      ? 'not current, so recipients that are not in it are deferred'
+      : 'not current, so the directory is asked about addresses that are not in it'
   const list =
     asOf > 0
       ? `The snapshot holds ${counted(addresses, 'address', 'addresses')}, confirmed ${duration(now - asOf)} ago: ${state}. ${feedText(feed)}.`
-      : 'There is no snapshot yet: the directory is asked about every recipient.'
+      : isReceived
+        ? 'No list has been received yet: every recipient is deferred.'
+        : 'There is no snapshot yet: the directory is asked about every recipient.'
   const sync = snapshots.flatMap((snapshot) => snapshot.sync ?? [])[0]
   if (!sync) return [list]
   const { state: doing, server, entries, readAt, readFor, lastError, lastErrorAt } = sync

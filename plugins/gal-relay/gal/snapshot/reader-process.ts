@@ -8,7 +8,7 @@ import { Backoff } from '../../ldap/backoff'
 import type { Log } from '../../log'
 import { Claim } from './keeper-choice'
 import type { ListSettings } from './list-settings'
-import type { FromSyncProcess, ToSyncProcess } from './sync-process'
+import type { FromSyncProcess, ToSyncProcess } from './sync-messages'
 import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
@@ -29,6 +29,8 @@ const LEFT = 'code 0'
 export interface KeptList {
   readonly settings: ListSettings
   readonly log: Log
+  /** When this process stands still, another one reads the list: what it has started must end. */
+  readonly isReplaceable: boolean
   /** How it is being kept, when that is done from here. */
   report: SyncReport | undefined
 }
@@ -111,11 +113,15 @@ class ReaderProcess {
     child.on('message', guard('message of the process that keeps the list', heard))
     child.on('error', guard('error of the process that keeps the list', erred, again))
     child.once('exit', guard('end of the process that keeps the list', ended, again))
-    this.#tell(cluster.isWorker)
+    this.#tell(this.#isReplaceable())
     this.#watchOver(child)
     // Mail goes on or ends without it.
     child.unref()
     child.channel?.unref()
+  }
+
+  #isReplaceable(): boolean {
+    return cluster.isWorker || [...this.#lists].some((list) => list.isReplaceable)
   }
 
   /** Many come or go at once. */
@@ -167,7 +173,7 @@ class ReaderProcess {
     child.on('message', guard('sign of life of the process that keeps the list', heard))
     clearInterval(this.#watch)
     this.#watch = every(SECOND, 'watch over the process that keeps the list', () => {
-      if (cluster.isWorker && child.connected) child.send(ALIVE, () => {})
+      if (this.#isReplaceable() && child.connected) child.send(ALIVE, () => {})
       if (++silent < SILENCE) return
       clearInterval(this.#watch)
       this.#say('error', `the process that keeps the list has not answered for ${SILENCE} s`)
