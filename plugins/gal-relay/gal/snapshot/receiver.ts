@@ -23,7 +23,7 @@ import { fingerprintOf } from './fingerprint'
 import { SKEW } from './follower'
 import { decodeHead, type ListHead, PART_BYTES } from './list-head'
 import type { ListSettings } from './list-settings'
-import { type Mark, markFileOf, readMark, writeMark } from './no-older'
+import { type Mark, markFileOf, readMark, writeMark } from './received-mark'
 import type { SyncReport } from './syncer'
 
 /** Milliseconds to wait for news, and for a list where there is none. */
