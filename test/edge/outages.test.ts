@@ -131,6 +131,13 @@ describe('while a list is received', {
     await redis.run('XADD', `${key}${number}:changes`, '*', 'change', 'forged')
     await edge.waitForLog(/is refused, and the one in force is kept: a piece is cut off/)
     await followed()
+    await redis.run('XADD', `${key}lists`, '18446744073709551615-1', 'head', 'forged')
+    await followed()
+    await redis.run('SET', `${key}number`, 'forged')
+    const from = publisher.output().length
+    await redis.run('DEL', `${key}lists`)
+    await publisher.waitForLine(/the list default is published to/, 20_000, from)
+    await followed()
   })
 
   test('the directory is away', async () => {

@@ -111,7 +111,7 @@ describe('a list on its way', () => {
     const news = () => gateway.log.lines.slice(from)
     await until(() => news().some((line) => reason.test(line)))
     // It is looked at again and again.
-    await sleep(1200)
+    await sleep(700)
     assert.equal(news().filter((line) => line.startsWith('error')).length, 1, news().join('\n'))
     assert.match(news().join('\n'), /is refused, and the one in force is kept/)
     assert.ok(gateway.has('second@corp.test'))

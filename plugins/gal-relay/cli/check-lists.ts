@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { foreignList } from '../advice/haraka-user'
 import { folderProblem, judgedByAge, type Section } from '../advice/list-files'
+import { readListKeys } from '../fleet/list-keys'
 import { listDefinition } from '../gal/directory/list-definition'
 import type { Finding } from '../gal/directory/probe'
 import { OtherSettings } from '../gal/snapshot/file-format'
@@ -10,7 +11,7 @@ import { publishedList } from '../gal/snapshot/receiver'
 import { counted } from '../report/words'
 import type { DirectorySettings } from '../settings/directories'
 import { carrierText } from '../settings/list-channel'
-import { UntrustedFolder } from '../trusted-file'
+import { ROOT_AND_US, type Trusted, UntrustedFolder } from '../trusted-file'
 import { isMissing } from './install'
 
 export async function snapshotSection(
@@ -52,8 +53,8 @@ const OTHER_SETTINGS =
 
 /** What is known of a list where it comes from or is handed on: who published it when. */
 export async function channelSection({ snapshot }: DirectorySettings): Promise<Section[]> {
-  const { channel } = snapshot
-  if (!channel) return []
+  const { channel, key_file, trusted = ROOT_AND_US } = snapshot
+  if (!channel) return key_file ? await keyProblem(key_file, trusted) : []
   const about = `list ${channel.list} in ${carrierText(channel)}`
   const from = channel.role === 'share' ? 'a server of this fleet' : 'gal-relay publish'
   try {
@@ -76,5 +77,16 @@ export async function channelSection({ snapshot }: DirectorySettings): Promise<S
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error)
     return [{ about, findings: [{ level: 'problem', text }] }]
+  }
+}
+
+/** Of a server that publishes. */
+async function keyProblem(file: string, trusted: Trusted): Promise<Section[]> {
+  try {
+    await readListKeys(file, trusted)
+    return []
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error)
+    return [{ about: '[snapshot] key_file', findings: [{ level: 'problem', text }] }]
   }
 }

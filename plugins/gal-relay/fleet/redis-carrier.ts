@@ -6,8 +6,8 @@
 //   <number>:<n>    the parts of that list
 //   <number>:changes  a stream: what has changed since, the nth with the id n
 //
-// Whatever is written is written by scripts that look at the lock first: who has lost it, and does not
-// know that yet, changes nothing. What a list takes is bounded: its parts, and changes up to the size at
+// Scripts that look at the lock first write all but the parts, and these count when the head is there: who
+// has lost the lock, and does not know that yet, changes nothing. What a list takes is bounded: its parts, and changes up to the size at
 // which whoever keeps it writes it anew; the one before it ends a minute later.
 import { RESP_TYPES } from '@redis/client'
 import type { RedisSettings } from '../settings/redis'
@@ -34,9 +34,17 @@ const HAS_LOCK = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return 'lost' en
 const LAST = `local last = redis.call('xrevrange', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local lastNumber = last and tonumber(string.match(last[1], '^%d+')) or 0`
 
+/** Above it numbers are not exact: no list has such a one, whatever somebody has written there. */
+const MOST = '9007199254740000'
+
 const NEXT = `${HAS_LOCK}
 ${LAST}
-local number = math.max(tonumber(redis.call('get', KEYS[3]) or 0), lastNumber) + 1
+if lastNumber > ${MOST} then
+  redis.call('del', KEYS[2])
+  lastNumber = 0
+end
+local given = tonumber(redis.call('get', KEYS[3]) or 0) or 0
+local number = math.max(given > ${MOST} and 0 or given, lastNumber) + 1
 number = string.format('%.0f', math.max(number, tonumber(ARGV[2])))
 redis.call('set', KEYS[3], number)
 return number`
@@ -51,7 +59,8 @@ ${LAST}
 redis.call('xadd', KEYS[2], 'MAXLEN', 1, number .. '-0', 'head', ARGV[5], 'parts', ARGV[4])
 if last then
   local former = prefix .. string.format('%.0f', lastNumber) .. ':'
-  for part = 0, tonumber(last[2][4]) - 1 do redis.call('pexpire', former .. part, ${FORMER_LIVES}) end
+  local parts = math.min(tonumber(last[2][4] or 0) or 0, 10000)
+  for part = 0, parts - 1 do redis.call('pexpire', former .. part, ${FORMER_LIVES}) end
   redis.call('pexpire', former .. 'changes', ${FORMER_LIVES})
 end
 return 'ok'`

@@ -134,10 +134,13 @@ function summaryText(all: readonly Directory[]): string {
 }
 
 function directoryPart(directory: Directory, counters: readonly Sample[], now: number): Html {
+  const list = snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)
+  // There is no directory to ask, and no answer to keep.
+  if (directory.reports.some(({ snapshot }) => snapshot?.isReceived)) return html`${list}`
   const rows = directory.servers.map((server) => serverRow(server, counters, now))
   return html`<table class="labelled"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
 <tbody>${rows}</tbody></table>
-${snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)}
+${list}
 <p class="note">${cacheText(directory, counters)}</p>`
 }
 

@@ -17,7 +17,7 @@ import { isSame, readBatch, readWhole } from './file'
 import { contentOfHeader } from './file-content'
 import { decodeBatch, FILE_MOST, HEADER_BYTES } from './file-format'
 import { encodeHead, PART_BYTES } from './list-head'
-import { writeMark } from './no-older'
+import { writeMark } from './received-mark'
 
 /** Milliseconds. */
 const LOOK_EVERY = 100

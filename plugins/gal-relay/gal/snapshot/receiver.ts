@@ -23,7 +23,7 @@ import { fingerprintOf } from './fingerprint'
 import { SKEW } from './follower'
 import { decodeHead, type ListHead, PART_BYTES } from './list-head'
 import type { ListSettings } from './list-settings'
-import { type Mark, markFileOf, readMark, writeMark } from './no-older'
+import { type Mark, markFileOf, readMark, writeMark } from './received-mark'
 import type { SyncReport } from './syncer'
 
 /** Milliseconds to wait for news, and for a list where there is none. */
@@ -236,6 +236,7 @@ export class Receiver {
       inForce.changes += news.length
       await writeMark(file, this.#channel.list, { number, changes: inForce.changes })
       this.#noted(news)
+      if (patience > 0) this.#requireInTime(news)
     }
   }
 
@@ -263,6 +264,13 @@ export class Receiver {
     if (!last) return
     this.#feed = feedNumbered(last.feed)
     if (last.confirmedAt - Date.now() > SKEW) this.#notices.once('warn', AHEAD)
+  }
+
+  /** Of what has just come. */
+  #requireInTime(news: readonly Batch[]): void {
+    const confirmedAt = news.at(-1)?.confirmedAt ?? 0
+    const isLate = Date.now() - confirmedAt > 2 * this.#settings.snapshot.changes_every
+    if (confirmedAt > 0 && isLate) this.#notices.once('warn', LATE)
   }
 
   async #leave(): Promise<void> {
@@ -355,3 +363,7 @@ const older = (file: string, number: number, before: Mark) =>
 const AHEAD =
   'the list is not current: it was confirmed at a time that is still to come; the clock of this server or of ' +
   'the publisher is wrong'
+
+const LATE =
+  'the list is not current: what comes was confirmed longer ago than twice changes_every; it comes too seldom or ' +
+  'too slowly, or a clock is wrong'
