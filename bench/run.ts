@@ -7,6 +7,7 @@ import { harvest } from './harvest'
 import { mailboxes } from './mailboxes'
 import { memory } from './memory'
 import { message } from './message'
+import { publish } from './publish'
 import { large, rcpt } from './rcpt'
 import { reload } from './reload'
 import { FULL, type Sizes, TRY } from './sizes'
@@ -25,6 +26,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   reload,
   directories,
   harvest,
+  publish,
 }
 
 /** Those that take a few minutes together. */
@@ -43,6 +45,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   reload    how long mail waits while settings are read again
   directories  1, 10 and 500 directories, and one beside another that hangs
   harvest   what harvest defence costs a recipient, and a dictionary run of 20,000 names
+  publish   a list that goes to ten gateways: a change, and a million recipients
   all       all of them
 
 Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.

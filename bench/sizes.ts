@@ -29,6 +29,8 @@ export interface Sizes {
   /** Companies with a directory each, and recipients of each of them. */
   readonly companies: number
   readonly companyRecipients: number
+  /** Servers that receive a list. */
+  readonly gateways: number
   /** So long is mail measured without a sync. */
   readonly seconds: number
 }
@@ -49,6 +51,7 @@ export const FULL: Sizes = {
   reloads: 5,
   companies: 500,
   companyRecipients: 1000,
+  gateways: 10,
   seconds: 15,
 }
 
@@ -68,5 +71,6 @@ export const TRY: Sizes = {
   reloads: 1,
   companies: 20,
   companyRecipients: 5,
+  gateways: 2,
   seconds: 1,
 }

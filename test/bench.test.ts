@@ -87,6 +87,13 @@ describe('npm run bench', { concurrency: 2 }, () => {
     }
   })
 
+  test('a list that goes to gateways', { skip: skipWithout('slapd', 'redis-server') }, async () => {
+    const table = rows(await bench('publish'))
+    for (const row of ['a change', '200 recipients', 'restarted alone: 250 recip']) {
+      assert.ok(Number(table.get(row)?.[0]) >= 0, row)
+    }
+  })
+
   test('a part that does not exist', async () => {
     await assert.rejects(bench('rctp'), (error: { code?: number; stderr?: string }) => {
       assert.equal(error.code, 2)

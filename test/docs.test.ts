@@ -47,7 +47,8 @@ describe('configurations in the docs', () => {
       one.language === 'ini' && fileOf(one) === 'gal_relay.ini' && !/commands/.test(one.page),
   )) {
     test(`${block.page} line ${block.line}`, () => {
-      const text = isWhole(block) ? block.text : block.text + LDAP
+      const isReceived = /^mode = received$/m.test(block.text)
+      const text = isWhole(block) || isReceived ? block.text : block.text + LDAP
       readSettings(readIni('config/gal_relay.ini', text), [], '/')
     })
   }
@@ -631,6 +632,8 @@ describe('reference in the docs', () => {
       ...['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics'],
       // In readme.test.ts and recipe.test.ts.
       ...['README', 'plugins'],
+      // In edge/docs.test.ts.
+      'edge',
     ]
     const pages = new Set(
       blocks.filter(({ language }) => language === 'sh').map(({ page }) => page),

@@ -108,6 +108,11 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     right: [2, /^there is no list to read: \[gal\] mode is not snapshot/],
     wrong: [EXTRA, OPTION],
   },
+  publish: {
+    args: ['--once', '--to', 'gal.list'],
+    right: [2, /^\[snapshot\] key_file is missing: the secret that lists are signed with/],
+    wrong: [[['--force'], /^--force needs --once/], EXTRA, OPTION],
+  },
   drain: {
     args: [],
     right: [0, /^nothing waits for a next hop/],

@@ -61,6 +61,9 @@ export const SNAPSHOT: SnapshotSettings = {
   changes_every: 30_000,
   usable_for: 7 * 86_400_000,
   shrink_limit: 0.2,
+  share: 'none',
+  key_file: '',
+  received_from: '',
 }
 
 /** `ldap://host:port`, `ldaps://host:port` or `srv://domain` */

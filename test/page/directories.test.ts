@@ -173,3 +173,35 @@ function get(port: number, path: string): Promise<string> {
       .end()
   })
 }
+
+describe('a list that is received, on the status page', () => {
+  const pageAt = (isCurrent: boolean, asOf: number): string => {
+    const ini =
+      '[gal]\nmode = received\n[snapshot]\nkey_file = k\n[redis]\nurl = redis://redis.test\n'
+    const settings = readSettings(readIni('config/gal_relay.ini', ini), [], '/')
+    const { processes, ...others } = busyInstall(NOW)
+    const report: InstallReport = {
+      ...others,
+      processes: processes.map((process) => ({
+        ...process,
+        directories: process.directories.slice(0, 1).map((directory) => ({
+          ...directory,
+          servers: [],
+          snapshot: {
+            ...{ addresses: 7, isCurrent, asOf, feed: 'syncrepl', sync: undefined },
+            ...{ answered: 1, asked: 0, isReceived: true },
+          },
+        })),
+      })),
+    }
+    return overviewPage({ ...OVERVIEW, settings, report, now: NOW }).text
+  }
+
+  test('names no servers, and says what becomes of those whom it does not have', () => {
+    const current = pageAt(true, NOW - 5000)
+    assert.match(current, /holds 7 addresses, confirmed 5 seconds ago: current/)
+    assert.doesNotMatch(current, /Mean time|The cache holds/)
+    assert.match(pageAt(false, NOW - 5000), /recipients that are not in it are deferred/)
+    assert.match(pageAt(false, 0), /No list has been received yet: every recipient is deferred/)
+  })
+})

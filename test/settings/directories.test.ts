@@ -60,14 +60,14 @@ describe('what is wrong with [directory NAME]', () => {
     const text = `[routes]\nbeta.example = inbound\n[directory beta]\ncache_found = 15\nmode = snap\n`
     assert.deepEqual(problems(text), [
       '[directory beta] cache_found = 15: has no unit; probably meant: 15s',
-      '[directory beta] mode = snap: is not one of live, snapshot',
+      '[directory beta] mode = snap: is not one of live, snapshot, received',
       '[directory beta] url[]: is missing: url[] = ldaps://dc1.corp.example',
       '[directory beta] base: is missing: base = dc=corp,dc=example',
       '[directory beta] domains[]: is missing: domains[] = example.com',
     ])
     // Its domains are not without a directory: it is what cannot be read.
     assert.deepEqual(problems(`[routes]\nbeta.example = inbound\n${BETA}mode = snap\n`), [
-      '[directory beta] mode = snap: is not one of live, snapshot',
+      '[directory beta] mode = snap: is not one of live, snapshot, received',
     ])
   })
 
@@ -356,5 +356,74 @@ describe('500 directories', () => {
     }
     // At least one for each section and for each of its domains
     assert.ok(count >= 500 * 20, `${count} steps`)
+  })
+})
+
+describe('a list that comes from elsewhere', () => {
+  const REDIS = '[redis]\nurl = redis://redis.test\n'
+  const KEY = '[snapshot]\nkey_file = list.key\n'
+  const RECEIVED = '[gal]\nmode = received\n'
+  const NO_REDIS = 'is redis, and there is no Redis: write a [redis] section'
+  const NO_KEY = 'needs the secret that lists are signed with, the same on each side'
+  const NOT_HERE =
+    'belongs to the server that publishes the list: with mode = received ([gal]) this one asks no directory'
+
+  it('needs no directory, and a secret and a Redis or a file', () => {
+    const { directories, redis } = read(`${RECEIVED}${KEY}${REDIS}`)
+    const [only] = directories.all
+    assert.deepEqual(directories.otherwise, [only])
+    assert.deepEqual(only?.snapshot.channel, {
+      ...{ role: 'receive', list: 'default', key_file: '/etc/haraka/config/list.key' },
+      carrier: { redis },
+    })
+    const { snapshot } = directory(`${RECEIVED}${KEY}received_from = /srv/gal.list\n`, 'default')
+    assert.deepEqual(snapshot.channel?.carrier, { file: '/srv/gal.list' })
+    assert.deepEqual(problems(RECEIVED), [
+      `[snapshot] key_file: is missing: mode = received ${NO_KEY}`,
+    ])
+    assert.deepEqual(problems(`${RECEIVED}${KEY}received_from = redis\n`), [
+      `[snapshot] received_from: ${NO_REDIS}, or received_from = FILE`,
+    ])
+  })
+
+  it('is read where it is published: nothing of the directory is set here', () => {
+    assert.deepEqual(problems(`${RECEIVED}filter = (cn=*)\n${LDAP}${KEY}${REDIS}`), [
+      `[gal] filter: ${NOT_HERE}`,
+      `[ldap] url: ${NOT_HERE}`,
+      `[ldap] base: ${NOT_HERE}`,
+    ])
+  })
+
+  it('comes in its own file where nothing else is said, and is kept in another', () => {
+    const { snapshot } = directory(`${RECEIVED}${KEY}file = /srv/gal.list\n`, 'default')
+    assert.deepEqual(snapshot.channel?.carrier, { file: '/srv/gal.list' })
+    assert.equal(snapshot.file, '/srv/gal.list.received')
+    const beta = '[directory beta]\ndomains[] = beta.example\n'
+    const { snapshot: other } = directory(`${RECEIVED}${KEY}file = /srv/gal.list\n${beta}`)
+    assert.deepEqual(other.channel?.carrier, { file: '/srv/gal.beta.list' })
+    assert.equal(other.file, '/srv/gal.beta.list.received')
+  })
+
+  it('has the name of its directory, and its file too', () => {
+    const beta = '[directory beta]\ndomains[] = beta.example\n'
+    const text = `${RECEIVED}${KEY}received_from = /srv/gal.list\n${beta}`
+    const { channel } = directory(text).snapshot
+    assert.equal(channel?.list, 'beta')
+    assert.deepEqual(channel?.carrier, { file: '/srv/gal.beta.list' })
+    const own = directory(`${LDAP}${KEY}${REDIS}${beta}mode = received\n`)
+    assert.equal(own.snapshot.channel?.role, 'receive')
+    assert.deepEqual(problems(`${text}${SERVER}`), [
+      `[directory beta] url: ${NOT_HERE}`,
+      `[directory beta] base: ${NOT_HERE}`,
+    ])
+  })
+
+  it('is shared by those that may ask the directory', () => {
+    const shared = `[gal]\nmode = snapshot\n${LDAP}[snapshot]\nshare = redis\n`
+    assert.deepEqual(problems(shared), [`[snapshot] key_file: is missing: share = redis ${NO_KEY}`])
+    assert.deepEqual(problems(`${shared}key_file = k\n`), [`[snapshot] share: ${NO_REDIS}`])
+    const { snapshot } = directory(`${shared}key_file = k\n${REDIS}`, 'default')
+    assert.equal(snapshot.channel?.role, 'share')
+    assert.equal(directory(`${LDAP}${KEY}${REDIS}`, 'default').snapshot.channel, undefined)
   })
 })

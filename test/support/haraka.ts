@@ -49,6 +49,8 @@ export interface HarakaOptions {
   /** An install that exists already, which is not removed in the end, instead of a new folder. */
   readonly dir?: string
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** The network namespace that it runs in (ip-netns(8)). */
+  readonly namespace?: string
   /** Called with each line that Haraka prints. */
   readonly onLine?: (line: string) => void
 }
@@ -308,7 +310,12 @@ const READY = /^test-harness: ready (\d+)$/
 
 async function launch(dir: string, options: HarakaOptions): Promise<Child> {
   const bin = path.join(await harakaFolder(options.release), 'bin', 'haraka')
-  const child = await startChild(await nodeProgram(), [bin, '-c', dir], {
+  const command = [await nodeProgram(), bin, '-c', dir]
+  const { namespace } = options
+  const [program = '', ...args] = namespace
+    ? ['ip', 'netns', 'exec', namespace, ...command]
+    : command
+  const child = await startChild(program, args, {
     cwd: dir,
     env: { NODE_TEST_CONTEXT: undefined, ...options.env },
     onLine: options.onLine,

@@ -234,6 +234,7 @@ function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
 }
 
 export function serverMemory({ directories }: Settings): string {
+  if (directories.all.every(({ gal }) => gal.mode === 'received')) return ''
   const isKept = directories.all.some(({ gal }) => gal.mode === 'snapshot')
   const snapshot = isKept ? 'have it in its snapshot, or ' : ''
   return `; a running server may ${snapshot}remember an answer (cache_stale)`

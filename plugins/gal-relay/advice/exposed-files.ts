@@ -8,9 +8,10 @@ import type { Settings } from '../settings/settings'
 /** @returns a sentence for each */
 export function exposedFiles(config: Haraka.Config, settings: Settings): readonly string[] {
   const secrets: readonly (readonly [what: string, file: string])[] = [
-    ...settings.directories.all.flatMap(({ ldap }) => [
+    ...settings.directories.all.flatMap(({ ldap, snapshot }) => [
       ['bind_password_file', ldap.bind_password_file] as const,
       ['tls_key', ldap.tls_key] as const,
+      ['key_file', snapshot.key_file] as const,
     ]),
     ['password_file', settings.redis?.password_file ?? ''],
     ['the password in', holdsPassword(settings) ? iniOf(config) : ''],

@@ -14,7 +14,7 @@ export function unwritable(config: Haraka.Config, { directories }: Settings): re
   const user = harakaUser(config)
   if (!user) return []
   const lists = directories.all
-    .filter(({ gal }) => gal.mode === 'snapshot')
+    .filter(({ gal }) => gal.mode !== 'live')
     .map(({ snapshot }) => path.dirname(snapshot.file))
   const folders = [
     { folder: queueFolder(config), what: 'the outbound queue', rights: READ | WRITE | ENTER },

@@ -17,7 +17,7 @@ export interface Section {
 export function sharedFiles(all: readonly DirectorySettings[]): Section[] {
   const users = new Map<string, DirectorySettings[]>()
   for (const one of all) {
-    if (one.gal.mode !== 'snapshot') continue
+    if (one.gal.mode === 'live') continue
     const file = realFile(one.snapshot.file)
     users.set(file, [...(users.get(file) ?? []), one])
   }
@@ -44,6 +44,7 @@ function realFile(file: string): string {
 export function judgedByAge(
   age: number,
   { usable_for, changes_every }: SnapshotSettings,
+  isReceived: boolean,
 ): { level: Finding['level']; why: string } {
   if (age < -SKEW) {
     return {
@@ -53,7 +54,9 @@ export function judgedByAge(
   }
   if (age > usable_for) return { level: 'problem', why: ': too old to be used (usable_for)' }
   if (age > 2 * changes_every) {
-    const why = ': the directory has not confirmed it since; is Haraka running?'
+    const why = isReceived
+      ? ': not confirmed since; is Haraka running here, and gal-relay publish there?'
+      : ': the directory has not confirmed it since; is Haraka running?'
     return { level: 'warning', why }
   }
   return { level: 'ok', why: '' }
@@ -82,7 +85,7 @@ export function unwritableHere(
   all: readonly DirectorySettings[],
 ): { readonly queue: readonly string[]; readonly lists: readonly string[] } {
   const folders = all
-    .filter(({ gal }) => gal.mode === 'snapshot')
+    .filter(({ gal }) => gal.mode !== 'live')
     .map(({ snapshot }) => path.dirname(snapshot.file))
   return {
     queue: canWrite(queue)

@@ -9,8 +9,9 @@ import {
   enforcementText,
   observesRecipients,
 } from '../settings/enforcement'
+import { carrierText } from '../settings/list-channel'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { lookedUpWhere, ofEach } from './directories'
+import { firstOf, lookedUpWhere, ofEach } from './directories'
 import { unusedDomains } from './unused-domains'
 
 /** One line per listener that differs, and one for the domains; more where there are several directories. */
@@ -21,11 +22,20 @@ export function summary(settings: Settings): readonly string[] {
   )
   const inbound = general && abbreviated(inboundDomains(general))
   lines.push(`inbound domains: ${inbound || 'none'}`, ...lookedUpWhere(settings.directories))
+  lines.push(...firstOf(settings.directories.all.flatMap(channelText)))
   const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
   if (acceptedBy.length > 0) {
     lines.push(`recipients that are only observed: ${abbreviated(acceptedBy)} may accept them`)
   }
   return lines
+}
+
+function channelText({ snapshot: { channel } }: DirectorySettings): readonly string[] {
+  if (!channel) return []
+  const where = carrierText(channel)
+  return channel.role === 'receive'
+    ? [`the list ${channel.list} is received from ${where}; no directory is asked`]
+    : [`the list ${channel.list} is read by one of the servers that share it by ${where}`]
 }
 
 export const listenerText = ({ name }: ListenerPolicy) =>
@@ -231,7 +241,8 @@ function withoutDefault({ directories: { without } }: Settings): readonly string
 
 function unusedHosts({ directories, policies }: Settings): readonly string[] {
   const hasHosts = [...policies.values()].some(({ routing }) => routing.mailboxHosts.size > 0)
-  if (!hasHosts || directories.all.some(({ gal }) => gal.host_attribute)) return []
+  const isUsed = directories.all.some(({ gal }) => gal.host_attribute || gal.mode === 'received')
+  if (!hasHosts || isUsed) return []
   return ['[hosts] has no effect: no directory has a host_attribute']
 }
 

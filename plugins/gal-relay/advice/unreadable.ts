@@ -13,8 +13,9 @@ export function unreadable(
   const user = readIniFile(config, 'smtp.ini').main?.user
   if (!user || user === 'root') return []
   const own = ['gal_relay.ini', 'host_list'].map((name) => path.join(configDir(config), name))
-  const named = directories.all.flatMap(({ ldap }) => {
-    return [ldap.bind_password_file, ldap.tls_key, ldap.tls_cert, ldap.tls_ca].filter(Boolean)
+  const named = directories.all.flatMap(({ ldap, snapshot }) => {
+    const { bind_password_file, tls_key, tls_cert, tls_ca } = ldap
+    return [bind_password_file, tls_key, tls_cert, tls_ca, snapshot.key_file].filter(Boolean)
   })
   const ofRedis = redis ? [redis.password_file, redis.tls_ca].filter(Boolean) : []
   return [...own, ...new Set([...named, ...ofRedis])].flatMap((file) => {

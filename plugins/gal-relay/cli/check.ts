@@ -14,7 +14,7 @@ import { readIniFile } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
-import { snapshotSection } from './check-lists'
+import { channelSection, snapshotSection } from './check-lists'
 import { addressFindings, nextHopFindings } from './check-routes'
 import { harakaPrograms, type Install, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
@@ -113,9 +113,12 @@ async function check(install: Install): Promise<Section[]> {
   ]
 }
 
-async function redisSections({ redis, harvest }: Settings): Promise<Section[]> {
-  if (!redis || !harvest.enabled) return []
-  return [{ about: 'redis', findings: await probeRedis(redis) }]
+async function redisSections({ redis, harvest, directories }: Settings): Promise<Section[]> {
+  const holdsLists = directories.all.some(({ snapshot: { channel } }) => {
+    return channel !== undefined && 'redis' in channel.carrier
+  })
+  if (!redis || !(harvest.enabled || holdsLists)) return []
+  return [{ about: 'redis', findings: await probeRedis(redis, holdsLists) }]
 }
 
 function httpFindings({ config, root }: Install, { http }: Settings): Finding[] {
@@ -146,12 +149,14 @@ async function directorySections(
   const sections = all.map((directory) =>
     limit.execute(async () => {
       const name = all.length > 1 ? `${directory.name}: ` : ''
-      const [list, servers] = await Promise.all([
+      const [list, channel, servers] = await Promise.all([
         snapshotSection(config, directory, name),
+        channelSection(directory),
         probeDirectory(directory.gal, directory.ldap),
       ])
       return [
         ...list,
+        ...channel,
         ...servers.map(({ server, findings }) => ({
           about: `directory ${name}${server}`,
           findings,

@@ -2,6 +2,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { DirectoryLists } from '../gal/directories'
+import { createListForNow } from '../gal/snapshot/list-as-read'
 import type { Log } from '../log'
 import { loadSettings } from '../settings/load'
 import type { Settings } from '../settings/settings'
@@ -56,7 +57,7 @@ export async function openConfigured(folder: string | undefined): Promise<Config
 
 /** The lists as the server asks them, with empty caches. To be closed. */
 export function openLists({ directories }: Settings): DirectoryLists {
-  return new DirectoryLists(directories, () => SILENT)
+  return new DirectoryLists(directories, () => SILENT, createListForNow)
 }
 
 const nothing = () => {}

@@ -2,20 +2,24 @@
 // a search, without a cache in between.
 import { Command } from 'commander'
 import { parsePath } from '../advice/envelope'
-import { recipientKey } from '../gal/address-key'
 import { type GalAnswer, stateOfAll } from '../gal/address-list'
 import { listDefinition } from '../gal/directory/list-definition'
 import { type Holder, type Inspection, LiveList } from '../gal/live'
 import { otherNames } from '../gal/other-names'
-import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from '../gal/snapshot/address-table'
-import { type ListInForce, readListInForce } from '../gal/snapshot/in-force'
-import { counted } from '../report/words'
 import { addressText, type Recipient, recipientOf } from '../routing/recipient'
 import { type DirectorySettings, directoriesFor } from '../settings/directories'
 import type { Settings } from '../settings/settings'
-import { CannotRun, isMissing, openConfigured, SILENT } from './install'
+import { CannotRun, openConfigured, SILENT } from './install'
 import { linesOf, STDIN } from './lines'
-import { mailboxText, type SaidMailbox, saidMailbox } from './mailbox'
+import {
+  answerFrom,
+  type Listed,
+  type ListOnDisk,
+  listed,
+  listedInWords,
+  listOnDisk,
+} from './listed'
+import { mailboxText, saidMailbox } from './mailbox'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
@@ -202,7 +206,7 @@ function openDirectories(settings: Settings): Opened {
     const { name, gal, ldap } = directory
     const one = opened.get(name) ?? {
       live: new LiveList(listDefinition(gal, ldap), ldap, SILENT),
-      list: gal.mode === 'snapshot' ? listOnDisk(directory) : undefined,
+      list: gal.mode === 'live' ? undefined : listOnDisk(directory),
     }
     opened.set(name, one)
     return one
@@ -215,6 +219,8 @@ function openDirectories(settings: Settings): Opened {
       const all = await Promise.all(
         asked.map(async (directory): Promise<Told> => {
           const { live, list } = open(directory)
+          if (list && directory.gal.mode === 'received')
+            return received(await list, directory, recipient)
           return {
             directory: directory.name,
             live: await searched(live, directory, recipient),
@@ -262,64 +268,13 @@ async function searched(
   return found
 }
 
-/** What the snapshot says. */
-interface Listed {
-  readonly state: 'found' | 'absent' | 'unavailable'
-  readonly reason: string | undefined
-  readonly authenticated_only: boolean | undefined
-  /** Where its mail goes, if the directory says so. */
-  readonly mailbox: SaidMailbox | undefined
-  readonly recipients: number | undefined
-  readonly as_of: string | undefined
+/** There is no directory to ask: the list says what it can. */
+function received(list: ListOnDisk, directory: DirectorySettings, recipient: Recipient): Told {
+  const snapshot = listed(list, directory, recipient)
+  const answer = answerFrom(list, snapshot, directory)
+  const live = { answer, recipient, server: undefined, milliseconds: undefined, holders: [] }
+  return { directory: directory.name, live, snapshot }
 }
-
-type ListOnDisk = ListInForce | { readonly reason: string }
-
-async function listOnDisk({ gal, ldap, snapshot }: DirectorySettings): Promise<ListOnDisk> {
-  try {
-    return await readListInForce(listDefinition(gal, ldap), snapshot)
-  } catch (error) {
-    if (isMissing(error)) return { reason: NO_LIST }
-    return { reason: error instanceof Error ? error.message : String(error) }
-  }
-}
-
-function listed(list: ListOnDisk, { gal }: DirectorySettings, recipient: Recipient): Listed {
-  if ('reason' in list) {
-    const unknown = { authenticated_only: undefined, mailbox: undefined }
-    const never = { recipients: undefined, as_of: undefined }
-    return { state: 'unavailable', reason: list.reason, ...unknown, ...never }
-  }
-  const key = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
-    .map(recipientKey)
-    .find((one) => list.find(one) !== NOT_IN_LIST)
-  const state = key === undefined ? NOT_IN_LIST : list.find(key)
-  return {
-    state: state === NOT_IN_LIST ? 'absent' : 'found',
-    reason: undefined,
-    authenticated_only: state === IN_LIST_AUTHENTICATED_ONLY,
-    mailbox: saidMailbox(key === undefined ? undefined : list.mailbox(key)),
-    recipients: list.count,
-    as_of: new Date(list.asOf).toISOString(),
-  }
-}
-
-function listedInWords(listed: Listed, live: GalAnswer): string[] {
-  const { state, reason, recipients, as_of, mailbox } = listed
-  if (state === 'unavailable') {
-    return [
-      `  snapshot: ${reason === NO_LIST ? NO_LIST : `${colour.yellow('not usable')}: ${reason}`}`,
-    ]
-  }
-  const where = `in the snapshot of ${counted(recipients ?? 0, 'recipient')}, as of ${as_of}`
-  if (state === 'absent') return [`  ${colour.yellow('not')} ${where}`]
-  return [
-    `  ${{ found: 'also ', absent: 'still ', unavailable: '' }[live.state]}${where}`,
-    ...(mailbox ? [`  its mailbox there: ${mailboxText(mailbox)}`] : []),
-  ]
-}
-
-const NO_LIST = 'there is none yet'
 
 function liveJson({ answer, recipient, server, milliseconds, holders }: Searched) {
   return {
@@ -354,8 +309,12 @@ function inWords({ answer, recipient, server, milliseconds, holders }: Searched)
   return [
     title,
     ...columns([
-      ['  server', server ?? ''],
-      ['  time', time],
+      ...(server === undefined
+        ? []
+        : [
+            ['  server', server],
+            ['  time', time],
+          ]),
       ...holders.flatMap(holderRows),
       ...(mailbox ? [['  mailbox', mailboxText(mailbox)]] : []),
     ]),

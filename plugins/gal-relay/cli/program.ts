@@ -15,6 +15,7 @@ import { initCommand } from './init'
 import { CannotRun } from './install'
 import { lookupCommand } from './lookup'
 import { printError, printJson } from './print'
+import { publishCommand } from './publish'
 import { replayCommand } from './replay'
 import { reportCommand } from './report'
 import { routesCommand } from './routes'
@@ -72,6 +73,7 @@ function program(): Command {
     routesCommand(),
     settingsCommand(),
     syncCommand(),
+    publishCommand(),
     drainCommand(),
     importCommand(),
     forgetCommand(),

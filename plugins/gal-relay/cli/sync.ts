@@ -8,6 +8,7 @@ import type { ListSettings } from '../gal/snapshot/list-settings'
 import { type SyncProgress, type SyncResult, syncOnce } from '../gal/snapshot/sync-once'
 import { counted, grouped } from '../report/words'
 import { DEFAULT, type DirectorySettings } from '../settings/directories'
+import { carrierText } from '../settings/list-channel'
 import type { Settings } from '../settings/settings'
 import { CannotRun, openConfigured, SILENT } from './install'
 import { colour, columns, printError, printJson, printLines } from './print'
@@ -82,6 +83,14 @@ function snapshotDirectories(
   }
   const lists = named.filter(({ gal }) => gal.mode === 'snapshot')
   if (lists.length === 0) {
+    const [received] = named.flatMap(({ snapshot: { channel } }) => channel ?? [])
+    if (received) {
+      const from = carrierText(received)
+      throw new CannotRun(
+        `there is nothing to read here: the list ${received.list} is received from ${from} ([gal] mode = ` +
+          'received); gal-relay publish reads it, on the server that publishes it',
+      )
+    }
     const where = name === undefined || name === DEFAULT ? 'gal' : `directory ${name}`
     throw new CannotRun(`there is no list to read: [${where}] mode is not snapshot`)
   }

@@ -12,7 +12,11 @@ const CONNECTED_WITHIN = 5000
 /** Streams with trimming and `SET … EX` are older; EVAL of a script that writes is refused when full from here on. */
 const OLDEST = 6
 
-export async function probeRedis(settings: RedisSettings): Promise<readonly RedisFinding[]> {
+/** @param holdsLists lists go from server to server through it, too */
+export async function probeRedis(
+  settings: RedisSettings,
+  holdsLists = false,
+): Promise<readonly RedisFinding[]> {
   const server = settings.url.map(({ text }) => text).join(', ')
   let client: RedisClient | undefined
   try {
@@ -26,8 +30,8 @@ export async function probeRedis(settings: RedisSettings): Promise<readonly Redi
   try {
     return [
       await versionFinding(client, server),
-      ...(await rightsFindings(client, settings.prefix)),
-      ...(await memoryFindings(client)),
+      ...(await rightsFindings(client, settings.prefix, holdsLists)),
+      ...(await memoryFindings(client, holdsLists)),
     ]
   } finally {
     endClient(client)
@@ -50,19 +54,31 @@ async function versionFinding(client: RedisClient, server: string): Promise<Redi
   }
 }
 
+type Attempt = readonly [what: string, () => Promise<unknown>]
+
+const ofLists = (client: RedisClient, key: string): readonly Attempt[] => [
+  ['GET', () => client.get(key)],
+  ['EXISTS', () => client.exists(key)],
+  ['XLEN', () => client.xLen(`${key}:stream`)],
+  ['XREVRANGE', () => client.xRevRange(`${key}:stream`, '+', '-')],
+  ['XREAD', () => client.xRead({ key: `${key}:stream`, id: '0-0' })],
+]
+
 /** The same commands as the server uses, on keys of their own. */
 async function rightsFindings(
   client: RedisClient,
   prefix: string,
+  holdsLists: boolean,
 ): Promise<readonly RedisFinding[]> {
   const key = `${prefix}check:${process.pid}`
   const script = "return redis.call('incrby', KEYS[1], 1)"
-  const attempts: readonly [what: string, () => Promise<unknown>][] = [
+  const attempts: readonly Attempt[] = [
     ['SET', () => client.set(key, '0', { expiration: { type: 'EX', value: 60 } })],
     ['EVAL with INCRBY', () => client.eval(script, { keys: [key], arguments: [] })],
     ['PTTL', () => client.pTTL(key)],
     ['XADD', () => client.xAdd(`${key}:stream`, '*', { event: '' })],
     ['XRANGE', () => client.xRange(`${key}:stream`, '-', '+')],
+    ...(holdsLists ? ofLists(client, key) : []),
     ['DEL', () => client.del([key, `${key}:stream`])],
   ]
   const findings: RedisFinding[] = []
@@ -78,16 +94,20 @@ async function rightsFindings(
     : [{ level: 'ok', text: `keys that begin with ${prefix} may be written and read` }]
 }
 
-async function memoryFindings(client: RedisClient): Promise<readonly RedisFinding[]> {
+async function memoryFindings(
+  client: RedisClient,
+  holdsLists: boolean,
+): Promise<readonly RedisFinding[]> {
   try {
     const memory = await client.info('memory')
     const field = (key: string) => new RegExp(`^${key}:(\\S+)`, 'm').exec(memory)?.[1] ?? ''
     const most = Number(field('maxmemory'))
     const policy = field('maxmemory_policy')
     if (most === 0 || policy === 'noeviction') return []
-    const what = policy.startsWith('volatile')
+    const isVolatile = policy.startsWith('volatile')
+    const what = isVolatile
       ? 'counts of harvest defence'
-      : 'counts of harvest defence, and who is held off'
+      : `counts of harvest defence, and who is held off${holdsLists ? ', and lists' : ''}`
     return [
       {
         level: 'warning',

@@ -16,13 +16,13 @@ import type { SnapshotReport } from './snapshot/snapshot-list'
 export interface ListReport {
   readonly servers: readonly ServerReport[]
   readonly cache: CacheReport
-  /** In snapshot mode. */
+  /** Of a list in memory. */
   readonly snapshot: SnapshotReport | undefined
 }
 
 export interface GlobalAddressList extends AddressList {
   report(): ListReport
-  /** Every server of its directory is known to be down. */
+  /** Every server of its directory is known to be down, or the list that is received is not current. */
   isAway(): boolean
   /**
    * Drops what the cache has of the recipient, by all its names. A list in memory is the directory's own
@@ -39,6 +39,8 @@ export function createAddressList(
   log: Log,
   options: Pick<LiveListOptions, 'isOnDemand'> = {},
 ): GlobalAddressList {
+  if (gal.mode === 'received')
+    return loadReceived().createReceivedList({ gal, ldap, snapshot }, log)
   const live = new LiveList(listDefinition(gal, ldap), ldap, log, options)
   const cached = new CachedList(live, gal)
   const others = otherNames(gal)
@@ -68,3 +70,6 @@ export function createAddressList(
 /** A server without the list in memory does not load what keeps it. */
 const loadSnapshot = () =>
   require('./snapshot/snapshot-list') as typeof import('./snapshot/snapshot-list')
+
+const loadReceived = () =>
+  require('./snapshot/received-list') as typeof import('./snapshot/received-list')

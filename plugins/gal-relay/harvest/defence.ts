@@ -129,8 +129,7 @@ export class HarvestDefence {
   /** A recipient that is accepted, or refused for another reason. */
   other({ key }: Counted): void {
     const waiting = this.#waitingFor(key)
-    if (++waiting.others < HANDED_ON) return
-    unattended('count of a network', () => this.#add(key, waiting, 0))
+    if (++waiting.others >= HANDED_ON) this.#handOn(key, waiting)
   }
 
   /** An unknown recipient. */
@@ -141,21 +140,19 @@ export class HarvestDefence {
     if (this.#holds.find(key, now)) return observed ? 0 : 'held off'
     const waiting = this.#waitingFor(key)
     const known = knownAt(waiting, now)
-    if (!known || !isFar(known, this.#limits)) return this.#handOn(counted, waiting)
+    if (!known || !isFar(known, this.#limits)) return this.#judged(counted, waiting)
     const { news } = known
     known.unknown++
     known.all += waiting.others + 1
     news.unknown++
     news.others += waiting.others
     waiting.others = 0
-    if (news.unknown + news.others >= HANDED_ON) {
-      unattended('count of a network', () => this.#add(key, waiting, 0))
-    }
+    if (news.unknown + news.others >= HANDED_ON) this.#handOn(key, waiting)
     return observed ? 0 : delayOf(known.unknown, this.#limits)
   }
 
   /** One that may be the last which is answered. */
-  async #handOn(counted: Counted, waiting: Waiting): Promise<Delay> {
+  async #judged(counted: Counted, waiting: Waiting): Promise<Delay> {
     const { key, network, observed } = counted
     const heldOff = observed ? 0 : 'held off'
     const count = await this.#add(key, waiting, 1)
@@ -229,6 +226,10 @@ export class HarvestDefence {
       known.since = now
     }
     return known
+  }
+
+  #handOn(key: string, waiting: Waiting): void {
+    unattended('count of a network', () => this.#add(key, waiting, 0))
   }
 
   async #add(key: string, waiting: Waiting, unknown: number): Promise<Count> {

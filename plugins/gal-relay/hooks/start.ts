@@ -261,8 +261,9 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (role === 'only') state.reports = onlyProcess(reportOfThis)
   else if (role === 'worker') state.reports = worker(reportOfThis, processes)
   else answerForWorkers(processes)
-  processes.handle(REFUSED, (refusal) => countRefusal(refusal as Refusal))
-  shareRefusals((refusal) => processes.tellOthers(REFUSED, refusal))
+  const tell = (refusal: Refusal) => processes.tellOthers(REFUSED, refusal)
+  processes.handle(REFUSED, (refusal) => countRefusal(refusal as Refusal, tell))
+  shareRefusals(tell)
   startHarvest(this, role, processes)
   next()
 }

@@ -30,17 +30,28 @@ export interface Refusal {
 /** By directory, account and password, for all connections of this process. */
 const refused = new LRUCache<string, Refused>({ max: 1000 })
 
-let onRefusal: (refusal: Refusal) => void = () => {}
+type TellRefusal = (refusal: Refusal) => void
+const others = new Set<TellRefusal>()
 
-/** @param tell the other processes of this server, which call {@link countRefusal} */
-export function shareRefusals(tell: (refusal: Refusal) => void): void {
-  onRefusal = tell
+/** @param tell another process of this server, which calls {@link countRefusal} */
+export function shareRefusals(tell: TellRefusal): void {
+  others.add(tell)
 }
 
-/** Of a password that was refused, here or in another process. */
-export function countRefusal({ key, message }: Refusal): void {
+/**
+ * Of a password that was refused, here or in another process.
+ * @param from the process that it is known from, which is not told
+ */
+export function countRefusal(refusal: Refusal, from?: TellRefusal): void {
+  const { key, message } = refusal
   const times = (refused.get(key)?.times ?? 0) + 1
   refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
+  for (const tell of others) if (tell !== from) tell(refusal)
+}
+
+/** Each as often as it was counted, for a process that starts. */
+export function knownRefusals(): Refusal[] {
+  return [...refused].flatMap(([key, { times, message }]) => Array(times).fill({ key, message }))
 }
 
 /** What to bind with. */
@@ -93,7 +104,6 @@ export function bound(
     'or at once when it has changed'
   const refusal = { key, message: `${error.message}${waits}` }
   countRefusal(refusal)
-  onRefusal(refusal)
   throw new DirectoryError('credentials', isLast ? refusal.message : error.message, code)
 }
 

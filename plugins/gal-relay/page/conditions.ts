@@ -149,7 +149,11 @@ function listsBehind(
     const read = snapshots.map(({ asOf }) => asOf).filter((asOf) => asOf > 0)
     if (read.length === 0) return []
     const oldest = Math.min(...read)
-    const { level, why } = judgedByAge(now - oldest, directory.snapshot)
+    const { level, why } = judgedByAge(
+      now - oldest,
+      directory.snapshot,
+      directory.gal.mode === 'received',
+    )
     return level === 'ok' ? [] : [`${which}, as of ${dateTime(oldest)}${why}`]
   })
 }

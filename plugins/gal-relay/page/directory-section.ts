@@ -134,10 +134,13 @@ function summaryText(all: readonly Directory[]): string {
 }
 
 function directoryPart(directory: Directory, counters: readonly Sample[], now: number): Html {
+  const list = snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)
+  // There is no directory to ask, and no answer to keep.
+  if (directory.reports.some(({ snapshot }) => snapshot?.isReceived)) return html`${list}`
   const rows = directory.servers.map((server) => serverRow(server, counters, now))
   return html`<table class="labelled"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
 <tbody>${rows}</tbody></table>
-${snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)}
+${list}
 <p class="note">${cacheText(directory, counters)}</p>`
 }
 
@@ -163,15 +166,19 @@ function snapshotTexts({ reports }: Directory, now: number): string[] {
   const snapshots = reports.flatMap(({ snapshot }) => snapshot ?? [])
   const oldest = [...snapshots].sort((a, b) => a.asOf - b.asOf)[0]
   if (!oldest) return []
-  const { addresses, asOf, feed } = oldest
+  const { addresses, asOf, feed, isReceived } = oldest
   const current = snapshots.every(({ isCurrent }) => isCurrent)
   const state = current
     ? 'current, so addresses that are not in it are answered as unknown'
-    : 'not current, so the directory is asked about addresses that are not in it'
+    : isReceived
+      ? 'not current, so recipients that are not in it are deferred'
+      : 'not current, so the directory is asked about addresses that are not in it'
   const list =
     asOf > 0
       ? `The snapshot holds ${counted(addresses, 'address', 'addresses')}, confirmed ${duration(now - asOf)} ago: ${state}. ${feedText(feed)}.`
-      : 'There is no snapshot yet: the directory is asked about every recipient.'
+      : isReceived
+        ? 'No list has been received yet: every recipient is deferred.'
+        : 'There is no snapshot yet: the directory is asked about every recipient.'
   const sync = snapshots.flatMap((snapshot) => snapshot.sync ?? [])[0]
   if (!sync) return [list]
   const { state: doing, server, entries, readAt, readFor, lastError, lastErrorAt } = sync

@@ -10,6 +10,12 @@ export interface Health {
   readonly problems: readonly string[]
 }
 
+const NOT_ANSWERING = {
+  live: 'no server can be asked',
+  snapshot: 'no server can be asked, and there is no usable list',
+  received: 'there is no usable list',
+} as const
+
 /**
  * Well, unless no directory of some domain can be asked and no list of it may be used. One that has not been
  * reached yet, as at start, cannot be asked.
@@ -26,10 +32,7 @@ export function healthOf(
   const silent = silentDirectories(settings, reports, now)
   const problems = directories.all
     .filter(({ name }) => silent.has(name))
-    .map(
-      ({ name, gal }) =>
-        `directory ${name}: no server can be asked${gal.mode === 'live' ? '' : ', and there is no usable list'}`,
-    )
+    .map(({ name, gal }) => `directory ${name}: ${NOT_ANSWERING[gal.mode]}`)
   return { isWell: ![...silent.values()].includes('missed'), problems }
 }
 

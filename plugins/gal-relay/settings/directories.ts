@@ -5,9 +5,15 @@ import { DomainMap } from '../routing/domain-map'
 import { isOurs } from '../routing/kinds'
 import type { RouteTable, SentTo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
-import { reportCredentials, reportMissingDirectory } from './directory-section'
+import {
+  reportCredentials,
+  reportMissingDirectory,
+  reportWhatIsReceived,
+} from './directory-section'
 import type { Ini } from './ini'
+import { channelOf, REDIS, type SnapshotSettings } from './list-channel'
 import type { Problem } from './problem'
+import type { RedisSettings } from './redis'
 import * as schema from './schema'
 import { FILE, type SectionReader } from './sections'
 import type { Steps } from './steps'
@@ -22,7 +28,7 @@ export interface DirectorySettings {
   readonly domains: readonly SentTo[]
   readonly gal: schema.GalSettings
   readonly ldap: schema.LdapSettings
-  readonly snapshot: schema.SnapshotSettings
+  readonly snapshot: SnapshotSettings
 }
 
 /** All directories, and which of them are asked for a domain. */
@@ -51,7 +57,8 @@ export function directoriesFor(
 /** Whether a directory that is asked for recipients at the domain says where their mail goes. */
 export const saysWhere = (directories: Directories, domain: string): boolean =>
   directoriesFor(directories, domain).some(
-    ({ gal }) => gal.host_attribute !== '' || gal.routing_attribute !== '',
+    ({ gal }) =>
+      gal.mode === 'received' || gal.host_attribute !== '' || gal.routing_attribute !== '',
   )
 
 /** A recipient at such a domain can be looked up, and so can, for a suffix, those at its subdomains. */
@@ -65,7 +72,10 @@ export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo):
 export const INHERITED = {
   gal: ['mode', 'cache_found', 'cache_absent', 'cache_stale', 'cache_size'],
   ldap: ['connections', 'connect_timeout', 'query_timeout', 'answer_within', 'retry_after'],
-  snapshot: ['full_every', 'changes_every', 'usable_for', 'shrink_limit'],
+  snapshot: [
+    ...(['full_every', 'changes_every', 'usable_for', 'shrink_limit'] as const),
+    ...(['share', 'key_file', 'received_from'] as const),
+  ],
 } as const
 
 /** A schema takes longer to make than a section to read with it. */
@@ -79,6 +89,8 @@ const SHAPES = {
 export type DefaultKeys = Pick<DirectorySettings, 'gal' | 'snapshot'> & {
   readonly ldap: schema.LdapKeys
   readonly trusted?: Trusted
+  /** Where servers share lists. */
+  readonly redis?: RedisSettings | undefined
 }
 
 /**
@@ -93,14 +105,18 @@ export function* readDirectories(
   problems: Problem[],
 ): Steps<Directories | undefined> {
   const { url = [], base = [] } = of.ldap
-  const first =
-    url.length > 0
+  const first: DirectorySettings | undefined =
+    url.length > 0 || of.gal.mode === 'received'
       ? {
           name: DEFAULT,
           domains: [],
           gal: withX500(of.gal),
           ldap: { ...of.ldap, url, base, ...believing(of) },
-          snapshot: { ...of.snapshot, ...believing(of) },
+          snapshot: {
+            ...of.snapshot,
+            ...believing(of),
+            ...channelIn(sections, 'snapshot', DEFAULT, of.gal.mode, of.snapshot, of),
+          },
         }
       : undefined
   const all: DirectorySettings[] = first ? [first] : []
@@ -121,9 +137,15 @@ export function* readDirectories(
     const twin = names.get(name.toLowerCase())
     if (twin) sections.report({ section, what: `is the same directory as [${twin}]` })
     names.set(name.toLowerCase(), section)
-    reportMissingDirectory(ini, section, problems)
-    reportCredentials(ini, section, sections, keys?.bind_method)
     const given = ini.sections.get(section) ?? new Map<string, string | readonly string[]>()
+    const mode = given.has('mode') ? keys?.mode : of.gal.mode
+    if (mode === 'received') {
+      const where = given.has('mode') ? `[${section}]` : '[gal]'
+      reportWhatIsReceived(ini, section, sections, where)
+    } else {
+      reportMissingDirectory(ini, section, problems)
+      reportCredentials(ini, section, sections, keys?.bind_method)
+    }
     if (!given.get('domains')?.length) {
       const what = 'is missing: domains[] = example.com'
       problems.push({ file: FILE, section, key: 'domains[]', what })
@@ -132,7 +154,7 @@ export function* readDirectories(
       isWhole = false
       continue
     }
-    const one = directoryOf(name, keys, given, of)
+    const one = directoryOf(sections, section, name, keys, given, of)
     all.push(one)
     for (const domain of keys.domains) {
       yield
@@ -172,6 +194,8 @@ function withX500(gal: schema.GalSettings): schema.GalSettings {
 }
 
 function directoryOf(
+  sections: SectionReader,
+  section: string,
   name: string,
   keys: schema.DirectoryKeys,
   given: ReadonlyMap<string, unknown>,
@@ -180,16 +204,25 @@ function directoryOf(
   const inherited = <T extends object>(all: T, names: readonly (keyof T & string)[]) =>
     Object.fromEntries(names.filter((key) => !given.has(key)).map((key) => [key, all[key]]))
   const { url = [], base = [] } = keys
-  const file = given.has('file') ? keys.file : fileFor(name, of.snapshot.file)
+  const gal = withX500({
+    ...pick(keys, SHAPES.gal),
+    ...inherited(of.gal, INHERITED.gal),
+    any_domain: false,
+    always_accept: of.gal.always_accept,
+  })
+  const snapshot = {
+    ...pick(keys, SHAPES.snapshot),
+    ...inherited(of.snapshot, INHERITED.snapshot),
+    file: given.has('file') ? keys.file : fileFor(name, of.snapshot.file),
+    ...believing(of),
+  }
+  if (!given.has('received_from') && !['', REDIS].includes(snapshot.received_from)) {
+    snapshot.received_from = fileFor(name, snapshot.received_from)
+  }
   return {
     name,
     domains: keys.domains,
-    gal: withX500({
-      ...pick(keys, SHAPES.gal),
-      ...inherited(of.gal, INHERITED.gal),
-      any_domain: false,
-      always_accept: of.gal.always_accept,
-    }),
+    gal,
     ldap: {
       ...pick(keys, SHAPES.ldap),
       ...inherited(of.ldap, INHERITED.ldap),
@@ -197,19 +230,29 @@ function directoryOf(
       base,
       ...believing(of),
     },
-    snapshot: {
-      ...pick(keys, SHAPES.snapshot),
-      ...inherited(of.snapshot, INHERITED.snapshot),
-      file,
-      ...believing(of),
-    },
+    snapshot: { ...snapshot, ...channelIn(sections, section, name, gal.mode, snapshot, of) },
   }
+}
+
+/** What is wrong with it is reported. @param section that has its keys */
+function channelIn(
+  sections: SectionReader,
+  section: string,
+  name: string,
+  mode: schema.GalSettings['mode'],
+  keys: SnapshotSettings,
+  { redis, trusted }: DefaultKeys,
+): Partial<Pick<SnapshotSettings, 'channel' | 'file'>> {
+  const found = channelOf(name, mode, keys, redis, trusted)
+  if (!found || 'channel' in found) return found ?? {}
+  sections.report({ section, ...found })
+  return {}
 }
 
 const believing = ({ trusted }: DefaultKeys) => (trusted ? { trusted } : {})
 
 /** gal_relay.snapshot → gal_relay.NAME.snapshot */
-function fileFor(name: string, file: string): string {
+export function fileFor(name: string, file: string): string {
   const { dir, name: stem, ext } = path.parse(file)
   return path.join(dir, `${stem}.${name}${ext}`)
 }
@@ -255,7 +298,7 @@ function reportSharedFiles(sections: SectionReader, all: readonly DirectorySetti
   const users = new Map<string, DirectorySettings>()
   for (const directory of all) {
     const { name, gal, snapshot } = directory
-    if (gal.mode !== 'snapshot') continue
+    if (gal.mode === 'live') continue
     const other = users.get(snapshot.file)
     if (other) {
       const section = name === DEFAULT ? 'snapshot' : `directory ${name}`

@@ -18,6 +18,31 @@ export function reportMissingDirectory(ini: Ini, section: string, problems: Prob
   }
 }
 
+/** Of the directory itself, which whoever receives its list does not ask. */
+const OF_DIRECTORY: readonly string[] = [
+  ...['url', 'base', 'dereference', 'bind_method', 'bind_dn', 'bind_password'],
+  ...['bind_password_file', 'starttls', 'tls_ca', 'tls_cert', 'tls_key', 'tls_verify'],
+  ...['referrals', 'referral_hosts', 'attributes', 'filter', 'authenticated_only_attribute'],
+  ...['host_attribute', 'routing_attribute'],
+]
+
+/** @param mode where that stands: `[gal] mode` may hold for other sections too */
+export function reportWhatIsReceived(
+  ini: Ini,
+  section: string,
+  sections: SectionReader,
+  mode: string,
+): void {
+  const given = ini.sections.get(section)
+  for (const key of OF_DIRECTORY) {
+    if (!given?.has(key)) continue
+    const what =
+      `belongs to the server that publishes the list: with mode = received (${mode}) this one asks no ` +
+      'directory'
+    sections.report({ section, key, what })
+  }
+}
+
 /**
  * What is left out would pass: servers take a name without password for an anonymous bind.
  * @param method undefined when it is wrong itself

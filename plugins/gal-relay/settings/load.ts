@@ -54,9 +54,10 @@ export function* loadSettingsSteps(
     own,
     acceptedBy,
     trustedOwners(config),
+    redisOfHaraka(config),
   )
   return {
-    settings: { ...settings, redis: settings.redis ?? redisOfHaraka(config) },
+    settings,
     ignored: [
       ...unusable.map(
         (line) => `config/host_list: '${line}' is not a domain name, so it is not inbound`,

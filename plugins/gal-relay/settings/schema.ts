@@ -71,7 +71,7 @@ const attributeOr = (usual: string) =>
     .default(usual)
 
 export const gal = z.strictObject({
-  mode: value.word('live', 'snapshot').default('live'),
+  mode: value.word('live', 'snapshot', 'received').default('live'),
   attributes: value
     .list(attribute)
     .refine((names) => names.length > 0, 'is empty, so nobody would be found')
@@ -122,8 +122,12 @@ export const snapshot = (configDir: string) =>
     changes_every: value.duration('1s', '10m').default(30_000),
     usable_for: value.duration().default(7 * 86_400_000),
     shrink_limit: value.share.default(0.2),
+    share: value.word('none', 'redis').default('none'),
+    key_file: value.file(configDir).default(''),
+    // '': Redis where there is one, else the file itself.
+    received_from: value.fileOr('redis', configDir).default(''),
   })
-export type SnapshotSettings = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
+export type SnapshotKeys = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
 
 /** Of an install: whose files are believed. */
 interface Believing {

@@ -9,7 +9,11 @@ import type { Restrictions } from '../routing/restrictions'
 import type { RouteTable } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import { type Directories, directoriesFor, readDirectories, reportUncovered } from './directories'
-import { reportCredentials, reportMissingDirectory } from './directory-section'
+import {
+  reportCredentials,
+  reportMissingDirectory,
+  reportWhatIsReceived,
+} from './directory-section'
 import type { Enforcement } from './enforcement'
 import { inboundHosts } from './host-list'
 import type { Ini } from './ini'
@@ -23,8 +27,9 @@ import { SectionReader } from './sections'
 import { atOnce, type Steps } from './steps'
 
 export type { ServerUrl } from '../ldap/options'
+export type { SnapshotSettings } from './list-channel'
 export type { RedisSettings } from './redis'
-export type { GalSettings, LdapSettings, SnapshotSettings } from './schema'
+export type { GalSettings, LdapSettings } from './schema'
 
 /** What holds on one listener. */
 export interface ListenerPolicy {
@@ -83,6 +88,7 @@ export function readSettings(
  * The same in short steps.
  * @param hosts the domains of config/host_list, from {@link inboundHosts}
  * @param trusted whose files are believed
+ * @param redisElsewhere where servers share what they know unless [redis] says so
  */
 export function* readSettingsSteps(
   ini: Ini,
@@ -91,6 +97,7 @@ export function* readSettingsSteps(
   own?: OwnHost,
   acceptedBy: readonly string[] = [],
   trusted?: Trusted,
+  redisElsewhere?: RedisSettings,
 ): Steps<Settings> {
   const problems = [...ini.problems]
   const sections = new SectionReader(ini, problems)
@@ -109,17 +116,28 @@ export function* readSettingsSteps(
   const http = yield* sections.read('http', schema.http)
   const snapshot = yield* sections.read('snapshot', schema.snapshot(configDir))
   const harvest = yield* sections.read('harvest', schema.harvest)
-  const redis = yield* sections.read('redis', schema.redis(configDir))
-  if (redis && ini.sections.has('redis')) reportRedis(redis, sections)
+  const redisKeys = yield* sections.read('redis', schema.redis(configDir))
+  if (redisKeys && ini.sections.has('redis')) reportRedis(redisKeys, sections)
+  const redis = redisKeys?.url.length ? { ...redisKeys, trusted } : redisElsewhere
 
   const enabled = [general, ...overrides.values()].some((keys) => keys.enabled ?? general.enabled)
   const isNamed = sections.names().some((section) => /^directory\b/i.test(section))
   const isDefault = ['url', 'base'].some((key) => ini.sections.get('ldap')?.has(key))
-  if (isDefault || (enabled && !isNamed)) reportMissingDirectory(ini, 'ldap', problems)
-  reportCredentials(ini, 'ldap', sections, ldap?.bind_method)
+  if (gal?.mode === 'received') {
+    for (const section of ['ldap', 'gal']) reportWhatIsReceived(ini, section, sections, '[gal]')
+  } else {
+    if (isDefault || (enabled && !isNamed)) reportMissingDirectory(ini, 'ldap', problems)
+    reportCredentials(ini, 'ldap', sections, ldap?.bind_method)
+  }
   const directories =
     gal && ldap && snapshot
-      ? yield* readDirectories(ini, sections, { gal, ldap, snapshot, trusted }, configDir, problems)
+      ? yield* readDirectories(
+          ini,
+          sections,
+          { gal, ldap, snapshot, trusted, redis },
+          configDir,
+          problems,
+        )
       : undefined
   if (enabled && directories && directories.all.length > 0) {
     const usesHosts = [general, ...overrides.values()].some(
@@ -128,7 +146,7 @@ export function* readSettingsSteps(
     yield* reportUncovered(sections, directories, routes, usesHosts ? hosts : NO_HOSTS, problems)
   }
   yield* sections.reportUnknown()
-  if (problems.length > 0 || !gal || !directories || !http || !harvest || !redis) {
+  if (problems.length > 0 || !gal || !directories || !http || !harvest || !redisKeys) {
     throw yield* settingsErrorSteps(problems)
   }
 
@@ -154,7 +172,7 @@ export function* readSettingsSteps(
     directories,
     http: { enabled: http.enabled, allow: yield* networkListSteps(http.allow) },
     harvest: { ...harvest, exempt: yield* networkListSteps(harvest.exempt) },
-    redis: redis.url.length > 0 ? { ...redis, trusted } : undefined,
+    redis,
   }
 }
 

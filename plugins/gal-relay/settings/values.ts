@@ -146,6 +146,16 @@ export const file = (configDir: string) =>
     return name === '' ? '' : path.resolve(configDir, name)
   })
 
+/** The same, or that word. */
+export const fileOr = (word: string, configDir: string) => {
+  const name = file(configDir)
+  return z.string().transform((text, ctx) => {
+    if (text.toLowerCase() === word) return word
+    const read = name.safeParse(text)
+    return read.success ? read.data : wrong(ctx, read.error.issues[0]?.message ?? '')
+  })
+}
+
 /** A key that may repeat. One without `[]` is a list of one; an empty value adds nothing. */
 export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
   z

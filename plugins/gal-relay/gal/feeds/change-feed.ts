@@ -247,3 +247,15 @@ export function interruptible(
     take(done)
   })
 }
+
+/**
+ * Does it when the signal comes, or at once if it has come.
+ * @param what names it in the log
+ * @returns gives that up
+ */
+export function whenAborted(signal: AbortSignal, what: string, work: () => void): () => void {
+  const abort = guard(what, work, work)
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort)
+  return () => signal.removeEventListener('abort', abort)
+}

@@ -22,7 +22,8 @@ import {
   requireOwnFolder,
   type Trusted,
 } from '../../trusted-file'
-import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
+import type { AddressTable } from './address-table'
+import { CHUNK, contentOfHeader, readContent } from './file-content'
 import {
   BATCH_BYTES_MOST,
   BATCH_HEADER,
@@ -30,7 +31,6 @@ import {
   type Batch,
   bytesOf,
   decodeBatch,
-  decodeHeader,
   decodeHosts,
   encodeBatch,
   encodeHeader,
@@ -41,14 +41,10 @@ import {
   type SnapshotMeta,
   SUM_AT,
   startSum,
-  TABLE_MOST,
   UnusableFile,
 } from './file-format'
 import { ListedMailboxes, type MailboxData } from './listed-mailboxes'
 import { SEALED } from './mailbox-numbers'
-
-/** So much is read and summed at a time: a millisecond or two. */
-const CHUNK = 1 << 20
 
 /** An open snapshot file that is read from its start and then for what is appended. */
 export class SnapshotReader {
@@ -87,36 +83,14 @@ export class SnapshotReader {
     try {
       const header = Buffer.alloc(HEADER_BYTES)
       await readWhole(handle, header, 0)
-      const { capacity, count, lengths, sum, ...meta } = decodeHeader(header)
-      if (!meta.fingerprint.equals(fingerprint)) {
-        throw new OtherSettings()
-      }
+      const { meta, end } = contentOfHeader(header)
+      if (!meta.fingerprint.equals(fingerprint)) throw new OtherSettings()
       const identity = await handle.stat({ bigint: true })
-      const tableBytes = slotsFor(capacity) * SLOT_BYTES
-      if (tableBytes > TABLE_MOST)
-        throw new UnusableFile(`it claims room for ${capacity} recipients`)
-      const numbers = lengths.numbers > 0 ? new Uint16Array(lengths.numbers / 2) : undefined
-      const hosts = Buffer.alloc(lengths.hosts)
-      const index = new Uint32Array(lengths.index / 4)
-      const sealed = new Uint8Array(lengths.sealed)
-      const slots = new Uint32Array(tableBytes / 4)
-      const sections = [slots, ...(numbers ? [numbers, hosts, index, sealed] : [])].map(bytesOf)
-      const end = sections.reduce((sum, { length }) => sum + length, HEADER_BYTES)
       if (identity.size < end) throw new UnusableFile('it is cut off')
-      const found = startSum(header)
-      let at = HEADER_BYTES
-      for (const bytes of sections) {
-        for (let from = 0; from < bytes.length; from += CHUNK) {
-          const part = bytes.subarray(from, from + CHUNK)
-          await readWhole(handle, part, at)
-          found.update(part)
-          at += part.length
-        }
-      }
-      if (!found.digest().equals(sum)) throw new UnusableFile('it is damaged')
-      const table = new AddressTable(slots, capacity, count, numbers)
-      const mailboxes = numbers && new ListedMailboxes(meta.key, index, sealed)
-      if (mailboxes) await addHosts(mailboxes, decodeHosts(hosts))
+      const read = (into: Uint8Array, at: number) => readWhole(handle, into, at)
+      const { table, data } = await readContent(header, read)
+      const mailboxes = data && new ListedMailboxes(meta.key, data.index, data.sealed)
+      if (mailboxes) await addHosts(mailboxes, decodeHosts(data.hosts))
       return new SnapshotReader(handle, identity, end, meta, table, mailboxes)
     } catch (error) {
       await handle.close()
@@ -144,17 +118,11 @@ export class SnapshotReader {
    * @param size of the file, now
    */
   async *batches(size: number): AsyncGenerator<Batch> {
-    while (this.#at + BATCH_HEADER <= size) {
-      const header = Buffer.alloc(BATCH_HEADER)
-      await readWhole(this.#handle, header, this.#at)
-      const length = header.readUInt32LE(0)
-      if (length < BATCH_HEADER + BATCH_SUM || length > BATCH_BYTES_MOST) return
-      if (this.#at + length > size) return
-      const bytes = Buffer.alloc(length)
-      await readWhole(this.#handle, bytes, this.#at)
-      const batch = decodeBatch(bytes)
+    for (;;) {
+      const bytes = await readBatch(this.#handle, this.#at, size)
+      const batch = bytes && decodeBatch(bytes)
       if (!batch) return
-      this.#at += length
+      this.#at += bytes.length
       yield batch
     }
   }
@@ -164,12 +132,29 @@ export class SnapshotReader {
   }
 }
 
+/** @returns undefined where there is no whole one */
+export async function readBatch(
+  handle: FileHandle,
+  at: number,
+  size: number,
+): Promise<Buffer | undefined> {
+  if (at + BATCH_HEADER > size) return undefined
+  const header = Buffer.alloc(BATCH_HEADER)
+  await readWhole(handle, header, at)
+  const length = header.readUInt32LE(0)
+  if (length < BATCH_HEADER + BATCH_SUM || length > BATCH_BYTES_MOST) return undefined
+  if (at + length > size) return undefined
+  const bytes = Buffer.alloc(length)
+  await readWhole(handle, bytes, at)
+  return bytes
+}
+
 /** A file's numbers stay its own as long as somebody has it open. */
-function isSame(one: BigIntStats, other: BigIntStats): boolean {
+export function isSame(one: BigIntStats, other: BigIntStats): boolean {
   return one.ino === other.ino && one.dev === other.dev
 }
 
-async function readWhole(handle: FileHandle, into: Uint8Array, from: number): Promise<void> {
+export async function readWhole(handle: FileHandle, into: Uint8Array, from: number): Promise<void> {
   for (let at = 0; at < into.length; ) {
     const { bytesRead } = await handle.read(into, at, into.length - at, from + at)
     if (bytesRead === 0) throw new UnusableFile('it is cut off')
@@ -244,7 +229,7 @@ export class SnapshotWriter {
 
   /**
    * Writes a whole list under another name, makes sure that it is on the disk, and puts it in force.
-   * @param first the first batch
+   * @param first the first batches
    * @throws UntrustedFile when it would stand where others may write
    * @throws Error with a `code` such as ENOSPC; the list in force is then the old one
    */
@@ -252,7 +237,7 @@ export class SnapshotWriter {
     file: string,
     meta: SnapshotMeta,
     table: AddressTable,
-    first: Batch,
+    first: Batch | readonly Batch[],
     trusted = ROOT_AND_US,
     mailboxes?: MailboxData,
   ): Promise<SnapshotWriter> {
@@ -282,7 +267,7 @@ export class SnapshotWriter {
       sum.digest().copy(header, SUM_AT)
       await writeWhole(handle, header, 0)
       const writer = new SnapshotWriter(handle, file, size)
-      await writer.append(first)
+      for (const batch of [first].flat()) await writer.append(batch)
       await handle.sync()
       await rename(unfinished, file)
       await syncFolder(path.dirname(file))

@@ -1,13 +1,21 @@
 // What decides which addresses are in a list, what it says of them, and how they are hashed. A file made under other settings
 // says nothing about these.
 import { createHash } from 'node:crypto'
+import type { ListChannel } from '../../settings/list-channel'
 import type { ListDefinition } from '../directory/list-definition'
 
 /** To be raised when the normal form of addresses changes (address-key.ts, entry-addresses.ts). */
-const NORMAL_FORM = 2
+export const NORMAL_FORM = 2
 
-/** @returns 32 bytes */
-export function fingerprintOf(list: ListDefinition): Buffer {
+/**
+ * @param channel of a list that comes from elsewhere, where what is in it was decided
+ * @returns 32 bytes
+ */
+export function fingerprintOf(list: ListDefinition, channel?: ListChannel): Buffer {
+  if (channel?.role === 'receive') {
+    const parts = ['received', NORMAL_FORM, channel.list]
+    return createHash('sha256').update(JSON.stringify(parts)).digest()
+  }
   const { attributes, bases, dereference, filterText, flag, mailbox } = list
   const names = attributes.map((name) => name.toLowerCase()).sort()
   // A list that does not say where mail goes has the one it always had.

@@ -41,9 +41,9 @@ export function listInForce(
 /** @throws UnusableFile, UntrustedFile, or Error with a `code` such as ENOENT */
 export async function readListInForce(
   list: ListDefinition,
-  { file, trusted }: SnapshotSettings,
+  { file, trusted, channel }: SnapshotSettings,
 ): Promise<ListInForce> {
-  const reader = await SnapshotReader.open(file, fingerprintOf(list), trusted)
+  const reader = await SnapshotReader.open(file, fingerprintOf(list, channel), trusted)
   try {
     let confirmedAt = 0
     let shrunkFrom: number | undefined

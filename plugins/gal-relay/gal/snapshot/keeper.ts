@@ -309,7 +309,7 @@ export class Keeper implements ListKeeper {
     if (before === undefined) return
     const { shrink_limit } = snapshot
     const most = Math.max(1, Math.floor(before * shrink_limit))
-    if (before - now > most) throw shrunk(before, now, shrink_limit)
+    if (before - now > most) throw this.#shrunk(before, now)
   }
 
   /** @param few that many are not too many */
@@ -318,17 +318,18 @@ export class Keeper implements ListKeeper {
     const first = this.#first
     const most = Math.max(few, Math.floor(first * shrink_limit))
     if (first > 0 && now === 0) this.#refusal = new Refused(NOBODY)
-    else if (first - now > most) this.#refusal = shrunk(first, now, shrink_limit)
+    else if (first - now > most) this.#refusal = this.#shrunk(first, now)
     if (this.#refusal) throw this.#refusal
+  }
+
+  #shrunk(before: number, now: number): Refused {
+    const { shrink_limit, forcedBy = 'gal-relay sync --force' } = this.#options.snapshot
+    return new Refused(
+      `the directory shows ${now} recipients where there were ${before}, fewer by more than ` +
+        `shrink_limit (${Math.round(shrink_limit * 100)}%); if that is right: ${forcedBy}`,
+    )
   }
 }
 
 /** Stands for the address of an entry of which only counts that it was seen. */
 const SEEN: Hash = [0, 2]
-
-function shrunk(before: number, now: number, limit: number): Refused {
-  return new Refused(
-    `the directory shows ${now} recipients where there were ${before}, fewer by more than ` +
-      `shrink_limit (${Math.round(limit * 100)}%); if that is right: gal-relay sync --force`,
-  )
-}

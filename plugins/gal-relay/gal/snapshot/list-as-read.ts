@@ -12,27 +12,52 @@ import { NOT_IN_LIST } from './address-table'
 import { type ListInForce, readListInForce } from './in-force'
 import type { ListSettings } from './list-settings'
 import { UNREADABLE } from './listed-mailboxes'
+import { NO_DIRECTORY, whyUnknown } from './received-list'
 import { foundAnswer } from './snapshot-list'
 
 /** @returns in live mode the list that a server has */
 export function createListAsRead(settings: ListSettings, log: Log): GlobalAddressList {
+  if (settings.gal.mode === 'received') return new ListAsRead(NOBODY, settings)
   const live = createAddressList({ ...settings, gal: { ...settings.gal, mode: 'live' } }, log)
   return settings.gal.mode === 'snapshot' ? new ListAsRead(live, settings) : live
+}
+
+/** The lists as a server would answer from them now; those in memory may be asked live. */
+export function createListForNow(settings: ListSettings, log: Log): GlobalAddressList {
+  if (settings.gal.mode !== 'received') return createAddressList(settings, log)
+  return new ListAsRead(NOBODY, settings, 2 * settings.snapshot.changes_every)
+}
+
+/** Of a list that comes from elsewhere. */
+const NOBODY: GlobalAddressList = {
+  start() {},
+  lookup: () => ({ state: 'unavailable', reason: whyUnknown(0) }),
+  forget: () => false,
+  isAway: () => true,
+  report: () => ({ ...NO_DIRECTORY, snapshot: undefined }),
+  async close() {},
 }
 
 class ListAsRead implements GlobalAddressList {
   readonly #live: GlobalAddressList
   readonly #settings: ListSettings
   readonly #others: OtherNames | undefined
+  readonly #currentFor: number
   #reading: Promise<void> | undefined
   #list: ListInForce | undefined
   #isRead = false
   #answered = 0
   #asked = 0
 
-  constructor(live: GlobalAddressList, settings: ListSettings) {
+  /** @param currentFor how old it may be when it says that somebody is not in it, milliseconds */
+  constructor(
+    live: GlobalAddressList,
+    settings: ListSettings,
+    currentFor = Number.POSITIVE_INFINITY,
+  ) {
     this.#live = live
     this.#settings = settings
+    this.#currentFor = currentFor
     this.#others = otherNames(settings.gal)
   }
 
@@ -92,6 +117,9 @@ class ListAsRead implements GlobalAddressList {
     }
     const mailbox = state === NOT_IN_LIST ? undefined : list.mailbox(key)
     if (mailbox === UNREADABLE) return this.#ask(recipient)
+    if (state === NOT_IN_LIST && Date.now() - list.asOf > this.#currentFor) {
+      return { state: 'unavailable', reason: whyUnknown(list.asOf) }
+    }
     this.#answered++
     return state === NOT_IN_LIST ? ABSENT : foundAnswer(state, mailbox)
   }

@@ -19,10 +19,11 @@ export class ListReader {
   #isClosed = false
   #folderProblem = ''
 
-  constructor(settings: ListSettings, log: Log) {
+  /** @param isReplaceable when this process stands still, another one reads the list, and ours must not go on */
+  constructor(settings: ListSettings, log: Log, isReplaceable = false) {
     this.#settings = settings
     this.#log = log
-    this.#list = { settings, log, report: undefined }
+    this.#list = { settings, log, isReplaceable, report: undefined }
   }
 
   /** How the list is being kept, when that is done from here. */
@@ -51,8 +52,8 @@ export class ListReader {
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
       if (problem !== this.#folderProblem) {
-        const text = `no list can be kept in ${file}; recipients are looked up one by one: ${problem}`
-        this.#log.error(text)
+        const instead = this.#list.isReplaceable ? '' : '; recipients are looked up one by one'
+        this.#log.error(`no list can be kept in ${file}${instead}: ${problem}`)
       }
       this.#folderProblem = problem
       this.#startLater()

@@ -5,10 +5,11 @@ import cluster from 'node:cluster'
 import path from 'node:path'
 import { every, failed, guard, later, soon } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
+import { countRefusal, knownRefusals, type Refusal, shareRefusals } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import { Claim } from './keeper-choice'
 import type { ListSettings } from './list-settings'
-import type { FromSyncProcess, ToSyncProcess } from './sync-process'
+import type { FromSyncProcess, ToSyncProcess } from './sync-messages'
 import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
@@ -29,6 +30,8 @@ const LEFT = 'code 0'
 export interface KeptList {
   readonly settings: ListSettings
   readonly log: Log
+  /** When this process stands still, another one reads the list: what it has started must end. */
+  readonly isReplaceable: boolean
   /** How it is being kept, when that is done from here. */
   report: SyncReport | undefined
 }
@@ -46,6 +49,13 @@ class ReaderProcess {
   #restart: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
   #isTelling = false
+  readonly #tellRefusal = (refusal: Refusal) => {
+    if (this.#child?.connected) this.#child.send({ ...ALIVE, refusals: [refusal] }, () => {})
+  }
+
+  constructor() {
+    shareRefusals(this.#tellRefusal)
+  }
 
   add(list: KeptList): void {
     this.#lists.add(list)
@@ -111,11 +121,15 @@ class ReaderProcess {
     child.on('message', guard('message of the process that keeps the list', heard))
     child.on('error', guard('error of the process that keeps the list', erred, again))
     child.once('exit', guard('end of the process that keeps the list', ended, again))
-    this.#tell(cluster.isWorker)
+    this.#tell(this.#isReplaceable())
     this.#watchOver(child)
     // Mail goes on or ends without it.
     child.unref()
     child.channel?.unref()
+  }
+
+  #isReplaceable(): boolean {
+    return cluster.isWorker || [...this.#lists].some((list) => list.isReplaceable)
   }
 
   /** Many come or go at once. */
@@ -155,7 +169,9 @@ class ReaderProcess {
       this.#sent.set(++this.#lastNumber, list)
       keep.push({ number: this.#lastNumber, settings: list.settings })
     }
-    if (keep.length + drop.length > 0) this.#child?.send({ keep, drop, isReplaceable }, () => {})
+    if (keep.length + drop.length === 0) return
+    const refusals = isReplaceable === undefined ? [] : knownRefusals()
+    this.#child?.send({ keep, drop, refusals, isReplaceable }, () => {})
   }
 
   /** In seconds that this process saw, so that none counts in which it stood still itself. */
@@ -167,7 +183,7 @@ class ReaderProcess {
     child.on('message', guard('sign of life of the process that keeps the list', heard))
     clearInterval(this.#watch)
     this.#watch = every(SECOND, 'watch over the process that keeps the list', () => {
-      if (cluster.isWorker && child.connected) child.send(ALIVE, () => {})
+      if (this.#isReplaceable() && child.connected) child.send(ALIVE, () => {})
       if (++silent < SILENCE) return
       clearInterval(this.#watch)
       this.#say('error', `the process that keeps the list has not answered for ${SILENCE} s`)
@@ -178,6 +194,8 @@ class ReaderProcess {
   #heard(message: FromSyncProcess): void {
     if (message.kind === 'failed') {
       failed(message.what, message.error)
+    } else if (message.kind === 'refused') {
+      countRefusal(message.refusal, this.#tellRefusal)
     } else if (message.kind === 'log') {
       // What a list says that has been given up since is about nothing any more.
       this.#sent.get(message.list)?.log[message.level](message.text)

@@ -32,6 +32,8 @@ export interface SnapshotReport {
   readonly feed: FeedName
   /** How it is kept, when that is done by this process. */
   readonly sync: SyncReport | undefined
+  /** It comes from another server, and there is no directory to ask. */
+  readonly isReceived?: boolean
   /** Answers from memory, and those that were asked live. */
   readonly answered: number
   readonly asked: number

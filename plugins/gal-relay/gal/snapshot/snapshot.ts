@@ -17,9 +17,9 @@ export class Snapshot {
   #isKept = false
 
   private constructor(name: string, settings: ListSettings, log: Log) {
-    const { file, changes_every, trusted } = settings.snapshot
+    const { file, changes_every, trusted, channel } = settings.snapshot
     this.#name = name
-    const fingerprint = fingerprintOf(listDefinition(settings.gal, settings.ldap))
+    const fingerprint = fingerprintOf(listDefinition(settings.gal, settings.ldap), channel)
     this.follower = new Follower({
       file,
       fingerprint,

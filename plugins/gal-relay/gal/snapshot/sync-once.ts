@@ -77,6 +77,8 @@ export async function syncOnce(
     const timer = every(PROGRESS_EVERY, 'progress of gal-relay sync', reportProgress)
     const reading = new Reading(endpoint, list, settings, keeper, log)
     const ended = await Promise.race([reading.complete, reading.ended])
+    // As of the moment at which its reading began it is right.
+    if (!ended) await keeper.confirmed(reading.startedAt).catch(() => {})
     clearInterval(timer)
     const milliseconds = Date.now() - reading.startedAt
     reportProgress()

@@ -5,32 +5,14 @@ import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
 import { every, guard, later, onFailure, unattended } from '../../guard'
+import { countRefusal, type Refusal, shareRefusals } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
 import { ReadingTurns } from './reading-turns'
+import { Receiver } from './receiver'
+import { Sharing } from './sharing'
+import type { FromSyncProcess, ToSyncProcess } from './sync-messages'
 import { Syncer, type SyncReport } from './syncer'
-
-/** Lists that come and go; each message is a sign of life as well. */
-export interface ToSyncProcess {
-  readonly keep: readonly { readonly number: number; readonly settings: ListSettings }[]
-  /** Their numbers. */
-  readonly drop: readonly number[]
-  /** When the parent stands still, another process takes its place and starts one like this. Said at first. */
-  readonly isReplaceable?: boolean | undefined
-}
-
-/** What the parent is told; reports, none included, also say that all is well. */
-export type FromSyncProcess =
-  | {
-      readonly kind: 'log'
-      readonly list: number
-      readonly level: keyof Log
-      readonly text: string
-    }
-  /** Of lists about which there is news. */
-  | { readonly kind: 'reports'; readonly reports: readonly (readonly [number, SyncReport])[] }
-  /** A failure of ours in what is named. */
-  | { readonly kind: 'failed'; readonly what: string; readonly error: Error }
 
 const SECOND = 1000
 const REPORT_EVERY = SECOND
@@ -41,7 +23,7 @@ const AFTER_FAILURE = 5000
 const ORDER_TIMEOUT = 500
 
 interface Keeping {
-  readonly syncer: Syncer
+  readonly syncer: Pick<Syncer, 'run' | 'report'>
   readonly stop: AbortController
   reported: SyncReport | undefined
 }
@@ -58,6 +40,9 @@ onFailure((what, thrown) => {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
   sendToParent({ kind: 'failed', what, error })
 })
+
+const tellRefusal = (refusal: Refusal) => sendToParent({ kind: 'refused', refusal })
+shareRefusals(tellRefusal)
 
 function sendToParent(message: FromSyncProcess): void {
   // The channel may be closing; then nobody is there to be told.
@@ -102,7 +87,9 @@ process.once('message', guard('start of keeping the list', begin, endSoon))
 
 function begin(first: ToSyncProcess): void {
   process.title = 'gal-relay sync'
-  leaveProcessorsToMail()
+  // One that only has lists that are shared reads none itself, and must not be late with what it says.
+  const isShared = first.keep.every(({ settings }) => settings.snapshot.channel?.role === 'share')
+  if (!isShared) leaveProcessorsToMail()
   if (first.isReplaceable) endWithoutParent()
   hear(first)
   process.on('message', guard('message of the parent process', hear))
@@ -111,6 +98,7 @@ function begin(first: ToSyncProcess): void {
 
 function hear(message: ToSyncProcess): void {
   silent = 0
+  for (const refusal of message.refusals ?? []) countRefusal(refusal, tellRefusal)
   if (message.keep.length + message.drop.length === 0) return
   unattended('lists to be kept', () => take(message), endSoon)
 }
@@ -122,7 +110,7 @@ function take({ keep, drop }: ToSyncProcess): void {
   }
   for (const { number, settings } of keep) {
     const stop = new AbortController()
-    const syncer = new Syncer(settings, logOf(number), turns)
+    const syncer = syncerFor(settings, logOf(number))
     lists.set(number, { syncer, stop, reported: undefined })
     const { file } = settings.snapshot
     const before = ends.get(file) ?? Promise.resolve()
@@ -131,6 +119,15 @@ function take({ keep, drop }: ToSyncProcess): void {
     )
     ends.set(file, end)
   }
+}
+
+/** By what a list is kept. */
+function syncerFor(settings: ListSettings, log: Log): Keeping['syncer'] {
+  const { channel } = settings.snapshot
+  if (!channel) return new Syncer(settings, log, turns)
+  return channel.role === 'receive'
+    ? new Receiver(settings, channel, log)
+    : new Sharing(settings, channel, log)
 }
 
 function report(): void {
@@ -157,7 +154,7 @@ function endSoon(): void {
 }
 
 /** Goes on until the signal, whatever fails. */
-function keepList(syncer: Syncer, signal: AbortSignal, ended: () => void): void {
+function keepList(syncer: Keeping['syncer'], signal: AbortSignal, ended: () => void): void {
   if (signal.aborted) {
     ended()
     return

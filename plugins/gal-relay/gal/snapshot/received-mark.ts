@@ -1,0 +1,37 @@
+// Which list of a channel was in force last, beside the file that it is kept in, so that one from before
+// is known for what it is also after a restart.
+import { rename, writeFile } from 'node:fs/promises'
+import { openOwn, type Trusted } from '../../trusted-file'
+
+export interface Mark {
+  readonly number: number
+  /** How many of its changes. */
+  readonly changes: number
+}
+
+const SMALL = 4096
+const NONE: Mark = { number: 0, changes: 0 }
+
+export const markFileOf = (file: string) => `${file}.received`
+
+/** @returns number 0 where there is none of this list */
+export async function readMark(file: string, list: string, trusted: Trusted): Promise<Mark> {
+  try {
+    const handle = await openOwn(markFileOf(file), trusted, SMALL)
+    try {
+      const mark = JSON.parse(await handle.readFile('utf8')) as Mark & { readonly list: string }
+      return mark.list === list ? mark : NONE
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return NONE
+    throw error
+  }
+}
+
+export async function writeMark(file: string, list: string, mark: Mark): Promise<void> {
+  const unfinished = `${markFileOf(file)}.${process.pid}`
+  await writeFile(unfinished, JSON.stringify({ list, ...mark }), { mode: 0o600 })
+  await rename(unfinished, markFileOf(file))
+}

@@ -1,0 +1,216 @@
+// A list that is published: one server of several reads the directory, which of them a lock in Redis says
+// (fleet/redis-lock.ts), and hands the list on; the others receive it, or wait if they only publish.
+import { FileSink } from '../../fleet/file-carrier'
+import { clientFor, endClient, type RedisClient } from '../../fleet/redis'
+import { LockLost, RedisSink } from '../../fleet/redis-carrier'
+import { holderOf, LOCK_HELD, LOCK_PROLONGED, LOCK_TRIED, RedisLock } from '../../fleet/redis-lock'
+import { unattended } from '../../guard'
+import type { Log } from '../../log'
+import { carrierText, type ListChannel } from '../../settings/list-channel'
+import type { RedisSettings } from '../../settings/redis'
+import { interruptible, whenAborted } from '../feeds/change-feed'
+import { ListReader } from './list-reader'
+import type { ListSettings } from './list-settings'
+import { Publisher } from './publisher'
+import { Receiver } from './receiver'
+import type { SyncReport } from './syncer'
+
+const WAITING: SyncReport = {
+  ...{ state: 'waiting', server: '', feed: 'none', entries: 0 },
+  ...{ readAt: undefined, readFor: undefined, lastError: undefined, lastErrorAt: undefined },
+}
+
+/** While there is no connection, milliseconds. */
+const RECONNECTED = 500
+/** So long without reading or following the directory: another server may have more luck, milliseconds. */
+const STUCK_AFTER = 20_000
+const STUCK = 'its directory does not answer, and another one may try'
+const ENOUGH = new Error('no longer wanted')
+
+export class Sharing {
+  readonly #settings: ListSettings
+  readonly #channel: ListChannel
+  readonly #log: Log
+  #report: (() => SyncReport | undefined) | undefined
+  #said = ''
+
+  constructor(settings: ListSettings, channel: ListChannel, log: Log) {
+    this.#settings = settings
+    this.#channel = channel
+    this.#log = log
+  }
+
+  report(): SyncReport {
+    return this.#report?.() ?? WAITING
+  }
+
+  /** Goes on until the signal. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { carrier } = this.#channel
+    while (!signal.aborted) {
+      try {
+        if ('file' in carrier) await this.#toFile(carrier.file, signal)
+        else await this.#byTurns(carrier.redis, signal)
+      } catch (error) {
+        if (!signal.aborted) this.#once('error', cannotBe(this.#channel, error))
+      }
+      await pause(LOCK_TRIED, signal)
+    }
+  }
+
+  async #toFile(file: string, signal: AbortSignal): Promise<void> {
+    const sink = await FileSink.open(file)
+    try {
+      await this.#lead(sink, signal)
+    } finally {
+      await sink.close()
+    }
+  }
+
+  async #byTurns(redis: RedisSettings, signal: AbortSignal): Promise<void> {
+    const { list, role } = this.#channel
+    const lock = new RedisLock(redis.prefix, list)
+    const told = (error: unknown) => this.#once('warn', cannotBe(this.#channel, error))
+    const client = await clientFor(redis, told)
+    const end = () => endClient(client)
+    unattended('connection to Redis', () => client.connect(), told)
+    try {
+      const heldSince =
+        role === 'share'
+          ? await this.#receiveUntilOurs(client, lock, signal)
+          : await this.#untilOurs(client, lock, signal)
+      if (signal.aborted) return
+      this.#said = ''
+      const where = carrierText(this.#channel)
+      this.#log.notice(`this server reads the list ${list} and publishes it to ${where}`)
+      const leading = new AbortController()
+      const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
+      const stop = whenAborted(signal, 'end of publishing a list', () => leading.abort(ENOUGH))
+      const whyNot = await Promise.race([
+        this.#prolong(client, lock, heldSince, leading.signal),
+        lead,
+      ])
+      stop()
+      leading.abort(ENOUGH)
+      // What is on its way to a Redis that does not answer is not waited for.
+      if (signal.aborted || whyNot === STUCK) await soonOrNever(lock.release(client))
+      end()
+      await lead
+      if (signal.aborted) return
+      this.#once('warn', `this server does not read the list ${list} any more: ${whyNot}`)
+      if (whyNot === STUCK) await pause(2 * LOCK_TRIED, signal)
+    } finally {
+      end()
+    }
+  }
+
+  /** @returns since when the lock is ours; after the signal it need not be */
+  async #untilOurs(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<number> {
+    for (;;) {
+      const askedAt = performance.now()
+      const holder = client.isReady ? await lock.take(client).catch(() => '') : ''
+      if (holder === true || signal.aborted) return askedAt
+      if (holder) {
+        await lock.wait(client).catch(() => {})
+        const text = `${holderOf(holder)} reads the list ${this.#channel.list} and publishes it`
+        this.#once('notice', text)
+      }
+      await pause(client.isReady ? LOCK_TRIED : RECONNECTED, signal)
+    }
+  }
+
+  /** The same, and keeps the list meanwhile that another server publishes. */
+  async #receiveUntilOurs(
+    client: RedisClient,
+    lock: RedisLock,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const receiving = new AbortController()
+    const stop = whenAborted(signal, 'end of receiving a list', () => receiving.abort(ENOUGH))
+    const receiver = new Receiver(this.#settings, this.#channel, this.#log)
+    this.#report = () => receiver.report()
+    const ended = receiver.run(receiving.signal)
+    try {
+      return await this.#untilOurs(client, lock, signal)
+    } finally {
+      stop()
+      receiving.abort(ENOUGH)
+      await ended
+      this.#report = undefined
+    }
+  }
+
+  /** @returns why this server reads the list no longer; '' after the signal */
+  async #prolong(
+    client: RedisClient,
+    lock: RedisLock,
+    takenAt: number,
+    signal: AbortSignal,
+  ): Promise<string> {
+    let heldSince = takenAt
+    let readAt = performance.now()
+    for (let wait = 0; ; ) {
+      await pause(wait, signal)
+      if (signal.aborted) return ''
+      const askedAt = performance.now()
+      const prolonged = lock.prolong(client).catch(() => undefined)
+      const late = pause(Math.max(0, heldSince + LOCK_HELD - askedAt), signal)
+      const isOurs = client.isReady ? await Promise.race([prolonged, late]) : undefined
+      if (isOurs === false) return 'another one may'
+      if (isOurs) heldSince = askedAt
+      wait = isOurs ? LOCK_PROLONGED : RECONNECTED
+      if (performance.now() - heldSince >= LOCK_HELD) return 'Redis does not answer'
+      if (this.report().state !== 'waiting') readAt = askedAt
+      if (askedAt - readAt < STUCK_AFTER) continue
+      if (await lock.isWaitedFor(client).catch(() => false)) return STUCK
+    }
+  }
+
+  /**
+   * Reads the directory and hands on the list, until the signal or until another server does.
+   * @returns why no longer; '' after the signal
+   */
+  async #lead(sink: FileSink | RedisSink, signal: AbortSignal): Promise<string> {
+    const { snapshot } = this.#settings
+    const { channel: _, ...own } = snapshot
+    const reader = new ListReader({ ...this.#settings, snapshot: own }, this.#log, true)
+    this.#report = () => reader.report
+    const readSince = Date.now()
+    const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }
+    // At once: when it ends, another server may be about to begin.
+    const stop = whenAborted(signal, 'end of reading a list', () => reader.close())
+    reader.start()
+    try {
+      await new Publisher(options).run(signal)
+      return ''
+    } catch (error) {
+      if (!(error instanceof LockLost)) throw error
+      return error.message
+    } finally {
+      stop()
+      reader.close()
+      this.#report = undefined
+    }
+  }
+
+  #once(level: keyof Log, text: string): void {
+    if (text !== this.#said) this.#log[level](text)
+    this.#said = text
+  }
+}
+
+function cannotBe(channel: ListChannel, error: unknown): string {
+  const reason = error instanceof Error ? error.message : String(error)
+  const what = channel.role === 'share' ? 'shared' : 'published'
+  return `the list ${channel.list} cannot be ${what} by ${carrierText(channel)}: ${reason}`
+}
+
+/** @returns undefined, also at the signal */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
+  await interruptible(milliseconds, signal).catch(() => {})
+}
+
+async function soonOrNever(work: Promise<void>): Promise<void> {
+  const patience = pause(RECONNECTED, new AbortController().signal)
+  await Promise.race([work.catch(() => {}), patience])
+}

@@ -1,0 +1,148 @@
+// What befalls Redis, the publisher and the directory while a gateway receives its list: whom it knows it goes
+// on accepting, nobody is refused who may have come since, and all comes back by itself.
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, describe, test } from 'node:test'
+import {
+  ABSENT,
+  DEFERRED,
+  type Edge,
+  FOUND,
+  type Publisher,
+  startEdge,
+  startPublisher,
+  stopEdge,
+} from '../support/edge'
+import { skipWithout } from '../support/programs'
+import { type RedisServer, startRedis } from '../support/redis-server'
+import { type Slapd, startSlapd } from '../support/slapd'
+
+const PEOPLE = Array.from({ length: 50 }, (_, n) => `known${n}@example.com`)
+const KNOWN = 'known1@example.com'
+const NOBODY = 'nobody@example.com'
+
+describe('while a list is received', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'redis-server'),
+}, () => {
+  let slapd: Slapd
+  let redis: RedisServer
+  let publisher: Publisher
+  let edge: Edge
+  let count = 0
+  /** What known recipients were answered all the time. */
+  const replies = new Set<string>()
+  let beside: NodeJS.Timeout
+  before(async () => {
+    slapd = await startSlapd({ entries: PEOPLE })
+    redis = await startRedis({ conf: ['enable-debug-command local'] })
+    edge = await startEdge({ ini: `[redis]\nurl = ${redis.url}`, nodes: 2 })
+    publisher = await startPublisher({ slapd, to: redis.url })
+    await edge.answers(KNOWN, FOUND)
+    await edge.answers(NOBODY, ABSENT)
+    beside = setInterval(() => {
+      edge.ask(KNOWN).then(
+        ([reply = '']) => replies.add(reply),
+        () => {},
+      )
+    }, 50)
+  })
+  beforeEach(() => replies.clear())
+  after(async () => {
+    clearInterval(beside)
+    await stopEdge(edge)
+    await publisher?.stop()
+    await redis?.stop()
+    await slapd?.stop()
+  })
+
+  /** Whoever comes to be and goes is known within seconds. */
+  async function followed(): Promise<void> {
+    const one = `new${count++}@example.com`
+    await slapd.add(one)
+    await edge.answers(one, FOUND)
+    await slapd.delete(slapd.dnOf(one))
+    await edge.answers(one, ABSENT)
+    assert.deepEqual([...replies], [FOUND])
+  }
+
+  test('Redis is restarted, and empty: the list is put there again', async () => {
+    await redis.restart()
+    assert.equal(await redis.run('DBSIZE'), '0')
+    await followed()
+  })
+
+  test('Redis loses a part, the changes, or everything', async () => {
+    await redis.run('DEL', 'gal-relay:list:default:number')
+    for (const what of [':0', ':changes', ':lists', '']) {
+      const from = publisher.output().length
+      const keys = (await redis.run('KEYS', `gal-relay:list:default*${what}`)).split('\n')
+      await redis.run('DEL', ...keys)
+      await publisher.waitForLine(/the list default is published to/, 20_000, from)
+      await followed()
+    }
+    const lists = (await redis.run('KEYS', 'gal-relay:list:default:*:changes')).split('\n')
+    assert.ok(lists.length < 8, lists.join())
+  })
+
+  test('connections are killed', async () => {
+    for (let n = 0; n < 3; n++) {
+      await redis.run('CLIENT', 'KILL', 'TYPE', 'normal')
+      await followed()
+    }
+  })
+
+  test('Redis may only be read, or is full', async () => {
+    await redis.run('REPLICAOF', '127.0.0.1', '1')
+    await slapd.add('meanwhile1@example.com')
+    await edge.answers(NOBODY, DEFERRED)
+    await redis.run('REPLICAOF', 'NO', 'ONE')
+    await edge.answers('meanwhile1@example.com', FOUND)
+    await followed()
+    await redis.run('CONFIG', 'SET', 'maxmemory', '1')
+    await slapd.add('meanwhile2@example.com')
+    await edge.answers(NOBODY, DEFERRED)
+    await redis.run('CONFIG', 'SET', 'maxmemory', '0')
+    await edge.answers('meanwhile2@example.com', FOUND)
+    await followed()
+  })
+
+  test('Redis stands still, for a moment and for longer', async () => {
+    assert.equal(await redis.run('DEBUG', 'SLEEP', '1'), 'OK')
+    await followed()
+    redis.pause()
+    await edge.answers(NOBODY, DEFERRED)
+    redis.resume()
+    await followed()
+  })
+
+  test('the publisher is stopped, and started again', async () => {
+    await publisher.stop()
+    await edge.answers(NOBODY, DEFERRED)
+    assert.deepEqual(
+      await edge.ask(...PEOPLE),
+      PEOPLE.map(() => FOUND),
+    )
+    publisher = await startPublisher({ slapd, to: redis.url })
+    await followed()
+  })
+
+  test('somebody writes to Redis: it is refused, and put right again', async () => {
+    const key = 'gal-relay:list:default:'
+    const [number] = (await redis.run('XREVRANGE', `${key}lists`, '+', '-')).split('-')
+    await redis.run('XADD', `${key}${number}:changes`, '*', 'change', 'forged')
+    await edge.waitForLog(/is refused, and the one in force is kept: a piece is cut off/)
+    await followed()
+    await redis.run('XADD', `${key}lists`, '18446744073709551615-1', 'head', 'forged')
+    await followed()
+    await redis.run('SET', `${key}number`, 'forged')
+    const from = publisher.output().length
+    await redis.run('DEL', `${key}lists`)
+    await publisher.waitForLine(/the list default is published to/, 20_000, from)
+    await followed()
+  })
+
+  test('the directory is away', async () => {
+    await slapd.stop()
+    await edge.answers(NOBODY, DEFERRED)
+    assert.deepEqual([...replies], [FOUND])
+  })
+})

@@ -1,0 +1,236 @@
+// Three servers with `share = redis`: one of them reads the directory, whatever befalls it, and the list goes
+// on in all of them.
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { type Edge, keyFileIn, SECRET, withQuestions } from '../support/edge'
+import { startHaraka } from '../support/haraka'
+import { skipWithout } from '../support/programs'
+import { type RedisServer, startRedis } from '../support/redis-server'
+import { type Slapd, startSlapd } from '../support/slapd'
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
+import { until } from '../support/until'
+
+const SERVERS = 3
+const PEOPLE = Array.from({ length: 50 }, (_, n) => `known${n}@example.com`)
+const FOUND = '250 recip'
+const ABSENT = '550 5.1.1'
+/** Milliseconds in which another server is to take over, and then reads the list. */
+const TAKES_OVER = 15_000
+
+interface Process {
+  readonly pid: number
+  readonly isStopped: boolean
+}
+
+/** Of each process the ones that it has started and that keep lists. */
+function syncProcesses(): Map<number, Process[]> {
+  const found = new Map<number, Process[]>()
+  for (const name of readdirSync('/proc').filter((one) => /^\d+$/.test(one))) {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
+      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (state === 'Z' || !/sync/.test(readFileSync(`/proc/${name}/cmdline`, 'latin1'))) continue
+      const own = found.get(Number(parent)) ?? []
+      found.set(Number(parent), [...own, { pid: Number(name), isStopped: state === 'T' }])
+    } catch {
+      // it has ended
+    }
+  }
+  return found
+}
+
+interface Server {
+  readonly haraka: Edge
+  readonly redis: TcpProxy
+  readonly ldap: TcpProxy
+}
+
+/** The process that keeps the list of a server, and the one below it that reads the directory. */
+function partsOf({ haraka }: Server): { readonly keeper?: Process; readonly reader?: Process } {
+  const all = syncProcesses()
+  const [keeper] = all.get(haraka.pid) ?? []
+  const [reader] = keeper ? (all.get(keeper.pid) ?? []) : []
+  return { ...(keeper && { keeper }), ...(reader && { reader }) }
+}
+
+describe('a list that servers share', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'redis-server'),
+}, () => {
+  let slapd: Slapd
+  let redis: RedisServer
+  let servers: Server[]
+  let count = 0
+  /** For how long two have read the directory at a time, milliseconds: one that goes on after it stood still ends at once. */
+  let longest = 0
+  let twoSince: number | undefined
+  let watch: NodeJS.Timeout
+  const folder = mkdtempSync(path.join(tmpdir(), 'share-'))
+  const readers = () => {
+    const reading = servers.filter((server) => partsOf(server).reader?.isStopped === false)
+    twoSince = reading.length > 1 ? (twoSince ?? performance.now()) : undefined
+    longest = Math.max(longest, performance.now() - (twoSince ?? performance.now()))
+    return reading
+  }
+  const answering = () => servers.filter(({ haraka }) => haraka.pid > 0)
+
+  before(async () => {
+    const key = keyFileIn(folder)
+    key.write(SECRET)
+    slapd = await startSlapd({ entries: PEOPLE })
+    redis = await startRedis()
+    servers = await Promise.all(
+      Array.from({ length: SERVERS }, async () => {
+        const proxy = await startTcpProxy(redis.port)
+        const ldap = await startTcpProxy(Number(new URL(slapd.url).port))
+        const haraka = await startHaraka({
+          outbound: false,
+          ini: `[routes]
+example.com = inbound
+[gal]
+mode = snapshot
+[ldap]
+url[] = ldap://127.0.0.1:${ldap.port}
+base = ${slapd.base}
+[snapshot]
+changes_every = 2s
+share = redis
+key_file = ${key.file}
+[redis]
+url = redis://127.0.0.1:${proxy.port}
+`,
+        })
+        return { haraka: withQuestions(haraka, key), redis: proxy, ldap }
+      }),
+    )
+    watch = setInterval(readers, 100)
+  })
+  after(async () => {
+    clearInterval(watch)
+    await Promise.all(servers.map(({ haraka }) => haraka.stop()))
+    await Promise.all(servers.flatMap((server) => [server.redis.stop(), server.ldap.stop()]))
+    await redis?.stop()
+    await slapd?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  async function theReader(): Promise<Server> {
+    await until(() => readers().length === 1, undefined, 30_000)
+    const [one] = readers()
+    assert.ok(one)
+    return one
+  }
+
+  /** Another one than that reads within the time, alone, and the list goes on in all that are there. */
+  async function isTakenOver(from: Server): Promise<Server> {
+    await until(
+      () => readers().some((one) => one !== from),
+      () => servers.map(({ haraka }) => haraka.log().slice(-800)).join('\n---\n'),
+      TAKES_OVER,
+    )
+    return theReader()
+  }
+
+  /** @param asked every server has it in its list, and none asks the directory for it */
+  async function isFollowed(asked = answering()): Promise<void> {
+    const one = `new${count++}@example.com`
+    await slapd.add(one)
+    for (const { haraka } of asked) await haraka.answers(one, FOUND)
+    await slapd.delete(slapd.dnOf(one))
+    for (const { haraka } of asked) await haraka.answers(one, ABSENT)
+  }
+
+  const lastNumber = ({ haraka }: Server) => {
+    const lines = haraka.logLines(/number \d+, published by|is published to .*: number \d+/)
+    return Number(/number (\d+)/.exec(lines.at(-1) ?? '')?.[1] ?? 0)
+  }
+
+  test('one reads the directory, and all have the list', async () => {
+    await theReader()
+    await until(() => servers.every((server) => lastNumber(server) > 0))
+    assert.equal(new Set(servers.map(lastNumber)).size, 1)
+    await isFollowed()
+    assert.ok(longest < 2000, `two for ${longest} ms`)
+    const have = servers.filter(
+      ({ haraka }) => haraka.logLines(/the whole list is read/).length > 0,
+    )
+    assert.ok(have.length < SERVERS)
+  })
+
+  test('the reader is killed', async () => {
+    const reader = await theReader()
+    const number = lastNumber(reader)
+    const killed = reader.haraka.end('SIGKILL')
+    const others = servers.filter((one) => one !== reader)
+    const next = await isTakenOver(reader)
+    await killed
+    await until(() => others.every((server) => lastNumber(server) > number))
+    await isFollowed(others)
+    await reader.haraka.restart()
+    await isFollowed()
+    assert.equal(await theReader(), next)
+    assert.ok(longest < 2000, `two for ${longest} ms`)
+  })
+
+  for (const whole of [false, true]) {
+    test(`the ${whole ? 'whole server that reads' : 'process that keeps the list there'} stands still, and goes on`, async () => {
+      const reader = await theReader()
+      const { keeper, reader: child } = partsOf(reader)
+      assert.ok(keeper && child)
+      const stopped = whole ? [reader.haraka.pid, keeper.pid, child.pid] : [keeper.pid]
+      for (const pid of stopped) process.kill(pid, 'SIGSTOP')
+      const others = servers.filter((one) => one !== reader)
+      const number = lastNumber(reader)
+      await isTakenOver(reader)
+      await until(() => others.every((server) => lastNumber(server) > number))
+      await isFollowed(others)
+      const numbers = others.map(lastNumber)
+      for (const pid of stopped.reverse()) process.kill(pid, 'SIGCONT')
+      await isFollowed()
+      assert.ok(longest < 2000, `two for ${longest} ms`)
+      // It does not publish any more.
+      assert.deepEqual(others.map(lastNumber), numbers)
+    })
+  }
+
+  test('the reader is cut off from Redis, and comes back', async () => {
+    const reader = await theReader()
+    reader.redis.behave({ kind: 'hang' })
+    const others = servers.filter((one) => one !== reader)
+    await isTakenOver(reader)
+    await isFollowed(others)
+    // It can ask the directory.
+    assert.deepEqual(await reader.haraka.ask('nobody@example.com', PEOPLE[0] ?? ''), [
+      ABSENT,
+      FOUND,
+    ])
+    reader.redis.behave({ kind: 'pass' })
+    reader.redis.drop('reset')
+    await isFollowed()
+    assert.ok(longest < 2000, `two for ${longest} ms`)
+  })
+
+  test('the reader cannot read the directory any more: another one tries', async () => {
+    const reader = await theReader()
+    reader.ldap.behave({ kind: 'reset' })
+    await until(() => reader.haraka.log().includes('its directory does not answer'))
+    await isTakenOver(reader)
+    // It needs no directory for that.
+    await isFollowed()
+    reader.ldap.behave({ kind: 'pass' })
+    assert.ok(longest < 2000, `two for ${longest} ms`)
+  })
+
+  test('Redis is away: each goes on with what it has, and asks the directory', async () => {
+    await redis.kill()
+    await until(() => readers().length === 0, undefined, TAKES_OVER)
+    await slapd.add('meanwhile@example.com')
+    for (const { haraka } of servers) await haraka.answers('meanwhile@example.com', FOUND)
+    await redis.restart()
+    await theReader()
+    await isFollowed()
+    assert.ok(longest < 2000, `two for ${longest} ms`)
+  })
+})
