@@ -1,5 +1,6 @@
 // gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
 // the plugins, its next hops, and the directory servers.
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { bulkhead } from 'cockatiel'
 import { Command } from 'commander'
@@ -13,7 +14,7 @@ import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { findExpress, missingAddress, tooOld } from '../page/http-server'
 import { counted } from '../report/words'
 import { parseIp } from '../routing/networks'
-import { readIniFile } from '../settings/haraka-files'
+import { configDir, readIniFile } from '../settings/haraka-files'
 import { loadSettings, misnamed } from '../settings/load'
 import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
@@ -123,9 +124,9 @@ async function check(install: Install): Promise<Section[]> {
 }
 
 async function redisSections({ redis, harvest, directories }: Settings): Promise<Section[]> {
-  const holdsLists = directories.all.some(({ snapshot: { channel } }) => {
-    return channel !== undefined && 'redis' in channel.carrier
-  })
+  const holdsLists = directories.all.some(({ snapshot: { channel, key_file } }) =>
+    channel ? 'redis' in channel.carrier : key_file !== '' && !redis?.isHarakas,
+  )
   if (!redis || !(harvest.enabled || holdsLists)) return []
   return [{ about: 'redis', findings: await probeRedis(redis, holdsLists) }]
 }
@@ -199,6 +200,11 @@ async function directorySections(
 /** @param settings undefined when they cannot be used */
 function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
   const unlisted = notListed(config, PLUGIN)
+  const isPublisher = settings?.directories.all.some(({ snapshot }) => snapshot.key_file !== '')
+  if (isPublisher && !existsSync(path.join(configDir(config), 'plugins'))) {
+    const text = 'there is no such file: no Haraka runs here, and gal-relay publish needs none'
+    return [{ level: 'note', text }]
+  }
   if (unlisted.length > 0) return unlisted.map((text): Finding => ({ level: 'problem', text }))
   const findings: Finding[] = [
     ...openRelayBefore(config, PLUGIN, settings).map(
