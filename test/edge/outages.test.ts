@@ -65,8 +65,9 @@ describe('while a list is received', {
   }
 
   test('Redis is restarted, and empty: the list is put there again', async () => {
+    const from = publisher.output().length
     await redis.restart()
-    assert.equal(await redis.run('DBSIZE'), '0')
+    await publisher.waitForLine(/the list default is published to/, 20_000, from)
     await followed()
   })
 
