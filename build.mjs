@@ -17,6 +17,6 @@ try {
 
 // What the status page loads is served as it is.
 const page = 'plugins/gal-relay/page'
-for (const file of ['page.css', 'page.js']) {
+for (const file of ['page.css', 'sections.css', 'page.js']) {
   cpSync(path.join(root, page, file), path.join(root, 'dist', page, file))
 }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Explanation } from '../plugins/gal-relay/advice/explain'
-import { type LoadedCommand, loadCommand } from './support/command'
+import { loadCommand } from './support/command'
 import { type Haraka, startHaraka } from './support/haraka'
 import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
@@ -22,6 +22,8 @@ import {
 
 const skip = skipWithout('slapd', 'slapadd')
 
+const command = loadCommand()
+
 for (const mode of ['live', 'snapshot'] as const) {
   describe(`directories.json, mode = ${mode}`, { concurrency: 2, skip }, () => {
     let slapd: Slapd
@@ -37,7 +39,6 @@ for (const mode of ['live', 'snapshot'] as const) {
           hostList: scenario.host_list ?? [],
           auth: PASSWORDS,
         })
-        const command = loadCommand()
         try {
           if (mode === 'snapshot') await listsInForce(haraka, scenario)
           for (const round of ['first', 'second']) {
@@ -45,9 +46,9 @@ for (const mode of ['live', 'snapshot'] as const) {
             for (const one of scenario.cases) wrong.push(...(await askCase(haraka.port, one)))
             assert.deepEqual(wrong, [], `${round} round`)
           }
-          assert.deepEqual(await explained(haraka, scenario, command), [])
+          assert.deepEqual(await explained(haraka, scenario), [])
         } finally {
-          await Promise.all([haraka.stop(), command.stop()])
+          await haraka.stop()
         }
       })
     })
@@ -85,11 +86,7 @@ function listsInForce(haraka: Haraka, { directories = {}, ldap = true }: Scenari
 }
 
 /** @returns a line for each answer of `gal-relay explain --json` that is another */
-async function explained(
-  haraka: Haraka,
-  { cases }: Scenario,
-  command: LoadedCommand,
-): Promise<string[]> {
+async function explained(haraka: Haraka, { cases }: Scenario): Promise<string[]> {
   const wrong: string[] = []
   for (const one of cases) {
     const { client, local, auth } = one

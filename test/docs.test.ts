@@ -54,7 +54,7 @@ describe('configurations in the docs', () => {
   }
 
   test('nothing stands in a block of a kind that nobody runs', () => {
-    const run = ['ini', 'sh', 'log', 'conf', 'ldif', 'yaml', 'console', 'old']
+    const run = ['ini', 'sh', 'log', 'conf', 'ldif', 'yaml', 'console', 'old', 'js']
     const other = blocks.filter(({ language }) => !run.includes(language))
     assert.deepEqual(
       other.map(({ page, line }) => `${page}:${line}`),
@@ -488,7 +488,9 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
           if (/\| sort -rn/.test(text))
             assert.match(output, /1 +(rule=not-in-gal|recipient=nobody@)/)
           if (/curl/.test(text)) assert.match(output, /answer="accepted"\} 1\n/)
-          if (/npx gal-relay check$/m.test(text)) assert.match(output, /\n0 problems, /)
+          if (/npx gal-relay check$/m.test(text)) {
+            assert.match(output, restarts === 0 ? /\n0 problems, 1 warning\n/ : /\n0 problems, 0 w/)
+          }
           if (/gal_relay\.password/.test(text)) writeFileSync(file('gal_relay.password'), SECRET)
         } else if (language === 'log') {
           for (const line of block.text.trim().split('\n')) {
@@ -584,6 +586,14 @@ describe('reference in the docs', () => {
       used.filter((name) => !names.has(name)),
       [],
     )
+    const rules = [...yaml.matchAll(/\brule[!=]~?"([^"]+)"/g)].flatMap(([, text = '']) =>
+      text.split('|'),
+    )
+    const unknown = rules.filter(
+      (rule) => !Object.keys(RULES).some((one) => new RegExp(`^${rule}$`).test(one)),
+    )
+    assert.ok(rules.length > 4)
+    assert.deepEqual(unknown, [])
   })
 
   test('troubleshooting.md knows every rule that can refuse, and its reply', () => {
@@ -639,9 +649,13 @@ describe('reference in the docs', () => {
   })
 
   test('commands of other pages are among those that are run', () => {
-    const run = ['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics']
-    // test/edge/docs.test.ts
-    run.push('edge')
+    const run = [
+      ...['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics'],
+      // In readme.test.ts and recipe.test.ts.
+      ...['README', 'plugins'],
+      // In edge/docs.test.ts.
+      'edge',
+    ]
     const pages = new Set(
       blocks.filter(({ language }) => language === 'sh').map(({ page }) => page),
     )

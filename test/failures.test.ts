@@ -28,8 +28,6 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'late answer of Redis': 'so too',
   'count of a network given up': 'of more than 20,000 networks',
   'error of a worker': 'of one that ends while it is answered',
-  'answers of the workers': 'when one does not answer within two seconds',
-  'end of a worker that had a command': 'so too',
   'error of the socket for the gal-relay command': 'where it cannot be made',
   'time-out of the gal-relay command': 'of a command that says nothing for ten seconds',
   'lost connection of the gal-relay command': 'of a command that is killed',

@@ -2,12 +2,14 @@
 // is ours gets a 550, nobody relays, and mail goes the way that its row says.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { runCommand } from './support/command'
+import { loadCommand } from './support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from './support/haraka'
 import { freePort } from './support/ports'
 import { connectSmtp, type Reply } from './support/smtp'
 import { until } from './support/until'
+
+const { runCommand } = loadCommand()
 
 const ROUTES = `[routes]
 example.com = inbound

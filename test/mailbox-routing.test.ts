@@ -7,7 +7,7 @@ import { describe, test } from 'node:test'
 import type { Explanation } from '../plugins/gal-relay/advice/explain'
 import type { QueueNote } from '../plugins/gal-relay/delivery/queue-note'
 import { type CertificateAuthority, makeAuthority } from './support/certificates'
-import { runJson } from './support/command'
+import { loadCommand } from './support/command'
 import { blocksOf, isWhole, type Replacements, readPage, real, wholeOf } from './support/docs'
 import { skipWithoutDs389, startDs389 } from './support/ds389'
 import { type Haraka, startHaraka } from './support/haraka'
@@ -17,6 +17,8 @@ import { skipWithoutSamba, startSamba } from './support/samba'
 import { type SlapdEntry, startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 import { until } from './support/until'
+
+const { runJson } = loadCommand()
 
 const PASSWORD = 'Pa55-word!'
 

@@ -1,10 +1,15 @@
 // The README's first example is a complete configuration, and does what is said there.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
+import { blocksOf, real } from './support/docs'
 import { startEmbeddedLdap } from './support/embedded-ldap'
 import { REPOSITORY, startHaraka } from './support/haraka'
+import { npm, shell } from './support/shell'
 import { connectSmtp } from './support/smtp'
 
 const README = readFileSync(path.join(REPOSITORY, 'README.md'), 'utf8')
@@ -50,5 +55,51 @@ test('takes mail for one domain, and lets one network relay', async () => {
   } finally {
     await haraka.stop()
     await directory.stop()
+  }
+})
+
+test('its two minutes lead from a new Haraka to the first correct answers', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'readme-'))
+  const dir = path.join(folder, 'mx')
+  const directory = await startEmbeddedLdap(['alice@example.com'])
+  try {
+    const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]
+    const { stdout } = await npm(REPOSITORY, ...pack)
+    const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
+    await promisify(execFile)(process.execPath, [bin, '-i', dir])
+    const blocks = blocksOf('README.md').filter(({ language }) => language === 'sh')
+    assert.equal(blocks.length, 1)
+    const commands = real(blocks[0]?.text ?? '', [
+      ['npm install', 'npm install --no-audit --no-fund --prefer-offline'],
+      ['haraka-plugin-gal-relay', path.join(folder, JSON.parse(stdout)[0].filename)],
+      ['ldap://dc1.corp.example', directory.url],
+    ])
+    assert.match(await shell(commands, dir), /\n0 problems, 0 warnings\n$/)
+    const lines = (name: string) =>
+      readFileSync(path.join(dir, 'config', name), 'utf8')
+        .trim()
+        .split('\n')
+    const haraka = await startHaraka({
+      dir,
+      hostList: lines('host_list'),
+      plugins: lines('plugins').filter((line) => /^(gal-relay|rcpt_to\.)/.test(line)),
+    })
+    try {
+      const proxy = { client: '203.0.113.9', local: '10.0.0.5:25' }
+      const smtp = await connectSmtp({ port: haraka.port, proxy })
+      await smtp.ehlo()
+      const to = ['alice@example.com', 'nobody@example.com', 'friend@elsewhere.example']
+      const { rcpt } = await smtp.transaction('news@shop.example', to)
+      assert.deepEqual(
+        rcpt.map(({ line }) => line.slice(0, 9)),
+        ['250 recip', '550 5.1.1', '550 5.7.1'],
+      )
+      await smtp.quit()
+    } finally {
+      await haraka.stop()
+    }
+  } finally {
+    await directory.stop()
+    rmSync(folder, { recursive: true, force: true })
   }
 })

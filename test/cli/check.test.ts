@@ -14,7 +14,11 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
-import { runCommand, runJson } from '../support/command'
+import {
+  loadCommand,
+  runCommand as runProcess,
+  runJson as runProcessJson,
+} from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { type HarakaOptions, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
@@ -22,6 +26,8 @@ import { skipWithout } from '../support/programs'
 import { type Samba, skipWithoutSamba, startSamba } from '../support/samba'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startStalledPort } from '../support/stalled-port'
+
+const { runCommand, runJson } = loadCommand()
 
 interface Finding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'
@@ -371,7 +377,9 @@ scan@example.com = inbound smtp://192.0.2.25
     const bin = path.join(folder, 'bin')
     const said = async () => {
       const args = ['check', '--config', root]
-      const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(args, { env: { PATH: bin } })
+      const env = { PATH: bin }
+      // What it has found of packages stays in the memory of a process.
+      const { json } = await runProcessJson<Omit<Report, 'lines' | 'code'>>(args, { env })
       const findings = json.sections.flatMap((section) => section.findings)
       return findings.filter(({ text }) => /express|status page/.test(text))
     }
@@ -582,7 +590,7 @@ scan@example.com = inbound smtp://192.0.2.25
     try {
       writeInstall(root, [25], { ini: `[routes]\nexample.com = inbound\n${directory}` })
       for (const folder of [root, path.join(root, 'config')]) {
-        const { code, stdout, stderr } = await runCommand(['check'], { env: { HARAKA: folder } })
+        const { code, stdout, stderr } = await runProcess(['check'], { env: { HARAKA: folder } })
         assert.equal(stderr, '')
         assert.equal(code, 0)
         assert.match(stdout, new RegExp(`^settings of ${root}\n`))
@@ -594,7 +602,7 @@ scan@example.com = inbound smtp://192.0.2.25
         )
         assert.match(stdout, /\n0 problems, \d warnings?\n$/)
       }
-      assert.equal((await runCommand(['check'], { cwd: root })).code, 0)
+      assert.equal((await runProcess(['check'], { cwd: root })).code, 0)
     } finally {
       rmSync(root, { recursive: true, force: true })
     }

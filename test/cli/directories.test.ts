@@ -6,12 +6,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Explanation } from '../../plugins/gal-relay/advice/explain'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { writeQueueFile } from '../support/queue-file'
 import { type Slapd, type SlapdEntry, startSlapd } from '../support/slapd'
+
+const { runCommand, runJson } = loadCommand()
 
 const BASE = 'dc=corp,dc=test'
 const unit = (ou: string): SlapdEntry => ({

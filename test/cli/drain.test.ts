@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, test } from 'node:test'
 import { readQueue } from '../../plugins/gal-relay/delivery/queue-files'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { startHaraka, writeInstall } from '../support/haraka'
 import { writeQueueFile } from '../support/queue-file'
 import { connectSmtp } from '../support/smtp'
+
+const { runCommand, runJson } = loadCommand()
 
 interface Drained {
   readonly messages: number

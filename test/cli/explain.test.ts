@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type LoadedCommand, loadCommand, runCommand, runJson } from '../support/command'
+import { loadCommand, runCommand } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Answer, agree, argumentsOf } from '../support/explain'
 import { type Haraka, startHaraka, writeInstall } from '../support/haraka'
@@ -19,6 +19,8 @@ interface Asked {
   readonly assumed: readonly string[]
   readonly recipients: readonly { readonly rule: string }[]
 }
+
+const command = loadCommand()
 
 describe('explain, where the rulebook has no case', () => {
   const ini = `[routes]
@@ -39,15 +41,12 @@ hosts[] = 192.168.1.0/24
   const local = '10.0.0.5:25'
   let ldap: EmbeddedLdap
   let haraka: Haraka
-  let command: LoadedCommand
   before(async () => {
     ldap = await startEmbeddedLdap(['alice@example.com', 'josé@example.com', 'bob@hop.example'])
     const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
     haraka = await startHaraka({ ini: ini + directory, auth: PASSWORDS })
-    command = loadCommand()
   })
   after(async () => {
-    await command.stop()
     await haraka.stop()
     await ldap.stop()
   })
@@ -153,7 +152,7 @@ hosts[] = 192.168.1.0/24
   test('a listener on which the plugin only observes: what it would answer', async () => {
     const args = ['--config', haraka.dir, '--client', stranger, '--listener', '10.0.0.6:25']
     const ask = ['explain', 'alice@example.com', 'friend@elsewhere.example', ...args]
-    const { json } = await runJson<Answer>(ask)
+    const { json } = await command.runJson<Answer>(ask)
     assert.deepEqual(
       json.recipients.map(({ code, enforced }) => [code, enforced]),
       [
@@ -161,7 +160,7 @@ hosts[] = 192.168.1.0/24
         [550, false],
       ],
     )
-    assert.match((await runCommand(ask)).stdout, /enforce = false: it only observes/)
+    assert.match((await command.runCommand(ask)).stdout, /enforce = false: it only observes/)
   })
 
   test('other plugins that may answer otherwise are named, and the reply stays what ours is', async () => {
@@ -171,7 +170,11 @@ hosts[] = 192.168.1.0/24
     const asked = ['--config', root, '--client', stranger, '--listener', local]
     const said = async (...plugins: string[]) => {
       writeInstall(root, [25], { ini: ini + directory, plugins, files })
-      const { code, json } = await runJson<Answer>(['explain', 'nobody@example.com', ...asked])
+      const { code, json } = await command.runJson<Answer>([
+        'explain',
+        'nobody@example.com',
+        ...asked,
+      ])
       assert.equal(code, 1)
       assert.equal(json.recipients[0]?.rule, 'not-in-gal')
       const steps = json.recipients[0]?.steps ?? []
@@ -191,7 +194,7 @@ hosts[] = 192.168.1.0/24
           'plugin aliases comes before gal-relay',
         ],
       )
-      const { stdout } = await runCommand(['explain', 'nobody@example.com', ...asked])
+      const { stdout } = await command.runCommand(['explain', 'nobody@example.com', ...asked])
       assert.match(stdout, /^550 5\.1\.1 .*\n(?: .*\n)+ {2}plugins +OPEN RELAY: plugin relay /m)
     } finally {
       rmSync(root, { recursive: true, force: true })
@@ -204,7 +207,7 @@ hosts[] = 192.168.1.0/24
     const away = '[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n'
     const said = async (gal: string) => {
       writeInstall(root, [25], { ini: `${ini}${gal}${away}` })
-      const { stdout } = await runCommand(['explain', 'alice@example.com', ...asked])
+      const { stdout } = await command.runCommand(['explain', 'alice@example.com', ...asked])
       assert.match(stdout, /^451 4\.4\.3 /m)
       return /^ {2}directory +(.*)$/m.exec(stdout)?.[1] ?? ''
     }
@@ -255,7 +258,7 @@ hosts[] = 192.168.1.0/24
       const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${ldap.base}\n`
       const files = { 'config/smtp.ini': `listen=${listen}\npublic_ip=198.51.100.5\n` }
       writeInstall(root, [25], { ini: `${restrictions}${directory}`, files })
-      const { code, json } = await runJson<Asked>([
+      const { code, json } = await command.runJson<Asked>([
         ...['explain', 'friend@far.example', '--config', root, ...args],
       ])
       const [explained] = json.recipients

@@ -1,11 +1,13 @@
 // `gal-relay forget` reaches the caches of a running server, in all of its processes.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { type Haraka, startHaraka } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { connectSmtp } from '../support/smtp'
+
+const { runCommand, runJson } = loadCommand()
 
 describe('gal-relay forget', { skip: skipWithout('slapd', 'slapadd', 'ldapmodify') }, () => {
   let slapd: Slapd

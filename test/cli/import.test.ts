@@ -5,8 +5,10 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, describe, test } from 'node:test'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { settingsOf } from '../support/imported'
+
+const { runCommand, runJson } = loadCommand()
 
 const folder = mkdtempSync(path.join(tmpdir(), 'import-'))
 after(() => rmSync(folder, { recursive: true, force: true }))

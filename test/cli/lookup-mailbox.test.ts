@@ -5,10 +5,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { writeInstall } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
+
+const { runCommand, runJson } = loadCommand()
 
 type SaidMailbox = Readonly<Record<'host' | 'routing_address' | 'problem', string | null>> | null
 

@@ -4,12 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SlapdEntry, startSlapd } from '../support/slapd'
+
+const { runCommand, runJson } = loadCommand()
 
 interface Entry {
   readonly dn: string

@@ -7,13 +7,15 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import type { ReplayResult } from '../../plugins/gal-relay/advice/replay'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { startHaraka, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithoutPostfix, startPostfix } from '../support/postfix'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { connectSmtp, type SmtpClient } from '../support/smtp'
+
+const { runCommand, runJson } = loadCommand()
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const KNOWN = numbers(25).map((i) => `user${i}@example.com`)
@@ -230,6 +232,18 @@ exports.deny = (next, connection, [address]) => address.user === 'bad' ? next(DE
     const synced = await runCommand(['sync', '--config', dir])
     assert.equal(synced.code, 0, synced.stderr)
     const { json } = await replay(dir, log)
+    assert.deepEqual(json.list, [])
+    assert.equal(json.compared, TOTAL - DOWN)
+  })
+
+  test('the list in memory knows where mail goes too: nobody else is asked', async () => {
+    const log = write('mailboxes.log', await logOf('level=notice\nformat=default\n'))
+    const gal = `[gal]\nmode = snapshot\nhost_attribute = mailHost\n[snapshot]\nfile = ${folder}/mailboxes.snapshot\n`
+    const ini = iniOf(ROWS).replace('[directory DOWN]', '[directory DOWN]\nmode = live') + gal
+    const synced = await runCommand(['sync', '--config', install('mailboxes', ini)])
+    assert.equal(synced.code, 0, synced.stderr)
+    const away = ini.replace(slapd.url, `ldap://127.0.0.1:${nowhere}`)
+    const { json } = await replay(install('mailboxes', away), log)
     assert.deepEqual(json.list, [])
     assert.equal(json.compared, TOTAL - DOWN)
   })

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { DayResult } from '../../plugins/gal-relay/advice/day-report'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { startHaraka, writeInstall } from '../support/haraka'
 import { connectSmtp } from '../support/smtp'
+
+const { runCommand, runJson } = loadCommand()
 
 const UUID = 'C607D482-A3CF-44D2-ACC1-A206AC1F07E2'
 

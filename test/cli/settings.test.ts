@@ -10,8 +10,10 @@ import { readIni } from '../../plugins/gal-relay/settings/ini'
 import * as schema from '../../plugins/gal-relay/settings/schema'
 import { readSettings } from '../../plugins/gal-relay/settings/settings'
 import { writtenValue } from '../../plugins/gal-relay/settings/written'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { writeInstall } from '../support/haraka'
+
+const { runCommand, runJson } = loadCommand()
 
 const INI = `[main]
 enforce = relaying

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { runCommand } from '../support/command'
+import { loadCommand } from '../support/command'
+
+const { runCommand } = loadCommand()
 
 const A = '8D6E7A4F-52CF-4F6B-9F0B-3B6C2C1F6A11'
 const B = '11111111-52CF-4F6B-9F0B-3B6C2C1F6A11'
@@ -113,12 +115,12 @@ describe('trace', () => {
       stderr: '',
     })
     mkdirSync(path.join(dir, 'folder'))
-    writeFileSync(path.join(dir, 'broken.gz'), 'no gzip')
+    writeFileSync(path.join(dir, 'broken.gz'), gzipSync(log).fill(0, 10))
     for (const [args, error] of [
       [['bob'], /^'bob' is neither a mail address nor the id of a connection\n$/],
       [[], /^error: missing required argument 'address\|id'\n$/],
-      [['a@b.test', path.join(dir, 'nowhere')], /nowhere cannot be read: ENOENT[^\n]*\n$/],
-      [['a@b.test', path.join(dir, 'folder')], /folder cannot be read: it is a folder\n$/],
+      [['a@b.test', path.join(dir, 'nowhere')], /^there is no file \S+nowhere\n$/],
+      [['a@b.test', path.join(dir, 'folder')], /folder is a folder; name the files in it\n$/],
       [['a@b.test', path.join(dir, 'broken.gz')], /broken\.gz cannot be read: [^\n]+\n$/],
       [['a@b.test'], /^there is no line of Haraka's logger in the log\n$/],
     ] as const) {

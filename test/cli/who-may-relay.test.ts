@@ -5,8 +5,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { writeInstall } from '../support/haraka'
+
+const { runCommand, runJson } = loadCommand()
 
 const INI = `[restrictions]
 hosts[] = 192.168.0.0/24

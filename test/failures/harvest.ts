@@ -86,8 +86,8 @@ ${more}`
       [],
     )
     await during({ ini: ini(''), nodes: 2, isGraceful: true }, 'start of a worker', [
-      'command of the master process',
-      'command of a worker',
+      'message of the master process',
+      'message of a worker',
     ])
     await theSocket(faults, ini(''))
   } finally {

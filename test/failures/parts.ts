@@ -63,7 +63,7 @@ export async function directory(faults: Faults): Promise<void> {
   faults.begin('start')
   const list = testList(ldap)
   list.start()
-  const load = startLoad(list, { askers: 80 })
+  const load = startLoad(list, { askers: 80, pause: 60 })
   const misbehaviours: Record<string, Behaviour> = {
     hang: { kind: 'hang' },
     cut: { kind: 'cut', after: 1 },

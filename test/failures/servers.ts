@@ -51,7 +51,7 @@ async function rcptLoad(haraka: Haraka): Promise<Load> {
       return { state: `wrong: ${error}` }
     }
   }
-  const load = startLoad({ answer }, { askers: 5, pause: 10 })
+  const load = startLoad({ answer }, { askers: 5, pause: 30 })
   return {
     ...load,
     get now() {
@@ -286,9 +286,9 @@ export async function cluster(faults: Faults): Promise<void> {
       faults.begin(`question ${++asked}`, 'message of the master process')
       const status = statusOf(http)
       await sleep(200)
-      faults.begin(`wait ${asked}`, 'reports of the workers')
+      faults.begin(`wait ${asked}`, 'answers of other processes')
       await status
-      return faults.thrown().some(({ what }) => what === 'reports of the workers')
+      return faults.thrown().some(({ what }) => what === 'answers of other processes')
     })
     faults.begin('')
     await load.untilAnswered()

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { addressKey, recipientKey, spellings } from '../../plugins/gal-relay/gal/address-key'
 import {
   plainLocalPart,
+  quoted,
   recipientOf,
   sentLocalPart,
 } from '../../plugins/gal-relay/routing/recipient'
@@ -89,7 +90,8 @@ test('a local part in its plain form, and as it is sent', () => {
       assert.equal(plainLocalPart(`"${[...plain].map((c) => `\\${c}`).join('')}"`), plain)
       const recipients = [recipientOf(sent, 'example.com'), recipientOf(plain, 'example.com')]
       for (const one of recipients) {
-        for (const spelling of [`${sent}@example.com`, `${plain}@example.com`]) {
+        for (const form of [sent, plain, quoted(plain)]) {
+          const spelling = `${form}@example.com`
           assert.ok(spellings(one).includes(spelling), `${spelling} for ${one.local}`)
         }
       }

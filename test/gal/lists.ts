@@ -63,7 +63,7 @@ export const SNAPSHOT: SnapshotSettings = {
   shrink_limit: 0.2,
   share: 'none',
   key_file: '',
-  received_from: 'redis',
+  received_from: '',
 }
 
 /** `ldap://host:port`, `ldaps://host:port` or `srv://domain` */

@@ -334,8 +334,7 @@ function storedAs(one: Value): string {
   const { forms, decoys }: Kind = KINDS[one.kind]
   const types = isAddress(one) ? forms : decoys
   const local = localOf(one)
-  const isInQuotes = one.isQuoted && needsQuotes(local)
-  return `${types[one.form % types.length]}${isInQuotes ? quoted(local) : local}@${DOMAIN}`
+  return `${types[one.form % types.length]}${one.isQuoted ? quoted(local) : local}@${DOMAIN}`
 }
 
 const needsQuotes = (local: string) =>

@@ -27,10 +27,20 @@ function defenceWith(limits: Partial<HarvestSettings> = {}) {
   const line = (text: string) => void lines.push(text)
   const log = { debug: line, info: line, notice: line, warn: line, error: line }
   const settings = { ...DEFAULTS, ...limits }
-  const counters = new Counters(ownLimiter(settings.window))
+  const limiter = ownLimiter(settings.window)
+  const asked = { times: 0 }
+  const counting = Object.create(limiter, {
+    penalty: {
+      value: (key: string, points: number) => {
+        asked.times++
+        return limiter.penalty(key, points)
+      },
+    },
+  })
   const tell = (event: HoldEvent) => void told.push(event)
+  const counters = new Counters(counting)
   const defence = new HarvestDefence(settings, counters, new Holds(), 'mx.test', log, tell)
-  return { defence, told, lines }
+  return { defence, told, lines, asked }
 }
 
 /** The clock stands still but for `tick`. */
@@ -167,7 +177,7 @@ describe('harvest defence', () => {
       assert.deepEqual(lines, [
         'held off: 203.0.113.9 for 30m: 30 of 30 recipients within 10m were unknown',
       ])
-      assert.equal(await defence.unknown(client), undefined)
+      assert.equal(await defence.unknown(client), 'held off')
       tick(30 * MINUTE - 1)
       assert.ok(defence.isHeldOff(client, 'connect'))
       tick(1)
@@ -208,6 +218,50 @@ describe('harvest defence', () => {
       await defence.unknown(counted(defence, `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`))
     }
     assert.equal(dropped, 5000)
+  })
+
+  // Most of them are counted without asking the counter: that must not show.
+  test('holds a busy client off with the very recipient that makes a harvest of it', async () => {
+    const limits = { unknown_limit: 5, unknown_share: 0.6, window: 60 * MINUTE }
+    const phase = fc.record({
+      count: fc.integer({ min: 1, max: 1500 }),
+      // One in so many is unknown, or all.
+      every: fc.constantFrom(1, 1, 2, 3, 20, 1000),
+      tick: fc.constantFrom(0, 0, 1000, 59 * MINUTE),
+    })
+    const ran = { unknown: 0, holds: 0, asked: 0 }
+    await fc.assert(
+      fc.asyncProperty(fc.array(phase, { minLength: 3, maxLength: 8 }), async (phases) => {
+        await onOwnClock(async (tick) => {
+          const { defence, asked } = defenceWith(limits)
+          const client = counted(defence, '203.0.113.9')
+          const model = new Window(limits.window)
+          const name = async (isUnknown: boolean) => {
+            if (!isUnknown) {
+              defence.other(client)
+              model.other(Date.now())
+              return false
+            }
+            ran.unknown++
+            await defence.unknown(client)
+            const { unknown, sum } = model.unknown(Date.now())
+            const isHarvest = unknown >= 5 && unknown * 100 >= 60 * sum
+            assert.equal(defence.isHeldOff(client, 'rcpt'), isHarvest, `${unknown} of ${sum}`)
+            return isHarvest
+          }
+          let isHeld = false
+          for (const { count, every, tick: passes } of phases) {
+            for (let i = 0; i < count && !isHeld; i++) isHeld = await name(i % every === 0)
+            tick(passes)
+          }
+          if (isHeld) ran.holds++
+          ran.asked += asked.times
+        })
+      }),
+      { numRuns: 200 },
+    )
+    assert.ok(ran.holds > 20, JSON.stringify(ran))
+    assert.ok(ran.asked < ran.unknown / 2, JSON.stringify(ran))
   })
 
   test('is as a model has it that knows every recipient', async () => {
@@ -265,6 +319,44 @@ describe('harvest defence', () => {
     assert.ok(holds > 100, String(holds))
   })
 })
+
+/** The count of one client: see {@link Model}, whose windows it has. */
+class Window {
+  readonly #length: number
+  #begun = Number.NEGATIVE_INFINITY
+  #unknown = 0
+  #sum = 0
+  #others = 0
+  #othersSince = 0
+
+  constructor(length: number) {
+    this.#length = length
+  }
+
+  other(now: number): void {
+    if (this.#others > 0 && now - this.#othersSince > this.#length) this.#others = 0
+    if (this.#others === 0) this.#othersSince = now
+    // So many are handed on without an unknown one.
+    if (++this.#others === 50) this.#add(0, now)
+  }
+
+  unknown(now: number): { unknown: number; sum: number } {
+    if (this.#others > 0 && now - this.#othersSince > this.#length) this.#others = 0
+    this.#add(1, now)
+    return { unknown: this.#unknown, sum: this.#sum }
+  }
+
+  #add(unknown: number, now: number): void {
+    if (now - this.#begun >= this.#length) {
+      this.#begun = now
+      this.#unknown = 0
+      this.#sum = 0
+    }
+    this.#unknown += unknown
+    this.#sum += this.#others + unknown
+    this.#others = 0
+  }
+}
 
 /**
  * Every recipient with its time. A window begins with the first unknown recipient after the one before; the

@@ -3,13 +3,15 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { VALID } from '../gal/load'
-import { runCommand, runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { type Haraka, startHaraka } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { connectSmtp } from '../support/smtp'
 import { until } from '../support/until'
+
+const { runCommand, runJson } = loadCommand()
 
 const LISTENER = '10.0.0.5:25'
 const PROVIDER = '192.0.2.10'
@@ -111,7 +113,8 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
           )
         ).flat()
         isOver = true
-        assert.ok(countOf(codes, 550) <= 33, `${countOf(codes, 550)} names`)
+        // A worker that the master has not answered within half a second counts for itself.
+        assert.ok(countOf(codes, 550) <= Math.max(nodes, 1) * 33, `${countOf(codes, 550)} names`)
         assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
         assert.deepEqual([...new Set(await beside)], [250])
         // A recipient that exists comes later.
@@ -119,7 +122,7 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
         const lines = haraka.logLines(
           /held off: 203\.0\.113\.9 for 30m: 3\d of 3\d recipients within 10m/,
         )
-        assert.equal(lines.length, 1, lines.join('\n'))
+        assert.ok(lines.length >= 1 && lines.length <= Math.max(nodes, 1), lines.join('\n'))
       })
 
       test('is seen and ended with the gal-relay command', async () => {
@@ -217,8 +220,8 @@ describe('harvest defence of two servers that share Redis', {
     // A process that was not answered within 50 ms, on a busy machine, counts for itself for a second.
     assert.ok(countOf(codes, 550) <= 3 * 35, `${countOf(codes, 550)} names`)
     for (const one of servers) await untilHeld(one, client)
-    const [held] = await heldOff(servers[1])
-    assert.equal(held?.network, client)
+    // A server tells Redis of it within a second; its counter holds the client off at once.
+    await until(async () => (await heldOff(servers[1])).some(({ network }) => network === client))
     assert.equal((await runCommand(['harvest', 'release', client, '-c', servers[1].dir])).code, 0)
     for (const one of servers) await untilHeld(one, client, false)
     assert.deepEqual(await heldOff(servers[0]), [])

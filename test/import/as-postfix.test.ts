@@ -6,12 +6,14 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
-import { runCommand } from '../support/command'
+import { loadCommand } from '../support/command'
 import { startHaraka } from '../support/haraka'
 import { skipWithoutPostfix, startPostfix } from '../support/postfix'
 import { findProgram, skipWithout } from '../support/programs'
 import { startSlapd } from '../support/slapd'
 import { connectSmtp, type Reply, type SmtpClient } from '../support/smtp'
+
+const { runCommand } = loadCommand()
 
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const KNOWN = [

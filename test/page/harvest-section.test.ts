@@ -7,22 +7,26 @@ import { registryOf } from '../../plugins/gal-relay/report/metrics'
 import { busyInstall } from '../support/install-report'
 
 const NOW = Date.now()
+const ASKED = new URLSearchParams()
 const report = busyInstall(NOW)
 
 test('each network has one row, with what the process knows that found it out', () => {
-  const { text = '' } = harvestSection(report, NOW) ?? {}
+  const { text = '' } = harvestSection(report, ASKED, NOW) ?? {}
   assert.equal([...text.matchAll(/<tr><th scope="row">/g)].length, 2)
   assert.match(
     text,
     /203\.0\.113\.9<\/code><\/th>\n<td [^>]*>31 of 33<\/td>.*?28 minutes.*?mx1\.test/s,
   )
   assert.match(text, /2001:db8:1:2::\/64<\/code> \(only observed\)/)
-  assert.equal(harvestSection(report, NOW + 3_600_000)?.text.includes('Nobody is held off.'), true)
+  assert.equal(
+    harvestSection(report, ASKED, NOW + 3_600_000)?.text.includes('Nobody is held off.'),
+    true,
+  )
 })
 
 test('there is no section where the defence is off', () => {
   const processes = report.processes.map((one) => ({ ...one, harvest: undefined }))
-  assert.equal(harvestSection(reportOf(processes), NOW), undefined)
+  assert.equal(harvestSection(reportOf(processes), ASKED, NOW), undefined)
 })
 
 test('a Redis that cannot be asked is among the troubles, and in the metrics', async () => {

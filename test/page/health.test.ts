@@ -16,7 +16,7 @@ describe('health of several directories', () => {
   const section = (name: string, domain: string) =>
     `[directory ${name}]\ndomains[] = ${domain}\nurl[] = ldap://${name}.test\nbase = dc=x\n`
   const NOW = 1_000_000_000
-  const report = (directory: string, state: 'up' | 'down' | 'starting', asOf?: number) => {
+  const report = (directory: string, state: 'up' | 'down' | 'starting' | 'idle', asOf?: number) => {
     const snapshot = asOf === undefined ? undefined : { asOf }
     return { directory, servers: [{ state }], snapshot } as unknown as DirectoryReport
   }
@@ -43,6 +43,11 @@ describe('health of several directories', () => {
       'directory a: no server can be asked',
       'directory c: no server can be asked',
     ])
+  })
+
+  test('one that nobody has asked lately is taken for one that would answer', () => {
+    assert.equal(isWell(...all.map(({ directory }) => report(directory, 'idle'))), true)
+    assert.equal(isWell(...all.map(({ directory }) => report(directory, 'starting'))), false)
   })
 
   test('a list that may be used is enough, unless it does not know where mail goes', () => {

@@ -11,6 +11,7 @@ import { readIni } from '../../plugins/gal-relay/settings/ini'
 import { readSettings } from '../../plugins/gal-relay/settings/settings'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Haraka, startHaraka } from '../support/haraka'
+import { configIn } from '../support/page-server'
 import { freePorts } from '../support/ports'
 import { connectSmtp } from '../support/smtp'
 
@@ -144,6 +145,10 @@ describe('the status page', () => {
     const settings = readSettings(readIni('config/gal_relay.ini', sections), [], '/')
     const serve = statusPage({
       name: 'mx.test',
+      config: configIn('/nowhere'),
+      plugin: 'gal-relay',
+      version: '3.3.4',
+      ignored: () => [],
       grammar: {},
       reports: { collect: () => assert.fail(), close: () => {} },
       settings: () => settings,

@@ -2,9 +2,15 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { Counts } from '../../plugins/gal-relay/report/counts'
-import { mergeHistories, processReport, reportOf } from '../../plugins/gal-relay/report/install'
+import {
+  mergeHistories,
+  NO_HISTORY,
+  processReport,
+  reportOf,
+} from '../../plugins/gal-relay/report/install'
 import { registryOf } from '../../plugins/gal-relay/report/metrics'
 import { type Sample, sum } from '../../plugins/gal-relay/report/samples'
+import { Tally } from '../../plugins/gal-relay/report/tally'
 import type { Verdict } from '../../plugins/gal-relay/routing/decide'
 import { busyInstall } from '../support/install-report'
 
@@ -20,7 +26,7 @@ const DEFERRED: Verdict = {
   reply: { code: 452, status: [5, 3], text: 'later' },
 }
 const NOW = Date.now()
-const PROCESS = { startedAt: 0, reloadFailedAt: undefined }
+const PROCESS = { startedAt: 0, settingsSince: 0, reloadFailedAt: undefined, reloadProblems: [] }
 const refusal = (recipient: string) => ({
   client: '192.0.2.1',
   host: '',
@@ -45,8 +51,11 @@ describe('metrics', () => {
     counts.answered('*:*', 'enforce', REFUSED)
     counts.answered('*:587', 'observe', REFUSED)
     counts.answered('*:*', 'enforce', DEFERRED)
-    counts.differed('*:587', 'not-in-gal', 'refused', 'accepted')
-    counts.errors++
+    const { recipient, rule, reply, ...sender } = refusal('x@example.com')
+    counts.differed('*:587', 'not-in-gal', 'refused', 'accepted', {
+      ...{ sender, rule, reply, answered: '250', recipient },
+    })
+    counts.failed()
     const text = await lines(counts)
     for (const line of [
       'gal_relay_answers_total{listener="*:*",mode="enforce",verdict="accepted",code="250",rule="in-gal"} 3',
@@ -136,7 +145,7 @@ describe('what processes report', () => {
   test('the counters of those that ended stay in the sum', () => {
     const sample = (value: number): Sample => ({ name: 'errors', labels: {}, value })
     assert.deepEqual(sum([sample(1), sample(2), sample(3)]), [sample(6)])
-    const ended = mergeHistories([{ counters: [sample(4)], minutes: [], refusals: [] }])
+    const ended = mergeHistories([{ ...NO_HISTORY, counters: [sample(4)] }])
     assert.deepEqual(reportOf([], ended).counters, [sample(4)])
   })
 
@@ -149,8 +158,8 @@ describe('what processes report', () => {
         deferred: 3,
       }))
     const history = mergeHistories([
-      { counters: [], minutes: minutes(100, 60), refusals: [] },
-      { counters: [], minutes: minutes(130, 60), refusals: [] },
+      { ...NO_HISTORY, minutes: minutes(100, 60) },
+      { ...NO_HISTORY, minutes: minutes(130, 60) },
     ])
     assert.equal(history.minutes.length, 60)
     assert.deepEqual(history.minutes[0], { minute: 130, accepted: 2, refused: 4, deferred: 6 })
@@ -169,11 +178,50 @@ describe('what processes report', () => {
       Array.from({ length: 200 }, (_, i) => `r${250 + i}@example.com`),
     )
     const histories = [refusals.slice(0, 150), refusals.slice(50)].map((some) => {
-      return { counters: [], minutes: [], refusals: some }
+      return { ...NO_HISTORY, refusals: some }
     })
     const all = mergeHistories(histories).refusals
     assert.equal(all.length, 200)
     assert.equal(all.at(-1)?.recipient, 'r449@example.com')
+  })
+
+  test('who is refused most is counted apart from who would be, and for all processes together', () => {
+    const { recipient: _, rule, ...sender } = refusal('')
+    const refused = (counts: Counts, recipient: string, times: number, answered?: string) => {
+      for (let i = 0; i < times; i++) {
+        const reply = '550 5.1.1 Recipient unknown'
+        counts.refused({ sender, rule, reply, recipient, ...(answered && { answered }) })
+      }
+    }
+    const [one, other] = [new Counts(), new Counts()]
+    refused(one, 'A@example.com', 3)
+    refused(other, 'a@EXAMPLE.com', 4)
+    refused(other, 'b@example.com', 5)
+    refused(one, 'c@example.com', 1, '250')
+    one.refused({ sender, rule, reply: '451 4.4.3 later', recipient: 'd@example.com' })
+    const reports = [one, other].map((counts) => processReport(counts.report(), [], [], PROCESS))
+    const { enforce, observe } = reportOf(reports).refusedMost
+    assert.deepEqual(enforce.recipients, [
+      { name: 'a@example.com', count: 7 },
+      { name: 'b@example.com', count: 5 },
+    ])
+    assert.deepEqual(enforce.clients, [{ name: '192.0.2.1', count: 12 }])
+    assert.deepEqual(enforce.senderDomains, [{ name: '<>', count: 12 }])
+    assert.deepEqual(observe.recipients, [{ name: 'c@example.com', count: 1 }])
+  })
+
+  test('those that keep coming are found among any number of names, in bounded memory', () => {
+    const tally = new Tally(100)
+    for (let i = 0; i < 20_000; i++) {
+      tally.add(`made-up-${i}`)
+      if (i % 10 === 0) tally.add('often')
+      if (i % 25 === 0) tally.add('now and then')
+    }
+    const [first, second, third] = tally.largest(3)
+    assert.deepEqual(first, { name: 'often', count: 2000 })
+    assert.deepEqual(second, { name: 'now and then', count: 800 })
+    assert.ok((third?.count ?? 0) < 3)
+    assert.ok(tally.largest(1_000_000).length <= 100)
   })
 
   test('refusals are kept while somebody may look at them', () => {

@@ -16,7 +16,14 @@ import { type Haraka, type HarakaOptions, startHaraka } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { connectSmtp } from '../support/smtp'
 import { until } from '../support/until'
-import { type Case, entriesOf, PASSWORDS, scenarios, unitOf } from '../support/vectors'
+import {
+  type Case,
+  entriesOf,
+  PASSWORDS,
+  type Scenario,
+  scenarios,
+  unitOf,
+} from '../support/vectors'
 
 const OBSERVE = '[main]\nenforce = false\n'
 const DIFFERS = /\[NOTICE\].*\[gal-relay\] observed DIFFERS /
@@ -35,64 +42,88 @@ const observing = (options: HarakaOptions, ini: string): HarakaOptions => ({
   ini: `${OBSERVE}${ini}`,
 })
 
-describe('an install that observes answers as it did before', { concurrency: 2 }, () => {
+describe('an install that observes answers as it did before', () => {
   let ldap: Awaited<ReturnType<typeof startEmbeddedLdap>>
   before(async () => {
     ldap = await startEmbeddedLdap(scenarios.flatMap(entriesOf))
   })
   after(async () => {
+    for (const { without, with_ } of pairs.values())
+      await Promise.all([without.stop(), with_.stop()])
     await ldap.stop()
-    for (const haraka of unobserved.values()) await (await haraka).stop()
   })
 
-  /** Without the plugin: of scenarios only their host_list makes a difference. */
-  const unobserved = new Map<string, Promise<Haraka>>()
-  function startUnobserved(install: HarakaOptions): Promise<Haraka> {
-    const key = String(install.hostList)
-    const started = unobserved.get(key) ?? startHaraka(install)
-    unobserved.set(key, started)
-    return started
+  /** One for all scenarios that have the same host_list. */
+  const pairs = new Map<string, Pair>()
+  async function pairFor(scenario: Scenario, index: number): Promise<Pair> {
+    const { host_list } = scenario
+    const known = pairs.get(String(host_list))
+    const port = known?.port ?? (await freePort())
+    const hostList = host_list ? '' : '\n[routing]\nhost_list = false\n'
+    const directory = `\n[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
+    const ini = `${scenario.ini}${hostList}${directory}[http]\nenabled = true\n`
+    if (known) {
+      await known.with_.reload(`${OBSERVE}${ini}`)
+      return known
+    }
+    const install = { ...BEFORE, ...(host_list ? { hostList: host_list } : {}) }
+    const files = { ...install.files, 'config/http.ini': `listen=127.0.0.1:${port}\n` }
+    const [without, with_] = await Promise.all([
+      startHaraka(install),
+      startHaraka(observing({ ...install, files }, ini)),
+    ])
+    const pair = { without, with_, port, observed: 0, differences: 0 }
+    pairs.set(String(host_list), pair)
+    return pair
   }
+  const linesOf = ({ with_ }: Pair) => ({
+    observed: with_.logLines(OBSERVED).length,
+    differences: with_.logLines(DIFFERS).length,
+  })
+  const countsOf = ({ observed, differences }: Pair) => ({ observed, differences })
 
   scenarios.forEach((scenario, index) => {
     test(scenario.name, async () => {
-      const install = { ...BEFORE, ...(scenario.host_list ? { hostList: scenario.host_list } : {}) }
-      const hostList = scenario.host_list ? '' : '\n[routing]\nhost_list = false\n'
-      const directory = `\n[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
-      const port = await freePort()
-      const files = { ...install.files, 'config/http.ini': `listen=127.0.0.1:${port}\n` }
-      const ini = `${scenario.ini}${hostList}${directory}[http]\nenabled = true\n`
-      const [without, with_] = await Promise.all([
-        startUnobserved(install),
-        startHaraka(observing({ ...install, files }, ini)),
-      ])
-      try {
-        let differences = 0
-        let observed = 0
-        for (const one of scenario.cases) {
-          const given = await replies(without, one)
-          assert.deepEqual(await replies(with_, one), given, `${one.client} → ${one.to}`)
-          if (/^10\.0\.0\.9:25$/.test(one.local)) continue // where that scenario has enabled = false
-          ;[one.reply].flat().forEach((verdict, recipient) => {
-            const answer = given.rcpt[recipient]?.[0]
-            if (answer === undefined || answer.startsWith('501')) return
-            observed++
-            if (verdict[0] !== answer[0]) differences++
-          })
-        }
-        const metrics = await (await fetch(`http://127.0.0.1:${port}/gal-relay/metrics`)).text()
-        assert.equal(sumOf(metrics, 'answers_total{.*mode="observe"'), observed)
-        assert.equal(sumOf(metrics, 'answers_total{.*mode="enforce"'), 0)
-        assert.equal(sumOf(metrics, 'observe_differences_total{'), differences)
-        await with_.end()
-        assert.equal(with_.logLines(OBSERVED).length, observed, 'recipients observed')
-        assert.equal(with_.logLines(DIFFERS).length, differences, 'differences marked')
-      } finally {
-        await with_.stop()
+      const pair = await pairFor(scenario, index)
+      const { without, with_, port } = pair
+      for (const one of scenario.cases) {
+        const given = await replies(without, one)
+        assert.deepEqual(await replies(with_, one), given, `${one.client} → ${one.to}`)
+        if (/^10\.0\.0\.9:25$/.test(one.local)) continue // where that scenario has enabled = false
+        ;[one.reply].flat().forEach((verdict, recipient) => {
+          const answer = given.rcpt[recipient]?.[0]
+          if (answer === undefined || answer.startsWith('501')) return
+          pair.observed++
+          if (verdict[0] !== answer[0]) pair.differences++
+        })
       }
+      const metrics = await (await fetch(`http://127.0.0.1:${port}/gal-relay/metrics`)).text()
+      assert.equal(sumOf(metrics, 'answers_total{.*mode="observe"'), pair.observed)
+      assert.equal(sumOf(metrics, 'answers_total{.*mode="enforce"'), 0)
+      assert.equal(sumOf(metrics, 'observe_differences_total{'), pair.differences)
+      await until(() => with_.logLines(OBSERVED).length >= pair.observed)
+      assert.deepEqual(linesOf(pair), countsOf(pair))
     })
   })
+
+  test('and the log has nothing else', async () => {
+    for (const pair of pairs.values()) {
+      await pair.with_.end()
+      assert.deepEqual(linesOf(pair), countsOf(pair))
+    }
+  })
 })
+
+/** The same install without the plugin, and with it. */
+interface Pair {
+  readonly without: Haraka
+  readonly with_: Haraka
+  /** Of the metrics. */
+  readonly port: number
+  /** Recipients observed so far, and those with another answer. */
+  observed: number
+  differences: number
+}
 
 function sumOf(metrics: string, pattern: string): number {
   const samples = metrics.matchAll(new RegExp(`^gal_relay_${pattern}.* (\\d+)$`, 'gm'))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { log } from '../../plugins/gal-relay/haraka/log'
 import { acceptanceOf, lineOf } from '../../plugins/gal-relay/report/refusal'
 import type { Accepted } from '../../plugins/gal-relay/routing/decide'
 import { parseNextHop } from '../../plugins/gal-relay/routing/routes'
@@ -15,6 +16,16 @@ const refusal = {
   listener: '10.0.0.5:25',
   rule: 'not-in-gal' as const,
   reply: '550 5.1.1 Recipient\r\nunknown',
+}
+
+/** As Haraka's logger gets it. */
+function written<T extends object>(line: T): T {
+  const lines: T[] = []
+  const lognotice = (_plugin: unknown, _text: string, fields: T) => void lines.push(fields)
+  const plugin = { lognotice } as unknown as Haraka.Plugin
+  log(plugin, 'notice', plugin, 'refused', line)
+  assert.equal(lines.length, 1)
+  return lines[0] as T
 }
 
 test('nothing that a stranger sent is unseen, turns the text around or is obeyed by a terminal', () => {
@@ -38,7 +49,8 @@ test('nothing that a stranger sent is unseen, turns the text around or is obeyed
     assert.equal(visible(`a${character}b`), `a${name}b`)
     const sent = `a${character}b`
     const from = { ...refusal, helo: sent, host: sent, account: sent, sender: sent }
-    const { rdns, helo, account, sender, recipient } = lineOf(from, sent, 'mixed', '452')
+    const line = written(lineOf(from, sent, 'mixed', '452'))
+    const { rdns, helo, account, sender, recipient } = line
     assert.deepEqual([rdns, helo, account, sender, recipient], Array(5).fill(`a${name}b`))
   }
 })
@@ -52,12 +64,8 @@ test('a line has the names that Haraka has for what it knows of a connection', (
 test('a line of an accepted recipient says which way it goes', () => {
   const verdict = { accept: true, rule: 'relay-hosts', path: 'outbound', hops: [] } as const
   const of = (accepted: Accepted, leaving: string) => {
-    const { recipient, rule, path, hop, leaves_as } = acceptanceOf(
-      refusal,
-      'a@b.test',
-      accepted,
-      leaving,
-    )
+    const line = written(acceptanceOf(refusal, 'a@b.test', accepted, leaving))
+    const { recipient, rule, path, hop, leaves_as } = line
     return [recipient, rule, path, hop, leaves_as]
   }
   assert.deepEqual(of(verdict, 'a@b.test'), ['a@b.test', 'relay-hosts', 'outbound', 'mx', ''])

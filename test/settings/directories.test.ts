@@ -381,7 +381,7 @@ describe('a list that comes from elsewhere', () => {
     assert.deepEqual(problems(RECEIVED), [
       `[snapshot] key_file: is missing: mode = received ${NO_KEY}`,
     ])
-    assert.deepEqual(problems(`${RECEIVED}${KEY}`), [
+    assert.deepEqual(problems(`${RECEIVED}${KEY}received_from = redis\n`), [
       `[snapshot] received_from: ${NO_REDIS}, or received_from = FILE`,
     ])
   })
@@ -392,6 +392,16 @@ describe('a list that comes from elsewhere', () => {
       `[ldap] url: ${NOT_HERE}`,
       `[ldap] base: ${NOT_HERE}`,
     ])
+  })
+
+  it('comes in its own file where nothing else is said, and is kept in another', () => {
+    const { snapshot } = directory(`${RECEIVED}${KEY}file = /srv/gal.list\n`, 'default')
+    assert.deepEqual(snapshot.channel?.carrier, { file: '/srv/gal.list' })
+    assert.equal(snapshot.file, '/srv/gal.list.received')
+    const beta = '[directory beta]\ndomains[] = beta.example\n'
+    const { snapshot: other } = directory(`${RECEIVED}${KEY}file = /srv/gal.list\n${beta}`)
+    assert.deepEqual(other.channel?.carrier, { file: '/srv/gal.beta.list' })
+    assert.equal(other.file, '/srv/gal.beta.list.received')
   })
 
   it('has the name of its directory, and its file too', () => {

@@ -6,10 +6,12 @@ import path from 'node:path'
 import { test } from 'node:test'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import { readSettings } from '../../plugins/gal-relay/settings/settings'
-import { runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import { writeInstall } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 import { startRedis } from '../support/redis-server'
+
+const { runJson } = loadCommand()
 
 const LDAP = '[ldap]\nurl[] = ldap://a.test\nbase = dc=a\n'
 const read = (ini: string) => readSettings(readIni('gal_relay.ini', LDAP + ini), [], '/etc/haraka')

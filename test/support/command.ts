@@ -1,6 +1,6 @@
 // Runs the compiled gal-relay command as a process of its own, as a postmaster does; or many times in
-// one process, where only the answers matter.
-import { execFile, fork } from 'node:child_process'
+// one process, where only the answers matter: to start Node and to load the command takes longest.
+import { type ChildProcess, execFile, fork } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
@@ -25,15 +25,23 @@ export interface CommandOptions {
   readonly input?: string
 }
 
+/** One run in a process that has loaded the command. */
+export interface CommandRun extends Required<CommandOptions> {
+  readonly args: readonly string[]
+}
+
+const withDefaults = ({ cwd = '/', env = {}, input = '' }: CommandOptions) => ({
+  cwd,
+  env: { ...process.env, HARAKA: undefined, NODE_TEST_CONTEXT: undefined, ...env },
+  input,
+})
+
 export function runCommand(
   args: readonly string[],
-  { cwd = '/', env = {}, input = '' }: CommandOptions = {},
+  commandOptions: CommandOptions = {},
 ): Promise<CommandResult> {
-  const options = {
-    cwd,
-    env: { ...process.env, HARAKA: undefined, NODE_TEST_CONTEXT: undefined, ...env },
-    maxBuffer: 1 << 28,
-  }
+  const { cwd, env, input } = withDefaults(commandOptions)
+  const options = { cwd, env, maxBuffer: 1 << 28 }
   return new Promise((resolve, reject) => {
     const child = execFile(execPath, [COMMAND, ...args], options, (error, stdout, stderr) => {
       const code = error ? error.code : 0
@@ -58,33 +66,57 @@ export interface JsonResult<T> {
   readonly json: T
 }
 
-/** The command for one install, loaded once. */
+/** The command in a process that has loaded it, where only its answers matter. */
 export interface LoadedCommand {
-  /** As `runJson`; one after the other. */
-  runJson<T>(args: readonly string[]): Promise<JsonResult<T>>
-  stop(): Promise<void>
+  /** As the functions of that name, one after the other. */
+  runCommand(args: readonly string[], options?: CommandOptions): Promise<CommandResult>
+  runJson<T>(args: readonly string[], options?: CommandOptions): Promise<JsonResult<T>>
 }
 
-export function loadCommand(): LoadedCommand {
-  const env = { ...process.env, HARAKA: undefined, NODE_TEST_CONTEXT: undefined }
-  const child = fork(path.join(__dirname, 'command-process.js'), { cwd: '/', env, execArgv: [] })
-  const exited = once(child, 'exit')
-  const ended = exited.then(() => {
-    throw new Error('the process with the command ended')
-  })
-  ended.catch(() => {})
-  return {
-    async runJson<T>(args: readonly string[]) {
-      const answer = once(child, 'message')
-      child.send(['--json', ...args])
-      const [result] = await Promise.race([answer, ended])
-      return jsonOf<T>(result as CommandResult)
-    },
-    async stop() {
-      child.kill()
-      await exited
-    },
+/**
+ * Starts its process when it is first used, which ends with the test file.
+ * @param uid the user, and the group of the same number, that it runs as; only root may say so
+ */
+export function loadCommand(uid?: number): LoadedCommand {
+  let child: ChildProcess | undefined
+  let before: Promise<unknown> = Promise.resolve()
+  async function runNext(args: readonly string[], options: CommandOptions): Promise<CommandResult> {
+    child ??= startCommandProcess(uid)
+    // It keeps the test file going for as long as it is used.
+    child.ref()
+    child.channel?.ref()
+    const ended = new AbortController()
+    const { signal } = ended
+    try {
+      child.send({ args, ...withDefaults(options) } satisfies CommandRun)
+      const exit = once(child, 'exit', { signal }).then(() => {
+        throw new Error('the process with the command ended')
+      })
+      const [result] = await Promise.race([once(child, 'message', { signal }), exit])
+      return result as CommandResult
+    } finally {
+      ended.abort()
+      child.unref()
+      child.channel?.unref()
+    }
   }
+  const runLoaded = (args: readonly string[], options: CommandOptions = {}) => {
+    const result = before.then(() => runNext(args, options))
+    before = result.catch(() => {})
+    return result
+  }
+  return {
+    runCommand: runLoaded,
+    runJson: async <T>(args: readonly string[], options?: CommandOptions) =>
+      jsonOf<T>(await runLoaded(['--json', ...args], options)),
+  }
+}
+
+function startCommandProcess(uid: number | undefined): ChildProcess {
+  const user = uid === undefined ? {} : { uid, gid: uid }
+  const child = fork(path.join(__dirname, 'command-process.js'), { execArgv: [], ...user })
+  process.once('exit', () => child.kill())
+  return child
 }
 
 function jsonOf<T>({ code, stdout, stderr }: CommandResult): JsonResult<T> {

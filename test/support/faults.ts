@@ -28,8 +28,11 @@ export interface Faults {
 
 export function makeFaults(): Faults {
   const folder = mkdtempSync(path.join(tmpdir(), 'faults-'))
-  const begin = (turn: string, only = '') =>
-    writeFileSync(path.join(folder, 'turn'), only ? `${turn}\t${only}` : turn)
+  const begin = (turn: string, only = '') => {
+    const text = only ? `${turn}\t${only}` : turn
+    writeFileSync(path.join(folder, 'turn'), text)
+    turns.set(folder, text)
+  }
   begin('')
   writeFileSync(path.join(folder, 'thrown'), '')
   return {
@@ -43,21 +46,45 @@ export function makeFaults(): Faults {
         return { turn, pid: Number(pid), what }
       })
     },
-    remove: () => rmSync(folder, { recursive: true, force: true }),
+    remove() {
+      turns.delete(folder)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Those that this process has begun, by their folders. */
+const turns = new Map<string, string>()
+
+/** Work is begun thousands of times a second: what other processes have begun is not read each time. */
+const READ_EVERY = 5
+
+/** @returns a function that returns the turn that has begun last, or did some milliseconds ago */
+function turnIn(folder: string): () => string {
+  let text = ''
+  let readAt = Number.NEGATIVE_INFINITY
+  return () => {
+    const begun = turns.get(folder)
+    if (begun !== undefined) return begun
+    const now = performance.now()
+    if (now - readAt < READ_EVERY) return text
+    readAt = now
+    text = readFileSync(path.join(folder, 'turn'), 'utf8')
+    return text
   }
 }
 
 /** What is thrown in place of work; its stack is to be in the log. */
 export function throwIn(folder: string): void {
-  const read = (name: string) => readFileSync(path.join(folder, name), 'utf8')
-  let current = read('turn').split('\t')[0] ?? ''
+  const turnNow = turnIn(folder)
+  let current = turnNow().split('\t')[0] ?? ''
   // A process that was started again because something threw goes on.
-  const before = read('thrown')
+  const before = readFileSync(path.join(folder, 'thrown'), 'utf8')
     .split('\n')
     .filter((line) => line.startsWith(`${current}\t`))
   const thrown = new Set(before.map((line) => line.split('\t')[2] ?? ''))
   injectFaults((what) => {
-    const [turn = '', only = what] = read('turn').split('\t')
+    const [turn = '', only = what] = turnNow().split('\t')
     if (turn !== current) thrown.clear()
     current = turn
     if (turn === '' || only !== what || thrown.has(what)) return

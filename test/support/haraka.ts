@@ -97,6 +97,8 @@ export interface Haraka {
   waitForLog(pattern: RegExp, within?: number, from?: number): Promise<string>
   /** @param file its name in `config/` */
   writeConfig(file: string, text: string): void
+  /** Writes `config/gal_relay.ini`, and waits until it counts in all processes; has them read it at once. */
+  reload(ini: string): Promise<void>
   /** What the test-queue plugin answers from now on; CONT leaves the message to other plugins. */
   queueAnswers(answer: 'OK' | 'DENY' | 'DENYSOFT' | 'CONT'): void
   /** The messages that test-queue took, oldest first. */
@@ -221,6 +223,10 @@ async function startIn(
       .filter((file) => !/^\.?__tmp__/.test(file))
       .sort()
 
+  const workers = () => logLines(READY).map((line) => Number(READY.exec(line)?.[1]))
+  const writeConfig = (file: string, text: string) =>
+    writeFileSync(path.join(dir, 'config', file), text)
+
   return {
     dir,
     port: ports[0] ?? 0,
@@ -229,7 +235,7 @@ async function startIn(
       return child.pid
     },
     get workers() {
-      return logLines(READY).map((line) => Number(READY.exec(line)?.[1]))
+      return workers()
     },
     get exited() {
       return child.exited
@@ -238,7 +244,14 @@ async function startIn(
     forgetLog: () => child.forget(),
     logLines,
     waitForLog: (pattern, within, from) => child.waitForLine(pattern, within, from),
-    writeConfig: (file, text) => writeFileSync(path.join(dir, 'config', file), text),
+    writeConfig,
+    async reload(ini) {
+      const from = child.output().length
+      writeConfig('gal_relay.ini', ini)
+      const pids = new Set([child.pid, ...workers()])
+      for (const pid of pids) process.kill(pid, 'SIGWINCH')
+      await waitForLines(child, /settings reloaded/, pids.size, from)
+    },
     queueAnswers: (answer) => writeFileSync(path.join(dir, 'queue-answer'), answer),
     delivered: () => readDelivered(path.join(dir, 'delivered')),
     queueFiles,
@@ -301,17 +314,21 @@ async function launch(dir: string, options: HarakaOptions): Promise<Child> {
     env: { NODE_TEST_CONTEXT: undefined, ...options.env },
     onLine: options.onLine,
   })
-  let seen = 0
   try {
-    for (let waiting = processes(options.nodes); waiting > 0; waiting--) {
-      const line = await child.waitForLine(READY, 60_000, seen)
-      seen = child.output().indexOf(`${line}\n`, seen) + line.length
-    }
+    await waitForLines(child, READY, processes(options.nodes))
   } catch {
     await child.end('SIGKILL')
     throw new Error(`Haraka did not start:\n${child.output()}`)
   }
   return child
+}
+
+async function waitForLines(child: Child, pattern: RegExp, count: number, from = 0): Promise<void> {
+  let seen = from
+  for (let waiting = count; waiting > 0; waiting--) {
+    const line = await child.waitForLine(pattern, undefined, seen)
+    seen = child.output().indexOf(`${line}\n`, seen) + line.length
+  }
 }
 
 function processes(nodes: HarakaOptions['nodes']): number {

@@ -2,13 +2,22 @@
 
 import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { DURATIONS } from '../../plugins/gal-relay/ldap/health'
-import type { RecentRefusal } from '../../plugins/gal-relay/report/counts'
+import type { RecentRefusal, RefusedMost } from '../../plugins/gal-relay/report/counts'
 import {
   type InstallReport,
   type ProcessReport,
   reportOf,
 } from '../../plugins/gal-relay/report/install'
 import type { Sample } from '../../plugins/gal-relay/report/samples'
+
+/** What an overview has beside settings and report, where all is well. */
+export const OVERVIEW = {
+  name: 'mx.example.com',
+  versions: { plugin: '1.2.3', haraka: '3.3.4', node: '22.1.0' },
+  findings: { bad: [], doubtful: [] },
+  queue: { messages: 0, isCut: false, unreadable: 0, byHop: [], byMx: [] },
+  asked: new URLSearchParams(),
+} as const
 
 const answers = (rule: string, code: string, value: number, listener = '*:*'): Sample => {
   const verdict = code === '250' ? 'accepted' : code < '500' ? 'deferred' : 'refused'
@@ -63,7 +72,12 @@ export function busyInstall(now: number, snapshot?: SnapshotReport): InstallRepo
   const one = (pid: number): ProcessReport => ({
     pid,
     startedAt: now - 12 * day,
+    settingsSince: now - 3 * day,
     reloadFailedAt: undefined,
+    reloadProblems: [],
+    recentDifferences: [],
+    refusedMost: { enforce: pid === 1 ? REFUSED_MOST : NOBODY, observe: NOBODY },
+    failedAt: undefined,
     counters,
     minutes: Array.from({ length: 60 }, (_, index) => {
       const wave = 1 + Math.sin(index / 9) / 3 + ((index * 7) % 5) / 20
@@ -123,6 +137,21 @@ export function busyInstall(now: number, snapshot?: SnapshotReport): InstallRepo
     ],
   })
   return reportOf([one(1), one(2)])
+}
+
+const NOBODY: RefusedMost = { recipients: [], clients: [], senderDomains: [] }
+const REFUSED_MOST: RefusedMost = {
+  recipients: Array.from({ length: 50 }, (_, n) => {
+    return { name: n === 3 ? 'x'.repeat(80) : `user${n}@example.com`, count: 9_000 - n * 110 }
+  }),
+  clients: Array.from({ length: 50 }, (_, n) => {
+    return { name: n === 1 ? '2001:db8:4401:9::1c' : `198.51.100.${n}`, count: 90_000 - n * 1_100 }
+  }),
+  senderDomains: [
+    { name: 'shop.example', count: 120_400 },
+    { name: '<>', count: 31_004 },
+    { name: 'mail.isp.example', count: 811 },
+  ],
 }
 
 const RULES = [

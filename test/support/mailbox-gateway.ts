@@ -75,9 +75,7 @@ export async function startMailboxGateway(options: MailboxGatewayOptions): Promi
     slapd,
     async set(more) {
       lines = { ...lines, ...more }
-      const from = haraka.log().length
-      haraka.writeConfig('gal_relay.ini', text())
-      await haraka.waitForLog(/settings reloaded/, undefined, from)
+      await haraka.reload(text())
     },
     async send(to, { from = 'a@sender.test', trusted = false } = {}) {
       const client = await connectSmtp({ port: trusted ? trusting : open })

@@ -34,26 +34,39 @@ export function describeVectors(
   startLdap: (entries: readonly SlapdEntry[]) => Promise<LdapServer>,
   { skip = false, only, also, ...options }: VectorOptions = {},
 ): void {
-  describe(`ims-routing.json with ${name}`, { concurrency: 2, skip }, () => {
+  describe(`ims-routing.json with ${name}`, { skip }, () => {
     let ldap: LdapServer
     let parsesBlanks: boolean
     before(async () => {
       ldap = await startLdap(scenarios.flatMap(entriesOf))
       parsesBlanks = isAtLeast(options.release ?? (await harakaVersion()), '3.3')
     })
-    after(() => ldap.stop())
+    after(async () => {
+      await shared?.stop()
+      await ldap.stop()
+    })
+
+    /** Of the scenarios without a host_list. */
+    let shared: Haraka | undefined
+    async function started(scenario: Scenario, index: number): Promise<Haraka> {
+      const directory = `[ldap]\nurl[] = ${ldap.url}\nbase = ${unitOf(index)}\n`
+      const ini = `${scenario.ini}\n${directory}`
+      const hostList = scenario.host_list ?? []
+      if (shared && hostList.length === 0) {
+        shared.forgetLog()
+        await shared.reload(ini)
+        return shared
+      }
+      const haraka = await startHaraka({ ...options, ini, hostList, auth: PASSWORDS })
+      if (!options.nodes && hostList.length === 0) shared = haraka
+      return haraka
+    }
 
     if (only) assert.ok(only.every((name) => scenarios.some((scenario) => scenario.name === name)))
     scenarios.forEach((scenario, index) => {
       if (only && !only.includes(scenario.name)) return
       test(`${scenario.name} (${scenario.source})`, async (context) => {
-        const base = unitOf(index)
-        const haraka = await startHaraka({
-          ...options,
-          ini: `${scenario.ini}\n[ldap]\nurl[] = ${ldap.url}\nbase = ${base}\n`,
-          hostList: scenario.host_list ?? [],
-          auth: PASSWORDS,
-        })
+        const haraka = await started(scenario, index)
         let hasEnded = false
         void haraka.exited.then(() => {
           hasEnded = true
@@ -73,7 +86,7 @@ export function describeVectors(
           assert.ok(!hasEnded)
           context.diagnostic(`${scenario.cases.length} cases`)
         } finally {
-          await haraka.stop()
+          if (haraka !== shared) await haraka.stop()
         }
       })
     })

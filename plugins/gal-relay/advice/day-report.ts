@@ -1,16 +1,12 @@
 // One day of mail out of a log: what was answered and by which rule, who was refused, who relayed, and what
 // befell the directories.
 import type { LogEvent, LoggedRecipient, LoggedTransaction, Outcome } from '../logs/event'
+import { type Counted, Tally } from '../report/tally'
 
 /** Milliseconds since 1970, the end not included. */
 export interface Day {
   readonly from: number
   readonly to: number
-}
-
-export interface Counted {
-  readonly name: string
-  readonly count: number
 }
 
 export interface RuleCount {
@@ -66,10 +62,10 @@ export class DayReport {
   readonly #day: Day
   readonly #rules = new Map<string, RuleCount>()
   readonly #relayed = new Map<string, RelayCount>()
-  readonly #refusedRecipients = new Tally()
-  readonly #refusedClients = new Tally()
-  readonly #refusedDomains = new Tally()
-  readonly #differences = new Tally()
+  readonly #refusedRecipients = new Tally(TALLY_MOST)
+  readonly #refusedClients = new Tally(TALLY_MOST)
+  readonly #refusedDomains = new Tally(TALLY_MOST)
+  readonly #differences = new Tally(TALLY_MOST)
   readonly #clients = new Set<string>()
   readonly #outages: Told[] = []
   readonly #harvesters: Told[] = []
@@ -106,14 +102,14 @@ export class DayReport {
       without_time: this.#withoutTime,
       without_rule: rules.find(isUnnamed)?.count ?? 0,
       rules,
-      refused_recipients: this.#refusedRecipients.largest(),
-      refused_clients: this.#refusedClients.largest(),
-      refused_sender_domains: this.#refusedDomains.largest(),
+      refused_recipients: this.#refusedRecipients.largest(MOST),
+      refused_clients: this.#refusedClients.largest(MOST),
+      refused_sender_domains: this.#refusedDomains.largest(MOST),
       relayed: [...this.#relayed.values()].sort(byCount).slice(0, MOST),
       outages: wereDown(this.#outages),
       harvesters: this.#harvesters,
       observed: this.#observed,
-      observed_differences: this.#differences.largest(),
+      observed_differences: this.#differences.largest(MOST),
     }
   }
 
@@ -165,20 +161,3 @@ function wereDown(lines: readonly Told[]): readonly Told[] {
 
 /** Names that are counted at a time: a harvester makes up any number of them. */
 const TALLY_MOST = 100_000
-
-class Tally {
-  readonly #counts = new Map<string, number>()
-
-  add(name: string): void {
-    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1)
-    if (this.#counts.size <= TALLY_MOST) return
-    // Those that came once are not among the first.
-    for (const [one, count] of this.#counts) if (count === 1) this.#counts.delete(one)
-  }
-
-  largest(): readonly Counted[] {
-    return Array.from(this.#counts, ([name, count]) => ({ name, count }))
-      .sort(byCount)
-      .slice(0, MOST)
-  }
-}

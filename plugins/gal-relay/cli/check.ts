@@ -1,29 +1,23 @@
 // gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
 // the plugins, its next hops, and the directory servers.
-import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { bulkhead } from 'cockatiel'
 import { Command } from 'commander'
-import { exposedFiles } from '../advice/exposed-files'
-import { notListed, openRelayBefore, pluginOrder, proxiedTwice } from '../advice/plugin-order'
-import { doubts, openRelay, summary } from '../advice/startup'
-import { unreachable } from '../advice/unreachable'
-import { whoMayRelay } from '../advice/who-may-relay'
+import { fileFindings, pluginFindings, settingsFindings } from '../advice/findings'
+import { unwritable } from '../advice/haraka-user'
+import { type Section, sharedFiles } from '../advice/list-files'
 import { probeRedis } from '../fleet/probe'
 import { type Finding, probeDirectory } from '../gal/directory/probe'
 import { findExpress, missingAddress, tooOld } from '../page/http-server'
 import { counted } from '../report/words'
-import { parseIp } from '../routing/networks'
-import { configDir, readIniFile } from '../settings/haraka-files'
-import { loadSettings, misnamed } from '../settings/load'
+import { readIniFile } from '../settings/haraka-files'
+import { loadSettings } from '../settings/load'
 import { SettingsError } from '../settings/problem'
-import type { ListenerPolicy, Settings } from '../settings/settings'
-import { channelSection, type Section, sharedFiles, snapshotSection } from './check-lists'
+import type { Settings } from '../settings/settings'
+import { channelSection, snapshotSection } from './check-lists'
 import { addressFindings, nextHopFindings } from './check-routes'
-import { unwritable } from './haraka-user'
 import { harakaPrograms, type Install, openInstall, PLUGIN } from './install'
 import { colour, columns, printJson, printLines } from './print'
-import { unreadable } from './unreadable'
 
 interface Options {
   readonly config?: string
@@ -83,7 +77,7 @@ export async function showCheck(
 
 async function check(install: Install): Promise<Section[]> {
   const { config, root } = install
-  const plugins = { about: 'config/plugins', findings: pluginFindings(config) }
+  const plugins = { about: 'config/plugins', findings: pluginFindings(config, PLUGIN) }
   let settings: Settings
   let ignored: readonly string[]
   try {
@@ -108,15 +102,11 @@ async function check(install: Install): Promise<Section[]> {
         ...settingsFindings(settings, ignored),
         ...addresses,
         ...httpFindings(install, settings),
-        ...[
-          ...misnamed(config),
-          ...unreadable(config, settings),
-          ...exposedFiles(config, settings),
-        ].map((text): Finding => ({ level: 'warning', text })),
+        ...fileFindings(config, settings),
         ...unwritable(config, settings),
       ],
     },
-    { ...plugins, findings: pluginFindings(config, settings) },
+    { ...plugins, findings: pluginFindings(config, PLUGIN, settings) },
     ...(hops.length > 0 ? [{ about: 'next hops', findings: hops }] : []),
     ...directories,
     ...redis,
@@ -129,16 +119,6 @@ async function redisSections({ redis, harvest, directories }: Settings): Promise
   )
   if (!redis || !(harvest.enabled || holdsLists)) return []
   return [{ about: 'redis', findings: await probeRedis(redis, holdsLists) }]
-}
-
-function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {
-  const warnings = [...ignored, ...doubts(settings), ...unreachable(settings)]
-  const open = [...settings.policies.values()].flatMap(openTo)
-  return [
-    ...summary(settings).map((text): Finding => ({ level: 'ok', text })),
-    ...open.map((text): Finding => ({ level: 'problem', text })),
-    ...warnings.map((text): Finding => ({ level: 'warning', text })),
-  ]
 }
 
 function httpFindings({ config, root }: Install, { http }: Settings): Finding[] {
@@ -155,16 +135,6 @@ function httpFindings({ config, root }: Install, { http }: Settings): Finding[] 
     `express was found neither in ${root} nor beside the haraka in PATH; without ` +
     'it there are no metrics and no status page; Haraka says so when it starts'
   return [{ level: 'note', text }]
-}
-
-function openTo(policy: ListenerPolicy): readonly string[] {
-  const open = policy.enabled ? openRelay(policy) : []
-  if (open.length > 0) return open
-  const { name } = policy
-  const address = name.slice(0, name.lastIndexOf(':'))
-  return whoMayRelay(policy, parseIp(address)).internet
-    ? [`listener ${name}: the internet may relay; gal-relay who-may-relay has the details`]
-    : []
 }
 
 /** How many are asked at a time: an install may have hundreds. */
@@ -195,27 +165,6 @@ async function directorySections(
     }),
   )
   return [...sharedFiles(all), ...(await Promise.all(sections)).flat()]
-}
-
-/** @param settings undefined when they cannot be used */
-function pluginFindings(config: Haraka.Config, settings?: Settings): Finding[] {
-  const unlisted = notListed(config, PLUGIN)
-  const isPublisher = settings?.directories.all.some(({ snapshot }) => snapshot.key_file !== '')
-  if (isPublisher && !existsSync(path.join(configDir(config), 'plugins'))) {
-    const text = 'there is no such file: no Haraka runs here, and gal-relay publish needs none'
-    return [{ level: 'note', text }]
-  }
-  if (unlisted.length > 0) return unlisted.map((text): Finding => ({ level: 'problem', text }))
-  const findings: Finding[] = [
-    ...openRelayBefore(config, PLUGIN, settings).map(
-      (text): Finding => ({ level: 'problem', text }),
-    ),
-    ...[
-      ...pluginOrder(config, PLUGIN, settings),
-      ...(settings ? proxiedTwice(config, settings) : []),
-    ].map((text): Finding => ({ level: 'warning', text })),
-  ]
-  return findings.length > 0 ? findings : [{ level: 'ok', text: 'no other plugin answers first' }]
 }
 
 const PAINT = {

@@ -1,38 +1,20 @@
 // gal-relay drain: what waits in Haraka's outbound queue for a next hop that only this plugin knows, and
 // would go astray without it.
 import { Command } from 'commander'
-import { asBefore } from '../delivery/mailboxes'
-import { nextAttempt } from '../delivery/next-hops'
-import { routeIn } from '../delivery/outbound'
-import { type QueuedMessage, readQueue } from '../delivery/queue-files'
-import { byLeaving } from '../delivery/queue-note'
-import { isHarakasOwn } from '../haraka/internals'
+import { readQueue } from '../delivery/queue-files'
+import { grouped, hopsIn, type Waiting } from '../delivery/waiting'
 import { counted } from '../report/words'
-import { recipientOf } from '../routing/recipient'
 import { queueFolder } from '../settings/haraka-files'
 import { loadSettings } from '../settings/load'
 import { ownHost } from '../settings/own-host'
 import { SettingsError } from '../settings/problem'
 import type { Settings } from '../settings/settings'
-import { CannotRun, type Install, openInstall } from './install'
+import { CannotRun, openInstall } from './install'
 import { colour, columns, printJson, printLines } from './print'
 
 interface Options {
   readonly config?: string
   readonly json?: boolean
-}
-
-/** Messages to one domain that wait for the same. */
-interface Waiting {
-  /** In the order they are tried; none: the domain's MX hosts of better preference than ourselves. */
-  readonly next_hops: readonly string[]
-  readonly domain: string
-  readonly messages: number
-  readonly recipients: number
-  /** Of the oldest message: when it was accepted, milliseconds since 1970. */
-  readonly oldest: number
-  /** The most attempts that one of them has had. */
-  readonly attempts: number
 }
 
 const EXAMPLES = `
@@ -61,38 +43,13 @@ async function run(_: unknown, command: Command): Promise<void> {
   const { messages, unreadable } = await readQueue(folder).catch((error: Error) => {
     throw new CannotRun(`the outbound queue cannot be read: ${error.message}`)
   })
-  const hopsOf = hopsIn(install)
+  const hopsOf = hopsIn(settingsOf(install.config), ownHost(install.config).listeners)
   const waiting = grouped(messages, hopsOf)
   const count = sumOf(waiting, 'messages')
   const others = messages.length - count
   if (options.json) printJson({ queue: folder, messages: count, others, unreadable, waiting })
   else printLines(inWords(waiting, others, unreadable))
   if (count + unreadable.length > 0) process.exitCode = 1
-}
-
-/** @returns what a message waits for, or undefined when that is nothing of ours */
-type HopsOf = (message: QueuedMessage) => readonly string[] | undefined
-
-function hopsIn({ config }: Install): HopsOf {
-  const settings = settingsOf(config)
-  const { listeners } = ownHost(config)
-  return (message) => {
-    const { domain, local, note } = message
-    // A row may have come since that sends another recipient elsewhere: Haraka asks at the next attempt.
-    const recipient = recipientOf(local, domain)
-    const route = note && routeIn(note.routes, domain)
-    if (!route && !isHarakasOwn(message)) return undefined
-    const mailboxes = byLeaving(note?.mailboxes).get(`${local}@${domain}`)
-    const attempt =
-      settings &&
-      (route && mailboxes
-        ? asBefore(settings, recipient, route, mailboxes, listeners)
-        : nextAttempt(settings, recipient, route, listeners))
-    if (attempt?.to === 'mx') return undefined
-    if (attempt?.to === 'hops') return attempt.hops.map(({ text }) => text)
-    const accepted = route?.hops.map(({ url }) => url) ?? []
-    return attempt || route?.backup || accepted.length > 0 ? accepted : undefined
-  }
 }
 
 /** @returns undefined when they cannot be used: then what a message was accepted with counts */
@@ -103,26 +60,6 @@ function settingsOf(config: Haraka.Config): Settings | undefined {
     if (error instanceof SettingsError) return undefined
     throw error
   }
-}
-
-function grouped(messages: readonly QueuedMessage[], hopsOf: HopsOf): readonly Waiting[] {
-  const groups = new Map<string, Waiting>()
-  for (const message of messages) {
-    const next_hops = hopsOf(message)
-    if (!next_hops) continue
-    const { domain, recipients, since, attempts } = message
-    const key = [domain, ...next_hops].join(' ')
-    const known = groups.get(key)
-    groups.set(key, {
-      next_hops,
-      domain,
-      messages: (known?.messages ?? 0) + 1,
-      recipients: (known?.recipients ?? 0) + recipients,
-      oldest: Math.min(known?.oldest ?? since, since),
-      attempts: Math.max(known?.attempts ?? 0, attempts),
-    })
-  }
-  return [...groups.values()].sort((a, b) => a.oldest - b.oldest)
 }
 
 const sumOf = (waiting: readonly Waiting[], what: 'messages' | 'recipients') =>

@@ -11,6 +11,7 @@ import { EXIM_FILES, KINDS, type Kind, kindOfFile, kindOfFolder } from '../impor
 import { importPostfix } from '../import/postfix'
 import { textOf } from '../import/text'
 import { CannotRun } from './install'
+import { unreadableFile } from './lines'
 import { columns, printError, printJson, printLines } from './print'
 
 interface Options {
@@ -132,7 +133,7 @@ function filesIn(folder: string): string[] {
   try {
     return readdirSync(folder)
   } catch (error) {
-    throw new CannotRun(`${folder} cannot be read: ${(error as Error).message}`)
+    throw unreadableFile(folder, error)
   }
 }
 
@@ -140,7 +141,7 @@ function textIn(file: string): string {
   try {
     return textOf(readFileSync(file))
   } catch (error) {
-    throw new CannotRun(`${file} cannot be read: ${(error as Error).message}`)
+    throw unreadableFile(file, error)
   }
 }
 

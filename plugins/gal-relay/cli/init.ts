@@ -79,7 +79,9 @@ async function run(_: unknown, command: Command): Promise<void> {
   try {
     writeFileSync(file, text, { flag: 'wx', mode })
   } catch (error) {
-    throw new CannotRun(`${file} cannot be written: ${(error as Error).message}`)
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = code === 'EACCES' ? 'permission denied' : message
+    throw new CannotRun(`${file} cannot be written: ${reason}`)
   }
   if (!options.json) {
     printLines([colour.green(`${file} is written`), '', ...text.trimEnd().split('\n'), ''])

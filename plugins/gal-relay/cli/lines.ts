@@ -1,44 +1,117 @@
-// Lines of a file or of standard input, one by one.
-import { createReadStream, statSync } from 'node:fs'
+// The lines of a file or of standard input, read in pieces, however long they are; what gzip has packed is
+// unpacked.
+import { createReadStream, type Stats, statSync } from 'node:fs'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { StringDecoder } from 'node:string_decoder'
 import { createGunzip } from 'node:zlib'
-import { guard } from '../guard'
 import { CannotRun } from './install'
 
 /** Stands for standard input where a file is named. */
 export const STDIN = '-'
 
+/** For messages. */
+export const nameOf = (file: string) => (file === STDIN ? 'standard input' : file)
+
+const PIECE = 1 << 20
+/** Longer lines are no log's. */
+const LINE_MOST = 1 << 22
+
 /**
- * @param name a file, unpacked if it ends in .gz, or {@link STDIN}
- * @returns its lines, without their ends
+ * @returns the lines of a file, or of {@link STDIN}, without their ends
  * @throws CannotRun when it cannot be read
  */
-export async function* linesOf(name: string): AsyncGenerator<string> {
-  let rest = ''
-  try {
-    for await (const chunk of opened(name).setEncoding('utf8')) {
-      const lines = `${rest}${chunk}`.split('\n')
-      rest = lines.pop() ?? ''
-      for (const line of lines) yield line.replace(/\r$/, '')
-    }
-  } catch (error) {
-    if (error instanceof CannotRun) throw error
-    throw new CannotRun(`${nameOf(name)} cannot be read: ${(error as Error).message}`)
-  }
-  if (rest) yield rest
+export async function* linesOf(file: string): AsyncGenerator<string> {
+  for await (const lines of linesByPiece(file)) yield* lines
 }
 
-const nameOf = (name: string) => (name === STDIN ? 'standard input' : name)
+/**
+ * The same, as many at a time as have been read.
+ * @param onRead called with how many bytes of the file each piece is
+ */
+export async function* linesByPiece(
+  file: string,
+  onRead: (bytes: number) => void = () => {},
+): AsyncGenerator<readonly string[]> {
+  let rest = ''
+  for await (const text of piecesOf(file, onRead)) {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > LINE_MOST) rest = ''
+    yield lines.map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line))
+  }
+  if (rest) yield [rest]
+}
 
-function opened(name: string): NodeJS.ReadableStream {
-  if (name === STDIN) {
+/** Why a file or folder cannot be read, as the command says it. */
+export function unreadableFile(name: string, error: unknown): CannotRun {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return new CannotRun(`there is no file ${name}`)
+  const reason = code === 'EACCES' ? 'permission denied' : message
+  return new CannotRun(`${name} cannot be read: ${reason}`)
+}
+
+/** @throws CannotRun when there is no such file, or it is a folder */
+export function sizeOf(file: string): number {
+  let stats: Stats | undefined
+  try {
+    stats = statSync(file, { throwIfNoEntry: false })
+  } catch (error) {
+    throw unreadableFile(file, error)
+  }
+  if (!stats) throw new CannotRun(`there is no file ${file}`)
+  if (stats.isDirectory()) throw new CannotRun(`${file} is a folder; name the files in it`)
+  return stats.size
+}
+
+async function* piecesOf(
+  file: string,
+  onRead: (bytes: number) => void,
+): AsyncGenerator<string, void, undefined> {
+  const decoder = new StringDecoder('utf8')
+  try {
+    for await (const bytes of unpacked(opened(file), onRead)) yield decoder.write(bytes)
+    yield decoder.end()
+  } catch (error) {
+    if (error instanceof CannotRun || !(error instanceof Error)) throw error
+    throw unreadableFile(nameOf(file), error)
+  }
+}
+
+function opened(file: string): AsyncIterable<Buffer> {
+  if (file === STDIN) {
     if (process.stdin.isTTY) throw new CannotRun('standard input is a terminal: name a file')
     return process.stdin
   }
-  if (statSync(name).isDirectory()) throw new Error('it is a folder')
-  const file = createReadStream(name)
-  if (!name.endsWith('.gz')) return file
-  const text = createGunzip()
-  const failed = (error: Error) => text.destroy(error)
-  file.on('error', guard('a packed file', failed))
-  return file.pipe(text)
+  sizeOf(file)
+  return createReadStream(file, { highWaterMark: PIECE })
+}
+
+/** What begins as gzip's files do is unpacked. */
+async function* unpacked(
+  raw: AsyncIterable<Buffer>,
+  onRead: (bytes: number) => void,
+): AsyncGenerator<Buffer, void, undefined> {
+  const pieces = raw[Symbol.asyncIterator]()
+  const first = await pieces.next()
+  if (first.done) return
+  async function* all() {
+    try {
+      for (let piece: IteratorResult<Buffer> = first as IteratorResult<Buffer>; !piece.done; ) {
+        onRead(piece.value.length)
+        yield piece.value
+        piece = await pieces.next()
+      }
+    } finally {
+      // Whoever has read enough must not wait for the end of standard input.
+      await pieces.return?.()
+    }
+  }
+  if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) return yield* all()
+  const gunzip = createGunzip({ chunkSize: PIECE })
+  const done = pipeline(Readable.from(all()), gunzip)
+  // It is awaited when all has been taken.
+  done.catch(() => {})
+  yield* gunzip
+  await done
 }

@@ -2,10 +2,10 @@
 // plugins say of that connection.
 import { Command } from 'commander'
 import { LRUCache } from 'lru-cache'
+import { type LogLine, logLineOf } from '../logs/haraka-line'
 import { counted } from '../report/words'
 import { CannotRun } from './install'
 import { linesOf, STDIN } from './lines'
-import { type LogLine, parseLogLine } from './log-line'
 import { colour, printJson, printLines } from './print'
 
 interface Options {
@@ -13,7 +13,7 @@ interface Options {
 }
 
 const EXAMPLES = `
-LOG is a file of Haraka's log in any of its formats, also one that ends in .gz; without one, or with -, it
+LOG is a file of Haraka's log in any of its formats, packed by gzip or not; without one, or with -, it
 is standard input. Exit code 0: there are lines; 1: there are none.
 
 Examples:
@@ -111,7 +111,7 @@ class Connections {
   }
 
   add(line: string): void {
-    const parsed = parseLogLine(line)
+    const parsed = logLineOf(line)
     // Lines such as those of the start belong to no connection.
     if (!parsed || parsed.uuid === '-') return
     const held = { number: ++this.#lines, line }

@@ -1,4 +1,4 @@
-// What the processes of one server have each other do. In a cluster the master passes everything on; it
+// What the processes of one server have each other do. In a cluster the master passes on what is for all; it
 // answers no mail itself. A command is a name with what it is given, and each process has handlers for those
 // it knows. For as long as the process lives.
 import cluster, { type Worker } from 'node:cluster'
@@ -10,6 +10,7 @@ export type Handler = (request: Data) => Data | Promise<Data>
 
 /** Messages between the processes; `event` is how Haraka's own are told apart too. */
 type Message =
+  | { readonly event: 'gal-relay: ready' }
   | {
       readonly event: 'gal-relay: do'
       readonly call: number
@@ -20,16 +21,21 @@ type Message =
 
 /** Nobody waits for an answer. */
 const UNANSWERED = 0
-/** How long the master waits for the workers. */
+/** How long answers are waited for, in milliseconds. */
 const DONE_WITHIN = 2000
+/** The master among the processes that are asked; workers have higher numbers. */
+const MASTER = 0
 
 export interface Processes {
   handle(command: string, handler: Handler): void
+  /** Has the master do it. @returns undefined when it does not answer in time */
+  ask(command: string, request: Data): Promise<Data>
   /**
    * Has all processes that answer mail do it. In a worker: by this process alone.
+   * @param within milliseconds
    * @returns what those have answered that did in time and did not fail
    */
-  everywhere(command: string, request: Data): Promise<Data[]>
+  everywhere(command: string, request: Data, within?: number): Promise<Data[]>
   /** Has all other processes do it, the master included. */
   tellOthers(command: string, request: Data): void
 }
@@ -48,11 +54,54 @@ class Handlers {
   }
 }
 
+interface Call {
+  readonly missing: Set<number>
+  readonly answers: Data[]
+  finish(): void
+}
+
+/** What other processes have been asked and have not answered. */
+class Calls {
+  readonly #calls = new Map<number, Call>()
+  #number = UNANSWERED
+
+  /** @param send asks the processes that are given; they answer to its number */
+  open(asked: readonly number[], send: (call: number) => void, within: number): Promise<Data[]> {
+    return new Promise((resolve) => {
+      const call = ++this.#number
+      const answers: Data[] = []
+      const finish = () => {
+        clearTimeout(timer)
+        this.#calls.delete(call)
+        resolve(answers)
+      }
+      const timer = later(within, 'answers of other processes', finish, finish)
+      this.#calls.set(call, { missing: new Set(asked), answers, finish })
+      send(call)
+      if (asked.length === 0) finish()
+    })
+  }
+
+  answered(call: number, by: number, answer: Data): void {
+    const one = this.#calls.get(call)
+    if (!one?.missing.delete(by)) return
+    one.answers.push(answer)
+    if (one.missing.size === 0) one.finish()
+  }
+
+  ended(id: number): void {
+    for (const { missing, finish } of [...this.#calls.values()]) {
+      if (missing.delete(id) && missing.size === 0) finish()
+    }
+  }
+}
+
 /** For a server that is one process. */
 export function onlyProcess(): Processes {
   const handlers = new Handlers()
   return {
     handle: (command, handler) => handlers.handle(command, handler),
+    ask: (command, request) => handlers.run(command, request),
     everywhere: async (command, request) => [await handlers.run(command, request)],
     tellOthers: () => {},
   }
@@ -60,35 +109,38 @@ export function onlyProcess(): Processes {
 
 export function workerProcess(): Processes {
   const handlers = new Handlers()
+  const calls = new Calls()
   const send = (message: Message) => {
     // The channel may be closing; then nobody is there to be told.
     if (process.connected) process.send?.(message, undefined, undefined, () => {})
   }
   const receive = async (message: Message) => {
+    if (message?.event === 'gal-relay: done') calls.answered(message.call, MASTER, message.answer)
     if (message?.event !== 'gal-relay: do') return
     const { call, command, request } = message
     const answer = await handlers.run(command, request)
     if (call !== UNANSWERED) send({ event: 'gal-relay: done', call, answer })
   }
-  process.on('message', guard('command of the master process', receive))
+  process.on('message', guard('message of the master process', receive))
+  send({ event: 'gal-relay: ready' })
   return {
     handle: (command, handler) => handlers.handle(command, handler),
+    async ask(command, request) {
+      const ask = (call: number) => send({ event: 'gal-relay: do', call, command, request })
+      const [answer] = await calls.open([MASTER], ask, DONE_WITHIN)
+      return answer
+    },
     everywhere: async (command, request) => [await handlers.run(command, request)],
     tellOthers: (command, request) =>
       send({ event: 'gal-relay: do', call: UNANSWERED, command, request }),
   }
 }
 
-interface Call {
-  readonly missing: Set<number>
-  readonly answers: Data[]
-  finish(): void
-}
-
 export function masterProcess(): Processes {
   const handlers = new Handlers()
-  const calls = new Map<number, Call>()
-  let number = UNANSWERED
+  const calls = new Calls()
+  /** One that has just been started has no handlers yet. */
+  const ready = new Set<number>()
   const send = (to: Worker, message: Message) => {
     if (to.isConnected()) to.send(message, () => {})
   }
@@ -99,41 +151,37 @@ export function masterProcess(): Processes {
     for (const one of workers()) if (one.id !== except?.id) send(one, message)
   }
   const receive = async (from: Worker, message: Message) => {
-    if (message?.event === 'gal-relay: do') {
-      tellAll(message.command, message.request, from)
-      await handlers.run(message.command, message.request)
-    } else if (message?.event === 'gal-relay: done') {
-      const call = calls.get(message.call)
-      if (!call?.missing.delete(from.id)) return
-      call.answers.push(message.answer)
-      if (call.missing.size === 0) call.finish()
+    if (message?.event === 'gal-relay: ready') ready.add(from.id)
+    else if (message?.event === 'gal-relay: done') {
+      calls.answered(message.call, from.id, message.answer)
+    } else if (message?.event === 'gal-relay: do') {
+      const { call, command, request } = message
+      if (call === UNANSWERED) tellAll(command, request, from)
+      const answer = await handlers.run(command, request)
+      if (call !== UNANSWERED) send(from, { event: 'gal-relay: done', call, answer })
     }
   }
   const forget = ({ id }: Worker) => {
-    for (const call of [...calls.values()]) {
-      if (call.missing.delete(id) && call.missing.size === 0) call.finish()
-    }
+    ready.delete(id)
+    calls.ended(id)
   }
-  cluster.on('message', guard('command of a worker', receive))
+  cluster.on('message', guard('message of a worker', receive))
   // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
-  cluster.on('disconnect', guard('end of a worker that had a command', forget))
+  cluster.on('disconnect', guard('end of a worker', forget))
   return {
     handle: (command, handler) => handlers.handle(command, handler),
-    everywhere: (command, request) =>
-      new Promise((resolve) => {
-        const call = ++number
-        const asked = workers()
-        const answers: Data[] = []
-        const finish = () => {
-          clearTimeout(timer)
-          calls.delete(call)
-          resolve(answers)
-        }
-        const timer = later(DONE_WITHIN, 'answers of the workers', finish, finish)
-        calls.set(call, { missing: new Set(asked.map(({ id }) => id)), answers, finish })
+    ask: (command, request) => handlers.run(command, request),
+    everywhere(command, request, within = DONE_WITHIN) {
+      const asked = workers().filter(({ id }) => ready.has(id))
+      const ask = (call: number) => {
         for (const one of asked) send(one, { event: 'gal-relay: do', call, command, request })
-        if (asked.length === 0) finish()
-      }),
+      }
+      return calls.open(
+        asked.map(({ id }) => id),
+        ask,
+        within,
+      )
+    },
     tellOthers: (command, request) => tellAll(command, request),
   }
 }

@@ -17,7 +17,7 @@ export interface AcceptedRecipient {
   /** As the sender wrote it: another plugin may have put something else in its place. */
   readonly written: Haraka.Address
   /** As it was looked up, where the directory says which way it goes. */
-  readonly asked?: Recipient
+  readonly asked: Recipient | undefined
 }
 
 /** The RCPT that is being answered. */

@@ -22,6 +22,8 @@ export interface QueueContents {
   readonly messages: readonly QueuedMessage[]
   /** The names of broken files. */
   readonly unreadable: readonly string[]
+  /** There are more than were to be read. */
+  readonly isCut: boolean
 }
 
 /** Haraka renames a file, or is done with it, between our look at the folder and at the file. */
@@ -29,21 +31,31 @@ const MAX_READS = 20
 
 /**
  * @param folder Haraka's queue folder
+ * @param most the most messages that are read, the oldest first
  * @throws Error of the file system when folder or files cannot be read
  */
-export async function readQueue(folder: string): Promise<QueueContents> {
+export async function readQueue(
+  folder: string,
+  most = Number.POSITIVE_INFINITY,
+): Promise<QueueContents> {
   // A file that is gone may have another name by now, which only another look shows.
   for (let look = 1; ; look++) {
-    const { contents, isWhole } = await lookInto(folder)
+    const { contents, isWhole } = await lookInto(folder, most)
     if (isWhole || look === MAX_READS) return contents
   }
 }
 
-async function lookInto(folder: string): Promise<{ contents: QueueContents; isWhole: boolean }> {
+async function lookInto(
+  folder: string,
+  most: number,
+): Promise<{ contents: QueueContents; isWhole: boolean }> {
   const messages: QueuedMessage[] = []
   const unreadable: string[] = []
   let isWhole = true
-  for (const file of await readdir(folder)) {
+  const files = (await readdir(folder)).filter((file) => NAME.test(file))
+  // By the time they came, which is in milliseconds since 1970 and has as many digits in each name.
+  if (files.length > most) files.sort()
+  for (const file of files.slice(0, most)) {
     const name = NAME.exec(file)
     if (!name) continue
     try {
@@ -55,7 +67,7 @@ async function lookInto(folder: string): Promise<{ contents: QueueContents; isWh
       isWhole = false
     }
   }
-  return { contents: { messages, unreadable }, isWhole }
+  return { contents: { messages, unreadable, isCut: files.length > most }, isWhole }
 }
 
 /** When it came, when its next attempt is, attempts so far. Haraka passes over other names, and so do we. */

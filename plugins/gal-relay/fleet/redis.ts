@@ -1,12 +1,15 @@
 // The connection to Redis, which nobody waits for longer than a moment: while it does not answer, is full
 // or may only be read, whoever asks goes on without it. Said once, and tried again by itself.
-import { createClient, createSentinel, type RedisClientType } from '@redis/client'
+import type { RedisClientType } from '@redis/client'
 import { guard, later, soon, unattended } from '../guard'
 import type { Log } from '../log'
 import type { RedisSettings } from '../settings/redis'
 import { ROOT_AND_US, readTrusted } from '../trusted-file'
 
 export type RedisClient = RedisClientType
+
+/** Loaded where there is a Redis: it is half of all that the gal-relay command would load. */
+const library = () => require('@redis/client') as typeof import('@redis/client')
 
 /** Redis cannot be asked now; the message says why. */
 export class RedisAway extends Error {}
@@ -192,10 +195,14 @@ async function createFor(settings: RedisSettings, within?: number): Promise<Redi
     const socket = first.socket
       ? { path: first.socket, ...times }
       : { host, port, ...times, ...secured }
-    return createClient({ ...options, socket, database: Number(path || 0) }) as RedisClient
+    return library().createClient({
+      ...options,
+      socket,
+      database: Number(path || 0),
+    }) as RedisClient
   }
   const socket = { ...times, ...(tls ? { tls: true as const, ca } : {}) }
-  const sentinel = createSentinel({
+  const sentinel = library().createSentinel({
     name: path || 'mymaster',
     sentinelRootNodes: url.map(({ host, port }) => ({ host, port })),
     nodeClientOptions: { ...options, socket },

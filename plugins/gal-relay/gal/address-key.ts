@@ -10,8 +10,8 @@ import {
   folded,
   localKey,
   plainLocalPart,
+  quoted,
   type Recipient,
-  sentLocalPart,
 } from '../routing/recipient'
 import { type AddressValue, addressValuesOf, X500_DOMAIN } from './directory/entry-addresses'
 
@@ -54,7 +54,7 @@ export function partsOf(key: string): { readonly local: string; readonly domain:
 
 /**
  * The ways in which an entry may spell this address, to search for: the local part as it was sent,
- * plain, and in quotes where it needs them; composed and decomposed, which Active Directory tells
+ * plain, and in quotes, needed or not; composed and decomposed, which Active Directory tells
  * apart; the domain as A-label, and as U-label when it has one; an IPv6 address literal also with its
  * zeros written out.
  */
@@ -62,7 +62,7 @@ export function spellings(recipient: Recipient): string[] {
   const { local, plainLocal, domain } = recipient
   if (!domain) return [local]
   if (domain === X500_DOMAIN) return [`${plainLocal}@${domain}`]
-  const locals = [...new Set([local, plainLocal, sentLocalPart(plainLocal)])].flatMap(normalForms)
+  const locals = [...new Set([local, plainLocal, quoted(plainLocal)])].flatMap(normalForms)
   return domainSpellings(domain).flatMap((name) => locals.map((part) => `${part}@${name}`))
 }
 

@@ -15,6 +15,8 @@ import { atOnce, type Steps } from '../settings/steps'
 import { ABSENT, type AddressList, type GalAnswer } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
 
+export { countRefusal, type Refusal, shareRefusals } from '../ldap/credentials'
+
 /** How the list of one directory is, for the log, metrics and the status page. */
 export interface DirectoryReport extends ListReport {
   /** The directory's name. */
@@ -110,10 +112,7 @@ export class DirectoryLists implements AddressList {
 
   /** No directory is away: each has a server that is not known to be down. */
   canBeAsked(): boolean {
-    for (const { list } of this.#opened.values()) {
-      const { servers } = list.report()
-      if (servers.length > 0 && servers.every(({ state }) => state === 'down')) return false
-    }
+    for (const { list } of this.#opened.values()) if (list.isAway()) return false
     return true
   }
 

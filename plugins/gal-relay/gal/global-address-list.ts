@@ -22,6 +22,8 @@ export interface ListReport {
 
 export interface GlobalAddressList extends AddressList {
   report(): ListReport
+  /** Every server of its directory is known to be down, or the list that is received is not current. */
+  isAway(): boolean
   /**
    * Drops what the cache has of the recipient, by all its names. A list in memory is the directory's own
    * and follows it: it has nothing to forget.
@@ -56,6 +58,7 @@ export function createAddressList(
       const names = [recipient, ...(others?.(recipient) ?? [])]
       return names.map((name) => cached.forget(name)).includes(true)
     },
+    isAway: () => live.isAway,
     report: () => ({
       servers: live.report(),
       cache: cached.report(),

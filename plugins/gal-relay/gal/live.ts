@@ -119,6 +119,10 @@ export class LiveList implements AddressList {
     await Promise.all([this.#directory.close(), this.#referred.close()])
   }
 
+  get isAway(): boolean {
+    return this.#directory.isAway
+  }
+
   report(): ServerReport[] {
     return this.#directory.report()
   }

@@ -57,7 +57,8 @@ function has(module: unknown, part: string): boolean {
 }
 
 /** Its package.json is beside the modules that plugins may require, since 2.0. */
-const releaseOf = (plugin: Haraka.Plugin): string => plugin.haraka_require('package.json').version
+export const releaseOf = (plugin: Haraka.Plugin): string =>
+  plugin.haraka_require('package.json').version
 
 function isBefore(release: string, other: string): boolean {
   const [ours = [], theirs = []] = [release, other].map((one) =>

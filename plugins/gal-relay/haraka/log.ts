@@ -44,11 +44,18 @@ export function oneLine(text: string): string {
 function shown(plugin: Haraka.Plugin, part: unknown): unknown {
   if (part instanceof Error) return loggable(plugin, shownError(part))
   if (typeof part !== 'object' || part === null) return oneLine(String(part))
-  const fields = Object.entries(part)
   // Nearly all are: a new object for each line of the log would cost more than the look.
-  if (fields.every(([, value]) => typeof value === 'string' && oneLine(value) === value))
-    return part
+  if (isShown(part as Readonly<Record<string, unknown>>)) return part
+  const fields = Object.entries(part)
   return Object.fromEntries(fields.map(([key, value]) => [key, oneLine(String(value))]))
+}
+
+function isShown(fields: Readonly<Record<string, unknown>>): boolean {
+  for (const key in fields) {
+    const value = fields[key]
+    if (typeof value !== 'string' || oneLine(value) !== value) return false
+  }
+  return true
 }
 
 /** Haraka writes the stack of an error as it is, a line for each of its own. */

@@ -9,6 +9,8 @@ export interface Count {
   readonly all: number
   /** Milliseconds for which the network is held off still; undefined: it is not. */
   readonly heldFor: number | undefined
+  /** Milliseconds until the count begins anew. */
+  readonly endsIn: number
 }
 
 /** Recipients of a network. */
@@ -104,7 +106,8 @@ export class Counters {
 const pointsOf = ({ unknown, others }: Recipients) => unknown * (UNKNOWN + 1) + others
 
 function countOf({ consumedPoints, msBeforeNext }: RateLimiterRes): Count {
-  if (consumedPoints > HELD) return { unknown: 0, all: 0, heldFor: msBeforeNext }
+  const endsIn = msBeforeNext
+  if (consumedPoints > HELD) return { unknown: 0, all: 0, heldFor: endsIn, endsIn }
   const unknown = Math.floor(consumedPoints / UNKNOWN)
-  return { unknown, all: consumedPoints - unknown * UNKNOWN, heldFor: undefined }
+  return { unknown, all: consumedPoints - unknown * UNKNOWN, heldFor: undefined, endsIn }
 }

@@ -36,13 +36,27 @@ export interface DefenceReport {
 
 /** What has been counted of a network here, and not been handed on yet. */
 interface Waiting {
-  /** Recipients that are not unknown. */
+  /** Recipients since the last unknown one. */
   others: number
   /** What the other processes should know, and cannot be told now. */
   owed: Recipients
   /** When the first of it came. */
   since: number
+  known: Known | undefined
 }
+
+/** The count of a network as it was handed on last, with what has come since. */
+interface Known {
+  unknown: number
+  all: number
+  /** What of it has not been handed on. */
+  news: { unknown: number; others: number }
+  /** When the count begins anew. */
+  readonly until: number
+}
+
+/** How many milliseconds later a recipient is answered, or that its client has been held off meanwhile. */
+export type Delay = number | 'held off'
 
 const NOTHING: Recipients = { unknown: 0, others: 0 }
 
@@ -53,6 +67,8 @@ const NETWORKS = 20_000
  * since the unknown ones may all come to another process.
  */
 const HANDED_ON = 50
+/** While so many more unknown recipients would not be a harvest, they are handed on in the same way. */
+const FAR = 400
 /** Answers that wait at a time, in one process; more are given at once. */
 const DELAYED = 1000
 /** Holds in a report. */
@@ -113,21 +129,33 @@ export class HarvestDefence {
   /** A recipient that is accepted, or refused for another reason. */
   other({ key }: Counted): void {
     const waiting = this.#waitingFor(key)
-    if (++waiting.others < HANDED_ON) return
-    unattended('count of a network', () => this.#add(key, waiting, 0))
+    if (++waiting.others >= HANDED_ON) this.#handOn(key, waiting)
   }
 
-  /**
-   * An unknown recipient.
-   * @returns how many milliseconds later it is to be answered; undefined: the client has been held off
-   *   meanwhile
-   */
-  async unknown(counted: Counted): Promise<number | undefined> {
-    const { key, network, observed } = counted
+  /** An unknown recipient. */
+  unknown(counted: Counted): Delay | Promise<Delay> {
+    const { key, observed } = counted
     this.#count.unknown++
-    const heldOff = observed ? 0 : undefined
-    if (this.#holds.find(key, Date.now())) return heldOff
-    const count = await this.#add(key, this.#waitingFor(key), 1)
+    const now = Date.now()
+    if (this.#holds.find(key, now)) return observed ? 0 : 'held off'
+    const waiting = this.#waitingFor(key)
+    const known = knownAt(waiting, now)
+    if (!known || !isFar(known, this.#limits)) return this.#judged(counted, waiting)
+    const { news } = known
+    known.unknown++
+    known.all += waiting.others + 1
+    news.unknown++
+    news.others += waiting.others
+    waiting.others = 0
+    if (news.unknown + news.others >= HANDED_ON) this.#handOn(key, waiting)
+    return observed ? 0 : delayOf(known.unknown, this.#limits)
+  }
+
+  /** One that may be the last which is answered. */
+  async #judged(counted: Counted, waiting: Waiting): Promise<Delay> {
+    const { key, network, observed } = counted
+    const heldOff = observed ? 0 : 'held off'
+    const count = await this.#add(key, waiting, 1)
     const now = Date.now()
     if (count.heldFor !== undefined) {
       const until = now + count.heldFor
@@ -187,7 +215,7 @@ export class HarvestDefence {
     const now = Date.now()
     const known = this.#waiting.get(key)
     if (!known) {
-      const waiting = { others: 0, owed: NOTHING, since: now }
+      const waiting = { others: 0, owed: NOTHING, since: now, known: undefined }
       this.#waiting.set(key, waiting)
       return waiting
     }
@@ -200,19 +228,31 @@ export class HarvestDefence {
     return known
   }
 
+  #handOn(key: string, waiting: Waiting): void {
+    unattended('count of a network', () => this.#add(key, waiting, 0))
+  }
+
   async #add(key: string, waiting: Waiting, unknown: number): Promise<Count> {
-    const { others, owed } = waiting
+    const { owed } = waiting
+    const known = knownAt(waiting, Date.now())
+    const before = known?.news ?? NOTHING
+    const news = {
+      unknown: before.unknown + unknown,
+      others: before.others + waiting.others,
+    }
     waiting.others = 0
     waiting.owed = NOTHING
-    const { count, isShared } = await this.#counters.add(key, { unknown, others }, owed)
+    if (known) known.news = { unknown: 0, others: 0 }
+    const { count, isShared } = await this.#counters.add(key, news, owed)
     if (!isShared) {
       // More of it may have come meanwhile.
       const { owed: more } = waiting
       waiting.owed = {
-        unknown: more.unknown + owed.unknown + unknown,
-        others: more.others + owed.others + others,
+        unknown: more.unknown + owed.unknown + news.unknown,
+        others: more.others + owed.others + news.others,
       }
     }
+    waiting.known = knownFrom(count, waiting.known)
     return count
   }
 
@@ -231,6 +271,32 @@ export class HarvestDefence {
     this.#tell({ event: 'hold', hold })
     await this.#counters.hold(key, hold_off)
   }
+}
+
+/** @returns undefined when nothing is known, or the count has begun anew since */
+function knownAt(waiting: Waiting, now: number): Known | undefined {
+  if (waiting.known && now >= waiting.known.until) waiting.known = undefined
+  return waiting.known
+}
+
+/** @param before what more has come while it was handed on */
+function knownFrom(
+  { unknown, all, heldFor, endsIn }: Count,
+  before: Known | undefined,
+): Known | undefined {
+  if (heldFor !== undefined) return undefined
+  const news = before?.news ?? { unknown: 0, others: 0 }
+  const until = Date.now() + endsIn
+  return {
+    unknown: unknown + news.unknown,
+    all: all + news.unknown + news.others,
+    news,
+    until,
+  }
+}
+
+function isFar({ unknown, all }: Known, limits: Limits): boolean {
+  return !isHarvest({ unknown: unknown + FAR, all: all + FAR }, limits)
 }
 
 /** So many unknown recipients, and so large a share. */

@@ -2,8 +2,10 @@
 import { stamped } from '../delivery/loops'
 import { changeReceivedLine } from '../haraka/internals'
 import type { Counted } from '../harvest/defence'
+import type { Question } from '../routing/answer'
 import { type Client, HELD_OFF } from '../routing/decide'
 import { parseIp } from '../routing/networks'
+import type { Recipient } from '../routing/recipient'
 import { trustByAddress, trustOf } from '../routing/restrictions'
 import { answersAny, decidesRecipients, decidesRelaying } from '../settings/enforcement'
 import {
@@ -26,6 +28,8 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
+  /** Policy and client, as the rules are asked. */
+  readonly question: Question
   /** As whom harvest defence counts the client; undefined: it does not. */
   readonly counted: Counted | undefined
 }
@@ -92,6 +96,7 @@ export function sessionOf(connection: WithSession): Session {
     port,
     policy,
     client,
+    question: { policy, client, lookup: askLists },
     counted: mayBeCounted
       ? state.harvest?.defence?.counted(remoteIp, !decidesRecipients(policy))
       : undefined,
@@ -99,6 +104,9 @@ export function sessionOf(connection: WithSession): Session {
   connection[SESSION] = session
   return session
 }
+
+/** A reload may have put other lists in place of those of the connection's beginning. */
+const askLists = (recipient: Recipient) => state.lists.lookup(recipient)
 
 /** Servers have few addresses, but a proxy may name any. */
 const MOST_POLICIES = 1000

@@ -4,12 +4,11 @@ import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/reci
 import { unattended } from '../guard'
 import { addressOf, answersIn, hostOf, registerFirst, writesInfo } from '../haraka/internals'
 import { log } from '../haraka/log'
-import type { Counted } from '../harvest/defence'
+import type { Counted, Delay } from '../harvest/defence'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
 import { lineOf, replyText, type Sender } from '../report/refusal'
-import { type Answer, answerTo, type Question } from '../routing/answer'
+import { type Answer, answerTo } from '../routing/answer'
 import {
-  type Client,
   type Destination,
   destinationOf,
   HELD_OFF,
@@ -22,7 +21,6 @@ import { recipientOf } from '../routing/recipient'
 import { trustByOthers } from '../routing/restrictions'
 import { acceptsUnasked, answersAny, answersTo, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
-import { visible } from '../visible'
 import { type Session, sessionOf, trustAgain } from './connect'
 import { type Message, messageOf } from './mail'
 import {
@@ -58,7 +56,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
   const rcpt = rcptOf(connection, address)
   if (!rcpt) return next()
   const { session, targets, destinations } = rcpt
-  const { policy, client } = session
+  const { policy, question } = session
   trustAgain(connection, session)
   if (!answersTo(policy, destinations)) {
     observe(this, connection, rcpt)
@@ -68,7 +66,7 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
     return holdOff(this, next, connection, rcpt)
   }
   if (targets.length === 0) return refuseNobody(this, next, connection, rcpt)
-  const answer = answerTo(question(policy, client), destinations, rcpt.message.before)
+  const answer = answerTo(question, destinations, rcpt.message.before)
   return answer instanceof Promise
     ? respondLater(this, next, connection, rcpt, answer)
     : respond(this, next, connection, rcpt, answer)
@@ -84,13 +82,14 @@ export const accept_unasked = guarded<[Haraka.Address]>(async function (
   const rcpt = rcptOf(connection, address)
   if (!rcpt || !acceptsUnasked(rcpt.session.policy)) return next()
   const { session, transaction, message, targets, destinations } = rcpt
-  const { policy, client } = session
+  const { question } = session
   if (targets.length === 0) {
     putBack(message, transaction)
     return next()
   }
   const trust = trustByOthers(connection.relaying)
-  const unasked = { ...question(policy, { ...client, trust }), unasked: true }
+  const client = { ...question.client, trust }
+  const unasked = { ...question, client, unasked: true }
   const answer = await answerTo(unasked, destinations, message.before)
   // The client has gone while the directory was asked.
   if (connection.transaction !== transaction) return next()
@@ -118,11 +117,6 @@ function rcptOf(connection: Haraka.Connection, address: Haraka.Address): Rcpt | 
   return { session, transaction, message, targets, destinations }
 }
 
-function question(policy: ListenerPolicy, client: Client): Question {
-  const { lists } = state
-  return { policy, client, lookup: (recipient) => lists.lookup(recipient) }
-}
-
 async function respondLater(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
@@ -144,12 +138,11 @@ function respond(
   const { verdict } = answer
   // The client has gone while the directory was asked.
   if (connection.transaction !== transaction) return next()
-  const counting = session.counted && count(session.counted, verdict)
-  if (counting && !verdict.accept) {
-    return refuseLater(plugin, next, connection, rcpt, verdict, counting)
-  }
+  const delay = session.counted && count(session.counted, verdict)
   if (!verdict.accept) {
-    return refuse(plugin, next, connection, rcpt, verdict)
+    return delay
+      ? refuseLater(plugin, next, connection, rcpt, verdict, delay)
+      : refuse(plugin, next, connection, rcpt, verdict)
   }
   reportAccepted(session.policy, verdict)
   acceptAll(plugin, rcpt, answer)
@@ -192,7 +185,7 @@ function refuse(
 // ── Harvest defence ──────────────────────────────────────────────────────────────────────────────
 
 /** @returns for an unknown recipient what `HarvestDefence.unknown` does, else nothing */
-function count(counted: Counted, verdict: Verdict): Promise<number | undefined> | undefined {
+function count(counted: Counted, verdict: Verdict): Delay | Promise<Delay> | undefined {
   const defence = state.harvest?.defence
   const code = verdict.accept ? 250 : verdict.reply.code
   if (!defence || (code >= 400 && code < 500)) return undefined
@@ -210,13 +203,14 @@ async function refuseLater(
   connection: Haraka.Connection,
   rcpt: Rcpt,
   verdict: Refused,
-  counting: Promise<number | undefined>,
+  counting: Delay | Promise<Delay>,
 ): Promise<undefined> {
-  const wait = await counting
-  if (wait) await state.harvest?.defence?.delay(wait)
+  const delay = await counting
+  const isHeldOff = delay === 'held off'
+  if (!isHeldOff) await state.harvest?.defence?.delay(delay)
   // The client has gone meanwhile.
   if (connection.transaction !== rcpt.transaction) return next()
-  if (wait === undefined) return holdOff(plugin, next, connection, rcpt)
+  if (isHeldOff) return holdOff(plugin, next, connection, rcpt)
   return refuse(plugin, next, connection, rcpt, verdict)
 }
 
@@ -256,7 +250,7 @@ function writtenAddress({ message }: Rcpt): string {
 // moment, and a failure does not change it either.
 function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcpt): void {
   const { session, transaction, message, destinations } = rcpt
-  const { policy, client, account } = session
+  const { policy, question, account } = session
   const number = message.rcpt?.answered
   if (!observesRecipients(policy) || answersTo(policy, destinations)) return
   if (number === undefined || number === message.observedRcpt) return
@@ -271,7 +265,7 @@ function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcp
     const recipient = writtenAddress(rcpt)
     unattended('observation of a recipient', async () => {
       const both = await observed.add(answers.length, (before) =>
-        answerTo(question(policy, client), destinations, before),
+        answerTo(question, destinations, before),
       )
       compare(plugin, connection, policy, sender, recipient, both)
       if (session.counted) await count(session.counted, both.verdict)
@@ -295,15 +289,15 @@ function compare(
   const reply = verdict.accept ? '250' : replyText(verdict.reply)
   const answered = given?.reply ?? ''
   const differs = given !== undefined && given.outcome !== outcome
+  const seen = { sender, rule, reply, answered, recipient }
   counts.answered(name, 'observe', verdict)
-  if (!verdict.accept) {
-    counts.refused({ sender, rule, reply, answered, recipient })
-  }
-  if (differs) counts.differed(name, rule, outcome, given.outcome)
+  if (!given) counts.unanswered(name, outcome)
+  if (!verdict.accept) counts.refused(seen)
+  if (differs) counts.differed(name, rule, outcome, given.outcome, seen)
   else if (verdict.accept && !writesInfo(state.logLevels)) return
   const problem = verdict.accept ? undefined : verdict.problem
   const line = lineOf(sender, recipient, rule, reply, problem)
-  const observation = { ...line, answered: visible(answered) }
+  const observation = { ...line, answered }
   const level = differs || !verdict.accept ? 'notice' : 'info'
   log(connection, level, plugin, differs ? 'observed DIFFERS' : 'observed', observation)
 }

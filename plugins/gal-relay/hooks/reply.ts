@@ -65,7 +65,7 @@ export function logFailure(
   source: Haraka.Connection | Haraka.QueueItem,
   error: unknown,
 ): void {
-  state.counts.errors++
+  state.counts.failed()
   log(source, 'error', plugin, 'failed:', error instanceof Error ? error : String(error))
 }
 

@@ -20,7 +20,13 @@ import {
 import { type Control, FORGET, openControl, socketFile } from '../control/server'
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
-import { DirectoryLists, type OpenedLists } from '../gal/directories'
+import {
+  countRefusal,
+  DirectoryLists,
+  type OpenedLists,
+  type Refusal,
+  shareRefusals,
+} from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import {
   checkHaraka,
@@ -29,6 +35,7 @@ import {
   levelsOf,
   outboundOf,
   registerFirst,
+  releaseOf,
 } from '../haraka/internals'
 import { log, logOf } from '../haraka/log'
 import { Harvest, heldTogether, LIST, loadHarvest, RELEASE } from '../harvest/harvest'
@@ -72,7 +79,11 @@ export interface State {
   retired: readonly Sample[]
   /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
   reloads: number
+  /** When the settings in force were read. */
+  settingsSince: number
   reloadFailedAt: number | undefined
+  /** Why, in words. */
+  reloadProblems: readonly string[]
   readonly startedAt: number
   /** undefined until the process starts to answer mail */
   reports: Reports | undefined
@@ -107,7 +118,7 @@ export function open(plugin: Haraka.Plugin): void {
   const counts = new Counts(() => state.settings.http.enabled)
   loadHarvest(loaded.settings)
   onFailure((what, error) => {
-    counts.errors++
+    counts.failed()
     const shown = error instanceof Error ? error : new Error(String(error))
     log(plugin, 'error', plugin, `failure in ${what}:`, shown)
   })
@@ -130,7 +141,9 @@ export function open(plugin: Haraka.Plugin): void {
     logLevels: levelsOf(plugin),
     retired: [],
     reloads: 0,
+    settingsSince: Date.now(),
     reloadFailedAt: undefined,
+    reloadProblems: [],
     startedAt: Date.now(),
     reports: undefined,
     processes: undefined,
@@ -179,9 +192,13 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
     await inSlices(state.lists.starting(), () => true)
   } catch (error) {
     state.reloadFailedAt = Date.now()
+    state.reloadProblems = linesOf(error).slice(0, PROBLEMS_SHOWN).map(String)
     await inSlices(logReloadFailure(plugin, error), () => true)
   }
 }
+
+/** On the status page; the log has all. */
+const PROBLEMS_SHOWN = 20
 
 function* logReloadFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
   for (const line of linesOf(error)) {
@@ -195,7 +212,8 @@ function putInForce(plugin: Haraka.Plugin, loaded: LoadedSettings, opened: Opene
   const former = state.lists.replace(opened)
   const counted = former.flatMap(samplesOfList).filter(({ value }) => value > 0)
   state.retired = sum([...state.retired, ...counted])
-  Object.assign(state, loaded, { policies: new Map(), reloadFailedAt: undefined })
+  const reload = { settingsSince: Date.now(), reloadFailedAt: undefined, reloadProblems: [] }
+  Object.assign(state, loaded, { policies: new Map() }, reload)
   state.harvest?.apply(loaded.settings)
   log(plugin, 'notice', plugin, 'settings reloaded')
   if (state.announces) announce(plugin)
@@ -237,17 +255,23 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.announces) announce(this)
   if (state.answersMail) state.lists.start()
-  if (!server.cluster) state.reports = onlyProcess(reportOfThis)
-  else if (state.answersMail) state.reports = worker(reportOfThis)
-  else answerForWorkers()
-  startHarvest(this, server)
-  next()
-}
-
-function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
   const role = !server.cluster ? 'only' : state.answersMail ? 'worker' : 'master'
   const processes = PROCESSES[role]()
   state.processes = processes
+  if (role === 'only') state.reports = onlyProcess(reportOfThis)
+  else if (role === 'worker') state.reports = worker(reportOfThis, processes)
+  else answerForWorkers(processes)
+  const tell = (refusal: Refusal) => processes.tellOthers(REFUSED, refusal)
+  processes.handle(REFUSED, (refusal) => countRefusal(refusal as Refusal, tell))
+  shareRefusals(tell)
+  startHarvest(this, role, processes)
+  next()
+}
+
+/** A password that a directory has refused. */
+const REFUSED = 'password refused'
+
+function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
   processes.handle(FORGET, (request) => {
     const { local, domain } = request as { readonly local: string; readonly domain: string }
     return state.lists.forget(recipientOf(local, domain))
@@ -260,6 +284,7 @@ function startHarvest(plugin: Haraka.Plugin, server: Haraka.Server): void {
 }
 
 const PROCESSES = { only: onlyThisProcess, worker: workerProcess, master: masterProcess } as const
+type Role = keyof typeof PROCESSES
 
 /** For the gal-relay command. */
 async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void> {
@@ -285,8 +310,12 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
   if (reports && server.http?.app) {
     const page = statusPage({
       name: ownName(this.config),
+      config: this.config,
+      plugin: this.name,
+      version: releaseOf(this),
       grammar: grammarOf(this.config),
       settings: () => state.settings,
+      ignored: () => state.ignored,
       lists: () => state.lists,
       plugins: () => otherAnswers(this.config, this.name, state.settings),
       reports,
@@ -297,10 +326,13 @@ export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Har
 }
 
 function reportOfThis(): ProcessReport {
-  const { counts, lists, retired, startedAt, reloadFailedAt } = state
+  const { counts, lists, retired, startedAt } = state
+  const { settingsSince, reloadFailedAt, reloadProblems } = state
   return processReport(counts.report(), lists.report(), retired, {
     startedAt,
+    settingsSince,
     reloadFailedAt,
+    reloadProblems,
     harvest: state.harvest?.report(),
   })
 }

@@ -17,13 +17,23 @@ export class MalformedBer extends Error {
 
 /** One value with its tag and length. */
 export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
-  const length = parts.reduce((sum, part) => sum + part.length, 0)
-  return Buffer.concat([Buffer.from([tag]), encodedLength(length), ...parts])
+  let length = 0
+  for (const part of parts) length += part.length
+  const { bytes, start } = begun(tag, length)
+  let at = start
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
 }
 
 /** An OCTET STRING of the text in UTF-8. */
 export function octets(text: string | Buffer, tag: number = TAG.octets): Buffer {
-  return tlv(tag, typeof text === 'string' ? Buffer.from(text) : text)
+  if (typeof text !== 'string') return tlv(tag, text)
+  const { bytes, start } = begun(tag, Buffer.byteLength(text))
+  bytes.write(text, start)
+  return bytes
 }
 
 /** An INTEGER, 0 to 2³¹−1. */
@@ -43,11 +53,16 @@ export function boolean(value: boolean, tag: number = TAG.boolean): Buffer {
   return tlv(tag, Buffer.from([value ? 0xff : 0]))
 }
 
-function encodedLength(length: number): Buffer {
-  if (length < 0x80) return Buffer.from([length])
-  const bytes: number[] = []
-  for (let rest = length; rest > 0; rest >>>= 8) bytes.unshift(rest & 0xff)
-  return Buffer.from([0x80 | bytes.length, ...bytes])
+/** Tag and length, with room for a value of that length. */
+function begun(tag: number, length: number): { readonly bytes: Buffer; readonly start: number } {
+  let count = 0
+  if (length >= 0x80) for (let rest = length; rest > 0; rest >>>= 8) count++
+  const start = 2 + count
+  const bytes = Buffer.allocUnsafe(start + length)
+  bytes[0] = tag
+  bytes[1] = count === 0 ? length : 0x80 | count
+  for (let i = 0; i < count; i++) bytes[start - 1 - i] = (length >>> (8 * i)) & 0xff
+  return { bytes, start }
 }
 
 /** Walks over the values in a part of a buffer. */

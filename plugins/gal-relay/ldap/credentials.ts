@@ -1,6 +1,6 @@
 // The password of the account that searches. Most companies lock an account after a few wrong
-// passwords, for everybody who uses it: after three refusals one is tried only every five minutes, by
-// whichever server of the directory is next, or as soon as it is another one.
+// passwords, for everybody who uses it: after three refusals, in whichever process of this server, one is
+// tried only every five minutes, by whichever server of the directory is next, or as soon as it is another one.
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { DirectoryError, resultError } from './directory-error'
@@ -20,8 +20,39 @@ interface Refused {
   readonly message: string
 }
 
+/** A refusal in one process of a server, for the others: their attempts lock the account as well. */
+export interface Refusal {
+  /** Of {@link Credentials}. */
+  readonly key: string
+  readonly message: string
+}
+
 /** By directory, account and password, for all connections of this process. */
 const refused = new LRUCache<string, Refused>({ max: 1000 })
+
+type TellRefusal = (refusal: Refusal) => void
+const others = new Set<TellRefusal>()
+
+/** @param tell another process of this server, which calls {@link countRefusal} */
+export function shareRefusals(tell: TellRefusal): void {
+  others.add(tell)
+}
+
+/**
+ * Of a password that was refused, here or in another process.
+ * @param from the process that it is known from, which is not told
+ */
+export function countRefusal(refusal: Refusal, from?: TellRefusal): void {
+  const { key, message } = refusal
+  const times = (refused.get(key)?.times ?? 0) + 1
+  refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
+  for (const tell of others) if (tell !== from) tell(refusal)
+}
+
+/** Each as often as it was counted, for a process that starts. */
+export function knownRefusals(): Refusal[] {
+  return [...refused].flatMap(([key, { times, message }]) => Array(times).fill({ key, message }))
+}
 
 /** What to bind with. */
 export interface Credentials {
@@ -67,15 +98,13 @@ export function bound(
   }
   const error = resultError(code, password ? words.replaceAll(password, '***') : words)
   if (!password || !REFUSED.has(code)) throw error
-  const times = (refused.get(key)?.times ?? 0) + 1
-  const next =
-    times < REFUSALS
-      ? ''
-      : `; to avoid locking ${ldap.bind_dn}, the password is tried again only every five minutes ` +
-        'or at once when it has changed'
-  const message = `${error.message}${next}`
-  refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
-  throw new DirectoryError('credentials', message, code)
+  const isLast = (refused.get(key)?.times ?? 0) + 1 >= REFUSALS
+  const waits =
+    `; to avoid locking ${ldap.bind_dn}, the password is tried again only every five minutes ` +
+    'or at once when it has changed'
+  const refusal = { key, message: `${error.message}${waits}` }
+  countRefusal(refusal)
+  throw new DirectoryError('credentials', isLast ? refusal.message : error.message, code)
 }
 
 const ANONYMOUS: Credentials = { password: '', key: '' }

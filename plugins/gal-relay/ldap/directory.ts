@@ -125,6 +125,17 @@ export class Directory<K = undefined> {
     return [...this.#servers.map((server) => server.report()), ...unresolved]
   }
 
+  /** Every server is known to be down. */
+  get isAway(): boolean {
+    const isUnknown = (source: SrvSource | Endpoint) =>
+      source instanceof SrvSource && !source.endpoints?.length && !source.error
+    return (
+      this.#sources.length > 0 &&
+      this.#servers.every((server) => server.isDown) &&
+      !this.#sources.some(isUnknown)
+    )
+  }
+
   /**
    * @returns what the first server answers that does
    * @throws DirectoryError when none does within `answer_within`

@@ -25,19 +25,28 @@ export interface Search {
 
 /** @returns the SearchRequest, without message number */
 export function searchRequest(search: Search): Buffer {
-  const { base, scope, filter, attributes, sizeLimit = 0, seconds = 0 } = search
-  const { dereference = 'never' } = search
-  return tlv(
-    SEARCH_REQUEST,
+  return searchFor(scopeOf(search), search)
+}
+
+/** The same with what many searches have in common, from {@link scopeOf}. */
+export function searchFor(
+  scope: Buffer,
+  { filter, attributes }: Pick<Search, 'filter' | 'attributes'>,
+): Buffer {
+  return tlv(SEARCH_REQUEST, scope, filter, attributes)
+}
+
+/** What stands before the filter. */
+export function scopeOf(search: Omit<Search, 'filter' | 'attributes'>): Buffer {
+  const { base, scope, dereference = 'never', sizeLimit = 0, seconds = 0 } = search
+  return Buffer.concat([
     octets(base),
     enumerated(scope),
     enumerated(DEREFERENCE[dereference]),
     integer(sizeLimit),
     integer(seconds),
     boolean(false),
-    filter,
-    attributes,
-  )
+  ])
 }
 
 /**

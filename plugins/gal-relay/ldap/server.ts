@@ -311,18 +311,15 @@ export class Server<K = unknown> {
     if (stayedUp) this.#backoff.reset()
     this.health.down(error.message)
     if (state !== 'down') this.#reasons.clear()
-    if (error.failure === 'credentials') {
-      // An account that is about to be locked is everybody's trouble.
+    const isNews = !this.#reasons.has(error.message) && this.#reasons.size < REASONS
+    // An account that is about to be locked is everybody's trouble.
+    if (error.failure === 'credentials' || (error.failure === 'waiting' && isNews)) {
       log.error(`directory ${this.name} is down: ${error.message}`)
-    } else if (
-      error.failure !== 'waiting' &&
-      !this.#reasons.has(error.message) &&
-      this.#reasons.size < REASONS
-    ) {
+    } else if (isNews) {
       const level = this.#reasons.size === 0 ? 'warn' : 'info'
       log[level](`directory ${this.name} is down: ${error.message}`)
-      this.#reasons.add(error.message)
     }
+    if (isNews) this.#reasons.add(error.message)
     this.#drop(error)
     this.#backoff.failed()
     this.#scheduleRetry()

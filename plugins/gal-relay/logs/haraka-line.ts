@@ -1,11 +1,17 @@
 // One line of Haraka's log in any of its formats, and what syslog or a container puts before it.
 import { type Fields, fieldsOf } from './fields'
 
-export interface Entry {
-  /** Of the connection, and behind a point the number of the transaction. */
+export interface LogLine {
+  /** Of a connection; behind points the numbers of its transaction and of a part of the message. */
   readonly uuid: string
   /** `core`, or the name of a plugin. */
   readonly origin: string
+  /** The message and the values of its fields, unescaped. */
+  readonly text: string
+}
+
+/** A line of Haraka's core or of this plugin. */
+export interface Entry extends Omit<LogLine, 'text'> {
   readonly message: string
   readonly fields: Fields
 }
@@ -13,9 +19,53 @@ export interface Entry {
 const LEVELS = '(?:DATA|PROTOCOL|DEBUG|INFO|NOTICE|WARN|ERROR|CRIT|ALERT|EMERG)'
 /** What comes first: anything behind it may be in a stranger's words. */
 const START = new RegExp(`\\{"level":"|\\blevel=${LEVELS} uuid=|\\[${LEVELS}\\] \\[`)
-const PLAIN = /\[[A-Z]+\] \[([-.0-9A-F]+)\] \[(core|gal-relay)\] /y
-const LOGFMT = /level=[A-Z]+ uuid=([-.0-9A-F]+) origin=(core|gal-relay) /y
+const PLAIN = /\[[A-Z]+\] \[([^\]]+)\] \[([^\]]+)\] /y
+const LOGFMT = /level=[A-Z]+ uuid=(\S+) origin=(\S+) /y
+
+/** Where a line begins, and where what it says; `uuid` and `origin` stand in JSON with the rest. */
+interface Head {
+  readonly format: 'plain' | 'logfmt' | 'json'
+  readonly from: number
+  readonly uuid: string
+  readonly origin: string
+}
+
+function headOf(line: string): Head | undefined {
+  const start = START.exec(line)
+  if (!start) return undefined
+  const { index, 0: text } = start
+  if (text.startsWith('{')) return { format: 'json', from: index, uuid: '', origin: '' }
+  const format = text.startsWith('[') ? 'plain' : 'logfmt'
+  const pattern = format === 'plain' ? PLAIN : LOGFMT
+  pattern.lastIndex = index
+  const [head = '', uuid = '', origin = ''] = pattern.exec(line) ?? []
+  return head ? { format, from: index + head.length, uuid, origin } : undefined
+}
+
+/** @returns undefined for text that is not a line of Haraka's logger */
+export function logLineOf(line: string): LogLine | undefined {
+  const head = headOf(line)
+  if (!head) return undefined
+  const { format, from, uuid, origin } = head
+  const text = line.slice(from)
+  return format === 'json' ? jsonLine(text) : { uuid, origin, text: unescaped(text) }
+}
+
+function jsonLine(text: string): LogLine | undefined {
+  try {
+    const { uuid, origin, level, ...rest } = JSON.parse(text) as Record<string, unknown>
+    if (typeof uuid !== 'string' || typeof origin !== 'string') return undefined
+    return { uuid, origin, text: Object.values(rest).map(String).join(' ') }
+  } catch {
+    return undefined
+  }
+}
+
+/** Haraka has `\"` and `\\` in the values that it puts in quotes. */
+const unescaped = (text: string) => (text.includes('\\') ? text.replace(/\\(.)/g, '$1') : text)
+
 const OF_INTEREST = /core|gal-relay/
+const UUID = /^[-.0-9A-F]+$/
 /** A path may hold anything in quotes. */
 const ON_PATH = /^(?:recipient|sender) <(?:"(?:[^"\\]|\\.)*"|[^">])*>/
 const ON_RECIPIENT = /^(?:accepted|refused|deferred|observed(?: DIFFERS)?)(?= ip=)/
@@ -24,19 +74,17 @@ const NOTHING: Fields = Object.freeze({})
 
 /** @returns undefined for lines of others, and of other origins than Haraka's core and this plugin */
 export function entryOf(line: string): Entry | undefined {
-  const found = OF_INTEREST.test(line) ? START.exec(line) : null
-  if (!found) return undefined
-  const [start] = found
-  if (start.startsWith('{')) return jsonEntry(line.slice(found.index))
-  return start.startsWith('[') ? plainEntry(line, found.index) : logfmtEntry(line, found.index)
+  const head = OF_INTEREST.test(line) ? headOf(line) : undefined
+  if (!head) return undefined
+  const { format, from, uuid, origin } = head
+  if (format === 'json') return jsonEntry(line.slice(from))
+  if ((origin !== 'core' && origin !== 'gal-relay') || !UUID.test(uuid)) return undefined
+  if (format === 'plain') return plainEntry(uuid, origin, line.slice(from))
+  const fields = fieldsOf(line, from)
+  return { uuid, origin, message: fields.message ?? '', fields }
 }
 
-function plainEntry(line: string, from: number): Entry | undefined {
-  PLAIN.lastIndex = from
-  const found = PLAIN.exec(line)
-  if (!found) return undefined
-  const [start, uuid = '', origin = ''] = found
-  const text = line.slice(from + start.length)
+function plainEntry(uuid: string, origin: string, text: string): Entry {
   const [message] =
     origin === 'core'
       ? text.startsWith(' ')
@@ -45,15 +93,6 @@ function plainEntry(line: string, from: number): Entry | undefined {
       : (ON_RECIPIENT.exec(text) ?? [text])
   const fields = message === text ? NOTHING : fieldsOf(text, message.length)
   return { uuid, origin, message, fields }
-}
-
-function logfmtEntry(line: string, from: number): Entry | undefined {
-  LOGFMT.lastIndex = from
-  const found = LOGFMT.exec(line)
-  if (!found) return undefined
-  const [start, uuid = '', origin = ''] = found
-  const fields = fieldsOf(line, from + start.length)
-  return { uuid, origin, message: fields.message ?? '', fields }
 }
 
 const JSON_OF_INTEREST = /^\{"level":"[A-Z]+","uuid":"[-.0-9A-F]+","origin":"(?:core|gal-relay)"/

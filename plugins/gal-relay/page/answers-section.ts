@@ -1,32 +1,107 @@
-// How many were accepted, deferred and refused, by which rule, and in the last hour minute by minute.
+// How many were accepted, deferred and refused, by which rule, and in the last hour minute by minute. Where
+// the plugin only observes, its verdicts and the replies that were given stand side by side.
 
 import type { Outcome } from '../report/counts'
 import type { InstallReport } from '../report/install'
 import type { Sample } from '../report/samples'
+import { counted } from '../report/words'
 import { meaningOf } from '../routing/rules'
 import { chart } from './chart'
-import { number, share, total } from './figures'
+import { number, share, since, total } from './figures'
 import { type Html, html } from './html'
+import { linkTo } from './paging'
 
-const OUTCOMES: readonly Outcome[] = ['accepted', 'deferred', 'refused']
+export const OUTCOMES: readonly Outcome[] = ['accepted', 'deferred', 'refused']
 
-export function answersSection({ counters, minutes }: InstallReport, now: number): Html {
-  const figures = OUTCOMES.map((verdict) =>
-    figure(verdict, total(counters, 'answers', { verdict })),
-  )
+/** @param startedAt of the process that is running longest */
+export function answersSection(
+  { counters, minutes }: InstallReport,
+  asked: URLSearchParams,
+  startedAt: number,
+  now: number,
+): Html {
+  const answers = total(counters, 'answers', { mode: 'enforce' })
   const observed = total(counters, 'answers', { mode: 'observe' })
-  const differences = total(counters, 'differences')
-  const all = total(counters, 'answers')
-  return html`<div class="figures">${figure('all', all)}${figures}${
-    observed > 0 && figure('differs', differences, 'answered differently')
-  }</div>
-${observed > 0 && html`<p class="note">${number(observed)} of these are verdicts on observed listeners, where the plugin does not decide; ${number(differences)} of them were answered differently.</p>`}
-${chart(minutes, now)}
+  const all = answers + observed
+  const isMixed = answers > 0 && observed > 0
+  const enforced = html`${isMixed && html`<h3>Answered by the plugin</h3>`}
+<div class="figures">${figure('all', answers)}${OUTCOMES.map((verdict) =>
+    figure(verdict, total(counters, 'answers', { mode: 'enforce', verdict })),
+  )}</div>`
+  return html`<p class="note">${counted(all, 'recipient')} ${since(startedAt, now)}.</p>
+${(answers > 0 || observed === 0) && enforced}
+${observed > 0 && html`${isMixed && html`<h3>Only observed</h3>`}${observedPart(counters, asked)}`}
+${chart(minutes, now, observed > 0 ? 'Verdicts' : 'Answers')}
 ${all > 0 && rules(counters, all)}`
 }
 
-const figure = (kind: string, value: number, label = kind) =>
-  html`<div class="figure ${kind}"><b>${number(value)}</b><span>${label}</span></div>`
+const figure = (kind: string, value: number) =>
+  html`<div class="figure ${kind}"><b>${number(value)}</b><span>${kind}</span></div>`
+
+export interface ObservedCounts {
+  readonly verdicts: Readonly<Record<Outcome, number>>
+  /** What was answered, by others. */
+  readonly replies: Readonly<Record<Outcome, number>>
+  /** Clients that were gone before. */
+  readonly unanswered: number
+}
+
+export function observedCounts(counters: readonly Sample[]): ObservedCounts {
+  const byOutcome = (countOf: (outcome: Outcome) => number) =>
+    Object.fromEntries(OUTCOMES.map((outcome) => [outcome, countOf(outcome)])) as Record<
+      Outcome,
+      number
+    >
+  const verdicts = byOutcome((verdict) => total(counters, 'answers', { mode: 'observe', verdict }))
+  return {
+    verdicts,
+    // As the verdict, but where it differed.
+    replies: byOutcome(
+      (outcome) =>
+        verdicts[outcome] -
+        total(counters, 'unanswered', { verdict: outcome }) -
+        total(counters, 'differences', { verdict: outcome }) +
+        total(counters, 'differences', { answer: outcome }),
+    ),
+    unanswered: total(counters, 'unanswered'),
+  }
+}
+
+function observedPart(counters: readonly Sample[], asked: URLSearchParams): Html {
+  const { verdicts, replies, unanswered } = observedCounts(counters)
+  const row = (name: string, counts: Readonly<Record<Outcome, number>>) =>
+    html`<tr><th scope="row">${name}</th>${OUTCOMES.map((outcome) => html`<td class="count">${number(counts[outcome])}</td>`)}</tr>\n`
+  return html`<table class="observed compact"><thead><tr><th></th>${OUTCOMES.map((one) => html`<th class="count">${one}</th>`)}</tr></thead>
+<tbody>${row('verdict of the plugin', verdicts)}${row('reply that was given', replies)}</tbody></table>
+${unanswered > 0 && html`<p class="note">${counted(unanswered, 'client was', 'clients were')} gone before the answer.</p>`}
+${differences(counters, asked)}`
+}
+
+const WOULD: Readonly<Record<string, string>> = {
+  accepted: 'accept',
+  deferred: 'defer',
+  refused: 'refuse',
+}
+
+function differences(counters: readonly Sample[], asked: URLSearchParams): Html {
+  const groups = new Map<string, { labels: Sample['labels']; value: number }>()
+  for (const { name, labels, value } of counters) {
+    if (name !== 'differences') continue
+    const key = [labels.verdict, labels.answer, labels.rule].join()
+    const known = groups.get(key)
+    if (known) known.value += value
+    else groups.set(key, { labels, value })
+  }
+  if (groups.size === 0) return html`<p class="note">No answer would have been another one.</p>`
+  const rows = [...groups.values()]
+    .sort((a, b) => b.value - a.value)
+    .map(({ labels: { rule = '', verdict = '', answer = '' }, value }) => {
+      const show = linkTo(asked, { show: 'differences', rule, recent: '' }, 'recent')
+      return html`<tr><th scope="row">would ${WOULD[verdict]} what was ${answer}</th><td><a href="${show}"><code class="${verdict}">${rule}</code></a></td><td class="count">${number(value)}</td></tr>\n`
+    })
+  return html`<table class="differences compact"><thead><tr><th>Difference</th><th>Rule</th><th class="count">Recipients</th></tr></thead>
+<tbody>${rows}</tbody></table>`
+}
 
 function rules(counters: readonly Sample[], all: number): Html {
   const byRule = new Map<string, { rule: string; verdict: string; value: number }>()

@@ -1,5 +1,6 @@
 // What stands in the report of a day, in order, as text and in HTML alike.
-import type { Counted, DayResult, Told } from '../advice/day-report'
+import type { DayResult, Told } from '../advice/day-report'
+import type { Counted } from '../report/tally'
 import { counted, grouped } from '../report/words'
 import { meaningOf } from '../routing/rules'
 

@@ -7,8 +7,9 @@ import type { InstallReport } from '../report/install'
 import type { Sample } from '../report/samples'
 import { counted } from '../report/words'
 import type { Directories } from '../settings/directories'
-import { duration, number, share, total } from './figures'
+import { dateTime, duration, number, share, since, total } from './figures'
 import { type Html, html, shown } from './html'
+import { partOf } from './paging'
 
 /** One directory server as all processes see it. */
 export interface Server {
@@ -74,14 +75,11 @@ function serverOf(directory: string, reports: readonly ServerReport[]): Server {
 /** Directories on one page; those with trouble come first. */
 const ON_A_PAGE = 10
 
-/**
- * @param directories of the settings in force
- * @param page of the directories, from 1 on
- */
+/** @param directories of the settings in force */
 export function directorySection(
   { processes, counters }: InstallReport,
   directories: Directories,
-  page: number,
+  asked: URLSearchParams,
   now: number,
 ): Html {
   const all = Array.from(byDirectory(processes), ([name, reports]): Directory => {
@@ -92,9 +90,8 @@ export function directorySection(
   if (!only) return html`<p class="note">None is configured.</p>`
   if (all.length === 1) return directoryPart(only, counters, now)
   const ordered = [...all.filter(({ isWell }) => !isWell), ...all.filter(({ isWell }) => isWell)]
-  const pages = Math.ceil(all.length / ON_A_PAGE)
-  const shown = Math.min(Math.max(1, page), pages)
-  const part = ordered.slice((shown - 1) * ON_A_PAGE, shown * ON_A_PAGE)
+  const place = { size: ON_A_PAGE, anchor: 'directory' }
+  const { shown: part, pager } = partOf(ordered, 'directories', asked, place)
   const own = countersOf(part, counters)
   return html`<p class="note">${summaryText(all)}</p>
 ${part.map(
@@ -102,7 +99,7 @@ ${part.map(
 <p class="note">${domainsText(directories, one.name)}</p>
 ${directoryPart(one, own.get(one.name) ?? [], now)}`,
 )}
-${pages > 1 && pager(shown, pages)}`
+${pager}`
 }
 
 interface Directory {
@@ -136,20 +133,12 @@ function summaryText(all: readonly Directory[]): string {
   return `${number(all.length)} directories: ${state}.`
 }
 
-function pager(shown: number, pages: number): Html {
-  const link = (page: number, text: string) =>
-    html`<a href="?directories=${page}#directory">${text}</a>`
-  return html`<p class="pager">${shown > 1 && link(shown - 1, 'Previous')}
-<span>Page ${shown} of ${pages}</span>
-${shown < pages && link(shown + 1, 'Next')}</p>`
-}
-
 function directoryPart(directory: Directory, counters: readonly Sample[], now: number): Html {
   const list = snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)
   // There is no directory to ask, and no answer to keep.
   if (directory.reports.some(({ snapshot }) => snapshot?.isReceived)) return html`${list}`
   const rows = directory.servers.map((server) => serverRow(server, counters, now))
-  return html`<table class="servers"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
+  return html`<table class="labelled"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>
 <tbody>${rows}</tbody></table>
 ${list}
 <p class="note">${cacheText(directory, counters)}</p>`
@@ -163,11 +152,9 @@ function serverRow(one: Server, counters: readonly Sample[], now: number): Html 
   const [seen, all] = one.seenBy
   const where = seen < all ? ` in ${seen} of ${all} processes` : ''
   const error =
-    one.lastError === undefined
-      ? 'none'
-      : `${one.lastError} (${duration(now - (one.lastErrorAt ?? now))} ago)`
+    one.lastError === undefined ? 'none' : `${one.lastError} (${dateTime(one.lastErrorAt ?? now)})`
   return html`<tr><th scope="row"><code>${server}</code></th>
-<td data-label="State"><span class="state ${one.state}">${one.state}${where}</span> for ${duration(now - one.since)}</td>
+<td data-label="State"><span class="state ${one.state}">${one.state}${where}</span> ${since(one.since, now)}</td>
 <td class="count" data-label="Searches">${number(searches)}</td>
 <td class="count" data-label="Failed">${number(searches - answered)}</td>
 <td class="count" data-label="Mean time">${answered > 0 ? `${mean.toFixed(1)} ms` : '–'}</td>

@@ -20,14 +20,22 @@ export const number = (value: number) => value.toLocaleString('en')
 export const share = (part: number, of: number) =>
   part > 0 && part / of < 0.0005 ? '< 0.1 %' : `${((part / of) * 100).toFixed(1)} %`
 
-const DATE_TIME = new Intl.DateTimeFormat('en-GB', {
+const MINUTE = {
   day: 'numeric',
   month: 'short',
   hour: '2-digit',
   minute: '2-digit',
-  second: '2-digit',
-})
+  timeZoneName: 'short',
+} as const
+const DATE_TIME = new Intl.DateTimeFormat('en-GB', { ...MINUTE, second: '2-digit' })
+const DATE_MINUTE = new Intl.DateTimeFormat('en-GB', MINUTE)
+
+/** `28 Nov, 16:05:11 UTC` */
 export const dateTime = (at: number) => DATE_TIME.format(at)
+
+/** `since 28 Nov, 16:05 UTC (10 minutes)` */
+export const since = (at: number, now: number) =>
+  `since ${DATE_MINUTE.format(at)} (${duration(now - at)})`
 
 const UNITS = [
   ['day', 86_400_000],

@@ -20,6 +20,7 @@ export function frame(title: string, content: Html): Html {
 <title>${title}</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="page.css">
+<link rel="stylesheet" href="sections.css">
 <script src="page.js" defer></script>
 </head>
 <body>

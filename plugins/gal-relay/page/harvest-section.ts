@@ -5,13 +5,14 @@ import type { InstallReport } from '../report/install'
 import { counted } from '../report/words'
 import { dateTime, duration, number, total } from './figures'
 import { type Html, html, shown } from './html'
+import { partOf } from './paging'
 
-/** Networks on the page; the command lists all. */
-const SHOWN = 20
+const ON_A_PAGE = 20
 
 /** @returns undefined where the defence is off */
 export function harvestSection(
   { processes, counters }: InstallReport,
+  asked: URLSearchParams,
   now: number,
 ): Html | undefined {
   const reports = processes.flatMap(({ harvest }) => harvest ?? [])
@@ -23,12 +24,13 @@ export function harvestSection(
     `${number(deferred)} connections and recipients of theirs deferred`,
     `${number(total(counters, 'harvest_slowed'))} answers given later`,
   ]
-  const rows = held.slice(0, SHOWN).map((hold) => row(hold, now))
-  const table = html`<table class="servers"><thead><tr><th>Network</th><th class="count">Unknown</th><th>Since</th><th>For</th><th>Found out by</th></tr></thead>
-<tbody>${rows}</tbody></table>`
-  const more = held.length > SHOWN && ` The command gal-relay harvest lists all ${held.length}.`
+  const place = { size: ON_A_PAGE, anchor: 'harvest' }
+  const { shown: part, pager } = partOf(held, 'held', asked, place)
+  const rows = part.map((hold) => row(hold, now))
+  const table = html`<table class="labelled"><thead><tr><th>Network</th><th class="count">Unknown</th><th>Since</th><th>For</th><th>Found out by</th></tr></thead>
+<tbody>${rows}</tbody></table>${pager}`
   return html`${held.length > 0 ? table : html`<p class="note">Nobody is held off.</p>`}
-<p class="note">${sums.join(', ')}.${more}</p>`
+<p class="note">${sums.join(', ')}.</p>`
 }
 
 function row({ network, observed, since, until, unknown, all, server }: Hold, now: number): Html {

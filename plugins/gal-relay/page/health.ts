@@ -23,32 +23,59 @@ const NOT_ANSWERING = {
  * @param now milliseconds since 1970
  */
 export function healthOf(
-  { policies, directories }: Settings,
+  settings: Settings,
   reports: readonly DirectoryReport[],
   now: number,
 ): Health {
+  const { policies, directories } = settings
   if (![...policies.values()].some(({ enabled }) => enabled)) return { isWell: true, problems: [] }
-  const answering = new Set(
-    directories.all.filter((one) => answers(one, reports, now)).map(({ name }) => name),
+  const silent = silentDirectories(settings, reports, now)
+  const problems = directories.all
+    .filter(({ name }) => silent.has(name))
+    .map(({ name, gal }) => `directory ${name}: ${NOT_ANSWERING[gal.mode]}`)
+  return { isWell: ![...silent.values()].includes('missed'), problems }
+}
+
+/**
+ * The directories that cannot be asked and have no usable list, by name. `missed`: of some domain there is no
+ * other one.
+ */
+export function silentDirectories(
+  { directories }: Settings,
+  reports: readonly DirectoryReport[],
+  now: number,
+): ReadonlyMap<string, 'missed' | 'spared'> {
+  const silent = new Map<string, 'missed' | 'spared'>(
+    directories.all
+      .filter((one) => !answers(one, reports, now))
+      .map(({ name }) => [name, 'spared'] as const),
   )
-  const groups = [directories.otherwise, ...directories.byDomain.values()]
-  const isWell = groups.every(
-    (group) => group.length === 0 || group.some(({ name }) => answering.has(name)),
-  )
-  const silent = directories.all.filter(({ name }) => !answering.has(name))
-  const problems = silent.map(({ name, gal }) => `directory ${name}: ${NOT_ANSWERING[gal.mode]}`)
-  return { isWell, problems }
+  for (const group of [directories.otherwise, ...directories.byDomain.values()]) {
+    if (!group.every(({ name }) => silent.has(name))) continue
+    for (const { name } of group) silent.set(name, 'missed')
+  }
+  return silent
 }
 
 function answers(
-  { name, gal, snapshot }: DirectorySettings,
+  directory: DirectorySettings,
   reports: readonly DirectoryReport[],
   now: number,
 ): boolean {
-  const report = reports.find(({ directory }) => directory === name)
-  if (report?.servers.some(({ state }) => state === 'up')) return true
+  const report = reports.find((one) => one.directory === directory.name)
+  // Whether an idle one would answer shows when it is asked.
+  if (report?.servers.some(({ state }) => state === 'up' || state === 'idle')) return true
+  return report !== undefined && hasUsableList(directory, report, now)
+}
+
+/** Its list answers in the directory's place. */
+export function hasUsableList(
+  { gal, snapshot }: DirectorySettings,
+  report: DirectoryReport,
+  now: number,
+): boolean {
   // The list does not know where mail goes.
-  if (!report?.snapshot || mailboxAttributes(gal) !== undefined) return false
+  if (!report.snapshot || mailboxAttributes(gal) !== undefined) return false
   const { asOf } = report.snapshot
   return asOf > 0 && now - asOf <= snapshot.usable_for
 }

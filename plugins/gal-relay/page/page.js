@@ -1,57 +1,63 @@
-// Keeps the status page fresh, and filters the refusals while one types. Without it the page works
-// just as well, by reloading it and by the Filter button.
+// Keeps the status page fresh, and filters while one types. Without it the page works just as well, by
+// reloading it and by the Filter button.
 const EVERY = 10_000
+/** Milliseconds for which one has to stop typing. */
+const PAUSE = 250
 
 const filter = document.getElementById('filter')
+let typing
 
 function applyFilter() {
-  if (!filter) return
-  const wanted = Object.fromEntries(new FormData(filter))
-  const holds = (text, part) => text.toLowerCase().includes(part.toLowerCase())
-  const rows = [...document.querySelectorAll('#refusals tbody tr')]
-  for (const row of rows) {
-    const { client, recipient, rule } = row.dataset
-    row.hidden = !(
-      holds(client, wanted.client) &&
-      holds(recipient, wanted.recipient) &&
-      (wanted.rule === '' || rule === wanted.rule)
-    )
+  const query = new URLSearchParams(location.search)
+  for (const [name, value] of new FormData(filter)) {
+    if (value) query.set(name, value)
+    else query.delete(name)
   }
-  const note = document.getElementById('shown')
-  const visible = rows.filter(({ hidden }) => !hidden).length
-  if (note) note.textContent = `${visible} of the last ${rows.length}`
+  // Of other recipients, the first part.
+  query.delete('recent')
+  history.replaceState(null, '', `?${query}${location.hash}`)
+  refresh()
 }
 
 async function refresh() {
-  // Not while something is being copied.
-  if (document.hidden || String(getSelection())) return
   const fresh = document.getElementById('fresh')
+  const asked = location.search
   try {
-    // Without the filter in the address: all refusals come, and those that match are shown here.
-    const directories = new URLSearchParams(location.search).get('directories')
-    const query = directories ? `?${new URLSearchParams({ directories })}` : ''
-    const response = await fetch(location.pathname + query, { cache: 'no-store' })
+    const response = await fetch(location.pathname + asked, { cache: 'no-store' })
     if (!response.ok) throw new Error(response.statusText)
     const page = new DOMParser().parseFromString(await response.text(), 'text/html')
+    // The filter has changed meanwhile, and what it asks for is on its way.
+    if (asked !== location.search) return
     for (const part of document.querySelectorAll('[data-live]')) {
       const replacement = page.getElementById(part.id)
-      if (replacement) part.replaceChildren(...replacement.childNodes)
+      if (!replacement) continue
+      part.hidden = replacement.hidden
+      part.replaceChildren(...replacement.childNodes)
     }
     const { rule } = filter
     const chosen = rule.value
-    rule.replaceChildren(...page.querySelector('#filter select').childNodes)
+    rule.replaceChildren(...page.querySelector('#filter [name=rule]').childNodes)
     rule.value = chosen
     fresh?.classList.remove('old')
-    applyFilter()
   } catch {
     fresh?.classList.add('old')
   }
 }
 
+/** Not while something is being copied. */
+function refreshUnlooked() {
+  if (!document.hidden && !String(getSelection())) refresh()
+}
+
 if (filter) {
-  filter.addEventListener('input', applyFilter)
-  filter.addEventListener('submit', (event) => event.preventDefault())
+  filter.addEventListener('input', () => {
+    clearTimeout(typing)
+    typing = setTimeout(applyFilter, PAUSE)
+  })
+  filter.addEventListener('submit', (event) => {
+    event.preventDefault()
+    applyFilter()
+  })
   filter.classList.add('live')
-  refresh()
-  setInterval(refresh, EVERY)
+  setInterval(refreshUnlooked, EVERY)
 }

@@ -1,22 +1,71 @@
-// The last refusals, each with a link to its explanation, and the form that filters them.
-import type { RecentRefusal } from '../report/counts'
+// The last refusals, or the last differences where the plugin observes, each with a link to its
+// explanation; and the form that says which.
+import type { RecentDifference, RecentRefusal } from '../report/counts'
+import type { InstallReport } from '../report/install'
 import { dateTime, number } from './figures'
 import { explainUrl } from './frame'
 import { type Html, html, shown } from './html'
+import { partOf } from './paging'
 
-/** What the refusals shown must contain, in any case; '' is any. */
+/** What the recipients shown must contain, in any case; '' is any. */
 export interface Filter {
   readonly client: string
   readonly recipient: string
   readonly rule: string
 }
 
-export function filterForm(all: readonly RecentRefusal[], filter: Filter): Html {
+export const filterOf = (asked: URLSearchParams): Filter => ({
+  client: asked.get('client') ?? '',
+  recipient: asked.get('recipient') ?? '',
+  rule: asked.get('rule') ?? '',
+})
+
+type Recent = RecentRefusal | RecentDifference
+
+interface Kind {
+  readonly title: string
+  of(report: InstallReport): readonly Recent[]
+}
+
+const differences =
+  (isShown: (one: RecentDifference) => boolean) =>
+  ({ recentDifferences }: InstallReport) =>
+    recentDifferences.filter(isShown)
+
+/** By what stands in the address. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  refusals: { title: 'refusals', of: ({ refusals }) => refusals },
+  differences: { title: 'differences', of: differences(() => true) },
+  'would-refuse': {
+    title: 'would refuse what was accepted',
+    of: differences(({ verdict, answer }) => verdict === 'refused' && answer === 'accepted'),
+  },
+  'would-accept': {
+    title: 'would accept what was refused',
+    of: differences(({ verdict, answer }) => verdict === 'accepted' && answer === 'refused'),
+  },
+}
+const DEFAULT_KIND = 'refusals'
+
+const kindOf = (asked: URLSearchParams) => {
+  const show = asked.get('show') ?? ''
+  return show in KINDS ? show : DEFAULT_KIND
+}
+
+export function filterForm(report: InstallReport, asked: URLSearchParams): Html {
+  const filter = filterOf(asked)
+  const all = [...report.refusals, ...report.recentDifferences]
   const rules = [...new Set([...all.map(({ rule }) => rule), filter.rule])].filter(Boolean)
   const options = rules
     .sort()
     .map((rule) => html`<option${rule === filter.rule && html` selected`}>${rule}</option>`)
-  return html`<form id="filter" class="fields" method="get">
+  const kind = kindOf(asked)
+  const kinds = Object.entries(KINDS).map(
+    ([name, { title }]) =>
+      html`<option value="${name}"${name === kind && html` selected`}>${title}</option>`,
+  )
+  return html`<form id="filter" class="fields" method="get" action="#recent">
+<label>Show<select name="show">${kinds}</select></label>
 <label>Client<input name="client" value="${filter.client}" placeholder="address, name or account" autocomplete="off" spellcheck="false"></label>
 <label>Recipient<input name="recipient" value="${filter.recipient}" placeholder="any" autocomplete="off" spellcheck="false"></label>
 <label>Rule<select name="rule"><option value="">any</option>${options}</select></label>
@@ -24,18 +73,25 @@ export function filterForm(all: readonly RecentRefusal[], filter: Filter): Html 
 </form>`
 }
 
-/** @param refusals oldest first */
-export function refusalsTable(refusals: readonly RecentRefusal[], filter: Filter): Html {
-  const all = [...refusals].reverse()
-  if (all.length === 0) return html`<p class="note">Nobody has been refused yet.</p>`
-  const matching = all.filter((refusal) => matches(refusal, filter))
+const ON_A_PAGE = 50
+
+export function recentTable(report: InstallReport, asked: URLSearchParams): Html {
+  const kind = kindOf(asked)
+  const all = [...(KINDS[kind]?.of(report) ?? [])].reverse()
+  if (all.length === 0) {
+    const none = kind === DEFAULT_KIND ? 'Nobody has been refused yet.' : 'There are none.'
+    return html`<p class="note">${none}</p>`
+  }
+  const matching = all.filter((one) => matches(one, filterOf(asked)))
+  const place = { size: ON_A_PAGE, anchor: 'recent' }
+  const { shown: part, pager } = partOf(matching, 'recent', asked, place)
   return html`<p class="note" id="shown">${number(matching.length)} of the last ${number(all.length)}</p>
 <table class="refusals"><thead><tr><th>Time</th><th>Client</th><th>Sender and recipient</th><th>Reply</th></tr></thead>
-<tbody>${matching.map(refusalRow)}</tbody></table>`
+<tbody>${part.map(recentRow)}</tbody></table>${pager}`
 }
 
 /** Whether it is shown. */
-export function matches(refusal: RecentRefusal, { client, recipient, rule }: Filter): boolean {
+export function matches(refusal: Recent, { client, recipient, rule }: Filter): boolean {
   const holds = (text: string, part: string) => text.toLowerCase().includes(part.toLowerCase())
   return (
     holds(clientText(refusal), client) &&
@@ -44,10 +100,10 @@ export function matches(refusal: RecentRefusal, { client, recipient, rule }: Fil
   )
 }
 
-const clientText = ({ client, host, helo, account }: RecentRefusal) =>
+const clientText = ({ client, host, helo, account }: Recent) =>
   [client, host, helo, account].join(' ')
 
-function refusalRow(refusal: RecentRefusal): Html {
+function recentRow(refusal: Recent): Html {
   const { at, client, host, helo, account, sender, recipient, listener, rule, reply } = refusal
   const asked = { recipient, client, listener, account, sender }
   const { answered } = refusal

@@ -1,5 +1,5 @@
-// Who may relay on each listener, as advice/who-may-relay.ts works it out. What lets the internet
-// relay stands out.
+// How far the plugin decides on each listener, and who may relay there, as advice/who-may-relay.ts works it
+// out. What lets the internet relay stands out.
 
 import { listenerText } from '../advice/startup'
 import {
@@ -12,27 +12,65 @@ import { counted, grouped } from '../report/words'
 import { parseIp } from '../routing/networks'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { type Html, html } from './html'
+import { linkTo, partOf } from './paging'
+import { remembered } from './remembered'
 
 /** Blocks of addresses that a listener's row names; the command lists all. */
 const SHOWN = 20
 
-/** Long lists take a while to be worked out, and the page is asked for every few seconds. */
-const sectionCache = new WeakMap<Settings, Html>()
+const ON_A_PAGE = 20
 
-export function relaySection(settings: Settings): Html {
-  const known = sectionCache.get(settings)
-  if (known) return known
-  const rows = [...settings.policies.values()].map(row)
-  const section = html`<table class="relay"><tbody>${rows}</tbody></table>
+/** How far the plugin decides on a listener. */
+export type ListenerState = 'enforcing' | 'relaying only' | 'observing' | 'off'
+
+export function stateOf({ enabled, enforce }: ListenerPolicy): ListenerState {
+  if (!enabled) return 'off'
+  if (enforce === 'relaying') return 'relaying only'
+  return enforce ? 'enforcing' : 'observing'
+}
+
+/** Listeners that are named at the top; the section has all. */
+const BADGES = 12
+
+export function badges({ policies }: Settings, asked: URLSearchParams): Html {
+  const all = [...policies.values()]
+  const others = all.length > 1 ? 'all other listeners' : 'all listeners'
+  const items = all
+    .slice(0, BADGES)
+    .map(
+      (policy) => html`<li>${badge(policy)} ${policy.name === '*:*' ? others : policy.name}</li>\n`,
+    )
+  const more = all.length - BADGES
+  return html`<ul class="badges">${items}${more > 0 && html`<li><a href="${linkTo(asked, {}, 'relay')}">and ${grouped(more)} more</a></li>`}</ul>`
+}
+
+function badge(policy: ListenerPolicy): Html {
+  const state = stateOf(policy)
+  return html`<b class="badge ${state.replace(' ', '-')}">${state.toUpperCase()}</b>`
+}
+
+export function relaySection(settings: Settings, asked: URLSearchParams): Html {
+  const place = { size: ON_A_PAGE, anchor: 'relay' }
+  const { shown, pager } = partOf([...settings.policies.values()], 'listeners', asked, place)
+  const rows = shown.map((policy) => rowOf(settings, policy))
+  return html`<table class="relay"><tbody>${rows}</tbody></table>${pager}
 <p class="note">Worked out from the rules: overlaps merged, exceptions subtracted. <code>gal-relay who-may-relay</code> lists everything.</p>`
-  sectionCache.set(settings, section)
-  return section
+}
+
+/** Long lists take a while to be worked out, and the page is asked for every few seconds. */
+const rowsFor = remembered(Number.POSITIVE_INFINITY, (_: Settings) => new Map<string, Html>())
+
+function rowOf(settings: Settings, policy: ListenerPolicy): Html {
+  const rows = rowsFor(settings)
+  const known = rows.get(policy.name) ?? row(policy)
+  rows.set(policy.name, known)
+  return known
 }
 
 function row(policy: ListenerPolicy): Html {
   const address = policy.name.slice(0, policy.name.lastIndexOf(':'))
   const report = whoMayRelay(policy, address === '*' ? undefined : parseIp(address))
-  return html`<tr><th scope="row">${listenerText(policy)}</th><td>${lines(report)}</td></tr>\n`
+  return html`<tr><th scope="row">${listenerText(policy)} ${badge(policy)}</th><td>${lines(report)}</td></tr>\n`
 }
 
 function lines(report: RelayReport): Html[] {

@@ -1,7 +1,7 @@
 // What is served below /gal-relay/ on Haraka's own HTTP server: the status page, and the same as data; an
-// explanation of an answer; the metrics; and for load balancers whether mail should come here. Only to clients in `[http] allow[]`; and the pages, on which mail addresses
-// stand, only by a name that is this server's: no page elsewhere gets at them by a DNS name of its
-// own that it lets point here.
+// explanation of an answer; the metrics; and for load balancers whether mail should come here. Only to
+// clients in `[http] allow[]`; and the pages, on which mail addresses stand, only by a name that is this
+// server's: no page elsewhere gets at them by a DNS name of its own that it lets point here.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
@@ -12,8 +12,11 @@ import type { DirectoryLists } from '../gal/directories'
 import { type Guarded, guard } from '../guard'
 import type { Reports } from '../report/processes'
 import { parseIp } from '../routing/networks'
+import { queueFolder } from '../settings/haraka-files'
+import { ownHost } from '../settings/own-host'
 import { canonicalAddress, type Settings } from '../settings/settings'
 import type { Html } from './html'
+import type { Overview, Versions } from './overview-page'
 
 export const PAGE_PATH = '/gal-relay'
 
@@ -23,9 +26,16 @@ const pages = () => require('./pages') as typeof import('./pages')
 export interface StatusSource {
   /** This server's: Haraka's config/me. */
   readonly name: string
+  readonly config: Haraka.Config
+  /** The name of this plugin in config/plugins. */
+  readonly plugin: string
+  /** Of Haraka. */
+  readonly version: string
   readonly grammar: EnvelopeGrammar
   readonly reports: Reports
   settings(): Settings
+  /** Sentences on lines that have no effect. */
+  ignored(): readonly string[]
   lists(): Pick<DirectoryLists, 'lookupIn' | 'report'>
   /** Sentences on plugins because of which Haraka may answer otherwise. */
   plugins(): readonly string[]
@@ -41,13 +51,43 @@ interface Answer {
 /** Mounted at {@link PAGE_PATH}: `url` begins behind it; express keeps the whole. */
 type Request = IncomingMessage & { readonly originalUrl?: string }
 
+/** With what is worked out once for many questions. */
+interface Served extends StatusSource {
+  readonly findings: (settings: Settings) => Overview['findings']
+  readonly queue: (settings: Settings) => Promise<Overview['queue']>
+}
+
+/** Milliseconds for which the outbound queue is not read again. */
+const QUEUE_FRESH_FOR = 15_000
+/** The most messages of it that are read. */
+const QUEUE_MOST = 2000
+
+function servedFrom(source: StatusSource): Served {
+  const { findingsOf, remembered, queueReport } = pages()
+  const folder = queueFolder(source.config)
+  return {
+    ...source,
+    findings: findingsOf(source),
+    queue: remembered(QUEUE_FRESH_FOR, async (settings) => {
+      try {
+        const { listeners } = ownHost(source.config)
+        return await queueReport(folder, settings, listeners, QUEUE_MOST)
+      } catch (error) {
+        return `The outbound queue cannot be read: ${(error as Error).message}`
+      }
+    }),
+  }
+}
+
 export function statusPage(
   source: StatusSource,
 ): Guarded<[request: Request, response: ServerResponse, next: () => void]> {
   // While Haraka may still read all files: it changes its user later, if so configured.
-  if (source.settings().http.enabled) pages()
+  let served = source.settings().http.enabled ? servedFrom(source) : undefined
   const page = async (request: Request, response: ServerResponse, next: () => void) => {
-    const answer = source.settings().http.enabled && (await answerTo(request, source))
+    const isEnabled = source.settings().http.enabled
+    if (isEnabled) served ??= servedFrom(source)
+    const answer = isEnabled && served && (await answerTo(request, served))
     if (answer) send(request, response, answer)
     else next()
   }
@@ -56,7 +96,7 @@ export function statusPage(
   )
 }
 
-async function answerTo(request: Request, source: StatusSource): Promise<Answer | undefined> {
+async function answerTo(request: Request, source: Served): Promise<Answer | undefined> {
   const { method, socket, headers, url = '/', originalUrl = '/' } = request
   const client = socket.remoteAddress
   if (!source.settings().http.allow.has(parseIp(client))) {
@@ -84,6 +124,8 @@ async function answerTo(request: Request, source: StatusSource): Promise<Answer 
       return explanation(source, searchParams)
     case '/page.css':
       return { status: 200, type: 'text/css; charset=utf-8', body: CSS }
+    case '/sections.css':
+      return { status: 200, type: 'text/css; charset=utf-8', body: SECTIONS_CSS }
     case '/page.js':
       return { status: 200, type: 'text/javascript; charset=utf-8', body: SCRIPT }
     default:
@@ -105,24 +147,28 @@ function health(source: StatusSource): Answer {
   return plain(isWell ? 200 : 503, [isWell ? 'ok' : 'not well', ...problems].join('\n'))
 }
 
-async function overview(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
+async function overview(source: Served, asked: URLSearchParams): Promise<Answer> {
   return page(pages().overviewPage(await shownOf(source, asked)))
 }
 
-async function status(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
+async function status(source: Served, asked: URLSearchParams): Promise<Answer> {
   const body = pages().statusJson(await shownOf(source, asked), ownHealth(source))
   return { status: 200, type: 'application/json; charset=utf-8', body: `${body}\n` }
 }
 
-async function shownOf({ name, reports, settings }: StatusSource, asked: URLSearchParams) {
-  const report = await reports.collect()
-  const filter = {
-    client: asked.get('client') ?? '',
-    recipient: asked.get('recipient') ?? '',
-    rule: asked.get('rule') ?? '',
+async function shownOf(source: Served, asked: URLSearchParams): Promise<Overview> {
+  const settings = source.settings()
+  const [report, queue] = await Promise.all([source.reports.collect(), source.queue(settings)])
+  const versions: Versions = {
+    plugin: OWN_VERSION,
+    haraka: source.version,
+    node: process.versions.node,
   }
-  const directories = Number(asked.get('directories')) || 1
-  return { name, settings: settings(), report, filter, directories, now: Date.now() }
+  return {
+    ...{ name: source.name, versions, settings, report, queue, asked },
+    findings: source.findings(settings),
+    now: Date.now(),
+  }
 }
 
 async function explanation(source: StatusSource, asked: URLSearchParams): Promise<Answer> {
@@ -198,4 +244,7 @@ function send(request: Request, response: ServerResponse, answer: Answer): void 
 
 const read = (file: string) => readFileSync(path.join(__dirname, file), 'utf8')
 const CSS = read('page.css')
+const SECTIONS_CSS = read('sections.css')
 const SCRIPT = read('page.js')
+/** The plugin's; package.json is above dist/. */
+const OWN_VERSION = String(JSON.parse(read('../../../../package.json')).version)

@@ -2,6 +2,7 @@
 // nothing more for being counted. Metrics and the status page are made from these when asked for.
 import type { Rule, Verdict } from '../routing/decide'
 import type { Refusal, Sender } from './refusal'
+import { type Counted, Tally } from './tally'
 
 /** Whether the verdict was the answer, or only what the answer would have been. */
 export type Mode = 'enforce' | 'observe'
@@ -32,6 +33,13 @@ export interface DifferenceCount {
   count: number
 }
 
+/** Recipients on an observed listener whose client did not wait for the answer. */
+export interface UnansweredCount {
+  readonly listener: string
+  readonly verdict: Outcome
+  count: number
+}
+
 /** Verdicts within one minute, counted from 1970. */
 export interface Minute {
   readonly minute: number
@@ -45,7 +53,22 @@ export interface RecentRefusal extends Refusal {
   readonly at: number
 }
 
-/** What was refused, as it is counted. */
+/** What was answered differently on an observed listener; `reply` is the verdict's. */
+export interface RecentDifference extends RecentRefusal {
+  readonly verdict: Outcome
+  readonly answer: Outcome
+}
+
+/** Refused for good, most frequent first. */
+export interface RefusedMost {
+  /** In lower case. */
+  readonly recipients: readonly Counted[]
+  readonly clients: readonly Counted[]
+  /** In lower case; `<>` for bounces. */
+  readonly senderDomains: readonly Counted[]
+}
+
+/** A recipient whose verdict was a refusal, or would have been another answer than Haraka's. */
 export interface CountedRefusal {
   readonly sender: Sender
   readonly rule: string
@@ -58,17 +81,27 @@ export interface CountedRefusal {
 const MINUTE = 60_000
 export const MINUTES = 60
 export const REFUSALS = 200
+/** Names of each kind that are reported. */
+export const REFUSED_MOST = 50
+/** Names of each kind that are counted at a time. */
+const NAMES_MOST = 1000
 
-/** Everything but the refusals only ever grows, for as long as the process lives. */
+/** Everything but what is recent only ever grows, for as long as the process lives. */
 export interface CountsReport {
   readonly answers: readonly Readonly<AnswerCount>[]
   readonly differences: readonly Readonly<DifferenceCount>[]
+  readonly unanswered: readonly Readonly<UnansweredCount>[]
   /** Exceptions that a hook caught. */
   readonly errors: number
+  /** The last of them, milliseconds since 1970. */
+  readonly failedAt: number | undefined
   /** The last {@link MINUTES} in which something was answered, oldest first. */
   readonly minutes: readonly Readonly<Minute>[]
   /** The last {@link REFUSALS} of those that were kept, oldest first. */
   readonly refusals: readonly RecentRefusal[]
+  /** The same of answers that differed. */
+  readonly recentDifferences: readonly RecentDifference[]
+  readonly refusedMost: Readonly<Record<Mode, RefusedMost>>
 }
 
 type AnswersByRule = Map<Rule, AnswerCount>
@@ -86,9 +119,16 @@ export class Counts {
   readonly #minutes: Minute[] = []
   #minute: Minute = { minute: 0, accepted: 0, refused: 0, deferred: 0 }
   #minuteEnds = 0
+  readonly #unanswered = new Map<string, UnansweredCount>()
   readonly #recent: RecentRefusal[] = []
+  readonly #recentDifferences: RecentDifference[] = []
+  readonly #refusedMost: Record<Mode, RefusedTallies> = {
+    enforce: refusedTallies(),
+    observe: refusedTallies(),
+  }
   readonly #keepsRefusals: () => boolean
-  errors = 0
+  #errors = 0
+  #failedAt: number | undefined
 
   /** @param keepsRefusals whether somebody may look at the last ones: kept for nobody, they cost as much */
   constructor(keepsRefusals: () => boolean = () => true) {
@@ -107,17 +147,47 @@ export class Counts {
     this.#minute[outcomeOf(code)]++
   }
 
-  differed(listener: string, rule: Rule, verdict: Outcome, answer: Outcome): void {
+  /** An exception that a hook caught. */
+  failed(): void {
+    this.#errors++
+    this.#failedAt = Date.now()
+  }
+
+  /** @param seen the recipient, for the page */
+  differed(
+    listener: string,
+    rule: Rule,
+    verdict: Outcome,
+    answer: Outcome,
+    seen: CountedRefusal,
+  ): void {
     const key = `${listener} ${rule} ${answer}`
     const known = this.#differences.get(key)
     if (known) known.count++
     else this.#differences.set(key, { listener, rule, verdict, answer, count: 1 })
+    if (!this.#keepsRefusals()) return
+    keep(this.#recentDifferences, { ...recentOf(seen), verdict, answer })
   }
 
-  refused({ sender, ...refusal }: CountedRefusal): void {
+  /** On an observed listener: the client was gone before it had an answer. */
+  unanswered(listener: string, verdict: Outcome): void {
+    const key = `${listener} ${verdict}`
+    const known = this.#unanswered.get(key)
+    if (known) known.count++
+    else this.#unanswered.set(key, { listener, verdict, count: 1 })
+  }
+
+  /** Refused or deferred. */
+  refused(refusal: CountedRefusal): void {
     if (!this.#keepsRefusals()) return
-    this.#recent.push({ ...sender, ...refusal, at: Date.now() })
-    if (this.#recent.length > REFUSALS) this.#recent.shift()
+    const { sender, reply, answered, recipient } = refusal
+    keep(this.#recent, recentOf(refusal))
+    if (!reply.startsWith('5')) return
+    const mode = answered === undefined ? 'enforce' : 'observe'
+    const { recipients, clients, senderDomains } = this.#refusedMost[mode]
+    recipients.add(recipient.toLowerCase())
+    clients.add(sender.client)
+    senderDomains.add(domainOf(sender.sender))
   }
 
   report(): CountsReport {
@@ -126,9 +196,16 @@ export class Counts {
         [...listeners.values()].flatMap((rules) => [...rules.values()]),
       ),
       differences: [...this.#differences.values()],
-      errors: this.errors,
+      unanswered: [...this.#unanswered.values()],
+      errors: this.#errors,
+      failedAt: this.#failedAt,
       minutes: this.#minutes,
       refusals: [...this.#recent],
+      recentDifferences: [...this.#recentDifferences],
+      refusedMost: {
+        enforce: mostOf(this.#refusedMost.enforce),
+        observe: mostOf(this.#refusedMost.observe),
+      },
     }
   }
 
@@ -146,4 +223,53 @@ export class Counts {
     this.#minutes.push(this.#minute)
     if (this.#minutes.length > MINUTES) this.#minutes.shift()
   }
+}
+
+type RefusedTallies = Readonly<Record<keyof RefusedMost, Tally>>
+
+const refusedTallies = (): RefusedTallies => ({
+  recipients: new Tally(NAMES_MOST),
+  clients: new Tally(NAMES_MOST),
+  senderDomains: new Tally(NAMES_MOST),
+})
+
+const mostOf = ({ recipients, clients, senderDomains }: RefusedTallies): RefusedMost => ({
+  recipients: recipients.largest(REFUSED_MOST),
+  clients: clients.largest(REFUSED_MOST),
+  senderDomains: senderDomains.largest(REFUSED_MOST),
+})
+
+/** The most frequent of several processes together; each names its own most frequent ones. */
+export function mergeMost(all: readonly RefusedMost[]): RefusedMost {
+  const tallies = refusedTallies()
+  for (const most of all) {
+    for (const kind of ['recipients', 'clients', 'senderDomains'] as const) {
+      for (const { name, count } of most[kind]) tallies[kind].add(name, count)
+    }
+  }
+  return mostOf(tallies)
+}
+
+/** Field by field: what spreads one object over another here takes longer than the decision. */
+function recentOf({
+  sender: from,
+  rule,
+  reply,
+  answered,
+  recipient,
+}: CountedRefusal): RecentRefusal {
+  const { client, host, helo, account, sender, listener } = from
+  const at = Date.now()
+  return answered === undefined
+    ? { client, host, helo, account, sender, listener, recipient, rule, reply, at }
+    : { client, host, helo, account, sender, listener, recipient, rule, reply, answered, at }
+}
+
+function domainOf(sender: string): string {
+  return sender === '' ? '<>' : sender.slice(sender.lastIndexOf('@') + 1).toLowerCase()
+}
+
+function keep<T>(recent: T[], one: T): void {
+  recent.push(one)
+  if (recent.length > REFUSALS) recent.shift()
 }

@@ -2,9 +2,9 @@
 // The master, which answers no mail, keeps the last report of each worker: the worker that was asked
 // asks the master, the master asks all for a fresh report, and one that does not answer in time
 // counts with its last. A worker that ended stays counted with its last report, which is at most
-// SENT_EVERY old.
+// REPORTED_EVERY old.
 import cluster, { type Worker } from 'node:cluster'
-import { every, guard, later } from '../guard'
+import { every, guard, unattended } from '../guard'
 import {
   type History,
   type InstallReport,
@@ -14,25 +14,24 @@ import {
   reportOf,
 } from './install'
 
-/** Messages between the processes; `event` is how Haraka's own are told apart too. */
-type Message =
-  | { readonly event: 'gal-relay: asked'; readonly question: number }
-  | { readonly event: 'gal-relay: tell'; readonly round: number }
-  | { readonly event: 'gal-relay: told'; readonly round: number; readonly report: ProcessReport }
-  | {
-      readonly event: 'gal-relay: answered'
-      readonly question: number
-      readonly report: InstallReport
-    }
+/** Done by each worker: sends its report. */
+const REPORT = 'report'
+/** Done by the master: keeps the report of the worker that sends it. */
+const REPORTED = 'reported'
+/** Done by the master: answers with the report of all. */
+const REPORT_OF_ALL = 'report of all'
 
 /** How often a worker reports unasked, in milliseconds. */
-const SENT_EVERY = 5000
-/** How long the master waits for a worker's report. */
+const REPORTED_EVERY = 5000
+/** How long the master waits for the workers' reports. */
 const REPORT_TIMEOUT = 500
-/** How long a worker waits for the master's answer before it speaks for itself alone. */
-const ANSWERED_WITHIN = 2000
-/** A report that nobody asked for. */
-const UNASKED = 0
+
+/** The other processes of this server (control/processes.ts). */
+interface Processes {
+  handle(command: string, handler: (request: unknown) => unknown): void
+  ask(command: string, request: unknown): Promise<unknown>
+  everywhere(command: string, request: unknown, within: number): Promise<unknown>
+}
 
 /** Where reports of all processes come from. */
 export interface Reports {
@@ -45,100 +44,44 @@ export function onlyProcess(own: () => ProcessReport): Reports {
   return { collect: async () => reportOf([own()]), close: () => {} }
 }
 
-/** For a worker. */
-export function worker(own: () => ProcessReport): Reports {
-  const waiting = new Map<number, (report: InstallReport) => void>()
-  let questions = 0
-  const send = (message: Message) => {
-    // The channel may be closing; then nobody is there to be told.
-    if (process.connected) process.send?.(message, undefined, undefined, () => {})
-  }
-  const tell = (round: number) => send({ event: 'gal-relay: told', round, report: own() })
-  const receive = (message: Message) => {
-    if (message?.event === 'gal-relay: tell') tell(message.round)
-    else if (message?.event === 'gal-relay: answered') {
-      waiting.get(message.question)?.(message.report)
-      waiting.delete(message.question)
-    }
-  }
-  process.on('message', guard('message of the master process', receive))
-  const timer = every(SENT_EVERY, 'report to the master process', () => tell(UNASKED)).unref()
-  tell(UNASKED)
+export function worker(own: () => ProcessReport, processes: Processes): Reports {
+  const send = () =>
+    unattended('report to the master process', () => processes.ask(REPORTED, own()))
+  processes.handle(REPORT, send)
+  const timer = every(REPORTED_EVERY, 'regular report to the master process', send).unref()
+  send()
   return {
-    collect: () =>
-      new Promise((resolve, reject) => {
-        const question = ++questions
-        const answerAlone = () => {
-          waiting.delete(question)
-          resolve(reportOf([own()]))
-        }
-        const alone = later(ANSWERED_WITHIN, 'report of one process', answerAlone, reject)
-        waiting.set(question, (report) => {
-          clearTimeout(alone)
-          resolve(report)
-        })
-        send({ event: 'gal-relay: asked', question })
-      }),
+    async collect() {
+      const all = (await processes.ask(REPORT_OF_ALL, undefined)) as InstallReport | undefined
+      // It does not answer: then for this one alone.
+      return all ?? reportOf([own()])
+    },
     close: () => {
       clearInterval(timer)
-      tell(UNASKED)
+      send()
     },
   }
 }
 
 /** For the master, for as long as it lives. */
-export function answerForWorkers(): void {
+export function answerForWorkers(processes: Processes): void {
+  /** By process id. */
   const last = new Map<number, ProcessReport>()
-  const rounds = new Map<number, Round>()
   let ended: History = NO_HISTORY
-  let round = UNASKED
-
-  const send = (to: Worker, message: Message) => {
-    if (to.isConnected()) to.send(message, () => {})
-  }
-  const tellAll = (then: () => void) => {
-    const asked = Object.values(cluster.workers ?? {}).filter(
-      (one) => one !== undefined && last.has(one.id),
-    ) as Worker[]
-    const number = ++round
-    const finish = () => {
-      clearTimeout(timer)
-      if (rounds.delete(number)) then()
-    }
-    const timer = later(REPORT_TIMEOUT, 'reports of the workers', finish, finish)
-    rounds.set(number, { missing: new Set(asked.map(({ id }) => id)), finish })
-    for (const one of asked) send(one, { event: 'gal-relay: tell', round: number })
-    settle()
-  }
-  const settle = () => {
-    for (const { missing, finish } of [...rounds.values()]) if (missing.size === 0) finish()
-  }
-  const receive = (from: Worker, message: Message) => {
-    if (message?.event === 'gal-relay: told') {
-      last.set(from.id, message.report)
-      rounds.get(message.round)?.missing.delete(from.id)
-      settle()
-    } else if (message?.event === 'gal-relay: asked') {
-      const { question } = message
-      tellAll(() => {
-        const report = reportOf([...last.values()], ended)
-        send(from, { event: 'gal-relay: answered', question, report })
-      })
-    }
-  }
-  const forget = ({ id }: Worker) => {
-    const report = last.get(id)
+  processes.handle(REPORTED, (request) => {
+    const report = request as ProcessReport
+    last.set(report.pid, report)
+  })
+  processes.handle(REPORT_OF_ALL, async () => {
+    // A worker's report comes before its answer.
+    await processes.everywhere(REPORT, undefined, REPORT_TIMEOUT)
+    return reportOf([...last.values()], ended)
+  })
+  const keep = ({ process: { pid = 0 } }: Worker) => {
+    const report = last.get(pid)
     if (report) ended = mergeHistories([ended, report])
-    last.delete(id)
-    for (const { missing } of rounds.values()) missing.delete(id)
-    settle()
+    last.delete(pid)
   }
-  cluster.on('message', guard('message of a worker', receive))
   // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
-  cluster.on('disconnect', guard('end of a worker', forget))
-}
-
-interface Round {
-  readonly missing: Set<number>
-  readonly finish: () => void
+  cluster.on('disconnect', guard('end of a worker that has reported', keep))
 }

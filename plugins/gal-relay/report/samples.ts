@@ -15,6 +15,8 @@ export interface Sample {
 export type CounterName =
   | 'answers'
   | 'differences'
+  /** Recipients on observed listeners whose client did not wait for the answer. */
+  | 'unanswered'
   | 'errors'
   | 'searches'
   /** Answered searches by `bound`, the longest they took in milliseconds; `Infinity` beyond all. */
@@ -30,7 +32,12 @@ export type CounterName =
   /** Connections and recipients of those held off. */
   | 'harvest_deferred'
 
-export function samplesOfCounts({ answers, differences, errors }: CountsReport): Sample[] {
+export function samplesOfCounts({
+  answers,
+  differences,
+  unanswered,
+  errors,
+}: CountsReport): Sample[] {
   return [
     ...answers.map(({ listener, mode, rule, code, count }): Sample => {
       const labels = { listener, mode, verdict: outcomeOf(code), code: String(code), rule }
@@ -38,6 +45,9 @@ export function samplesOfCounts({ answers, differences, errors }: CountsReport):
     }),
     ...differences.map(({ count, ...labels }): Sample => {
       return { name: 'differences', labels, value: count }
+    }),
+    ...unanswered.map(({ count, ...labels }): Sample => {
+      return { name: 'unanswered', labels, value: count }
     }),
     { name: 'errors', labels: {}, value: errors },
   ]

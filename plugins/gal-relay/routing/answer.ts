@@ -47,14 +47,16 @@ export function answerTo(
   before: AcceptedBefore | Promise<AcceptedBefore>,
 ): Answer | Promise<Answer> {
   const pending = destinations.map((destination) => verdictOn(question, destination))
-  const verdicts = pending.filter((verdict): verdict is Verdict => !(verdict instanceof Promise))
-  if (verdicts.length === pending.length && !(before instanceof Promise)) {
-    return combinedAnswer(question, verdicts, before)
+  if (!(before instanceof Promise) && pending.every(isKnown)) {
+    return combinedAnswer(question, pending, before)
   }
   return Promise.all([Promise.all(pending), before]).then(([verdicts, before]) =>
     combinedAnswer(question, verdicts, before),
   )
 }
+
+const isKnown = (verdict: Verdict | Promise<Verdict>): verdict is Verdict =>
+  !(verdict instanceof Promise)
 
 function verdictOn(question: Question, destination: Destination): Verdict | Promise<Verdict> {
   const { policy, client, lookup, unasked } = question

@@ -1,6 +1,6 @@
 // Values by domain: that of the domain itself first, else that of the longest suffix, on whole labels
 // (`ms.com` never matches `pms.com`).
-import type { SentTo } from './routes'
+import { type SentTo, valueForSuffix } from './routes'
 
 /** @see Q169683 */
 export class DomainMap<T> {
@@ -28,10 +28,6 @@ export class DomainMap<T> {
 
   /** The value for each subdomain of the domain that has none of its own. */
   findSuffix(domain: string): T | undefined {
-    if (domain.startsWith('[')) return undefined
-    for (let rest = domain; ; rest = rest.slice(rest.indexOf('.') + 1)) {
-      const value = this.#suffix.get(rest)
-      if (value !== undefined || !rest.includes('.')) return value
-    }
+    return valueForSuffix(this.#suffix, domain)
   }
 }

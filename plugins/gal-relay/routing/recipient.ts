@@ -50,8 +50,11 @@ const DOT_STRING = /^[\w!#$%&'*+/=?^`{|}~\u0080-\uffff-]+(\.[\w!#$%&'*+/=?^`{|}~
 
 /** The quoted form of a plain local part, where SMTP needs one; else the plain form itself. */
 export function sentLocalPart(plain: string): string {
-  return DOT_STRING.test(plain) ? plain : `"${plain.replace(/["\\]/g, '\\$&')}"`
+  return DOT_STRING.test(plain) ? plain : quoted(plain)
 }
+
+/** A plain local part in quotes. */
+export const quoted = (plain: string) => `"${plain.replace(/["\\]/g, '\\$&')}"`
 
 // Nearly all are seen to ask for nothing by their letters, which takes a regular expression longer.
 function asksOnward(local: string): boolean {

@@ -142,12 +142,15 @@ export function findAddressRow(
  * @see Q169683
  */
 export function findRow(table: RouteTable, domain: string): Row | undefined {
-  const exact = table.exact.get(domain)
-  if (exact || domain.startsWith('[')) return exact
+  return table.exact.get(domain) ?? valueForSuffix(table.suffix, domain)
+}
+
+/** The value for the longest suffix of the domain, on whole labels; an address literal has none. */
+export function valueForSuffix<T>(values: ReadonlyMap<string, T>, domain: string): T | undefined {
+  if (domain.startsWith('[')) return undefined
   for (let rest = domain; ; rest = rest.slice(rest.indexOf('.') + 1)) {
-    const row = table.suffix.get(rest)
-    if (row) return row
-    if (!rest.includes('.')) return undefined
+    const value = values.get(rest)
+    if (value !== undefined || !rest.includes('.')) return value
   }
 }
 

@@ -1,6 +1,6 @@
 // What the answer to a recipient depends on besides itself: those that were accepted before it in its
 // transaction.
-import { type Accepted, MIXED_DEFERRED, type Path, type Refused, TOO_MANY_BY_LMTP } from './decide'
+import { type Accepted, MIXED_DEFERRED, type Refused, TOO_MANY_BY_LMTP } from './decide'
 import { byLmtp } from './routes'
 
 /**
@@ -11,11 +11,11 @@ export const LMTP_RECIPIENTS = 100
 
 /** The accepted recipients of one transaction, as far as the next one's answer depends on them. */
 export class AcceptedBefore {
-  readonly #paths = new Set<Path>()
+  readonly #paths = { queue: false, outbound: false }
   #byLmtp = 0
 
   add({ path, hops }: Accepted): void {
-    this.#paths.add(path)
+    this.#paths[path] = true
     if (byLmtp(hops)) this.#byLmtp++
   }
 
@@ -25,7 +25,7 @@ export class AcceptedBefore {
    */
   refusal({ path, hops }: Accepted, mixed: 'split' | 'defer'): Refused | undefined {
     const other = path === 'queue' ? 'outbound' : 'queue'
-    if (mixed === 'defer' && this.#paths.has(other)) return MIXED_DEFERRED
+    if (mixed === 'defer' && this.#paths[other]) return MIXED_DEFERRED
     return this.#byLmtp >= LMTP_RECIPIENTS && byLmtp(hops) ? TOO_MANY_BY_LMTP : undefined
   }
 }

@@ -216,7 +216,7 @@ function directoryOf(
     file: given.has('file') ? keys.file : fileFor(name, of.snapshot.file),
     ...believing(of),
   }
-  if (!given.has('received_from') && snapshot.received_from !== REDIS) {
+  if (!given.has('received_from') && !['', REDIS].includes(snapshot.received_from)) {
     snapshot.received_from = fileFor(name, snapshot.received_from)
   }
   return {
@@ -242,11 +242,10 @@ function channelIn(
   mode: schema.GalSettings['mode'],
   keys: SnapshotSettings,
   { redis, trusted }: DefaultKeys,
-): Pick<SnapshotSettings, 'channel'> {
-  const channel = channelOf(name, mode, keys, redis, trusted)
-  if (!channel) return {}
-  if ('role' in channel) return { channel }
-  sections.report({ section, ...channel })
+): Partial<Pick<SnapshotSettings, 'channel' | 'file'>> {
+  const found = channelOf(name, mode, keys, redis, trusted)
+  if (!found || 'channel' in found) return found ?? {}
+  sections.report({ section, ...found })
   return {}
 }
 

@@ -24,9 +24,8 @@ export function readText(config: Haraka.Config, name: string): string | undefine
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return undefined
-    throw new SettingsError([
-      { file: `config/${name}`, what: `it cannot be read: ${code ?? message}` },
-    ])
+    const reason = code === 'EACCES' ? 'permission denied' : (code ?? message)
+    throw new SettingsError([{ file: `config/${name}`, what: `it cannot be read: ${reason}` }])
   }
 }
 

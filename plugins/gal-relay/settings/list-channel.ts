@@ -32,17 +32,24 @@ export type SnapshotSettings = SnapshotKeys & {
 /** The value of `received_from` that is no file. */
 export const REDIS = 'redis'
 
+/** Where a server has its own copy of a list whose file is the one that something else brings. */
+const OWN_COPY = '.received'
+
 /**
  * @param redis undefined: no Redis is configured
- * @returns the channel of a directory's list, or which key is wrong, and why; undefined where it has none
+ * @returns the channel of a directory's list, and the file that the list is kept in; or which key is wrong, and
+ *   why; undefined where it has none
  */
 export function channelOf(
   list: string,
   mode: GalSettings['mode'],
-  { share, key_file, received_from }: SnapshotKeys,
+  { share, key_file, received_from, file }: SnapshotKeys,
   redis: RedisSettings | undefined,
   trusted: Trusted | undefined,
-): ListChannel | { readonly key: string; readonly what: string } | undefined {
+):
+  | { readonly channel: ListChannel; readonly file: string }
+  | { readonly key: string; readonly what: string }
+  | undefined {
   const isShared = mode === 'snapshot' && share === 'redis'
   if (mode !== 'received' && !isShared) return undefined
   const why = isShared ? 'share = redis' : 'mode = received'
@@ -51,13 +58,15 @@ export function channelOf(
     return { key: 'key_file', what }
   }
   const common = { list, key_file, ...(trusted ? { trusted } : {}) }
-  if (!isShared && received_from !== REDIS) {
-    return { ...common, role: 'receive', carrier: { file: received_from } }
+  const from = isShared ? REDIS : received_from || (redis ? REDIS : file)
+  if (from !== REDIS) {
+    const channel = { ...common, role: 'receive', carrier: { file: from } } as const
+    return { channel, file: from === file ? file + OWN_COPY : file }
   }
   if (!redis) {
     const key = isShared ? 'share' : 'received_from'
     const or = isShared ? '' : ', or received_from = FILE'
     return { key, what: `is redis, and there is no Redis: write a [redis] section${or}` }
   }
-  return { ...common, role: isShared ? 'share' : 'receive', carrier: { redis } }
+  return { channel: { ...common, role: isShared ? 'share' : 'receive', carrier: { redis } }, file }
 }

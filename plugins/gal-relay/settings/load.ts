@@ -71,9 +71,11 @@ export function* loadSettingsSteps(
 }
 
 function* iniSteps(config: Haraka.Config, onChange?: Guarded): Steps<Ini> {
+  // Before Haraka's reader, which prints why it cannot read a file, and goes on as if there were none.
+  const own = readText(config, INI)
   const given = config.get(INI, 'binary', onChange)
   const isFile = !given || Buffer.isBuffer(given)
-  const text = isFile ? readText(config, INI) : given
+  const text = isFile ? own : given
   const read = yield* readIniSteps(`config/${INI}`, text ?? '')
   const missing = text === undefined ? [missingFile(configDir(config))] : []
   return { ...read, problems: [...missing, ...read.problems] }

@@ -124,7 +124,8 @@ export const snapshot = (configDir: string) =>
     shrink_limit: value.share.default(0.2),
     share: value.word('none', 'redis').default('none'),
     key_file: value.file(configDir).default(''),
-    received_from: value.fileOr('redis', configDir).default('redis'),
+    // '': Redis where there is one, else the file itself.
+    received_from: value.fileOr('redis', configDir).default(''),
   })
 export type SnapshotKeys = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
 

@@ -152,8 +152,7 @@ export const fileOr = (word: string, configDir: string) => {
   return z.string().transform((text, ctx) => {
     if (text.toLowerCase() === word) return word
     const read = name.safeParse(text)
-    if (!read.success) return wrong(ctx, read.error.issues[0]?.message ?? '')
-    return read.data === '' ? wrong(ctx, `is empty; it is ${word} or a file`) : read.data
+    return read.success ? read.data : wrong(ctx, read.error.issues[0]?.message ?? '')
   })
 }
 

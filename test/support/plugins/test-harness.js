@@ -1,5 +1,9 @@
 // Tells the test that started this Haraka when a process of it is ready, whatever the log level, and
 // ends it when that test is gone. Listed last, so that every other plugin has had its turn.
+// At SIGWINCH gal_relay.ini is read at once, which else is five seconds after it was written.
+const path = require('node:path')
+const configReader = require('haraka-config/lib/reader')
+
 const parent = process.ppid
 
 exports.register = function () {
@@ -8,6 +12,14 @@ exports.register = function () {
   setInterval(() => {
     if (process.ppid !== parent) process.exit(1)
   }, 500).unref()
+  process.on('SIGWINCH', reload)
+}
+
+function reload() {
+  const file = path.join(process.env.HARAKA, 'config', 'gal_relay.ini')
+  const { type, options, cb } = configReader._read_args[file]
+  configReader.load_config(file, type, options)
+  cb()
 }
 
 exports.master_ready = (next, server) => {

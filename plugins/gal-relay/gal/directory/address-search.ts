@@ -1,7 +1,7 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
 
 import { equals, equalsBy, or, present } from '../../ldap/filter'
-import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import { attributeList, SCOPE, scopeOf, searchFor, searchRequest } from '../../ldap/search-request'
 import { type AddressValue, valuesFor } from './entry-addresses'
 import { type ListDefinition, matching, withAddress } from './list-definition'
 
@@ -20,6 +20,8 @@ const NOBODY = 'gal-relay-check@gal-relay.invalid'
 export class AddressSearch {
   readonly #wanted: Buffer
   readonly #seconds: number
+  /** Of each base. */
+  readonly #scopes: readonly Buffer[]
 
   /** @param timeout how long a server may take for one search, milliseconds */
   constructor(
@@ -28,6 +30,15 @@ export class AddressSearch {
   ) {
     this.#wanted = attributeList(list.wanted)
     this.#seconds = Math.ceil(timeout / 1000)
+    this.#scopes = list.bases.map((base) =>
+      scopeOf({
+        base,
+        scope: SCOPE.subtree,
+        dereference: list.dereference,
+        sizeLimit: SIZE_LIMIT,
+        seconds: this.#seconds,
+      }),
+    )
   }
 
   /**
@@ -40,12 +51,12 @@ export class AddressSearch {
     beside: readonly (readonly Pick<AddressValue, 'attribute' | 'value'>[])[] = [],
   ): Buffer[] {
     const own = this.#terms(addresses)
-    return this.list.bases.map((base, i) => {
+    return this.#scopes.map((scope, i) => {
       const more = beside[i]?.map(({ attribute, value }) => equals(attribute, value)) ?? []
       const terms = [...own, ...more]
       // Not all servers know a disjunction of nothing (RFC 4526).
       const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
-      return this.#search(base, SCOPE.subtree, SIZE_LIMIT, matching(this.list, filter))
+      return this.#search(scope, matching(this.list, filter))
     })
   }
 
@@ -77,7 +88,7 @@ export class AddressSearch {
       ),
     )
     const filter = matching(this.list, or(...terms))
-    return this.list.bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
+    return this.#scopes.map((scope) => this.#search(scope, filter))
   }
 
   /** @returns one search for each base, to see whether a server answers as it should */
@@ -88,12 +99,20 @@ export class AddressSearch {
   /** @returns one search for each base, for some entries that have an address, of whatever type */
   forAnyone(): Buffer[] {
     const filter = withAddress(this.list)
-    return this.list.bases.map((base) => this.#search(base, SCOPE.subtree, SIZE_LIMIT, filter))
+    return this.#scopes.map((scope) => this.#search(scope, filter))
   }
 
   /** @returns a search for more values of one entry's attributes, named with their range options */
   forValues(dn: string, ...attributes: readonly string[]): Buffer {
-    return this.#search(dn, SCOPE.base, 0, present('objectClass'), attributeList(attributes))
+    return searchRequest({
+      base: dn,
+      scope: SCOPE.base,
+      // The entry of a DN that a server gave is itself.
+      dereference: 'never',
+      seconds: this.#seconds,
+      filter: present('objectClass'),
+      attributes: attributeList(attributes),
+    })
   }
 
   #terms(addresses: readonly string[]): Buffer[] {
@@ -104,22 +123,7 @@ export class AddressSearch {
     )
   }
 
-  #search(
-    base: string,
-    scope: 0 | 2,
-    sizeLimit: number,
-    filter: Buffer,
-    attributes = this.#wanted,
-  ): Buffer {
-    return searchRequest({
-      base,
-      scope,
-      // The entry of a DN that a server gave is itself.
-      dereference: scope === SCOPE.base ? 'never' : this.list.dereference,
-      sizeLimit,
-      seconds: this.#seconds,
-      filter,
-      attributes,
-    })
+  #search(scope: Buffer, filter: Buffer): Buffer {
+    return searchFor(scope, { filter, attributes: this.#wanted })
   }
 }

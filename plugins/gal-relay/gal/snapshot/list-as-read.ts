@@ -1,19 +1,19 @@
 // The list in force on the disk, taken for the truth for as long as a command runs: what would be
 // answered to a day of mail is a question about one moment, and not about whether a list may still be
-// relied on. What it cannot tell, where mail goes, is asked live, as is all where there is no list.
+// relied on. The directory is asked where there is no list, or where a mailbox in it cannot be read.
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import { recipientKey } from '../address-key'
-import { ABSENT, FOUND, FOUND_AUTHENTICATED, type GalAnswer } from '../address-list'
+import { ABSENT, type GalAnswer } from '../address-list'
 import { listDefinition } from '../directory/list-definition'
 import { createAddressList, type GlobalAddressList, type ListReport } from '../global-address-list'
-import { mailboxAttributes } from '../mailbox-values'
 import { type OtherNames, otherNames } from '../other-names'
-import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from './address-table'
+import { NOT_IN_LIST } from './address-table'
 import { type ListInForce, readListInForce } from './in-force'
 import type { ListSettings } from './list-settings'
 import { UNREADABLE } from './listed-mailboxes'
 import { NO_DIRECTORY, whyUnknown } from './received-list'
+import { foundAnswer } from './snapshot-list'
 
 /** @returns in live mode the list that a server has */
 export function createListAsRead(settings: ListSettings, log: Log): GlobalAddressList {
@@ -33,6 +33,7 @@ const NOBODY: GlobalAddressList = {
   start() {},
   lookup: () => ({ state: 'unavailable', reason: whyUnknown(0) }),
   forget: () => false,
+  isAway: () => true,
   report: () => ({ ...NO_DIRECTORY, snapshot: undefined }),
   async close() {},
 }
@@ -41,9 +42,7 @@ class ListAsRead implements GlobalAddressList {
   readonly #live: GlobalAddressList
   readonly #settings: ListSettings
   readonly #others: OtherNames | undefined
-  readonly #isReceived: boolean
   readonly #currentFor: number
-  readonly #isRouted: boolean
   #reading: Promise<void> | undefined
   #list: ListInForce | undefined
   #isRead = false
@@ -60,8 +59,6 @@ class ListAsRead implements GlobalAddressList {
     this.#settings = settings
     this.#currentFor = currentFor
     this.#others = otherNames(settings.gal)
-    this.#isReceived = settings.gal.mode === 'received'
-    this.#isRouted = mailboxAttributes(settings.gal) !== undefined
   }
 
   start(): void {
@@ -76,6 +73,10 @@ class ListAsRead implements GlobalAddressList {
 
   forget(recipient: Recipient): boolean {
     return this.#live.forget(recipient)
+  }
+
+  isAway(): boolean {
+    return this.#live.isAway()
   }
 
   report(): ListReport {
@@ -108,21 +109,19 @@ class ListAsRead implements GlobalAddressList {
     const list = this.#list
     if (!list) return this.#ask(recipient)
     let key = recipientKey(recipient)
-    for (const other of this.#others?.(recipient) ?? []) {
-      if (list.find(key) === NOT_IN_LIST) key = recipientKey(other)
+    let state = list.find(key)
+    for (const other of state === NOT_IN_LIST ? (this.#others?.(recipient) ?? []) : []) {
+      key = recipientKey(other)
+      state = list.find(key)
+      if (state !== NOT_IN_LIST) break
     }
-    const state = list.find(key)
-    if (state !== NOT_IN_LIST && this.#isRouted) return this.#ask(recipient)
+    const mailbox = state === NOT_IN_LIST ? undefined : list.mailbox(key)
+    if (mailbox === UNREADABLE) return this.#ask(recipient)
     if (state === NOT_IN_LIST && Date.now() - list.asOf > this.#currentFor) {
       return { state: 'unavailable', reason: whyUnknown(list.asOf) }
     }
     this.#answered++
-    if (state === NOT_IN_LIST) return ABSENT
-    const authenticatedOnly = state === IN_LIST_AUTHENTICATED_ONLY
-    const mailbox = this.#isReceived ? list.mailbox(key) : undefined
-    if (mailbox === UNREADABLE) return this.#ask(recipient)
-    if (mailbox) return { state: 'found', authenticatedOnly, mailbox }
-    return authenticatedOnly ? FOUND_AUTHENTICATED : FOUND
+    return state === NOT_IN_LIST ? ABSENT : foundAnswer(state, mailbox)
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {

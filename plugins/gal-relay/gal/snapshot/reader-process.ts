@@ -5,6 +5,7 @@ import cluster from 'node:cluster'
 import path from 'node:path'
 import { every, failed, guard, later, soon } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
+import { countRefusal, knownRefusals, type Refusal, shareRefusals } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import { Claim } from './keeper-choice'
 import type { ListSettings } from './list-settings'
@@ -48,6 +49,13 @@ class ReaderProcess {
   #restart: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
   #isTelling = false
+  readonly #tellRefusal = (refusal: Refusal) => {
+    if (this.#child?.connected) this.#child.send({ ...ALIVE, refusals: [refusal] }, () => {})
+  }
+
+  constructor() {
+    shareRefusals(this.#tellRefusal)
+  }
 
   add(list: KeptList): void {
     this.#lists.add(list)
@@ -161,7 +169,9 @@ class ReaderProcess {
       this.#sent.set(++this.#lastNumber, list)
       keep.push({ number: this.#lastNumber, settings: list.settings })
     }
-    if (keep.length + drop.length > 0) this.#child?.send({ keep, drop, isReplaceable }, () => {})
+    if (keep.length + drop.length === 0) return
+    const refusals = isReplaceable === undefined ? [] : knownRefusals()
+    this.#child?.send({ keep, drop, refusals, isReplaceable }, () => {})
   }
 
   /** In seconds that this process saw, so that none counts in which it stood still itself. */
@@ -184,6 +194,8 @@ class ReaderProcess {
   #heard(message: FromSyncProcess): void {
     if (message.kind === 'failed') {
       failed(message.what, message.error)
+    } else if (message.kind === 'refused') {
+      countRefusal(message.refusal, this.#tellRefusal)
     } else if (message.kind === 'log') {
       // What a list says that has been given up since is about nothing any more.
       this.#sent.get(message.list)?.log[message.level](message.text)

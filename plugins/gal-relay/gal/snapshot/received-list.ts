@@ -30,6 +30,7 @@ export function createReceivedList(settings: ListSettings, log: Log) {
     lookup: (recipient: Recipient) => list.lookup(recipient),
     close: () => list.close(),
     forget: () => false,
+    isAway: () => !list.report().isCurrent,
     report: () => ({ ...NO_DIRECTORY, snapshot: { ...list.report(), isReceived: true } }),
   }
 }

@@ -4,6 +4,7 @@
 
 import { unattended } from '../../guard'
 import type { Log } from '../../log'
+import type { Mailbox } from '../../routing/mailbox'
 import type { Recipient } from '../../routing/recipient'
 import {
   ABSENT,
@@ -116,13 +117,18 @@ export class SnapshotList implements AddressList {
     const mailbox = follower.mailbox(listed)
     if (mailbox === UNREADABLE || !follower.isUsable(this.#usableFor)) return this.#ask(recipient)
     this.#answered++
-    const authenticatedOnly = state === IN_LIST_AUTHENTICATED_ONLY
-    if (mailbox) return { state: 'found', authenticatedOnly, mailbox }
-    return authenticatedOnly ? FOUND_AUTHENTICATED : FOUND
+    return foundAnswer(state, mailbox)
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     this.#asked++
     return this.#live.lookup(recipient)
   }
+}
+
+/** @param state IN_LIST or IN_LIST_AUTHENTICATED_ONLY */
+export function foundAnswer(state: number, mailbox: Mailbox | undefined): GalAnswer {
+  const authenticatedOnly = state === IN_LIST_AUTHENTICATED_ONLY
+  if (mailbox) return { state: 'found', authenticatedOnly, mailbox }
+  return authenticatedOnly ? FOUND_AUTHENTICATED : FOUND
 }

@@ -1,4 +1,5 @@
 // What the process that keeps the lists (sync-process.ts) and the one that has started it say to each other.
+import type { Refusal } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
 import type { SyncReport } from './syncer'
@@ -8,6 +9,8 @@ export interface ToSyncProcess {
   readonly keep: readonly { readonly number: number; readonly settings: ListSettings }[]
   /** Their numbers. */
   readonly drop: readonly number[]
+  /** Of passwords, in the other processes of the server. */
+  readonly refusals?: readonly Refusal[]
   /** When the parent stands still, another process takes its place and starts one like this. Said at first. */
   readonly isReplaceable?: boolean | undefined
 }
@@ -22,5 +25,6 @@ export type FromSyncProcess =
     }
   /** Of lists about which there is news. */
   | { readonly kind: 'reports'; readonly reports: readonly (readonly [number, SyncReport])[] }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
   /** A failure of ours in what is named. */
   | { readonly kind: 'failed'; readonly what: string; readonly error: Error }

@@ -5,6 +5,7 @@ import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
 import { every, guard, later, onFailure, unattended } from '../../guard'
+import { countRefusal, type Refusal, shareRefusals } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
 import { ReadingTurns } from './reading-turns'
@@ -39,6 +40,9 @@ onFailure((what, thrown) => {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
   sendToParent({ kind: 'failed', what, error })
 })
+
+const tellRefusal = (refusal: Refusal) => sendToParent({ kind: 'refused', refusal })
+shareRefusals(tellRefusal)
 
 function sendToParent(message: FromSyncProcess): void {
   // The channel may be closing; then nobody is there to be told.
@@ -94,6 +98,7 @@ function begin(first: ToSyncProcess): void {
 
 function hear(message: ToSyncProcess): void {
   silent = 0
+  for (const refusal of message.refusals ?? []) countRefusal(refusal, tellRefusal)
   if (message.keep.length + message.drop.length === 0) return
   unattended('lists to be kept', () => take(message), endSoon)
 }

@@ -1,0 +1,76 @@
+// The settings in force at a glance: how old they are, the domains that are ours, the rows, the hosts of
+// mailboxes.
+import type { InstallReport } from '../report/install'
+import { counted } from '../report/words'
+import { routeText } from '../routing/routes'
+import type { ListenerPolicy, Settings } from '../settings/settings'
+import { since } from './figures'
+import { type Html, html, shown } from './html'
+import { type ListName, partOf } from './paging'
+import { remembered } from './remembered'
+
+export interface Glance {
+  /** Inbound by a row or by config/host_list, without those of single addresses. */
+  readonly domains: readonly string[]
+  readonly rows: readonly SettingRow[]
+  /** Of `[hosts]`. */
+  readonly hosts: readonly SettingRow[]
+}
+
+export interface SettingRow {
+  readonly name: string
+  readonly value: string
+}
+
+/** The rows are the same on all listeners; host_list may be left out on some. */
+export const glanceAt = remembered(Number.POSITIVE_INFINITY, ({ policies }: Settings): Glance => {
+  const all = [...policies.values()]
+  const routing: ListenerPolicy['routing'] | undefined = all[0]?.routing
+  const rows = routing?.routes.rows ?? []
+  const inbound = rows
+    .filter(({ routeTo, sentTo }) => routeTo.kind === 'inbound' && sentTo.match !== 'address')
+    .map(({ text }) => text)
+  const named = new Set(rows.map(({ sentTo }) => sentTo.domain))
+  const listed = new Set(all.flatMap((policy) => [...policy.routing.hostList]))
+  return {
+    domains: [...inbound, ...[...listed].filter((domain) => !named.has(domain))],
+    rows: rows.map(({ text, routeTo }) => ({ name: text, value: routeText(routeTo) })),
+    hosts: [...(routing?.mailboxHosts.values() ?? [])].map(({ text, hops }) => {
+      return { name: text, value: hops.map((hop) => hop.text).join(' ') || 'local' }
+    }),
+  }
+})
+
+/** The oldest, where processes differ. */
+export const settingsSince = ({ processes }: InstallReport, now: number) =>
+  Math.min(now, ...processes.map((one) => one.settingsSince))
+
+export function settingsSection(
+  settings: Settings,
+  report: InstallReport,
+  asked: URLSearchParams,
+  now: number,
+): Html {
+  const { domains, rows, hosts } = glanceAt(settings)
+  const named = partOf(domains, 'domains', asked, { size: 30, anchor: 'settings' })
+  return html`<p class="note">In force ${since(settingsSince(report, now), now)}. <code>gal-relay settings</code> and <code>gal-relay routes</code> have all of them.</p>
+<h3>${counted(domains.length, 'inbound domain')}</h3>
+${domains.length > 0 && html`<p class="names">${named.shown.map((domain) => html`<span>${shown(domain)}</span> `)}</p>`}${named.pager}
+${settingRows('row', rows, 'rows', asked)}
+${hosts.length > 0 && settingRows('host', hosts, 'hosts', asked)}`
+}
+
+function settingRows(
+  what: string,
+  all: readonly SettingRow[],
+  list: ListName,
+  asked: URLSearchParams,
+): Html {
+  const { shown: part, pager } = partOf(all, list, asked, { size: 20, anchor: 'settings' })
+  const rows = part.map(
+    ({ name, value }) =>
+      html`<tr><th scope="row">${shown(name)}</th><td>${shown(value)}</td></tr>\n`,
+  )
+  return html`<h3>${counted(all.length, what)} in [${what === 'row' ? 'routes' : 'hosts'}]</h3>
+${all.length > 0 && html`<table class="relay"><tbody>${rows}</tbody></table>`}${pager}`
+}
