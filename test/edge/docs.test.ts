@@ -9,7 +9,7 @@ import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { readListKeys } from '../../plugins/gal-relay/fleet/list-keys'
 import { ROOT_AND_US } from '../../plugins/gal-relay/trusted-file'
-import { COMMAND } from '../support/command'
+import { COMMAND, runCommand } from '../support/command'
 import { type Block, blocksOf, isWhole, real } from '../support/docs'
 import { startHaraka } from '../support/haraka'
 import { startChild } from '../support/processes'
@@ -86,6 +86,9 @@ describe('docs/edge.md', {
         }
         await until(async () => (await replies()) === '250,550', undefined, 30_000)
       }
+      const checked = await runCommand(['check', '-c', inside])
+      assert.equal(checked.code, 0, checked.stdout)
+      assert.match(checked.stdout, /keys that begin with gal-relay: may be written and read/)
       const asGateway = ['--user', 'gateway', '-a', 'another-password', '--no-auth-warning']
       assert.match(await redis.run(...asGateway, 'SET', 'gal-relay:list:x', '1'), /NOPERM/)
     } finally {

@@ -15,6 +15,7 @@ import {
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
+import { until } from '../support/until'
 
 const PEOPLE = Array.from({ length: 50 }, (_, n) => `known${n}@example.com`)
 const KNOWN = 'known1@example.com'
@@ -37,7 +38,11 @@ describe('while a list is received', {
     edge = await startEdge({ ini: `[redis]\nurl = ${redis.url}`, nodes: 2 })
     publisher = await startPublisher({ slapd, to: redis.url })
     await edge.answers(KNOWN, FOUND)
-    await edge.answers(NOBODY, ABSENT)
+    // Both workers.
+    await until(async () => {
+      const replies = await Promise.all(Array.from({ length: 12 }, () => edge.ask(KNOWN, NOBODY)))
+      return replies.every(([known, unknown]) => known === FOUND && unknown === ABSENT)
+    })
     beside = setInterval(() => {
       edge.ask(KNOWN).then(
         ([reply = '']) => replies.add(reply),
@@ -65,8 +70,9 @@ describe('while a list is received', {
   }
 
   test('Redis is restarted, and empty: the list is put there again', async () => {
+    const from = publisher.output().length
     await redis.restart()
-    assert.equal(await redis.run('DBSIZE'), '0')
+    await publisher.waitForLine(/the list default is published to/, 20_000, from)
     await followed()
   })
 

@@ -1,8 +1,11 @@
 // What can be wrong with an install, as far as its settings and files say it: nobody is asked, so that a
 // server may look too. gal-relay check says this first, and the status page all of it.
+import { existsSync } from 'node:fs'
+import path from 'node:path'
 import type { Finding } from '../gal/directory/probe'
 import { parseIp } from '../routing/networks'
 import { decidesRelaying } from '../settings/enforcement'
+import { configDir } from '../settings/haraka-files'
 import { misnamed } from '../settings/load'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { exposedFiles } from './exposed-files'
@@ -65,6 +68,11 @@ export function pluginFindings(
   name: string,
   settings?: Settings,
 ): Finding[] {
+  const isPublisher = settings?.directories.all.some(({ snapshot }) => snapshot.key_file !== '')
+  if (isPublisher && !existsSync(path.join(configDir(config), 'plugins'))) {
+    const text = 'there is no such file: no Haraka runs here, and gal-relay publish needs none'
+    return [{ level: 'note', text }]
+  }
   const unlisted = notListed(config, name)
   if (unlisted.length > 0) return unlisted.map(problem)
   const findings = [

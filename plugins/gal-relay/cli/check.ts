@@ -114,9 +114,9 @@ async function check(install: Install): Promise<Section[]> {
 }
 
 async function redisSections({ redis, harvest, directories }: Settings): Promise<Section[]> {
-  const holdsLists = directories.all.some(({ snapshot: { channel } }) => {
-    return channel !== undefined && 'redis' in channel.carrier
-  })
+  const holdsLists = directories.all.some(({ snapshot: { channel, key_file } }) =>
+    channel ? 'redis' in channel.carrier : key_file !== '' && !redis?.isHarakas,
+  )
   if (!redis || !(harvest.enabled || holdsLists)) return []
   return [{ about: 'redis', findings: await probeRedis(redis, holdsLists) }]
 }
