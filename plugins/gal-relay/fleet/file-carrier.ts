@@ -4,6 +4,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { unattended } from '../guard'
 import {
   ListGone,
   type ListSink,
@@ -143,7 +144,8 @@ export class FileSource implements ListSource {
   }
 
   close(): void {
-    void this.#handle?.close().catch(() => {})
+    const handle = this.#handle
+    if (handle) unattended('end of a file with a list', () => handle.close())
     this.#handle = undefined
   }
 

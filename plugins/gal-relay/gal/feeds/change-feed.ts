@@ -2,7 +2,7 @@
 // and what it promises. A way first reads the whole list and then goes on with its changes until the
 // connection ends. What happened while nobody listened is found by reading the list again, whatever
 // clocks, cookies and change numbers have done meanwhile.
-import { guard, later } from '../../guard'
+import { type Guarded, guard, later } from '../../guard'
 import type { Connection } from '../../ldap/connection'
 import type { Entry } from '../../ldap/entry'
 import { attributesOfFilter } from '../../ldap/filter'
@@ -250,11 +250,9 @@ export function interruptible(
 
 /**
  * Does it when the signal comes, or at once if it has come.
- * @param what names it in the log
  * @returns gives that up
  */
-export function whenAborted(signal: AbortSignal, what: string, work: () => void): () => void {
-  const abort = guard(what, work, work)
+export function whenAborted(signal: AbortSignal, abort: Guarded<[]>): () => void {
   if (signal.aborted) abort()
   signal.addEventListener('abort', abort)
   return () => signal.removeEventListener('abort', abort)

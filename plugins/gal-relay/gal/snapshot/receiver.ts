@@ -8,6 +8,7 @@ import { FileSource } from '../../fleet/file-carrier'
 import { type ListKeys, readListKeys } from '../../fleet/list-keys'
 import { RedisSource } from '../../fleet/redis-carrier'
 import { openPiece, RefusedPiece } from '../../fleet/signed-piece'
+import { guard } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
 import type { Log } from '../../log'
 import { carrierText, type ListChannel } from '../../settings/list-channel'
@@ -143,7 +144,10 @@ export class Receiver {
     const keys = await readListKeys(key_file, trusted)
     this.#keys = keys
     const source = await openSource(this.#channel, signal)
-    const stop = whenAborted(signal, 'end of receiving a list', () => source.close())
+    const stop = whenAborted(
+      signal,
+      guard('end of receiving a list', () => source.close()),
+    )
     try {
       let head = await source.head()
       for (; !head && !signal.aborted; head = await source.head()) {

@@ -4,7 +4,7 @@ import { FileSink } from '../../fleet/file-carrier'
 import { clientFor, endClient, type RedisClient } from '../../fleet/redis'
 import { LockLost, RedisSink } from '../../fleet/redis-carrier'
 import { holderOf, LOCK_HELD, LOCK_PROLONGED, LOCK_TRIED, RedisLock } from '../../fleet/redis-lock'
-import { unattended } from '../../guard'
+import { guard, unattended } from '../../guard'
 import type { Log } from '../../log'
 import { carrierText, type ListChannel } from '../../settings/list-channel'
 import type { RedisSettings } from '../../settings/redis'
@@ -73,7 +73,7 @@ export class Sharing {
     const told = (error: unknown) => this.#once('warn', cannotBe(this.#channel, error))
     const client = await clientFor(redis, told)
     const end = () => endClient(client)
-    unattended('connection to Redis', () => client.connect(), told)
+    unattended('connection to Redis for a list', () => client.connect(), told)
     try {
       const heldSince =
         role === 'share'
@@ -85,7 +85,10 @@ export class Sharing {
       this.#log.notice(`this server reads the list ${list} and publishes it to ${where}`)
       const leading = new AbortController()
       const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
-      const stop = whenAborted(signal, 'end of publishing a list', () => leading.abort(ENOUGH))
+      const stop = whenAborted(
+        signal,
+        guard('end of publishing a list', () => leading.abort(ENOUGH)),
+      )
       const whyNot = await Promise.race([
         this.#prolong(client, lock, heldSince, leading.signal),
         lead,
@@ -126,7 +129,10 @@ export class Sharing {
     signal: AbortSignal,
   ): Promise<number> {
     const receiving = new AbortController()
-    const stop = whenAborted(signal, 'end of receiving a list', () => receiving.abort(ENOUGH))
+    const stop = whenAborted(
+      signal,
+      guard('end of receiving a shared list', () => receiving.abort(ENOUGH)),
+    )
     const receiver = new Receiver(this.#settings, this.#channel, this.#log)
     this.#report = () => receiver.report()
     const ended = receiver.run(receiving.signal)
@@ -178,7 +184,10 @@ export class Sharing {
     const readSince = Date.now()
     const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }
     // At once: when it ends, another server may be about to begin.
-    const stop = whenAborted(signal, 'end of reading a list', () => reader.close())
+    const stop = whenAborted(
+      signal,
+      guard('end of reading a list', () => reader.close()),
+    )
     reader.start()
     try {
       await new Publisher(options).run(signal)
