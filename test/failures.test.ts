@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { harvest } from './failures/harvest'
+import { publishedLists } from './failures/lists'
 import { connections, directory, list } from './failures/parts'
 import { cluster, command, oneProcess } from './failures/servers'
 import { type Faults, makeFaults, throwIn } from './support/faults'
@@ -29,13 +30,15 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'count of a network given up': 'of more than 20,000 networks',
   'error of a worker': 'of one that ends while it is answered',
   'error of the socket for the gal-relay command': 'where it cannot be made',
+  'end of gal-relay publish': 'of the command, at a signal',
+  'the lock of a list that is published': 'every two seconds of publishing once',
   'time-out of the gal-relay command': 'of a command that says nothing for ten seconds',
   'lost connection of the gal-relay command': 'of a command that is killed',
   'time-out of the server': 'of a server that does not answer for twelve seconds',
 }
 
 describe('whatever nobody waits for may throw', {
-  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl', 'redis-server'),
 }, () => {
   const thrown = new Set<string>()
   async function withFaults(run: (faults: Faults) => Promise<void>): Promise<void> {
@@ -52,9 +55,9 @@ describe('whatever nobody waits for may throw', {
     test('in one process', () => withFaults(oneProcess))
     test('in a cluster with the list in memory', () => withFaults(cluster))
     test('in the command', () => withFaults(command))
-    test('in harvest defence', { skip: skipWithout('redis-server') }, () => withFaults(harvest))
+    test('in harvest defence', () => withFaults(harvest))
     test('in parts', async (context) => {
-      for (const part of [directory, connections, list]) {
+      for (const part of [directory, connections, list, publishedLists]) {
         await context.test(part.name, () =>
           withFaults(async (faults) => {
             throwIn(faults.env.TEST_FAULTS ?? '')

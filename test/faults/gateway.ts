@@ -30,6 +30,8 @@ export interface GatewayOptions {
   readonly pause: number
   /** A second directory with which nothing is ever wrong; it has VALID at BESIDE. */
   readonly beside?: { readonly url: string; readonly base: string }
+  /** A line of the log before which no mail comes in. */
+  readonly ready?: RegExp
 }
 
 /** The domain of the second directory. */
@@ -96,6 +98,7 @@ ${gal}
 ${beside ? besideIni(beside) : ''}
 `,
   })
+  if (options.ready) await haraka.waitForLog(options.ready)
   const open = () => openSession(haraka.port, pause, beside !== undefined)
   let session = await open()
 

@@ -137,7 +137,8 @@ async function requireKeys({ key_file, trusted = ROOT_AND_US }: ListChannel): Pr
 
 async function untilEnded(lists: readonly Published[]): Promise<void> {
   const ended = new AbortController()
-  const end = guard('end of gal-relay publish', () => ended.abort(new Error('ended')))
+  const leave = () => ended.abort(new Error('ended'))
+  const end = guard('end of gal-relay publish', leave, leave)
   process.once('SIGTERM', end)
   process.once('SIGINT', end)
   await Promise.all(

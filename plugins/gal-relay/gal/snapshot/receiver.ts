@@ -144,10 +144,8 @@ export class Receiver {
     const keys = await readListKeys(key_file, trusted)
     this.#keys = keys
     const source = await openSource(this.#channel, signal)
-    const stop = whenAborted(
-      signal,
-      guard('end of receiving a list', () => source.close()),
-    )
+    const leave = () => source.close()
+    const stop = whenAborted(signal, guard('end of receiving a list', leave, leave))
     try {
       let head = await source.head()
       for (; !head && !signal.aborted; head = await source.head()) {

@@ -73,22 +73,23 @@ export class Sharing {
     const told = (error: unknown) => this.#once('warn', cannotBe(this.#channel, error))
     const client = await clientFor(redis, told)
     const end = () => endClient(client)
-    unattended('connection to Redis for a list', () => client.connect(), told)
+    const connecting = new AbortController()
+    const fail = (error: unknown) => connecting.abort(error)
+    unattended('connection to Redis for a list', () => client.connect(), fail)
+    const redisSignal = connecting.signal
     try {
       const heldSince =
         role === 'share'
-          ? await this.#receiveUntilOurs(client, lock, signal)
-          : await this.#untilOurs(client, lock, signal)
+          ? await this.#receiveUntilOurs(client, lock, redisSignal, signal)
+          : await this.#untilOurs(client, lock, redisSignal, signal)
       if (signal.aborted) return
       this.#said = ''
       const where = carrierText(this.#channel)
       this.#log.notice(`this server reads the list ${list} and publishes it to ${where}`)
       const leading = new AbortController()
       const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
-      const stop = whenAborted(
-        signal,
-        guard('end of publishing a list', () => leading.abort(ENOUGH)),
-      )
+      const leave = () => leading.abort(ENOUGH)
+      const stop = whenAborted(signal, guard('end of publishing a list', leave, leave))
       const whyNot = await Promise.race([
         this.#prolong(client, lock, heldSince, leading.signal),
         lead,
@@ -107,9 +108,19 @@ export class Sharing {
     }
   }
 
-  /** @returns since when the lock is ours; after the signal it need not be */
-  async #untilOurs(client: RedisClient, lock: RedisLock, signal: AbortSignal): Promise<number> {
+  /**
+   * @param failed aborted, with the reason, when there will be no connection
+   * @returns since when the lock is ours; after the signal it need not be
+   * @throws that reason
+   */
+  async #untilOurs(
+    client: RedisClient,
+    lock: RedisLock,
+    failed: AbortSignal,
+    signal: AbortSignal,
+  ): Promise<number> {
     for (;;) {
+      failed.throwIfAborted()
       const askedAt = performance.now()
       const holder = client.isReady ? await lock.take(client).catch(() => '') : ''
       if (holder === true || signal.aborted) return askedAt
@@ -126,18 +137,17 @@ export class Sharing {
   async #receiveUntilOurs(
     client: RedisClient,
     lock: RedisLock,
+    failed: AbortSignal,
     signal: AbortSignal,
   ): Promise<number> {
     const receiving = new AbortController()
-    const stop = whenAborted(
-      signal,
-      guard('end of receiving a shared list', () => receiving.abort(ENOUGH)),
-    )
+    const leave = () => receiving.abort(ENOUGH)
+    const stop = whenAborted(signal, guard('end of receiving a shared list', leave, leave))
     const receiver = new Receiver(this.#settings, this.#channel, this.#log)
     this.#report = () => receiver.report()
     const ended = receiver.run(receiving.signal)
     try {
-      return await this.#untilOurs(client, lock, signal)
+      return await this.#untilOurs(client, lock, failed, signal)
     } finally {
       stop()
       receiving.abort(ENOUGH)
@@ -184,10 +194,8 @@ export class Sharing {
     const readSince = Date.now()
     const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }
     // At once: when it ends, another server may be about to begin.
-    const stop = whenAborted(
-      signal,
-      guard('end of reading a list', () => reader.close()),
-    )
+    const leave = () => reader.close()
+    const stop = whenAborted(signal, guard('end of reading a list', leave, leave))
     reader.start()
     try {
       await new Publisher(options).run(signal)
