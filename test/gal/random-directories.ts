@@ -380,7 +380,10 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
   // Hidden on some of the entries below a base, and shown on others: no search can tell.
   const isHiddenInPart = (dn: string, name: KindName) =>
     within(dn, UNITS.b) &&
-    bases.some((base) => within(dn, base) && !within(base, UNITS.b)) &&
+    bases.some(
+      (base) =>
+        within(dn, base) && [base, ...reachedBelow(base)].some((top) => !within(top, UNITS.b)),
+    ) &&
     rights.some(
       ({ kind, isOnlyInB }) =>
         isOnlyInB && (kind === name || kind === (KINDS[name] as Kind).superior),
