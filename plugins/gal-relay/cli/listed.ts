@@ -1,10 +1,9 @@
 // What the list on the disk says of an address, for people.
-import { recipientKey } from '../gal/address-key'
 import { ABSENT, type GalAnswer } from '../gal/address-list'
 import { listDefinition } from '../gal/directory/list-definition'
 import { otherNames } from '../gal/other-names'
 import { IN_LIST_AUTHENTICATED_ONLY, NOT_IN_LIST } from '../gal/snapshot/address-table'
-import { type ListInForce, readListInForce } from '../gal/snapshot/in-force'
+import { type ListInForce, listedKey, readListInForce } from '../gal/snapshot/in-force'
 import { whyUnknown } from '../gal/snapshot/received-list'
 import { counted } from '../report/words'
 import type { Recipient } from '../routing/recipient'
@@ -41,9 +40,7 @@ export function listed(list: ListOnDisk, { gal }: DirectorySettings, recipient: 
     const never = { recipients: undefined, as_of: undefined }
     return { state: 'unavailable', reason: list.reason, ...unknown, ...never }
   }
-  const key = [recipient, ...(otherNames(gal)?.(recipient) ?? [])]
-    .map(recipientKey)
-    .find((one) => list.find(one) !== NOT_IN_LIST)
+  const key = listedKey(list, recipient, otherNames(gal))
   const state = key === undefined ? NOT_IN_LIST : list.find(key)
   return {
     state: state === NOT_IN_LIST ? 'absent' : 'found',

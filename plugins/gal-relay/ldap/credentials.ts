@@ -41,12 +41,14 @@ export function shareRefusals(tell: TellRefusal): void {
 /**
  * Of a password that was refused, here or in another process.
  * @param from the process that it is known from, which is not told
+ * @returns how often it has been refused
  */
-export function countRefusal(refusal: Refusal, from?: TellRefusal): void {
+export function countRefusal(refusal: Refusal, from?: TellRefusal): number {
   const { key, message } = refusal
   const times = (refused.get(key)?.times ?? 0) + 1
   refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
   for (const tell of others) if (tell !== from) tell(refusal)
+  return times
 }
 
 /** Each as often as it was counted, for a process that starts. */
@@ -98,12 +100,11 @@ export function bound(
   }
   const error = resultError(code, password ? words.replaceAll(password, '***') : words)
   if (!password || !REFUSED.has(code)) throw error
-  const isLast = (refused.get(key)?.times ?? 0) + 1 >= REFUSALS
   const waits =
     `; to avoid locking ${ldap.bind_dn}, the password is tried again only every five minutes ` +
     'or at once when it has changed'
   const refusal = { key, message: `${error.message}${waits}` }
-  countRefusal(refusal)
+  const isLast = countRefusal(refusal) >= REFUSALS
   throw new DirectoryError('credentials', isLast ? refusal.message : error.message, code)
 }
 

@@ -1,8 +1,12 @@
 // The list that is in force on the disk, as its last change left it.
 import type { Mailbox } from '../../routing/mailbox'
+import type { Recipient } from '../../routing/recipient'
 import type { SnapshotSettings } from '../../settings/settings'
+import { recipientKey } from '../address-key'
 import type { ListDefinition } from '../directory/list-definition'
+import type { OtherNames } from '../other-names'
 import { Hasher } from './address-hash'
+import { NOT_IN_LIST } from './address-table'
 import { applyBatch, SnapshotReader } from './file'
 import { fingerprintOf } from './fingerprint'
 import type { UNREADABLE } from './listed-mailboxes'
@@ -28,6 +32,19 @@ export interface ListInForce {
    * @returns where its mail goes; undefined where the directory says nothing of it
    */
   mailbox(key: string): Mailbox | undefined | typeof UNREADABLE
+}
+
+/** @returns the first of a recipient's names that the list has, in its normal form */
+export function listedKey(
+  list: ListInForce,
+  recipient: Recipient,
+  others: OtherNames | undefined,
+): string | undefined {
+  const key = recipientKey(recipient)
+  if (list.find(key) !== NOT_IN_LIST) return key
+  return others?.(recipient)
+    .map(recipientKey)
+    .find((one) => list.find(one) !== NOT_IN_LIST)
 }
 
 /** @returns undefined when there is none for these settings, or it cannot be read */

@@ -3,13 +3,11 @@
 // relied on. The directory is asked where there is no list, or where a mailbox in it cannot be read.
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
-import { recipientKey } from '../address-key'
 import { ABSENT, type GalAnswer } from '../address-list'
 import { listDefinition } from '../directory/list-definition'
 import { createAddressList, type GlobalAddressList, type ListReport } from '../global-address-list'
 import { type OtherNames, otherNames } from '../other-names'
-import { NOT_IN_LIST } from './address-table'
-import { type ListInForce, readListInForce } from './in-force'
+import { type ListInForce, listedKey, readListInForce } from './in-force'
 import type { ListSettings } from './list-settings'
 import { UNREADABLE } from './listed-mailboxes'
 import { NO_DIRECTORY, whyUnknown } from './received-list'
@@ -108,20 +106,14 @@ class ListAsRead implements GlobalAddressList {
   #answer(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
     const list = this.#list
     if (!list) return this.#ask(recipient)
-    let key = recipientKey(recipient)
-    let state = list.find(key)
-    for (const other of state === NOT_IN_LIST ? (this.#others?.(recipient) ?? []) : []) {
-      key = recipientKey(other)
-      state = list.find(key)
-      if (state !== NOT_IN_LIST) break
-    }
-    const mailbox = state === NOT_IN_LIST ? undefined : list.mailbox(key)
-    if (mailbox === UNREADABLE) return this.#ask(recipient)
-    if (state === NOT_IN_LIST && Date.now() - list.asOf > this.#currentFor) {
+    const key = listedKey(list, recipient, this.#others)
+    if (key === undefined && Date.now() - list.asOf > this.#currentFor) {
       return { state: 'unavailable', reason: whyUnknown(list.asOf) }
     }
+    const mailbox = key === undefined ? undefined : list.mailbox(key)
+    if (mailbox === UNREADABLE) return this.#ask(recipient)
     this.#answered++
-    return state === NOT_IN_LIST ? ABSENT : foundAnswer(state, mailbox)
+    return key === undefined ? ABSENT : foundAnswer(list.find(key), mailbox)
   }
 
   #ask(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
