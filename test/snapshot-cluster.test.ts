@@ -2,6 +2,7 @@
 // dies, and an install whose directory is away answers from the disk at once.
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -122,14 +123,14 @@ describe('a list in memory, with several workers', {
     assert.equal(keepers().length, 1)
   })
 
-  test('all its threads leave the processors to mail', async () => {
+  test('all its threads come after mail, and not so far that a busy machine never reads the list', async () => {
     const { pid } = await theKeeper()
     const nice = readdirSync(`/proc/${pid}/task`).map((thread) => {
       const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1')
       return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])
     })
     assert.ok(nice.length > 1, 'Node.js has threads')
-    assert.deepEqual(new Set(nice), new Set([19]))
+    assert.deepEqual(new Set(nice), new Set([getPriority() + 5]))
   })
 
   test('a new list is in force in all of them within a second', async () => {

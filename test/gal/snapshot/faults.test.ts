@@ -63,8 +63,7 @@ describe('faults with the list in memory', {
       const only = await site()
       const first = listOf(only, file)
       first.start()
-      await until(() => isCurrent(first))
-      await first.close()
+      await until(() => isCurrent(first)).finally(() => first.close())
 
       await fault.begin(only)
       const list = listOf(only, file)
