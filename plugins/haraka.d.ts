@@ -113,7 +113,7 @@ declare namespace Haraka {
   interface LogLevels {
     /** What is written: lines of this level, and those of lower ones. Log.ini changes it while Haraka runs. */
     readonly loglevel: number
-    readonly levels: Readonly<Record<'INFO', number>>
+    readonly levels: Readonly<Record<'INFO' | 'NOTICE', number>>
   }
 
   interface RegisteredHook {

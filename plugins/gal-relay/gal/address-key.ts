@@ -8,6 +8,7 @@ import { parseIpv6 } from '../routing/networks'
 import {
   canonicalDomain,
   folded,
+  isPlainAscii,
   localKey,
   plainLocalPart,
   quoted,
@@ -74,16 +75,9 @@ function domainSpellings(domain: string): readonly string[] {
 }
 
 const normalForms = (text: string): readonly string[] =>
-  isAscii(text) ? [text] : [...new Set([text, text.normalize('NFC'), text.normalize('NFD')])]
+  isPlainAscii(text) ? [text] : [...new Set([text, text.normalize('NFC'), text.normalize('NFD')])]
 
 function domainKey(domain: string): string {
-  if (isAscii(domain)) return canonicalDomain(domain)
+  if (isPlainAscii(domain)) return canonicalDomain(domain)
   return domainToASCII(domain) || folded(domain)
 }
-
-function isAscii(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (!isAsciiCode(text.charCodeAt(i))) return false
-  return true
-}
-
-const isAsciiCode = (code: number) => code >= 0x20 && code <= 0x7e

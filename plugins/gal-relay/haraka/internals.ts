@@ -195,13 +195,15 @@ export function loggable(plugin: Haraka.Plugin, error: unknown): Error | string 
 }
 
 /**
- * Whether lines at `info` are written now: log.ini may change it while Haraka runs. To put one together
+ * Whether lines of a level are written now: log.ini may change it while Haraka runs. To put one together
  * costs as much as the answer that it is about. `loglevel` of logger.js, since 3.0.3.
  *
  * @param logger from {@link levelsOf}
  */
-export const writesInfo = ({ loglevel, levels }: Haraka.LogLevels): boolean =>
-  loglevel >= levels.INFO
+export const writes = (
+  level: keyof Haraka.LogLevels['levels'],
+  { loglevel, levels }: Haraka.LogLevels,
+): boolean => loglevel >= levels[level]
 
 export const levelsOf = (plugin: Haraka.Plugin): Haraka.LogLevels => plugin.haraka_require('logger')
 

@@ -2,7 +2,7 @@
 // where nobody else accepts any, those that are accepted all the same.
 import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/recipients'
 import { unattended } from '../guard'
-import { addressOf, answersIn, hostOf, registerFirst, writesInfo } from '../haraka/internals'
+import { addressOf, answersIn, hostOf, registerFirst, writes } from '../haraka/internals'
 import { log } from '../haraka/log'
 import type { Counted, Delay } from '../harvest/defence'
 import { type Observed, ObservedTransaction, outcomeOfVerdict } from '../report/observation'
@@ -146,7 +146,7 @@ function respond(
   }
   reportAccepted(session.policy, verdict)
   acceptAll(plugin, rcpt, answer)
-  if (writesInfo(state.logLevels)) {
+  if (writes('INFO', state.logLevels)) {
     const { accepted, rcpt: current } = rcpt.message
     const from = current?.acceptedFrom ?? accepted.length
     const recipient = writtenAddress(rcpt)
@@ -294,7 +294,7 @@ function compare(
   if (!given) counts.unanswered(name, outcome)
   if (!verdict.accept) counts.refused(seen)
   if (differs) counts.differed(name, rule, outcome, given.outcome, seen)
-  else if (verdict.accept && !writesInfo(state.logLevels)) return
+  else if (verdict.accept && !writes('INFO', state.logLevels)) return
   const problem = verdict.accept ? undefined : verdict.problem
   const line = lineOf(sender, recipient, rule, reply, problem)
   const observation = { ...line, answered }

@@ -4,7 +4,7 @@
 import type DSN from 'haraka-dsn'
 import type { AcceptedRecipient } from '../delivery/delivery'
 import { unattended } from '../guard'
-import { addResult, addressOf, replyOf } from '../haraka/internals'
+import { addResult, addressOf, replyOf, writes } from '../haraka/internals'
 import { log } from '../haraka/log'
 import { outcomeOf } from '../report/counts'
 import { acceptanceOf, lineOf, replyText, type Sender, textAfterCode } from '../report/refusal'
@@ -127,19 +127,15 @@ export function reportRefused(
   recipient: string,
   verdict: Refused,
 ): void {
-  const { counts } = state
+  const { counts, logLevels } = state
   const { rule } = verdict
   const sender = senderOf(connection, account)
   const reply = replyText(verdict.reply)
   counts.answered(policy.name, 'enforce', verdict)
   counts.refused({ sender, rule, reply, recipient })
-  log(
-    connection,
-    'notice',
-    plugin,
-    outcomeOf(verdict.reply.code),
-    lineOf(sender, recipient, rule, reply, verdict.problem),
-  )
+  if (!writes('NOTICE', logLevels)) return
+  const line = lineOf(sender, recipient, rule, reply, verdict.problem)
+  log(connection, 'notice', plugin, outcomeOf(verdict.reply.code), line)
 }
 
 export function senderOf(connection: Haraka.Connection, account = ''): Sender {

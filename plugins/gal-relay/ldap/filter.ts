@@ -24,7 +24,13 @@ export function or(...filters: readonly Buffer[]): Buffer {
 }
 
 export function equals(attribute: string, value: string): Buffer {
-  return tlv(EQUALS, octets(attribute), octets(value))
+  return equalityOf(attribute)(value)
+}
+
+/** For many comparisons of one attribute: its name is encoded once. */
+export function equalityOf(attribute: string): (value: string) => Buffer {
+  const name = octets(attribute)
+  return (value) => tlv(EQUALS, name, octets(value))
 }
 
 /** An extensible match: equality by another rule than the attribute's own (RFC 4511 §4.5.1.7.7). */

@@ -1,6 +1,6 @@
 // The searches for an address: what never changes is encoded once, when the list is made.
 
-import { equals, equalsBy, or, present } from '../../ldap/filter'
+import { equalityOf, equals, equalsBy, or, present } from '../../ldap/filter'
 import { attributeList, SCOPE, scopeOf, searchFor, searchRequest } from '../../ldap/search-request'
 import { type AddressValue, valuesFor } from './entry-addresses'
 import { type ListDefinition, matching, withAddress } from './list-definition'
@@ -22,6 +22,10 @@ export class AddressSearch {
   readonly #seconds: number
   /** Of each base. */
   readonly #scopes: readonly Buffer[]
+  readonly #attributes: readonly {
+    readonly name: string
+    readonly equality: (value: string) => Buffer
+  }[]
 
   /** @param timeout how long a server may take for one search, milliseconds */
   constructor(
@@ -39,6 +43,7 @@ export class AddressSearch {
         seconds: this.#seconds,
       }),
     )
+    this.#attributes = list.attributes.map((name) => ({ name, equality: equalityOf(name) }))
   }
 
   /**
@@ -117,9 +122,7 @@ export class AddressSearch {
 
   #terms(addresses: readonly string[]): Buffer[] {
     return addresses.flatMap((address) =>
-      this.list.attributes.flatMap((name) =>
-        valuesFor(name, address).map((value) => equals(name, value)),
-      ),
+      this.#attributes.flatMap(({ name, equality }) => valuesFor(name, address).map(equality)),
     )
   }
 

@@ -6,7 +6,7 @@
 // A hash is two 32-bit words: `hi` is its upper half; `lo` the lower, whose lowest bit is the flag.
 import { randomBytes } from 'node:crypto'
 import instantiate from 'siphash24/siphash24.js'
-import type { Recipient } from '../../routing/recipient'
+import { isPlainAscii, type Recipient } from '../../routing/recipient'
 import { recipientKey } from '../address-key'
 
 export const KEY_BYTES = 16
@@ -23,7 +23,7 @@ const LONGEST = 2048
 const { memory, siphash } = instantiate()
 const KEY_AT = 8
 const TEXT_AT = 24
-const bytes = new Uint8Array(memory.buffer)
+const bytes = Buffer.from(memory.buffer)
 const words = new Uint32Array(memory.buffer, 0, 2)
 /** Whose key is in the memory. */
 let keyOwner: Hasher | undefined
@@ -84,11 +84,6 @@ export class Hasher {
 
 /** @returns where the text ends, in lower case; -1 when it is not ASCII, or has no room */
 function put(text: string, at: number): number {
-  if (text.length > LONGEST) return -1
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code > 0x7f) return -1
-    bytes[at + i] = code >= 0x41 && code <= 0x5a ? code | 0x20 : code
-  }
-  return at + text.length
+  if (text.length > LONGEST || !isPlainAscii(text)) return -1
+  return at + bytes.write(text.toLowerCase(), at, 'latin1')
 }
