@@ -1,18 +1,18 @@
 // Directories laid out as certain mail systems make them: the configuration that each page of docs/
 // shows answers as the page's table says, by looking up and from the list in memory.
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { serverUrl, testList } from './gal/lists'
 import { type CertificateAuthority, makeAuthority } from './support/certificates'
 import { blocksOf, type Replacements, readPage, real, wholeOf } from './support/docs'
 import { type Ds389, skipWithoutDs389, startDs389 } from './support/ds389'
-import { type Haraka, startHaraka } from './support/haraka'
+import type { Haraka } from './support/haraka'
 import * as layouts from './support/layouts'
 import type { Attributes } from './support/ldif'
 import { skipWithout } from './support/programs'
+import { sharedHaraka } from './support/shared-haraka'
 import { type SlapdOptions, startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
@@ -60,26 +60,11 @@ interface Way {
   readonly feed?: string
 }
 
-let shared: Haraka | undefined
-after(() => shared?.stop())
+const shared = sharedHaraka({})
+after(() => shared.stop())
 
-/** The same Haraka for all of them, which reads the settings anew. */
-async function harakaWith(ini: string, files: Way['files']): Promise<Haraka> {
-  if (!shared) {
-    shared = await startHaraka({ ini, files })
-    return shared
-  }
-  for (const [file, text] of Object.entries(files)) {
-    writeFileSync(path.join(shared.dir, file), text)
-  }
-  shared.forgetLog()
-  await shared.reload(ini)
-  return shared
-}
-
-const live = async ({ ini, files, expected }: Way) => {
-  await answersAs(await harakaWith(ini, files), expected)
-}
+const live = ({ ini, files, expected }: Way) =>
+  shared.with(ini, undefined, (haraka) => answersAs(haraka, expected), files)
 
 /** @param stopDirectory known recipients are known without it */
 const snapshot = async (
@@ -88,15 +73,17 @@ const snapshot = async (
 ) => {
   const snapshotIni = ini.replace('[gal]\n', '[gal]\nmode = snapshot\n')
   assert.notEqual(snapshotIni, ini)
-  const haraka = await harakaWith(snapshotIni, files)
-  assert.match(await haraka.waitForLog(/the list is in force/), new RegExp(feed))
-  await answersAs(haraka, expected)
-  if (!stopDirectory) return
-  await stopDirectory()
-  await answersAs(
-    haraka,
-    expected.filter(([, isAccepted]) => isAccepted),
-  )
+  const use = async (haraka: Haraka) => {
+    assert.match(await haraka.waitForLog(/the list is in force/), new RegExp(feed))
+    await answersAs(haraka, expected)
+    if (!stopDirectory) return
+    await stopDirectory()
+    await answersAs(
+      haraka,
+      expected.filter(([, isAccepted]) => isAccepted),
+    )
+  }
+  await shared.with(snapshotIni, undefined, use, files)
 }
 
 describe('layouts in OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () => {
