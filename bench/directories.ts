@@ -19,7 +19,7 @@ import { type Addressed, Clients, recipientLoad } from './client'
 import { type Contender, haraka } from './contenders'
 import type { Sizes } from './sizes'
 import { table } from './table'
-import { compared, median, medianOf, times } from './turns'
+import { comparedAll, median, medianOf, times } from './turns'
 
 type Options = Omit<CompaniesIni, 'slapd' | 'companies'>
 
@@ -66,10 +66,9 @@ async function cost(iniOf: IniOf, sizes: Sizes): Promise<void> {
   }
   const rows: string[][] = []
   for (const state of ['warm', 'cold']) {
-    const one = contender(1, state)
-    for (const count of [1, 10, sizes.companies]) {
-      const load = () => recipientLoad(recipientsOf(sizes))
-      const measured = await compared(one, contender(count, state), load, sizes)
+    const load = () => recipientLoad(recipientsOf(sizes))
+    const contenders = [1, 10, sizes.companies].map((count) => contender(count, state))
+    for (const measured of await comparedAll(contender(1, state), contenders, load, sizes)) {
       const turns = measured.pairs.flatMap((pair) => pair.turns)
       const wrong = turns.reduce((sum, turn) => sum + turn.wrong, 0)
       rows.push([

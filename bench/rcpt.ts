@@ -19,10 +19,7 @@ import {
 } from './contenders'
 import type { Sizes } from './sizes'
 import { table } from './table'
-import { type Compared, compared, type Figures, median, medianOf, Subject, times } from './turns'
-
-/** Times as many turns where little is to be seen. */
-const SWITCHED = 8
+import { comparedAll, type Figures, median, medianOf, Subject, times } from './turns'
 
 const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
 
@@ -86,10 +83,7 @@ async function compare(
   if (chosen.length === 0) return
   const ceiling = javascriptSet(entries)
   const load = () => recipientLoad(recipients(entries))
-  const measured: Compared[] = []
-  for (const row of chosen) {
-    measured.push(await compared(ceiling, row, load, sizes))
-  }
+  const measured = await comparedAll(ceiling, chosen, load, sizes)
   const ceilings = measured.flatMap(({ pairs }) =>
     pairs.map(({ beside }) => ({ turns: beside, beside })),
   )
@@ -126,8 +120,8 @@ async function whatLogAndMetricsCost(
     subjects.push(ceiling)
     const subject = await Subject.start(contender, load(), sizes)
     subjects.push(subject)
-    for (let round = 0; round < SWITCHED * sizes.rounds; round++) {
-      if (round % SWITCHED === 0) {
+    for (let round = 0; round < sizes.switched * sizes.rounds; round++) {
+      if (round % sizes.switched === 0) {
         await ceiling.unmeasured(sizes.turn)
         await ceiling.turn(sizes.turn)
       }

@@ -10,11 +10,15 @@ export interface Sizes {
   readonly active: number
   /** Processes of each server. */
   readonly processes: number
+  /** The server that counts as 1 is started once for all rows, and not anew for each. */
+  readonly sharesCeiling: boolean
   /** The clients do not sleep while they wait for replies: to wake them takes the server's time. */
   readonly awake: boolean
   /** Times that each server has its turn, and recipients in each turn. */
   readonly rounds: number
   readonly turn: number
+  /** Times as many turns where little is to be seen. */
+  readonly switched: number
   /** Recipients before the first round. */
   readonly before: number
   /** Recipients in memory. */
@@ -40,9 +44,11 @@ export const FULL: Sizes = {
   large: 1_000_000,
   active: 5000,
   processes: 5,
+  sharesCeiling: false,
   awake: true,
   rounds: 40,
   turn: 2000,
+  switched: 8,
   before: 40_000,
   kept: [0, 1_000_000, 10_000_000],
   lists: [10, 100_000],
@@ -60,9 +66,11 @@ export const TRY: Sizes = {
   large: 200,
   active: 20,
   processes: 1,
+  sharesCeiling: true,
   awake: false,
   rounds: 2,
   turn: 100,
+  switched: 1,
   before: 200,
   kept: [0, 1000],
   lists: [10, 100],

@@ -76,26 +76,48 @@ export async function compared(
   row: Contender,
   load: () => Load,
   sizes: Sizes,
+  shared?: Subject,
 ): Promise<Compared> {
   const pairs: Pair[] = []
   for (let i = 0; i < sizes.processes; i++) {
-    const both: Subject[] = []
+    const own: Subject[] = []
+    const start = async (contender: Contender) => {
+      const subject = await Subject.start(contender, load(), sizes)
+      own.push(subject)
+      return subject
+    }
     try {
-      for (const contender of [ceiling, row]) {
-        both.push(await Subject.start(contender, load(), sizes))
-      }
+      const both = [shared ?? (await start(ceiling)), await start(row)] as const
+      const from = both[0].turns.length
       // V8 gives back memory of a process that is idle, as the first was while the second started.
       for (const subject of both) await subject.unmeasured(sizes.before)
       for (let round = 0; round < sizes.rounds / sizes.processes; round++) {
         const pair = round % 2 === 0 ? both : both.toReversed()
         for (const subject of pair) await subject.turn(sizes.turn)
       }
-      pairs.push({ beside: both[0]?.turns ?? [], turns: both[1]?.turns ?? [] })
+      pairs.push({ beside: both[0].turns.slice(from), turns: both[1].turns })
     } finally {
-      for (const subject of both) await subject.stop()
+      for (const subject of own) await subject.stop()
     }
   }
   return { name: row.name, pairs }
+}
+
+/** Each row beside the same server that counts as 1. */
+export async function comparedAll(
+  ceiling: Contender,
+  rows: readonly Contender[],
+  load: () => Load,
+  sizes: Sizes,
+): Promise<Compared[]> {
+  const shared = sizes.sharesCeiling ? await Subject.start(ceiling, load(), sizes) : undefined
+  try {
+    const measured: Compared[] = []
+    for (const row of rows) measured.push(await compared(ceiling, row, load, sizes, shared))
+    return measured
+  } finally {
+    await shared?.stop()
+  }
 }
 
 export function median(values: readonly number[]): number {

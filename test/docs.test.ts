@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import path from 'node:path'
-import { describe, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import type { SnapshotReport } from '../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { registryOf } from '../plugins/gal-relay/report/metrics'
@@ -32,6 +32,7 @@ import { busyInstall } from './support/install-report'
 import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
+import { sharedHaraka } from './support/shared-haraka'
 import { packInto, shell, shims, which } from './support/shell'
 import { startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
@@ -75,15 +76,13 @@ interface Expected {
   /** A client that may relay. */
   readonly inside: string
   readonly files?: Readonly<Record<string, string>>
-  readonly env?: Readonly<Record<string, string>>
 }
 
-async function runs(
-  ini: string,
-  { known, unknown = [], inside, files = {}, env = {} }: Expected,
-): Promise<void> {
-  const haraka = await startHaraka({ ini, files, env })
-  try {
+const shared = sharedHaraka({})
+after(() => shared.stop())
+
+function runs(ini: string, { known, unknown = [], inside, files = {} }: Expected): Promise<void> {
+  const use = async (haraka: Haraka) => {
     await haraka.waitForLog(/directory .* is up/)
     const outside = '203.0.113.9'
     for (const address of known) assert.match(await rcpt(haraka, outside, address), /^250/, address)
@@ -92,9 +91,8 @@ async function runs(
     }
     assert.match(await rcpt(haraka, outside, 'friend@elsewhere.example'), /^550 5\.7\.1 Relaying/)
     assert.match(await rcpt(haraka, inside, 'friend@elsewhere.example'), /^250/)
-  } finally {
-    await haraka.stop()
   }
+  return shared.with(ini, undefined, use, files)
 }
 
 /** @returns the reply to the recipient */

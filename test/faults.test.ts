@@ -19,10 +19,12 @@ import {
 import { DEAD_AT_START, type Place, SCENARIOS } from './faults/outages'
 import { type Asked, VALID } from './gal/load'
 import { type Slapd, startSlapd } from './support/slapd'
+import { TICK } from './support/stopwatch'
 import { until } from './support/until'
 
-/** Milliseconds after the directory's return. */
+/** Milliseconds after the directory's return, where a recipient that is well takes no longer than QUICK. */
 const BACK_WITHIN = 5000
+const QUICK = 10
 
 /** Whose list is being read: a list is read where mail leaves a processor, and no mail comes in until then. */
 const reading = new Set(SCENARIOS.filter(({ skip }) => !skip).map(({ name }) => name))
@@ -40,6 +42,8 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
       let failover: Gateway
       let all: readonly Gateway[] = []
       let normal: readonly number[]
+      /** How much slower recipients are that nothing is wrong with: that is the machine's doing. */
+      let slowness: () => number
 
       before(async () => {
         const options = (gal: string, ...urls: string[]) => ({ ...place, urls, gal, pause })
@@ -70,6 +74,8 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
         await until(() => foundBy(cached).size === VALID.length)
         await until(() => all.every(({ load }) => load.since(load.now - 1000).every(isAnswered)))
         normal = all.map(({ load }) => median(load.since(load.now - 1000)))
+        const well = listed.beside()
+        slowness = () => Math.max(1, (listed.beside() + TICK) / (well + TICK))
       })
       after(async () => {
         await Promise.all(all.map((one) => one.close()))
@@ -98,9 +104,11 @@ describe('faults of a directory', { concurrency: SCENARIOS.length }, () => {
           } finally {
             await place.end(fault)
           }
-          const back = await Promise.all(all.map((one, i) => one.untilNormal(normal[i] ?? 0)))
-          t.diagnostic(`as before after ${back.map(Math.round)} ms`)
-          assert.ok(Math.max(...back) < BACK_WITHIN, `as before after ${back} ms only`)
+          const before = (i: number) => () => ((normal[i] ?? 0) + TICK) * slowness()
+          const back = await Promise.all(all.map((one, i) => one.untilNormal(before(i))))
+          const took = `as before after ${back.map(Math.round)} ms, others ${listed.beside()} ms`
+          t.diagnostic(took)
+          assert.ok(Math.max(...back) < BACK_WITHIN * Math.max(1, listed.beside() / QUICK), took)
           // From the list on the disk.
           assertFound(listed, 0)
           assertAnswered(failover, DEAD_AT_START.has(fault) ? 0 : inFailover + QUERY_TIMEOUT)

@@ -6,6 +6,7 @@ import { loadCommand } from './support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from './support/haraka'
 import { freePort } from './support/ports'
+import { sharedHaraka } from './support/shared-haraka'
 import { connectSmtp, type Reply } from './support/smtp'
 import { until } from './support/until'
 
@@ -86,9 +87,14 @@ const ANSWERS = [
 ] as const
 
 describe('where no other plugin accepts recipients', () => {
+  const shared = sharedHaraka({})
+  after(() => shared.stop())
+  const withShared = (ini: string, use: (haraka: Haraka) => Promise<void>) =>
+    shared.with(ini, undefined, use)
+
   for (const enforce of ['false', 'relaying']) {
     test(`enforce = ${enforce} accepts those at our domains, and lets nobody relay`, () =>
-      withHaraka({ ini: ini(enforce) }, async (haraka) => {
+      withShared(ini(enforce), async (haraka) => {
         const given = await send(
           haraka,
           OUTSIDE,
@@ -135,7 +141,7 @@ describe('where no other plugin accepts recipients', () => {
   })
 
   test('mail goes where the rows say', () =>
-    withHaraka({ ini: ini('false') }, async (haraka) => {
+    withShared(ini('false'), async (haraka) => {
       const to = ANSWERS.filter(([, code]) => code === 250).map(([address]) => address)
       assert.deepEqual(new Set(codes(await send(haraka, OUTSIDE, to, BODY))), new Set([250]))
       const [queued] = haraka.delivered()
@@ -162,7 +168,7 @@ describe('where no other plugin accepts recipients', () => {
     }))
 
   test('a directory that cannot be asked stops only those whose way depends on it', () =>
-    withHaraka({ ini: ini('false').replace(ldap.url, 'ldap://127.0.0.1:1') }, async (haraka) => {
+    withShared(ini('false').replace(ldap.url, 'ldap://127.0.0.1:1'), async (haraka) => {
       const given = await send(haraka, OUTSIDE, [
         'alice@example.com',
         'nobody@hop.example',
@@ -197,14 +203,14 @@ describe('where no other plugin accepts recipients', () => {
     }))
 
   test('mixed = defer still keeps the two kinds apart', () =>
-    withHaraka({ ini: ini('false', '[routing]\nmixed = defer') }, async (haraka) => {
+    withShared(ini('false', '[routing]\nmixed = defer'), async (haraka) => {
       const given = await send(haraka, OUTSIDE, ['alice@example.com', 'nobody@hop.example'])
       assert.deepEqual(codes(given), [250, 452])
     }))
 
   test('with any_domain an address in the directory is ours whatever its domain', () =>
-    withHaraka(
-      { ini: ini('false', '[gal]\nany_domain = true').replace(/^shared\.example.*\n/m, '') },
+    withShared(
+      ini('false', '[gal]\nany_domain = true').replace(/^shared\.example.*\n/m, ''),
       async (haraka) => {
         const to = ['alice@shared.example', 'nobody@shared.example']
         assert.deepEqual(codes(await send(haraka, OUTSIDE, to)), [250, 550])

@@ -8,10 +8,11 @@ import { serverUrl, testList } from './gal/lists'
 import { type CertificateAuthority, makeAuthority } from './support/certificates'
 import { blocksOf, type Replacements, readPage, real, wholeOf } from './support/docs'
 import { type Ds389, skipWithoutDs389, startDs389 } from './support/ds389'
-import { type Haraka, startHaraka } from './support/haraka'
+import type { Haraka } from './support/haraka'
 import * as layouts from './support/layouts'
 import type { Attributes } from './support/ldif'
 import { skipWithout } from './support/programs'
+import { sharedHaraka } from './support/shared-haraka'
 import { type SlapdOptions, startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
@@ -59,14 +60,11 @@ interface Way {
   readonly feed?: string
 }
 
-const live = async ({ ini, files, expected }: Way) => {
-  const haraka = await startHaraka({ ini, files })
-  try {
-    await answersAs(haraka, expected)
-  } finally {
-    await haraka.stop()
-  }
-}
+const shared = sharedHaraka({})
+after(() => shared.stop())
+
+const live = ({ ini, files, expected }: Way) =>
+  shared.with(ini, undefined, (haraka) => answersAs(haraka, expected), files)
 
 /** @param stopDirectory known recipients are known without it */
 const snapshot = async (
@@ -75,8 +73,7 @@ const snapshot = async (
 ) => {
   const snapshotIni = ini.replace('[gal]\n', '[gal]\nmode = snapshot\n')
   assert.notEqual(snapshotIni, ini)
-  const haraka = await startHaraka({ ini: snapshotIni, files })
-  try {
+  const use = async (haraka: Haraka) => {
     assert.match(await haraka.waitForLog(/the list is in force/), new RegExp(feed))
     await answersAs(haraka, expected)
     if (!stopDirectory) return
@@ -85,9 +82,8 @@ const snapshot = async (
       haraka,
       expected.filter(([, isAccepted]) => isAccepted),
     )
-  } finally {
-    await haraka.stop()
   }
+  await shared.with(snapshotIni, undefined, use, files)
 }
 
 describe('layouts in OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () => {

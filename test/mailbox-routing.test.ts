@@ -2,7 +2,8 @@
 // configuration of each runs with directories of their kind, and each recipient of the page's table goes where
 // it should, by the address that stands there.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
 import { describe, test } from 'node:test'
 import type { Explanation } from '../plugins/gal-relay/advice/explain'
 import type { QueueNote } from '../plugins/gal-relay/delivery/queue-note'
@@ -46,39 +47,27 @@ function tableOf(page: string): Row[] {
  * @param replacements what stands for the directories in the test
  * @param mode for all of them
  */
-async function routes(
-  page: string,
-  replacements: Replacements,
-  files: Readonly<Record<string, string>>,
-  mode: 'live' | 'snapshot',
-): Promise<void> {
+function iniOf(page: string, replacements: Replacements, mode: 'live' | 'snapshot'): string {
   const [routing] = blocksOf(`docs/${page}`).filter(
     ({ language, text }) => language === 'ini' && !isWhole({ text }) && /_attribute = /.test(text),
   )
   // A page that first leaves the routing to others shows the lines for it alone.
   const whole = wholeOf(page).replace('[gal]\n', routing?.text ?? '[gal]\n')
-  const ini = real(whole, replacements).replace('[gal]\n', `[gal]\nmode = ${mode}\n`)
-  const haraka = await startHaraka({ ini, files })
-  try {
-    const directories = 1 + (ini.match(/^\[directory /gm)?.length ?? 0)
-    const inForce = () => haraka.logLines(/the list is in force/).length
-    if (mode === 'snapshot') {
-      await until(() => inForce() >= directories, haraka.log)
-    }
-    const table = tableOf(page)
-    // Servers that are being connected to for the first time
-    const isWell = async () => (await send(haraka, table)).every((line) => !line.startsWith('4'))
-    await until(isWell, haraka.log)
-    const replies = await send(haraka, table, 'Subject: x\r\n\r\nx\r\n')
-    for (const [index, { address, leavesAs }] of table.entries()) {
-      const expected = leavesAs === undefined ? /^550 5\.1\.1/ : /^250/
-      assert.match(replies[index] ?? '', expected, `${address}\n${haraka.log()}`)
-    }
-    assert.deepEqual(taken(haraka), expectedOf(table), haraka.log())
-    await explains(haraka, table)
-  } finally {
-    await haraka.stop()
+  return real(whole, replacements).replace('[gal]\n', `[gal]\nmode = ${mode}\n`)
+}
+
+async function routes(haraka: Haraka, page: string): Promise<void> {
+  const table = tableOf(page)
+  // Servers that are being connected to for the first time
+  const isWell = async () => (await send(haraka, table)).every((line) => !line.startsWith('4'))
+  await until(isWell, haraka.log)
+  const replies = await send(haraka, table, 'Subject: x\r\n\r\nx\r\n')
+  for (const [index, { address, leavesAs }] of table.entries()) {
+    const expected = leavesAs === undefined ? /^550 5\.1\.1/ : /^250/
+    assert.match(replies[index] ?? '', expected, `${address}\n${haraka.log()}`)
   }
+  assert.deepEqual(taken(haraka), expectedOf(table), haraka.log())
+  await explains(haraka, table)
 }
 
 /** Where each copy goes, and for whom: `<hop> <address>`. Two addresses of one mailbox are one. */
@@ -136,7 +125,24 @@ async function routesBothWays(
   replacements: Replacements,
   files: Readonly<Record<string, string>>,
 ): Promise<void> {
-  for (const mode of ['live', 'snapshot'] as const) await routes(page, replacements, files, mode)
+  const haraka = await startHaraka({ ini: iniOf(page, replacements, 'live'), files })
+  try {
+    await routes(haraka, page)
+    for (const folder of ['delivered', 'queue']) {
+      for (const file of readdirSync(path.join(haraka.dir, folder))) {
+        rmSync(path.join(haraka.dir, folder, file))
+      }
+    }
+    haraka.forgetLog()
+    const ini = iniOf(page, replacements, 'snapshot')
+    await haraka.reload(ini)
+    const directories = 1 + (ini.match(/^\[directory /gm)?.length ?? 0)
+    const inForce = () => haraka.logLines(/the list is in force/).length
+    await until(() => inForce() >= directories, haraka.log)
+    await routes(haraka, page)
+  } finally {
+    await haraka.stop()
+  }
 }
 
 const account = (dn: string): SlapdEntry => ({

@@ -85,7 +85,7 @@ describe('five hundred directories', {
       await until(
         () => inForce() === COMPANIES,
         () => `${inForce()} lists are in force`,
-        120_000,
+        240_000,
       )
       const keepers = childrenOf(pid)
       assert.equal(keepers.length, 1)

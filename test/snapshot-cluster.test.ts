@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { syncOnce } from '../plugins/gal-relay/gal/snapshot/sync-once'
 import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl } from './gal/lists'
 import { type Haraka, startHaraka } from './support/haraka'
+import { childrenOf } from './support/processes'
 import { skipWithout } from './support/programs'
 import { type Slapd, startSlapd } from './support/slapd'
 import { connectSmtp } from './support/smtp'
@@ -36,18 +37,27 @@ interface Process {
 /** The processes below these that keep a list. */
 function syncProcesses(parents: readonly number[]): Process[] {
   const found: Process[] = []
-  for (const name of readdirSync('/proc').filter((one) => /^\d+$/.test(one))) {
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
-      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      if (state === 'Z' || !parents.includes(Number(parent))) continue
-      const command = readFileSync(`/proc/${name}/cmdline`, 'latin1')
-      if (/sync/.test(command)) found.push({ pid: Number(name), parent: Number(parent) })
-    } catch {
-      // it has ended
+  for (const parent of new Set(parents)) {
+    for (const pid of childrenThere(parent)) {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        const [state] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+        if (state === 'Z') continue
+        if (/sync/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))) found.push({ pid, parent })
+      } catch {
+        // it has ended
+      }
     }
   }
   return found
+}
+
+function childrenThere(parent: number): readonly number[] {
+  try {
+    return childrenOf(parent)
+  } catch {
+    return []
+  }
 }
 
 /** Of one look: between two of them, the one before may end and the next one not have begun. */

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { loadCommand, runCommand } from '../support/command'
+import { loadCommand, loadCommandAfterFirst } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { type Answer, agree, argumentsOf } from '../support/explain'
 import { type Haraka, startHaraka, writeInstall } from '../support/haraka'
@@ -21,6 +21,7 @@ interface Asked {
 }
 
 const command = loadCommand()
+const { runCommand } = loadCommandAfterFirst()
 
 describe('explain, where the rulebook has no case', () => {
   const ini = `[routes]
@@ -117,7 +118,7 @@ hosts[] = 192.168.1.0/24
     const to = ['alice@example.com', 'friend@elsewhere.example']
     for (const port of [25, 587]) {
       for (const auth of [undefined, 'carol']) {
-        const [one] = await agree(haraka, { client, local: `10.0.0.9:${port}`, auth, to })
+        const [one] = await agree(haraka, { client, local: `10.0.0.9:${port}`, auth, to }, command)
         assert.equal(one?.rule, port === 587 && !auth ? 'authentication-required' : 'not-enabled')
       }
     }

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runCommand } from '../support/command'
+import { loadCommandAfterFirst } from '../support/command'
 import { startDns } from '../support/dns-server'
 import { skipWithoutDs389, startDs389 } from '../support/ds389'
 import { type HarakaOptions, startHaraka, writeInstall } from '../support/haraka'
@@ -12,6 +12,8 @@ import { skipWithout } from '../support/programs'
 import { skipWithoutSamba, startSamba } from '../support/samba'
 import { startSlapd } from '../support/slapd'
 import { connectSmtp } from '../support/smtp'
+
+const { runCommand } = loadCommandAfterFirst()
 
 describe('gal-relay init', () => {
   let folder: string

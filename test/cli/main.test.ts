@@ -6,11 +6,12 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { COMMAND, loadCommand, runCommand } from '../support/command'
+import { COMMAND, loadCommand, loadCommandAfterFirst } from '../support/command'
 import { writeInstall } from '../support/haraka'
 import { skipWithout } from '../support/programs'
 
 const { runJson } = loadCommand()
+const { runCommand } = loadCommandAfterFirst()
 const OPEN = '[restrictions]\nopen = true\n[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n'
 
 describe('gal-relay', () => {

@@ -6,12 +6,14 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { runCommand, runJson } from '../support/command'
+import { loadCommandAfterFirst } from '../support/command'
 import { startHaraka, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd, unitEntry } from '../support/slapd'
 import { connectSmtp } from '../support/smtp'
+
+const { runCommand, runJson } = loadCommandAfterFirst()
 
 interface Result {
   readonly server: string

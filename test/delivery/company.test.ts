@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -46,6 +47,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     seen = new Set([plain, hop, foreign, lmtp].flatMap(fileNames))
   })
   after(async () => {
+    await last?.gateway.stop()
     for (const sink of [plain, hop, foreign, lmtp]) await sink?.stop()
   })
 
@@ -55,11 +57,24 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
   const recipients = (sink: SmtpSink) => fresh(sink).flatMap(({ rcpt_to }) => rcpt_to)
   const smtpForward = () => `host=127.0.0.1\nport=${plain.port}\n`
 
+  /** The gateway of the last test: the next one of the same options has it too. */
+  let last: { readonly like: string; readonly gateway: Gateway } | undefined
+
   async function beside(
     options: Partial<GatewayOptions>,
     test: (gateway: Gateway) => Promise<void>,
   ): Promise<void> {
-    const gateway = await startGateway({
+    const like = JSON.stringify(options)
+    if (last?.like !== like) {
+      await last?.gateway.stop()
+      last = undefined
+      last = { like, gateway: await startBeside(options) }
+    } else last.gateway.forgetLog()
+    await test(last.gateway)
+  }
+
+  const startBeside = (options: Partial<GatewayOptions>) =>
+    startGateway({
       proxy: true,
       people: [PLAIN, HOP, 'carl@in.test', 'listed@renamed.test'],
       ini: `[restrictions]\nhosts[] = ${TRUSTED}\n`,
@@ -72,12 +87,6 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
         ...(options.routes ?? []),
       ],
     })
-    try {
-      await test(gateway)
-    } finally {
-      await gateway.stop()
-    }
-  }
 
   interface Sent {
     readonly rcpt: readonly number[]
@@ -291,58 +300,64 @@ exports.hook_data_post = (next, { transaction }) => {
       }))
   })
 
-  it('what queue/quarantine has kept can be sent again, to the same recipients the same way', () =>
-    beside(marking('queue/quarantine', 'gal-relay'), async (gateway) => {
-      const folder = path.join(gateway.dir, 'quarantine')
-      gateway.writeConfig('quarantine.ini', `quarantine_path=${folder}\n`)
-      await gateway.restart()
-      for (const to of parts) {
-        await send(gateway, TRUSTED, to, 'quarantine action')
-        const all = readdirSync(folder, { recursive: true, withFileTypes: true })
-        const kept = all.find((file) => file.isFile())
-        assert.ok(kept)
-        const file = path.join(kept.parentPath, kept.name)
-        const copy = readFileSync(file, 'latin1')
-        rmSync(file)
-        const smtp = await gateway.client(TRUSTED)
-        const released = copy
-          .replace('Subject: quarantine action', 'Subject: released')
-          .replace(/\r?\n/g, '\r\n')
-        const { data } = await smtp.transaction(
-          'a@sender.test',
-          to,
-          Buffer.from(released, 'latin1'),
-        )
-        assert.equal(data?.code, 250, data?.line)
-        await smtp.quit()
-      }
-      const twice = (one: string) => [one, one]
-      await assertArrived(gateway, {
-        plain: twice(PLAIN),
-        hop: twice(HOP),
-        foreign: twice(FOREIGN),
-      })
-    }))
+  describe('queue/quarantine', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'quarantine-'))
+    after(() => rmSync(folder, { recursive: true, force: true }))
+    const quarantine = () => {
+      const marks = marking('queue/quarantine', 'gal-relay')
+      const files = { ...marks.files, 'config/quarantine.ini': `quarantine_path=${folder}\n` }
+      return { ...marks, files }
+    }
 
-  it('queue/quarantine keeps a copy; with an action nothing of the message goes out', () =>
-    beside(marking('queue/quarantine', 'gal-relay'), async (gateway) => {
-      const folder = path.join(gateway.dir, 'quarantine')
-      const kept = () =>
-        existsSync(folder)
-          ? readdirSync(folder, { recursive: true, withFileTypes: true }).filter((f) => f.isFile())
-          : []
-      gateway.writeConfig('quarantine.ini', `quarantine_path=${folder}\n`)
-      await gateway.restart()
-      for (const to of parts) {
-        const { data } = await send(gateway, TRUSTED, to, 'quarantine action')
-        assert.equal(data?.code, 250)
-      }
-      await assertArrived(gateway, NOTHING)
-      assert.equal(kept().length, parts.length)
-      assert.equal((await send(gateway, TRUSTED, ALL, 'quarantine')).data?.code, 250)
-      await assertArrived(gateway, EACH)
-      assert.equal(kept().length, parts.length + 1)
-    }))
+    it('what queue/quarantine has kept can be sent again, to the same recipients the same way', () =>
+      beside(quarantine(), async (gateway) => {
+        for (const to of parts) {
+          await send(gateway, TRUSTED, to, 'quarantine action')
+          const all = readdirSync(folder, { recursive: true, withFileTypes: true })
+          const kept = all.find((file) => file.isFile())
+          assert.ok(kept)
+          const file = path.join(kept.parentPath, kept.name)
+          const copy = readFileSync(file, 'latin1')
+          rmSync(file)
+          const smtp = await gateway.client(TRUSTED)
+          const released = copy
+            .replace('Subject: quarantine action', 'Subject: released')
+            .replace(/\r?\n/g, '\r\n')
+          const { data } = await smtp.transaction(
+            'a@sender.test',
+            to,
+            Buffer.from(released, 'latin1'),
+          )
+          assert.equal(data?.code, 250, data?.line)
+          await smtp.quit()
+        }
+        const twice = (one: string) => [one, one]
+        await assertArrived(gateway, {
+          plain: twice(PLAIN),
+          hop: twice(HOP),
+          foreign: twice(FOREIGN),
+        })
+      }))
+
+    it('queue/quarantine keeps a copy; with an action nothing of the message goes out', () =>
+      beside(quarantine(), async (gateway) => {
+        const kept = () =>
+          existsSync(folder)
+            ? readdirSync(folder, { recursive: true, withFileTypes: true }).filter((f) =>
+                f.isFile(),
+              )
+            : []
+        for (const to of parts) {
+          const { data } = await send(gateway, TRUSTED, to, 'quarantine action')
+          assert.equal(data?.code, 250)
+        }
+        await assertArrived(gateway, NOTHING)
+        assert.equal(kept().length, parts.length)
+        assert.equal((await send(gateway, TRUSTED, ALL, 'quarantine')).data?.code, 250)
+        await assertArrived(gateway, EACH)
+        assert.equal(kept().length, parts.length + 1)
+      }))
+  })
 
   describe('relay', () => {
     const relay = (domains: Readonly<Record<string, object>>) => ({
@@ -528,6 +543,13 @@ exports.hook_data_post = (next, { transaction }) => {
         await gateway.waitForLog(/refused.*recipient=away@in\.test .*rule=no-relay-nobody/)
       }))
 
+    it('before us: drop discards the whole message', () =>
+      beside(aliases('aliases', 'gal-relay'), async (gateway) => {
+        const { rcpt } = await send(gateway, TRUSTED, [HOP, 'black@in.test'])
+        assert.deepEqual(rcpt, [250, 550], 'a dropped recipient is looked up all the same')
+        await assertArrived(gateway, NOTHING)
+      }))
+
     it('before us: with mixed = defer an alias of both kinds goes both ways in its own transaction', () =>
       beside(
         {
@@ -543,13 +565,6 @@ exports.hook_data_post = (next, { transaction }) => {
           })
         },
       ))
-
-    it('before us: drop discards the whole message', () =>
-      beside(aliases('aliases', 'gal-relay'), async (gateway) => {
-        const { rcpt } = await send(gateway, TRUSTED, [HOP, 'black@in.test'])
-        assert.deepEqual(rcpt, [250, 550], 'a dropped recipient is looked up all the same')
-        await assertArrived(gateway, NOTHING)
-      }))
 
     it('after us is never asked, and warned about', () =>
       beside(aliases('gal-relay', 'aliases'), async (gateway) => {

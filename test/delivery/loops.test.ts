@@ -288,28 +288,29 @@ describe('two Harakas that point at each other', { skip: skipWithout('smtp-sink'
 })
 
 describe('a next hop that is ourselves', () => {
-  const failure = async (hop: string, listen: string, port: number) =>
-    harakaStartFailure({
-      ports: [port],
+  it('is a configuration error that names the listener', async () => {
+    const ports = [await freePort(), await freePort(), await freePort()]
+    const [own, all, all6] = ports
+    const cases = [
+      [`smtp://127.0.0.1:${own}`, `127\\.0\\.0\\.1:${own}`],
+      [`smtp://localhost:${own}`, `127\\.0\\.0\\.1:${own}`],
+      [`smtp://mx.test:${all}`, `0\\.0\\.0\\.0:${all}`],
+      [`lmtp://[::1]:${all6}`, `\\[::\\]:${all6}`],
+      [`smtp://[::ffff:127.0.0.1]:${own}`, `127\\.0\\.0\\.1:${own}`],
+    ] as const
+    const rows = cases.map(([hop], index) => `in${index}.test = inbound ${hop}\n`).join('')
+    const listen = `127.0.0.1:${own},0.0.0.0:${all},[::0]:${all6}`
+    const text = await harakaStartFailure({
+      ports,
       proxy: false,
-      ini: `[routes]\nin.test = inbound ${hop}\n[ldap]\nurl[] = ldap://127.0.0.1\nbase = dc=a\n`,
+      ini: `[routes]\n${rows}[ldap]\nurl[] = ldap://127.0.0.1\nbase = dc=a\n`,
       files: { 'config/smtp.ini': `listen=${listen}\nnodes=0\n` },
     })
-
-  it('is a configuration error that names the listener', async () => {
-    const port = await freePort()
-    for (const [hop, listen, shown] of [
-      [`smtp://127.0.0.1:${port}`, `127.0.0.1:${port}`, `127\\.0\\.0\\.1:${port}`],
-      [`smtp://localhost:${port}`, `127.0.0.1:${port}`, `127\\.0\\.0\\.1:${port}`],
-      [`smtp://mx.test:${port}`, `0.0.0.0:${port}`, `0\\.0\\.0\\.0:${port}`],
-      [`lmtp://[::1]:${port}`, `[::0]:${port}`, `\\[::\\]:${port}`],
-      [`smtp://[::ffff:127.0.0.1]:${port}`, `127.0.0.1:${port}`, `127\\.0\\.0\\.1:${port}`],
-    ] as const) {
-      const text = await failure(hop, listen, port)
+    for (const [index, [, shown]] of cases.entries()) {
       assert.match(
         text,
         new RegExp(
-          `gal_relay\\.ini line 2: \\[routes\\] in\\.test = .*this Haraka itself.*${shown}`,
+          `gal_relay\\.ini line ${index + 2}: \\[routes\\] in${index}\\.test = .*this Haraka itself.*${shown}`,
         ),
       )
     }

@@ -4,11 +4,13 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runCommand, runJson } from '../support/command'
+import { loadCommandAfterFirst } from '../support/command'
 import { type Edge, publisherInstall, startEdge, stopEdge } from '../support/edge'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
+
+const { runCommand, runJson } = loadCommandAfterFirst()
 
 interface Checked {
   readonly sections: readonly {

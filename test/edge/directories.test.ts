@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { runJson } from '../support/command'
+import { loadCommandAfterFirst } from '../support/command'
 import {
   ABSENT,
   type Edge,
@@ -17,6 +17,8 @@ import {
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
+
+const { runJson } = loadCommandAfterFirst()
 
 interface Explained {
   readonly recipients: readonly {

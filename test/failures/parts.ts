@@ -63,7 +63,7 @@ export async function directory(faults: Faults): Promise<void> {
   faults.begin('start')
   const list = testList(ldap)
   list.start()
-  const load = startLoad(list, { askers: 80, pause: 60 })
+  const load = startLoad(list, { askers: 80, pause: 240 })
   const misbehaviours: Record<string, Behaviour> = {
     hang: { kind: 'hang' },
     cut: { kind: 'cut', after: 1 },
@@ -78,6 +78,7 @@ export async function directory(faults: Faults): Promise<void> {
     faults.begin('closed port')
     proxy.closePort()
     await sleep(500)
+    await until(() => faults.thrown().some(({ what }) => what === 'socket to a directory server'))
     await proxy.openPort()
     await load.untilAnswered()
     for (const [turn, behaviour] of Object.entries(misbehaviours)) {

@@ -51,7 +51,7 @@ async function rcptLoad(haraka: Haraka): Promise<Load> {
       return { state: `wrong: ${error}` }
     }
   }
-  const load = startLoad({ answer }, { askers: 5, pause: 30 })
+  const load = startLoad({ answer }, { askers: 5, pause: 120 })
   return {
     ...load,
     get now() {

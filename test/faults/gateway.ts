@@ -43,12 +43,14 @@ export interface Gateway {
   readonly load: Load
   /** The next replies. */
   next(): Promise<Asked[]>
+  /** How long recipients of the second directory take now: a median in milliseconds. */
+  beside(): number
   /**
    * Waits until all recipients are answered, and no slower than before.
    * @param normal a median in milliseconds
    * @returns how many milliseconds that took, by a stopwatch
    */
-  untilNormal(normal: number): Promise<number>
+  untilNormal(normal: () => number): Promise<number>
   /**
    * Ends it in the middle of the load and starts it again, and the load with it.
    * @param how SIGTERM ends it at once; at a graceful end it must not be kept by anything
@@ -63,7 +65,7 @@ export interface Gateway {
 
 const CLIENTS = 4
 /** So many replies show how it is now. */
-const RECENT = 30
+const RECENT = 16
 /** Then comes another transaction on the same connection. */
 const RECIPIENTS = 100
 
@@ -141,6 +143,7 @@ ${beside ? besideIni(beside) : ''}
       await until(() => load.since(from).length >= RECENT)
       return load.since(from)
     },
+    beside: () => median(session.beside?.since(0).slice(-RECENT) ?? []),
     async untilNormal(normal) {
       const { load } = session
       const from = load.now
@@ -148,7 +151,7 @@ ${beside ? besideIni(beside) : ''}
       const isNormal = () => {
         const recent = load.since(from).slice(-RECENT)
         const isAnswered = recent.every(({ state }) => state !== 'unavailable')
-        return recent.length === RECENT && isAnswered && median(recent) <= normal * 2 + 10
+        return recent.length === RECENT && isAnswered && median(recent) <= normal() * 2
       }
       try {
         await until(isNormal, () => told(load.since(from).slice(-RECENT)))
@@ -236,7 +239,7 @@ interface Client {
   recipients: number
 }
 
-const LOAD_BESIDE = { askers: CLIENTS, pause: 150 }
+const LOAD_BESIDE = { askers: CLIENTS, pause: 250 }
 
 const besideOf = (answer: (address: string) => Promise<{ state: string }>) => (address: string) =>
   answer(address.replace(/@.*/, `@${BESIDE}`))

@@ -124,7 +124,7 @@ const ON_THE_WAY = [...FAULTS_ON_THE_WAY, CLOSED_PORT, HANGING_CONNECT, ...resul
 const OPENLDAP: Scenario = {
   name: 'OpenLDAP',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
-  pause: 80,
+  pause: 150,
   faults: namesOf(ON_THE_WAY),
   async open() {
     const [first, second] = await Promise.all([site(), site()])
@@ -141,7 +141,7 @@ const OPENLDAP: Scenario = {
 const OPENLDAP_WITH_TLS: Scenario = {
   name: 'OpenLDAP with TLS',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
-  pause: 80,
+  pause: 150,
   faults: [...namesOf(FAULTS_OF_THE_SERVER), WRONG_PASSWORD, ...Object.keys(CERTIFICATES)],
   async open() {
     const authority = makeAuthority()
@@ -191,7 +191,7 @@ const ACTIVE_DIRECTORY: Scenario = {
   name: 'Active Directory',
   skip: skipWithoutSamba(),
   // It looks through all entries for each address.
-  pause: 80,
+  pause: 150,
   faults: namesOf(AWAY),
   async open() {
     const samba = await startSamba()

@@ -1,12 +1,13 @@
 // Three servers with `share = redis`: one of them reads the directory, whatever befalls it, and the list goes
 // on in all of them.
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type Edge, keyFileIn, SECRET, withQuestions } from '../support/edge'
 import { startHaraka } from '../support/haraka'
+import { childrenOf } from '../support/processes'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
@@ -25,21 +26,19 @@ interface Process {
   readonly isStopped: boolean
 }
 
-/** Of each process the ones that it has started and that keep lists. */
-function syncProcesses(): Map<number, Process[]> {
-  const found = new Map<number, Process[]>()
-  for (const name of readdirSync('/proc').filter((one) => /^\d+$/.test(one))) {
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8')
-      const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-      if (state === 'Z' || !/sync/.test(readFileSync(`/proc/${name}/cmdline`, 'latin1'))) continue
-      const own = found.get(Number(parent)) ?? []
-      found.set(Number(parent), [...own, { pid: Number(name), isStopped: state === 'T' }])
-    } catch {
-      // it has ended
+/** The one that it has started and that keeps lists. */
+function syncProcessOf(parent: number): Process | undefined {
+  try {
+    for (const pid of childrenOf(parent)) {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      const [state] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+      if (state === 'Z' || !/sync/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))) continue
+      return { pid, isStopped: state === 'T' }
     }
+  } catch {
+    // it has ended
   }
-  return found
+  return undefined
 }
 
 interface Server {
@@ -50,9 +49,8 @@ interface Server {
 
 /** The process that keeps the list of a server, and the one below it that reads the directory. */
 function partsOf({ haraka }: Server): { readonly keeper?: Process; readonly reader?: Process } {
-  const all = syncProcesses()
-  const [keeper] = all.get(haraka.pid) ?? []
-  const [reader] = keeper ? (all.get(keeper.pid) ?? []) : []
+  const keeper = syncProcessOf(haraka.pid)
+  const reader = keeper && syncProcessOf(keeper.pid)
   return { ...(keeper && { keeper }), ...(reader && { reader }) }
 }
 

@@ -16,7 +16,7 @@ export interface Answerer {
 export interface LoadOptions {
   /** How many ask at the same time; default 10 */
   readonly askers?: number
-  /** Milliseconds from an answer to the next question; default 15 */
+  /** Milliseconds from an answer to the next question; default 50 */
   readonly pause?: number
 }
 
@@ -41,7 +41,7 @@ export interface Load {
 
 export function startLoad(
   { answer }: Answerer,
-  { askers = 10, pause = 15 }: LoadOptions = {},
+  { askers = 10, pause = 50 }: LoadOptions = {},
 ): Load {
   const asked: Asked[] = []
   const begin = performance.now()

@@ -8,7 +8,7 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { ConsoleMessage, Page } from 'playwright-core'
 import { PAGE_PATH } from '../../plugins/gal-relay/page/status-page'
-import { type Browser, type Look, startChromium } from '../support/chromium'
+import { type Look, lookWithChromium, stopChromium } from '../support/chromium'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { REPOSITORY, startHaraka } from '../support/haraka'
 import { busyInstall } from '../support/install-report'
@@ -20,6 +20,8 @@ import { connectSmtp } from '../support/smtp'
 
 const BASE = 'dc=corp,dc=test'
 const skip = skipWithout('chromium')
+
+after(stopChromium)
 
 /** What each state says at the top, and in which colours. */
 const SAYS: Readonly<
@@ -290,9 +292,9 @@ async function withPage(
   use: (page: Page) => Promise<void>,
   expected = /ERR_FAILED/,
 ): Promise<void> {
-  const browser: Browser = await startChromium(look)
+  const context = await lookWithChromium(look)
   try {
-    const page = await browser.context.newPage()
+    const page = await context.newPage()
     const errors: string[] = []
     page.on('pageerror', (error) => errors.push(error.message))
     page.on('console', (message: ConsoleMessage) => {
@@ -301,7 +303,7 @@ async function withPage(
     await use(page)
     assert.deepEqual(errors, [], 'errors in the browser')
   } finally {
-    await browser.close()
+    await context.close()
   }
 }
 

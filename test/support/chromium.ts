@@ -1,9 +1,6 @@
-// A real Chromium without a window, in a profile of its own that is removed afterwards. It is
-// Debian's; nothing is downloaded.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { type BrowserContext, chromium } from 'playwright-core'
+// A real Chromium without a window, which is started once for a test file; each look at it has cookies
+// and storage of its own. It is Debian's; nothing is downloaded.
+import { type Browser, type BrowserContext, chromium } from 'playwright-core'
 import { findProgram } from './programs'
 
 export interface Look {
@@ -12,13 +9,7 @@ export interface Look {
   readonly scheme: 'light' | 'dark'
 }
 
-export interface Browser {
-  readonly context: BrowserContext
-  close(): Promise<void>
-}
-
 const QUIET = [
-  '--headless',
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',
@@ -28,20 +19,23 @@ const QUIET = [
   '--disable-sync',
 ]
 
-export async function startChromium({ width, height = 800, scheme }: Look): Promise<Browser> {
-  const profile = mkdtempSync(path.join(tmpdir(), 'chromium-'))
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath: findProgram('chromium'),
-    args: QUIET,
+let browser: Promise<Browser> | undefined
+
+/** To be closed. */
+export async function lookWithChromium({
+  width,
+  height = 800,
+  scheme,
+}: Look): Promise<BrowserContext> {
+  browser ??= chromium.launch({ executablePath: findProgram('chromium'), args: QUIET })
+  return (await browser).newContext({
     viewport: { width, height },
     colorScheme: scheme,
     locale: 'en-GB',
   })
-  return {
-    context,
-    async close() {
-      await context.close()
-      rmSync(profile, { recursive: true, force: true })
-    },
-  }
+}
+
+/** Once, at the end. */
+export async function stopChromium(): Promise<void> {
+  await (await browser)?.close()
 }

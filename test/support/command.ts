@@ -68,7 +68,7 @@ export interface JsonResult<T> {
 
 /** The command in a process that has loaded it, where only its answers matter. */
 export interface LoadedCommand {
-  /** As the functions of that name, one after the other. */
+  /** As the functions of that name; in that process, one after the other. */
   runCommand(args: readonly string[], options?: CommandOptions): Promise<CommandResult>
   runJson<T>(args: readonly string[], options?: CommandOptions): Promise<JsonResult<T>>
 }
@@ -109,6 +109,26 @@ export function loadCommand(uid?: number): LoadedCommand {
     runCommand: runLoaded,
     runJson: async <T>(args: readonly string[], options?: CommandOptions) =>
       jsonOf<T>(await runLoaded(['--json', ...args], options)),
+  }
+}
+
+/**
+ * The first run of each subcommand is a process of its own, which must end by itself, and so is one whose
+ * Node has options of its own; the others are in one process.
+ */
+export function loadCommandAfterFirst(): LoadedCommand {
+  const loaded = loadCommand()
+  const hasEnded = new Set<string>()
+  const run = (args: readonly string[], options: CommandOptions = {}) => {
+    const name = args.find((one) => !one.startsWith('-')) ?? ''
+    const isAlone = !hasEnded.has(name) || options.env?.NODE_OPTIONS !== undefined
+    hasEnded.add(name)
+    return isAlone ? runCommand(args, options) : loaded.runCommand(args, options)
+  }
+  return {
+    runCommand: run,
+    runJson: async <T>(args: readonly string[], options?: CommandOptions) =>
+      jsonOf<T>(await run(['--json', ...args], options)),
   }
 }
 

@@ -1,15 +1,19 @@
 // One Haraka for many settings, one after the other: starting it takes longer than most questions to it.
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
 import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
 
 export interface SharedHaraka {
   /**
    * @param hostList read when Haraka starts: with one it has a Haraka of its own
    * @param use is given a Haraka with these settings
+   * @param files that the settings name
    */
   with(
     ini: string,
     hostList: readonly string[] | undefined,
     use: (haraka: Haraka) => Promise<void>,
+    files?: HarakaOptions['files'],
   ): Promise<void>
   stop(): Promise<void>
 }
@@ -17,9 +21,14 @@ export interface SharedHaraka {
 export function sharedHaraka(options: HarakaOptions): SharedHaraka {
   let shared: Haraka | undefined
   return {
-    async with(ini, hostList = [], use) {
+    async with(ini, hostList = [], use, files = {}) {
       if (hostList.length > 0) {
-        const own = await startHaraka({ ...options, ini, hostList })
+        const own = await startHaraka({
+          ...options,
+          ini,
+          hostList,
+          files: { ...options.files, ...files },
+        })
         try {
           await use(own)
         } finally {
@@ -29,8 +38,13 @@ export function sharedHaraka(options: HarakaOptions): SharedHaraka {
       }
       if (shared) {
         shared.forgetLog()
+        for (const [file, text] of Object.entries(files)) {
+          writeFileSync(path.join(shared.dir, file), text)
+        }
         await shared.reload(ini)
-      } else shared = await startHaraka({ ...options, ini })
+      } else {
+        shared = await startHaraka({ ...options, ini, files: { ...options.files, ...files } })
+      }
       await use(shared)
     },
     async stop() {

@@ -7,7 +7,8 @@ export interface Stopwatch {
   stop(): void
 }
 
-const TICK = 10
+/** What it shows goes by so much, milliseconds. */
+export const TICK = 10
 /** A tick that comes much later was held up. */
 const MOST = 2 * TICK
 

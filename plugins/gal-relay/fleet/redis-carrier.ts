@@ -9,7 +9,6 @@
 // Scripts that look at the lock first write all but the parts, and these count when the head is there: who
 // has lost the lock, and does not know that yet, changes nothing. What a list takes is bounded: its parts, and changes up to the size at
 // which whoever keeps it writes it anew; the one before it ends a minute later.
-import { RESP_TYPES } from '@redis/client'
 import type { RedisSettings } from '../settings/redis'
 import {
   ListGone,
@@ -19,7 +18,7 @@ import {
   type NumberedList,
   type PublishedList,
 } from './carrier'
-import { clientFor, endClient, type RedisClient } from './redis'
+import { clientFor, endClient, library, type RedisClient } from './redis'
 
 /** Another one may write now. */
 export class LockLost extends Error {}
@@ -154,7 +153,7 @@ export class RedisSink implements ListSink {
 }
 
 /** Strings are not text. */
-const BYTES = { [RESP_TYPES.BLOB_STRING]: Buffer }
+const bytes = () => ({ [library().RESP_TYPES.BLOB_STRING]: Buffer })
 
 export class RedisSource implements ListSource {
   readonly #client: RedisClient
@@ -179,7 +178,7 @@ export class RedisSource implements ListSource {
   }
 
   async part({ number }: NumberedList, at: number): Promise<Buffer | undefined> {
-    const part = await this.#client.withTypeMapping(BYTES).get(this.#keys.part(number, at))
+    const part = await this.#client.withTypeMapping(bytes()).get(this.#keys.part(number, at))
     return part ?? undefined
   }
 
@@ -191,7 +190,7 @@ export class RedisSource implements ListSource {
       { key: lists, id: this.#id },
     ]
     const options = { COUNT: CHANGES_AT_A_TIME, ...(patience > 0 ? { BLOCK: patience } : {}) }
-    const read = await this.#client.withTypeMapping(BYTES).xRead(streams, options)
+    const read = await this.#client.withTypeMapping(bytes()).xRead(streams, options)
     const all = (read ?? []) as unknown as readonly StreamRead[]
     const changes = all
       .filter(({ name }) => String(name) === changesKey)
@@ -209,7 +208,7 @@ export class RedisSource implements ListSource {
   async #last(): Promise<{ readonly id: string; readonly head: Buffer } | undefined> {
     const options = { COUNT: 1 }
     const entries = await this.#client
-      .withTypeMapping(BYTES)
+      .withTypeMapping(bytes())
       .xRevRange(this.#keys.lists, '+', '-', options)
     const [entry] = entries as unknown as StreamRead['messages']
     const head = entry?.message.head

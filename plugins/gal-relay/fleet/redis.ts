@@ -9,7 +9,7 @@ import { ROOT_AND_US, readTrusted } from '../trusted-file'
 export type RedisClient = RedisClientType
 
 /** Loaded where there is a Redis: it is half of all that the gal-relay command would load. */
-const library = () => require('@redis/client') as typeof import('@redis/client')
+export const library = () => require('@redis/client') as typeof import('@redis/client')
 
 /** Redis cannot be asked now; the message says why. */
 export class RedisAway extends Error {}

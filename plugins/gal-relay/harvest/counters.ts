@@ -36,6 +36,9 @@ const UNKNOWN = 2 ** 26
 /** More than any count: the network is held off, and the counter lives as long as that. */
 const HELD = 2 ** 52
 
+/** What the keys of counters in Redis begin with; a colon and the network follow. */
+export const redisKey = (prefix: string) => `${prefix}harvest`
+
 export interface CounterOptions {
   readonly points: number
   /** Seconds. */

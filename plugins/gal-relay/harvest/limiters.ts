@@ -9,7 +9,7 @@ import {
 } from 'rate-limiter-flexible'
 import type { RedisClient, RedisLink } from '../fleet/redis'
 import { guard } from '../guard'
-import { counterOptions, type SharedCounter } from './counters'
+import { counterOptions, redisKey, type SharedCounter } from './counters'
 
 /** How long a worker waits for the master, which does little else, milliseconds. */
 const MASTER_WITHIN = 500
@@ -68,6 +68,3 @@ export function countOfFleet(link: RedisLink, window: number): SharedCounter {
   }
   return { isLocal: false, run: (work) => link.use((client) => work(limiterFor(client))) }
 }
-
-/** What the keys of counters begin with; a colon and the network follow. */
-export const redisKey = (prefix: string) => `${prefix}harvest`

@@ -89,6 +89,8 @@ export class Reading {
       const connection = await openConnection(endpoint, ldap, signal)
       connection.onEnd = (error) => this.#stop.abort(error)
       const end = () => connection.destroy(directoryError(signal.reason))
+      // It may have been stopped at the very moment.
+      if (signal.aborted) end()
       signal.addEventListener('abort', guard('end of a reading', end, end))
       return connection
     }
@@ -240,6 +242,8 @@ export class Syncer {
   async #readInTurn(endpoint: Endpoint): Promise<Error | undefined> {
     const { snapshot } = this.#settings
     const inForce = await listInForce(this.#list, snapshot)
+    // Nobody would stop a reading that begins after this.
+    this.#stop.signal.throwIfAborted()
     const keeper = new Keeper({
       list: this.#list,
       snapshot,
