@@ -94,6 +94,7 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     wrong: [
       [['alice@example.com', 'nowhere.log'], /^there is no file nowhere\.log/],
       [['alice', 'haraka.log'], /^'alice' is neither a mail address nor/],
+      [[`${'a'.repeat(100_000)}@example.com`, 'haraka.log'], /^what is asked for has 100012 char/],
       OPTION,
     ],
     missing: /^error: missing required argument 'address\|id'/,
