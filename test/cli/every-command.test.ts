@@ -47,6 +47,8 @@ const BROKEN: Ending = [
 const SECRET: Ending = [2, /config\/gal_relay\.ini: it cannot be read: permission denied\n$/]
 const EXTRA = [['extra', 'more'], /^error: too many arguments/] as const
 const OPTION = [['--nonsense'], /^error: unknown option '--nonsense'/] as const
+/** A file is no install, and has none in it. */
+const NO_FOLDER = [['--config', 'main.cf'], /main\.cf is not a Haraka install/] as const
 
 const COMMANDS: Readonly<Record<string, Line>> = {
   init: {
@@ -102,7 +104,11 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     noInstall: [2, /^there is no file haraka\.log/],
     secret: SAME,
   },
-  routes: { args: [], right: [0, /^rows\n +example\.com +inbound/], wrong: [EXTRA, OPTION] },
+  routes: {
+    args: [],
+    right: [0, /^rows\n +example\.com +inbound/],
+    wrong: [NO_FOLDER, [['--config', 'main.cf/x'], /is not a Haraka install/], EXTRA, OPTION],
+  },
   settings: { args: [], right: [0, /^listener \*:\*/], wrong: [EXTRA, OPTION] },
   sync: {
     args: [],
@@ -126,6 +132,8 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     right: [1, /^left out +/m],
     wrong: [
       [['nowhere'], /^there is no file or folder nowhere/],
+      [['main.cf/x'], /^main\.cf\/x cannot be read: ENOTDIR/],
+      [['/dev/zero'], /^\/dev\/zero is neither a file nor a folder/],
       [
         ['--from', 'sendmail', '.'],
         /^error: option '--from <kind>' argument 'sendmail' is invalid/,
