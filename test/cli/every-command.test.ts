@@ -2,6 +2,7 @@
 // the settings; where there is no install; with settings that Haraka would not start with; and while the
 // directory is away: a sentence, the exit code that says so, no stack, and nothing written.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -245,6 +246,25 @@ describe('every command', () => {
   test('with settings that Haraka would not start with', async () => {
     const cwd = folderWith((folder) => writeFiles(folder, ini.replace('base', 'bsae')))
     await each(cwd, command, (line) => [[line.args, endingOf(line, line.broken ?? BROKEN)]])
+  })
+
+  test('with settings that are no file, have a password file below a file, or an endless value', async () => {
+    const run = async (ending: Ending, content: string | undefined) => {
+      const cwd = folderWith((folder) => writeFiles(folder, content ?? ''))
+      const file = path.join(cwd, 'config', 'gal_relay.ini')
+      if (content === undefined) {
+        rmSync(file)
+        execFileSync('mkfifo', [file])
+      }
+      const args = ['explain', 'alice@example.com']
+      const { stdout, stderr, code } = await command.runCommand(args, { cwd })
+      says(args.join(' '), { stdout, stderr, code }, ending)
+      assert.ok(stderr.length < 5000)
+    }
+    await run([2, /config\/gal_relay\.ini: it is a named pipe, not a file\n$/], undefined)
+    const secret = 'bind_dn = cn=reader\nbind_password_file = plugins/secret\n'
+    await run([1, /451 4\.4\.3/], `${ini}${secret}`)
+    await run([2, /is not an IPv4/], `${ini}[restrictions]\nhosts[] = ${'1'.repeat(1_000_000)}\n`)
   })
 
   test('where there is no install', async () => {
