@@ -5,7 +5,7 @@
 import type { Connection } from '../../ldap/connection'
 import { directoryError, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
-import { equals, present } from '../../ldap/filter'
+import { attributesOfFilter, equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
 import type { Endpoint } from '../../ldap/options'
 import { PAGED_RESULTS } from '../../ldap/paged-search'
@@ -238,12 +238,20 @@ class Probe {
 
   async *#flag(): AsyncGenerator<Finding> {
     const schema = await readSchema(this.connection, this.rootDse, PATIENCE)
-    const flag = this.gal.authenticated_only_attribute
-    if (!schema)
+    if (!schema) {
       yield note('its schema is not readable: attributes are judged by what entries show')
-    else if (flag && !schema.find(flag)) {
-      yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
+      return
     }
+    const isUnknown = (name: string) => name !== '' && !schema.find(name.replace(/;.*/, ''))
+    const { authenticated_only_attribute: flag, host_attribute, routing_attribute } = this.gal
+    if (isUnknown(flag))
+      yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
+    for (const name of [host_attribute, routing_attribute].filter(isUnknown))
+      yield problem(
+        `its schema has no ${name}: is the name right? It says of nobody where mail goes`,
+      )
+    for (const name of attributesOfFilter(this.gal.filter).filter(isUnknown))
+      yield warning(`its schema has no ${name}, which filter asks for: that part matches nobody`)
   }
 
   async *#indexes(): AsyncGenerator<Finding> {
