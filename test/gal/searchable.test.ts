@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import {
   type Slapd,
@@ -409,6 +410,39 @@ describe('references to other servers', { skip, concurrency: 2 }, () => {
       ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['127.0.0.1'] },
       live: { 'ann@example.com': 'found', 'kim@example.com': 'found', 'no@example.com': 'absent' },
     }))
+
+  test('followed to whichever of several servers answers', async () => {
+    const dead = `ldap://127.0.0.1:${await freePort()}/${CHILD}`
+    const alive = `${child.url}/${CHILD}`
+    for (const ref of [
+      [dead, alive],
+      [alive, dead],
+      [`ldap://unlisted.example/${CHILD}`, alive],
+    ]) {
+      const other = await startSlapd({
+        schema: SCHEMA,
+        entries: [
+          ...PEOPLE,
+          {
+            ...{ dn: 'ou=elsewhere,dc=corp,dc=test', ou: 'elsewhere', ref },
+            ...{ objectClass: ['referral', 'extensibleObject'], cn: undefined, sn: undefined },
+          },
+        ],
+      })
+      try {
+        await bothWays(other, {
+          ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['127.0.0.1'] },
+          live: {
+            'ann@example.com': 'found',
+            'kim@example.com': 'found',
+            'no@example.com': 'absent',
+          },
+        })
+      } finally {
+        await other.stop()
+      }
+    }
+  })
 
   test('a base that is itself a referral is an error that names its target', async () => {
     const list = testList({ url: [serverUrl(parent.url)], base: [CHILD] })

@@ -20,7 +20,7 @@ import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
 import { hint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
-import { referredText, whyNotFollowed } from './references'
+import { byPart, referredText, whyNotFollowed } from './references'
 import { readSearchable } from './searchable'
 
 export interface Finding {
@@ -227,7 +227,9 @@ class Probe {
     }
     for (const [place, urls] of searchable.references.entries()) {
       const base = ldap.base[place] ?? ''
-      for (const url of urls) {
+      for (const alternatives of byPart(urls)) {
+        const [first = ''] = alternatives
+        const url = alternatives.find((one) => whyNotFollowed(one, ldap) === undefined) ?? first
         const why = whyNotFollowed(url, ldap)
         yield why === undefined
           ? ok(`part of the tree below ${base || 'the top'} is asked at ${printable(url)}`)
