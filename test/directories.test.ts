@@ -26,7 +26,7 @@ const skip = skipWithout('slapd', 'slapadd')
 const command = loadCommand()
 
 for (const mode of ['live', 'snapshot'] as const) {
-  describe(`directories.json, mode = ${mode}`, { skip }, () => {
+  describe(`directories.json and edges.json, mode = ${mode}`, { skip }, () => {
     let slapd: Slapd
     const shared = sharedHaraka({ auth: PASSWORDS })
     before(async () => {

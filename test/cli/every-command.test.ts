@@ -2,6 +2,7 @@
 // the settings; where there is no install; with settings that Haraka would not start with; and while the
 // directory is away: a sentence, the exit code that says so, no stack, and nothing written.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -47,6 +48,8 @@ const BROKEN: Ending = [
 const SECRET: Ending = [2, /config\/gal_relay\.ini: it cannot be read: permission denied\n$/]
 const EXTRA = [['extra', 'more'], /^error: too many arguments/] as const
 const OPTION = [['--nonsense'], /^error: unknown option '--nonsense'/] as const
+/** A file is no install, and has none in it. */
+const NO_FOLDER = [['--config', 'main.cf'], /main\.cf is not a Haraka install/] as const
 
 const COMMANDS: Readonly<Record<string, Line>> = {
   init: {
@@ -94,6 +97,7 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     wrong: [
       [['alice@example.com', 'nowhere.log'], /^there is no file nowhere\.log/],
       [['alice', 'haraka.log'], /^'alice' is neither a mail address nor/],
+      [[`${'a'.repeat(100_000)}@example.com`, 'haraka.log'], /^what is asked for has 100012 char/],
       OPTION,
     ],
     missing: /^error: missing required argument 'address\|id'/,
@@ -101,7 +105,11 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     noInstall: [2, /^there is no file haraka\.log/],
     secret: SAME,
   },
-  routes: { args: [], right: [0, /^rows\n +example\.com +inbound/], wrong: [EXTRA, OPTION] },
+  routes: {
+    args: [],
+    right: [0, /^rows\n +example\.com +inbound/],
+    wrong: [NO_FOLDER, [['--config', 'main.cf/x'], /is not a Haraka install/], EXTRA, OPTION],
+  },
   settings: { args: [], right: [0, /^listener \*:\*/], wrong: [EXTRA, OPTION] },
   sync: {
     args: [],
@@ -125,6 +133,8 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     right: [1, /^left out +/m],
     wrong: [
       [['nowhere'], /^there is no file or folder nowhere/],
+      [['main.cf/x'], /^main\.cf\/x cannot be read: ENOTDIR/],
+      [['/dev/zero'], /^\/dev\/zero is neither a file nor a folder/],
       [
         ['--from', 'sendmail', '.'],
         /^error: option '--from <kind>' argument 'sendmail' is invalid/,
@@ -236,6 +246,25 @@ describe('every command', () => {
   test('with settings that Haraka would not start with', async () => {
     const cwd = folderWith((folder) => writeFiles(folder, ini.replace('base', 'bsae')))
     await each(cwd, command, (line) => [[line.args, endingOf(line, line.broken ?? BROKEN)]])
+  })
+
+  test('with settings that are no file, have a password file below a file, or an endless value', async () => {
+    const run = async (ending: Ending, content: string | undefined) => {
+      const cwd = folderWith((folder) => writeFiles(folder, content ?? ''))
+      const file = path.join(cwd, 'config', 'gal_relay.ini')
+      if (content === undefined) {
+        rmSync(file)
+        execFileSync('mkfifo', [file])
+      }
+      const args = ['explain', 'alice@example.com']
+      const { stdout, stderr, code } = await command.runCommand(args, { cwd })
+      says(args.join(' '), { stdout, stderr, code }, ending)
+      assert.ok(stderr.length < 5000)
+    }
+    await run([2, /config\/gal_relay\.ini: it is a named pipe, not a file\n$/], undefined)
+    const secret = 'bind_dn = cn=reader\nbind_password_file = plugins/secret\n'
+    await run([1, /451 4\.4\.3/], `${ini}${secret}`)
+    await run([2, /is not an IPv4/], `${ini}[restrictions]\nhosts[] = ${'1'.repeat(1_000_000)}\n`)
   })
 
   test('where there is no install', async () => {

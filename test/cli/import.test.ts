@@ -134,6 +134,15 @@ describe('gal-relay import', () => {
     })
   }
 
+  test('a file of many empty lines is read at once', { timeout: 60_000 }, async () => {
+    const file = path.join(folder, 'empty-lines')
+    writeFileSync(file, '\n'.repeat(500_000))
+    const { code, stderr } = await runCommand(['import', file], options)
+    assert.equal(code, 2)
+    assert.match(stderr, /is of no known kind/)
+    rmSync(file)
+  })
+
   test('writes no file', () => {
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     assert.deepEqual(

@@ -71,6 +71,21 @@ describe('gal-relay', () => {
     }
   })
 
+  test('ends quietly when nobody reads on, and with a sentence when the disk is full', async () => {
+    const shell = (line: string) => promisify(execFile)('sh', ['-c', line])
+    const settings = `"${process.execPath}" "${COMMAND}" settings --config "${root}"`
+    const { stderr } = await shell(`${settings} | head -1`)
+    assert.equal(stderr, '')
+    await assert.rejects(shell(`${settings} > /dev/full`), (error: unknown) => {
+      const { code, stderr } = error as { readonly code: number; readonly stderr: string }
+      assert.match(
+        stderr,
+        /^the answer cannot be written: ENOSPC: no space left on device, write\n$/,
+      )
+      return code === 2
+    })
+  })
+
   test('colours on a terminal only, and not with NO_COLOR', {
     skip: skipWithout('script'),
   }, async () => {

@@ -70,6 +70,19 @@ const SITUATIONS: readonly Situation[] = [
     ],
   },
   {
+    what: 'mistyped names of what else is asked for',
+    attributes: ['mail'],
+    gal: {
+      host_attribute: 'mailHots',
+      routing_attribute: 'mailRoutingAddress',
+      filter: '(|(mail=*)(!(employeeTyp=guest)))',
+    },
+    says: [
+      'problem its schema has no mailHots: is the name right? It says of nobody where mail goes',
+      'warning its schema has no employeeTyp, which filter asks for: that part matches nobody',
+    ],
+  },
+  {
     what: 'a mistyped attribute',
     attributes: ['mail', 'alais'],
     says: [

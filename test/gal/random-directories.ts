@@ -377,7 +377,8 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
     // A right to an attribute is one to those that derive from it.
     !rights.some(({ kind }) => kind === name || kind === (KINDS[name] as Kind).superior) &&
     (!directory.isSchemaHidden || isShownAsNamed(directory, name))
-  // Hidden on some of the entries below a base, and shown on others: no search can tell.
+  // Hidden on some of the entries below a base, and shown on others: an entry that shows no other attribute
+  // is as good as none, and a limit hides as well.
   const isHiddenInPart = (dn: string, name: KindName) =>
     within(dn, UNITS.b) &&
     bases.some(
@@ -388,6 +389,12 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
       ({ kind, isOnlyInB }) =>
         isOnlyInB && (kind === name || kind === (KINDS[name] as Kind).superior),
     )
+  const isShownBeside = (other: KindName, name: KindName) =>
+    other !== name &&
+    ![other, name].every((one) => one === 'exact' || one === 'derived') &&
+    isConfigured(directory, other) &&
+    isFree(other) &&
+    directory.sizeLimit === undefined
   for (const [i, { unit, values, isStaff }] of people.entries()) {
     const dn = dnOf(unit, i)
     for (const one of values) {
@@ -396,7 +403,8 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
       if (!isAddress(one)) continue
       if (!isSearched(dn) || (isFiltered && !isStaff) || !isConfigured(directory, one.kind))
         continue
-      if (isHiddenInPart(dn, one.kind)) continue
+      const isShown = values.some((other) => isShownBeside(other.kind, one.kind))
+      if (isHiddenInPart(dn, one.kind) && !isShown) continue
       valid.add(local)
       if (isFree(one.kind)) plain.add(local)
     }

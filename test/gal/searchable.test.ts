@@ -7,8 +7,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
+import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
-import { type Slapd, type SlapdEntry, type SlapdOptions, startSlapd } from '../support/slapd'
+import {
+  type Slapd,
+  type SlapdEntry,
+  type SlapdOptions,
+  startSlapd,
+  unitEntry,
+} from '../support/slapd'
 import { until } from '../support/until'
 import { serverUrl, type TestList, testList } from './lists'
 
@@ -133,6 +140,19 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       log: /warn .*noRule: it has no equality rule/,
     }))
 
+  test('a value that is larger than servers take in a search', async () => {
+    const large = { mail: `${'x'.repeat(300_000)}@example.com`, dn: 'cn=aaa,dc=corp,dc=test' }
+    const other = await startSlapd({ entries: [large, 'ann@example.com'] })
+    try {
+      const live = { 'ann@example.com': 'found', 'no@example.com': 'absent' }
+      // Of those who have not bound OpenLDAP takes 256 KB.
+      const ldap = { bind_dn: '', bind_password: '' }
+      await bothWays(other, { attributes: ['mail'], ldap, live })
+    } finally {
+      await other.stop()
+    }
+  })
+
   test('one without equality rule that nobody has', async () => {
     const { url, bindDn, password } = slapd
     const access = { url: [serverUrl(url)], bind_dn: bindDn, bind_password: password }
@@ -164,6 +184,47 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       attributes: ['0.9.2342.19200300.100.1.3', '1.3.6.1.4.1.4203.666.1.801'],
       live,
     })
+  })
+
+  test('who may send and where mail goes, each by a synonym', async () => {
+    const names = ['restricted', 'server', 'routed'].map(
+      (name, i) => `attributetype ( 1.3.6.1.4.1.4203.666.1.82${i} NAME ( '${name}' '${name}Name' )
+  EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )`,
+    )
+    const objectClass = ['inetOrgPerson', 'galRecipient', 'routed']
+    const ann = { dn: 'cn=ann,dc=corp,dc=test', mail: 'ann@example.com', objectClass }
+    const other = await startSlapd({
+      schema: [
+        ...names,
+        `objectclass ( 1.3.6.1.4.1.4203.666.3.802 NAME 'routed' SUP top AUXILIARY
+  MAY ( restricted $ server $ routed ) )`,
+      ],
+      entries: [{ ...ann, restricted: 'TRUE', server: 'ex1', routed: 'smtp:ann@far.example' }],
+    })
+    const folder = mkdtempSync(join(tmpdir(), 'searchable-'))
+    const ldap = { url: [serverUrl(other.url)], base: [other.base] }
+    const gal = {
+      authenticated_only_attribute: 'restrictedName',
+      host_attribute: 'SERVERNAME',
+      routing_attribute: 'routedName',
+    }
+    const live = testList(ldap, gal)
+    const kept = testList(ldap, { ...gal, mode: 'snapshot' }, { file: join(folder, 'list') })
+    try {
+      kept.start()
+      await until(() => isInForce(kept))
+      for (const list of [live, kept]) {
+        assert.deepEqual(await list.answer('ann@example.com'), {
+          state: 'found',
+          authenticatedOnly: true,
+          mailbox: { host: 'ex1', address: 'ann@far.example' },
+        })
+      }
+    } finally {
+      await Promise.all([live.close(), kept.close()])
+      await other.stop()
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 
   test('compared with case, by its own rule or that of its superior', () =>
@@ -236,6 +297,53 @@ describe('rights', { skip, concurrency: 2 }, () => {
       { live: { 'dee@example.com': 'found', 'a@example.com': 'unavailable' } },
     ))
 
+  describe('an attribute that is hidden on some entries', () => {
+    const UNITS = ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] as const
+    // Those whom it is hidden for come behind all that are looked at one by one.
+    const shown = Array.from({ length: 40 }, (_, i) => ({
+      dn: `cn=p${i},${UNITS[0]}`,
+      mail: `p${i}@example.com`,
+      proxyAddresses: `smtp:a${i}@example.com`,
+    }))
+    const last = { dn: `cn=last,${UNITS[1]}`, mail: 'last@example.com', employeeType: 'vip' }
+    const people = [
+      ...[...UNITS.map(unitEntry), ...shown],
+      { ...last, proxyAddresses: 'smtp:hidden@example.com' },
+    ]
+    const subtree = `dn.subtree="${UNITS[1]}" attrs=proxyAddresses`
+    const live: Answers = {
+      'a1@example.com': 'found',
+      'last@example.com': 'found',
+      'hidden@example.com': 'unavailable',
+      'no@example.com': 'unavailable',
+    }
+    for (const { what, access, snapshot } of [
+      { what: 'in a part of the tree', access: `${subtree} by * none` },
+      { what: 'by a filter', access: 'filter=(employeeType=vip) attrs=proxyAddresses by * none' },
+      {
+        what: 'to searches alone',
+        access: `${subtree} by * =rd`,
+        snapshot: { 'hidden@example.com': 'found' },
+      },
+      { what: 'to readers alone', access: `${subtree} by * =sd` },
+    ]) {
+      test(what, () =>
+        withAccess(
+          { entries: people, access: [`access to ${access}`] },
+          { live, ...(snapshot ? { snapshot } : {}) },
+        ),
+      )
+    }
+    test('by nobody else: no entry has it', () =>
+      withAccess(
+        {
+          entries: [...UNITS.map(unitEntry), 'dee@example.com', last],
+          access: [`access to ${subtree} by * none`],
+        },
+        { attributes: ['mail', 'targetAddress'], live: { 'no@example.com': 'absent' } },
+      ))
+  })
+
   test('a limit of one entry', () =>
     withAccess(
       { limits: { size: 1 }, entries: ['ann@example.com', 'bob@example.com', 'cas@example.com'] },
@@ -302,6 +410,39 @@ describe('references to other servers', { skip, concurrency: 2 }, () => {
       ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['127.0.0.1'] },
       live: { 'ann@example.com': 'found', 'kim@example.com': 'found', 'no@example.com': 'absent' },
     }))
+
+  test('followed to whichever of several servers answers', async () => {
+    const dead = `ldap://127.0.0.1:${await freePort()}/${CHILD}`
+    const alive = `${child.url}/${CHILD}`
+    for (const ref of [
+      [dead, alive],
+      [alive, dead],
+      [`ldap://unlisted.example/${CHILD}`, alive],
+    ]) {
+      const other = await startSlapd({
+        schema: SCHEMA,
+        entries: [
+          ...PEOPLE,
+          {
+            ...{ dn: 'ou=elsewhere,dc=corp,dc=test', ou: 'elsewhere', ref },
+            ...{ objectClass: ['referral', 'extensibleObject'], cn: undefined, sn: undefined },
+          },
+        ],
+      })
+      try {
+        await bothWays(other, {
+          ldap: { ...anonymous, referrals: 'follow', referral_hosts: ['127.0.0.1'] },
+          live: {
+            'ann@example.com': 'found',
+            'kim@example.com': 'found',
+            'no@example.com': 'absent',
+          },
+        })
+      } finally {
+        await other.stop()
+      }
+    }
+  })
 
   test('a base that is itself a referral is an error that names its target', async () => {
     const list = testList({ url: [serverUrl(parent.url)], base: [CHILD] })

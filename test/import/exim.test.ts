@@ -16,7 +16,7 @@ const CONFIG = `# Exim
 CORP = corp.example
 LDAP_BASE = dc=corp,dc=example
 primary_hostname = mx.example.com
-ldap_default_servers = ldap1.CORP::1389 : ldap2.CORP
+hide ldap_default_servers = ldap1.CORP::1389 : ldap2.CORP
 domainlist local_domains = @ : example.com
 domainlist relay_to_domains = branch.example : \\
     *.branch.example : \\
@@ -52,7 +52,7 @@ hubbed:
   driver = manualroute
   domains = +relay_to_domains
   transport = remote_smtp
-  route_list = branch.example hub.CORP::2525 byname; *.branch.example [192.0.2.7]
+  route_list = Branch.Example hub.CORP::2525 byname; *.branch.example [192.0.2.7]
 
 vpn:
   driver = manualroute

@@ -96,6 +96,11 @@ describe('the routing restrictions of IMS', () => {
     })
   }
 
+  test('without a byte order mark', () => {
+    const bytes = regedit5({ flags: 2, allow: ALLOW })
+    assert.deepEqual(imported(bytes.subarray(2)), imported(bytes))
+  })
+
   test('count only where their bit is set', () => {
     const result = imported(regedit5({ flags: 2, allow: ALLOW, deny: ['192.168.1.66'] }))
     assert.equal(importedLines(result).length, ALLOW.length)

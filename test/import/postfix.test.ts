@@ -19,6 +19,32 @@ const hosts = (result: ReturnType<typeof from>) =>
 const leftOut = (result: ReturnType<typeof from>) =>
   result.remarks.filter(LEFT_OUT).map(({ from, text }) => `${from}: ${text}`)
 
+test('domains compare without case', () => {
+  const result = from(
+    `${QUIET}relay_domains = Branch.Example\nrelay_recipient_maps =\ntransport_maps = hash:/etc/postfix/transport\n`,
+    {
+      '/etc/postfix/transport':
+        'BRANCH.example smtp:[192.0.2.1]\n.branch.Example smtp:[192.0.2.1]\n',
+    },
+  )
+  assert.deepEqual(rows(result), ['[routes] branch.example = always-relay smtp://192.0.2.1'])
+})
+
+test('what may let clients relay and has no equal is said', () => {
+  const said = leftOut(
+    from(
+      'mynetworks = 10.0.0.0/8\nsmtpd_relay_restrictions = permit_mynetworks, ours_only,\n' +
+        '  check_client_access hash:/etc/postfix/friends, reject_unauth_destination\n',
+    ),
+  )
+  for (const item of ['ours_only', 'check_client_access']) {
+    assert.ok(
+      said.some((text) => text.startsWith(`smtpd_relay_restrictions: ${item}: `)),
+      item,
+    )
+  }
+})
+
 describe('mynetworks', () => {
   test('variables, continued lines, files, brackets and exclusions', () => {
     const result = from(

@@ -36,6 +36,7 @@ const ROWS = {
   'postmaster@hop.example': 'refuse',
   'boss@old.example': 'refuse',
   'p%q@ours.example': 'accept',
+  'tickets+secret@ours.example': 'refuse',
 }
 
 function rowOf([text, to]: readonly [string, string]): Row {
@@ -239,6 +240,12 @@ describe('the answer table', () => {
       assert.equal(verdict('boss@ours.example', client, ABSENT), '550 1.1 not-in-gal')
     }
     assert.equal(verdict('boss@old.example', STRANGER), '550 1.1 refuse')
+    // For all others the row of the base address is next.
+    assert.equal(verdict('tickets+secret@ours.example', STRANGER), '550 1.1 refuse')
+    assert.equal(
+      verdict('tickets+secret@ours.example', TRUSTED),
+      verdict('tickets@ours.example', TRUSTED),
+    )
     // RFC 5321 §4.5.1: always_accept comes first.
     assert.equal(
       verdict('postmaster@hop.example', STRANGER),

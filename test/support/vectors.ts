@@ -44,7 +44,7 @@ function read(name: string): Scenario[] {
 }
 
 export const scenarios = read('ims-routing.json')
-export const directoryScenarios = read('directories.json')
+export const directoryScenarios = [...read('directories.json'), ...read('edges.json')]
 
 /** Of the accounts that cases authenticate as. */
 export const PASSWORDS = { carol: 'carol-secret', guest: 'guest-secret' }

@@ -1,6 +1,6 @@
 // gal-relay import: the settings of another system as a gal_relay.ini, on standard output, and what
 // became of each of them, on standard error. Writes no file.
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { Command, Option } from 'commander'
 import { importExim } from '../import/exim'
@@ -10,7 +10,7 @@ import type { Imported, Outcome, ReadFile } from '../import/ini'
 import { EXIM_FILES, KINDS, type Kind, kindOfFile, kindOfFolder } from '../import/kind'
 import { importPostfix } from '../import/postfix'
 import { textOf } from '../import/text'
-import { CannotRun } from './install'
+import { CannotRun, isMissing } from './install'
 import { unreadableFile } from './lines'
 import { columns, printError, printJson, printLines } from './print'
 
@@ -62,14 +62,12 @@ const TAKEN: Outcome = 'taken'
 
 /** @throws CannotRun when the source cannot be read, or is of no known kind */
 function importFrom(source: string, asked: Kind | undefined): { kind: Kind; imported: Imported } {
-  const stat = statSync(source, { throwIfNoEntry: false })
-  if (!stat) throw new CannotRun(`there is no file or folder ${source}`)
-  return stat.isDirectory() ? fromFolder(source, asked) : fromFile(source, asked)
+  return isFolder(source) ? fromFolder(source, asked) : fromFile(source, asked)
 }
 
 function fromFolder(given: string, asked: Kind | undefined): { kind: Kind; imported: Imported } {
   const config = path.join(given, 'config')
-  const isInstall = statSync(config, { throwIfNoEntry: false })?.isDirectory() ?? false
+  const isInstall = existsSync(config) && isFolder(config)
   const folder = isInstall && (asked === undefined || asked === 'haraka') ? config : given
   const names = filesIn(folder)
   const kind = asked ?? kindOfFolder(names)
@@ -147,5 +145,21 @@ function textIn(file: string): string {
 
 /** @returns undefined when it is not there, or is a folder */
 function readIfThere(file: string): string | undefined {
-  return statSync(file, { throwIfNoEntry: false })?.isFile() ? textIn(file) : undefined
+  return existsSync(file) && statSync(file).isFile() ? textIn(file) : undefined
+}
+
+/** @throws CannotRun when there is no such file or folder, or it cannot be read */
+function isFolder(name: string): boolean {
+  try {
+    const stats = statSync(name)
+    // What another program writes, as in <(postconf -n), is a file too.
+    if (!stats.isFile() && !stats.isFIFO() && !stats.isDirectory()) {
+      throw new CannotRun(`${name} is neither a file nor a folder`)
+    }
+    return stats.isDirectory()
+  } catch (error) {
+    if (error instanceof CannotRun) throw error
+    if (isMissing(error)) throw new CannotRun(`there is no file or folder ${name}`)
+    throw unreadableFile(name, error)
+  }
 }

@@ -84,5 +84,9 @@ export const isMissing = (error: unknown) =>
   error instanceof Error && 'code' in error && error.code === 'ENOENT'
 
 function isFolder(name: string): boolean {
-  return statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false
+  try {
+    return statSync(name).isDirectory()
+  } catch {
+    return false
+  }
 }

@@ -10,7 +10,9 @@ console.log = console.error
 // Whoever reads our output, head for one, may have enough of it.
 const onWriteError = (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit()
-  throw error
+  // A full disk, mostly.
+  console.error(`the answer cannot be written: ${error.message}`)
+  process.exit(2)
 }
 process.stdout.on('error', guard('standard output', onWriteError))
 // An answer of which a part failed is not an answer.

@@ -39,11 +39,19 @@ interface Traced {
   readonly lines: readonly string[]
 }
 
+/** Of what SMTP knows as an address; log lines end somewhere too. */
+const LONGEST = 1000
+
 const ID = /^[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}(\.\d+)*$/i
 
 async function run(wanted: string, logs: string[], _: unknown, command: Command): Promise<void> {
   const options = command.optsWithGlobals<Options>()
   const question = wanted.trim().replace(/^<|>$/g, '')
+  if (question.length > LONGEST) {
+    throw new CannotRun(
+      `what is asked for has ${question.length} characters; no address is so long`,
+    )
+  }
   if (!ID.test(question) && !/.@./.test(question)) {
     throw new CannotRun(`'${wanted}' is neither a mail address nor the id of a connection`)
   }

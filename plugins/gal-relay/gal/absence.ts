@@ -7,7 +7,7 @@ import { hasEntries, isNoLimit, requireSuccess } from '../ldap/turn'
 import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
-import { addressValuesOf } from './directory/entry-addresses'
+import { type AddressValue, addressValuesOf } from './directory/entry-addresses'
 import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
 
@@ -161,7 +161,7 @@ export class Absence {
         ? result.entries.flatMap((entry) => addressValuesOf(entry, list.names))
         : []
       return new Map(
-        addresses.map((one) => {
+        addresses.filter(isAskedFor).map((one) => {
           const key = addressKey(one.address)
           return [key, { ...one, key }]
         }),
@@ -171,6 +171,10 @@ export class Absence {
     return shown
   }
 }
+
+/** Longer values are no addresses that anybody may ask for, and servers may refuse a search for them. */
+const LONGEST = 1000
+const isAskedFor = ({ value }: AddressValue) => value.length <= LONGEST
 
 const lost = (what: string) =>
   new DirectoryError(

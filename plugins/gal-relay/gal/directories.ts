@@ -245,5 +245,10 @@ function stateOf(settings: DirectorySettings): string {
 }
 
 function changedAt(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  try {
+    return statSync(file).mtimeMs
+  } catch {
+    // Whoever reads it says why that is not possible.
+    return 0
+  }
 }

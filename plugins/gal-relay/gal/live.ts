@@ -19,7 +19,7 @@ import {
 } from './address-list'
 import { isTrue } from './directory/entry-addresses'
 import type { ListDefinition } from './directory/list-definition'
-import { referredText } from './directory/references'
+import { byPart, referredText } from './directory/references'
 import type { Searchable } from './directory/searchable'
 import { type ListTurn, newKnowledge, type ServerKnowledge } from './directory/server-knowledge'
 import { type Inspection, inspectHolder } from './inspection'
@@ -172,10 +172,10 @@ export class LiveList implements AddressList {
   ): Promise<readonly Entry[]> {
     for (const [place, urls] of references.entries()) {
       const base = this.#list.bases[place] ?? ''
-      for (const url of urls) {
-        const { list, why } = this.#referred.listFor(url, base)
+      for (const alternatives of byPart(urls)) {
+        const { list, why } = this.#referred.listFor(alternatives, base)
         if (!list) {
-          const text = referredText(base, url, why, isActiveDirectory)
+          const text = referredText(base, alternatives[0] ?? '', why, isActiveDirectory)
           this.#notices.once('warn', `unknown recipients are deferred: ${text}`)
           throw new DirectoryError('unproven', text)
         }

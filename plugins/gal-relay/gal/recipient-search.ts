@@ -12,7 +12,7 @@ import type { Recipient } from '../routing/recipient'
 import { recipientKey, spellings, valueWithKey } from './address-key'
 import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
 import { addressesOf } from './directory/entry-addresses'
-import { type ListDefinition, withAttributes } from './directory/list-definition'
+import { type ListDefinition, underOurNames, withAttributes } from './directory/list-definition'
 import { mayHoldRecipients } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
 import { readSearchable, type Searchable } from './directory/searchable'
@@ -139,10 +139,10 @@ export class RecipientSearch {
     const results = await turn.search(search.forAnyCase(addresses, searchable.caseRules))
     const entries = results.flatMap((result) => (hasEntries(result) ? result.entries : []))
     const holders = entries.filter((entry) => valueWithKey(entry, key, names) !== undefined)
-    if (holders.length > 0) return holders
+    if (holders.length > 0) return this.#named(holders, turn)
     for (const entry of entries) {
       const wanted = { key, addresses }
-      if (await this.#holdsUnseen(entry, wanted, turn)) return [entry]
+      if (await this.#holdsUnseen(entry, wanted, turn)) return this.#named([entry], turn)
     }
     requireSuccess(results)
     return []
@@ -212,10 +212,16 @@ export class RecipientSearch {
     }
     const known = witnesses.filter((witness) => witness !== undefined)
     return {
-      holders,
+      holders: this.#named(holders, turn),
       isWitnessed: known.length > 0 && known.every((one) => shown.has(one)),
       references: holders.length > 0 ? [] : results.map(leadingElsewhere),
     }
+  }
+
+  /** With what the settings ask for beside addresses under the names that they have for it. */
+  #named(holders: Entry[], { server }: ListTurn): Entry[] {
+    const names = server.knowledge.searchable.current?.namedOtherwise
+    return names?.size ? holders.map((entry) => underOurNames(entry, names)) : holders
   }
 
   /**

@@ -26,17 +26,19 @@ export class ReferredLists<T extends Closable> {
   }
 
   /**
+   * @param texts references to one part of the tree on several servers, any of which may be asked
    * @param base that was searched
-   * @returns the list that a reference leads to, or why there is none
+   * @returns the list that they lead to, or why there is none
    */
-  listFor(text: string, base: string): { readonly list?: T; readonly why: string } {
-    const why = whyNotFollowed(text, this.#ldap)
-    const reference = parseReference(text)
-    if (why !== undefined || !reference) return { why: why ?? '' }
+  listFor(texts: readonly string[], base: string): { readonly list?: T; readonly why: string } {
+    const followed = texts.filter((text) => whyNotFollowed(text, this.#ldap) === undefined)
+    const references = followed.flatMap((text) => parseReference(text) ?? [])
+    const [first] = references
+    if (!first) return { why: whyNotFollowed(texts[0] ?? '', this.#ldap) ?? '' }
     if (this.#steps >= MOST_STEPS) return { why: 'too many references lead there' }
-    const { url } = reference
-    const settings = { ...this.#ldap, url: [url], base: [reference.base ?? base] }
-    const name = `${url.text}/${settings.base[0]}`
+    const url = references.map((one) => one.url)
+    const settings = { ...this.#ldap, url, base: [first.base ?? base] }
+    const name = `${url.map(({ text }) => text).join(' ')}/${settings.base[0]}`
     const known = this.#lists.get(name)
     if (known) return { list: known, why: '' }
     if (this.#lists.size >= MOST_PARTS) return { why: 'there are too many references' }

@@ -187,13 +187,15 @@ function sentToOf(
       from,
       `${item} means the subdomains of ${name}; the row is for ${name} itself too`,
     )
-  return wildcard ? name : `@${name}`
+  const domain = name.toLowerCase()
+  return wildcard ? domain : `@${domain}`
 }
 
 /** Whether a list, where the first item that matches decides, has the domain. */
-function matches(items: readonly string[], domain: string): boolean {
+function matches(items: readonly string[], written: string): boolean {
+  const domain = written.toLowerCase()
   for (const item of items) {
-    const [, not = '', name = ''] = /^(!?)\s*(.*)$/.exec(item) ?? []
+    const [, not = '', name = ''] = /^(!?)\s*(.*)$/.exec(item.toLowerCase()) ?? []
     const isSame =
       name === '*' || name === domain || (name.startsWith('*') && domain.endsWith(name.slice(1)))
     if (isSame) return not === ''

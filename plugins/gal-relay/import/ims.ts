@@ -21,7 +21,7 @@ export interface ImsFile {
 export const isRegistryExport = (text: string) =>
   /^(REGEDIT4|Windows Registry Editor Version 5\.00)\s*$/m.test(text.slice(0, 200))
 
-const HEADING = /^\s*"?sent\s*to"?[\s,;=|]+"?route\s*to"?/im
+const HEADING = /^[ \t]*"?sent[ \t]*to"?[ \t,;=|]+"?route[ \t]*to"?/im
 export const isRoutingTable = (text: string) => HEADING.test(text) || /<inbound>/i.test(text)
 
 /** @param files registry exports and routing tables */
@@ -116,9 +116,9 @@ function parametersIn(text: string): ReadonlyMap<string, Value> | undefined {
       isInside = /\\MSExchangeIMC\\Parameters$/i.test(key)
       if (isInside) values ??= new Map()
     }
-    const [, name = '', data = ''] = /^\s*"((?:[^"\\]|\\.)*)"\s*=\s*(.*?)\s*$/.exec(line) ?? []
-    if (isInside && name && data !== '-')
-      values?.set(name.toLowerCase(), registryValue(data, isUnicode))
+    const [, name = '', data = ''] = /^\s*"((?:[^"\\]|\\.)*)"\s*=(.*)$/.exec(line) ?? []
+    if (isInside && name && data.trim() !== '-')
+      values?.set(name.toLowerCase(), registryValue(data.trim(), isUnicode))
   }
   return values
 }

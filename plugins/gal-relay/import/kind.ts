@@ -8,8 +8,8 @@ export type Kind = (typeof KINDS)[number]
 export function kindOfFile(name: string, text: string): Kind | undefined {
   if (isRegistryExport(text)) return 'ims'
   if (
-    /^\s*begin\s+(routers|acl|transports)\s*$/m.test(text) ||
-    /^\s*(domainlist|hostlist)\s+\w+\s*=/m.test(text)
+    /^[ \t]*begin[ \t]+(routers|acl|transports)[ \t\r]*$/m.test(text) ||
+    /^[ \t]*(domainlist|hostlist)[ \t]+\w+[ \t]*=/m.test(text)
   )
     return 'exim'
   if (

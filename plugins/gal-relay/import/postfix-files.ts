@@ -30,8 +30,8 @@ const DEFAULTS: Readonly<Record<string, string>> = {
 export function readMainCf(text: string): MainCf {
   const values = new Map<string, string>()
   for (const { text: line } of joinedLines(text)) {
-    const [, name, value = ''] = /^([\w.-]+)\s*=\s*(.*?)\s*$/s.exec(line) ?? []
-    if (name) values.set(name, value)
+    const [, name, value = ''] = /^([\w.-]+)\s*=(.*)$/s.exec(line) ?? []
+    if (name) values.set(name, value.trim())
   }
   const hostname = values.get('myhostname') ?? ''
   if (!values.has('mydomain'))

@@ -60,8 +60,8 @@ function parametersOf(table: Table, main: MainCf, read: ReadFile): Get | undefin
   if (text === undefined) return undefined
   const values = new Map<string, string>()
   for (const { text: line } of joinedLines(text)) {
-    const [, name, value = ''] = /^(\w+)\s*=\s*(.*?)\s*$/s.exec(line) ?? []
-    if (name) values.set(name, value)
+    const [, name, value = ''] = /^(\w+)\s*=(.*)$/s.exec(line) ?? []
+    if (name) values.set(name, value.trim())
   }
   return (name) => values.get(name) ?? ''
 }

@@ -29,7 +29,8 @@ export function transportsOf(draft: Draft, main: MainCf, read: ReadFile): Transp
   const isParent = main.list('parent_domain_matches_subdomains').includes(FROM)
   return {
     hops,
-    hopFor(key) {
+    hopFor(written) {
+      const key = written.toLowerCase()
       const name = key.replace(/^\./, '')
       if (key === name) return hops.get(name) ?? nearest(hops, name, isParent)
       return (

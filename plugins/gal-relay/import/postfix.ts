@@ -128,8 +128,16 @@ function permittedBy(draft: Draft, main: MainCf, name: string): Permitted | unde
         leaveOut(draft, name, `${item}: who may relay is decided by addresses and accounts`)
         break
       default:
-        if (/^(check|reject|warn|defer)_/.test(item)) {
+        if (/^check_/.test(item)) {
+          leaveOut(
+            draft,
+            name,
+            `${item}: whoever its table says OK to could relay; add those to hosts[], and use Haraka's plugins for the rest`,
+          )
+        } else if (/^(reject|warn|defer)_/.test(item)) {
           leaveOut(draft, name, `${item}: does not concern relaying; Haraka has plugins for it`)
+        } else if (/^\w+$/.test(item)) {
+          leaveOut(draft, name, `${item}: has no equal; whom it lets relay is not taken`)
         }
     }
   }
@@ -246,7 +254,9 @@ function domainsOf(draft: Draft, main: MainCf, read: ReadFile, name: string): re
   if (!isDefault)
     for (const item of missing)
       leaveOut(draft, name, `${item} cannot be read here: add its domains to [routes]`)
-  const domains = found.filter((item) => !item.startsWith('!') && !item.includes('@'))
+  const domains = found
+    .filter((item) => !item.startsWith('!') && !item.includes('@'))
+    .map((item) => item.toLowerCase())
   for (const item of found.filter((one) => one.startsWith('!'))) {
     leaveOut(draft, name, `${item}: rows take domains in, not out`)
   }

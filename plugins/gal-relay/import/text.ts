@@ -1,9 +1,10 @@
 // Lines of the files that other systems write.
 
-/** Windows writes UTF-16 with a byte order mark, or its own code page without one. */
+/** Windows writes UTF-16, mostly with a byte order mark, or its own code page. */
 export function textOf(bytes: Uint8Array): string {
   const [first, second] = bytes
-  if (first === 0xff && second === 0xfe) return new TextDecoder('utf-16le').decode(bytes)
+  const isLittle = (first === 0xff && second === 0xfe) || (first !== 0 && second === 0)
+  if (isLittle) return new TextDecoder('utf-16le').decode(bytes)
   if (first === 0xfe && second === 0xff) return new TextDecoder('utf-16be').decode(bytes)
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)

@@ -149,13 +149,13 @@ export function destinationOf(
   recipient: Recipient,
   route: DomainRoute = domainRoute(policy, recipient.domain),
 ): Destination {
-  const own = route.addresses && addressRow(policy, route.addresses, recipient)
+  const { own, refused } = addressRows(policy, route.addresses, recipient)
   if (own?.routeTo.kind === 'reroute') {
     const { domain, mailbox = atDomain(recipient, domain) } = own.routeTo
-    return { ...rerouted(policy, mailbox), rerouted: own.text }
+    const other = rerouted(policy, mailbox)
+    return { ...other, rerouted: own.text, refused: refused ?? other.refused }
   }
-  if (own && own.routeTo.kind !== 'refuse') return routed(recipient, own, own.routeTo)
-  const refused = own?.text
+  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo, refused)
   if (route.rerouted) {
     const renamed = rerouted(policy, atDomain(recipient, route.rerouted.to))
     return { ...renamed, rerouted: route.rerouted.row, refused: refused ?? renamed.refused }
@@ -167,10 +167,9 @@ export function destinationOf(
 /** @param recipient the one that a `reroute` row leads to */
 function rerouted(policy: RoutingPolicy, recipient: Recipient): Destination {
   const route = domainRoute(policy, recipient.domain)
-  const own = route.addresses && addressRow(policy, route.addresses, recipient)
-  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo)
+  const { own, refused } = addressRows(policy, route.addresses, recipient)
+  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo, refused)
   const { kind, hops, row } = route
-  const refused = own?.routeTo.kind === 'refuse' ? own.text : undefined
   return { recipient, kind, hops, row, rerouted: undefined, refused }
 }
 
@@ -178,8 +177,9 @@ function routed(
   recipient: Recipient,
   { text: row }: Row,
   { kind, hops }: Extract<RouteTo, { hops: unknown }>,
+  refused: string | undefined,
 ): Destination {
-  return { recipient, kind, hops, row, rerouted: undefined, refused: undefined }
+  return { recipient, kind, hops, row, rerouted: undefined, refused }
 }
 
 /**
@@ -188,21 +188,40 @@ function routed(
  * @returns undefined when there is none, or it does not count
  */
 export function rowFor(policy: RoutingPolicy, recipient: Recipient): Row | undefined {
-  const rows = policy.routes.addresses.get(recipient.domain)
-  const own = rows && addressRow(policy, rows, recipient)
-  if (own && own.routeTo.kind !== 'refuse') return own
+  const { own } = addressRows(policy, policy.routes.addresses.get(recipient.domain), recipient)
+  if (own) return own
   const row = findRow(policy.routes, recipient.domain)
   return row && counts(row.routeTo.kind, policy) ? row : undefined
 }
 
-function addressRow(
+interface OwnRows {
+  /** The row for the address, `refuse` rows passed over. */
+  readonly own?: Row | undefined
+  /** The `refuse` row that stands before it. */
+  readonly refused?: string | undefined
+}
+
+const NO_ROWS: OwnRows = Object.freeze({})
+
+/** @param rows of the recipient's domain */
+function addressRows(
   policy: RoutingPolicy,
-  rows: AddressRows,
+  rows: AddressRows | undefined,
   recipient: Recipient,
-): Row | undefined {
-  return findAddressRow(rows, recipient, policy.delimitersFor(recipient.domain), ({ routeTo }) =>
-    counts(routeTo.kind, policy),
-  )
+): OwnRows {
+  if (!rows) return NO_ROWS
+  const delimiters = policy.delimitersFor(recipient.domain)
+  const find = (isMeant: (row: Row) => boolean) =>
+    findAddressRow(
+      rows,
+      recipient,
+      delimiters,
+      (row) => counts(row.routeTo.kind, policy) && isMeant(row),
+    )
+  const first = find(() => true)
+  if (first?.routeTo.kind !== 'refuse') return { own: first }
+  // To whom it does not apply, it is as if it were not there: the row of the base address may be next.
+  return { own: find(({ routeTo }) => routeTo.kind !== 'refuse'), refused: first.text }
 }
 
 /**

@@ -83,7 +83,8 @@ function notAnAddress(text: string): string {
 }
 
 // A URL that stands here may have a password in it.
-const quoted = (text: string) => (text.includes('@') ? 'this' : `'${text}'`)
+const quoted = (text: string) =>
+  text.includes('@') ? 'this' : `'${text.length > 100 ? `${text.slice(0, 100)}…` : text}'`
 
 export function networkList(entries: readonly Network[]): NetworkList {
   const steps = networkListSteps(entries)

@@ -1,7 +1,7 @@
 // Haraka's own configuration files, read with Haraka's own grammar but not through its reader: that
 // calls back only whoever asked for a file last, so asking it would take away the reloads of Haraka
 // and of the plugin that owns the file.
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { parseIni } from 'haraka-config/lib/readers/ini'
@@ -19,14 +19,17 @@ export const configDir = (config: Haraka.Config): string =>
  *   it does not say nothing
  */
 export function readText(config: Haraka.Config, name: string): string | undefined {
+  const file = path.join(configDir(config), name)
   try {
-    return readFileSync(path.join(configDir(config), name), 'utf8')
+    // It would be waited for until somebody writes there.
+    if (!statSync(file).isFIFO()) return readFileSync(file, 'utf8')
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'ENOENT') return undefined
     const reason = code === 'EACCES' ? 'permission denied' : (code ?? message)
     throw new SettingsError([{ file: `config/${name}`, what: `it cannot be read: ${reason}` }])
   }
+  throw new SettingsError([{ file: `config/${name}`, what: 'it is a named pipe, not a file' }])
 }
 
 /** The lines of `config/plugins`, `config/host_list` and their like: no comments, no blank ones. */

@@ -1,7 +1,7 @@
 // Whose files are believed (trusted-file.ts): those of whoever Haraka runs as or will run as, which a
 // process that root has started does not know from its own id, nor does the gal-relay command.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, type Stats, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Trusted } from '../trusted-file'
 import { configDir, queueFolder, readIniFile } from './haraka-files'
@@ -15,8 +15,8 @@ export function trustedOwners(config: Haraka.Config): Trusted {
   const user = main.user ? idsOf('passwd', String(main.user)) : []
   const group = main.group ? idsOf('group', String(main.group)) : []
   const folder = configDir(config)
-  const queue = statSync(path.resolve(folder, '..', 'queue'), { throwIfNoEntry: false })
-  const own = statSync(folder, { throwIfNoEntry: false })
+  const queue = statsOf(path.resolve(folder, '..', 'queue'))
+  const own = statsOf(folder)
   const users = [user[0], queue?.uid, own?.uid]
   // Root's folders may belong to any group.
   const groups = [user[1], group[0], queue?.uid === 0 ? undefined : queue?.gid]
@@ -45,11 +45,20 @@ export function harakaUser(config: Haraka.Config): HarakaUser | undefined {
     const gids = distinct([gid, group, ...groupsOf(name)])
     return { name, uid, gids, isConfigured: true }
   }
-  const queue = statSync(queueFolder(config), { throwIfNoEntry: false })
+  const queue = statsOf(queueFolder(config))
   if (!queue || queue.uid === 0) return undefined
   const owner = userNamed(queue.uid)
   const gids = distinct([queue.gid, owner?.gid, ...groupsOf(owner?.name ?? '')])
   return { name: owner?.name ?? String(queue.uid), uid: queue.uid, gids, isConfigured: false }
+}
+
+/** @returns undefined where there is none, or none that we may look at */
+function statsOf(file: string): Stats | undefined {
+  try {
+    return statSync(file)
+  } catch {
+    return undefined
+  }
 }
 
 /** The groups that name the user as a member. */

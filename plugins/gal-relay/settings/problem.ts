@@ -60,7 +60,7 @@ export function problemText({ file, line, section, key, value, what }: Problem):
   const name = key === undefined ? '' : ` ${shownKey(key)}`
   const setting = value === undefined ? name : `${name} = ${value}`
   const where = section === undefined ? '' : ` [${section}]${setting}:`.replace(/ +:$/, ':')
-  return `  ${place}:${where} ${what}`
+  return `  ${place}:${where} ${cut(what, WORDS_MOST)}`
 }
 
 /** The key as it may be shown: `smtp://user:secret@host` and `bind_password:secret` pass for one. */
@@ -71,5 +71,10 @@ export const shownKey = (key: string): string =>
 export function shownValue(key: string, value: string): string {
   if (/password(?!_file)/.test(key)) return '(not shown)'
   const shown = redactUserinfo(value)
-  return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown
+  return cut(shown, 200)
 }
+
+/** What is wrong may repeat a part of the value. */
+const WORDS_MOST = 2000
+
+const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)

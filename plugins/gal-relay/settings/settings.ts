@@ -155,8 +155,7 @@ export function* readSettingsSteps(
     hosts,
     anyDomain: gal.any_domain,
     alwaysAccept: localParts(gal.always_accept),
-    delimitersFor: (domain) =>
-      (directoriesFor(directories, domain)[0]?.gal ?? gal).recipient_delimiter,
+    delimitersFor: (domain) => delimitersOf(directoriesFor(directories, domain), gal),
     mailboxHosts,
     isOwn: (hop) => own !== undefined && ownListener(own, hop) !== undefined,
     acceptedBy,
@@ -236,6 +235,16 @@ function* policyOf(
       open: keys.open,
     },
   }
+}
+
+/** Of several directories, whatever one of them takes for a sub-address. */
+function delimitersOf(
+  asked: readonly { readonly gal: schema.GalSettings }[],
+  otherwise: schema.GalSettings,
+): string {
+  const [only = { gal: otherwise }] = asked
+  if (asked.length < 2) return only.gal.recipient_delimiter
+  return [...new Set(asked.flatMap(({ gal }) => [...gal.recipient_delimiter]))].join('')
 }
 
 const NO_HOSTS: ReadonlySet<string> = new Set()

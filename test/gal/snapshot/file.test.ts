@@ -236,6 +236,14 @@ describe('the file of the snapshot', () => {
     assert.deepEqual(readdirSync(open), [])
   })
 
+  test('a pipe or a device is not replaced', async () => {
+    const pipe = path.join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    await assert.rejects(write(pipe, membershipOf(10)), /pipe is no file, and is not replaced/)
+    assert.ok(lstatSync(pipe).isFIFO())
+    rmSync(pipe)
+  })
+
   test('a new list takes the name of the old one, whose writer notices', async () => {
     const former = await write(file, membershipOf(10))
     const writer = await write(file, membershipOf(20))

@@ -6,7 +6,7 @@ import { readRootDse } from '../../ldap/root-dse'
 import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-feed'
 import { FEEDS, type FeedName } from '../feeds/table'
 import { goodFor } from './known-searchable'
-import { type ListDefinition, withAttributes } from './list-definition'
+import { type ListDefinition, underOurNames, withAttributes } from './list-definition'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { PATIENCE, WholeList } from './whole-list'
 
@@ -28,7 +28,7 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
   let took = 0
   return {
     begin: () => keeper.begin(),
-    entry: (id, entry) => keeper.entry(id, entry),
+    entry: (id, entry) => keeper.entry(id, underOurNames(entry, searchable.namedOtherwise)),
     gone: (id) => keeper.gone(id),
     complete: () => keeper.complete(),
     compare: () => keeper.compare(),

@@ -1,11 +1,12 @@
 // Which entries of a directory are in its list, and where their addresses are, in the form in which
 // servers are asked. Worked out once from the settings, and handed on as one value; a server that has
 // other names for the attributes gets a definition of its own.
+import type { Entry } from '../../ldap/entry'
 import { and, filterFromText, or, present } from '../../ldap/filter'
 import type { DEREFERENCE } from '../../ldap/search-request'
 import type { GalSettings, LdapSettings } from '../../settings/settings'
 import { type MailboxAttributes, mailboxAttributes } from '../mailbox-values'
-import { lowerCaseNames } from './entry-addresses'
+import { baseName, lowerCaseNames } from './entry-addresses'
 
 export interface ListDefinition {
   /** Where an entry's addresses are, by the names under which they are asked for. */
@@ -63,6 +64,20 @@ export function withAttributes(
 ): ListDefinition {
   const wanted = wantedOf(attributes, list)
   return { ...list, attributes, names: lowerCaseNames(shownAs), wanted }
+}
+
+/**
+ * An entry with its attributes under the names of the settings as well.
+ *
+ * @param names the settings' name by the server's, in lower case
+ */
+export function underOurNames(entry: Entry, names: ReadonlyMap<string, string>): Entry {
+  if (names.size === 0) return entry
+  const again = entry.attributes.flatMap(({ type, values }) => {
+    const name = names.get(baseName(type))
+    return name === undefined ? [] : [{ type: name, values }]
+  })
+  return again.length > 0 ? { ...entry, attributes: [...entry.attributes, ...again] } : entry
 }
 
 /** Those of the list's entries that match this filter too. */

@@ -5,7 +5,7 @@
 import type { Connection } from '../../ldap/connection'
 import { directoryError, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
-import { equals, present } from '../../ldap/filter'
+import { attributesOfFilter, equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
 import type { Endpoint } from '../../ldap/options'
 import { PAGED_RESULTS } from '../../ldap/paged-search'
@@ -20,7 +20,7 @@ import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
 import { hint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
-import { referredText, whyNotFollowed } from './references'
+import { byPart, referredText, whyNotFollowed } from './references'
 import { readSearchable } from './searchable'
 
 export interface Finding {
@@ -227,7 +227,9 @@ class Probe {
     }
     for (const [place, urls] of searchable.references.entries()) {
       const base = ldap.base[place] ?? ''
-      for (const url of urls) {
+      for (const alternatives of byPart(urls)) {
+        const [first = ''] = alternatives
+        const url = alternatives.find((one) => whyNotFollowed(one, ldap) === undefined) ?? first
         const why = whyNotFollowed(url, ldap)
         yield why === undefined
           ? ok(`part of the tree below ${base || 'the top'} is asked at ${printable(url)}`)
@@ -238,12 +240,20 @@ class Probe {
 
   async *#flag(): AsyncGenerator<Finding> {
     const schema = await readSchema(this.connection, this.rootDse, PATIENCE)
-    const flag = this.gal.authenticated_only_attribute
-    if (!schema)
+    if (!schema) {
       yield note('its schema is not readable: attributes are judged by what entries show')
-    else if (flag && !schema.find(flag)) {
-      yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
+      return
     }
+    const isUnknown = (name: string) => name !== '' && !schema.find(name.replace(/;.*/, ''))
+    const { authenticated_only_attribute: flag, host_attribute, routing_attribute } = this.gal
+    if (isUnknown(flag))
+      yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
+    for (const name of [host_attribute, routing_attribute].filter(isUnknown))
+      yield problem(
+        `its schema has no ${name}: is the name right? It says of nobody where mail goes`,
+      )
+    for (const name of attributesOfFilter(this.gal.filter).filter(isUnknown))
+      yield warning(`its schema has no ${name}, which filter asks for: that part matches nobody`)
   }
 
   async *#indexes(): AsyncGenerator<Finding> {

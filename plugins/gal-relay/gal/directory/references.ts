@@ -41,6 +41,18 @@ export function mayHoldRecipients(urls: readonly string[]): string[] {
   return [...new Set(leading)]
 }
 
+/** References to the same part of the tree: any of them will do (RFC 4511 §4.5.3). */
+export function byPart(urls: readonly string[]): readonly (readonly string[])[] {
+  const parts = new Map<string, string[]>()
+  for (const url of urls) {
+    const part = parseReference(url)?.base?.toLowerCase() ?? url
+    const others = parts.get(part)
+    if (others) others.push(url)
+    else parts.set(part, [url])
+  }
+  return [...parts.values()]
+}
+
 /** Why a reference is not followed with our credentials; undefined: it is. */
 export function whyNotFollowed(text: string, ldap: LdapSettings): string | undefined {
   if (ldap.referrals !== 'follow') return 'referrals = report'

@@ -21,6 +21,7 @@ import {
   ROOT_AND_US,
   requireOwnFolder,
   type Trusted,
+  UntrustedFile,
 } from '../../trusted-file'
 import type { AddressTable } from './address-table'
 import { CHUNK, contentOfHeader, readContent } from './file-content'
@@ -214,6 +215,13 @@ function turn(): Promise<void> {
   return new Promise((resolve) => soon('the next step', resolve, () => resolve()))
 }
 
+/** The name may be that of a device by mistake: `/dev/null` would be a list from then on. */
+async function requireNoDevice(file: string): Promise<void> {
+  const stats = await lstat(file).catch(() => undefined)
+  if (!stats || stats.isFile() || stats.isSymbolicLink()) return
+  throw new UntrustedFile(`${file} is no file, and is not replaced: name another`)
+}
+
 /** The file of the list in force, open for appending batches. */
 export class SnapshotWriter {
   readonly #handle: FileHandle
@@ -230,7 +238,7 @@ export class SnapshotWriter {
   /**
    * Writes a whole list under another name, makes sure that it is on the disk, and puts it in force.
    * @param first the first batches
-   * @throws UntrustedFile when it would stand where others may write
+   * @throws UntrustedFile when it would stand where others may write, or something else stands there
    * @throws Error with a `code` such as ENOSPC; the list in force is then the old one
    */
   static async create(
@@ -242,6 +250,7 @@ export class SnapshotWriter {
     mailboxes?: MailboxData,
   ): Promise<SnapshotWriter> {
     const folder = await requireOwnFolder(path.dirname(file), trusted)
+    await requireNoDevice(file)
     const { lengths, sections } = mailboxSections(table, mailboxes)
     const all = [bytesOf(table.slots), ...sections]
     const size = all.reduce((sum, { length }) => sum + length, HEADER_BYTES)

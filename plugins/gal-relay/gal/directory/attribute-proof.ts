@@ -1,0 +1,265 @@
+// What one attribute shows below one base: whether it is readable, and whether entries are found by what
+// it says. An attribute that a server does not know, compares with case, cannot search for or hides from
+// this account answers every search with success and no entries.
+
+import type { Connection } from '../../ldap/connection'
+import { printable, resultError } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
+import { and, equalsBy, equalsBytes, not, or, present } from '../../ldap/filter'
+import type { RootDse } from '../../ldap/root-dse'
+import type { AttributeType } from '../../ldap/schema'
+import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import type { Result } from '../../ldap/search-result'
+import { addressIn, baseName } from './entry-addresses'
+import { type ListDefinition, matching } from './list-definition'
+
+/** Entries that are looked at. */
+const SAMPLE = 20
+/** Entries that must show what they have. */
+const SHOWN = 200
+/** Entries of which only the names are looked at. */
+const LOOKED_AT = 1000
+const NO_ATTRIBUTES = ['1.1']
+/** Longer values, in bytes, are not searched for: a server may end the connection. */
+const LONGEST = 1000
+/** Rules that compare without case, for attributes that compare with it. */
+const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
+/** Compared with case where no rule is named (389 Directory Server). */
+const IA5_STRING = '1.3.6.1.4.1.1466.115.121.1.26'
+
+/** Why an address might be there and not be found. */
+export interface Doubt {
+  /** Of the look-up alone: whoever reads all entries sees them. */
+  readonly isOfSearches: boolean
+  /** What is wrong and what to do, for people. */
+  readonly text: string
+}
+
+export interface Context {
+  readonly connection: Connection
+  readonly list: ListDefinition
+  readonly patience: number
+  /** All of them, by the names under which they are shown. */
+  readonly attributes: readonly string[]
+  readonly rootDse: RootDse
+}
+
+/** Of one attribute below one base. */
+export interface BaseFinding {
+  readonly doubt: Doubt | undefined
+  readonly isHeld: boolean
+  readonly caseRule?: string
+}
+
+/** One attribute below one base. */
+export class AttributeProof {
+  readonly #name: string
+  /** In lower case: its name, and those of attributes derived from it. */
+  readonly #shownAs: ReadonlySet<string>
+
+  constructor(
+    readonly context: Context,
+    readonly configured: string,
+    readonly type: AttributeType | undefined,
+    readonly hasSchema: boolean,
+    readonly tellsRules: boolean,
+    readonly base: string,
+  ) {
+    this.#name = type?.name ?? configured
+    this.#shownAs = new Set((type?.shownAs ?? [configured]).map((name) => name.toLowerCase()))
+  }
+
+  async run(): Promise<BaseFinding> {
+    const { entries, code, diagnostic } = await this.#find(present(this.#name), [this.#name], SHOWN)
+    const isComplete = code === 0
+    if (entries.length === 0 && !isComplete) {
+      const { message } = resultError(code, diagnostic)
+      return this.#doubts(`entries with it cannot be listed: ${message}`)
+    }
+    const finding = await (entries.length > 0 ? this.#held(entries) : this.#unheld())
+    if (finding.doubt && !finding.doubt.isOfSearches) return finding
+    const hiding = await this.#hidingEntry()
+    if (hiding === undefined) return finding
+    const what = `${printable(hiding)} does not tell this account whether it has it`
+    return this.#doubts(`${what}: grant it the right to search for it and read it on all entries`)
+  }
+
+  /**
+   * Of an entry that may not be searched by the attribute neither its filter nor the negation of that is
+   * true (RFC 4511 §4.5.1.7): it is missing among those of which one of them is.
+   *
+   * @returns the DN of one that has other addresses, if there is any
+   */
+  async #hidingEntry(): Promise<string | undefined> {
+    const others = this.context.attributes.filter((name) => name !== this.#name)
+    if (others.length === 0) return undefined
+    const have = or(...others.map(present))
+    const isTold = or(present(this.#name), not(present(this.#name)))
+    const [all, told] = await Promise.all([
+      this.#find(have, NO_ATTRIBUTES, LOOKED_AT),
+      this.#find(and(have, isTold), NO_ATTRIBUTES, LOOKED_AT),
+    ])
+    const names = new Set(told.entries.map(({ dn }) => dn.toLowerCase()))
+    const missing = all.entries.filter(({ dn }) => !names.has(dn.toLowerCase()))
+    for (const { dn } of missing.slice(0, SAMPLE)) {
+      // It may have come in between, or a limit was met.
+      const [one, oneTold] = await Promise.all([
+        this.#findIn(dn, have),
+        this.#findIn(dn, and(have, isTold)),
+      ])
+      const isUntold = oneTold.code === 0 && oneTold.entries.length === 0
+      if (isUntold && one.entries.length > 0) return dn
+    }
+    return undefined
+  }
+
+  /** Entries have it: is it readable, and are they found by what it says? */
+  async #held(entries: readonly Entry[]): Promise<BaseFinding> {
+    const values = entries.map((entry) => this.#valueOf(entry))
+    if (values.includes(undefined)) {
+      return this.#doubts(
+        this.hasSchema
+          ? 'entries have it, but this account may not read it: grant it that right'
+          : 'entries have it but do not show it under this name: may this account read it? Its other ' +
+              'names are not known, since the schema is not readable',
+      )
+    }
+    const value = values.find((one) => one !== undefined && one.length <= LONGEST)
+    // Nobody is asked for by such an address.
+    if (value === undefined) return { doubt: undefined, isHeld: true }
+    const [same, other] = await Promise.all([
+      this.#find(equalsBytes(this.#name, value)),
+      this.#find(equalsBytes(this.#name, otherCase(value))),
+    ])
+    if (same.entries.length === 0) {
+      if (this.#hasNoRule) return this.#noRule(true)
+      const may = 'may this account search for it, and does it have an equality rule?'
+      return this.#doubts(`an entry that has it is not found by its value: ${may}`, true)
+    }
+    if (other.entries.length > 0) return { doubt: undefined, isHeld: true }
+    for (const rule of CASELESS) {
+      const found = await this.#find(equalsBy(rule, this.#name, otherCase(value)))
+      if (found.entries.length > 0) return { doubt: undefined, isHeld: true, caseRule: rule }
+    }
+    return this.#doubts(
+      'it is case-sensitive, and cannot be searched otherwise: give it the rule caseIgnoreMatch, ' +
+        'or set mode = snapshot',
+      true,
+      true,
+    )
+  }
+
+  /** No entry has it: or does this account only not see it? */
+  async #unheld(): Promise<BaseFinding> {
+    if (this.hasSchema && !this.type) {
+      return this.#doubts('the server has no such attribute in its schema: is the name right?')
+    }
+    const others = this.context.attributes.filter((name) => name !== this.#name)
+    const nobody =
+      this.#hasNoRule && !(await this.#isComparedBySyntax())
+        ? this.#noRule(false)
+        : { doubt: undefined, isHeld: false, ...this.#untried() }
+    if (others.length === 0) return nobody
+    const have = or(...others.map(present))
+    // What the server does not know or may not tell is neither true nor false (RFC 4511 §4.5.1.7).
+    const [without, any] = await Promise.all([
+      this.#find(and(have, not(present(this.#name)))),
+      this.#find(have),
+    ])
+    const seen = [...without.entries, ...any.entries]
+    if (seen.some((entry) => this.#valueOf(entry) !== undefined)) {
+      return this.#doubts('this account may read it but not search for it: grant it that right')
+    }
+    if (without.entries.length > 0 || (any.code === 0 && any.entries.length === 0)) return nobody
+    return this.#doubts(
+      this.hasSchema
+        ? 'this account finds no entry by it: may it search for it and read it?'
+        : 'no entry is found by it, and the schema is not readable: does the server know it?',
+    )
+  }
+
+  get #hasNoRule(): boolean {
+    return this.tellsRules && this.type !== undefined && this.type.equality === undefined
+  }
+
+  /**
+   * 389 Directory Server names no rule for many attributes and compares by their syntax. Elsewhere
+   * what cannot be compared is neither true nor false, and its negation neither.
+   */
+  async #isComparedBySyntax(): Promise<boolean> {
+    const unlike = not(equalsBytes(this.#name, Buffer.from('nobody@localhost.invalid')))
+    return (await this.#find(unlike)).entries.length > 0
+  }
+
+  /** Compared with case, as far as the schema tells; nobody has it, so that nothing can be tried. */
+  #untried(): { caseRule?: string } {
+    if (this.#hasNoRule && this.type?.syntax === IA5_STRING) return { caseRule: CASELESS[0] }
+    const rule = this.type?.equality ?? ''
+    if (!/^caseExact/i.test(rule)) return {}
+    return { caseRule: /ia5/i.test(rule) ? CASELESS[0] : CASELESS[1] }
+  }
+
+  #noRule(isHeld: boolean): BaseFinding {
+    const text =
+      'it has no equality rule in the schema, so nobody is found by it: give it one, ' +
+      'or set mode = snapshot'
+    return this.#doubts(text, true, isHeld)
+  }
+
+  #doubts(what: string, isOfSearches = false, isHeld = false): BaseFinding {
+    const where = this.context.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
+    const text = `${printable(this.configured)}${where}: ${what}`
+    return { doubt: { isOfSearches, text }, isHeld }
+  }
+
+  /** One that is an address, rather than another kind of value, which may compare otherwise. */
+  #valueOf(entry: Entry): Buffer | undefined {
+    const shown = entry.attributes.filter(({ type }) => this.#shownAs.has(baseName(type)))
+    const values = shown.flatMap((attribute) => attribute.values)
+    const name = this.#name.toLowerCase()
+    const isShort = (value: Buffer) => value.length <= LONGEST
+    const isAddress = (value: Buffer) =>
+      isShort(value) && addressIn(name, value.toString('utf8'), true) !== undefined
+    return values.find(isAddress) ?? values.find(isShort) ?? values[0]
+  }
+
+  #find(
+    filter: Buffer,
+    attributes: readonly string[] = [this.#name],
+    sizeLimit = SAMPLE,
+  ): Promise<Result> {
+    const { base } = this
+    const { dereference } = this.context.list
+    return this.#search({ base, scope: SCOPE.subtree, dereference, filter, attributes, sizeLimit })
+  }
+
+  /** @param dn of an entry that the server has shown */
+  #findIn(dn: string, filter: Buffer): Promise<Result> {
+    return this.#search({ base: dn, scope: SCOPE.base, filter, attributes: NO_ATTRIBUTES })
+  }
+
+  #search({ filter, attributes, ...search }: Asked): Promise<Result> {
+    const { connection, list, patience } = this.context
+    const request = searchRequest({
+      ...search,
+      filter: matching(list, filter),
+      attributes: attributeList(attributes),
+      seconds: Math.ceil(patience / 1000),
+    })
+    return connection.search(request, patience)
+  }
+}
+
+type Asked = Omit<Parameters<typeof searchRequest>[0], 'attributes' | 'seconds'> & {
+  readonly attributes: readonly string[]
+}
+
+/** With ASCII letters in the other case. */
+function otherCase(value: Buffer): Buffer {
+  return Buffer.from(
+    value.map((byte) => {
+      const isLetter = (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a)
+      return isLetter ? byte ^ 0x20 : byte
+    }),
+  )
+}
