@@ -200,10 +200,8 @@ export function loggable(plugin: Haraka.Plugin, error: unknown): Error | string 
  *
  * @param logger from {@link levelsOf}
  */
-export const writes = (
-  level: keyof Haraka.LogLevels['levels'],
-  { loglevel, levels }: Haraka.LogLevels,
-): boolean => loglevel >= levels[level]
+export const writes = (level: 'INFO' | 'NOTICE', logger: Haraka.LogLevels): boolean =>
+  logger.loglevel >= logger.levels[level]
 
 export const levelsOf = (plugin: Haraka.Plugin): Haraka.LogLevels => plugin.haraka_require('logger')
 
