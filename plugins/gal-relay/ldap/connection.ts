@@ -57,6 +57,8 @@ export class Connection {
   isOnTrial = false
   /** Questions that are being answered over it; some wait for what others have asked already. */
   questions = 0
+  /** Called before requests leave. */
+  onSend: () => void = () => {}
   /** Called once, after every request in flight has failed. */
   onEnd: (error: DirectoryError) => void = () => {}
   /** Called when a request has ended and there is room for one more. */
@@ -215,7 +217,9 @@ export class Connection {
   readonly #flush = () => {
     const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
     this.#outgoing = []
-    if (!this.#ended && bytes) this.#socket.write(bytes)
+    if (this.#ended || !bytes) return
+    this.onSend()
+    this.#socket.write(bytes)
   }
 
   /** A failure of ours: who waits for an answer fails at once, and another connection is opened. */

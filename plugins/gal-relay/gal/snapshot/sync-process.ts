@@ -8,6 +8,7 @@ import { every, guard, later, onFailure, unattended } from '../../guard'
 import { countRefusal, type Refusal, shareRefusals } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
+import { machineTime } from './reading-lease'
 import { ReadingTurns } from './reading-turns'
 import { Receiver } from './receiver'
 import { Sharing } from './sharing'
@@ -31,11 +32,14 @@ interface Keeping {
   readonly syncer: Pick<Syncer, 'run' | 'report'>
   readonly stop: AbortController
   reported: SyncReport | undefined
+  readUntil: number
 }
 
 /** Seconds since the parent said something. */
 let silent = 0
 const turns = new ReadingTurns()
+/** Of a list that has been given up. */
+const NO_LEASE = { readUntil: Number.POSITIVE_INFINITY }
 /** By their numbers. */
 const lists = new Map<number, Keeping>()
 /** By file, the end of whoever wrote it last: two never write one file. */
@@ -104,6 +108,10 @@ function begin(first: ToSyncProcess): void {
 
 function hear(message: ToSyncProcess): void {
   silent = 0
+  for (const [number, until] of message.leases ?? []) {
+    const list = lists.get(number)
+    if (list) list.readUntil = until
+  }
   for (const refusal of message.refusals ?? []) countRefusal(refusal, tellRefusal)
   if (message.keep.length + message.drop.length === 0) return
   unattended('lists to be kept', () => take(message), endSoon)
@@ -114,10 +122,10 @@ function take({ keep, drop }: ToSyncProcess): void {
     lists.get(number)?.stop.abort(new Error('no longer wanted'))
     lists.delete(number)
   }
-  for (const { number, settings } of keep) {
+  for (const { number, settings, readUntil = Number.POSITIVE_INFINITY } of keep) {
     const stop = new AbortController()
-    const syncer = syncerFor(settings, logOf(number))
-    lists.set(number, { syncer, stop, reported: undefined })
+    const syncer = syncerFor(settings, logOf(number), () => requireLease(number))
+    lists.set(number, { syncer, stop, reported: undefined, readUntil })
     const { file } = settings.snapshot
     const before = ends.get(file) ?? Promise.resolve()
     const end = before.then(
@@ -127,10 +135,23 @@ function take({ keep, drop }: ToSyncProcess): void {
   }
 }
 
+/**
+ * Whoever stood still for longer than the lease lasts is not the one that reads the directory any more: it asks
+ * nothing further, and all its connections are closed before it could.
+ */
+function requireLease(number: number): void {
+  const { readUntil } = lists.get(number) ?? NO_LEASE
+  if (machineTime() >= readUntil) process.exit(0)
+}
+
 /** By what a list is kept. */
-function syncerFor(settings: ListSettings, log: Log): Keeping['syncer'] {
+function syncerFor(
+  settings: ListSettings,
+  log: Log,
+  beforeAsking: () => void,
+): Keeping['syncer'] {
   const { channel } = settings.snapshot
-  if (!channel) return new Syncer(settings, log, turns)
+  if (!channel) return new Syncer(settings, log, turns, beforeAsking)
   return channel.role === 'receive'
     ? new Receiver(settings, channel, log)
     : new Sharing(settings, channel, log)
@@ -150,6 +171,7 @@ function report(): void {
 function endWithoutParent(): void {
   every(SECOND, 'watch over the parent process', () => {
     if (++silent >= PARENT_SILENCE) process.exit(0)
+    for (const number of lists.keys()) requireLease(number)
   })
 }
 

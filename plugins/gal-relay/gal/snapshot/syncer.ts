@@ -61,13 +61,14 @@ export class Reading {
     settings: ListSettings,
     keeper: Keeper,
     log: Log,
+    beforeAsking: () => void = () => {},
   ) {
     this.keeper = keeper
     let completed = () => {}
     this.complete = new Promise((resolve) => {
       completed = resolve
     })
-    this.ended = this.#run(list, settings, log, completed).then(
+    this.ended = this.#run(list, settings, log, completed, beforeAsking).then(
       () => new Error('ended'),
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
@@ -82,11 +83,14 @@ export class Reading {
     { ldap, snapshot }: ListSettings,
     log: Log,
     completed: () => void,
+    beforeAsking: () => void,
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
     const connect = async () => {
+      beforeAsking()
       const connection = await openConnection(endpoint, ldap, signal)
+      connection.onSend = beforeAsking
       connection.onEnd = (error) => this.#stop.abort(error)
       const end = () => connection.destroy(directoryError(signal.reason))
       signal.addEventListener('abort', guard('end of a reading', end, end))
@@ -140,6 +144,7 @@ export class Syncer {
   readonly #log: Log
   readonly #backoff: Backoff
   readonly #turns: ReadingTurns
+  readonly #beforeAsking: () => void
   readonly #stop = new AbortController()
   #following: Reading | undefined
   #reading: Reading | undefined
@@ -149,10 +154,19 @@ export class Syncer {
   #lastError: string | undefined
   #lastErrorAt: number | undefined
 
-  /** @param turns of all lists that the process keeps */
-  constructor(settings: ListSettings, log: Log, turns = new ReadingTurns()) {
+  /**
+   * @param turns of all lists that the process keeps
+   * @param beforeAsking called before the directory is asked anything
+   */
+  constructor(
+    settings: ListSettings,
+    log: Log,
+    turns = new ReadingTurns(),
+    beforeAsking = () => {},
+  ) {
     this.#settings = settings
     this.#turns = turns
+    this.#beforeAsking = beforeAsking
     this.#list = listDefinition(settings.gal, settings.ldap)
     this.#log = log
     const { least, most } = settings.ldap.retry_after
@@ -247,7 +261,14 @@ export class Syncer {
       force: false,
       log: this.#log,
     })
-    const reading = new Reading(endpoint, this.#list, this.#settings, keeper, this.#log)
+    const reading = new Reading(
+      endpoint,
+      this.#list,
+      this.#settings,
+      keeper,
+      this.#log,
+      this.#beforeAsking,
+    )
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
     const progress = every(PROGRESS, 'progress of a reading', () => this.#progress(reading))
@@ -317,6 +338,7 @@ export class Syncer {
   }
 
   async #answers(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
+    this.#beforeAsking()
     try {
       const connection = await openConnection(endpoint, this.#settings.ldap, signal)
       connection.close()
