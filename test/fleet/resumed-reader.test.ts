@@ -74,7 +74,9 @@ url = ${redis.url}
     const what = isLate ? 'the processes that started it go on later' : 'all of its server goes on'
     test(`asks nothing more: ${what}`, async () => {
       await until(() => servers.filter(isReading).length === 1)
-      const [stopped, other] = servers.toSorted((a, b) => Number(isReading(b)) - Number(isReading(a)))
+      const [stopped, other] = servers.toSorted(
+        (a, b) => Number(isReading(b)) - Number(isReading(a)),
+      )
       assert.ok(stopped && other)
       await until(() => stopped.asked.length > 0)
       const processes = readingProcesses(stopped.haraka.pid)
@@ -86,7 +88,21 @@ url = ${redis.url}
       stopped.asked.length = 0
       process.kill(reader, 'SIGCONT')
       if (!isLate) for (const pid of [keeper, worker]) process.kill(pid, 'SIGCONT')
-      await until(() => !isReading(stopped), 'it has ended')
+      await until(
+        () => !isReading(stopped),
+        () => {
+          const fs = require('node:fs')
+          return [reader, keeper, worker]
+            .map(
+              (p) =>
+                fs.readFileSync(`/proc/${p}/status`, 'utf8').slice(0, 60) +
+                fs.readFileSync(`/proc/${p}/cmdline`, 'latin1') +
+                fs.readFileSync(`/proc/${p}/wchan`, 'utf8'),
+            )
+            .join('\n')
+        },
+        15000,
+      )
       if (isLate) for (const pid of [keeper, worker]) process.kill(pid, 'SIGCONT')
       // Its list is the other one's now.
       const line = /this server does not read the list default any more/

@@ -95,9 +95,7 @@ url = ${redis.url}
         const all = asked.flatMap((server) =>
           Array.from({ length: 4 * WORKERS }, () => server.ask(one, KNOWN)),
         )
-        return (await Promise.all(all)).every(
-          ([news, known]) => news === reply && known === FOUND,
-        )
+        return (await Promise.all(all)).every(([news, known]) => news === reply && known === FOUND)
       })
     await slapd.add(one)
     await everywhere(FOUND)

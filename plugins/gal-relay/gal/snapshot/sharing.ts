@@ -107,10 +107,7 @@ export class Sharing {
       const lead = this.#lead(sink, lease, leading.signal)
       const leave = () => leading.abort(ENOUGH)
       const stop = whenAborted(signal, guard('end of publishing a list', leave, leave))
-      const whyNot = await Promise.race([
-        this.#prolong(client, lock, held, leading.signal),
-        lead,
-      ])
+      const whyNot = await Promise.race([this.#prolong(client, lock, held, leading.signal), lead])
       stop()
       leading.abort(ENOUGH)
       // What is on its way to a Redis that does not answer is not waited for.

@@ -145,11 +145,7 @@ function requireLease(number: number): void {
 }
 
 /** By what a list is kept. */
-function syncerFor(
-  settings: ListSettings,
-  log: Log,
-  beforeAsking: () => void,
-): Keeping['syncer'] {
+function syncerFor(settings: ListSettings, log: Log, beforeAsking: () => void): Keeping['syncer'] {
   const { channel } = settings.snapshot
   if (!channel) return new Syncer(settings, log, turns, beforeAsking)
   return channel.role === 'receive'
