@@ -1,7 +1,7 @@
 // A server that reads the directory for others stands still for so long that another one takes over, and goes
 // on: it asks the directory nothing more.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -13,6 +13,9 @@ import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
 import { until } from '../support/until'
+
+const statesOf = (...pids: number[]) =>
+  pids.map((pid) => readFileSync(`/proc/${pid}/status`, 'utf8').slice(0, 200)).join('\n')
 
 interface Server {
   readonly haraka: Edge
@@ -90,18 +93,7 @@ url = ${redis.url}
       if (!isLate) for (const pid of [keeper, worker]) process.kill(pid, 'SIGCONT')
       await until(
         () => !isReading(stopped),
-        () => {
-          const fs = require('node:fs')
-          return [reader, keeper, worker]
-            .map(
-              (p) =>
-                fs.readFileSync(`/proc/${p}/status`, 'utf8').slice(0, 60) +
-                fs.readFileSync(`/proc/${p}/cmdline`, 'latin1') +
-                fs.readFileSync(`/proc/${p}/wchan`, 'utf8'),
-            )
-            .join('\n')
-        },
-        15000,
+        () => `it has ended: ${statesOf(reader, keeper)}`,
       )
       if (isLate) for (const pid of [keeper, worker]) process.kill(pid, 'SIGCONT')
       // Its list is the other one's now.

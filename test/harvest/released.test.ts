@@ -1,7 +1,12 @@
 // Who is held off, by a real Redis: a network that was let go stays so, whatever was found out before it.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { RedisLink } from '../../plugins/gal-relay/fleet/redis'
+import {
+  clientFor,
+  endClient,
+  type RedisClient,
+  RedisLink,
+} from '../../plugins/gal-relay/fleet/redis'
 import { type Hold, Holds } from '../../plugins/gal-relay/harvest/holds'
 import {
   addHoldEvent,
@@ -27,6 +32,8 @@ describe('a network that is let go', { skip: skipWithout('redis-server') }, () =
   let redis: RedisServer
   let links: RedisLink[]
   let shared: SharedHolds[]
+  /** Of the gal-relay command. */
+  let client: RedisClient
   const servers = [new Holds(), new Holds()] as const
   before(async () => {
     redis = await startRedis()
@@ -36,11 +43,14 @@ describe('a network that is let go', { skip: skipWithout('redis-server') }, () =
     shared = servers.map((holds, n) =>
       shareHolds(links[n] as RedisLink, HOLD_OFF, async ({ event, at }) => holds.take(event, at)),
     )
+    client = await clientFor(settings, () => {})
+    await client.connect()
     await until(() => links.every((link) => link.isUp))
   })
   after(async () => {
     for (const one of shared) one.close()
     for (const link of links) link.close()
+    endClient(client)
     await redis.stop()
   })
 
@@ -48,16 +58,11 @@ describe('a network that is let go', { skip: skipWithout('redis-server') }, () =
     servers[0].put(hold)
     shared[0]?.tell({ event: 'hold', hold })
   }
-  const release = (network: string) =>
-    (links[1] as RedisLink).use((client) =>
-      addHoldEvent(client, PREFIX, { event: 'release', network }),
-    )
+  const release = (network: string) => addHoldEvent(client, PREFIX, { event: 'release', network })
   /** As the servers have it, and the gal-relay command. */
   async function heldBy(network: string): Promise<boolean[]> {
     const seen = new Holds()
-    const events = await (links[1] as RedisLink).use((client) =>
-      readHoldEvents(client, PREFIX, Date.now() - HOLD_OFF),
-    )
+    const events = await readHoldEvents(client, PREFIX, Date.now() - HOLD_OFF)
     for (const { event, at } of events) seen.take(event, at)
     return [...servers, seen].map((holds) => holds.find(network, Date.now()) !== undefined)
   }
