@@ -32,6 +32,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'error of the socket for the gal-relay command': 'where it cannot be made',
   'end of gal-relay publish': 'of the command, at a signal',
   'the lock of a list that is published': 'every two seconds of publishing once',
+  'connection to the lock of a file': 'of somebody who connects to it, which nobody does',
+  'lock of a file that is not given': 'of a second process that publishes there',
   'time-out of the gal-relay command': 'of a command that says nothing for ten seconds',
   'lost connection of the gal-relay command': 'of a command that is killed',
   'time-out of the server': 'of a server that does not answer for twelve seconds',
