@@ -40,7 +40,7 @@ describe('a list that servers of several workers share', {
     const key = keyFileIn(folder)
     key.write(SECRET)
     slapd = await startSlapd({ entries: PEOPLE })
-    redis = await startRedis()
+    redis = await startRedis({ conf: ['enable-debug-command local'] })
     directory = await watchDirectory(Number(new URL(slapd.url).port))
     servers = await Promise.all(
       [1, 2].map(async () => {
@@ -180,6 +180,55 @@ url = ${redis.url}
       assert.deepEqual((await theReader()).processes, processes)
       assert.deepEqual(directory.readers, { now: 1, most: 1, inAll: before })
     })
+  })
+
+  const faults: readonly [name: string, begin: () => unknown, end: () => unknown][] = [
+    [
+      'full',
+      () => redis.run('CONFIG', 'SET', 'maxmemory', '1'),
+      () => redis.run('CONFIG', 'SET', 'maxmemory', '0'),
+    ],
+    [
+      'to be read only',
+      () => redis.run('REPLICAOF', '127.0.0.1', '1'),
+      () => redis.run('REPLICAOF', 'NO', 'ONE'),
+    ],
+    ['standing still', () => redis.pause(), () => redis.resume()],
+  ]
+  for (const [what, begin, end] of faults) {
+    test(`Redis is ${what}: nobody reads, each asks, and all is well after it`, async () => {
+      await theReader()
+      const one = `new${count++}@example.com`
+      const [first, second] = servers
+      assert.ok(first && second)
+      await whileMailFlows(first, () =>
+        whileMailFlows(second, async () => {
+          await begin()
+          try {
+            await until(() => directory.readers.now === 0, 'nobody reads')
+            await slapd.add(one)
+            for (const server of servers) await server.answers(one, FOUND)
+          } finally {
+            await end()
+          }
+          await theReader()
+          await isFollowed()
+          assert.equal(directory.readers.most, 1)
+        }),
+      )
+    })
+  }
+
+  test('Redis is asleep, and closes connections: the reader stays', async () => {
+    const { processes } = await theReader()
+    const before = directory.readers.inAll
+    await redis.run('DEBUG', 'SLEEP', '3')
+    for (let n = 0; n < 3; n++) {
+      await redis.run('CLIENT', 'KILL', 'TYPE', 'normal')
+      await isFollowed()
+    }
+    assert.deepEqual((await theReader()).processes, processes)
+    assert.deepEqual(directory.readers, { now: 1, most: 1, inAll: before })
   })
 
   test('the master is killed: the other server takes over', async () => {

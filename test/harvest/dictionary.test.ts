@@ -1,10 +1,10 @@
 // A dictionary run over three servers, with and without Redis: 20,000 made-up names from one network. Beside it
 // come a thousand valid senders, and a provider of whose 10,000 recipients 5 % are unknown.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { VALID } from '../gal/load'
 import { type Haraka, startHaraka } from '../support/haraka'
+import { memoryOf } from '../support/processes'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
@@ -152,8 +152,6 @@ unknown_limit = 3
 slow_down = 1m to 1m
 `,
     })
-    const memory = () =>
-      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${haraka.pid}/status`, 'utf8'))?.[1]) / 1024
     const from = async (client: string) => {
       const smtp = await connectSmtp({
         port: haraka.port,
@@ -166,7 +164,7 @@ slow_down = 1m to 1m
     try {
       const codes: Codes = new Map()
       for (let n = 0; n < 100; n++) await mail(haraka, '198.51.100.7', VALID.slice(0, 20), codes)
-      const before = memory()
+      const before = memoryOf(haraka.pid)
       let answered = 0
       const waiting = await Promise.all(
         Array.from({ length: CLIENTS }, async (_, n) => {
@@ -186,7 +184,8 @@ slow_down = 1m to 1m
       for (let n = 0; n < 50; n++) await mail(haraka, '198.51.100.7', VALID.slice(0, 20), codes)
       assert.deepEqual([...codes], [[250, 3000]])
       assert.equal(answered, 0)
-      assert.ok(memory() - before < 100, `${memory() - before} MB more`)
+      const more = memoryOf(haraka.pid) - before
+      assert.ok(more < 100, `${more} MB more`)
       for (const smtp of waiting) smtp.close()
       await mail(haraka, '198.51.100.7', VALID.slice(0, 20), codes)
       assert.equal(codes.get(250), 3020)
