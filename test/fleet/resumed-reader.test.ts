@@ -2,9 +2,11 @@
 // on: it asks the directory nothing more.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Edge, FOUND, keyFileIn, SECRET, withQuestions } from '../support/edge'
 import { startHaraka } from '../support/haraka'
 import { readingProcesses } from '../support/list-readers'
@@ -17,7 +19,7 @@ import { until } from '../support/until'
 interface Server {
   readonly haraka: Edge
   readonly ldap: TcpProxy
-  /** Times at which it has asked the directory something. */
+  /** Times at which its reader has asked the directory something. */
   readonly asked: number[]
 }
 
@@ -37,7 +39,12 @@ describe('a reader of a shared list that stood still', {
     servers = await Promise.all(
       [1, 2].map(async () => {
         const asked: number[] = []
-        const onRequest = () => void asked.push(performance.now())
+        const ofReaders = new Set<Socket>()
+        const onRequest = (bytes: Buffer, client: Socket) => {
+          // For mail the directory is asked over other connections.
+          if (bytes.includes('modifyTimestamp')) ofReaders.add(client)
+          if (ofReaders.has(client)) asked.push(performance.now())
+        }
         const ldap = await startTcpProxy(Number(new URL(slapd.url).port), { onRequest })
         const haraka = await startHaraka({
           outbound: false,
@@ -69,6 +76,24 @@ url = ${redis.url}
   })
 
   const isReading = ({ haraka }: Server) => readingProcesses(haraka.pid) !== undefined
+
+  test('goes on where only the process that reads stood still', async () => {
+    await until(() => servers.filter(isReading).length === 1)
+    const [one] = servers.filter(isReading)
+    assert.ok(one)
+    await one.haraka.waitForLog(/the list default is published to/)
+    const processes = readingProcesses(one.haraka.pid)
+    assert.ok(processes)
+    process.kill(processes.reader, 'SIGSTOP')
+    // For longer than its lease.
+    await sleep(10_000)
+    one.asked.length = 0
+    process.kill(processes.reader, 'SIGCONT')
+    await until(() => one.asked.length > 2)
+    await slapd.add('new@example.com')
+    for (const { haraka } of servers) await haraka.answers('new@example.com', FOUND)
+    assert.deepEqual(readingProcesses(one.haraka.pid), processes)
+  })
 
   for (const isLate of [true, false]) {
     const what = isLate ? 'the processes that started it go on later' : 'all of its server goes on'

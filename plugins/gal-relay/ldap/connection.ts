@@ -57,8 +57,8 @@ export class Connection {
   isOnTrial = false
   /** Questions that are being answered over it; some wait for what others have asked already. */
   questions = 0
-  /** Called before requests leave. */
-  onSend: () => void = () => {}
+  /** Asked before requests leave; until they may, they wait. */
+  maySend: () => boolean = () => true
   /** Called once, after every request in flight has failed. */
   onEnd: (error: DirectoryError) => void = () => {}
   /** Called when a request has ended and there is room for one more. */
@@ -218,8 +218,8 @@ export class Connection {
     const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
     this.#outgoing = []
     if (this.#ended || !bytes) return
-    this.onSend()
-    this.#socket.write(bytes)
+    if (this.maySend()) this.#socket.write(bytes)
+    else this.#write(bytes)
   }
 
   /** A failure of ours: who waits for an answer fails at once, and another connection is opened. */

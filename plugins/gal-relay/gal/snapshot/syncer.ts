@@ -61,14 +61,14 @@ export class Reading {
     settings: ListSettings,
     keeper: Keeper,
     log: Log,
-    beforeAsking: () => void = () => {},
+    mayAsk = () => true,
   ) {
     this.keeper = keeper
     let completed = () => {}
     this.complete = new Promise((resolve) => {
       completed = resolve
     })
-    this.ended = this.#run(list, settings, log, completed, beforeAsking).then(
+    this.ended = this.#run(list, settings, log, completed, mayAsk).then(
       () => new Error('ended'),
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
@@ -83,14 +83,14 @@ export class Reading {
     { ldap, snapshot }: ListSettings,
     log: Log,
     completed: () => void,
-    beforeAsking: () => void,
+    mayAsk: () => boolean,
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
     const connect = async () => {
-      beforeAsking()
+      if (!mayAsk()) throw new Error('another server may read the list now')
       const connection = await openConnection(endpoint, ldap, signal)
-      connection.onSend = beforeAsking
+      connection.maySend = mayAsk
       connection.onEnd = (error) => this.#stop.abort(error)
       const end = () => connection.destroy(directoryError(signal.reason))
       signal.addEventListener('abort', guard('end of a reading', end, end))
@@ -144,7 +144,7 @@ export class Syncer {
   readonly #log: Log
   readonly #backoff: Backoff
   readonly #turns: ReadingTurns
-  readonly #beforeAsking: () => void
+  readonly #mayAsk: () => boolean
   readonly #stop = new AbortController()
   #following: Reading | undefined
   #reading: Reading | undefined
@@ -156,17 +156,12 @@ export class Syncer {
 
   /**
    * @param turns of all lists that the process keeps
-   * @param beforeAsking called before the directory is asked anything
+   * @param mayAsk whether the directory may be asked anything now
    */
-  constructor(
-    settings: ListSettings,
-    log: Log,
-    turns = new ReadingTurns(),
-    beforeAsking = () => {},
-  ) {
+  constructor(settings: ListSettings, log: Log, turns = new ReadingTurns(), mayAsk = () => true) {
     this.#settings = settings
     this.#turns = turns
-    this.#beforeAsking = beforeAsking
+    this.#mayAsk = mayAsk
     this.#list = listDefinition(settings.gal, settings.ldap)
     this.#log = log
     const { least, most } = settings.ldap.retry_after
@@ -267,7 +262,7 @@ export class Syncer {
       this.#settings,
       keeper,
       this.#log,
-      this.#beforeAsking,
+      this.#mayAsk,
     )
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
@@ -338,7 +333,7 @@ export class Syncer {
   }
 
   async #answers(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
-    this.#beforeAsking()
+    if (!this.#mayAsk()) return false
     try {
       const connection = await openConnection(endpoint, this.#settings.ldap, signal)
       connection.close()
