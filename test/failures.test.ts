@@ -34,6 +34,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'the lock of a list that is published': 'every two seconds of publishing once',
   'connection to the lock of a file': 'of somebody who connects to it, which nobody does',
   'lock of a file that is not given': 'of a second process that publishes there',
+  'end of a lease': 'of a process that stood still together with the one that has started it',
   'time-out of the gal-relay command': 'of a command that says nothing for ten seconds',
   'lost connection of the gal-relay command': 'of a command that is killed',
   'time-out of the server': 'of a server that does not answer for twelve seconds',

@@ -180,18 +180,16 @@ export class Connection {
       if (this.#ended) return reject(this.#ended)
       const sentAt = performance.now()
       const endless = sink !== undefined && timeout === 0
-      const broken = this.#broken
       // What lies in the socket came in time: it is read before the end is called.
       const over = () => {
         const since = performance.now()
-        soon('expired search', () => this.#timedOut(id, timeout, since), broken)
+        soon('expired search', () => this.#timedOut(id, timeout, since), this.#broken)
       }
-      const timer = endless ? undefined : later(timeout, 'search time-out', over, broken)
-      const heardAt = sentAt
+      const timer = endless ? undefined : later(timeout, 'search time-out', over, this.#broken)
       this.#requests.set(id, {
         endsWith,
         sentAt,
-        heardAt,
+        heardAt: sentAt,
         answer: emptyAnswer(),
         timer,
         sink,
@@ -246,9 +244,8 @@ export class Connection {
 
   #take(id: number): Request | undefined {
     const request = this.#requests.get(id)
-    if (!request) return undefined
     this.#requests.delete(id)
-    clearTimeout(request.timer)
+    clearTimeout(request?.timer)
     return request
   }
 
