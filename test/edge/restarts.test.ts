@@ -115,7 +115,14 @@ describe('a gateway that is restarted', { skip: skipWithout('redis-server') }, (
       },
     ],
     ['its file is another list’s', () => copyFileSync(path.join(folder.folder, 'former'), own())],
-    ['its file is damaged', () => writeFileSync(own(), readFileSync(own()).fill(0, 200, 210))],
+    [
+      'its file is damaged',
+      () => {
+        const bytes = readFileSync(own())
+        bytes[150] = (bytes[150] ?? 0) ^ 1
+        writeFileSync(own(), bytes)
+      },
+    ],
   ]
   for (const [what, meanwhile] of wholeAfter) {
     test(`takes the whole list where ${what}`, async () => {
