@@ -1,7 +1,7 @@
 // `gal-relay publish` inside, and gateways with `mode = received` that know no directory: by Redis and by a
 // file.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -66,6 +66,22 @@ for (const by of ['Redis', 'a file'] as const) {
         await edge.ask(...PEOPLE),
         PEOPLE.map(() => FOUND),
       )
+    })
+
+    test('leaves nothing on the disk of the gateway from which an address could be read', () => {
+      const own = [edge.dir, path.dirname(edge.key.file)]
+      const files = own.flatMap((dir) =>
+        readdirSync(dir, { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile())
+          .map((entry) => path.join(entry.parentPath, entry.name)),
+      )
+      assert.ok(files.some((one) => one.endsWith('gal_relay.snapshot')))
+      for (const one of files) {
+        const text = readFileSync(one, 'latin1')
+        assert.doesNotMatch(text, /known\d|@example\.com/, one)
+        // It knows no directory, and no account there.
+        assert.ok(!text.includes(slapd.url) && !text.includes(slapd.password), one)
+      }
     })
 
     test('answers after a restart of the gateway alone, from its own file', async () => {

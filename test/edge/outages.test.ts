@@ -12,20 +12,26 @@ import {
   startPublisher,
   stopEdge,
 } from '../support/edge'
+import { memoryOf } from '../support/processes'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
 import { until } from '../support/until'
 
 const PEOPLE = Array.from({ length: 50 }, (_, n) => `known${n}@example.com`)
 const KNOWN = 'known1@example.com'
 const NOBODY = 'nobody@example.com'
+const urlOf = ({ port }: TcpProxy) => `redis://127.0.0.1:${port}`
 
 describe('while a list is received', {
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'redis-server'),
 }, () => {
   let slapd: Slapd
   let redis: RedisServer
+  /** Between it and the gateway, and the publisher. */
+  let outside: TcpProxy
+  let inside: TcpProxy
   let publisher: Publisher
   let edge: Edge
   let count = 0
@@ -35,8 +41,10 @@ describe('while a list is received', {
   before(async () => {
     slapd = await startSlapd({ entries: PEOPLE })
     redis = await startRedis({ conf: ['enable-debug-command local'] })
-    edge = await startEdge({ ini: `[redis]\nurl = ${redis.url}`, nodes: 2 })
-    publisher = await startPublisher({ slapd, to: redis.url })
+    outside = await startTcpProxy(redis.port)
+    inside = await startTcpProxy(redis.port)
+    edge = await startEdge({ ini: `[redis]\nurl = ${urlOf(outside)}`, nodes: 2 })
+    publisher = await startPublisher({ slapd, to: urlOf(inside) })
     await edge.answers(KNOWN, FOUND)
     // Both workers.
     await until(async () => {
@@ -55,6 +63,8 @@ describe('while a list is received', {
     clearInterval(beside)
     await stopEdge(edge)
     await publisher?.stop()
+    await outside?.stop()
+    await inside?.stop()
     await redis?.stop()
     await slapd?.stop()
   })
@@ -120,6 +130,18 @@ describe('while a list is received', {
     await followed()
   })
 
+  test('the network is cut, before the gateway and before the publisher', async () => {
+    for (const network of [outside, inside]) {
+      for (const kind of ['hang', 'reset'] as const) {
+        network.behave({ kind })
+        await edge.answers(NOBODY, DEFERRED)
+        network.behave({ kind: 'pass' })
+        network.drop('reset')
+        await followed()
+      }
+    }
+  })
+
   test('the publisher is stopped, and started again', async () => {
     await publisher.stop()
     await edge.answers(NOBODY, DEFERRED)
@@ -127,7 +149,7 @@ describe('while a list is received', {
       await edge.ask(...PEOPLE),
       PEOPLE.map(() => FOUND),
     )
-    publisher = await startPublisher({ slapd, to: redis.url })
+    publisher = await startPublisher({ slapd, to: urlOf(inside) })
     await followed()
   })
 
@@ -144,6 +166,19 @@ describe('while a list is received', {
     await redis.run('DEL', `${key}lists`)
     await publisher.waitForLine(/the list default is published to/, 20_000, from)
     await followed()
+  })
+
+  test('all that has left no more in memory', async () => {
+    const first = memoryOf(edge.pid)
+    for (let n = 0; n < 5; n++) {
+      const keys = (await redis.run('KEYS', 'gal-relay:list:default*')).split('\n')
+      const from = publisher.output().length
+      await redis.run('DEL', ...keys)
+      await publisher.waitForLine(/the list default is published to/, 20_000, from)
+    }
+    await followed()
+    const more = memoryOf(edge.pid) - first
+    assert.ok(more < 100, `${more} MB more`)
   })
 
   test('the directory is away', async () => {

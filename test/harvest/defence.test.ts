@@ -298,7 +298,7 @@ describe('harvest defence', () => {
             const isHeld = model.isHeld(number, Date.now())
             assert.equal(defence.isHeldOff(client, 'rcpt'), isHeld)
             if (kind === 'release') {
-              await defence.take({ event: 'release', network: client.network })
+              await defence.take({ event: 'release', network: client.network }, Date.now())
               model.release(number)
             } else if (isHeld) {
               continue

@@ -136,6 +136,13 @@ export async function startChild(
   return { pid: child.pid ?? 0, exited, output: () => output, forget, waitForLine, end }
 }
 
+/** Of the process and all below it, megabytes. */
+export function memoryOf(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const own = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
+  return childrenOf(pid).reduce((sum, child) => sum + memoryOf(child), own)
+}
+
 /** @param text whole lines */
 function linesOf(text: string): string[] {
   return text.split('\n').slice(0, -1)

@@ -56,7 +56,7 @@ export interface TcpProxyOptions {
   /** Where the real server is; default 127.0.0.1 */
   readonly host?: string
   /** Called with what clients send, which it may change. */
-  readonly onRequest?: (bytes: Buffer) => void
+  readonly onRequest?: (bytes: Buffer, client: Socket) => void
 }
 
 /** @param port where the real server is */
@@ -88,7 +88,7 @@ export async function startTcpProxy(
   })
 
   function toServer({ client, server }: Pair, bytes: Buffer): void {
-    onRequest?.(bytes)
+    onRequest?.(bytes, client)
     if (behaviour.kind === 'hang') return
     if (behaviour.kind === 'garbage') client.write(randomBytes(64))
     else if (behaviour.kind === 'delay') later(server, bytes, behaviour.milliseconds)

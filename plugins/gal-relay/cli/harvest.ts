@@ -106,7 +106,9 @@ async function holdsIn(
 ): Promise<Hold[]> {
   const holds = new Holds()
   const now = Date.now()
-  for (const event of await readHoldEvents(client, prefix, now - holdOff)) holds.take(event)
+  for (const { event, at } of await readHoldEvents(client, prefix, now - holdOff)) {
+    holds.take(event, at)
+  }
   return holds.all(now)
 }
 

@@ -13,6 +13,7 @@ import {
   type NumberedList,
   type PublishedList,
 } from './carrier'
+import { lockFile } from './file-lock'
 import { numberOf } from './signed-piece'
 
 const LENGTH = 4
@@ -25,18 +26,27 @@ export class FileSink implements ListSink {
   #handle: FileHandle | undefined
   #size = 0
   #lastNumber: number
+  readonly #unlock: () => void
 
-  private constructor(file: string, lastNumber: number) {
+  private constructor(file: string, lastNumber: number, unlock: () => void) {
     this.#file = file
     this.#lastNumber = lastNumber
+    this.#unlock = unlock
   }
 
-  /** The list that is there now will be replaced. */
+  /**
+   * The list that is there now will be replaced.
+   * @throws Error when another process does so, or it cannot be read
+   */
   static async open(file: string): Promise<FileSink> {
+    const unlock = await lockFile(file)
     const source = new FileSource(file, new AbortController().signal)
     try {
       const head = await source.head()
-      return new FileSink(file, head ? numberOf(head) : 0)
+      return new FileSink(file, head ? numberOf(head) : 0, unlock)
+    } catch (error) {
+      unlock()
+      throw error
     } finally {
       source.close()
     }
@@ -57,7 +67,7 @@ export class FileSink implements ListSink {
       for (let at = 0; at < list.parts; at++) size = await write(handle, size, await part(at))
       await handle.sync()
       await rename(unfinished, this.#file)
-      await this.close()
+      await this.#handle?.close()
       this.#handle = handle
       this.#size = size
     } catch (error) {
@@ -80,8 +90,10 @@ export class FileSink implements ListSink {
   }
 
   async close(): Promise<void> {
-    await this.#handle?.close()
+    const handle = this.#handle
     this.#handle = undefined
+    this.#unlock()
+    await handle?.close()
   }
 }
 

@@ -11,6 +11,8 @@ export const LOCK_PROLONGED = 2000
 export const LOCK_TRIED = 2000
 /** After so long without having been prolonged it counts as lost: earlier than it ends in Redis. */
 export const LOCK_HELD = 6000
+/** And after so long nobody asks the directory anything more by right of it, whatever stood still meanwhile. */
+export const LOCK_READS = 8000
 
 // One that Redis has lost, and that nobody has taken since, is ours still.
 const PROLONG = `local holder = redis.call('get', KEYS[1])

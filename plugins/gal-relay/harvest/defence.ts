@@ -190,9 +190,12 @@ export class HarvestDefence {
     }
   }
 
-  /** What another process, or the command, says. */
-  async take(event: HoldEvent, isNews = true): Promise<void> {
-    this.#holds.take(event)
+  /**
+   * What another process, or the command, says.
+   * @param at when it was found out or let go (holds.ts)
+   */
+  async take(event: HoldEvent, at: number, isNews = true): Promise<void> {
+    this.#holds.take(event, at)
     if (event.event !== 'release' || !isNews) return
     for (const observed of [false, true]) {
       const key = keyOf(event.network, observed)

@@ -104,8 +104,10 @@ export class Harvest {
     )
     const { defence } = this
     if (this.#link && defence) {
-      this.#shared = sharedHolds().shareHolds(this.#link, harvest.hold_off, (event, isNews) =>
-        defence.take(event, isNews),
+      this.#shared = sharedHolds().shareHolds(
+        this.#link,
+        harvest.hold_off,
+        ({ event, at }, isNews) => defence.take(event, at, isNews),
       )
     }
     if (this.#role === 'worker') this.#processes.tellOthers(STARTED, {})
@@ -148,8 +150,10 @@ export class Harvest {
   async #takeEvent(given: unknown): Promise<void> {
     const event = readHoldEvent(given)
     if (!event) return
-    if (this.#defence) await this.#defence.take(event)
-    else this.#holds.take(event)
+    // All processes of a server have one clock.
+    const at = event.event === 'hold' ? event.hold.since : Date.now()
+    if (this.#defence) await this.#defence.take(event, at)
+    else this.#holds.take(event, at)
   }
 
   /** @returns whether the network was held off, by what this process knows */

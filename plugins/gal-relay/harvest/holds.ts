@@ -57,6 +57,8 @@ const MOST = 10_000
 
 export class Holds {
   readonly #held = new LRUCache<string, Hold>({ max: MOST })
+  /** By network: when it was let go last. */
+  readonly #released = new LRUCache<string, number>({ max: MOST })
 
   /** @param now milliseconds since 1970 */
   find(key: string, now: number): Hold | undefined {
@@ -70,9 +72,17 @@ export class Holds {
     this.#held.set(keyOf(hold.network, hold.observed), hold)
   }
 
-  take(event: HoldEvent): void {
-    if (event.event === 'hold') this.put(event.hold)
-    else for (const observed of [false, true]) this.#held.delete(keyOf(event.network, observed))
+  /**
+   * What others say, in any order: a network that was let go stays so, whoever had found it out before.
+   * @param at when it was found out or let go, by one clock for all
+   */
+  take(event: HoldEvent, at: number): void {
+    if (event.event === 'hold') {
+      if (at > (this.#released.get(event.hold.network) ?? 0)) this.put(event.hold)
+      return
+    }
+    this.#released.set(event.network, at)
+    for (const observed of [false, true]) this.#held.delete(keyOf(event.network, observed))
   }
 
   /** The newest first. */

@@ -17,6 +17,13 @@ const SKEW = 60_000
 
 const streamOf = (prefix: string) => `${prefix}harvest:holds`
 
+/** An event, and when that was: by the clock of Redis, since clocks of servers differ. */
+export interface TimedEvent {
+  readonly event: HoldEvent
+  /** Milliseconds since 1970. */
+  readonly at: number
+}
+
 export interface SharedHolds {
   tell(event: HoldEvent): void
   close(): void
@@ -29,18 +36,18 @@ export interface SharedHolds {
 export function shareHolds(
   link: RedisLink,
   holdOff: number,
-  take: (event: HoldEvent, isNews: boolean) => Promise<void>,
+  take: (event: TimedEvent, isNews: boolean) => Promise<void>,
 ): SharedHolds {
   const stream = streamOf(link.prefix)
   const startedAt = Date.now()
-  const unsent: HoldEvent[] = []
+  const unsent: { readonly event: HoldEvent; readonly since: number }[] = []
   let last = String(Math.max(0, startedAt - holdOff - SKEW))
   let isReading = false
 
   const send = async () => {
     while (unsent[0]) {
-      const [event] = unsent
-      await link.use((client) => addEvent(client, stream, event))
+      const [{ event, since }] = unsent
+      await link.use((client) => addEvent(client, stream, event, performance.now() - since))
       unsent.shift()
     }
   }
@@ -50,10 +57,9 @@ export function shareHolds(
         await link.probe(client)
         return eventsAfter(client, stream, last)
       })
-      for (const { id, event } of events) {
+      for (const { id, timed } of events) {
         last = id
-        // They begin with the milliseconds since 1970.
-        if (event) await take(event, Number.parseInt(id, 10) >= startedAt)
+        if (timed) await take(timed, timed.at >= startedAt)
       }
       if (events.length < PIECE) return
     }
@@ -73,7 +79,7 @@ export function shareHolds(
   const timer = every(READ_EVERY, 'who is held off, by Redis', turn).unref()
   return {
     tell(event) {
-      if (unsent.length < UNSENT) unsent.push(event)
+      if (unsent.length < UNSENT) unsent.push({ event, since: performance.now() })
     },
     close: () => clearInterval(timer),
   }
@@ -84,12 +90,12 @@ export async function readHoldEvents(
   client: RedisClient,
   prefix: string,
   since: number,
-): Promise<HoldEvent[]> {
-  const all: HoldEvent[] = []
+): Promise<TimedEvent[]> {
+  const all: TimedEvent[] = []
   let last = String(Math.max(0, since - SKEW))
   for (;;) {
     const events = await eventsAfter(client, streamOf(prefix), last)
-    all.push(...events.flatMap(({ event }) => event ?? []))
+    all.push(...events.flatMap(({ timed }) => timed ?? []))
     last = events.at(-1)?.id ?? last
     if (events.length < PIECE) return all
   }
@@ -100,14 +106,20 @@ export async function addHoldEvent(
   prefix: string,
   event: HoldEvent,
 ): Promise<void> {
-  await addEvent(client, streamOf(prefix), event)
+  await addEvent(client, streamOf(prefix), event, 0)
 }
 
-async function addEvent(client: RedisClient, stream: string, event: HoldEvent): Promise<void> {
+/** @param age how long ago that was, milliseconds */
+async function addEvent(
+  client: RedisClient,
+  stream: string,
+  event: HoldEvent,
+  age: number,
+): Promise<void> {
   await client.xAdd(
     stream,
     '*',
-    { event: JSON.stringify(event) },
+    { event: JSON.stringify(event), age: String(Math.round(age)) },
     { TRIM: { strategy: 'MAXLEN', strategyModifier: '~', threshold: KEPT } },
   )
 }
@@ -115,12 +127,17 @@ async function addEvent(client: RedisClient, stream: string, event: HoldEvent): 
 interface Read {
   readonly id: string
   /** undefined for what is none */
-  readonly event: HoldEvent | undefined
+  readonly timed: TimedEvent | undefined
 }
 
 async function eventsAfter(client: RedisClient, stream: string, id: string): Promise<Read[]> {
   const messages = await client.xRange(stream, `(${id}`, '+', { COUNT: PIECE })
-  return messages.map(({ id, message }) => ({ id, event: parsed(message.event) }))
+  return messages.map(({ id, message }) => {
+    const event = parsed(message.event)
+    // Ids begin with the milliseconds since 1970. What other releases add has no age.
+    const at = Number.parseInt(id, 10) - Math.max(0, Number(message.age) || 0)
+    return { id, timed: event && { event, at } }
+  })
 }
 
 function parsed(text: string | undefined): HoldEvent | undefined {

@@ -57,6 +57,8 @@ export class Connection {
   isOnTrial = false
   /** Questions that are being answered over it; some wait for what others have asked already. */
   questions = 0
+  /** Asked before requests leave; until they may, they wait. */
+  maySend: () => boolean = () => true
   /** Called once, after every request in flight has failed. */
   onEnd: (error: DirectoryError) => void = () => {}
   /** Called when a request has ended and there is room for one more. */
@@ -178,18 +180,16 @@ export class Connection {
       if (this.#ended) return reject(this.#ended)
       const sentAt = performance.now()
       const endless = sink !== undefined && timeout === 0
-      const broken = this.#broken
       // What lies in the socket came in time: it is read before the end is called.
       const over = () => {
         const since = performance.now()
-        soon('expired search', () => this.#timedOut(id, timeout, since), broken)
+        soon('expired search', () => this.#timedOut(id, timeout, since), this.#broken)
       }
-      const timer = endless ? undefined : later(timeout, 'search time-out', over, broken)
-      const heardAt = sentAt
+      const timer = endless ? undefined : later(timeout, 'search time-out', over, this.#broken)
       this.#requests.set(id, {
         endsWith,
         sentAt,
-        heardAt,
+        heardAt: sentAt,
         answer: emptyAnswer(),
         timer,
         sink,
@@ -215,7 +215,9 @@ export class Connection {
   readonly #flush = () => {
     const bytes = this.#outgoing.length === 1 ? this.#outgoing[0] : Buffer.concat(this.#outgoing)
     this.#outgoing = []
-    if (!this.#ended && bytes) this.#socket.write(bytes)
+    if (this.#ended || !bytes) return
+    if (this.maySend()) this.#socket.write(bytes)
+    else this.#write(bytes)
   }
 
   /** A failure of ours: who waits for an answer fails at once, and another connection is opened. */
@@ -242,9 +244,8 @@ export class Connection {
 
   #take(id: number): Request | undefined {
     const request = this.#requests.get(id)
-    if (!request) return undefined
     this.#requests.delete(id)
-    clearTimeout(request.timer)
+    clearTimeout(request?.timer)
     return request
   }
 

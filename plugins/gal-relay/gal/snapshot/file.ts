@@ -32,6 +32,7 @@ import {
   type Batch,
   bytesOf,
   decodeBatch,
+  decodeHeader,
   decodeHosts,
   encodeBatch,
   encodeHeader,
@@ -63,6 +64,8 @@ export class SnapshotReader {
     readonly table: AddressTable,
     /** The same; where the directory is asked where mail goes. */
     readonly mailboxes: ListedMailboxes | undefined,
+    /** The checksum of both, in hexadecimal. */
+    readonly sum: string,
   ) {
     this.#handle = handle
     this.#identity = identity
@@ -92,7 +95,8 @@ export class SnapshotReader {
       const { table, data } = await readContent(header, read)
       const mailboxes = data && new ListedMailboxes(meta.key, data.index, data.sealed)
       if (mailboxes) await addHosts(mailboxes, decodeHosts(data.hosts))
-      return new SnapshotReader(handle, identity, end, meta, table, mailboxes)
+      const sum = sumIn(header)
+      return new SnapshotReader(handle, identity, end, meta, table, mailboxes, sum)
     } catch (error) {
       await handle.close()
       throw error
@@ -211,6 +215,8 @@ export async function applyBatch(
   return fits
 }
 
+const sumIn = (header: Buffer) => decodeHeader(header).sum.toString('hex')
+
 function turn(): Promise<void> {
   return new Promise((resolve) => soon('the next step', resolve, () => resolve()))
 }
@@ -229,7 +235,13 @@ export class SnapshotWriter {
   #size: number
   #broken = false
 
-  private constructor(handle: FileHandle, file: string, size: number) {
+  private constructor(
+    handle: FileHandle,
+    file: string,
+    size: number,
+    /** The checksum of the list as the file began, in hexadecimal. */
+    readonly sum: string,
+  ) {
     this.#handle = handle
     this.#file = file
     this.#size = size
@@ -275,7 +287,7 @@ export class SnapshotWriter {
       }
       sum.digest().copy(header, SUM_AT)
       await writeWhole(handle, header, 0)
-      const writer = new SnapshotWriter(handle, file, size)
+      const writer = new SnapshotWriter(handle, file, size, sumIn(header))
       for (const batch of [first].flat()) await writer.append(batch)
       await handle.sync()
       await rename(unfinished, file)
@@ -286,6 +298,19 @@ export class SnapshotWriter {
       await unlink(unfinished).catch(() => {})
       throw error
     }
+  }
+
+  /**
+   * Goes on with a list that has been read to its end.
+   * @returns undefined when another one has taken its name
+   */
+  static async goOn(file: string, reader: SnapshotReader): Promise<SnapshotWriter | undefined> {
+    const handle = await open(file, 'r+')
+    if (reader.is(await handle.stat({ bigint: true }))) {
+      return new SnapshotWriter(handle, file, reader.readTo, reader.sum)
+    }
+    await handle.close()
+    return undefined
   }
 
   get size(): number {

@@ -7,6 +7,7 @@ import type { Log } from '../../log'
 import { ROOT_AND_US, requireOwnFolder } from '../../trusted-file'
 import type { ListSettings } from './list-settings'
 import { type KeptList, readerProcess } from './reader-process'
+import type { Lease } from './reading-lease'
 import type { SyncReport } from './syncer'
 
 const SECOND = 1000
@@ -19,11 +20,11 @@ export class ListReader {
   #isClosed = false
   #folderProblem = ''
 
-  /** @param isReplaceable when this process stands still, another one reads the list, and ours must not go on */
-  constructor(settings: ListSettings, log: Log, isReplaceable = false) {
+  /** @param lease where another server may read the list: until when this one may */
+  constructor(settings: ListSettings, log: Log, lease?: Lease) {
     this.#settings = settings
     this.#log = log
-    this.#list = { settings, log, isReplaceable, report: undefined }
+    this.#list = { settings, log, lease, report: undefined }
   }
 
   /** How the list is being kept, when that is done from here. */
@@ -52,7 +53,7 @@ export class ListReader {
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
       if (problem !== this.#folderProblem) {
-        const instead = this.#list.isReplaceable ? '' : '; recipients are looked up one by one'
+        const instead = this.#list.lease ? '' : '; recipients are looked up one by one'
         this.#log.error(`no list can be kept in ${file}${instead}: ${problem}`)
       }
       this.#folderProblem = problem

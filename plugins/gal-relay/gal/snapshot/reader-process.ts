@@ -9,6 +9,7 @@ import { countRefusal, knownRefusals, type Refusal, shareRefusals } from '../../
 import type { Log } from '../../log'
 import { Claim } from './keeper-choice'
 import type { ListSettings } from './list-settings'
+import type { Lease } from './reading-lease'
 import type { FromSyncProcess, ToSyncProcess } from './sync-messages'
 import type { SyncReport } from './syncer'
 
@@ -30,8 +31,8 @@ const LEFT = 'code 0'
 export interface KeptList {
   readonly settings: ListSettings
   readonly log: Log
-  /** When this process stands still, another one reads the list: what it has started must end. */
-  readonly isReplaceable: boolean
+  /** Where another server may read it: until when this one may. */
+  readonly lease: Lease | undefined
   /** How it is being kept, when that is done from here. */
   report: SyncReport | undefined
 }
@@ -129,7 +130,11 @@ class ReaderProcess {
   }
 
   #isReplaceable(): boolean {
-    return cluster.isWorker || [...this.#lists].some((list) => list.isReplaceable)
+    return cluster.isWorker || [...this.#lists].some(({ lease }) => lease)
+  }
+
+  #leases(): [number, number][] {
+    return [...this.#sent].flatMap(([number, { lease }]) => (lease ? [[number, lease()]] : []))
   }
 
   /** Many come or go at once. */
@@ -167,7 +172,8 @@ class ReaderProcess {
     const keep: ToSyncProcess['keep'][number][] = []
     for (const list of wanted) {
       this.#sent.set(++this.#lastNumber, list)
-      keep.push({ number: this.#lastNumber, settings: list.settings })
+      const { settings, lease } = list
+      keep.push({ number: this.#lastNumber, settings, readUntil: lease?.() })
     }
     if (keep.length + drop.length === 0) return
     const refusals = isReplaceable === undefined ? [] : knownRefusals()
@@ -183,7 +189,9 @@ class ReaderProcess {
     child.on('message', guard('sign of life of the process that keeps the list', heard))
     clearInterval(this.#watch)
     this.#watch = every(SECOND, 'watch over the process that keeps the list', () => {
-      if (this.#isReplaceable() && child.connected) child.send(ALIVE, () => {})
+      if (this.#isReplaceable() && child.connected) {
+        child.send({ ...ALIVE, leases: this.#leases() }, () => {})
+      }
       if (++silent < SILENCE) return
       clearInterval(this.#watch)
       this.#say('error', `the process that keeps the list has not answered for ${SILENCE} s`)

@@ -7,6 +7,8 @@ export interface Mark {
   readonly number: number
   /** How many of its changes. */
   readonly changes: number
+  /** The checksum of the file that has it, once it is there. */
+  readonly file?: string
 }
 
 const SMALL = 4096
@@ -35,3 +37,8 @@ export async function writeMark(file: string, list: string, mark: Mark): Promise
   await writeFile(unfinished, JSON.stringify({ list, ...mark }), { mode: 0o600 })
   await rename(unfinished, markFileOf(file))
 }
+
+/** Why a list is refused. */
+export const older = (file: string, number: number, before: Mark) =>
+  `it is from before the one in force (number ${number}, and number ${before.number} with ${before.changes} ` +
+  `changes was in force); if it is to be used all the same, remove ${markFileOf(file)}`

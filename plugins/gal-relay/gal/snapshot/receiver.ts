@@ -23,8 +23,9 @@ import { type Batch, decodeBatch, decodeHosts, HEADER_BYTES, UnusableFile } from
 import { fingerprintOf } from './fingerprint'
 import { SKEW } from './follower'
 import { decodeHead, type ListHead, PART_BYTES } from './list-head'
+import { listOnDisk } from './list-on-disk'
 import type { ListSettings } from './list-settings'
-import { type Mark, markFileOf, readMark, writeMark } from './received-mark'
+import { older, readMark, writeMark } from './received-mark'
 import type { SyncReport } from './syncer'
 
 /** Milliseconds to wait for news, and for a list where there is none. */
@@ -172,11 +173,39 @@ export class Receiver {
     const head = this.#acceptable(decodeHead(content))
     const inForce = this.#inForce
     if (inForce?.number !== number || (await inForce.writer.place()) !== 'in force') {
-      const next = await this.#putInForce(source, keys, number, head)
+      const next =
+        (inForce ? undefined : await this.#fromDisk(source, keys, number, head)) ??
+        (await this.#putInForce(source, keys, number, head))
       await this.#leave()
       this.#inForce = next
     }
     if (this.#inForce) await this.#follow(source, keys, this.#inForce, signal)
+  }
+
+  /** The list as it was before a restart, unless the last change that it has is not there to be had any more. */
+  async #fromDisk(
+    source: ListSource,
+    keys: ListKeys,
+    number: number,
+    { parts }: ListHead,
+  ): Promise<InForce | undefined> {
+    const { file, trusted = ROOT_AND_US } = this.#settings.snapshot
+    const { list } = this.#channel
+    const found = await listOnDisk(file, list, number, this.#fingerprint, trusted)
+    if (!found) return undefined
+    const { writer, changes, last, takenAt } = found
+    let isThere = false
+    try {
+      const from = changes - 1
+      isThere = (await this.#changes(source, keys, { number, parts }, from, 0)).length > 0
+    } finally {
+      if (!isThere) await writer.close()
+    }
+    if (!isThere) return undefined
+    this.#readAt = takenAt
+    this.#noted([last])
+    this.#log.notice(`the list is in force: list ${list} number ${number}, as it was on the disk`)
+    return { number, parts, changes, writer }
   }
 
   async #putInForce(
@@ -209,6 +238,7 @@ export class Receiver {
     const meta = { key, fingerprint: this.#fingerprint, takenAt }
     const mailboxes = data && { ...data, hosts: [...decodeHosts(data.hosts)] }
     const writer = await SnapshotWriter.create(file, meta, table, batches, trusted, mailboxes)
+    await writeMark(file, list, { number, changes, file: writer.sum })
     this.#readAt = startedAt
     this.#readFor = Date.now() - startedAt
     this.#noted(batches)
@@ -236,7 +266,8 @@ export class Receiver {
       for (const batch of news) await writer.append(batch)
       if (news.length === 0) continue
       inForce.changes += news.length
-      await writeMark(file, this.#channel.list, { number, changes: inForce.changes })
+      const { changes } = inForce
+      await writeMark(file, this.#channel.list, { number, changes, file: writer.sum })
       this.#noted(news)
       if (patience > 0) this.#requireInTime(news)
     }
@@ -357,10 +388,6 @@ export class Receiver {
     this.#lastErrorAt = Date.now()
   }
 }
-
-const older = (file: string, number: number, before: Mark) =>
-  `it is from before the one in force (number ${number}, and number ${before.number} with ${before.changes} ` +
-  `changes was in force); if it is to be used all the same, remove ${markFileOf(file)}`
 
 const AHEAD =
   'the list is not current: it was confirmed at a time that is still to come; the clock of this server or of ' +

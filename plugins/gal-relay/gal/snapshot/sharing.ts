@@ -3,7 +3,14 @@
 import { FileSink } from '../../fleet/file-carrier'
 import { clientFor, endClient, type RedisClient } from '../../fleet/redis'
 import { LockLost, RedisSink } from '../../fleet/redis-carrier'
-import { holderOf, LOCK_HELD, LOCK_PROLONGED, LOCK_TRIED, RedisLock } from '../../fleet/redis-lock'
+import {
+  holderOf,
+  LOCK_HELD,
+  LOCK_PROLONGED,
+  LOCK_READS,
+  LOCK_TRIED,
+  RedisLock,
+} from '../../fleet/redis-lock'
 import { guard, unattended } from '../../guard'
 import type { Log } from '../../log'
 import { carrierText, type ListChannel } from '../../settings/list-channel'
@@ -12,6 +19,7 @@ import { interruptible, whenAborted } from '../feeds/change-feed'
 import { ListReader } from './list-reader'
 import type { ListSettings } from './list-settings'
 import { Publisher } from './publisher'
+import { type Lease, onMachine } from './reading-lease'
 import { Receiver } from './receiver'
 import type { SyncReport } from './syncer'
 
@@ -26,6 +34,12 @@ const RECONNECTED = 500
 const STUCK_AFTER = 20_000
 const STUCK = 'its directory does not answer, and another one may try'
 const ENOUGH = new Error('no longer wanted')
+const FOR_EVER: Lease = () => Number.POSITIVE_INFINITY
+
+/** The lock, since when it has certainly been ours without a break. */
+interface Held {
+  since: number
+}
 
 export class Sharing {
   readonly #settings: ListSettings
@@ -61,7 +75,7 @@ export class Sharing {
   async #toFile(file: string, signal: AbortSignal): Promise<void> {
     const sink = await FileSink.open(file)
     try {
-      await this.#lead(sink, signal)
+      await this.#lead(sink, FOR_EVER, signal)
     } finally {
       await sink.close()
     }
@@ -87,13 +101,13 @@ export class Sharing {
       const where = carrierText(this.#channel)
       this.#log.notice(`this server reads the list ${list} and publishes it to ${where}`)
       const leading = new AbortController()
-      const lead = this.#lead(new RedisSink(client, redis.prefix, list, lock.token), leading.signal)
+      const held: Held = { since: heldSince }
+      const lease = () => onMachine(held.since + LOCK_READS)
+      const sink = new RedisSink(client, redis.prefix, list, lock.token)
+      const lead = this.#lead(sink, lease, leading.signal)
       const leave = () => leading.abort(ENOUGH)
       const stop = whenAborted(signal, guard('end of publishing a list', leave, leave))
-      const whyNot = await Promise.race([
-        this.#prolong(client, lock, heldSince, leading.signal),
-        lead,
-      ])
+      const whyNot = await Promise.race([this.#prolong(client, lock, held, leading.signal), lead])
       stop()
       leading.abort(ENOUGH)
       // What is on its way to a Redis that does not answer is not waited for.
@@ -160,22 +174,21 @@ export class Sharing {
   async #prolong(
     client: RedisClient,
     lock: RedisLock,
-    takenAt: number,
+    held: Held,
     signal: AbortSignal,
   ): Promise<string> {
-    let heldSince = takenAt
     let readAt = performance.now()
     for (let wait = 0; ; ) {
       await pause(wait, signal)
       if (signal.aborted) return ''
       const askedAt = performance.now()
       const prolonged = lock.prolong(client).catch(() => undefined)
-      const late = pause(Math.max(0, heldSince + LOCK_HELD - askedAt), signal)
+      const late = pause(Math.max(0, held.since + LOCK_HELD - askedAt), signal)
       const isOurs = client.isReady ? await Promise.race([prolonged, late]) : undefined
       if (isOurs === false) return 'another one may'
-      if (isOurs) heldSince = askedAt
+      if (isOurs) held.since = askedAt
       wait = isOurs ? LOCK_PROLONGED : RECONNECTED
-      if (performance.now() - heldSince >= LOCK_HELD) return 'Redis does not answer'
+      if (performance.now() - held.since >= LOCK_HELD) return 'Redis does not answer'
       if (this.report().state !== 'waiting') readAt = askedAt
       if (askedAt - readAt < STUCK_AFTER) continue
       if (await lock.isWaitedFor(client).catch(() => false)) return STUCK
@@ -186,10 +199,10 @@ export class Sharing {
    * Reads the directory and hands on the list, until the signal or until another server does.
    * @returns why no longer; '' after the signal
    */
-  async #lead(sink: FileSink | RedisSink, signal: AbortSignal): Promise<string> {
+  async #lead(sink: FileSink | RedisSink, lease: Lease, signal: AbortSignal): Promise<string> {
     const { snapshot } = this.#settings
     const { channel: _, ...own } = snapshot
-    const reader = new ListReader({ ...this.#settings, snapshot: own }, this.#log, true)
+    const reader = new ListReader({ ...this.#settings, snapshot: own }, this.#log, lease)
     this.#report = () => reader.report
     const readSince = Date.now()
     const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }

@@ -4,11 +4,20 @@ import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
 import type { SyncReport } from './syncer'
 
+export interface KeepOrder {
+  readonly number: number
+  readonly settings: ListSettings
+  /** On the clock of the machine (reading-lease.ts); undefined: for as long as it is wanted. */
+  readonly readUntil: number | undefined
+}
+
 /** Lists that come and go; each message is a sign of life as well. */
 export interface ToSyncProcess {
-  readonly keep: readonly { readonly number: number; readonly settings: ListSettings }[]
+  readonly keep: readonly KeepOrder[]
   /** Their numbers. */
   readonly drop: readonly number[]
+  /** By number: until when a list may be read that another server may read after that. */
+  readonly leases?: readonly (readonly [number, number])[]
   /** Of passwords, in the other processes of the server. */
   readonly refusals?: readonly Refusal[]
   /** When the parent stands still, another process takes its place and starts one like this. Said at first. */

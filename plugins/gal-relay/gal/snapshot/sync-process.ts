@@ -4,10 +4,11 @@
 import { readdirSync } from 'node:fs'
 import { constants, getPriority, setPriority } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
-import { every, guard, later, onFailure, unattended } from '../../guard'
+import { every, guard, later, onFailure, soon, unattended } from '../../guard'
 import { countRefusal, type Refusal, shareRefusals } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
+import { machineTime } from './reading-lease'
 import { ReadingTurns } from './reading-turns'
 import { Receiver } from './receiver'
 import { Sharing } from './sharing'
@@ -31,11 +32,16 @@ interface Keeping {
   readonly syncer: Pick<Syncer, 'run' | 'report'>
   readonly stop: AbortController
   reported: SyncReport | undefined
+  readUntil: number
+  /** It may have ended. */
+  isDoubted: boolean
 }
 
 /** Seconds since the parent said something. */
 let silent = 0
 const turns = new ReadingTurns()
+/** Of the event loop: what lies in the pipe from the parent is read in one. */
+const TURNS = 3
 /** By their numbers. */
 const lists = new Map<number, Keeping>()
 /** By file, the end of whoever wrote it last: two never write one file. */
@@ -104,6 +110,10 @@ function begin(first: ToSyncProcess): void {
 
 function hear(message: ToSyncProcess): void {
   silent = 0
+  for (const [number, until] of message.leases ?? []) {
+    const list = lists.get(number)
+    if (list) list.readUntil = until
+  }
   for (const refusal of message.refusals ?? []) countRefusal(refusal, tellRefusal)
   if (message.keep.length + message.drop.length === 0) return
   unattended('lists to be kept', () => take(message), endSoon)
@@ -114,10 +124,10 @@ function take({ keep, drop }: ToSyncProcess): void {
     lists.get(number)?.stop.abort(new Error('no longer wanted'))
     lists.delete(number)
   }
-  for (const { number, settings } of keep) {
+  for (const { number, settings, readUntil = Number.POSITIVE_INFINITY } of keep) {
     const stop = new AbortController()
-    const syncer = syncerFor(settings, logOf(number))
-    lists.set(number, { syncer, stop, reported: undefined })
+    const syncer = syncerFor(settings, logOf(number), () => mayAsk(number))
+    lists.set(number, { syncer, stop, reported: undefined, readUntil, isDoubted: false })
     const { file } = settings.snapshot
     const before = ends.get(file) ?? Promise.resolve()
     const end = before.then(
@@ -127,10 +137,26 @@ function take({ keep, drop }: ToSyncProcess): void {
   }
 }
 
+/** A list that another server may read after its lease has ended is asked for nothing further here. */
+function mayAsk(number: number): boolean {
+  const list = lists.get(number)
+  if (!list || machineTime() < list.readUntil) return true
+  if (!list.isDoubted) endUnlessRenewed(list, TURNS)
+  return false
+}
+
+/** What the parent has said while this process was busy is read first. */
+function endUnlessRenewed(list: Keeping, turns: number): void {
+  list.isDoubted = machineTime() >= list.readUntil
+  if (!list.isDoubted) return
+  if (turns === 0) process.exit(0)
+  soon('end of a lease', () => endUnlessRenewed(list, turns - 1), leave)
+}
+
 /** By what a list is kept. */
-function syncerFor(settings: ListSettings, log: Log): Keeping['syncer'] {
+function syncerFor(settings: ListSettings, log: Log, mayAskNow: () => boolean): Keeping['syncer'] {
   const { channel } = settings.snapshot
-  if (!channel) return new Syncer(settings, log, turns)
+  if (!channel) return new Syncer(settings, log, turns, mayAskNow)
   return channel.role === 'receive'
     ? new Receiver(settings, channel, log)
     : new Sharing(settings, channel, log)
@@ -150,6 +176,7 @@ function report(): void {
 function endWithoutParent(): void {
   every(SECOND, 'watch over the parent process', () => {
     if (++silent >= PARENT_SILENCE) process.exit(0)
+    for (const number of lists.keys()) mayAsk(number)
   })
 }
 

@@ -61,13 +61,14 @@ export class Reading {
     settings: ListSettings,
     keeper: Keeper,
     log: Log,
+    mayAsk = () => true,
   ) {
     this.keeper = keeper
     let completed = () => {}
     this.complete = new Promise((resolve) => {
       completed = resolve
     })
-    this.ended = this.#run(list, settings, log, completed).then(
+    this.ended = this.#run(list, settings, log, completed, mayAsk).then(
       () => new Error('ended'),
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
@@ -82,11 +83,14 @@ export class Reading {
     { ldap, snapshot }: ListSettings,
     log: Log,
     completed: () => void,
+    mayAsk: () => boolean,
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
     const connect = async () => {
+      if (!mayAsk()) throw new Error('another server may read the list now')
       const connection = await openConnection(endpoint, ldap, signal)
+      connection.maySend = mayAsk
       connection.onEnd = (error) => this.#stop.abort(error)
       const end = () => connection.destroy(directoryError(signal.reason))
       // It may have been stopped at the very moment.
@@ -142,6 +146,7 @@ export class Syncer {
   readonly #log: Log
   readonly #backoff: Backoff
   readonly #turns: ReadingTurns
+  readonly #mayAsk: () => boolean
   readonly #stop = new AbortController()
   #following: Reading | undefined
   #reading: Reading | undefined
@@ -151,10 +156,14 @@ export class Syncer {
   #lastError: string | undefined
   #lastErrorAt: number | undefined
 
-  /** @param turns of all lists that the process keeps */
-  constructor(settings: ListSettings, log: Log, turns = new ReadingTurns()) {
+  /**
+   * @param turns of all lists that the process keeps
+   * @param mayAsk whether the directory may be asked anything now
+   */
+  constructor(settings: ListSettings, log: Log, turns = new ReadingTurns(), mayAsk = () => true) {
     this.#settings = settings
     this.#turns = turns
+    this.#mayAsk = mayAsk
     this.#list = listDefinition(settings.gal, settings.ldap)
     this.#log = log
     const { least, most } = settings.ldap.retry_after
@@ -251,7 +260,14 @@ export class Syncer {
       force: false,
       log: this.#log,
     })
-    const reading = new Reading(endpoint, this.#list, this.#settings, keeper, this.#log)
+    const reading = new Reading(
+      endpoint,
+      this.#list,
+      this.#settings,
+      keeper,
+      this.#log,
+      this.#mayAsk,
+    )
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
     const progress = every(PROGRESS, 'progress of a reading', () => this.#progress(reading))
@@ -321,6 +337,7 @@ export class Syncer {
   }
 
   async #answers(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
+    if (!this.#mayAsk()) return false
     try {
       const connection = await openConnection(endpoint, this.#settings.ldap, signal)
       connection.close()

@@ -1,0 +1,69 @@
+// Who reads a directory's list: as the directory sees it, and as the processes of a server.
+import { readFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { childrenOf } from './processes'
+import { startTcpProxy, type TcpProxy } from './tcp-proxy'
+
+/** What is in the search that shows the list and then its changes (RFC 4533 §2.2), and in no other. */
+const OF_THE_LIST = ['1.3.6.1.4.1.4203.1.9.1.1', 'proxyAddresses']
+
+export interface WatchedDirectory extends TcpProxy {
+  /** Connections over which the list is read or followed: open now, the most at a time, in all. */
+  readonly readers: { readonly now: number; readonly most: number; readonly inAll: number }
+}
+
+/** @param port of a directory with the overlay syncprov */
+export async function watchDirectory(port: number): Promise<WatchedDirectory> {
+  const open = new Set<Socket>()
+  let most = 0
+  let inAll = 0
+  const onRequest = (bytes: Buffer, client: Socket) => {
+    if (open.has(client) || !OF_THE_LIST.every((text) => bytes.includes(text))) return
+    open.add(client)
+    client.once('close', () => open.delete(client))
+    inAll++
+    most = Math.max(most, open.size)
+  }
+  const proxy = await startTcpProxy(port, { onRequest })
+  return Object.defineProperty(proxy, 'readers', {
+    get: () => ({ now: open.size, most, inAll }),
+  }) as WatchedDirectory
+}
+
+/** The processes by which a server reads a directory. */
+export interface ReadingProcesses {
+  /** Answers mail; the server itself where that is one process. */
+  readonly worker: number
+  readonly keeper: number
+  readonly reader: number
+}
+
+/** @returns undefined when another server reads it */
+export function readingProcesses(server: number): ReadingProcesses | undefined {
+  const workers = [server, ...childrenOf(server)]
+  for (const worker of workers) {
+    for (const keeper of syncProcessesOf(worker)) {
+      const [reader] = syncProcessesOf(keeper)
+      if (reader) return { worker, keeper, reader }
+    }
+  }
+  return undefined
+}
+
+function syncProcessesOf(pid: number): number[] {
+  try {
+    return childrenOf(pid).filter(isSyncProcess)
+  } catch {
+    // it has ended
+    return []
+  }
+}
+
+function isSyncProcess(pid: number): boolean {
+  try {
+    // One that has ended and was not asked for its end has no command line.
+    return /sync/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))
+  } catch {
+    return false
+  }
+}
