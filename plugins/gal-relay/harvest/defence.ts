@@ -63,12 +63,12 @@ const NOTHING: Recipients = { unknown: 0, others: 0 }
 /** Networks whose recipients are counted here before they are handed on. */
 const NETWORKS = 20_000
 /**
- * They are handed on with the next unknown recipient; so many at the latest, without anybody waiting for it,
- * since the unknown ones may all come to another process.
+ * They are handed on with the next unknown recipient; so many at the latest, or one in a hundred of a busy
+ * network's, without anybody waiting for it, since the unknown ones may all come to another process.
  */
 const HANDED_ON = 50
-/** While so many more unknown recipients would not be a harvest, they are handed on in the same way. */
-const FAR = 400
+/** While so many times that of unknown recipients would not be a harvest, they are handed on in the same way. */
+const FAR = 8
 /** Answers that wait at a time, in one process; more are given at once. */
 const DELAYED = 1000
 /** Holds in a report. */
@@ -129,7 +129,7 @@ export class HarvestDefence {
   /** A recipient that is accepted, or refused for another reason. */
   other({ key }: Counted): void {
     const waiting = this.#waitingFor(key)
-    if (++waiting.others >= HANDED_ON) this.#handOn(key, waiting)
+    if (++waiting.others >= handedOnAt(waiting.known)) this.#handOn(key, waiting)
   }
 
   /** An unknown recipient. */
@@ -139,7 +139,7 @@ export class HarvestDefence {
     const now = Date.now()
     if (this.#holds.find(key, now)) return observed ? 0 : 'held off'
     const waiting = this.#waitingFor(key)
-    const known = knownAt(waiting, now)
+    const { known } = waiting
     if (!known || !isFar(known, this.#limits)) return this.#judged(counted, waiting)
     const { news } = known
     known.unknown++
@@ -147,7 +147,7 @@ export class HarvestDefence {
     news.unknown++
     news.others += waiting.others
     waiting.others = 0
-    if (news.unknown + news.others >= HANDED_ON) this.#handOn(key, waiting)
+    if (news.unknown + news.others >= handedOnAt(known)) this.#handOn(key, waiting)
     return observed ? 0 : delayOf(known.unknown, this.#limits)
   }
 
@@ -228,6 +228,7 @@ export class HarvestDefence {
       known.owed = NOTHING
       known.since = now
     }
+    if (known.known && now >= known.known.until) known.known = undefined
     return known
   }
 
@@ -236,8 +237,7 @@ export class HarvestDefence {
   }
 
   async #add(key: string, waiting: Waiting, unknown: number): Promise<Count> {
-    const { owed } = waiting
-    const known = knownAt(waiting, Date.now())
+    const { owed, known } = waiting
     const before = known?.news ?? NOTHING
     const news = {
       unknown: before.unknown + unknown,
@@ -276,12 +276,6 @@ export class HarvestDefence {
   }
 }
 
-/** @returns undefined when nothing is known, or the count has begun anew since */
-function knownAt(waiting: Waiting, now: number): Known | undefined {
-  if (waiting.known && now >= waiting.known.until) waiting.known = undefined
-  return waiting.known
-}
-
 /** @param before what more has come while it was handed on */
 function knownFrom(
   { unknown, all, heldFor, endsIn }: Count,
@@ -298,8 +292,14 @@ function knownFrom(
   }
 }
 
-function isFar({ unknown, all }: Known, limits: Limits): boolean {
-  return !isHarvest({ unknown: unknown + FAR, all: all + FAR }, limits)
+/** How many recipients of a network are handed on at a time. */
+function handedOnAt(known: Known | undefined): number {
+  return HANDED_ON * Math.max(1, Math.floor((known?.all ?? 0) / (100 * HANDED_ON)))
+}
+
+function isFar(known: Known, limits: Limits): boolean {
+  const more = FAR * handedOnAt(known)
+  return !isHarvest({ unknown: known.unknown + more, all: known.all + more }, limits)
 }
 
 /** So many unknown recipients, and so large a share. */
