@@ -1,9 +1,11 @@
 // Harvest defence, while all of it that nobody waits for throws: the counts in Redis, those of a cluster,
 // and the socket of the gal-relay command.
+
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { VALID } from '../gal/load'
 import { runCommand } from '../support/command'
-import type { Faults } from '../support/faults'
+import { type Faults, READ_EVERY } from '../support/faults'
 import { type Haraka, type HarakaOptions, startHaraka } from '../support/haraka'
 import { startRedis } from '../support/redis-server'
 import { startSlapd } from '../support/slapd'
@@ -68,6 +70,7 @@ ${more}`
       )
       assert.doesNotMatch(haraka.log(), /\[CRIT\]|uncaught|unhandled/i)
       faults.begin('end')
+      await sleep(2 * READ_EVERY)
       assert.equal((await haraka.end()).signal, null)
     } finally {
       await haraka.stop('SIGKILL')

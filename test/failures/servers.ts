@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { assertNothingWrong, type Load, startLoad, VALID } from '../gal/load'
 import { makeAuthority } from '../support/certificates'
 import { runCommand } from '../support/command'
-import type { Faults } from '../support/faults'
+import { type Faults, READ_EVERY } from '../support/faults'
 import { type Haraka, startHaraka, writeInstall } from '../support/haraka'
 import { startLmtp } from '../support/lmtp-server'
 import { freePorts } from '../support/ports'
@@ -232,6 +232,7 @@ base = ${slapd.base}
     assert.equal(haraka.pid, pid)
     assertRight(await load.stop())
     faults.begin('end')
+    await sleep(2 * READ_EVERY)
     const { signal } = await haraka.end()
     assert.equal(signal, null)
     await assertLogged(haraka, faults, [])
@@ -295,6 +296,7 @@ export async function cluster(faults: Faults): Promise<void> {
     assertRight(await load.stop())
     assert.equal((await rcptOf(haraka, 'listagain@example.com')).code, 250)
     faults.begin('end')
+    await sleep(2 * READ_EVERY)
     // As the system does when memory runs out.
     const keeper = haraka.workers.find((pid) => childrenOf(pid).length > 0)
     assert.ok(keeper)

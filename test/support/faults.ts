@@ -56,8 +56,11 @@ export function makeFaults(): Faults {
 /** Those that this process has begun, by their folders. */
 const turns = new Map<string, string>()
 
-/** Work is begun thousands of times a second: what other processes have begun is not read each time. */
-const READ_EVERY = 5
+/**
+ * Work is begun thousands of times a second: what other processes have begun is not read each time, but once
+ * in so many milliseconds.
+ */
+export const READ_EVERY = 5
 
 /** @returns a function that returns the turn that has begun last, or did some milliseconds ago */
 function turnIn(folder: string): () => string {
