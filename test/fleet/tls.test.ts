@@ -131,6 +131,9 @@ ${redisSection(ca, 'shared:')}
     assert.equal((await asks(first, 40)).filter((code) => code === 550).length, 30)
     await until(async () => (await asks(second, 1))[0] === 421)
     assert.deepEqual(second.logLines(/held off: /), [])
+    // A server counts by what Redis has before it has told who is held off.
+    const list = () => runCommand(['harvest', '-c', second.dir])
+    await until(async () => (await list()).stdout.includes(HARVESTER))
     const { code, stdout, stderr } = await runCommand([
       ...['harvest', 'release', HARVESTER, '-c', second.dir],
     ])
