@@ -2,7 +2,7 @@
 // believed when nobody can have put it there, or may write to it, but root, ourselves and the users in
 // `Trusted`: the file, every folder above it, and every link on the way. Nothing here waits, as opening
 // a named pipe would, or reads more than was to be expected.
-import { constants, type Stats } from 'node:fs'
+import { constants, type Stats, statSync } from 'node:fs'
 import { type FileHandle, lstat, open, readlink } from 'node:fs/promises'
 import path from 'node:path'
 
@@ -180,4 +180,13 @@ function kindOf(stats: Stats): string {
   if (stats.isDirectory()) return 'a folder'
   if (stats.isSocket()) return 'a socket'
   return stats.isFile() ? 'a file' : 'a device'
+}
+
+/** @returns undefined where there is no such file or folder, or none that we may look at */
+export function statsOf(file: string): Stats | undefined {
+  try {
+    return statSync(file)
+  } catch {
+    return undefined
+  }
 }

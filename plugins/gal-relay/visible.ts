@@ -15,7 +15,12 @@ const WORDS_MOST = 200
 
 /** The same for a text from a server, of any length: its first 200 characters. */
 export function visibleWords(text: string): string {
-  return visible(text.length > WORDS_MOST ? `${text.slice(0, WORDS_MOST)}…` : text)
+  return visible(shortened(text, WORDS_MOST))
+}
+
+/** So many characters of a text at most, and a sign where there were more. */
+export function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text
 }
 
 /** @returns the JSON text with each such character in its escaped form, `\u202e`: it says the same */

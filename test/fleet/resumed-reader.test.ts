@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Edge, FOUND, keyFileIn, SECRET, withQuestions } from '../support/edge'
 import { startHaraka } from '../support/haraka'
-import { readingProcesses } from '../support/list-readers'
+import { readingProcesses, sharedListIni } from '../support/list-readers'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
 import { type Slapd, startSlapd } from '../support/slapd'
@@ -48,20 +48,13 @@ describe('a reader of a shared list that stood still', {
         const ldap = await startTcpProxy(Number(new URL(slapd.url).port), { onRequest })
         const haraka = await startHaraka({
           outbound: false,
-          ini: `[routes]
-example.com = inbound
-[gal]
-mode = snapshot
-[ldap]
-url[] = ldap://127.0.0.1:${ldap.port}
-base = ${slapd.base}
-[snapshot]
-changes_every = 1s
-share = redis
-key_file = ${key.file}
-[redis]
-url = ${redis.url}
-`,
+          ini: sharedListIni({
+            port: ldap.port,
+            base: slapd.base,
+            keyFile: key.file,
+            redis: redis.url,
+            changesEvery: '1s',
+          }),
         })
         return { haraka: withQuestions(haraka, key), ldap, asked }
       }),

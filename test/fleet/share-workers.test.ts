@@ -10,6 +10,7 @@ import { startHaraka } from '../support/haraka'
 import {
   type ReadingProcesses,
   readingProcesses,
+  sharedListIni,
   type WatchedDirectory,
   watchDirectory,
 } from '../support/list-readers'
@@ -47,20 +48,12 @@ describe('a list that servers of several workers share', {
         const haraka = await startHaraka({
           nodes: WORKERS,
           outbound: false,
-          ini: `[routes]
-example.com = inbound
-[gal]
-mode = snapshot
-[ldap]
-url[] = ldap://127.0.0.1:${directory.port}
-base = ${slapd.base}
-[snapshot]
-changes_every = 2s
-share = redis
-key_file = ${key.file}
-[redis]
-url = ${redis.url}
-`,
+          ini: sharedListIni({
+            port: directory.port,
+            base: slapd.base,
+            keyFile: key.file,
+            redis: redis.url,
+          }),
         })
         return withQuestions(haraka, key)
       }),

@@ -7,6 +7,7 @@ import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type Edge, keyFileIn, SECRET, withQuestions } from '../support/edge'
 import { startHaraka } from '../support/haraka'
+import { sharedListIni } from '../support/list-readers'
 import { childrenOf } from '../support/processes'
 import { skipWithout } from '../support/programs'
 import { type RedisServer, startRedis } from '../support/redis-server'
@@ -85,20 +86,12 @@ describe('a list that servers share', {
         const ldap = await startTcpProxy(Number(new URL(slapd.url).port))
         const haraka = await startHaraka({
           outbound: false,
-          ini: `[routes]
-example.com = inbound
-[gal]
-mode = snapshot
-[ldap]
-url[] = ldap://127.0.0.1:${ldap.port}
-base = ${slapd.base}
-[snapshot]
-changes_every = 2s
-share = redis
-key_file = ${key.file}
-[redis]
-url = redis://127.0.0.1:${proxy.port}
-`,
+          ini: sharedListIni({
+            port: ldap.port,
+            base: slapd.base,
+            keyFile: key.file,
+            redis: `redis://127.0.0.1:${proxy.port}`,
+          }),
         })
         return { haraka: withQuestions(haraka, key), redis: proxy, ldap }
       }),

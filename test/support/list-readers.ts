@@ -67,3 +67,30 @@ function isSyncProcess(pid: number): boolean {
     return false
   }
 }
+
+export interface SharedList {
+  /** Of the directory, on 127.0.0.1. */
+  readonly port: number
+  readonly base: string
+  readonly keyFile: string
+  /** A URL. */
+  readonly redis: string
+  readonly changesEvery?: string
+}
+
+/** The settings of a server that shares the list of a directory with others. */
+export const sharedListIni = ({ port, base, keyFile, redis, changesEvery = '2s' }: SharedList) =>
+  `[routes]
+example.com = inbound
+[gal]
+mode = snapshot
+[ldap]
+url[] = ldap://127.0.0.1:${port}
+base = ${base}
+[snapshot]
+changes_every = ${changesEvery}
+share = redis
+key_file = ${keyFile}
+[redis]
+url = ${redis}
+`

@@ -1,11 +1,12 @@
 // The Haraka install that the command speaks of: its folder, and its settings as its server reads them.
-import { existsSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { DirectoryLists } from '../gal/directories'
 import { createListForNow } from '../gal/snapshot/list-as-read'
 import type { Log } from '../log'
 import { loadSettings } from '../settings/load'
 import type { Settings } from '../settings/settings'
+import { statsOf } from '../trusted-file'
 
 /** The folder of this package, seen from dist/plugins/gal-relay/cli. */
 const PACKAGE = path.resolve(__dirname, '..', '..', '..', '..')
@@ -83,10 +84,4 @@ export function harakaPrograms(): readonly string[] {
 export const isMissing = (error: unknown) =>
   error instanceof Error && 'code' in error && error.code === 'ENOENT'
 
-function isFolder(name: string): boolean {
-  try {
-    return statSync(name).isDirectory()
-  } catch {
-    return false
-  }
-}
+const isFolder = (name: string): boolean => statsOf(name)?.isDirectory() ?? false

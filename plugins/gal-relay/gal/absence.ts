@@ -7,7 +7,7 @@ import { hasEntries, isNoLimit, requireSuccess } from '../ldap/turn'
 import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
-import { type AddressValue, addressValuesOf } from './directory/entry-addresses'
+import { type AddressValue, addressValuesOf, LONGEST_VALUE } from './directory/entry-addresses'
 import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
 
@@ -172,9 +172,7 @@ export class Absence {
   }
 }
 
-/** Longer values are no addresses that anybody may ask for, and servers may refuse a search for them. */
-const LONGEST = 1000
-const isAskedFor = ({ value }: AddressValue) => value.length <= LONGEST
+const isAskedFor = ({ value }: AddressValue) => value.length <= LONGEST_VALUE
 
 const lost = (what: string) =>
   new DirectoryError(

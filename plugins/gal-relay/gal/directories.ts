@@ -1,7 +1,7 @@
 // The lists of all directories behind one question: each recipient is asked of those that its domain is
 // looked up in. What befalls one directory changes nothing for the recipients of another: connections,
 // caches and lists are each one's own.
-import { statSync } from 'node:fs'
+
 import { unattended } from '../guard'
 import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
@@ -12,6 +12,7 @@ import {
   directoriesFor,
 } from '../settings/directories'
 import { atOnce, type Steps } from '../settings/steps'
+import { statsOf } from '../trusted-file'
 import { ABSENT, type AddressList, type GalAnswer, stateOfAll } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
 
@@ -244,11 +245,5 @@ function stateOf(settings: DirectorySettings): string {
   return JSON.stringify([settings, files])
 }
 
-function changedAt(file: string): number {
-  try {
-    return statSync(file).mtimeMs
-  } catch {
-    // Whoever reads it says why that is not possible.
-    return 0
-  }
-}
+/** 0 where that cannot be known: whoever reads it says why. */
+const changedAt = (file: string): number => statsOf(file)?.mtimeMs ?? 0

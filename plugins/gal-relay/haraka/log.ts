@@ -1,6 +1,6 @@
 // Every line of ours in Haraka's log is written here, so that what strangers sent stands in it as text:
 // next hops, directories, DNS, clients.
-import { visible } from '../visible'
+import { shortened, visible } from '../visible'
 import { loggable } from './internals'
 
 type Level = 'debug' | 'info' | 'notice' | 'warn' | 'error'
@@ -38,7 +38,7 @@ export function logOf(
 
 /** A text in one line that has an end. */
 export function oneLine(text: string): string {
-  return visible(text.length > LINE_MOST ? `${text.slice(0, LINE_MOST)}…` : text)
+  return visible(shortened(text, LINE_MOST))
 }
 
 function shown(plugin: Haraka.Plugin, part: unknown): unknown {

@@ -1,5 +1,5 @@
 // Why a directory server gave no answer. None of these ever means that an address is not in the list.
-import { visible } from '../visible'
+import { shortened, visible } from '../visible'
 import { resultName } from './ldapjs'
 
 export type Failure =
@@ -40,7 +40,7 @@ export class DirectoryError extends Error {
     readonly code?: number,
   ) {
     // Much of it is others' words: names in certificates, in DNS, in referrals.
-    super(visible(message.length > LONGEST ? `${message.slice(0, LONGEST)}…` : message))
+    super(visible(shortened(message, LONGEST)))
   }
 }
 
@@ -78,5 +78,5 @@ export function printable(text: string): string {
     .slice(0, 10_000)
     .replace(/[\p{C}\s]+/gu, ' ')
     .trim()
-  return line.length > 200 ? `${line.slice(0, 200)}…` : line
+  return shortened(line, 200)
 }

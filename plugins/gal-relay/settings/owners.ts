@@ -1,9 +1,9 @@
 // Whose files are believed (trusted-file.ts): those of whoever Haraka runs as or will run as, which a
 // process that root has started does not know from its own id, nor does the gal-relay command.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, type Stats, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import type { Trusted } from '../trusted-file'
+import { statsOf, type Trusted } from '../trusted-file'
 import { configDir, queueFolder, readIniFile } from './haraka-files'
 
 /**
@@ -50,15 +50,6 @@ export function harakaUser(config: Haraka.Config): HarakaUser | undefined {
   const owner = userNamed(queue.uid)
   const gids = distinct([queue.gid, owner?.gid, ...groupsOf(owner?.name ?? '')])
   return { name: owner?.name ?? String(queue.uid), uid: queue.uid, gids, isConfigured: false }
-}
-
-/** @returns undefined where there is none, or none that we may look at */
-function statsOf(file: string): Stats | undefined {
-  try {
-    return statSync(file)
-  } catch {
-    return undefined
-  }
 }
 
 /** The groups that name the user as a member. */

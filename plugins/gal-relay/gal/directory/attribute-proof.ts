@@ -10,7 +10,7 @@ import type { RootDse } from '../../ldap/root-dse'
 import type { AttributeType } from '../../ldap/schema'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { Result } from '../../ldap/search-result'
-import { addressIn, baseName } from './entry-addresses'
+import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
 import { type ListDefinition, matching } from './list-definition'
 
 /** Entries that are looked at. */
@@ -20,8 +20,6 @@ const SHOWN = 200
 /** Entries of which only the names are looked at. */
 const LOOKED_AT = 1000
 const NO_ATTRIBUTES = ['1.1']
-/** Longer values, in bytes, are not searched for: a server may end the connection. */
-const LONGEST = 1000
 /** Rules that compare without case, for attributes that compare with it. */
 const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
 /** Compared with case where no rule is named (389 Directory Server). */
@@ -124,7 +122,7 @@ export class AttributeProof {
               'names are not known, since the schema is not readable',
       )
     }
-    const value = values.find((one) => one !== undefined && one.length <= LONGEST)
+    const value = values.find((one) => one !== undefined && one.length <= LONGEST_VALUE)
     // Nobody is asked for by such an address.
     if (value === undefined) return { doubt: undefined, isHeld: true }
     const [same, other] = await Promise.all([
@@ -217,7 +215,7 @@ export class AttributeProof {
     const shown = entry.attributes.filter(({ type }) => this.#shownAs.has(baseName(type)))
     const values = shown.flatMap((attribute) => attribute.values)
     const name = this.#name.toLowerCase()
-    const isShort = (value: Buffer) => value.length <= LONGEST
+    const isShort = (value: Buffer) => value.length <= LONGEST_VALUE
     const isAddress = (value: Buffer) =>
       isShort(value) && addressIn(name, value.toString('utf8'), true) !== undefined
     return values.find(isAddress) ?? values.find(isShort) ?? values[0]

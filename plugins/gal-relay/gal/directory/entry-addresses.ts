@@ -32,6 +32,9 @@ const TYPE = /^[^"@\s]+:/
 /** Exchange 5.5's types; any other word before a dollar sign is part of a local part. */
 const TYPE_OF_OTHER_MAILBOX = /^(ms|msa|x400|x500|ccmail|notes|gwise|profs|snads|fax|sip|eum)\$/i
 
+/** Longer values, in bytes or characters, are no addresses that anybody may ask for; a server may refuse a search for them. */
+export const LONGEST_VALUE = 1000
+
 /** @returns the values by which this attribute may hold the address, to search for */
 export function valuesFor(attribute: string, address: string): string[] {
   const name = attribute.toLowerCase()
