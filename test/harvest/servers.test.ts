@@ -239,11 +239,35 @@ describe('harvest defence of two servers that share Redis', {
     assert.match(stdout, /Redis 7\S* *\n.*keys that begin with gal-relay: may be written/)
   })
 
+  /** How often processes have said that they count for themselves. */
+  const timesAway = (one: Haraka) => one.logLines(/Redis cannot be asked \(/).length
+
+  /**
+   * Asks the first server for forty names. On a busy machine Redis may not answer within 50 ms: its processes
+   * count for themselves then and say so, and another client asks when they count together again.
+   * @param clients one after the other
+   * @returns the first for whom they counted together all the time, and its replies
+   */
+  async function countedTogether(clients: Iterable<string>) {
+    const [server] = servers
+    for (const client of clients) {
+      await until(() => away(server) === 0)
+      const before = timesAway(server)
+      const codes = await asks(server, client, invented(40))
+      const isSplit = () => timesAway(server) > before
+      if (countOf(codes, 421) < 10) await until(isSplit, () => codes.join())
+      if (!isSplit()) return { client, codes }
+    }
+    throw new Error('Redis has been away each time')
+  }
+  const inNetwork = (network: string) =>
+    Array.from({ length: 20 }, (_, i) => `${network}.${i + 10}`)
+
   test('holds off at the other server who was found out by one', async () => {
-    const client = '203.0.113.10'
-    assert.equal(countOf(await asks(servers[0], client, invented(40)), 421), 10)
+    const { client, codes } = await countedTogether(inNetwork('203.0.114'))
+    assert.equal(countOf(codes, 421), 10)
     await untilHeld(servers[1], client)
-    assert.deepEqual(servers[1].logLines(/held off: 203\.0\.113\.10 /), [])
+    assert.deepEqual(servers[1].logLines(/held off: 203\.0\.114\./), [])
   })
 
   /** How many processes say that they count for themselves. */
@@ -284,10 +308,12 @@ describe('harvest defence of two servers that share Redis', {
     assert.equal((await fetch(`http://127.0.0.1:${web}/gal-relay/health`)).status, 200)
   }
 
-  async function comesBack(client: string): Promise<void> {
+  /** @param network its first three numbers */
+  async function comesBack(network: string): Promise<void> {
     for (const one of servers) await until(() => away(one) === 0)
     await until(async () => /^gal_relay_redis_up 1$/m.test(await shown('metrics')))
-    assert.ok(countOf(await asks(servers[0], client, invented(40)), 421) >= 10)
+    const { client, codes } = await countedTogether(inNetwork(network))
+    assert.ok(countOf(codes, 421) >= 10)
     await untilHeld(servers[1], client)
     for (const one of servers) {
       assert.deepEqual(one.logLines(/\[CRIT\]|failure in|failed:/), [])
@@ -343,7 +369,7 @@ describe('harvest defence of two servers that share Redis', {
       } finally {
         await end()
       }
-      await comesBack(`198.18.${index}.2`)
+      await comesBack(`198.18.${index}`)
     })
   }
 
