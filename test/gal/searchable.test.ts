@@ -344,6 +344,50 @@ describe('rights', { skip, concurrency: 2 }, () => {
       ))
   })
 
+  describe('an attribute of the filter that is hidden on some entries', () => {
+    const UNITS = ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] as const
+    const people = [
+      ...UNITS.map(unitEntry),
+      { dn: `cn=ann,${UNITS[0]}`, mail: 'ann@example.com', employeeType: 'active' },
+      { dn: `cn=bob,${UNITS[0]}`, mail: 'bob@example.com', employeeType: 'former' },
+      { dn: `cn=cas,${UNITS[1]}`, mail: 'cas@example.com', employeeType: 'active' },
+    ]
+    const access = [`access to dn.subtree="${UNITS[1]}" attrs=employeeType by * none`]
+    const attributes = ['mail']
+    test('nobody is absent', () =>
+      withAccess(
+        { entries: people, access },
+        {
+          attributes,
+          gal: { filter: '(employeeType=active)' },
+          live: {
+            'ann@example.com': 'found',
+            'bob@example.com': 'unavailable',
+            'cas@example.com': 'unavailable',
+          },
+          log: /warn .*filter: cn=cas,ou=two,dc=corp,dc=test does not tell this account/,
+        },
+      ))
+    test('no doubt where the filter says so whatever is hidden', () =>
+      withAccess(
+        { entries: people, access },
+        {
+          attributes,
+          gal: { filter: '(&(cn=ann)(employeeType=active))' },
+          live: { 'ann@example.com': 'found', 'cas@example.com': 'absent' },
+        },
+      ))
+    test('no doubt where an attribute is one that the server does not know', () =>
+      withAccess(
+        { entries: people },
+        {
+          attributes,
+          gal: { filter: '(|(employeeType=active)(noSuchAttribute=TRUE))' },
+          live: { 'ann@example.com': 'found', 'bob@example.com': 'absent' },
+        },
+      ))
+  })
+
   test('a limit of one entry', () =>
     withAccess(
       { limits: { size: 1 }, entries: ['ann@example.com', 'bob@example.com', 'cas@example.com'] },

@@ -2,44 +2,25 @@
 // it says. An attribute that a server does not know, compares with case, cannot search for or hides from
 // this account answers every search with success and no entries.
 
-import type { Connection } from '../../ldap/connection'
-import { printable, resultError } from '../../ldap/directory-error'
+import { resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { and, equalsBy, equalsBytes, not, or, present } from '../../ldap/filter'
-import type { RootDse } from '../../ldap/root-dse'
-import type { AttributeType } from '../../ldap/schema'
-import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import type { AttributeType, Schema } from '../../ldap/schema'
 import type { Result } from '../../ldap/search-result'
+import { aboutBase, BaseSearch, type BaseSearchOptions, type Doubt } from './base-search'
 import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
-import { type ListDefinition, matching } from './list-definition'
+import { matching } from './list-definition'
 
-/** Entries that are looked at. */
-const SAMPLE = 20
 /** Entries that must show what they have. */
 const SHOWN = 200
-/** Entries of which only the names are looked at. */
-const LOOKED_AT = 1000
-const NO_ATTRIBUTES = ['1.1']
 /** Rules that compare without case, for attributes that compare with it. */
 const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
 /** Compared with case where no rule is named (389 Directory Server). */
 const IA5_STRING = '1.3.6.1.4.1.1466.115.121.1.26'
 
-/** Why an address might be there and not be found. */
-export interface Doubt {
-  /** Of the look-up alone: whoever reads all entries sees them. */
-  readonly isOfSearches: boolean
-  /** What is wrong and what to do, for people. */
-  readonly text: string
-}
-
-export interface Context {
-  readonly connection: Connection
-  readonly list: ListDefinition
-  readonly patience: number
+export interface Context extends BaseSearchOptions {
   /** All of them, by the names under which they are shown. */
   readonly attributes: readonly string[]
-  readonly rootDse: RootDse
 }
 
 /** Of one attribute below one base. */
@@ -54,16 +35,17 @@ export class AttributeProof {
   readonly #name: string
   /** In lower case: its name, and those of attributes derived from it. */
   readonly #shownAs: ReadonlySet<string>
+  readonly #search: BaseSearch
 
   constructor(
     readonly context: Context,
     readonly configured: string,
     readonly type: AttributeType | undefined,
-    readonly hasSchema: boolean,
-    readonly tellsRules: boolean,
+    readonly schema: Schema | undefined,
     readonly base: string,
   ) {
     this.#name = type?.name ?? configured
+    this.#search = new BaseSearch(context, base)
     this.#shownAs = new Set((type?.shownAs ?? [configured]).map((name) => name.toLowerCase()))
   }
 
@@ -74,41 +56,7 @@ export class AttributeProof {
       const { message } = resultError(code, diagnostic)
       return this.#doubts(`entries with it cannot be listed: ${message}`)
     }
-    const finding = await (entries.length > 0 ? this.#held(entries) : this.#unheld())
-    if (finding.doubt && !finding.doubt.isOfSearches) return finding
-    const hiding = await this.#hidingEntry()
-    if (hiding === undefined) return finding
-    const what = `${printable(hiding)} does not tell this account whether it has it`
-    return this.#doubts(`${what}: grant it the right to search for it and read it on all entries`)
-  }
-
-  /**
-   * Of an entry that may not be searched by the attribute neither its filter nor the negation of that is
-   * true (RFC 4511 §4.5.1.7): it is missing among those of which one of them is.
-   *
-   * @returns the DN of one that has other addresses, if there is any
-   */
-  async #hidingEntry(): Promise<string | undefined> {
-    const others = this.context.attributes.filter((name) => name !== this.#name)
-    if (others.length === 0) return undefined
-    const have = or(...others.map(present))
-    const isTold = or(present(this.#name), not(present(this.#name)))
-    const [all, told] = await Promise.all([
-      this.#find(have, NO_ATTRIBUTES, LOOKED_AT),
-      this.#find(and(have, isTold), NO_ATTRIBUTES, LOOKED_AT),
-    ])
-    const names = new Set(told.entries.map(({ dn }) => dn.toLowerCase()))
-    const missing = all.entries.filter(({ dn }) => !names.has(dn.toLowerCase()))
-    for (const { dn } of missing.slice(0, SAMPLE)) {
-      // It may have come in between, or a limit was met.
-      const [one, oneTold] = await Promise.all([
-        this.#findIn(dn, have),
-        this.#findIn(dn, and(have, isTold)),
-      ])
-      const isUntold = oneTold.code === 0 && oneTold.entries.length === 0
-      if (isUntold && one.entries.length > 0) return dn
-    }
-    return undefined
+    return await (entries.length > 0 ? this.#held(entries) : this.#unheld())
   }
 
   /** Entries have it: is it readable, and are they found by what it says? */
@@ -116,7 +64,7 @@ export class AttributeProof {
     const values = entries.map((entry) => this.#valueOf(entry))
     if (values.includes(undefined)) {
       return this.#doubts(
-        this.hasSchema
+        this.schema
           ? 'entries have it, but this account may not read it: grant it that right'
           : 'entries have it but do not show it under this name: may this account read it? Its other ' +
               'names are not known, since the schema is not readable',
@@ -149,7 +97,7 @@ export class AttributeProof {
 
   /** No entry has it: or does this account only not see it? */
   async #unheld(): Promise<BaseFinding> {
-    if (this.hasSchema && !this.type) {
+    if (this.schema && !this.type) {
       return this.#doubts('the server has no such attribute in its schema: is the name right?')
     }
     const others = this.context.attributes.filter((name) => name !== this.#name)
@@ -170,14 +118,14 @@ export class AttributeProof {
     }
     if (without.entries.length > 0 || (any.code === 0 && any.entries.length === 0)) return nobody
     return this.#doubts(
-      this.hasSchema
+      this.schema
         ? 'this account finds no entry by it: may it search for it and read it?'
         : 'no entry is found by it, and the schema is not readable: does the server know it?',
     )
   }
 
   get #hasNoRule(): boolean {
-    return this.tellsRules && this.type !== undefined && this.type.equality === undefined
+    return Boolean(this.schema?.tellsRules && this.type && this.type.equality === undefined)
   }
 
   /**
@@ -205,8 +153,7 @@ export class AttributeProof {
   }
 
   #doubts(what: string, isOfSearches = false, isHeld = false): BaseFinding {
-    const where = this.context.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
-    const text = `${printable(this.configured)}${where}: ${what}`
+    const text = aboutBase(this.context.list, this.base, this.configured, what)
     return { doubt: { isOfSearches, text }, isHeld }
   }
 
@@ -221,35 +168,10 @@ export class AttributeProof {
     return values.find(isAddress) ?? values.find(isShort) ?? values[0]
   }
 
-  #find(
-    filter: Buffer,
-    attributes: readonly string[] = [this.#name],
-    sizeLimit = SAMPLE,
-  ): Promise<Result> {
-    const { base } = this
-    const { dereference } = this.context.list
-    return this.#search({ base, scope: SCOPE.subtree, dereference, filter, attributes, sizeLimit })
+  /** Among the list's entries. */
+  #find(filter: Buffer, attributes = [this.#name], sizeLimit?: number): Promise<Result> {
+    return this.#search.find(matching(this.context.list, filter), attributes, sizeLimit)
   }
-
-  /** @param dn of an entry that the server has shown */
-  #findIn(dn: string, filter: Buffer): Promise<Result> {
-    return this.#search({ base: dn, scope: SCOPE.base, filter, attributes: NO_ATTRIBUTES })
-  }
-
-  #search({ filter, attributes, ...search }: Asked): Promise<Result> {
-    const { connection, list, patience } = this.context
-    const request = searchRequest({
-      ...search,
-      filter: matching(list, filter),
-      attributes: attributeList(attributes),
-      seconds: Math.ceil(patience / 1000),
-    })
-    return connection.search(request, patience)
-  }
-}
-
-type Asked = Omit<Parameters<typeof searchRequest>[0], 'attributes' | 'seconds'> & {
-  readonly attributes: readonly string[]
 }
 
 /** With ASCII letters in the other case. */

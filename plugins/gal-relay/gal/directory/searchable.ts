@@ -5,15 +5,18 @@
 
 import type { Connection } from '../../ldap/connection'
 import { resultError } from '../../ldap/directory-error'
+import { attributesOfFilter } from '../../ldap/filter'
 import { isActiveDirectory, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
 import { AddressSearch, type CaseRule } from './address-search'
-import { AttributeProof, type BaseFinding, type Context, type Doubt } from './attribute-proof'
+import { AttributeProof, type BaseFinding, type Context } from './attribute-proof'
+import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
 import type { ListDefinition } from './list-definition'
 import { mayHoldRecipients } from './references'
+import { untoldAddresses, untoldByFilter } from './untold'
 
-export type { Doubt } from './attribute-proof'
+export type { Doubt } from './base-search'
 
 /** What is known of an attribute, for people: a doubt below any base, or that all is well. */
 export interface AttributeFinding {
@@ -73,19 +76,20 @@ export async function readSearchable(
   const used = types.filter(
     (one) => !mayDrop || one.type || !(isDefault || !withoutX500.includes(one)),
   )
-  const attributes = [...new Set(used.map(({ configured, type }) => type?.name ?? configured))]
-  const context = { connection, list, patience, attributes, rootDse }
+  const attributes = [...new Set(used.map(nameOf))]
+  const context = { connection, list: { ...list, attributes }, patience, attributes }
   const searches = new AddressSearch(list, patience).forNobody()
-  const [references, proofs] = await Promise.all([
+  const [references, bases] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
-    Promise.all(
-      used.map(({ configured, type }) =>
-        proofsOf(context, configured, type, schema !== undefined, schema?.tellsRules ?? false),
-      ),
-    ),
+    Promise.all(list.bases.map((base) => proofOf(context, base, used, schema))),
   ])
-  const findings = proofs.map((ofBases, i) => findingOf(used[i]?.configured ?? '', ofBases))
-  const ofBases = bareBases(list.bases, proofs)
+  const findings = used.map(({ configured }, i) =>
+    findingOf(
+      configured,
+      bases.flatMap(({ attributes }) => attributes[i] ?? []),
+    ),
+  )
+  const ofBases = [...bases.flatMap(({ filter }) => filter ?? []), ...bareBases(list.bases, bases)]
   return {
     attributes,
     // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
@@ -124,20 +128,51 @@ async function referencesOf(
   return mayHoldRecipients(references)
 }
 
-/** @returns what was found below each base */
-function proofsOf(
-  context: Context,
-  configured: string,
-  type: AttributeType | undefined,
-  hasSchema: boolean,
-  tellsRules: boolean,
-): Promise<BaseFinding[]> {
-  return Promise.all(
-    context.list.bases.map((base) =>
-      new AttributeProof(context, configured, type, hasSchema, tellsRules, base).run(),
-    ),
-  )
+/** What is found below one base. */
+interface BaseProof {
+  /** By their place. */
+  readonly attributes: readonly BaseFinding[]
+  readonly filter: Doubt | undefined
 }
+
+async function proofOf(
+  context: Context,
+  base: string,
+  used: readonly Named[],
+  schema: Schema | undefined,
+): Promise<BaseProof> {
+  const { list } = context
+  const search = new BaseSearch(context, base)
+  const ofFilter = attributesOfFilter(list.filterText).flatMap((name) => schema?.find(name) ?? [])
+  const [findings, filter] = await Promise.all([
+    Promise.all(
+      used.map(({ configured, type }) =>
+        new AttributeProof(context, configured, type, schema, base).run(),
+      ),
+    ),
+    untoldByFilter(
+      search,
+      list,
+      ofFilter.map(({ name }) => name),
+    ),
+  ])
+  const isHidden = ({ doubt }: BaseFinding) => doubt !== undefined && !doubt.isOfSearches
+  const shown = used.filter((_, i) => !isHidden(findings[i] as BaseFinding)).map(nameOf)
+  const untold = await untoldAddresses(search, list, shown)
+  const attributes = findings.map((finding, i) => {
+    const doubt = untold.get(nameOf(used[i] as Named))
+    return doubt ? { ...finding, doubt } : finding
+  })
+  return { attributes, filter }
+}
+
+/** An attribute of the settings, as this server knows it. */
+interface Named {
+  readonly configured: string
+  readonly type: AttributeType | undefined
+}
+
+const nameOf = ({ configured, type }: Named) => type?.name ?? configured
 
 function findingOf(attribute: string, ofBases: readonly BaseFinding[]): AttributeFinding {
   const doubts = new Map(ofBases.flatMap(({ doubt }) => (doubt ? [[doubt.text, doubt]] : [])))
@@ -150,11 +185,11 @@ function findingOf(attribute: string, ofBases: readonly BaseFinding[]): Attribut
 }
 
 /** Below which nobody is shown, and nothing says that anybody would be: others do not vouch for them. */
-function bareBases(bases: readonly string[], proofs: readonly (readonly BaseFinding[])[]): Doubt[] {
+function bareBases(bases: readonly string[], proofs: readonly BaseProof[]): Doubt[] {
   // Of a single one that is found out by whoever asks.
   if (bases.length < 2) return []
   const isBare = (place: number) =>
-    proofs.every((ofBases) => !ofBases[place]?.isHeld && !ofBases[place]?.doubt)
+    proofs[place]?.attributes.every(({ isHeld, doubt }) => !isHeld && !doubt)
   return bases
     .filter((_, place) => isBare(place))
     .map((base) => ({
