@@ -334,6 +334,19 @@ describe('rights', { skip, concurrency: 2 }, () => {
         ),
       )
     }
+    test('the only one there is', () =>
+      withAccess(
+        { entries: people, access: [`access to dn.subtree="${UNITS[1]}" attrs=mail by * none`] },
+        {
+          attributes: ['mail'],
+          live: {
+            'p1@example.com': 'found',
+            'last@example.com': 'unavailable',
+            'no@example.com': 'unavailable',
+          },
+          log: /warn .*mail: cn=last,ou=two,dc=corp,dc=test does not tell this account/,
+        },
+      ))
     test('by nobody else: no entry has it', () =>
       withAccess(
         {

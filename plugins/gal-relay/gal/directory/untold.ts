@@ -3,12 +3,15 @@
 // (RFC 4511 §4.5.1.7), so they are missing among the entries of which one of the two is.
 
 import { printable } from '../../ldap/directory-error'
-import { and, not, or, present } from '../../ldap/filter'
+import { and, equals, not, or, present } from '../../ldap/filter'
 import { aboutBase, type BaseSearch, type Doubt, SAMPLE } from './base-search'
 import { type ListDefinition, matching } from './list-definition'
 
 /** Entries of which the names are looked at. */
 const LOOKED_AT = 1000
+
+/** Who has no address that is shown may have one that is not; other kinds of entries seldom have any. */
+const PERSON = equals('objectClass', 'person')
 
 /** True of an entry that tells whether it has it. */
 const isTold = (attribute: string) => or(present(attribute), not(present(attribute)))
@@ -24,8 +27,8 @@ export async function untoldAddresses(
   attributes: readonly string[],
 ): Promise<Map<string, Doubt>> {
   const untold = new Map<string, Doubt>()
-  if (list.attributes.length < 2 || attributes.length === 0) return untold
-  const have = matching(list, or(...list.attributes.map(present)))
+  if (attributes.length === 0) return untold
+  const have = matching(list, or(...list.attributes.map(present), PERSON))
   const dns = await missingAmong(search, have, and(...attributes.map(isTold)))
   for (const dn of dns) {
     for (const attribute of attributes) {
