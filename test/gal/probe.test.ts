@@ -83,6 +83,30 @@ const SITUATIONS: readonly Situation[] = [
     ],
   },
   {
+    what: 'who may write to it and where its mail goes, hidden on an entry',
+    attributes: ['mail'],
+    gal: {
+      authenticated_only_attribute: 'alias',
+      host_attribute: 'l',
+      routing_attribute: 'street',
+    },
+    slapd: {
+      entries: [...PEOPLE, person('dee', { street: 'dee@cloud.example' })],
+      access: [
+        'access to dn.regex="^cn=ann," attrs=alias by * none',
+        'access to dn.regex="^cn=bob," attrs=l by * none',
+        // Read, it says so.
+        'access to dn.regex="^cn=dee," attrs=street by * =rd',
+      ],
+    },
+    says: [
+      'warning alias: cn=ann,ou=people,dc=corp,dc=test does not tell this account whether it has it: grant it the ' +
+        'right to search for it and read it on all entries. Anybody may send to it',
+      'warning l: cn=bob,ou=people,dc=corp,dc=test does not tell this account whether it has it: grant it the right ' +
+        'to search for it and read it on all entries. Where its mail goes is not known',
+    ],
+  },
+  {
     what: 'a mistyped attribute',
     attributes: ['mail', 'alais'],
     says: [

@@ -2,7 +2,7 @@
 // server may look too. gal-relay check says this first, and the status page all of it.
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import type { Finding } from '../gal/directory/probe'
+import type { Finding } from '../gal/directory/finding'
 import { parseIp } from '../routing/networks'
 import { decidesRelaying } from '../settings/enforcement'
 import { configDir } from '../settings/haraka-files'

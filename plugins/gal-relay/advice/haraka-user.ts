@@ -2,7 +2,7 @@
 // root may do anything.
 import { type Stats, statSync } from 'node:fs'
 import path from 'node:path'
-import type { Finding } from '../gal/directory/probe'
+import type { Finding } from '../gal/directory/finding'
 import { queueFolder } from '../settings/haraka-files'
 import { type HarakaUser, harakaUser, trustedOwners } from '../settings/owners'
 import type { Settings } from '../settings/settings'

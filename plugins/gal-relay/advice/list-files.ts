@@ -1,7 +1,7 @@
 // Where the lists in memory are kept: files that directories share, and folders that cannot be written.
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
-import type { Finding } from '../gal/directory/probe'
+import type { Finding } from '../gal/directory/finding'
 import { SKEW } from '../gal/snapshot/follower'
 import type { DirectorySettings } from '../settings/directories'
 import type { SnapshotSettings } from '../settings/settings'

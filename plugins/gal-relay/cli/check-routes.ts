@@ -1,7 +1,7 @@
 // What gal-relay check finds in the routing table: rows for addresses beside what the directory says of
 // them, and next hops.
 import { HostAddresses } from '../delivery/host-addresses'
-import type { Finding } from '../gal/directory/probe'
+import type { Finding } from '../gal/directory/finding'
 import { domainRoute } from '../routing/decide'
 import { KINDS } from '../routing/kinds'
 import { type Recipient, recipientNamed } from '../routing/recipient'

@@ -55,8 +55,12 @@ export class BaseSearch {
   }
 
   /** @param dn of an entry that the server has shown */
-  findAt(dn: string, filter: Buffer): Promise<Result> {
-    return this.#search({ base: dn, scope: SCOPE.base, filter }, NO_ATTRIBUTES)
+  findAt(
+    dn: string,
+    filter: Buffer,
+    attributes: readonly string[] = NO_ATTRIBUTES,
+  ): Promise<Result> {
+    return this.#search({ base: dn, scope: SCOPE.base, filter }, attributes)
   }
 
   #search(

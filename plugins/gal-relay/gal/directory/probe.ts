@@ -5,12 +5,11 @@
 import type { Connection } from '../../ldap/connection'
 import { directoryError, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
-import { attributesOfFilter, equals, present } from '../../ldap/filter'
+import { equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
 import type { Endpoint } from '../../ldap/options'
 import { PAGED_RESULTS } from '../../ldap/paged-search'
 import { type RootDse, readRootDse, valuesOf } from '../../ldap/root-dse'
-import { readSchema } from '../../ldap/schema'
 import { attributeList, SCOPE, type Search, searchRequest } from '../../ldap/search-request'
 import type { Result } from '../../ldap/search-result'
 import { findServers } from '../../ldap/srv'
@@ -18,15 +17,12 @@ import { isSocketPath } from '../../ldap/tcp'
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
 import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
+import { type Finding, note, ok, problem, warning } from './finding'
 import { hint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
+import { otherAttributes } from './other-attributes'
 import { byPart, referredText, whyNotFollowed } from './references'
 import { readSearchable } from './searchable'
-
-export interface Finding {
-  readonly level: 'ok' | 'note' | 'warning' | 'problem'
-  readonly text: string
-}
 
 export interface ServerFindings {
   /** As in `[ldap] url[]`; for `srv://` each server that DNS names. */
@@ -122,7 +118,7 @@ class Probe {
     }
     const bases = await Promise.all(this.ldap.base.map((base) => this.#base(base)))
     yield* bases.flat()
-    yield* this.#flag()
+    yield* otherAttributes(this.connection, this.rootDse, this.gal, this.#list, PATIENCE)
     yield this.#paging()
     if (bases.flat().some(({ level }) => level === 'problem')) return
     yield* this.#entries()
@@ -238,24 +234,6 @@ class Probe {
     }
   }
 
-  async *#flag(): AsyncGenerator<Finding> {
-    const schema = await readSchema(this.connection, this.rootDse, PATIENCE)
-    if (!schema) {
-      yield note('its schema is not readable: attributes are judged by what entries show')
-      return
-    }
-    const isUnknown = (name: string) => name !== '' && !schema.find(name.replace(/;.*/, ''))
-    const { authenticated_only_attribute: flag, host_attribute, routing_attribute } = this.gal
-    if (isUnknown(flag))
-      yield note(`its schema has no ${flag}: no recipient is for authenticated senders only`)
-    for (const name of [host_attribute, routing_attribute].filter(isUnknown))
-      yield problem(
-        `its schema has no ${name}: is the name right? It says of nobody where mail goes`,
-      )
-    for (const name of attributesOfFilter(this.gal.filter).filter(isUnknown))
-      yield warning(`its schema has no ${name}, which filter asks for: that part matches nobody`)
-  }
-
   async *#indexes(): AsyncGenerator<Finding> {
     const start = performance.now()
     await this.#all(new AddressSearch(this.#list, PATIENCE).forNobody())
@@ -268,7 +246,7 @@ class Probe {
         : note(`${time}; which attributes are indexed cannot be read`)
       return
     }
-    const problems = this.gal.attributes.flatMap((name) => indexed.get(name.toLowerCase()) || [])
+    const problems = [...indexed.values()].filter(Boolean)
     for (const text of problems) yield warning(text)
     yield problems.length === 0 ? ok(`the attributes are indexed; ${time}`) : note(time)
   }
@@ -278,7 +256,9 @@ class Probe {
     const [base] = await this.#rootValues('schemaNamingContext')
     if (!base) return undefined
     const indexes: Indexes = new Map()
-    for (const name of this.gal.attributes) {
+    const { authenticated_only_attribute, host_attribute, routing_attribute, attributes } = this.gal
+    const others = [authenticated_only_attribute, host_attribute, routing_attribute].filter(Boolean)
+    for (const name of [...attributes, ...others]) {
       const { entries } = await this.#find({
         base,
         scope: SCOPE.subtree,
@@ -291,7 +271,8 @@ class Probe {
       const inCatalog = textsOf(entry, 'isMemberOfPartialAttributeSet')[0] === 'TRUE'
       const isMissing = GLOBAL_CATALOG_PORTS.has(this.endpoint.port) && !inCatalog
       const text = isMissing ? `${name} is not marked for the Global Catalog` : ''
-      indexes.set(name.toLowerCase(), isIndexed ? text : notIndexed(name))
+      const isSearched = attributes.includes(name)
+      indexes.set(name.toLowerCase(), isIndexed || !isSearched ? text : notIndexed(name))
     }
     return indexes.size > 0 ? indexes : undefined
   }
@@ -379,11 +360,6 @@ type Indexes = Map<string, string>
 type Ended = Pick<Result, 'code' | 'diagnostic'> & Partial<Pick<Result, 'references'>>
 
 const SIZE_LIMIT_EXCEEDED = 4
-
-const ok = (text: string): Finding => ({ level: 'ok', text })
-const note = (text: string): Finding => ({ level: 'note', text })
-const warning = (text: string): Finding => ({ level: 'warning', text })
-const problem = (text: string): Finding => ({ level: 'problem', text })
 
 const notIndexed = (name: string) => `${name} is not indexed: searches read the whole directory`
 

@@ -14,7 +14,7 @@ import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
 import type { ListDefinition } from './list-definition'
 import { mayHoldRecipients } from './references'
-import { untoldAddresses, untoldByFilter } from './untold'
+import { untoldAttributes, untoldByFilter } from './untold'
 
 export type { Doubt } from './base-search'
 
@@ -158,7 +158,7 @@ async function proofOf(
   ])
   const isHidden = ({ doubt }: BaseFinding) => doubt !== undefined && !doubt.isOfSearches
   const shown = used.filter((_, i) => !isHidden(findings[i] as BaseFinding)).map(nameOf)
-  const untold = await untoldAddresses(search, list, shown)
+  const untold = await untoldAttributes(search, list, shown)
   const attributes = findings.map((finding, i) => {
     const doubt = untold.get(nameOf(used[i] as Named))
     return doubt ? { ...finding, doubt } : finding

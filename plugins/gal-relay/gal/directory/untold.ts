@@ -17,30 +17,65 @@ const PERSON = equals('objectClass', 'person')
 const isTold = (attribute: string) => or(present(attribute), not(present(attribute)))
 
 /**
+ * Attributes of addresses: by what they hide nobody is found.
+ *
  * @param list with the names that the server knows
- * @param attributes those of its addresses that are looked at
+ * @param attributes those of the list that are looked at
  * @returns by attribute
  */
-export async function untoldAddresses(
+export async function untoldAttributes(
   search: BaseSearch,
   list: ListDefinition,
   attributes: readonly string[],
 ): Promise<Map<string, Doubt>> {
   const untold = new Map<string, Doubt>()
   if (attributes.length === 0) return untold
-  const have = matching(list, or(...list.attributes.map(present), PERSON))
+  const have = ofRecipients(list)
   const dns = await missingAmong(search, have, and(...attributes.map(isTold)))
   for (const dn of dns) {
     for (const attribute of attributes) {
       if (untold.has(attribute)) continue
       if (!(await isMissing(search, dn, have, isTold(attribute)))) continue
-      const what = `${printable(dn)} does not tell this account whether it has it`
-      const right = 'grant it the right to search for it and read it on all entries'
-      const text = aboutBase(list, search.base, attribute, `${what}: ${right}`)
+      const text = untoldText(search, list, attribute, dn)
       untold.set(attribute, { isOfSearches: false, text })
     }
   }
   return untold
+}
+
+/**
+ * An attribute that is only read: what an entry shows it tells, whether it may be searched for or not.
+ *
+ * @param attribute one that the server knows
+ * @returns for people; undefined when nothing is hidden
+ */
+export async function untoldWhenRead(
+  search: BaseSearch,
+  list: ListDefinition,
+  attribute: string,
+): Promise<string | undefined> {
+  const have = ofRecipients(list)
+  for (const dn of await missingAmong(search, have, isTold(attribute))) {
+    if (!(await isMissing(search, dn, have, isTold(attribute)))) continue
+    const { entries } = await search.findAt(dn, have, [attribute])
+    const isShown = entries.some(({ attributes }) => attributes.length > 0)
+    if (!isShown) return untoldText(search, list, attribute, dn)
+  }
+  return undefined
+}
+
+const ofRecipients = (list: ListDefinition) =>
+  matching(list, or(...list.attributes.map(present), PERSON))
+
+function untoldText(
+  { base }: BaseSearch,
+  list: ListDefinition,
+  attribute: string,
+  dn: string,
+): string {
+  const what = `${printable(dn)} does not tell this account whether it has it`
+  const right = 'grant it the right to search for it and read it on all entries'
+  return aboutBase(list, base, attribute, `${what}: ${right}`)
 }
 
 /**
