@@ -801,8 +801,10 @@ attributes[] = proxyAddresses
   })
 
   test('a Global Catalog with an empty base', async () => {
-    const report = await check({ ini: ini(`ldap://${samba.host}:3268`, '') })
+    const more = 'host_attribute = wWWHomePage\nrouting_attribute = mail'
+    const report = await check({ ini: `${ini(`ldap://${samba.host}:3268`, '')}${more}\n` })
     has(report, /^ok mail: entries have it, and are found by it$/)
+    has(report, /^warning wWWHomePage is not marked for the Global Catalog$/)
     has(report, /^warning the bind password crosses the network in clear|^ok connected without TLS/)
   })
 })
