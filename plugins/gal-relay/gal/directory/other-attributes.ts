@@ -8,8 +8,8 @@ import { readSchema } from '../../ldap/schema'
 import type { GalSettings } from '../../settings/settings'
 import { BaseSearch } from './base-search'
 import { type Finding, note, problem, warning } from './finding'
+import { hiddenWhenRead } from './hidden-attributes'
 import type { ListDefinition } from './list-definition'
-import { untoldWhenRead } from './untold'
 
 export async function* otherAttributes(
   connection: Connection,
@@ -40,7 +40,7 @@ export async function* otherAttributes(
     if (name === '' || isUnknown(name)) continue
     for (const base of list.bases) {
       const search = new BaseSearch({ connection, list, patience }, base)
-      const text = await untoldWhenRead(search, list, name)
+      const text = await hiddenWhenRead(search, list, name)
       if (text !== undefined) yield warning(`${text}. ${consequence}`)
     }
   }

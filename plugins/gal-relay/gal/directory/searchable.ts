@@ -12,9 +12,9 @@ import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding, type Context } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
+import { hiddenAttributes, hiddenFromFilter } from './hidden-attributes'
 import type { ListDefinition } from './list-definition'
 import { mayHoldRecipients } from './references'
-import { untoldAttributes, untoldByFilter } from './untold'
 
 export type { Doubt } from './base-search'
 
@@ -150,7 +150,7 @@ async function proofOf(
         new AttributeProof(context, configured, type, schema, base).run(),
       ),
     ),
-    untoldByFilter(
+    hiddenFromFilter(
       search,
       list,
       ofFilter.map(({ name }) => name),
@@ -158,9 +158,9 @@ async function proofOf(
   ])
   const isHidden = ({ doubt }: BaseFinding) => doubt !== undefined && !doubt.isOfSearches
   const shown = used.filter((_, i) => !isHidden(findings[i] as BaseFinding)).map(nameOf)
-  const untold = await untoldAttributes(search, list, shown)
+  const hidden = await hiddenAttributes(search, list, shown)
   const attributes = findings.map((finding, i) => {
-    const doubt = untold.get(nameOf(used[i] as Named))
+    const doubt = hidden.get(nameOf(used[i] as Named))
     return doubt ? { ...finding, doubt } : finding
   })
   return { attributes, filter }

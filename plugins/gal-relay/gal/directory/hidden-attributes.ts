@@ -1,6 +1,6 @@
 // Entries that do not tell this account whether they have an attribute, while others do: hidden in a part
-// of the tree, or by a filter. Neither a comparison of it nor the negation of that is true of them
-// (RFC 4511 §4.5.1.7), so they are missing among the entries of which one of the two is.
+// of the tree, or by a filter. Neither its presence nor the negation of that holds for them
+// (RFC 4511 §4.5.1.7), so they are missing among the entries for which one of the two holds.
 
 import { printable } from '../../ldap/directory-error'
 import { and, equals, not, or, present } from '../../ldap/filter'
@@ -10,11 +10,11 @@ import { type ListDefinition, matching } from './list-definition'
 /** Entries of which the names are looked at. */
 const LOOKED_AT = 1000
 
-/** Who has no address that is shown may have one that is not; other kinds of entries seldom have any. */
+/** A person without a visible address may have a hidden one; other kinds of entries seldom have any. */
 const PERSON = equals('objectClass', 'person')
 
-/** True of an entry that tells whether it has it. */
-const isTold = (attribute: string) => or(present(attribute), not(present(attribute)))
+/** Holds for every entry but those that hide it. */
+const isDecided = (attribute: string) => or(present(attribute), not(present(attribute)))
 
 /**
  * Attributes of addresses: by what they hide nobody is found.
@@ -23,24 +23,24 @@ const isTold = (attribute: string) => or(present(attribute), not(present(attribu
  * @param attributes those of the list that are looked at
  * @returns by attribute
  */
-export async function untoldAttributes(
+export async function hiddenAttributes(
   search: BaseSearch,
   list: ListDefinition,
   attributes: readonly string[],
 ): Promise<Map<string, Doubt>> {
-  const untold = new Map<string, Doubt>()
-  if (attributes.length === 0) return untold
+  const hidden = new Map<string, Doubt>()
+  if (attributes.length === 0) return hidden
   const have = ofRecipients(list)
-  const dns = await missingAmong(search, have, and(...attributes.map(isTold)))
+  const dns = await missingAmong(search, have, and(...attributes.map(isDecided)))
   for (const dn of dns) {
     for (const attribute of attributes) {
-      if (untold.has(attribute)) continue
-      if (!(await isMissing(search, dn, have, isTold(attribute)))) continue
-      const text = untoldText(search, list, attribute, dn)
-      untold.set(attribute, { isOfSearches: false, text })
+      if (hidden.has(attribute)) continue
+      if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue
+      const text = hiddenText(search, list, attribute, dn)
+      hidden.set(attribute, { isOfSearches: false, text })
     }
   }
-  return untold
+  return hidden
 }
 
 /**
@@ -49,17 +49,17 @@ export async function untoldAttributes(
  * @param attribute one that the server knows
  * @returns for people; undefined when nothing is hidden
  */
-export async function untoldWhenRead(
+export async function hiddenWhenRead(
   search: BaseSearch,
   list: ListDefinition,
   attribute: string,
 ): Promise<string | undefined> {
   const have = ofRecipients(list)
-  for (const dn of await missingAmong(search, have, isTold(attribute))) {
-    if (!(await isMissing(search, dn, have, isTold(attribute)))) continue
+  for (const dn of await missingAmong(search, have, isDecided(attribute))) {
+    if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue
     const { entries } = await search.findAt(dn, have, [attribute])
     const isShown = entries.some(({ attributes }) => attributes.length > 0)
-    if (!isShown) return untoldText(search, list, attribute, dn)
+    if (!isShown) return hiddenText(search, list, attribute, dn)
   }
   return undefined
 }
@@ -67,7 +67,7 @@ export async function untoldWhenRead(
 const ofRecipients = (list: ListDefinition) =>
   matching(list, or(...list.attributes.map(present), PERSON))
 
-function untoldText(
+function hiddenText(
   { base }: BaseSearch,
   list: ListDefinition,
   attribute: string,
@@ -84,7 +84,7 @@ function untoldText(
  *
  * @param attributes those of the filter that the server knows
  */
-export async function untoldByFilter(
+export async function hiddenFromFilter(
   search: BaseSearch,
   list: ListDefinition,
   attributes: readonly string[],
@@ -92,9 +92,9 @@ export async function untoldByFilter(
   const { filter } = list
   if (!filter || attributes.length === 0) return undefined
   const have = or(...list.attributes.map(present))
-  const told = or(filter, not(filter), and(...attributes.map(isTold)))
-  for (const dn of await missingAmong(search, have, told)) {
-    if (!(await isMissing(search, dn, have, told))) continue
+  const decided = or(filter, not(filter), and(...attributes.map(isDecided)))
+  for (const dn of await missingAmong(search, have, decided)) {
+    if (!(await isMissing(search, dn, have, decided))) continue
     const what = `${printable(dn)} does not tell this account whether it matches`
     const right = `grant it the right to search for ${attributes.join(', ')} on all entries`
     return {
@@ -105,10 +105,10 @@ export async function untoldByFilter(
   return undefined
 }
 
-async function missingAmong(search: BaseSearch, have: Buffer, told: Buffer): Promise<string[]> {
+async function missingAmong(search: BaseSearch, have: Buffer, decided: Buffer): Promise<string[]> {
   const [all, some] = await Promise.all([
     search.find(have, undefined, LOOKED_AT),
-    search.find(and(have, told), undefined, LOOKED_AT),
+    search.find(and(have, decided), undefined, LOOKED_AT),
   ])
   const names = new Set(some.entries.map(({ dn }) => dn.toLowerCase()))
   const missing = all.entries.filter(({ dn }) => !names.has(dn.toLowerCase()))
@@ -120,11 +120,11 @@ async function isMissing(
   search: BaseSearch,
   dn: string,
   have: Buffer,
-  told: Buffer,
+  decided: Buffer,
 ): Promise<boolean> {
-  const [one, oneTold] = await Promise.all([
+  const [one, same] = await Promise.all([
     search.findAt(dn, have),
-    search.findAt(dn, and(have, told)),
+    search.findAt(dn, and(have, decided)),
   ])
-  return oneTold.code === 0 && oneTold.entries.length === 0 && one.entries.length > 0
+  return same.code === 0 && same.entries.length === 0 && one.entries.length > 0
 }
