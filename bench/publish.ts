@@ -1,6 +1,6 @@
 // A list that goes to gateways by Redis: `npm run bench -- publish`. How long it takes from a change in the
 // directory until the last of ten gateways answers by it; until the last has a list of a million recipients,
-// and for how long their event loops stand still meanwhile; and until one answers that is restarted alone.
+// and for how long their event loops are blocked meanwhile; and until one answers that is restarted alone.
 import { mkdtempSync } from 'node:fs'
 import path from 'node:path'
 import { clientFor, endClient } from '../plugins/gal-relay/fleet/redis'

@@ -1,4 +1,4 @@
-// What mail notices of a reload: the longest time for which Haraka's event loop stands still while
+// What mail notices of a reload: the longest time for which Haraka's event loop is blocked while
 // settings with long lists are read again, beside the longest while nothing happens. Median of several
 // reloads.
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,5 +1,5 @@
 // `npm run bench`: what this plugin costs, measured on this machine, beside what it is to be compared
-// with. `npm run bench -- PART…` runs some parts, `rcpt WORD…` some rows; what each measures stands at
+// with. `npm run bench -- PART…` runs some parts, `rcpt WORD…` some rows; what each measures is at
 // the top of its file. docs/performance.md has the last figures.
 import { decision } from './decision'
 import { directories } from './directories'

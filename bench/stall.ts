@@ -1,4 +1,4 @@
-// For how long the event loop of a Haraka stands still.
+// For how long the event loop of a Haraka is blocked.
 
 /**
  * Says each second for how long the event loop stood still at most, what that was without the time in

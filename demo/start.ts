@@ -45,7 +45,7 @@ function attempts(mx: number, submission: number): Attempt[] {
       reply: '550 5.1.1 Recipient unknown',
     },
     {
-      what: 'Through us to another company, which even stands in the address list',
+      what: 'Through us to another company, which is even in the address list',
       port: mx,
       from: 'alice@example.com',
       to: 'petra@partner.example',

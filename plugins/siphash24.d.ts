@@ -4,7 +4,7 @@ declare module 'siphash24/siphash24.js' {
   interface Siphash24 {
     /** In its bytes: the hash at 0, the key at 8. */
     readonly memory: { readonly buffer: ArrayBuffer }
-    /** @param at where the bytes stand in the memory that are to be hashed: from 24 on */
+    /** @param at where in memory the bytes to hash are: from 24 on */
     siphash(at: number, length: number): void
   }
   function instantiate(): Siphash24

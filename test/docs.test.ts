@@ -1,6 +1,6 @@
 // The documentation is true: every configuration in it is read by the settings' own reader, the whole
 // ones run in a real Haraka with a directory of their kind, the commands are run, log lines, metrics,
-// replies and links are as they stand there. (docs/commands.md: test/cli/docs.test.ts; the layouts of
+// replies and links are as they are there. (docs/commands.md: test/cli/docs.test.ts; the layouts of
 // certain mail systems: test/layouts.test.ts.)
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -153,7 +153,7 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
         'config/corp-ca.pem': readFileSync(samba.ca, 'utf8'),
       }
       const exchange = real(wholeOf('exchange-ad.md'), replacements)
-      // By proxyAddresses alone: what stands in Bob's `mail` is not his.
+      // By proxyAddresses alone: what is in Bob's `mail` is not his.
       await runs(exchange, {
         known: ['alice@example.com', 'robert@example.com'],
         inside: '192.168.1.25',

@@ -1,6 +1,6 @@
 // The pages of docs/ on mail that goes where the directory says, and on several companies: the whole
 // configuration of each runs with directories of their kind, and each recipient of the page's table goes where
-// it should, by the address that stands there.
+// it should, by the address that is there.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
@@ -152,7 +152,7 @@ const account = (dn: string): SlapdEntry => ({
   sn: undefined,
 })
 
-/** The entries of mailbox-servers.md, as they stand in its table. */
+/** The entries of mailbox-servers.md, as they are in its table. */
 function mailboxes(): [name: string, attributes: Record<string, string>][] {
   const rows = readPage('docs/mailbox-servers.md').matchAll(
     /^\| `(\w+)@example\.com` \| ([^|]*) \|/gm,

@@ -1,4 +1,4 @@
-// The recipe in docs/plugins.md, as it stands there: limit, karma and dkim beside the plugin, and a plugin that
+// The recipe in docs/plugins.md, as it is there: limit, karma and dkim beside the plugin, and a plugin that
 // reads its results.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'

@@ -59,7 +59,7 @@ describe('settings edited while Haraka runs', () => {
     return smtp
   }
 
-  /** Codes for each recipient, as the connections that stand and new ones get them. */
+  /** Codes for each recipient, as open connections and new ones get them. */
   async function codes(client: string, to: readonly string[], port = 25): Promise<number[][]> {
     const connections = client === '203.0.113.9' && port === 25 ? [...strangers] : []
     const fresh = [await connect(client, port), await connect(client, port)]

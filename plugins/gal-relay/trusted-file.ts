@@ -30,7 +30,7 @@ const SMALL = 4 << 20
 
 /**
  * A file that the settings name, such as a password's. It may be a symbolic link, as in Kubernetes, and
- * stand in a folder like /tmp, where others cannot take it away.
+ * be in a folder like /tmp, where others cannot take it away.
  * @throws UntrustedFile
  * @throws Error with a `code` such as ENOENT
  */

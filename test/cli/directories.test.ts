@@ -1,4 +1,4 @@
-// The gal-relay command where there are several directories: each is named, and none stands in the way of
+// The gal-relay command where there are several directories: each is named, and none gets in the way of
 // another.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'

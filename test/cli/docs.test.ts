@@ -1,5 +1,5 @@
 // docs/commands.md is true: every command in it is run, in an install with the gal_relay.ini that the
-// page shows last in its section, or else first of all, and prints what stands there, but for times and
+// page shows last in its section, or else first of all, and prints what is there, but for times and
 // for where the directory is.
 // `node dist/test/cli/docs.test.js --write` puts the real output into the page.
 import assert from 'node:assert/strict'
@@ -168,7 +168,7 @@ const timeless = (text: string) =>
 /** What the command, or one of its subcommands, says to `--help`. */
 const help = async (...name: string[]) => (await loaded.runCommand([...name, '--help'])).stdout
 
-/** The commands that stand four columns in, or none. */
+/** The commands that are indented by four columns, or by none. */
 const indented = (text: string) =>
   Array.from(text.matchAll(/^ {4}(?:npx )?(gal-relay .*)$/gm), ([, command = '']) => command)
 

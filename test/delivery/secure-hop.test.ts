@@ -1,5 +1,5 @@
 // Next hops with a password or smtps://: another Haraka takes the mail over TLS and after AUTH; and
-// where TLS or the right name is not to be had, the password is not sent at all. It stands in no log,
+// where TLS or the right name is not to be had, the password is not sent at all. It is in no log,
 // though Haraka logs every line of the protocol here, and in no file of the queue.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-// The directory that the demo and the tests without slapd stand on answers as directories do.
+// The directory that the demo and the tests without slapd rely on answers as directories do.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'

@@ -1,4 +1,4 @@
-// What `npm start` prints is true: each thing to try gives the reply that stands beside it, and
+// What `npm start` prints is true: each thing to try gives the reply that is printed beside it, and
 // Ctrl-C leaves nothing behind. Runs on free ports, the two of `npm start` may be in use.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

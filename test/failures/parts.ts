@@ -152,7 +152,7 @@ export async function connections(faults: Faults): Promise<void> {
     await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
     // The fault was in the first one's time-out; this one's is on time,
     await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
-    // and this process stands still when this one's is over.
+    // and this process has stopped when this one's is over.
     const late = openConnection({ ...endpoint, port: stalled.port }, ldap, signal)
     const end = performance.now() + 2 * TIMES.connect_timeout
     while (performance.now() < end);

@@ -91,7 +91,7 @@ async function statusOf(port: number): Promise<number> {
   return status
 }
 
-/** Every failure stands in the log, with its stack, and the process goes on. */
+/** Every failure is in the log, with its stack, and the process goes on. */
 async function assertLogged(haraka: Haraka, faults: Faults, except: readonly string[]) {
   const log = haraka.log()
   const names = new Set(faults.thrown().map(({ what }) => what))

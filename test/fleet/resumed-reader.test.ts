@@ -1,4 +1,4 @@
-// A server that reads the directory for others stands still for so long that another one takes over, and goes
+// A server that reads the directory for others hangs for so long that another one takes over, and goes
 // on: it asks the directory nothing more.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,5 +1,5 @@
 // Two servers of two workers each with `share = redis`: the directory sees one reader, whichever of their
-// processes is killed or stands still.
+// processes is killed or hangs.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

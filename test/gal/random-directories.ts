@@ -18,7 +18,7 @@ interface Kind {
   /** Entries show and find it under these attributes too. */
   readonly superior?: string
   readonly forms: readonly string[]
-  /** What stands before values that are no mail addresses. */
+  /** What precedes values that are no mail addresses. */
   readonly decoys: readonly string[]
 }
 
@@ -101,7 +101,7 @@ interface Person {
 export interface RandomDirectory {
   readonly people: readonly Person[]
   readonly attributes: readonly { readonly kind: KindName; readonly name: number }[]
-  /** A name that no server knows stands among them. */
+  /** A name that no server knows is among them. */
   readonly isMistyped: boolean
   readonly bases: readonly string[]
   readonly isFiltered: boolean

@@ -1,4 +1,4 @@
-// What strangers sent stands in the log, in errors and on a terminal as text that nobody obeys.
+// What strangers sent is in the log, in errors and on a terminal as text that nobody obeys.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { log, logOf, oneLine } from '../../plugins/gal-relay/haraka/log'

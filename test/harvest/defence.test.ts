@@ -43,7 +43,7 @@ function defenceWith(limits: Partial<HarvestSettings> = {}) {
   return { defence, told, lines, asked }
 }
 
-/** The clock stands still but for `tick`. */
+/** The clock is stopped but for `tick`. */
 async function onOwnClock(run: (tick: (milliseconds: number) => void) => Promise<void>) {
   mock.timers.enable({ apis: ['Date', 'setTimeout'], now: 1_800_000_000_000 })
   try {

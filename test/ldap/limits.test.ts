@@ -159,7 +159,7 @@ describe('a look-up of which the answer is too large', () => {
       assert.equal(await list.ask('large@corp.test'), 'unavailable')
       assert.equal(warnings().length, 1, warnings().join('\n'))
       assert.match(warnings()[0] ?? '', reason)
-      // The connection stands, and answers for others.
+      // The connection stays open, and answers for others.
       assert.equal(await list.ask('alice@corp.test'), 'found')
       assert.equal(await list.ask('nobody@corp.test'), 'absent')
       assert.equal(server.connections, 1)

@@ -116,7 +116,7 @@ describe('the status page in each of its states', { skip }, () => {
 })
 
 const CONDITIONS = `[...document.querySelectorAll('.condition')].map((one) => one.classList[1])`
-/** How many figures stand in each row of them. */
+/** How many figures are in each row of them. */
 const FIGURES_IN_ROWS = `[...[...document.querySelectorAll('.figure')].reduce((rows, one) => {
   const { top } = one.getBoundingClientRect()
   return rows.set(top, (rows.get(top) ?? 0) + 1)

@@ -1,4 +1,4 @@
-// The fenced blocks of the documentation, so that tests can run what stands there.
+// The fenced blocks of the documentation, so that tests can run what is there.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'

@@ -24,7 +24,7 @@ export function importedLines({ ini }: Pick<Imported, 'ini'>): string[] {
 }
 
 /**
- * The settings' own reader takes it as it stands.
+ * The settings' own reader takes it as it is.
  * @returns with those of the default directory
  * @throws SettingsError
  */

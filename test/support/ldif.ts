@@ -4,7 +4,7 @@
 export type Values = string | readonly string[] | undefined
 export type Attributes = Readonly<Record<string, Values>>
 
-/** One record: its DN and attributes, values in base64 so that any text can stand there. */
+/** One record: its DN and attributes, values in base64 so that any text can be there. */
 export function ldifEntry(dn: string, attributes: Attributes): string {
   return `${[ldifLine('dn', dn), ...attributeLines(attributes)].join('\n')}\n\n`
 }

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 
 export interface LmtpServer {
   readonly port: number
-  /** The recipients that were answered with success, in order; one may stand there twice. */
+  /** The recipients that were answered with success, in order; one may be there twice. */
   readonly taken: readonly string[]
   stop(): Promise<void>
 }

@@ -140,7 +140,7 @@ maximal_backoff_time = 4s
 transport_retry_time = 1s
 ${route.join('\n')}
 `
-  // Of a parameter that stands there twice each process writes a warning into the log, at its start.
+  // Of a parameter that is there twice each process writes a warning into the log, at its start.
   const given = new Set(settings.map(nameIn))
   const others = lines.split('\n').filter((line) => !given.has(nameIn(line)))
   return `${[...others, ...settings].join('\n')}\n`

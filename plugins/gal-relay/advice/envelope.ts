@@ -18,7 +18,7 @@ export function grammarOf(config: Haraka.Config): EnvelopeGrammar {
 }
 
 /**
- * @param text as it stands behind `MAIL FROM:` or `RCPT TO:`; angle brackets may be left out
+ * @param text as it comes after `MAIL FROM:` or `RCPT TO:`; angle brackets may be left out
  * @returns the address, or the whole reply, lines separated by `\n`
  */
 export function parsePath(

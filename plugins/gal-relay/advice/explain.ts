@@ -38,7 +38,7 @@ import {
 } from './explain-steps'
 
 export interface Question {
-  /** As they stand behind `RCPT TO:`; angle brackets may be left out. */
+  /** As they come after `RCPT TO:`; angle brackets may be left out. */
   readonly recipients: readonly string[]
   /** IP address. */
   readonly client: string
@@ -46,7 +46,7 @@ export interface Question {
   readonly listener: string
   /** The account it has authenticated as, if it has. */
   readonly account?: string
-  /** As it stands behind `MAIL FROM:`; '' is the null sender. Left out: any. */
+  /** As it comes after `MAIL FROM:`; '' is the null sender. Left out: any. */
   readonly sender?: string
   readonly grammar?: EnvelopeGrammar
   /** Sentences on other plugins because of which Haraka may answer otherwise. */

@@ -1,6 +1,6 @@
 // What other plugins in config/plugins do to this one by their place: whoever accepts a recipient
 // first ends the rcpt hook, so that a plugin behind it is not asked about that recipient. And one that
-// takes more than its part of the mail wherever it stands.
+// takes more than its part of the mail wherever it is listed.
 import { ACCEPTING, listedPlugins, relaySettings } from '../settings/accepting-plugins'
 import { decidesRecipients, decidesRelaying } from '../settings/enforcement'
 import { readIniFile, readList } from '../settings/haraka-files'

@@ -36,11 +36,11 @@ Examples:
 export function explainCommand(): Command {
   return new Command('explain')
     .description('show the reply to each recipient, word for word, and why')
-    .argument('<recipients...>', 'as they stand behind RCPT TO:')
+    .argument('<recipients...>', 'as they come after RCPT TO:')
     .option('--client <ip>', 'the address of the client (default: a stranger)')
     .option('--listener <ip:port>', 'the address that it connects to (default: on port 25)')
     .option('--auth <account>', 'the account that it has authenticated as')
-    .option('--from <address>', "as it stands behind MAIL FROM:; '' is the null sender")
+    .option('--from <address>', "as it comes after MAIL FROM:; '' is the null sender")
     .addHelpText('after', EXAMPLES)
     .action(run)
 }

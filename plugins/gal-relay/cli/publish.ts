@@ -148,7 +148,7 @@ async function untilEnded(lists: readonly Published[]): Promise<void> {
   )
 }
 
-/** @param name stands before each line */
+/** @param name put before each line */
 function logOf(name: string): Log {
   const print = (text: string) => printLines([name + text])
   const warn = (text: string) => printError(name + text)

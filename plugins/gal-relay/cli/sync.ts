@@ -106,7 +106,7 @@ interface Outcome {
 
 /**
  * Prints what comes of it, but for the error of a directory that showed no list.
- * @param name stands before each line; '' where there is one list
+ * @param name put before each line; '' where there is one list
  */
 async function sync(
   { name: directory, gal, ldap, snapshot }: DirectorySettings,

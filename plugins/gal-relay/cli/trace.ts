@@ -33,7 +33,7 @@ export function traceCommand(): Command {
     .action(run)
 }
 
-/** The lines of one connection, as they stand in the log. */
+/** The lines of one connection, as they are in the log. */
 interface Traced {
   readonly uuid: string
   readonly lines: readonly string[]

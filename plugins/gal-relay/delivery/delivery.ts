@@ -7,7 +7,7 @@ import { AcceptedBefore } from '../routing/transaction'
 import type { QueueNote } from './queue-note'
 
 export interface AcceptedRecipient {
-  /** As it stands in `rcpt_to`. */
+  /** As it is in `rcpt_to`. */
   readonly target: Haraka.Address
   /** Of the row by which it leaves. */
   readonly kind: RouteKind

@@ -19,7 +19,7 @@ export const MAX_PASSES = 8
 
 /**
  * @param env given a secret when it has none
- * @returns 22 characters that may stand in a comment of a header line
+ * @returns 22 characters that a comment in a header line may contain
  */
 export function loopStamp(env: NodeJS.ProcessEnv = process.env): string {
   env[SECRET] ||= randomBytes(32).toString('base64')

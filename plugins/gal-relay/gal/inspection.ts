@@ -11,7 +11,7 @@ import type { ListTurn } from './directory/server-knowledge'
 /** An entry that holds an address. */
 export interface Holder {
   readonly dn: string
-  /** Where the address stands, as the entry has it; undefined when that was not among what it showed. */
+  /** Where the address is, as the entry has it; undefined when that was not among what it showed. */
   readonly attribute: string | undefined
   readonly value: string | undefined
   readonly isAuthenticatedOnly: boolean

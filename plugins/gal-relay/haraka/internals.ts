@@ -326,7 +326,7 @@ export async function splitByRecipient(
   item.discard()
 }
 
-/** What became of a recipient stands in these fields of it (hmail.js). Since 3.0.3. */
+/** What became of a recipient is in these fields of it (hmail.js). Since 3.0.3. */
 export function withFateOf(
   recipient: Haraka.QueuedAddress,
   address: Haraka.Address,

@@ -1,4 +1,4 @@
-// Every line of ours in Haraka's log is written here, so that what strangers sent stands in it as text:
+// Every line of ours in Haraka's log is written here, so that what strangers sent is in it as text:
 // next hops, directories, DNS, clients.
 import { shortened, visible } from '../visible'
 import { loggable } from './internals'

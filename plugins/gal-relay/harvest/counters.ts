@@ -29,7 +29,7 @@ export interface SharedCounter {
 }
 
 /**
- * Both numbers stand in one, so that they are added to in one step and begin and end together: a share of
+ * Both numbers are in one, so that they are added to in one step and begin and end together: a share of
  * two counters, one of which has just begun anew, would be any number.
  */
 const UNKNOWN = 2 ** 26

@@ -138,7 +138,7 @@ export const deliver_outbound_part = guarded(function (next, connection) {
   store(this, transaction, part, (stored, error) => {
     if (stored.ok) return next()
     logNotStored(this, connection, error)
-    // Whatever this hook says Haraka answers 250 while the connection stands. The sender must not take
+    // Whatever this hook says Haraka answers 250 while the connection is open. The sender must not take
     // the message for delivered: better one copy twice than one lost.
     const end = () => {
       connection.disconnect()

@@ -20,7 +20,7 @@ const PLACE = /%[sudaSUD]/
 /**
  * @param text with `%s` for the address, `%u` for its local part, `%d` for its domain
  * @returns what is wrong with it, when no attribute is compared with the address as a whole, or when the
- *   comparisons stand where the two parts cannot say the same
+ *   comparisons are used where the two parts cannot say the same
  */
 export function splitAddressFilter(text: string): AddressFilter | { readonly problem: string } {
   const whole = text.trim().replace(/%u@%d/g, ADDRESS)
@@ -49,7 +49,7 @@ export function splitAddressFilter(text: string): AddressFilter | { readonly pro
   return { attributes, filter, lost }
 }
 
-/** Filters of which one must hold, without those that stand there twice. */
+/** Filters of which one must hold, without duplicates. */
 export function anyOf(filters: readonly string[]): string {
   const different = [...new Set(filters)]
   return different.length > 1 ? `(|${different.join('')})` : (different[0] ?? '')

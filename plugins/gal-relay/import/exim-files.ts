@@ -40,7 +40,7 @@ export function readExim(text: string): EximConfig {
       macros.push([macro, replaced(definition, macros)])
       continue
     }
-    // What `hide` stands before is not shown to everybody by exim -bP.
+    // What follows `hide` is not shown to everybody by exim -bP.
     const whole = replaced(line, macros).replace(/^hide\s+/, '')
     const [, begun] = /^begin\s+(\w+)/.exec(whole) ?? []
     if (begun) {

@@ -1,4 +1,4 @@
-// Exim's LDAP lookups, `${lookup ldap{…}}`, wherever they stand in a router (spec.txt, chapter 9).
+// Exim's LDAP lookups, `${lookup ldap{…}}`, wherever they are in a router (spec.txt, chapter 9).
 import type { Lookup } from './directory'
 import { listOf } from './exim-files'
 

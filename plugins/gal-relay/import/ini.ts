@@ -128,7 +128,7 @@ function problemsIn(text: string): readonly Problem[] {
   }
 }
 
-/** What nobody but the postmaster knows stands there as a comment. */
+/** What nobody but the postmaster knows is left as a comment. */
 function completed(entries: readonly Entry[], remarks: Remark[], title: string): Imported {
   const has = (key: string) => entries.some((one) => one.section === 'ldap' && one.key === key)
   const missing: Entry[] = []

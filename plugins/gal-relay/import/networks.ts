@@ -13,7 +13,7 @@ export function maskedNetwork(text: string): string | undefined {
   return `${toText(ip.family, (BigInt(ip.bits) >> shift) << shift)}/${bits}`
 }
 
-/** @param text as it stands there, and as `net`, `net/bits` or `net;mask` */
+/** @param text as it is written, and as `net`, `net/bits` or `net;mask` */
 export function takeHosts(draft: Draft, from: string, text: string): void {
   const network = parseNetwork(text)
   if ('problem' in network) leaveOut(draft, from, `${text}: ${network.problem}`)

@@ -115,7 +115,7 @@ function afterBlanks(text: string, at: number): number {
   return at + text.slice(at).search(/\S|$/)
 }
 
-/** @returns what follows the closing parenthesis that must stand there */
+/** @returns what follows the closing parenthesis that must be there */
 function closing(text: string, at: number): number {
   if (text[at] === ')') return at + 1
   if (at >= text.length) throw new Error('unbalanced parentheses')

@@ -36,7 +36,7 @@ export function searchFor(
   return tlv(SEARCH_REQUEST, scope, filter, attributes)
 }
 
-/** What stands before the filter. */
+/** What comes before the filter. */
 export function scopeOf(search: Omit<Search, 'filter' | 'attributes'>): Buffer {
   const { base, scope, dereference = 'never', sizeLimit = 0, seconds = 0 } = search
   return Buffer.concat([

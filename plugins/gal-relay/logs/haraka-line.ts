@@ -22,7 +22,7 @@ const START = new RegExp(`\\{"level":"|\\blevel=${LEVELS} uuid=|\\[${LEVELS}\\] 
 const PLAIN = /\[[A-Z]+\] \[([^\]]+)\] \[([^\]]+)\] /y
 const LOGFMT = /level=[A-Z]+ uuid=(\S+) origin=(\S+) /y
 
-/** Where a line begins, and where what it says; `uuid` and `origin` stand in JSON with the rest. */
+/** Where a line begins, and where what it says; `uuid` and `origin` are in JSON with the rest. */
 interface Head {
   readonly format: 'plain' | 'logfmt' | 'json'
   readonly from: number

@@ -161,7 +161,7 @@ const RCPT_HOOKS: ReadonlySet<string> = new Set(['rcpt', 'rcpt_ok'])
 const ANSWERS: ReadonlySet<string> = new Set([
   ...['accepted', 'refused', 'deferred', 'observed', 'observed DIFFERS'],
 ])
-/** Before them stands the name of the directory, where there are several. */
+/** Before them comes the name of the directory, where there are several. */
 const DIRECTORY =
   /^(?:[\w.-]+: )?(?:no directory server can be asked|directory \S+ is (?:down|up)\b)/
 const HARVEST = /^(?:would be )?held off: |^harvest/i

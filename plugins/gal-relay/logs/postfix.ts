@@ -22,7 +22,7 @@ const LINE = /\bpostfix[\w.-]*\/((?:[\w-]+\/)*[\w-]+)\[\d+\]: (?:([0-9A-Za-z]+):
 const CLIENT = /^client=([^[]*)\[([^\]]*)\](?::\d+)?(?=,|$)/
 const ACCOUNT = /, sasl_username=([^,]*?)(?:, sasl_sender=|, orig_|$)/
 const REJECT = /^reject: RCPT from ([^[]*)\[([^\]]*)\](?::\d+)?: ((\d)\d\d .*)$/
-/** The envelope stands last; before it, in the words of the refusal, may be anything. */
+/** The envelope comes last; before it, in the words of the refusal, may be anything. */
 const ENVELOPE =
   /^(.*); from=<(.*?)> to=<(.*)> proto=\S+(?: helo=<.*?>)?(?: sasl_username=<?([^>]*?)>?)?$/
 const SENDER = /^from=<(.*)>, size=\d+, nrcpt=/

@@ -1,5 +1,5 @@
 // How many were accepted, deferred and refused, by which rule, and in the last hour minute by minute. Where
-// the plugin only observes, its verdicts and the replies that were given stand side by side.
+// the plugin only observes, its verdicts and the replies that were given are side by side.
 
 import type { Outcome } from '../report/counts'
 import type { InstallReport } from '../report/install'

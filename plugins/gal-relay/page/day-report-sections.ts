@@ -1,4 +1,4 @@
-// What stands in the report of a day, in order, as text and in HTML alike.
+// What is in the report of a day, in order, as text and in HTML alike.
 import type { DayResult, Told } from '../advice/day-report'
 import type { Counted } from '../report/tally'
 import { counted, grouped } from '../report/words'

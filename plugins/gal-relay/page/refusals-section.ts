@@ -32,7 +32,7 @@ const differences =
   ({ recentDifferences }: InstallReport) =>
     recentDifferences.filter(isShown)
 
-/** By what stands in the address. */
+/** By the kind of address. */
 const KINDS: Readonly<Record<string, Kind>> = {
   refusals: { title: 'refusals', of: ({ refusals }) => refusals },
   differences: { title: 'differences', of: differences(() => true) },

@@ -1,6 +1,6 @@
 // What is served below /gal-relay/ on Haraka's own HTTP server: the status page, and the same as data; an
 // explanation of an answer; the metrics; and for load balancers whether mail should come here. Only to
-// clients in `[http] allow[]`; and the pages, on which mail addresses stand, only by a name that is this
+// clients in `[http] allow[]`; and the pages, which show mail addresses, only by a name that is this
 // server's: no page elsewhere gets at them by a DNS name of its own that it lets point here.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'

@@ -197,7 +197,7 @@ export function rowFor(policy: RoutingPolicy, recipient: Recipient): Row | undef
 interface OwnRows {
   /** The row for the address, `refuse` rows passed over. */
   readonly own?: Row | undefined
-  /** The `refuse` row that stands before it. */
+  /** The `refuse` row that comes before it. */
   readonly refused?: string | undefined
 }
 

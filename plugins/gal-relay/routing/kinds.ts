@@ -11,7 +11,7 @@ export type RouteKind = 'inbound' | 'accept' | 'shared' | 'always-relay' | 'forw
 /** The kinds of row that leave it to another row where mail goes. */
 export type ReferringKind = 'reroute' | 'refuse'
 
-/** What stands right of the `=` in `[routes]`. */
+/** What is to the right of `=` in `[routes]`. */
 export type RowKind = Exclude<RouteKind, 'foreign'> | ReferringKind
 
 interface RowMeaning {

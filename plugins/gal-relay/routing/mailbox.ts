@@ -5,9 +5,9 @@ import { type NextHop, parseDomain, parseNextHop, redactUserinfo } from './route
 
 /** What the entries with the address say; of several values all agree. */
 export interface Mailbox {
-  /** Of `host_attribute`, as it stands there. */
+  /** The value of `host_attribute`, as the directory has it. */
   readonly host?: string
-  /** Of `routing_attribute`, as it stands there. */
+  /** The value of `routing_attribute`, as the directory has it. */
   readonly address?: string
   /** Several entries, or values, contradict each other. */
   readonly isAmbiguous?: boolean
@@ -83,7 +83,7 @@ function hostNamed(
   return { hops: [hop] }
 }
 
-/** What stands there may be anything, a URL with a password too. */
+/** The value may be anything, a URL with a password too. */
 const shown = (value: string) =>
   value.length > 255 ? `of ${value.length} characters` : `'${redactUserinfo(value)}'`
 
@@ -95,7 +95,7 @@ function urlOf(name: string): string {
   return canonicalLiteral(`[${bare}]`) || parseDomain(name) ? `smtp://${bare}` : name
 }
 
-/** `smtp:` may stand before it, as in `targetAddress`. */
+/** `smtp:` may precede it, as in `targetAddress`. */
 function addressFrom(value: string): Recipient | { readonly problem: string } {
   const text = value.trim().replace(/^smtp:/i, '')
   const [, local, domain = ''] = /^("(?:[^"\\]|\\.)*"|[^"@\s\\]+)@([^@\s]+)$/.exec(text) ?? []

@@ -82,7 +82,7 @@ function notAnAddress(text: string): string {
   return `${quoted(text)} is not an IPv4 or IPv6 address${meant ?? ''}`
 }
 
-// A URL that stands here may have a password in it.
+// A URL in this place may have a password in it.
 const quoted = (text: string) =>
   text.includes('@') ? 'this' : `'${text.length > 100 ? `${text.slice(0, 100)}…` : text}'`
 

@@ -16,7 +16,7 @@ export interface EffectiveValue {
   /** As it would be written; of a list each one. No password. */
   readonly value: string | readonly string[]
   readonly origin: 'file' | 'default'
-  /** Where it is written: the section as it stands there, and the line of its first value. */
+  /** Where it is written: the section as it is written there, and the line of its first value. */
   readonly file?: string
   readonly in?: string
   readonly line?: number

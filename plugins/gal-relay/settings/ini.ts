@@ -1,4 +1,4 @@
-// gal_relay.ini as Haraka reads it, and what Haraka's reader does not say: line numbers, keys that stand
+// gal_relay.ini as Haraka reads it, and what Haraka's reader does not say: line numbers, keys that come
 // twice where the last one wins, the text of values that it turns into numbers (a password 0123 is not
 // 123). Lines that it cannot read it prints as they are, passwords and all; here they become problems.
 import { domainToASCII } from 'node:url'
@@ -124,7 +124,7 @@ function* statements(text: string): Generator<Statement | undefined> {
 }
 
 interface Place {
-  /** Where the key or the heading stands first. */
+  /** Where the key or the heading comes first. */
   readonly first: number
   /** Of a list's values. */
   readonly values: number[]

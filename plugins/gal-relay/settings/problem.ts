@@ -31,7 +31,7 @@ export class SettingsError extends Error {
     this.stack = `${this.message}\n    at ${problems[0]?.file}`
   }
 
-  /** The message without the plugin's name, for where that stands already. */
+  /** The message without the plugin's name, for where that is said already. */
   get lines(): readonly string[] {
     return this.message.slice(NAME.length).split('\n')
   }

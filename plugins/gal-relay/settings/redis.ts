@@ -14,7 +14,7 @@ export interface RedisSettings {
   readonly tls_ca: string
   /** What every key begins with. */
   readonly prefix: string
-  /** It stands in config/redis.ini. */
+  /** It is in config/redis.ini. */
   readonly isHarakas?: boolean
   /** Whose files are believed. */
   readonly trusted?: Trusted

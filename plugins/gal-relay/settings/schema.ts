@@ -314,7 +314,7 @@ export const redis = (configDir: string) =>
     prefix: z.string().default(REDIS_PREFIX),
   })
 
-/** The keys that may stand several times, with `[]`. */
+/** The keys that may occur several times, with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
   [listenerKeys, gal, ldap(''), directory(''), http, harvest, redis('')].flatMap(({ shape }) =>
     Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>

@@ -156,7 +156,7 @@ const SECTIONS: readonly string[] = [
   'hosts',
 ]
 
-/** @returns the section that the key stands in, as it is written */
+/** @returns the section that the key is in, as it is written */
 export function homeOf(key: string): string | undefined {
   const home = Object.keys(SECTION_KEYS).find((section) => SECTION_KEYS[section]?.includes(key))
   return home === 'directory' ? 'directory NAME' : home

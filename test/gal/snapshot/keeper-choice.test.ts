@@ -1,4 +1,4 @@
-// Of a server's workers exactly one keeps the lists; when it ends, gives up or stands still another one
+// Of a server's workers exactly one keeps the lists; when it ends, gives up or hangs another one
 // does, and whoever was replaced learns that. And what is said where no list can be kept.
 import assert from 'node:assert/strict'
 import cluster, { type Worker } from 'node:cluster'

@@ -1,4 +1,4 @@
-// Whether something stands below an entry: a server that cannot say has not said no.
+// Whether something is below an entry: a server that cannot say has not said no.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { listDefinition } from '../../../plugins/gal-relay/gal/directory/list-definition'

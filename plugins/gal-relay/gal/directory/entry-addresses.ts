@@ -3,7 +3,7 @@
 // address in the same attribute are not SMTP addresses.
 import type { Entry } from '../../ldap/entry'
 
-/** What may stand before an SMTP address in a value; '' where it stands alone. */
+/** What may precede an SMTP address in a value; '' where nothing does. */
 type Form = '' | 'smtp:' | 'smtp$'
 
 const ALONE: readonly Form[] = ['']
@@ -23,7 +23,7 @@ const formsOf = (attribute: string): readonly Form[] => FORMS[attribute] ?? TYPE
 
 /** In lower case. With it among the attributes, X.500 addresses count too. */
 export const LEGACY_DN = 'legacyexchangedn'
-/** The domain of an X.500 address where it stands among mail addresses; no mail domain begins so. */
+/** The domain of an X.500 address among mail addresses; no mail domain begins so. */
 export const X500_DOMAIN = '.x500'
 const X500 = 'x500:'
 

@@ -1,4 +1,4 @@
-// Takes the best way there is to follow the list: what a directory offers stands in its root DSE, and a
+// Takes the best way there is to follow the list: what a directory offers is in its root DSE, and a
 // way that is refused is passed over for the next.
 
 import { DirectoryError } from '../../ldap/directory-error'

@@ -1,4 +1,4 @@
-// What the list has found out about one directory server; it stands on the server, and lives as long.
+// What the list has found out about one directory server; it is kept on the server, and lives as long.
 import type { Turn } from '../../ldap/turn'
 import { KnownSearchable } from './known-searchable'
 

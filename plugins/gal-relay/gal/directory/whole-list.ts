@@ -108,7 +108,7 @@ export class WholeList {
   }
 
   /**
-   * Whether entries of the list stand below this one, wherever that is: when it moves, they move with
+   * Whether entries of the list are below this one, wherever that is: when it moves, they move with
    * it, and no server tells of them.
    * @throws DirectoryError
    */

@@ -15,7 +15,7 @@ export const KEY_BYTES = 16
 export const AUTHENTICATED_ONLY = 1
 
 const utf8 = new TextEncoder()
-/** Characters of a local part or a domain that are hashed as they stand. */
+/** Characters of a local part or a domain that are hashed as they are. */
 const LONGEST = 2048
 
 // The library's own function copies key, text and hash into and out of the memory of its WebAssembly,
@@ -32,7 +32,7 @@ export function newKey(): Buffer {
   return randomBytes(KEY_BYTES)
 }
 
-/** Hashes without making garbage: the last result stands in `hi` and `lo`, its flag cleared. */
+/** Hashes without making garbage: the last result is in `hi` and `lo`, its flag cleared. */
 export class Hasher {
   hi = 0
   lo = 0

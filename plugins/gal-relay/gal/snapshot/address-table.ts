@@ -2,7 +2,7 @@
 // directory says where mail goes, a second array has a number for each hash (mailbox-numbers.ts).
 //
 // Linear probing in the order of the hashes: a hash's home is its share of the capacity
-// (hi ÷ 2³² × capacity), all stand in increasing order at or behind their homes, and no slot between a
+// (hi ÷ 2³² × capacity), all are in increasing order at or behind their homes, and no slot between a
 // home and its hash is empty. A search walks on until it meets a larger hash or an empty slot, which
 // at 16 hashes in 17 slots is 9 slots on average, found or not: nearly always one or two cache lines.
 // Walks do not wrap round; behind the last home there is some room for those pushed over the edge.
@@ -14,7 +14,7 @@
 import { endianness } from 'node:os'
 import { AUTHENTICATED_ONLY } from './address-hash'
 
-/** Where a hash's halves stand in the two words of a slot, so that slots sort as 64-bit integers. */
+/** Where a hash's halves are in the two words of a slot, so that slots sort as 64-bit integers. */
 export const [LO, HI] = endianness() === 'LE' ? ([0, 1] as const) : ([1, 0] as const)
 
 export const SLOT_BYTES = 8
@@ -120,7 +120,7 @@ export class AddressTable {
     const { slots, mailboxes } = this
     const at = this.#seek(hi, lo)
     if (!this.#holds(at, hi, lo)) return false
-    // what stands behind it, up to the next one at home or an empty slot, moves one slot back
+    // what follows it, up to the next one at home or an empty slot, moves one slot back
     let next = at + 1
     while (next < this.#end && !this.#isEmpty(next) && this.#home(this.#hi(next)) < next) next++
     slots.copyWithin(at * 2, at * 2 + 2, next * 2)

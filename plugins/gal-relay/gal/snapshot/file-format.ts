@@ -1,4 +1,4 @@
-// What stands in a snapshot file, byte by byte (file.ts says what for).
+// What is in a snapshot file, byte by byte (file.ts says what for).
 import { createHash, type Hash } from 'node:crypto'
 import { KEY_BYTES } from './address-hash'
 import { type AddressTable, SLOT_BYTES, slotsFor } from './address-table'
@@ -71,7 +71,7 @@ export const BATCH_BYTES_MOST =
   (4 + BATCH_HOSTS_MOST * (2 + HOST_LONGEST) + BATCH_SEALED_MOST) +
   BATCH_SUM
 
-/** How long what stands behind the table is, in bytes. */
+/** How long what follows the table is, in bytes. */
 export interface MailboxLengths {
   readonly numbers: number
   readonly hosts: number

@@ -2,8 +2,8 @@
 // change to it. One process writes; all others follow (follower.ts).
 //
 //   header   what list this is, how large, its key, and a SHA-256 of header and table
-//   table    the slots exactly as they stand in memory
-//   mailboxes  where the directory says where mail goes: the numbers beside the slots, as they stand in
+//   table    the slots exactly as they are in memory
+//   mailboxes  where the directory says where mail goes: the numbers beside the slots, as they are in
 //            memory, hosts, and sealed texts with their index
 //   batches  appended one by one: what was added and removed since, and when the directory last
 //            confirmed that this is all; each with a checksum of its own
@@ -250,7 +250,7 @@ export class SnapshotWriter {
   /**
    * Writes a whole list under another name, makes sure that it is on the disk, and puts it in force.
    * @param first the first batches
-   * @throws UntrustedFile when it would stand where others may write, or something else stands there
+   * @throws UntrustedFile when it would be where others may write, or something else is there
    * @throws Error with a `code` such as ENOSPC; the list in force is then the old one
    */
   static async create(

@@ -3,7 +3,7 @@
 // and address, at most three quarters of the slots taken, both as hashes; and 4 more where the
 // directory says where mail goes.
 //
-// Linear probing; an entry's pairs stand in no order between its home and the next empty slot.
+// Linear probing; an entry's pairs are in no order between its home and the next empty slot.
 import { AUTHENTICATED_ONLY } from './address-hash'
 
 /** A hash: upper half, and lower half with its flag. */

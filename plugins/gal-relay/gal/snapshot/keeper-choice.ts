@@ -1,11 +1,11 @@
 // Which of a server's workers keeps the lists, all of them: the master chooses one, and another when that
-// one ends or stands still. A worker asks once a second, which is its sign of life as well. A server that
+// one ends or hangs. A worker asks once a second, which is its sign of life as well. A server that
 // is one process is its own master; several servers keep lists of their own, in files of their own.
 import cluster, { type Worker } from 'node:cluster'
 import { every, guard } from '../../guard'
 
 const TICK = 1000
-/** Seconds without a word, after which a worker stands still. Its child has ended before (sync-process.ts). */
+/** Seconds without a word, after which a worker counts as hung. Its child has ended before (sync-process.ts). */
 const SILENCE = 7
 /** This many questions without an answer show that the master runs a release that does not know them. */
 const UNANSWERED = 10

@@ -8,7 +8,7 @@ import { seal } from './sealed-mailbox'
 
 /** Nothing is said. The numbers from 1 on are hosts. */
 export const NO_MAILBOX = 0
-/** Of so many hosts at most. Others stand with the sealed routing addresses, whether there are any or not. */
+/** Of so many hosts at most. Others are kept with the sealed routing addresses, whether there are any or not. */
 export const HOSTS_MOST = 60_000
 /** Bytes; longer ones are sealed too. */
 export const HOST_LONGEST = 255
@@ -77,7 +77,7 @@ export class MailboxNumbers {
     return first ?? NO_MAILBOX
   }
 
-  /** As it stands in the file. */
+  /** As it is in the file. */
   inFile(number: number): number {
     return number < FIRST_SEALED ? number : SEALED
   }
@@ -97,7 +97,7 @@ export class MailboxNumbers {
     const known = this.#numbers.get(host)
     if (known !== undefined) return known
     if (this.hosts.length === HOSTS_MOST || Buffer.byteLength(host) > HOST_LONGEST) return undefined
-    // The settings may name an attribute with addresses, which stand in no file in clear.
+    // The settings may name an attribute with addresses, which are in no file in clear.
     if (host.includes('@')) return undefined
     this.hosts.push(host)
     this.#numbers.set(host, this.hosts.length)

@@ -1,5 +1,5 @@
 // Hands on a list that is kept in a file: the whole list as the file began, then each batch that is
-// appended, as they stand in the file, in signed pieces. It never has the list in memory, and begins anew
+// appended, as they are in the file, in signed pieces. It never has the list in memory, and begins anew
 // when the file is another one, or when the list is no longer where it was put.
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, lstat } from 'node:fs/promises'

@@ -15,7 +15,7 @@ import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
 const SECOND = 1000
-/** Seconds without a report, after which it stands still. */
+/** Seconds without a report, after which it counts as hung. */
 const SILENCE = 30
 /** One that ran for so long did not fail at once. */
 const STABLE = 60_000

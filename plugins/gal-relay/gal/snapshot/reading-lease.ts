@@ -1,5 +1,5 @@
 // Until when a directory may be read from here, where another server reads it after that. Whoever holds the lease
-// (sharing.ts) and the process that reads have one clock, which goes on while either stands still.
+// (sharing.ts) and the process that reads have one clock, which goes on while either is stopped.
 
 /** @returns until when, on the clock of the machine */
 export type Lease = () => number

@@ -20,7 +20,7 @@ export interface ToSyncProcess {
   readonly leases?: readonly (readonly [number, number])[]
   /** Of passwords, in the other processes of the server. */
   readonly refusals?: readonly Refusal[]
-  /** When the parent stands still, another process takes its place and starts one like this. Said at first. */
+  /** When the parent hangs, another process takes its place and starts one like this. Said at first. */
   readonly isReplaceable?: boolean | undefined
 }
 
