@@ -1,5 +1,5 @@
-// What is known of the delivery of one message: who was accepted and how, and the ways they go. Plain data,
-// which lives on the transaction and does not refer back to it.
+// The delivery of one message: which recipients were accepted, how, and by which way each leaves. Plain data
+// that lives on the transaction and holds no reference back to it.
 import type { Accepted, Path } from '../routing/decide'
 import type { RouteKind } from '../routing/kinds'
 import type { Recipient } from '../routing/recipient'
@@ -7,9 +7,9 @@ import { AcceptedBefore } from '../routing/transaction'
 import type { QueueNote } from './queue-note'
 
 export interface AcceptedRecipient {
-  /** As it is in `rcpt_to`. */
+  /** The address in `rcpt_to`. */
   readonly target: Haraka.Address
-  /** Of the row by which it leaves. */
+  /** The route of the row by which it leaves. */
   readonly kind: RouteKind
   readonly verdict: Accepted
   /** How it leaves: a `reroute` row may make another recipient of it (Q190710). */
@@ -22,52 +22,52 @@ export interface AcceptedRecipient {
 
 /** The RCPT that is being answered. */
 interface CurrentRcpt {
-  /** How many RCPTs of the transaction were answered before it, */
+  /** The number of RCPTs in the transaction that were answered before it. */
   readonly answered: number
-  /** and how many of them with 250. */
+  /** The number of those that were answered with 250. */
   readonly accepted: number
-  /** Where what it stands for begins in `rcpt_to`, */
+  /** The index in `rcpt_to` of its first recipient. */
   readonly from: number
-  /** and in {@link Delivery.accepted}. */
+  /** The index in {@link Delivery.accepted} of its first recipient. */
   readonly acceptedFrom: number
   readonly written: Haraka.Address
 }
 
-/** Plain data: it has no methods. */
+/** Plain data without methods. */
 export class Delivery {
   /** The sender said SMTPUTF8 (RFC 6531): the next server must hear it too. */
   smtputf8 = false
   readonly accepted: AcceptedRecipient[] = []
-  /** The recipients of the RCPTs before the current one. */
+  /** The recipients of all earlier RCPTs. */
   readonly before = new AcceptedBefore()
   rcpt: CurrentRcpt | undefined
-  /** Trust in the client, and so the way Haraka would have taken by itself; known from the end of data_post on. */
+  /** The way Haraka would have taken by itself, from its trust in the client. Known once data_post has run. */
   ownPath: Path | undefined
   parts: KnownParts | undefined
-  /** What other hooks are to see again, and what is to follow, once one part is in other hands. */
+  /** What to restore for later hooks, and what to store, once one part has been handed over. */
   underWay: UnderWay | undefined
   /** Settles when the message is no longer being written to the outbound queue. */
   stored: Promise<void> | undefined
 }
 
-/** A message's recipients by the way they go, with their addresses as they leave. */
+/** A message's recipients, grouped by the way they leave, with their outgoing addresses. */
 export interface Parts {
   readonly queue: readonly Haraka.Address[]
   readonly outbound: readonly Haraka.Address[]
-  /** What the outbound part takes with it. */
+  /** What is stored with the outbound part. */
   readonly note: QueueNote
-  /** The outbound part goes to recipients of ours only, in mailboxes behind a next hop. */
+  /** All recipients of the outbound part are ours, in mailboxes behind a next hop. */
   readonly inbound: boolean
 }
 
-/** They hold for these recipients. */
+/** The recipients that they apply to. */
 export interface KnownParts {
   readonly otherwise: Path
   readonly recipients: readonly Haraka.Address[]
   readonly parts: Parts | undefined
 }
 
-/** One part of the message is in other hands. */
+/** One part of the message has been handed over. */
 export interface UnderWay {
   readonly all: Haraka.Address[]
   readonly part: Haraka.Transaction | undefined

@@ -7,13 +7,13 @@ import { LRUCache } from 'lru-cache'
 const USABLE_FOR = 30_000
 
 export class HostAddresses {
-  // One look-up at a time for each name: these block threads that files need too.
+  // One look-up at a time for each name: each blocks a thread that file access needs too.
   private readonly asked = new LRUCache<string, Promise<readonly string[]>>({
     max: 1000,
     ttl: USABLE_FOR,
   })
 
-  /** @returns IP addresses, in the order to try them; @throws Error when none is found */
+  /** @returns IP addresses in the order to try them; @throws Error if there are none */
   of(host: string): Promise<readonly string[]> {
     if (isIP(host)) return Promise.resolve([host])
     const asked = this.asked.get(host)

@@ -1,24 +1,23 @@
-// Mail that goes in circles. Every message that we take has our stamp in our Received line, and one that
-// carries more than a few of them is refused. The stamp is the same for all messages, so that it tells
-// nothing of sender or recipients. Only who got mail through this server knows it, and by copying it he
-// can do no more than have a message of his own refused.
+// Mail loops. Each message we accept gets our stamp in our Received line, and a message with more than a few
+// of these stamps is refused. The stamp is the same for all messages, so it reveals nothing about senders or
+// recipients. Anybody who got mail through this server can copy it, but only to have his own mail refused.
 import { createHmac, randomBytes } from 'node:crypto'
 
 /**
- * The environment variable with the secret that the stamp is made from. Workers inherit their master's, and
- * so know each other's stamp.
+ * The environment variable that holds the secret for the stamp. Workers inherit it from their master, so all
+ * of them use the same stamp.
  */
 const SECRET = 'GAL_RELAY_LOOP_SECRET'
 
 /**
- * How many times a message may come in, the first one included. A content filter that gives messages back
- * makes two of each time, and a list, a forwarding and another list are four times. Two servers that send
- * to each other end after 16 transfers.
+ * How often a message may come in, including the first time. A content filter that returns messages doubles
+ * the count; a list, a forward and another list make four. Two servers that send to each other stop after
+ * 16 transfers.
  */
 export const MAX_PASSES = 8
 
 /**
- * @param env given a secret when it has none
+ * @param env gets a secret if it has none
  * @returns 22 characters that a comment in a header line may contain
  */
 export function loopStamp(env: NodeJS.ProcessEnv = process.env): string {
@@ -39,7 +38,7 @@ export function stamped(line: string, stamp: string): string {
 
 /**
  * @param received the values of a message's Received lines
- * @returns how many of them have the stamp
+ * @returns the number of lines with the stamp
  */
 export function passes(received: readonly string[], stamp: string): number {
   return received.filter((line) => line.includes(stamp)).length

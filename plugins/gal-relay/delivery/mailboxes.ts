@@ -1,5 +1,5 @@
-// Waiting mail for recipients whose way the directory knows: it is asked again at each attempt, so that a
-// mailbox that has moved is followed.
+// Queued mail for recipients whose next hop comes from the directory. The directory is asked again at each
+// attempt, so that mail follows a mailbox that has moved.
 import type { GalAnswer } from '../gal/address-list'
 import { addressOf, hostOf, newAddress, withFateOf } from '../haraka/internals'
 import { type Client, decideListed, destinationOf } from '../routing/decide'
@@ -29,23 +29,23 @@ import {
 /** Asks the address list; never rejects. */
 export type LookUp = (recipient: Recipient) => GalAnswer | Promise<GalAnswer>
 
-/** What is done for one recipient at this attempt. */
+/** What happens to one recipient at this attempt. */
 export interface NextStep {
   readonly attempt: Attempt
-  /** Where the directory has just said it: the address by which it leaves, and whether a server is named. */
+  /** If the directory has just answered: the outgoing address, and whether it names a server. */
   readonly mailbox?: { readonly leavesAs: Recipient; readonly byHost: boolean }
-  /** Why what the directory says does not count. */
+  /** Why the directory's answer is ignored. */
   readonly problem?: string
 }
 
 type FromDirectory = Required<Pick<NextStep, 'attempt' | 'mailbox'>>
 
-/** The most look-ups for one message at a time: those at RCPT come first. */
+/** Concurrent look-ups for one message. They are few, because look-ups at RCPT come first. */
 const AT_ONCE = 10
 
 /**
- * What the directory says today of the mailboxes, by the address as it was looked up. Once it does not answer
- * for one of a domain it is not asked for the others: each would take as long.
+ * What the directory says now about the mailboxes, by the address that was looked up. Once a look-up for a
+ * domain fails, the domain's other mailboxes are not looked up: each would take just as long.
  */
 export async function answersFor(
   mailboxes: readonly NotedMailbox[],
@@ -73,10 +73,10 @@ export function recipientIn(address: string): Recipient {
 }
 
 /**
- * Pure. Several addresses may have come to one by which they leave: only what holds for all of them counts.
+ * Pure. Several addresses may leave as the same one; only what is true of all of them counts.
  *
- * @param recipient as it leaves
- * @param mailboxes what is noted of it, one for each address that was looked up
+ * @param recipient the outgoing address
+ * @param mailboxes its notes, one for each address that was looked up
  */
 export function nextStep(
   settings: Settings,
@@ -99,7 +99,7 @@ export function nextStep(
   return { attempt, ...problem }
 }
 
-/** Where it goes while the directory does not say: no row takes it from the server that it named. */
+/** Where it goes without an answer: no row overrides the server that the directory named before. */
 export function asBefore(
   settings: Settings,
   recipient: Recipient,
@@ -112,7 +112,7 @@ export function asBefore(
     : nextAttempt(settings, recipient, noted, listeners)
 }
 
-/** @returns undefined where what the directory says does not count */
+/** @returns undefined if the directory's answer does not count */
 function today(
   settings: Settings,
   recipient: Recipient,
@@ -124,23 +124,23 @@ function today(
   if (!policy) return undefined
   const asked = recipientIn(mailbox.asked)
   const own = destinationOf(policy.routing, asked)
-  // Rows have come since that make another recipient of it, or one that is not ours.
+  // New rows may have renamed the recipient since, or no longer count it as ours.
   if (own.rerouted || !isOurs(own.kind)) return undefined
-  // It never had another way than its row's.
+  // It has always gone where its row says.
   const isByRow = !mailbox.byHost && isSameMailbox(recipient, asked)
   if (!answer.mailbox && isByRow) return undefined
   const verdict = decideListed(policy.routing, own, ACCEPTED_BEFORE, answer)
   if (!verdict.accept) return { problem: verdict.problem ?? verdict.rule }
   const { path, hops, kind = own.kind, leavesAs = asked, byHost = false } = verdict
   if (path === 'queue') {
-    // The queue plugins get it as they get any mail for it, looked up once more.
+    // The queue plugins get it like any other mail for it, after another look-up.
     const attempt = toOurselves(settings, listeners, asked)
     return attempt && { attempt, mailbox: { leavesAs: asked, byHost: true } }
   }
   return { attempt: attemptOf(hops, kind), mailbox: { leavesAs, byHost } }
 }
 
-/** Who may send to the recipient was decided when it was accepted. */
+/** Whether the sender may send to it was decided when it was accepted. */
 const ACCEPTED_BEFORE: Client = {
   trust: { mayRelay: false, rule: 'nobody' },
   authenticated: true,
@@ -173,10 +173,10 @@ export function goTogether({ domain }: Haraka.Todo, one: NextStep, other: NextSt
 }
 
 /**
- * Recipients get the addresses by which the directory says that they leave, and the note says where they went
- * last: the message goes there while it cannot be asked.
+ * Gives recipients the outgoing addresses that the directory names. The note keeps the last next hop, which
+ * is used while the directory cannot be asked.
  *
- * @param steps of the recipients in order, which all go together
+ * @param steps of the recipients, in order; all recipients leave together
  */
 export function noteSteps(todo: Haraka.Todo, steps: readonly NextStep[]): void {
   const note = queueNote(todo.notes)

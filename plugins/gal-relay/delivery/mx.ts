@@ -1,5 +1,5 @@
-// The MX hosts of a domain that we are a backup for: those of better preference than ourselves, for
-// otherwise we would hand the mail to ourselves, or to another backup that hands it back (RFC 5321 §5.1).
+// The MX hosts of a domain that we are a backup for: only those preferred to ourselves. With the others we
+// would send mail to ourselves, or to a backup that sends it back (RFC 5321 §5.1).
 import { isIP } from 'node:net'
 import { lookupFailure, mxAddresses, mxsOf } from '../haraka/internals'
 import type { OwnHost } from '../settings/own-host'
@@ -46,7 +46,7 @@ async function mxHosts(outbound: Haraka.Outbound, domain: string): Promise<MxHos
     return { temporary: false, reason: `${domain} takes no mail (null MX)` }
   }
   if (mxs.length > 0) return { mxs }
-  // Haraka takes the domain's own addresses for its MX, and a look-up of these that failed for none.
+  // Haraka falls back to the domain's own addresses, and treats a failed look-up as no address.
   const failed = await lookupFailure(outbound, domain)
   return failed
     ? { temporary: true, reason: `the addresses of ${domain} could not be looked up: ${failed}` }

@@ -1,5 +1,5 @@
-// Where a message in the outbound queue goes at this attempt. Pure. Today's table decides if it
-// names a way out for the domain, so that a postmaster moves waiting mail by editing a row; else the
+// Where a queued message goes at this attempt. Pure. If the current table has a next hop for the domain, that
+// one counts, so that a postmaster can redirect queued mail by editing a row. Otherwise the message keeps the
 // next hops it was accepted with.
 import { destinationOf, rowFor } from '../routing/decide'
 import { isOurs, KINDS, pathsOf } from '../routing/kinds'
@@ -13,7 +13,7 @@ import type { NotedHop, RouteOfDomain } from './queue-note'
 
 export type Attempt =
   | { readonly to: 'hops'; readonly hops: readonly NextHop[] }
-  /** The MX hosts of better preference than ourselves. */
+  /** The MX hosts that are preferred to ourselves. */
   | { readonly to: 'mx-before-us' }
   /** Whatever Haraka would do: another plugin's get_mx, or the MX hosts. */
   | { readonly to: 'mx' }
@@ -29,8 +29,8 @@ export function isSameAttempt(one: Attempt, other: Attempt): boolean {
 }
 
 /**
- * @param recipient as it leaves
- * @param noted its route when it was accepted; undefined for mail that this Haraka wrote itself: bounces
+ * @param recipient the outgoing address
+ * @param noted its route at the time it was accepted; undefined for bounces, which Haraka writes itself
  * @param listeners our own
  */
 export function nextAttempt(
@@ -46,14 +46,14 @@ export function nextAttempt(
   )
 }
 
-/** What counts on any listener counts for waiting mail: all have the same rows. undefined: none counts. */
+/** All listeners share the same rows, so what counts on any of them counts for queued mail. */
 export function policyOfRows(settings: Settings): ListenerPolicy | undefined {
   const following = [...settings.policies.values()].filter(followsRows)
   return following.find(({ routing }) => routing.reroute) ?? following[0]
 }
 
 /**
- * Whether recipients at the domain may take different ways: some have rows of their own.
+ * Whether recipients at the domain may have different next hops, because some have rows of their own.
  *
  * @param domain in the form that compares
  */
@@ -65,9 +65,9 @@ export function hasAddressRows(settings: Settings, domain: string): boolean {
 }
 
 /**
- * For bounces, which have come in by no listener that follows the rows.
+ * For bounces, which did not come in by a listener with rows.
  *
- * @returns the recipient that a `reroute` row puts in the place of this one
+ * @returns the recipient that a `reroute` row replaces this one with
  */
 export function renamedTo(settings: Settings, recipient: Recipient): Recipient | undefined {
   for (const policy of settings.policies.values()) {
@@ -78,14 +78,14 @@ export function renamedTo(settings: Settings, recipient: Recipient): Recipient |
   return undefined
 }
 
-/** Mail that comes in there goes where the rows say. */
+/** A listener where mail goes where the rows say. */
 const followsRows = (policy: ListenerPolicy) => decidesRelaying(policy) || acceptsUnasked(policy)
 
 /**
- * For a recipient of ours who is for the queue plugins, or whose way the directory knows: only a listener asks
- * it, and has the plugins. Haraka would go by the domain's MX record, find itself, and give up in the end.
+ * For a recipient of ours that goes to the queue plugins, or whose next hop comes from the directory: only a
+ * listener has these. By itself Haraka would follow the domain's MX record to this server, and give up.
  *
- * @returns undefined where no listener takes it
+ * @returns undefined if no listener takes it
  */
 export function toOurselves(
   settings: Settings,
@@ -105,11 +105,11 @@ export function toOurselves(
   return undefined
 }
 
-/** Haraka wants authentication there, or TLS from the first byte. */
+/** Listeners where Haraka requires authentication, or TLS from the first byte. */
 const SUBMISSION_PORTS = new Set([465, 587])
 
-// A plain inbound row names no way out of this queue, nor does one that renames: what was accepted
-// before it was written keeps its next hops.
+// A plain inbound row and a row that renames have no next hop: mail that was accepted before such a row was
+// written keeps the next hops it has.
 function byCurrentRow(settings: Settings, recipient: Recipient): Attempt | undefined {
   const policy = policyOfRows(settings)
   const routeTo = policy && rowFor(policy.routing, recipient)?.routeTo

@@ -1,5 +1,5 @@
-// Our part in Haraka's outbound queue, which delivers, retries and bounces by itself: what is stored
-// in it, where an attempt goes, and under which names a bounce lists the recipients.
+// Our part in Haraka's outbound queue, which delivers, retries and bounces: what we store in it, where each
+// attempt goes, and the names by which a bounce lists the recipients.
 
 import { guard } from '../guard'
 import {
@@ -43,16 +43,16 @@ import {
 } from './queue-note'
 import { needsTls, SecureHops } from './secure-hop'
 
-/** What became of storing a message. */
+/** The result of storing a message. */
 export type Stored = { readonly ok: true; readonly message: string } | { readonly ok: false }
 
 /** What the get_mx hook answers. */
 export type MxAnswer =
   | { readonly code: 'ok'; readonly mxs: readonly Haraka.Mx[] }
-  /** Haraka, or another plugin, knows where to. */
+  /** Haraka or another plugin decides. */
   | { readonly code: 'not-ours' }
   | { readonly code: 'later' | 'never'; readonly reason: string }
-  /** The message has been put back into the queue, one for each recipient. */
+  /** The message was put back into the queue, one copy for each recipient. */
   | { readonly code: 'split' }
 
 export class OutboundMail {
@@ -68,14 +68,14 @@ export class OutboundMail {
     this.secureHops = new SecureHops(own.name, log)
   }
 
-  /** @param done called once, with whether all copies were stored; else none is */
+  /** @param done called once; either all copies were stored or none */
   store(transaction: Haraka.Transaction, done: (stored: Stored, error?: unknown) => void): void {
     const own = notesForParts(transaction)
     const stored = (code: number | undefined, message: unknown) => {
       if (code === OK) done({ ok: true, message: String(message ?? '') })
       else done({ ok: false }, message)
     }
-    // Then better one copy twice than one lost.
+    // Better to deliver a copy twice than to lose one.
     const notAnswered = (error: unknown) => done({ ok: false }, error)
     storeInQueue(
       this.outbound,
@@ -83,7 +83,7 @@ export class OutboundMail {
       async (todo, store) => {
         for (const part of partsOf(todo, own)) {
           await store(todoFor(part, { notes: own.notes(part) }))
-          // The sender has gone, and comes again: Haraka takes back what it has stored by now.
+          // The client has gone and will try again: Haraka removes what it has stored so far.
           if (transaction.resetting) throw new Error('the client has gone')
         }
       },
@@ -91,19 +91,19 @@ export class OutboundMail {
     )
   }
 
-  /** Where this attempt goes. */
+  /** The next hops of this attempt. */
   async mxFor(item: Haraka.QueueItem, domain: string, settings: Settings): Promise<MxAnswer> {
     const { todo } = item
     const note = queueNote(todo.notes)
     const route = note && routeIn(note.routes, domain)
-    // Mail from a listener where the plugin takes no part, or for recipients others accepted. Bounces are
-    // for [routes] too: to a domain of ours they would go by its MX record, back to ourselves.
+    // Mail from a listener without this plugin, or for recipients that others accepted. [routes] applies to
+    // bounces too: by the MX record, those to a domain of ours would come back to us.
     if (!route && !isHarakasOwn(todo)) return { code: 'not-ours' }
     if (!route) rename(todo, settings)
     if (note?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
     const steps = await this.nextSteps(todo, route, settings)
     const [step] = steps
-    // They were stored together, before a row or the directory came to send them different ways.
+    // They were stored together before a row or the directory gave them different next hops.
     if (!step || steps.some((other) => !goTogether(todo, step, other))) {
       await splitByRecipient(this.outbound, item)
       return { code: 'split' }
@@ -121,7 +121,7 @@ export class OutboundMail {
         return { code: found.temporary ? 'later' : 'never', reason: found.reason }
       }
       case 'hops':
-        // It was stored for an SMTP hop, before its row came to name an LMTP one.
+        // It was stored for an SMTP hop, before its row was changed to LMTP.
         if (byLmtp(attempt.hops) && todo.rcpt_to.length > 1) {
           await splitByRecipient(this.outbound, item)
           return { code: 'split' }
@@ -130,7 +130,7 @@ export class OutboundMail {
     }
   }
 
-  /** Of the message's recipients: one for all, unless some have rows of their own or are asked about. */
+  /** One route for all recipients, unless some have rows of their own or are looked up. */
   private async nextSteps(
     todo: Haraka.Todo,
     route: RouteOfDomain | undefined,
@@ -181,7 +181,7 @@ export class OutboundMail {
       return [{ ...base, path }]
     }
     return (await this.addresses.of(hop.host)).map((address) => {
-      // The name makes TLS ask for the right certificate; and makes Haraka skip a hop on this machine.
+      // With the name, TLS checks the right certificate, but Haraka would skip a hop on this machine.
       const named = address !== hop.host && !this.outbound.net_utils.is_local_ip(address)
       const from = named ? { from_dns: hop.host } : {}
       return { ...base, ...from, exchange: address, port: hop.port }
@@ -189,7 +189,7 @@ export class OutboundMail {
   }
 }
 
-/** What is stored as a file of its own: for each way out, and for each recipient by LMTP. */
+/** One file for each way out; with LMTP, one for each recipient. */
 function* partsOf(todo: Haraka.Todo, notes: NotesForParts): Generator<Haraka.Todo> {
   const parts = notes.byRoute(todo)
   for (const [index, rcpt_to] of parts.entries()) {
@@ -199,8 +199,8 @@ function* partsOf(todo: Haraka.Todo, notes: NotesForParts): Generator<Haraka.Tod
   }
 }
 
-// Haraka (3.0.3 to 3.3.4) puts down one recipient's failure to another when an LMTP server takes the
-// message for the first and not for the second (hmail.js, `dot_lmtp`): that one is lost, the other gets two.
+// If an LMTP server accepts the message for the first recipient and not for the second, Haraka (3.0.3 to
+// 3.3.4) blames the wrong one (hmail.js, `dot_lmtp`): one copy is lost, the other is delivered twice.
 function* oneRecipientByLmtp(
   todo: Haraka.Todo,
   route: RouteOfDomain | undefined,
@@ -214,7 +214,7 @@ function* oneRecipientByLmtp(
   }
 }
 
-// A host that greets with 4xx, or answers so later, ends the attempt: the next one begins behind it.
+// A host that replies 4xx ends the attempt, so the next attempt starts with the host after it.
 function fromNext(hops: readonly NextHop[], failures: number): readonly NextHop[] {
   const turn = failures % hops.length
   return [...hops.slice(turn), ...hops.slice(0, turn)]
@@ -224,7 +224,7 @@ export function routeIn(routes: QueueNote['routes'], domain: string): RouteOfDom
   return routes.find(([of]) => of === domain)?.[1]
 }
 
-/** A bounce, which has one recipient. */
+/** For a bounce, which has one recipient. */
 function rename(todo: Haraka.Todo, settings: Settings): void {
   const [one] = todo.rcpt_to
   const to = one && renamedTo(settings, recipientOf(one.user, hostOf(one)))
@@ -233,11 +233,11 @@ function rename(todo: Haraka.Todo, settings: Settings): void {
   todo.rcpt_to = [withFateOf(one, newAddress(todo.mail_from, to.local, to.domain))]
 }
 
-/** Puts the recipients' names as the sender wrote them into what a bounce is made from. */
+/** Makes bounces list the recipients as the sender wrote them. */
 export function nameAsWritten({ todo }: Haraka.QueueItem, error: Haraka.BounceError): void {
   const written = new Map(queueNote(todo.notes)?.written)
   const named = new Map<string, string>()
-  // Haraka makes an item of some of a message's recipients, and forgets there what became of them.
+  // For some bounces Haraka makes an item with part of the recipients, and drops their delivery status.
   const bounced = new Map(error.bounced_rcpt?.map((one) => [addressOf(one), one]))
   todo.rcpt_to = todo.rcpt_to.map((recipient) => {
     const known = bounced.get(addressOf(recipient)) ?? recipient

@@ -1,6 +1,5 @@
-// Which way each accepted recipient's copy goes: the install's queue plugins, or Haraka's outbound
-// queue (or both, for a message with both kinds). Haraka takes one way for a whole message, by
-// `relaying` of the transaction; here it is chosen per recipient, and the message is split.
+// Splits a message between the install's queue plugins and Haraka's outbound queue. Haraka picks one of the
+// two for the whole message, by the transaction's `relaying`; here each recipient has its own.
 import { addressOf, hostOf } from '../haraka/internals'
 import type { Accepted } from '../routing/decide'
 import { KINDS, type Path } from '../routing/kinds'
@@ -19,9 +18,9 @@ import {
 } from './queue-note'
 
 /**
- * Worked out once, unless a plugin changes the recipients.
+ * Computed once, unless a plugin changes the recipients.
  *
- * @param otherwise the way of recipients that another plugin accepted or put in
+ * @param otherwise the path for recipients that another plugin accepted or added
  * @returns undefined when the plugin accepted none of the recipients
  */
 export function partsOf(
@@ -38,7 +37,7 @@ export function partsOf(
   return parts
 }
 
-/** All for the queue plugins and as they were sent, as in most messages: there is nothing to divide. */
+/** Most messages: all recipients go to the queue plugins unchanged, and nothing is split. */
 function isPlain({ accepted }: Delivery, rcpt_to: readonly Haraka.Address[]): boolean {
   return (
     accepted.length > 0 &&
@@ -65,7 +64,7 @@ function divide(
   const routes = new Routes()
   const written: [string, string][] = []
   const mailboxes: NotedMailbox[] = []
-  // Another recipient at the same address that the directory has not routed.
+  // Another recipient with the same address, which the directory has not routed.
   const notRouted = new Set<string>()
   const recipients = new Map(delivery.accepted.map((one) => [one.target, one]))
   let accepted = false
@@ -74,7 +73,7 @@ function divide(
     const own = recipients.get(recipient)
     const path = own?.verdict.path ?? otherwise
     const address = own?.leaving ?? recipient
-    // The new and the old address of one mailbox in one message are one recipient, and so are two
+    // The old and the new address of one mailbox are one recipient, and so are two
     // spellings of its domain.
     const host = hostOf(address)
     const mailbox = leavingKey(address)
@@ -107,7 +106,7 @@ function divide(
   }
 }
 
-/** What goes to another system under another name is on its way out, like mail for anybody there. */
+/** Mail that leaves for another system under another name is outbound, like all mail to that system. */
 function isWithUs({ kind, verdict }: AcceptedRecipient): boolean {
   return (
     RULES[verdict.rule].accepts === 'ours' && (!verdict.leavesAs || KINDS[kind].path === 'queue')
@@ -119,11 +118,11 @@ function notedMailbox(leaving: string, asked: Recipient, { byHost }: Accepted): 
 }
 
 /**
- * Leaves the queue plugins their part, and keeps the other, if there is one, for {@link restore}.
- * The other part's notes are kept as they are now: what a queue plugin notes about its own
- * delivery (queue/lmtp: "by LMTP") must not steer it.
+ * Leaves the queue plugins their part and keeps the other one, if any, for {@link restore}. That part keeps
+ * its current notes: a queue plugin's note about its own delivery (queue/lmtp: "by LMTP") must not affect
+ * it.
  *
- * @returns whether {@link restore} is to be called: the queue plugins see another envelope than was sent
+ * @returns whether {@link restore} must be called, because the queue plugins see a changed envelope
  */
 export function toQueuePlugins(
   delivery: Delivery,
@@ -139,13 +138,13 @@ export function toQueuePlugins(
     transaction.rcpt_to = [...parts.queue]
   }
   notes.skip_plugins = withoutSigning(notes)
-  // `aliases` says so when the new address is in another domain, and the queue plugins go by it.
+  // `aliases` sets this when the new address is in another domain, and queue plugins rely on it.
   if (notes.get('queue.wants') === 'outbound') notes.queue = undefined
   return isSplit
 }
 
 /**
- * The whole message goes to the outbound queue; the plugins that look at it before see it as it leaves.
+ * The whole message goes to the outbound queue. Plugins that run before see the outgoing envelope.
  *
  * @param held what {@link heldBack} says
  */
@@ -162,9 +161,9 @@ export function toOutbound(
 }
 
 /**
- * Once the first part is in other hands: plugins that log or count see the envelope as it was sent.
+ * Called once the first part has been handed over: plugins that log or count then see the original envelope.
  *
- * @returns the part that is still to be stored in the outbound queue, once
+ * @returns the part that must still be stored in the outbound queue; only the first time
  */
 export function restore(
   delivery: Delivery,
@@ -183,7 +182,7 @@ const isSame = (some: readonly Haraka.Address[], others: readonly Haraka.Address
 const NOBODY: readonly Haraka.Address[] = []
 const NOTHING: QueueNote = { routes: [], written: [], smtputf8: false }
 
-/** The ways out of a message's recipients: mostly one for each domain. */
+/** The next hops of a message's recipients, usually one set for each domain. */
 class Routes {
   readonly #byDomain = new Map<string, RouteOfDomain[]>()
   #apart: Map<string, RouteOfDomain> | undefined
@@ -198,7 +197,7 @@ class Routes {
     if (same === known[0]) return
     if (!same) known.push(route)
     this.#apart ??= new Map()
-    // One mailbox twice in a message leaves once, the way of the first.
+    // A mailbox that is named twice gets one copy, by the next hop of the first.
     if (!this.#apart.has(address)) this.#apart.set(address, same ?? route)
   }
 
@@ -231,15 +230,15 @@ function noteOutbound(
   wants = 'outbound',
 ): void {
   setQueueNote(notes, parts.note)
-  // Queue plugins leave a message alone that wants another: queue/smtp_forward would take all of it.
+  // Queue plugins ignore a message meant for another one: queue/smtp_forward would take all of it.
   notes.queue = { wants }
-  // Signing says "from us": a stranger's mail that is passed on is not, and who is ours needs no proof.
+  // A signature says that mail is from us: mail that a stranger sent through us is not, and ours needs none.
   if (!trusted || parts.inbound) notes.skip_plugins = withoutSigning(notes)
 }
 
 const SIGNING = ['dkim', 'dkim_sign']
 
-// Haraka keeps the names of plugins that are not to be asked in this note.
+// Haraka keeps the names of plugins to skip in this note.
 function withoutSigning(notes: Haraka.Notes): string[] {
   const skipped = Array.isArray(notes.skip_plugins) ? (notes.skip_plugins as string[]) : []
   return [...skipped, ...SIGNING]

@@ -1,5 +1,5 @@
-// What lies in Haraka's outbound queue, read from its files beside a running Haraka. A file is the length
-// of its header in four bytes, the header as JSON, the message; another attempt renames it.
+// Reads the files of Haraka's outbound queue while Haraka runs. A file has the length of its header in four
+// bytes, the header as JSON, and the message. Each attempt renames the file.
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import path from 'node:path'
 import { type QueueNote, queueNote } from './queue-note'
@@ -20,25 +20,25 @@ export interface QueuedMessage {
 
 export interface QueueContents {
   readonly messages: readonly QueuedMessage[]
-  /** The names of broken files. */
+  /** Names of damaged files. */
   readonly unreadable: readonly string[]
-  /** There are more than were to be read. */
+  /** The limit was reached: there are more. */
   readonly isCut: boolean
 }
 
-/** Haraka renames a file, or is done with it, between our look at the folder and at the file. */
+/** Haraka may rename or remove a file after the folder has been listed. */
 const MAX_READS = 20
 
 /**
  * @param folder Haraka's queue folder
- * @param most the most messages that are read, the oldest first
+ * @param most the maximum number of messages to read, oldest first
  * @throws Error of the file system when folder or files cannot be read
  */
 export async function readQueue(
   folder: string,
   most = Number.POSITIVE_INFINITY,
 ): Promise<QueueContents> {
-  // A file that is gone may have another name by now, which only another look shows.
+  // A file that has gone may have been renamed: the folder is listed again.
   for (let look = 1; ; look++) {
     const { contents, isWhole } = await lookInto(folder, most)
     if (isWhole || look === MAX_READS) return contents
@@ -53,7 +53,7 @@ async function lookInto(
   const unreadable: string[] = []
   let isWhole = true
   const files = (await readdir(folder)).filter((file) => NAME.test(file))
-  // By the time they came, which is in milliseconds since 1970 and has as many digits in each name.
+  // Sorted by arrival, in milliseconds since 1970, which has the same number of digits in all names.
   if (files.length > most) files.sort()
   for (const file of files.slice(0, most)) {
     const name = NAME.exec(file)
@@ -70,10 +70,10 @@ async function lookInto(
   return { contents: { messages, unreadable, isCut: files.length > most }, isWhole }
 }
 
-/** When it came, when its next attempt is, attempts so far. Haraka passes over other names, and so do we. */
+/** Arrival, next attempt, attempts so far. Haraka ignores files with other names, and so do we. */
 const NAME = /^(\d+)_\d+_(\d+)_/
 
-/** With the addresses of 100,000 recipients it has some 20 MB. */
+/** Enough for 100,000 recipients, which take about 20 MB. */
 const LARGEST_HEADER = 1 << 28
 
 /** @returns undefined for a broken file */
@@ -101,7 +101,7 @@ async function readMessage(
   }
 }
 
-/** @returns undefined when the file ends before */
+/** @returns undefined if the file is shorter */
 async function bytes(
   handle: FileHandle,
   position: number,

@@ -1,41 +1,41 @@
-// What a message takes along in its file in the outbound queue: the next hops it was accepted with,
-// by domain, for when their row is gone; and its recipients as the sender wrote them, for bounces.
-// Never a password: the file outlives the settings.
+// What we store with a message in the outbound queue: the next hops it was accepted with, by domain, in case
+// their row is removed; and the recipients as the sender wrote them, for bounces. Never a password, because
+// the file outlives the settings.
 import { addressOf, hostOf } from '../haraka/internals'
 import type { NextHop } from '../routing/routes'
 
-/** What a route came to for one domain when the message was accepted. */
+/** The route of one domain at the time the message was accepted. */
 export interface RouteOfDomain {
   /** Tried in order; none: the domain's MX hosts. */
   readonly hops: readonly NotedHop[]
-  /** Of the MX hosts only those before ourselves. */
+  /** Only MX hosts that are preferred to ourselves. */
   readonly backup?: true
 }
 
 export interface NotedHop {
   /** Without user and password. */
   readonly url: string
-  /** Whose password is in the settings; without, the hop asks for none. */
+  /** The user whose password is in the settings; absent if the hop needs none. */
   readonly user?: string
 }
 
 export interface QueueNote {
   readonly routes: readonly (readonly [domain: string, route: RouteOfDomain])[]
   /**
-   * Of recipients that take another way than others at their domain. Before the message is stored only:
-   * those are stored apart, with the route of their part in `routes`.
+   * Routes of recipients that differ from their domain's. Only until the message is stored: these recipients
+   * are stored apart, with the route of their part in `routes`.
    */
   readonly apart?: ReadonlyMap<string, RouteOfDomain>
-  /** Addresses that are not as the sender wrote them. */
+  /** Addresses that differ from what the sender wrote. */
   readonly written: readonly (readonly [address: string, asWritten: string])[]
-  /** Of recipients whose way the directory knows, which is asked again at each attempt. */
+  /** Recipients whose next hop comes from the directory, which is asked again at each attempt. */
   readonly mailboxes?: readonly NotedMailbox[]
   /** The sender said SMTPUTF8. */
   readonly smtputf8: boolean
 }
 
 export interface NotedMailbox {
-  /** The address by which it leaves, see {@link leavingKey}. */
+  /** The outgoing address, see {@link leavingKey}. */
   readonly leaving: string
   /** The address as it was looked up. */
   readonly asked: string
@@ -45,7 +45,7 @@ export interface NotedMailbox {
 
 const NOTE = 'gal_relay'
 
-/** The same for every recipient that has no next hop, as nearly all. */
+/** Shared by all recipients without a next hop, which are nearly all. */
 const NO_HOPS: RouteOfDomain = Object.freeze({ hops: Object.freeze([]) })
 const BACKUP: RouteOfDomain = Object.freeze({ ...NO_HOPS, backup: true })
 

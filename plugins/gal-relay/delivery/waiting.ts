@@ -85,7 +85,7 @@ export interface QueueReport {
 
 /**
  * @param folder Haraka's queue folder
- * @param most the most messages that are read, the oldest first
+ * @param most the maximum number of messages to read, oldest first
  * @throws Error of the file system when folder or files cannot be read
  */
 export async function queueReport(

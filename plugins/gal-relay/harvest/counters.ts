@@ -1,15 +1,15 @@
-// How many recipients, and how many unknown ones, a network has named within the window. The counting is
-// rate-limiter-flexible's: in this process, in the master of a cluster, or in Redis. Where the shared
-// counter cannot be asked, this process counts for itself.
+// Counts the recipients, and the unknown recipients, that a network has named within the window. The counters
+// are those of rate-limiter-flexible: in this process, in the master of a cluster, or in Redis. If the shared
+// counter cannot be reached, this process counts by itself.
 import type { RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible'
 
-/** What a network has named within the window, by what is known here. */
+/** What a network has named within the window, as far as this process knows. */
 export interface Count {
   readonly unknown: number
   readonly all: number
-  /** Milliseconds for which the network is held off still; undefined: it is not. */
+  /** Remaining milliseconds for which the network is held off; undefined if it is not. */
   readonly heldFor: number | undefined
-  /** Milliseconds until the count begins anew. */
+  /** Milliseconds until the count starts again. */
   readonly endsIn: number
 }
 
@@ -20,23 +20,23 @@ export interface Recipients {
   readonly others: number
 }
 
-/** A counter that others count with as well. */
+/** A counter that is shared with other processes. */
 export interface SharedCounter {
-  /** Rejects when it cannot be asked now. */
+  /** Rejects while it cannot be reached. */
   run<T>(work: (limiter: RateLimiterAbstract) => Promise<T>): Promise<T>
-  /** It keeps keys in the memory of this server. */
+  /** Its keys are in the memory of this server. */
   readonly isLocal: boolean
 }
 
 /**
- * Both numbers are in one, so that they are added to in one step and begin and end together: a share of
- * two counters, one of which has just begun anew, would be any number.
+ * Both counts are in one number, so that they change in one step and expire together. With two counters, one
+ * of which has just expired, the share would be meaningless.
  */
 const UNKNOWN = 2 ** 26
-/** More than any count: the network is held off, and the counter lives as long as that. */
+/** More than any count: marks a network that is held off, for as long as the counter lives. */
 const HELD = 2 ** 52
 
-/** What the keys of counters in Redis begin with; a colon and the network follow. */
+/** Prefix of the counters' keys in Redis, followed by a colon and the network. */
 export const redisKey = (prefix: string) => `${prefix}harvest`
 
 export interface CounterOptions {
@@ -46,7 +46,7 @@ export interface CounterOptions {
   readonly keyPrefix: string
 }
 
-/** @param window milliseconds, from the first recipient that is counted */
+/** @param window milliseconds from the first recipient that is counted */
 export const counterOptions = (window: number, keyPrefix: string): CounterOptions => ({
   points: HELD,
   duration: window / 1000,
@@ -63,10 +63,10 @@ export class Counters {
   }
 
   /**
-   * @param news what has not been counted anywhere
-   * @param owed what the shared counter has not been told, because it could not be asked; so that nobody's
-   *   unknown recipients are counted there and the others are not
-   * @returns whether the shared counter has been told now
+   * @param news what has not been counted anywhere yet
+   * @param owed what the shared counter missed while it was unreachable, so that it does not count unknown
+   *   recipients without the others
+   * @returns whether the shared counter has been updated
    */
   async add(
     key: string,
@@ -74,7 +74,7 @@ export class Counters {
     owed: Recipients,
   ): Promise<{ readonly count: Count; readonly isShared: boolean }> {
     const points = pointsOf(news)
-    // Always, so that it knows all of what came here once it is needed.
+    // Always counted, so that this process knows everything if it has to count alone.
     const own = await this.#own.penalty(key, points)
     if (!this.#shared) return { count: countOf(own), isShared: true }
     try {
@@ -86,20 +86,20 @@ export class Counters {
     }
   }
 
-  /** Whoever counts the network next hears that it is held off. */
+  /** The next count of the network says that it is held off. */
   async hold(key: string, milliseconds: number): Promise<void> {
     const hold = (limiter: RateLimiterAbstract) => limiter.block(key, milliseconds / 1000)
     await hold(this.#own)
     await this.#shared?.run(hold).catch(() => {})
   }
 
-  /** The network begins anew. */
+  /** Starts the network's count again. */
   async reset(key: string): Promise<void> {
     await this.#own.delete(key)
     await this.#shared?.run((limiter) => limiter.delete(key)).catch(() => {})
   }
 
-  /** Gives up what is kept in memory for a network that has not been heard of for long. */
+  /** Forgets networks that have been silent for a long time. */
   async drop(key: string): Promise<void> {
     if (!this.#shared || this.#shared.isLocal) await this.reset(key)
     else await this.#own.delete(key)

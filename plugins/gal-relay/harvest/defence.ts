@@ -1,7 +1,6 @@
-// Harvest defence: a client that asks for one made-up name after the other, to see which exist, is
-// answered ever later, and then held off for a while (Q304897 names harvesting as a reason not to look
-// recipients up at all). Nothing here answers mail: it says how long an answer is to wait, and who is held
-// off.
+// Harvest defence: a client that tries one made-up name after another, to see which exist, gets slower and
+// slower replies and is then held off for a while (Q304897 names harvesting as a reason not to look recipients
+// up at all). This file answers no mail; it decides how long replies wait and which networks are held off.
 import { LRUCache } from 'lru-cache'
 import { later, unattended } from '../guard'
 import type { Log } from '../log'
@@ -16,60 +15,60 @@ type Limits = Pick<
   'unknown_limit' | 'unknown_share' | 'window' | 'hold_off' | 'slow_down' | 'network' | 'exempt'
 >
 
-/** Whom a connection is counted as. */
+/** How a connection is counted. */
 export interface Counted {
   readonly network: string
-  /** Recipients are only observed there: counted, without any consequence. */
+  /** The listener only observes: recipients are counted, without consequences. */
   readonly observed: boolean
   readonly key: string
 }
 
-/** What has been counted since the process started, and who is held off. */
+/** Counts since the process started, and the networks that are held off. */
 export interface DefenceReport {
   readonly counted: { readonly unknown: number; readonly held: number; readonly slowed: number }
   readonly deferred: { readonly connect: number; readonly rcpt: number }
-  /** How many networks are held off. */
+  /** Number of networks that are held off. */
   readonly heldNow: number
-  /** The newest of them. */
+  /** The newest ones. */
   readonly holds: readonly Hold[]
 }
 
-/** What has been counted of a network here, and not been handed on yet. */
+/** What this process has counted for a network and not passed on yet. */
 interface Waiting {
   /** Recipients since the last unknown one. */
   others: number
-  /** What the other processes should know, and cannot be told now. */
+  /** What other processes should know but cannot be told now. */
   owed: Recipients
-  /** When the first of it came. */
+  /** When the first of it arrived. */
   since: number
   known: Known | undefined
 }
 
-/** The count of a network as it was handed on last, with what has come since. */
+/** The count of a network when it was last passed on, plus what has come since. */
 interface Known {
   unknown: number
   all: number
-  /** What of it has not been handed on. */
+  /** The part that has not been passed on. */
   news: { unknown: number; others: number }
-  /** When the count begins anew. */
+  /** When the count starts again. */
   readonly until: number
 }
 
-/** How many milliseconds later a recipient is answered, or that its client has been held off meanwhile. */
+/** Milliseconds by which a reply is delayed, or that the client has been held off meanwhile. */
 export type Delay = number | 'held off'
 
 const NOTHING: Recipients = { unknown: 0, others: 0 }
 
-/** Networks whose recipients are counted here before they are handed on. */
+/** Networks whose counts are kept here before they are passed on. */
 const NETWORKS = 20_000
 /**
- * They are handed on with the next unknown recipient; so many at the latest, or one in a hundred of a busy
- * network's, without anybody waiting for it, since the unknown ones may all come to another process.
+ * Counts are passed on with the next unknown recipient, or in the background once they reach this number (for
+ * a busy network, one percent of its count), because the unknown ones may all arrive at another process.
  */
 const HANDED_ON = 50
-/** While so many times that of unknown recipients would not be a harvest, they are handed on in the same way. */
+/** Unknown recipients are passed on in the same way while this multiple of them would be no harvest. */
 const FAR = 8
-/** Answers that wait at a time, in one process; more are given at once. */
+/** Delayed replies at a time in one process; any more are sent at once. */
 const DELAYED = 1000
 /** Holds in a report. */
 const REPORTED = 100
@@ -88,7 +87,7 @@ export class HarvestDefence {
 
   /**
    * @param server the name of this one
-   * @param tell hands what this process found out to all others
+   * @param tell sends what this process found out to all others
    */
   constructor(
     limits: Limits,
@@ -112,14 +111,14 @@ export class HarvestDefence {
     })
   }
 
-  /** @returns undefined for who is never counted */
+  /** @returns undefined for clients that are never counted */
   counted(ip: IpAddress | undefined, observed: boolean): Counted | undefined {
     if (!ip || this.#limits.exempt.has(ip)) return undefined
     const network = networkOf(ip, this.#limits.network)
     return { network, observed, key: keyOf(network, observed) }
   }
 
-  /** @param at where the client is told */
+  /** @param at the command at which the client is told */
   isHeldOff({ key, observed }: Counted, at: 'connect' | 'rcpt'): boolean {
     if (observed || !this.#holds.find(key, Date.now())) return false
     this.#deferred[at]++
@@ -151,7 +150,7 @@ export class HarvestDefence {
     return observed ? 0 : delayOf(known.unknown, this.#limits)
   }
 
-  /** One that may be the last which is answered. */
+  /** An unknown recipient that may be the last one to be answered. */
   async #judged(counted: Counted, waiting: Waiting): Promise<Delay> {
     const { key, network, observed } = counted
     const heldOff = observed ? 0 : 'held off'
@@ -159,7 +158,7 @@ export class HarvestDefence {
     const now = Date.now()
     if (count.heldFor !== undefined) {
       const until = now + count.heldFor
-      // Whoever found it out tells more of it.
+      // The process that found it out logs the details.
       if (!this.#holds.find(key, now)) {
         const unsaid = { unknown: 0, all: 0, server: '' }
         this.#holds.put({ network, observed, since: now, until, ...unsaid })
@@ -170,13 +169,13 @@ export class HarvestDefence {
     if (this.#holds.find(key, now)) return heldOff
     if (isHarvest(count, this.#limits)) {
       await this.#hold(counted, count, now)
-      // Another process has answered the last one that was to be.
+      // Another process has already answered the last recipient that was allowed.
       if (count.unknown > this.#limits.unknown_limit) return heldOff
     }
     return observed ? 0 : delayOf(count.unknown, this.#limits)
   }
 
-  /** Waits, unless too many answers do already. */
+  /** Waits, unless too many replies are waiting already. */
   async delay(milliseconds: number): Promise<void> {
     if (milliseconds <= 0 || this.#delayed >= DELAYED) return
     this.#delayed++
@@ -191,7 +190,7 @@ export class HarvestDefence {
   }
 
   /**
-   * What another process, or the command, says.
+   * Takes what another process or the gal-relay command says.
    * @param at when it was found out or let go (holds.ts)
    */
   async take(event: HoldEvent, at: number, isNews = true): Promise<void> {
@@ -248,7 +247,7 @@ export class HarvestDefence {
     if (known) known.news = { unknown: 0, others: 0 }
     const { count, isShared } = await this.#counters.add(key, news, owed)
     if (!isShared) {
-      // More of it may have come meanwhile.
+      // More may have come meanwhile.
       const { owed: more } = waiting
       waiting.owed = {
         unknown: more.unknown + owed.unknown + news.unknown,
@@ -276,7 +275,7 @@ export class HarvestDefence {
   }
 }
 
-/** @param before what more has come while it was handed on */
+/** @param before what has come while it was passed on */
 function knownFrom(
   { unknown, all, heldFor, endsIn }: Count,
   before: Known | undefined,
@@ -292,7 +291,7 @@ function knownFrom(
   }
 }
 
-/** How many recipients of a network are handed on at a time. */
+/** Number of a network's recipients that are passed on at a time. */
 function handedOnAt(known: Known | undefined): number {
   return HANDED_ON * Math.max(1, Math.floor((known?.all ?? 0) / (100 * HANDED_ON)))
 }
@@ -302,12 +301,12 @@ function isFar(known: Known, limits: Limits): boolean {
   return !isHarvest({ unknown: known.unknown + more, all: known.all + more }, limits)
 }
 
-/** So many unknown recipients, and so large a share. */
+/** Whether there are too many unknown recipients, and too large a share of them. */
 export function isHarvest(
   { unknown, all }: Pick<Count, 'unknown' | 'all'>,
   { unknown_limit, unknown_share }: Pick<Limits, 'unknown_limit' | 'unknown_share'>,
 ): boolean {
-  // In percent, as it is written: 7 of 100 are 7 %.
+  // In percent, as in the settings: 7 of 100 is 7 %.
   return unknown >= unknown_limit && unknown * 100 >= Math.round(unknown_share * 100) * all
 }
 
@@ -323,7 +322,7 @@ export function delayOf(
   return Math.round(least + (most - least) * grown)
 }
 
-/** The network that somebody names by it or by an address in it; undefined for what is neither. */
+/** The network that a text names, directly or by an address in it; undefined if it is neither. */
 export function networkNamed(text: string, bits: Limits['network']): string | undefined {
   const [address = '', given] = text.split('/')
   const ip = parseIp(address)
@@ -334,7 +333,7 @@ export function networkNamed(text: string, bits: Limits['network']): string | un
     : undefined
 }
 
-/** As it is written in the settings: `30m`. */
+/** In the form of the settings: `30m`. */
 export function duration(milliseconds: number): string {
   const units = [
     ['d', 86_400_000],

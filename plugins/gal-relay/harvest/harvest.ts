@@ -1,5 +1,4 @@
-// Harvest defence in one process, with the settings in force: alone, as one of several workers, or as one of
-// several servers.
+// Harvest defence in one process with the current settings: alone, with other workers, or with other servers.
 import type { RedisLink, RedisReport } from '../fleet/redis'
 import { unattended } from '../guard'
 import type { Log } from '../log'
@@ -15,7 +14,7 @@ interface Processes {
   tellOthers(command: string, request: unknown): void
 }
 
-/** What a process is to its server: all of it, one of its workers, or their master. */
+/** The role of a process: the whole server, one of its workers, or the master. */
 export type Role = 'only' | 'worker' | 'master'
 
 interface Settings {
@@ -24,14 +23,14 @@ interface Settings {
 }
 
 export interface HarvestReport extends DefenceReport {
-  /** undefined where servers share nothing */
+  /** undefined if the server shares nothing with others */
   readonly redis: RedisReport | undefined
 }
 
-/** Between the processes of a server. */
+/** Messages between the processes of a server. */
 const EVENT = 'harvest event'
 const STARTED = 'harvest worker started'
-/** Of the gal-relay command. */
+/** Requests of the gal-relay command. */
 export const LIST = 'harvest list'
 export const RELEASE = 'harvest release'
 
@@ -39,7 +38,7 @@ const limiters = () => require('./limiters') as typeof import('./limiters')
 const redis = () => require('../fleet/redis') as typeof import('../fleet/redis')
 const sharedHolds = () => require('./shared-holds') as typeof import('./shared-holds')
 
-/** Loads what the settings need, while Haraka may still read all files. */
+/** Loads the modules that the settings need, before Haraka drops its privileges. */
 export function loadHarvest(settings: Settings): void {
   if (!settings.harvest.enabled) return
   limiters()
@@ -52,7 +51,7 @@ export class Harvest {
   readonly #server: string
   readonly #log: Log
   readonly #holds = new Holds()
-  /** By window: what has been counted outlives a reload. */
+  /** By window, so that counts survive a reload. */
   readonly #own = new Map<number, ReturnType<ReturnType<typeof limiters>['ownLimiter']>>()
   readonly #ofServer = new Map<number, ReturnType<ReturnType<typeof limiters>['countOfServer']>>()
   #state = ''
@@ -69,19 +68,19 @@ export class Harvest {
     processes.handle(EVENT, (event) => this.#takeEvent(event))
     processes.handle(LIST, () => this.#holds.all(Date.now()))
     processes.handle(RELEASE, (request) => this.#release(request))
-    // The master knows who is held off; the others hear of it once more.
+    // The master knows which networks are held off, and tells the others once more.
     processes.handle(STARTED, () => {
       const holds = this.#role === 'master' ? this.#holds.all(Date.now()) : []
       for (const hold of holds) processes.tellOthers(EVENT, { event: 'hold', hold })
     })
   }
 
-  /** undefined where the defence is off, and in the master */
+  /** undefined in the master, and while the defence is off */
   get defence(): HarvestDefence | undefined {
     return this.#defence
   }
 
-  /** Goes on with these settings; what has been counted, and who is held off, stays. */
+  /** Applies new settings; counts and holds are kept. */
   apply(settings: Settings): void {
     const state = stateOf(settings)
     if (state === this.#state) return
@@ -150,13 +149,13 @@ export class Harvest {
   async #takeEvent(given: unknown): Promise<void> {
     const event = readHoldEvent(given)
     if (!event) return
-    // All processes of a server have one clock.
+    // All processes of a server share one clock.
     const at = event.event === 'hold' ? event.hold.since : Date.now()
     if (this.#defence) await this.#defence.take(event, at)
     else this.#holds.take(event, at)
   }
 
-  /** @returns whether the network was held off, by what this process knows */
+  /** @returns whether the network was held off, as far as this process knows */
   async #release(request: unknown): Promise<boolean> {
     const event = readHoldEvent({ event: 'release', network: request })
     if (event?.event !== 'release') return false
@@ -175,13 +174,13 @@ function stateOf({ harvest, redis }: Settings): string {
   return JSON.stringify([others, exempt.entries.map(({ text }) => text), redis])
 }
 
-/** Of several processes, each with its own view. The newest first. */
+/** Merges the views of several processes, newest first. */
 export function heldTogether(lists: readonly (readonly Hold[])[]): Hold[] {
   const held = new Map<string, Hold>()
   for (const hold of lists.flat()) {
     const key = `${hold.observed} ${hold.network}`
     const known = held.get(key)
-    // Whoever found it out says what it had named.
+    // The process that found it out knows what the network had named.
     if (!known || (known.all === 0 && hold.all > 0)) held.set(key, hold)
   }
   return [...held.values()].sort((a, b) => b.since - a.since)

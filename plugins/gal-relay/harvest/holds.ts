@@ -1,13 +1,13 @@
-// The networks that are held off, as this process knows them: looked up for every connection and
-// recipient, so without asking anybody.
+// The networks that are held off, as this process knows them. It is checked for every connection and
+// recipient, so it must not ask other processes.
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 
 /** A network that is held off. */
 export interface Hold {
-  /** As it is counted: `203.0.113.9`, `2001:db8::/64`. */
+  /** In the form that is counted: `203.0.113.9`, `2001:db8::/64`. */
   readonly network: string
-  /** On a listener that only observes: nobody is held off because of it. */
+  /** On a listener that only observes, where nobody is really held off. */
   readonly observed: boolean
   /** Milliseconds since 1970. */
   readonly since: number
@@ -43,21 +43,21 @@ const holdEvent = z.discriminatedUnion('event', [
   z.strictObject({ event: z.literal('release'), network }),
 ])
 
-/** @returns undefined for what is none */
+/** @returns undefined if it is none */
 export function readHoldEvent(value: unknown): HoldEvent | undefined {
   return holdEvent.safeParse(value, { jitless: true }).data
 }
 
-/** Where the plugin observes, networks are counted apart: what is observed must not change an answer. */
+/** Observed networks are counted apart, because observing must not change any reply. */
 export const keyOf = (network: string, observed: boolean) =>
   observed ? `observed ${network}` : network
 
-/** The one that is found out first is given up first. */
+/** The oldest one is dropped first. */
 const MOST = 10_000
 
 export class Holds {
   readonly #held = new LRUCache<string, Hold>({ max: MOST })
-  /** By network: when it was let go last. */
+  /** When a network was last released. */
   readonly #released = new LRUCache<string, number>({ max: MOST })
 
   /** @param now milliseconds since 1970 */
@@ -73,8 +73,8 @@ export class Holds {
   }
 
   /**
-   * What others say, in any order: a network that was let go stays so, whoever had found it out before.
-   * @param at when it was found out or let go, by one clock for all
+   * Takes events in any order: a network that was released stays released, even if an older hold arrives later.
+   * @param at when it was held off or released, by the clock that all share
    */
   take(event: HoldEvent, at: number): void {
     if (event.event === 'hold') {

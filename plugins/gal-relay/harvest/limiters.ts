@@ -1,4 +1,4 @@
-// The counters of rate-limiter-flexible that a process may count with. Loaded where harvest defence is on.
+// The counters of rate-limiter-flexible that a process may use. Loaded only if harvest defence is on.
 import cluster, { type Worker } from 'node:cluster'
 import {
   type RateLimiterAbstract,
@@ -11,7 +11,7 @@ import type { RedisClient, RedisLink } from '../fleet/redis'
 import { guard } from '../guard'
 import { counterOptions, redisKey, type SharedCounter } from './counters'
 
-/** How long a worker waits for the master, which does little else, milliseconds. */
+/** Milliseconds for which a worker waits for the master, which has little else to do. */
 const MASTER_WITHIN = 500
 
 /** Of this process alone. */
@@ -19,14 +19,14 @@ export function ownLimiter(window: number): RateLimiterAbstract {
   return new RateLimiterMemory(counterOptions(window, ''))
 }
 
-/** In a worker: the count of all workers, which the master keeps. */
+/** In a worker: the counter of all workers, which the master keeps. */
 export function countOfServer(window: number): SharedCounter {
   const options = counterOptions(window, `gal-relay harvest ${window}`)
   const limiter = new RateLimiterCluster({ ...options, timeoutMs: MASTER_WITHIN })
   return {
     isLocal: true,
     run: async (work) => {
-      // The library would make an error of the process of it, which nobody listens for.
+      // The library would emit an `error` event on the process, for which there is no listener.
       if (!process.connected) throw new Error('the master process has gone')
       return work(limiter)
     },
@@ -35,12 +35,12 @@ export function countOfServer(window: number): SharedCounter {
 
 let serves = false
 
-/** In the master, for as long as it lives: counts for the workers. */
+/** In the master, until it ends: counts for the workers. */
 export function countForWorkers(): void {
   if (serves) return
   serves = true
   new RateLimiterClusterMaster()
-  // It answers a worker that may have gone by then.
+  // The worker may have ended before the answer is sent.
   const watch = (worker: Worker) => {
     worker.on(
       'error',

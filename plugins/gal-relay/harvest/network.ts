@@ -1,4 +1,4 @@
-// Which network a client is counted as: the address itself, or all that share its first bits.
+// The network that a client is counted as: its address, or all addresses with the same leading bits.
 import { type IpAddress, toText } from '../routing/networks'
 
 /** How many bits of an address name its network. */

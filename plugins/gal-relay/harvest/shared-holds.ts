@@ -1,23 +1,23 @@
-// Who is held off, shared by all servers that name the same Redis: a stream of what they found out, which
-// each process reads on once a second. A process that was away catches up; what a network does in that
-// second is seen by its count, which all share.
+// The networks that are held off, shared by all servers with the same Redis, as a stream of events that each
+// process reads once a second. A process that was away catches up. What a network does within that second
+// shows in its count, which all share.
 import type { RedisClient, RedisLink } from '../fleet/redis'
 import { every } from '../guard'
 import { type HoldEvent, readHoldEvent } from './holds'
 
 const READ_EVERY = 1000
-/** Events that Redis keeps, about. */
+/** Approximate number of events that Redis keeps. */
 const KEPT = 10_000
 /** Events that are read in one step. */
 const PIECE = 500
 /** Events that wait for Redis to come back. */
 const UNSENT = 1000
-/** Clocks of servers differ. */
+/** The clocks of servers may differ by this much. */
 const SKEW = 60_000
 
 const streamOf = (prefix: string) => `${prefix}harvest:holds`
 
-/** An event, and when that was: by the clock of Redis, since clocks of servers differ. */
+/** An event and its time by the clock of Redis, because the servers' clocks differ. */
 export interface TimedEvent {
   readonly event: HoldEvent
   /** Milliseconds since 1970. */
@@ -31,7 +31,7 @@ export interface SharedHolds {
 
 /**
  * @param holdOff how long networks are held off, milliseconds
- * @param take what others found out, and this process itself; no news is what was there before it began
+ * @param take called with each event, also with this process's own; `isNews` is false for older events
  */
 export function shareHolds(
   link: RedisLink,

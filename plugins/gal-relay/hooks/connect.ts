@@ -1,4 +1,4 @@
-// The connect hook, and what the rules need to know of a connection: worked out once for each.
+// The connect hook, and what the rules need to know about a connection, computed once for each.
 import { stamped } from '../delivery/loops'
 import { changeReceivedLine } from '../haraka/internals'
 import type { Counted } from '../harvest/defence'
@@ -17,10 +17,10 @@ import {
 import { dsnOf, guarded } from './reply'
 import { type LocalPolicy, state } from './start'
 
-/** What holds for a connection, for as long as its addresses, its account and the settings stay the same. */
+/** Valid for a connection until its addresses, its account or the settings change. */
 export interface Session {
   readonly settings: Settings
-  /** Haraka's note of the PROXY line that the addresses are from. */
+  /** Haraka's note of the PROXY line that gave the addresses. */
   readonly proxy: unknown
   readonly remoteIp: string | null | undefined
   readonly account: string | undefined
@@ -28,9 +28,9 @@ export interface Session {
   readonly port: number
   readonly policy: ListenerPolicy
   readonly client: Client
-  /** Policy and client, as the rules are asked. */
+  /** Policy and client in the form that the rules take. */
   readonly question: Question
-  /** As whom harvest defence counts the client; undefined: it does not. */
+  /** The network that harvest defence counts the client as; undefined if it does not count it. */
   readonly counted: Counted | undefined
 }
 
@@ -47,7 +47,7 @@ export const trust_client = guarded((next, connection: WithSession) => {
   if (isForged && (decidesRelaying(former.policy) || decidesRelaying(policy))) {
     return next(DENYDISCONNECT, 'PROXY is allowed on the first line only')
   }
-  // Whoever may authenticate is not known yet where that lets a client relay.
+  // Where authentication lets a client relay, it is too early to tell who the client is.
   const isKnown = counted && !policy.restrictions.authenticated
   if (isKnown && state.harvest?.defence?.isHeldOff(counted, 'connect')) {
     return next(DENYSOFTDISCONNECT, dsnOf(HELD_OFF.reply))
@@ -65,7 +65,7 @@ const addStamp = (line: string) => stamped(line, state.loopStamp)
 export function sessionOf(connection: WithSession): Session {
   const { local, remote, client: socket, notes } = connection
   const account = accountOf(connection)
-  // XCLIENT without DESTADDR and DESTPORT leaves no local address: the socket still has one.
+  // XCLIENT without DESTADDR and DESTPORT clears the local address; the socket still has one.
   const ip = local.ip ?? socket.localAddress ?? ''
   const port = local.port ?? socket.localPort ?? 0
   const known = connection[SESSION]
@@ -105,10 +105,10 @@ export function sessionOf(connection: WithSession): Session {
   return session
 }
 
-/** A reload may have put other lists in place of those of the connection's beginning. */
+/** A reload may have replaced the lists since the connection began. */
 const askLists = (recipient: Recipient) => state.lists.lookup(recipient)
 
-/** Servers have few addresses, but a proxy may name any. */
+/** A server has few addresses, but a proxy may send any. */
 const MOST_POLICIES = 1000
 
 function policyAt(ip: string, port: number): LocalPolicy {
@@ -127,12 +127,12 @@ function accountOf({ notes, xclient, remote }: Haraka.Connection): string | unde
   return notes.auth_user || (xclient && remote.login) || undefined
 }
 
-/** `relaying` says what the rules say of the client, whatever another plugin has set. */
+/** Sets `relaying` to what the rules say, whatever another plugin has set. */
 export function trustAgain(connection: Haraka.Connection, { policy, client }: Session): void {
   if (decidesRelaying(policy)) setRelaying(connection, client.trust.mayRelay)
 }
 
-/** Writes it only when it changes: each transaction would else have a `relaying` of its own. */
+/** Writes only changes; otherwise each transaction would get a `relaying` of its own. */
 export function setRelaying(connection: Haraka.Connection, relaying: boolean): void {
   if (connection.relaying !== relaying) connection.relaying = relaying
 }

@@ -1,5 +1,5 @@
-// The hooks from DATA on: which recipients go to the queue plugins and which to the outbound queue, and the
-// end of a message that goes in circles. Those that few messages need are registered with the first of them.
+// The hooks from DATA on. They split recipients between the queue plugins and the outbound queue, and refuse
+// mail loops. Hooks that few messages need are registered with the first such message.
 import DSN from 'haraka-dsn'
 import { heldBack } from '../delivery/held-back'
 import { MAX_PASSES, passes } from '../delivery/loops'
@@ -26,11 +26,11 @@ export const begin_data = guarded((next, connection) => {
   return transaction.rcpt_to.length > 0 ? next() : next(DENY, NO_VALID_RECIPIENTS)
 })
 
-// Haraka says so too, but it has looked before those of a refused alias were taken off.
+// Haraka has the same check, but runs it before the recipients of a refused alias are removed.
 const NO_VALID_RECIPIENTS = DSN.create(554, 'No valid recipients', 5, 1)
 
-// After the last data_post plugin has read `relaying` as trust in the client, it says which way
-// Haraka goes: a message with anyone for the queue plugins goes there first.
+// Once all data_post plugins have read `relaying` as trust in the client, it decides which way Haraka takes:
+// a message with any recipient for the queue plugins goes there first.
 export const choose_path = guarded(function (next, connection) {
   const { transaction } = connection
   if (!transaction) return next()
@@ -63,12 +63,12 @@ function isLoop(
 
 const LOOP = replyOf(554, 'Mail loop: this message has passed through here too often', 4, 6)
 
-// Before the queue plugins: each way gets its own recipients.
+// Runs before the queue plugins and gives each way its own recipients.
 export const prepare = guarded(function (next, connection) {
   const { transaction } = connection
   if (!transaction) return next()
   const message = messageOf(transaction)
-  // A data_post plugin ended that hook with OK.
+  // A data_post plugin ended the hook with OK, so choose_path did not run.
   if (!message.ownPath && isLoop(this, connection, transaction)) return next(DENY, LOOP)
   const hookPath: Path = connection.hook === 'queue' ? 'queue' : 'outbound'
   const ownPath = message.ownPath ?? hookPath
@@ -95,14 +95,14 @@ export const prepare = guarded(function (next, connection) {
   return next(DENYSOFT, dsnOf(INTERNAL_ERROR.reply))
 })
 
-// After the plugins that discard, quarantine or sign.
+// Runs after the plugins that discard, quarantine or sign.
 export const deliver = guarded(function (next, connection) {
   const { transaction } = connection
   if (!transaction || !messageOf(transaction).underWay) return next()
   return storeAll(this, next, connection, transaction)
 })
 
-// Haraka answers 550 when its own default path cannot write the outbound queue, so we write it.
+// If Haraka itself cannot write the outbound queue it answers 550, so we write the queue.
 function storeAll(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
@@ -138,8 +138,8 @@ export const deliver_outbound_part = guarded(function (next, connection) {
   store(this, transaction, part, (stored, error) => {
     if (stored.ok) return next()
     logNotStored(this, connection, error)
-    // Whatever this hook says Haraka answers 250 while the connection is open. The sender must not take
-    // the message for delivered: better one copy twice than one lost.
+    // While the connection is open Haraka answers 250 whatever this hook returns. The sender must not believe
+    // that the message was delivered: better to get one copy twice than to lose one.
     const end = () => {
       connection.disconnect()
       next()
@@ -171,7 +171,7 @@ export const end_transaction = guarded((next, { transaction }) => {
     observed.answered(answersIn(transaction))
     observed.end()
   }
-  // When the client goes, Haraka closes the message's file, which is still being read.
+  // When the client disconnects, Haraka closes the message's file, which is still being read.
   if (!stored) return next()
   unattended(
     'end of a transaction',

@@ -1,5 +1,5 @@
-// The rcpt hooks: recipients to whom the plugin's verdict is the answer; those that it only observes; and,
-// where nobody else accepts any, those that are accepted all the same.
+// The rcpt hooks. The plugin answers recipients by its verdict, or only observes them. Where no other plugin
+// accepts recipients, observed ones are accepted without a look-up.
 import { acceptRecipient, beginRcpt, putBack, targetsOf } from '../delivery/recipients'
 import { unattended } from '../guard'
 import { addressOf, answersIn, hostOf, registerFirst, writes } from '../haraka/internals'
@@ -36,7 +36,7 @@ import {
 } from './reply'
 import { state } from './start'
 
-/** One RCPT, with what it stands for by now. */
+/** One RCPT, with the recipients that plugins have made of it so far. */
 interface Rcpt {
   readonly session: Session
   readonly transaction: Haraka.Transaction
@@ -45,7 +45,7 @@ interface Rcpt {
   readonly destinations: readonly Destination[]
 }
 
-// Before a plugin such as aliases puts other recipients in its place, and before any plugin answers.
+// Runs before a plugin such as aliases replaces the recipient, and before any plugin answers.
 export const begin_recipient = guarded<[Haraka.Address]>(function (next, connection, [address]) {
   const rcpt = rcptOf(connection, address)
   if (rcpt && !state.rewritesRecipients) observe(this, connection, rcpt)
@@ -72,8 +72,8 @@ export const check_recipient = guarded<[Haraka.Address]>(function (next, connect
     : respond(this, next, connection, rcpt, answer)
 })
 
-// When all other plugins have been asked and nobody has answered. Foreign recipients are left to Haraka,
-// which accepts them from clients that may relay.
+// Runs when no other plugin has answered. Foreign recipients are left to Haraka, which accepts them from
+// clients that may relay.
 export const accept_unasked = guarded<[Haraka.Address]>(async function (
   next,
   connection,
@@ -91,7 +91,7 @@ export const accept_unasked = guarded<[Haraka.Address]>(async function (
   const client = { ...question.client, trust }
   const unasked = { ...question, client, unasked: true }
   const answer = await answerTo(unasked, destinations, message.before)
-  // The client has gone while the directory was asked.
+  // The client disconnected while the directory was asked.
   if (connection.transaction !== transaction) return next()
   const { verdict, accepted } = answer
   if (!verdict.accept) {
@@ -102,7 +102,7 @@ export const accept_unasked = guarded<[Haraka.Address]>(async function (
   return next(OK)
 })
 
-/** @returns undefined where the plugin takes no part */
+/** @returns undefined if the plugin is disabled here */
 function rcptOf(connection: Haraka.Connection, address: Haraka.Address): Rcpt | undefined {
   const { transaction } = connection
   const session = sessionOf(connection)
@@ -136,7 +136,7 @@ function respond(
 ): undefined | Promise<undefined> {
   const { session, transaction } = rcpt
   const { verdict } = answer
-  // The client has gone while the directory was asked.
+  // The client disconnected while the directory was asked.
   if (connection.transaction !== transaction) return next()
   const delay = session.counted && count(session.counted, verdict)
   if (!verdict.accept) {
@@ -184,7 +184,7 @@ function refuse(
 
 // ── Harvest defence ──────────────────────────────────────────────────────────────────────────────
 
-/** @returns for an unknown recipient what `HarvestDefence.unknown` does, else nothing */
+/** @returns for an unknown recipient the result of `HarvestDefence.unknown`, otherwise undefined */
 function count(counted: Counted, verdict: Verdict): Delay | Promise<Delay> | undefined {
   const defence = state.harvest?.defence
   const code = verdict.accept ? 250 : verdict.reply.code
@@ -193,7 +193,7 @@ function count(counted: Counted, verdict: Verdict): Delay | Promise<Delay> | und
     defence.other(counted)
     return undefined
   }
-  // What is remembered of a directory that is away is no reason to hold anybody off.
+  // While the directory is down, cached answers must not hold anybody off.
   return state.lists.canBeAsked() ? defence.unknown(counted) : undefined
 }
 
@@ -208,7 +208,7 @@ async function refuseLater(
   const delay = await counting
   const isHeldOff = delay === 'held off'
   if (!isHeldOff) await state.harvest?.defence?.delay(delay)
-  // The client has gone meanwhile.
+  // The client has disconnected meanwhile.
   if (connection.transaction !== rcpt.transaction) return next()
   if (isHeldOff) return holdOff(plugin, next, connection, rcpt)
   return refuse(plugin, next, connection, rcpt, verdict)
@@ -226,7 +226,7 @@ function holdOff(
   return next(DENYSOFTDISCONNECT, dsnOf(HELD_OFF.reply))
 }
 
-// Whoever took it off may have meant to drop its mail, or may have failed.
+// The plugin that removed it may have meant to drop its mail, or may have failed.
 function refuseNobody(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
@@ -246,8 +246,8 @@ function writtenAddress({ message }: Rcpt): string {
 
 // ── Recipients that are only observed ────────────────────────────────────────────────────────────
 
-// Once for each RCPT. Nobody waits for the verdict, so that a slow directory does not change the answer by a
-// moment, and a failure does not change it either.
+// Once for each RCPT. The reply does not wait for the verdict, so neither a slow directory nor a failure can
+// change or delay it.
 function observe(plugin: Haraka.Plugin, connection: Haraka.Connection, rcpt: Rcpt): void {
   const { session, transaction, message, destinations } = rcpt
   const { policy, question, account } = session

@@ -1,6 +1,6 @@
-// The reply, and what is said of it: the count, the result, and for a refusal the line in the log and the
-// entry on the status page. Nothing that goes wrong in a hook may reach Haraka, where an exception after an
-// await ends the server: the reply is then 451, and the stack is in the log.
+// The reply, and how it is reported: counts, results, and for a refusal a log line and an entry on the status
+// page. No failure in a hook may reach Haraka, where an exception after an await ends the server: the reply is
+// then 451, and the stack is logged.
 import type DSN from 'haraka-dsn'
 import type { AcceptedRecipient } from '../delivery/delivery'
 import { unattended } from '../guard'
@@ -27,7 +27,7 @@ type Hook<P, R = undefined> = (
   params: P,
 ) => R
 
-/** Catches what the hook throws or rejects with; the reply is then 451 and the stack is in the log. */
+/** Catches whatever the hook throws or rejects with: the reply is then 451, and the stack is logged. */
 export function guarded<P = undefined>(hook: Hook<P, undefined | Promise<undefined>>): Hook<P> {
   return function (next, connection, params) {
     try {
@@ -49,7 +49,7 @@ function watch(
   unattended('answer after a failure', () => caught)
 }
 
-// Should the hook have answered before it failed, that answer stands: Haraka ignores a second one.
+// If the hook answered before it failed, that answer counts: Haraka ignores a second one.
 function fail(
   plugin: Haraka.Plugin,
   next: Haraka.Next,
@@ -71,8 +71,8 @@ export function logFailure(
 
 // ── The reply ────────────────────────────────────────────────────────────────────────────────────
 
-// A plugin such as delay_deny answers a refusal with OK, and Haraka then goes on as if nobody had
-// answered: 550 to a recipient that was deferred, 250 to anyone for a client that may relay.
+// A plugin such as delay_deny turns a refusal into OK, and Haraka then continues as if nobody had answered:
+// a deferred recipient gets 550, and a client that may relay gets 250 for any recipient.
 export const keep_refusal = guarded<readonly [unknown, unknown, string]>(function (
   next,
   _connection,
@@ -81,12 +81,12 @@ export const keep_refusal = guarded<readonly [unknown, unknown, string]>(functio
   return refusedBy === this.name ? next(STOP) : next()
 })
 
-/** With DENY or DENYSOFT. A refused recipient costs Haraka less with a text than with a DSN. */
+/** For DENY or DENYSOFT. A text costs Haraka less than a DSN object. */
 export function replyToRecipient(reply: Reply): DSN | string {
   return reply.code === DENIED ? textAfterCode(reply) : dsnOf(reply)
 }
 
-/** What Haraka says to a recipient at DENY of itself. */
+/** The code that Haraka uses for a recipient at DENY by default. */
 const DENIED = 550
 
 export function dsnOf({ code, text, status }: Reply): DSN {
@@ -99,7 +99,7 @@ export function reportAccepted({ name }: ListenerPolicy, verdict: Verdict): void
   state.counts.answered(name, 'enforce', verdict)
 }
 
-/** A line for each that the recipient stands for: who relayed what, by which rule, is found by it later. */
+/** One line for each resulting recipient, to find out later who relayed what by which rule. */
 export function logAccepted(
   plugin: Haraka.Plugin,
   connection: Haraka.Connection,
@@ -114,7 +114,7 @@ export function logAccepted(
   }
 }
 
-/** Of the connection's session. */
+/** The parts of the connection's session that are reported. */
 interface Session {
   readonly policy: ListenerPolicy
   readonly account: string | undefined
@@ -158,6 +158,6 @@ export function addRecipientResult(
   rule: Rule,
   recipient: string,
 ): void {
-  // It lives as long as the transaction: joined, it does not hold its pieces too.
+  // It lives as long as the transaction. A joined string does not keep its parts in memory.
   addResult(plugin, results, outcome, [rule, recipient].join(' '))
 }

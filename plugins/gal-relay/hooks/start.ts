@@ -1,5 +1,5 @@
-// Haraka's start and end, and the reload of the settings: what the plugin holds in one process, what is said
-// in the log, who asks the directory, the status page.
+// Start, end and reload: the state of the plugin in one process, what it logs at start, which process asks
+// the directory, and the status page.
 
 import { grammarOf } from '../advice/envelope'
 import { exposedFiles } from '../advice/exposed-files'
@@ -57,48 +57,48 @@ import { SettingsError } from '../settings/problem'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { inSlices, type Steps } from '../settings/steps'
 
-/** What the plugin holds in one process. */
+/** The state of the plugin in one process. */
 export interface State {
   settings: Settings
-  /** Those that Haraka has loaded. */
+  /** The plugins that Haraka has loaded. */
   readonly plugins: readonly string[]
-  /** Sentences about lines that have no effect. */
+  /** Sentences about settings that have no effect. */
   ignored: readonly string[]
   /** The policies of local addresses that clients have connected to, under the settings in force. */
   policies: Map<string, LocalPolicy>
   readonly lists: DirectoryLists
   readonly outbound: OutboundMail
-  /** A plugin before ours puts other recipients in the place of those that were sent. */
+  /** A plugin before ours may replace recipients. */
   readonly rewritesRecipients: boolean
-  /** In our Received line of every message. */
+  /** The stamp in our Received lines. */
   readonly loopStamp: string
   readonly counts: Counts
-  /** Of Haraka's log. */
+  /** The levels of Haraka's log. */
   readonly logLevels: Haraka.LogLevels
-  /** What address lists counted that a reload has replaced. */
+  /** Counts of address lists that a reload has replaced. */
   retired: readonly Sample[]
-  /** Counts reloads, and the shutdown: one that is under way ends when another has begun. */
+  /** Counts reloads and the shutdown. A reload stops when a newer one has begun. */
   reloads: number
-  /** When the settings in force were read. */
+  /** When the current settings were read. */
   settingsSince: number
   reloadFailedAt: number | undefined
-  /** Why, in words. */
+  /** Why, in sentences. */
   reloadProblems: readonly string[]
   readonly startedAt: number
-  /** undefined until the process starts to answer mail */
+  /** undefined until the process answers mail */
   reports: Reports | undefined
-  /** Between the processes of this server, and with the gal-relay command; undefined until it starts */
+  /** Talks to the server's other processes and to the gal-relay command; undefined until the start. */
   processes: Processes | undefined
   control: Control | undefined
   harvest: Harvest | undefined
   readonly unwatch: () => void
-  /** In a cluster the master answers no mail: it announces the settings for all. */
+  /** In a cluster the master, which answers no mail, logs the settings for all. */
   announces: boolean
   /** The workers answer mail, so they ask the directory. */
   answersMail: boolean
 }
 
-/** What is worked out once for each local address and port. */
+/** Computed once for each local address and port. */
 export interface LocalPolicy {
   readonly policy: ListenerPolicy
   readonly address: IpAddress | undefined
@@ -155,11 +155,11 @@ export function open(plugin: Haraka.Plugin): void {
   }
 }
 
-/** Where there are several directories, each line says which it is about. */
+/** With several directories, each line says which one it is about. */
 const nameIn = (directory: string) =>
   state.settings.directories.all.length > 1 ? `${directory}: ` : ''
 
-/** Ends timers and connections, so that a process that is shut down gracefully can end. */
+/** Ends timers and connections, so that a graceful shutdown can finish. */
 export function close(): void {
   const { unwatch, reports, lists, outbound, harvest, control } = state
   state.reloads++
@@ -175,8 +175,8 @@ export function close(): void {
 }
 
 /**
- * Reads the settings while mail goes on under the last good ones, which stay in force when the new ones
- * cannot be used.
+ * Reads the settings while mail is answered with the last good ones, which stay in force if the new ones are
+ * invalid.
  */
 async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
   const number = ++state.reloads
@@ -188,7 +188,7 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
     const opened = await inSlices(state.lists.opening(loaded.settings.directories), isLatest)
     if (!opened) return
     putInForce(plugin, loaded, opened)
-    // Whatever the next reload comes to, these are in force.
+    // These are in force, whatever happens to the next reload.
     await inSlices(state.lists.starting(), () => true)
   } catch (error) {
     state.reloadFailedAt = Date.now()
@@ -197,7 +197,7 @@ async function reload(plugin: Haraka.Plugin, again: Guarded): Promise<void> {
   }
 }
 
-/** On the status page; the log has all. */
+/** Shown on the status page; the log has all of them. */
 const PROBLEMS_SHOWN = 20
 
 function* logReloadFailure(plugin: Haraka.Plugin, error: unknown): Steps<void> {
@@ -251,7 +251,7 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   state.announces = server.cluster === undefined || server.cluster.isMaster
   state.answersMail = server.cluster === undefined || !server.cluster.isMaster
   if (isHooked(this, 'deny')) registerFirst(this, 'deny', 'keep_refusal')
-  // Any plugin that is asked before us may put other recipients in the place of one.
+  // Any plugin that runs before ours may replace a recipient.
   if (!isFirst(this, 'rcpt', 'check_recipient')) registerFirst(this, 'rcpt', 'begin_recipient')
   if (state.announces) announce(this)
   if (state.answersMail) state.lists.start()
@@ -268,7 +268,7 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   next()
 }
 
-/** A password that a directory has refused. */
+/** Tells other processes that a directory has refused a password. */
 const REFUSED = 'password refused'
 
 function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
@@ -286,7 +286,7 @@ function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): 
 const PROCESSES = { only: onlyThisProcess, worker: workerProcess, master: masterProcess } as const
 type Role = keyof typeof PROCESSES
 
-/** For the gal-relay command. */
+/** Opens the socket for the gal-relay command. */
 async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void> {
   const { config } = plugin
   const trusted = trustedOwners(config)
@@ -304,7 +304,7 @@ async function listen(plugin: Haraka.Plugin, processes: Processes): Promise<void
   })
 }
 
-// Before Haraka adds its own pages and the answer for those that do not exist.
+// Runs before Haraka adds its own pages and its 404 handler.
 export function serve_status(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Server): void {
   const { reports } = state
   if (reports && server.http?.app) {
