@@ -1,6 +1,6 @@
-// The door: which of Haraka's hooks the plugin takes part in, and when. The hooks themselves are in
-// gal-relay/hooks, a file for each moment: they read Haraka's objects, ask the rooms, and turn verdicts into
-// next(). Hooks that few messages need are registered there, with the first that does.
+// The entry point: which of Haraka's hooks the plugin uses, and in which order. The hooks themselves are in
+// gal-relay/hooks, one file for each moment: they read Haraka's objects, ask the other rooms, and turn verdicts
+// into next(). Hooks that few messages need are registered there, with the first such message.
 import { close, open } from './gal-relay/hooks/start'
 
 export { trust_client } from './gal-relay/hooks/connect'
@@ -21,8 +21,8 @@ export { close as shutdown }
 
 export function register(this: Haraka.Plugin): void {
   open(this)
-  // What takes longer than Haraka waits for a plugin would be answered with "later" and be done all the
-  // same: mail would go out, and again with each attempt. RCPT is bounded by `answer_within`.
+  // If a hook took longer than Haraka's time-out, the client would be told to try later although the work goes
+  // on: mail would go out now, and again with each attempt. RCPT is limited by `answer_within`.
   this.timeout = 0
   this.register_hook('init_master', 'start')
   this.register_hook('init_child', 'start')

@@ -1,5 +1,5 @@
-// The part of Haraka's API that the plugin uses. Haraka has no types of its own; what is written
-// here was read in its source (3.0.3 to 3.3.4). What is not promised there, gal-relay/haraka uses alone.
+// The part of Haraka's API that the plugin uses. Haraka has no types; these were taken from its source (3.0.3 to
+// 3.3.4). Only gal-relay/haraka uses what is not documented.
 
 declare module 'haraka-config/lib/readers/ini' {
   /** Prints the lines that it cannot read. */
@@ -23,9 +23,9 @@ declare module 'haraka-dsn' {
 declare module 'haraka-config' {
   /** Reads the environment variable HARAKA when it is loaded. */
   const config: {
-    /** Defaults from the first folder's config/, and over them what is in the second's. */
+    /** Defaults from the first folder's config/, overridden by the second's. */
     module_config(defaults: string, overrides: string): Haraka.Config
-    /** It watches the folder of the file from when it is loaded on. Not in all releases. */
+    /** Watches the file's folder as soon as it is loaded. Not in all releases. */
     stop_watching?(name: string): void
   }
   export = config
@@ -76,16 +76,15 @@ declare namespace Haraka {
   /** haraka-config, looking in the package's config/ first and then in the install's. */
   interface Config {
     /**
-     * The bytes, or nothing where there is no file; sections of keys, where smtp.json or a .js file has
-     * them in place of the ini.
-     * @param onChange takes the place of the one given before, whoever gave it
+     * The bytes, or nothing if there is no file; an object if smtp.json or a .js file replaces the ini.
+     * @param onChange replaces any callback that was given before
      */
     get(
       name: `${string}.ini`,
       type: 'binary',
       onChange?: () => void,
     ): Buffer | null | Readonly<Record<string, Readonly<Record<string, unknown>>>>
-    /** Where the package's own config is. */
+    /** The package's own config folder. */
     readonly root_path: string
     /** The install's config folder. */
     readonly overrides_path?: string
@@ -94,14 +93,14 @@ declare namespace Haraka {
   interface Plugin extends Logger {
     readonly name: string
     readonly config: Config
-    /** How long Haraka waits for an answer of this plugin, in seconds; 0: for ever. */
+    /** How long Haraka waits for this plugin's answer, in seconds; 0 means for ever. */
     timeout: number
     /** Lower priorities run earlier, whatever the order in config/plugins. -100 to 100. */
     register_hook(hook: string, method: string, priority?: number): void
     haraka_require<Name extends keyof Modules>(name: Name): Modules[Name]
   }
 
-  /** Of Haraka itself, seen from its folder. */
+  /** Requires a module of Haraka, relative to its folder. */
   interface Modules {
     'package.json': { readonly version: string }
     connection: { readonly Connection: object }
@@ -111,7 +110,7 @@ declare namespace Haraka {
   }
 
   interface LogLevels {
-    /** What is written: lines of this level, and those of lower ones. Log.ini changes it while Haraka runs. */
+    /** Lines of this level and of lower ones are written. log.ini may change it while Haraka runs. */
     readonly loglevel: number
     readonly levels: Readonly<Record<'INFO' | 'NOTICE', number>>
   }
@@ -146,7 +145,7 @@ declare namespace Haraka {
       items: QueueItem[],
       callback?: (error?: unknown) => void,
     ): Promise<void> | undefined
-    /** Where items wait for their attempt that is due. */
+    /** Items whose attempt is due. */
     readonly delivery_queue: { push(item: QueueItem): void }
     readonly net_utils: NetUtils
     /** The class of {@link QueueItem}. */
@@ -157,9 +156,9 @@ declare namespace Haraka {
 
   /** haraka-net-utils */
   interface NetUtils {
-    /** MX records; in some releases the domain's own addresses when it has none. */
+    /** MX records; in some releases the domain's own addresses if it has none. */
     get_mx(domain: string, done: (error: Error | null, mxs?: Mx[]) => void): void
-    /** IPv4 and IPv6; an error for each kind that there is none of. */
+    /** IPv4 and IPv6 addresses, with an error for each kind that is missing. */
     get_ips_by_host(name: string, done: (errors: Error[], addresses: string[]) => void): void
     is_local_ip(address: string): boolean
   }
@@ -173,7 +172,7 @@ declare namespace Haraka {
     readonly priority: number
     readonly port?: number
     readonly using_lmtp?: boolean
-    /** The host name that `exchange` was looked up for; TLS goes by it. Haraka skips its own addresses then. */
+    /** The host name that `exchange` was resolved from, for TLS. Haraka then skips its own addresses. */
     readonly from_dns?: string
   }
 
@@ -186,12 +185,12 @@ declare namespace Haraka {
     readonly notes: Notes
   }
 
-  /** Extended by what became of it: `dsn_status`, `reason` and so on. */
+  /** With its delivery status: `dsn_status`, `reason` and so on. */
   type QueuedAddress = Address & Record<string, unknown>
 
   /** Of a message that bounces. */
   interface BounceError extends Error {
-    /** When it bounces for some of its recipients only: those, with what became of them. */
+    /** If only some recipients bounce: those, with their delivery status. */
     readonly bounced_rcpt?: readonly QueuedAddress[]
   }
 
@@ -200,7 +199,7 @@ declare namespace Haraka {
     readonly todo: Todo
     /** Attempts so far. */
     readonly num_failures: number
-    /** What Haraka does with the get_mx hook's answer. */
+    /** Handles the answer of the get_mx hook. */
     get_mx_respond: (code: ReturnCode, message?: unknown) => void
     /** Stores the same message for some of its recipients only. */
     split_to_new_recipients(
@@ -238,13 +237,13 @@ declare namespace Haraka {
   }
 
   interface Results {
-    /** Given `human`, Haraka does not put the text together from all results so far. */
+    /** With `human`, Haraka does not build the text from all results so far. */
     add(plugin: Plugin, result: Result): void
-    /** What has been added for it so far. */
+    /** The plugin's results so far. */
     get(plugin: Plugin): { pass: string[]; fail: string[]; human: string } | undefined
     /** Haraka adds a recipient once it has answered RCPT. */
     get(name: 'rcpt_to'): { readonly recipient?: readonly RecipientResult[] } | undefined
-    /** `add` does this too; nothing happens unless results.ini wants it. */
+    /** `add` calls this too; it does nothing unless results.ini asks for it. */
     redis_publish(plugin: string, result: Result): void
   }
 
@@ -265,11 +264,11 @@ declare namespace Haraka {
 
   interface Transaction {
     readonly uuid: string
-    /** It has ended: it is answered, or the client will hear no answer. */
+    /** It has ended: it was answered, or the client has gone. */
     readonly resetting: boolean
     readonly mail_from: Address
     rcpt_to: Address[]
-    /** How many RCPTs Haraka has answered, and how; what it has put into {@link rcpt_to} or taken off is then done. */
+    /** RCPTs that Haraka has answered, by outcome. By then {@link rcpt_to} is up to date. */
     readonly rcpt_count: Readonly<Record<'accept' | 'tempfail' | 'reject', number>>
     notes: Notes
     readonly results: Results
@@ -297,7 +296,7 @@ declare namespace Haraka {
     readonly transaction: Transaction | null
     /** True after an XCLIENT command; the connection's addresses are then the ones it named. */
     readonly xclient?: boolean
-    /** Written to the transaction while there is one, else to the connection. */
+    /** Set on the transaction while there is one, otherwise on the connection. */
     relaying: boolean
     respond(code: number, message: string | DSN, done?: () => void): void
     /** The value of the Received line for the transaction. */

@@ -1,10 +1,10 @@
 // Work that runs outside of Haraka's hooks: timers, listeners, callbacks, promises that nobody awaits.
-// An exception in it would end the whole server. So all of it is started here: a failure is counted
-// and logged with its stack, and the work says what is done instead.
+// An exception there would end the whole server, so all such work is started here: a failure is counted and
+// logged with its stack, and the caller says what to do instead.
 
 /**
- * What is done after a failure, such as to end a connection or to set a timer again. It is given the
- * error, and then what the work was given.
+ * Runs after a failure, for example to end a connection or to set a timer again. It gets the error, followed
+ * by the arguments of the work.
  */
 export type Recovery<A extends readonly unknown[] = []> = (error: unknown, ...given: A) => unknown
 
@@ -24,7 +24,7 @@ export function onFailure(tell: FailureLog): void {
   log = tell
 }
 
-/** For tests: what is thrown here, before each piece of work and with its name, is a failure of it. */
+/** For tests: called with the name of each piece of work before it runs; what it throws is a failure of it. */
 export function injectFaults(inject: typeof beforeWork): void {
   beforeWork = inject
 }
@@ -40,7 +40,7 @@ export function failed(what: string, error: unknown): void {
 
 /**
  * A listener or callback that neither throws nor rejects.
- * @param what names it in the log, once in the code
+ * @param what its name in the log, unique in the code
  */
 export function guard<A extends readonly unknown[]>(
   what: string,

@@ -1,5 +1,4 @@
-// The log of the rooms that do not know Haraka; Haraka's plugin object has these methods with
-// these meanings.
+// The log for rooms that do not know Haraka. Haraka's plugin object has the same methods.
 
 export interface Log {
   debug(text: string): void

@@ -1,12 +1,12 @@
 // Files that decide who gets mail and where a password goes, in folders that others may reach. A file is
-// believed when nobody can have put it there, or may write to it, but root, ourselves and the users in
-// `Trusted`: the file, every folder above it, and every link on the way. Nothing here waits, as opening
-// a named pipe would, or reads more than was to be expected.
+// trusted only if nobody but root, ourselves and the users in `Trusted` can have created it or may write to it,
+// to any folder above it, or to any link on the way. Nothing here blocks, as opening a named pipe would, or
+// reads more than expected.
 import { constants, type Stats, statSync } from 'node:fs'
 import { type FileHandle, lstat, open, readlink } from 'node:fs/promises'
 import path from 'node:path'
 
-/** Whose files are believed, besides root's and our own: ids of users and groups. */
+/** Users and groups, by id, whose files are trusted besides root's and our own. */
 export interface Trusted {
   readonly users: readonly number[]
   readonly groups: readonly number[]
@@ -14,23 +14,23 @@ export interface Trusted {
 
 export const ROOT_AND_US: Trusted = { users: [], groups: [] }
 
-/** Why a file is not believed; the text names what is wrong where, and what to do. */
+/** A file is not trusted; the message says what is wrong, where, and what to do. */
 export class UntrustedFile extends Error {
   override readonly name: string = 'UntrustedFile'
 }
 
-/** The same of all files there: the folder is not one to write to either. */
+/** The same for all files in a folder, which must not be written to either. */
 export class UntrustedFolder extends UntrustedFile {
   override readonly name = 'UntrustedFolder'
 }
 
 const LINKS_MOST = 40
-/** Passwords, keys, and the certificates of all authorities that a system knows. */
+/** Enough for passwords, keys, and all CA certificates of a system. */
 const SMALL = 4 << 20
 
 /**
- * A file that the settings name, such as a password's. It may be a symbolic link, as in Kubernetes, and
- * be in a folder like /tmp, where others cannot take it away.
+ * A file that the settings name, for example a password file. It may be a symbolic link, as in Kubernetes, and
+ * may be in a folder like /tmp, where others cannot remove it.
  * @throws UntrustedFile
  * @throws Error with a `code` such as ENOENT
  */
@@ -45,7 +45,7 @@ export async function readTrusted(file: string, trusted: Trusted): Promise<Buffe
 }
 
 /**
- * A file that we have written: no link, in a folder where nobody else may write.
+ * A file that we have written: not a link, and in a folder where nobody else may write.
  * @param most bytes
  * @returns open for reading
  * @throws UntrustedFile
@@ -77,10 +77,10 @@ export function isTrustedOwner({ uid }: { readonly uid: number }, trusted: Trust
   return !POSIX || uid === 0 || uid === process.geteuid?.() || trusted.users.includes(uid)
 }
 
-/** Elsewhere files have no owner and mode that Node knows. */
+/** On other systems Node knows no owner and mode of files. */
 const POSIX = process.geteuid !== undefined
 
-/** Follows links as the system does, and looks at each folder and link on the way. */
+/** Follows links like the system, and checks each folder and link on the way. */
 async function resolved(
   name: string,
   trusted: Trusted,
@@ -114,9 +114,9 @@ async function resolved(
 
 const partsOf = (name: string) => name.split(path.sep).filter((part) => part !== '')
 
-/** Whoever may rename what is in it puts a file of his own there. */
+/** A user who may rename files in a folder can replace them by his own. */
 function requireFolderOnTheWay(folder: string, stats: Stats, trusted: Trusted): void {
-  // What a group may write to is often meant so (/usr/local); others only where names are protected.
+  // Group-writable folders are often intended (/usr/local); world-writable ones only with the sticky bit.
   const isOpen = POSIX && (stats.mode & 0o002) !== 0 && (stats.mode & 0o1000) === 0
   if (!isTrustedOwner(stats, trusted)) {
     throw new UntrustedFolder(
@@ -165,7 +165,7 @@ function faultOf(file: string, stats: Stats, trusted: Trusted, most: number): st
   return undefined
 }
 
-/** By others than its owner and root, such as a group that is not ours. */
+/** Whether others than its owner and root may write to it, such as a group that is not ours. */
 function mayBeWritten({ mode, gid }: Stats, { groups }: Trusted): boolean {
   if (!POSIX) return false
   const isOurGroup = gid === 0 || gid === process.getegid?.() || groups.includes(gid)
@@ -182,7 +182,7 @@ function kindOf(stats: Stats): string {
   return stats.isFile() ? 'a file' : 'a device'
 }
 
-/** @returns undefined where there is no such file or folder, or none that we may look at */
+/** @returns undefined if there is no such file or folder, or we may not look at it */
 export function statsOf(file: string): Stats | undefined {
   try {
     return statSync(file)

@@ -2,7 +2,7 @@
 // nobody sees, that reverse the text, or that a terminal interprets.
 
 const PLAIN = /^[\x20-\x7e]*$/
-/** Control, format, private and unassigned ones, line ends, and blanks that are not the blank. */
+/** Control, format, private and unassigned characters, line ends, and all blanks but the space. */
 const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}/gu
 
 /** @returns the text with each such character as its code point: `a<U+202E>b` */
@@ -10,7 +10,7 @@ export function visible(text: string): string {
   return PLAIN.test(text) ? text : text.replace(UNSEEN, named)
 }
 
-/** How many characters of a server's text are shown. */
+/** Characters that are shown of a server's text. */
 const WORDS_MOST = 200
 
 /** The same for a text from a server, of any length: its first 200 characters. */
@@ -18,12 +18,12 @@ export function visibleWords(text: string): string {
   return visible(shortened(text, WORDS_MOST))
 }
 
-/** So many characters of a text at most, and a sign where there were more. */
+/** The first characters of a text, with a mark if there are more. */
 export function shortened(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most)}…` : text
 }
 
-/** @returns the JSON text with each such character in its escaped form, `\u202e`: it says the same */
+/** @returns the same JSON with each such character escaped, as in `\u202e` */
 export function visibleJson(json: string): string {
   return json.replace(UNSEEN, (character) =>
     Array.from({ length: character.length }, (_, i) => {

@@ -1,16 +1,16 @@
-// The other side of the socket: what the gal-relay command asks of a running server.
+// The client side of the socket, by which the gal-relay command asks a running server.
 import { connect } from 'node:net'
 import { guard } from '../guard'
 
-/** Milliseconds; the server gives itself as long. */
+/** Milliseconds; the server has the same limit. */
 const ANSWERED_WITHIN = 12_000
 
-/** No server answers there; the message says why. */
+/** No server answers; the message says why. */
 export class NoServer extends Error {}
 
 /**
- * @returns what the command's handler does
- * @throws NoServer, or an Error with what the server says against the request
+ * @returns the answer of the command's handler
+ * @throws NoServer, or an Error with the server's reason for refusing the request
  */
 export function askServer(
   file: string,

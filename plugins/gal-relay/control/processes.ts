@@ -1,14 +1,14 @@
-// What the processes of one server have each other do. In a cluster the master passes on what is for all; it
-// answers no mail itself. A command is a name with what it is given, and each process has handlers for those
-// it knows. For as long as the process lives.
+// Commands between the processes of one server. A command is a name with an argument, and each process has
+// handlers for the commands it knows. In a cluster the master, which answers no mail, passes on commands that
+// are for all processes.
 import cluster, { type Worker } from 'node:cluster'
 import { guard, later } from '../guard'
 
-/** What goes with a command, and what comes back: plain data, as JSON has it. */
+/** The argument or the answer of a command: plain JSON data. */
 export type Data = unknown
 export type Handler = (request: Data) => Data | Promise<Data>
 
-/** Messages between the processes; `event` is how Haraka's own are told apart too. */
+/** Messages between processes. Haraka's own messages are told apart by `event` too. */
 type Message =
   | { readonly event: 'gal-relay: ready' }
   | {
@@ -19,24 +19,24 @@ type Message =
     }
   | { readonly event: 'gal-relay: done'; readonly call: number; readonly answer?: Data }
 
-/** Nobody waits for an answer. */
+/** No answer is expected. */
 const UNANSWERED = 0
-/** How long answers are waited for, in milliseconds. */
+/** How long to wait for answers, in milliseconds. */
 const DONE_WITHIN = 2000
-/** The master among the processes that are asked; workers have higher numbers. */
+/** The number of the master; workers have higher numbers. */
 const MASTER = 0
 
 export interface Processes {
   handle(command: string, handler: Handler): void
-  /** Has the master do it. @returns undefined when it does not answer in time */
+  /** Runs the command in the master. @returns undefined if it does not answer in time */
   ask(command: string, request: Data): Promise<Data>
   /**
-   * Has all processes that answer mail do it. In a worker: by this process alone.
+   * Runs the command in all processes that answer mail; in a worker, only in this process.
    * @param within milliseconds
-   * @returns what those have answered that did in time and did not fail
+   * @returns the answers that came in time
    */
   everywhere(command: string, request: Data, within?: number): Promise<Data[]>
-  /** Has all other processes do it, the master included. */
+  /** Runs the command in all other processes, including the master. */
   tellOthers(command: string, request: Data): void
 }
 
@@ -60,12 +60,12 @@ interface Call {
   finish(): void
 }
 
-/** What other processes have been asked and have not answered. */
+/** Commands that other processes have not answered yet. */
 class Calls {
   readonly #calls = new Map<number, Call>()
   #number = UNANSWERED
 
-  /** @param send asks the processes that are given; they answer to its number */
+  /** @param send sends to the given processes; their answers carry its number */
   open(asked: readonly number[], send: (call: number) => void, within: number): Promise<Data[]> {
     return new Promise((resolve) => {
       const call = ++this.#number
@@ -111,7 +111,7 @@ export function workerProcess(): Processes {
   const handlers = new Handlers()
   const calls = new Calls()
   const send = (message: Message) => {
-    // The channel may be closing; then nobody is there to be told.
+    // The channel may be closing; then there is nobody to tell.
     if (process.connected) process.send?.(message, undefined, undefined, () => {})
   }
   const receive = async (message: Message) => {
@@ -139,7 +139,7 @@ export function workerProcess(): Processes {
 export function masterProcess(): Processes {
   const handlers = new Handlers()
   const calls = new Calls()
-  /** One that has just been started has no handlers yet. */
+  /** A process that has just started has no handlers yet. */
   const ready = new Set<number>()
   const send = (to: Worker, message: Message) => {
     if (to.isConnected()) to.send(message, () => {})
@@ -166,7 +166,7 @@ export function masterProcess(): Processes {
     calls.ended(id)
   }
   cluster.on('message', guard('message of a worker', receive))
-  // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
+  // Not 'exit': Haraka removes all listeners of that event when it restarts its workers gracefully.
   cluster.on('disconnect', guard('end of a worker', forget))
   return {
     handle: (command, handler) => handlers.handle(command, handler),

@@ -17,7 +17,7 @@ export const FORGET = 'forget'
 const LONGEST = 64 * 1024
 /** Milliseconds for a request and its answer. */
 const ANSWERED_WITHIN = 10_000
-/** The most that systems take, with its end, on all of them. */
+/** The longest path that all systems accept for a socket. */
 const PATH_MOST = 103
 
 export interface Control {
@@ -29,8 +29,8 @@ export interface Control {
 export const socketFile = (configDir: string) => path.resolve(configDir, '..', 'gal_relay.sock')
 
 /**
- * Listens in the background. Where that cannot be, the log says why, and everything else goes on.
- * @param owner whom it is to belong to, where root starts the server
+ * Listens in the background. If it cannot, the log says why, and everything else works.
+ * @param owner the user who will own the socket, if root starts the server
  */
 export async function openControl(
   file: string,
@@ -74,7 +74,7 @@ async function listen(
       'listening',
       guard('socket for the gal-relay command', () => resolve(), reject),
     )
-    // It is there with its mode at once.
+    // So the socket has its mode from the start.
     const umask = process.umask(0o177)
     try {
       server.listen(file)
@@ -86,7 +86,7 @@ async function listen(
   if (owner !== undefined && process.geteuid?.() === 0) chownSync(file, owner, -1)
 }
 
-/** Of a server that was killed. */
+/** Removes the socket of a server that was killed. */
 function removeFormer(file: string, trusted: Trusted): void {
   const stats = lstatSync(file, { throwIfNoEntry: false })
   if (!stats) return

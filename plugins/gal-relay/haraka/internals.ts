@@ -1,6 +1,6 @@
-// All that the plugin uses of Haraka without a promise that it stays: what differs between releases, what is
-// for Haraka's own use, and where it is put right. Each part says what is relied on, and since when. Read in
-// 3.0.3, 3.0.4, 3.1.1, 3.1.7, 3.2.1, 3.3.1 and 3.3.4; the tests run on them all (docs/releases.md).
+// Everything that the plugin uses of Haraka beyond its documented API: what differs between releases, and what
+// is internal. Each part says what it relies on and since which release. Checked in the sources of 3.0.3, 3.0.4,
+// 3.1.1, 3.1.7, 3.2.1, 3.3.1 and 3.3.4; the tests run on all of them (docs/releases.md).
 import { isIP } from 'node:net'
 import { inspect } from 'node:util'
 import DSN from 'haraka-dsn'
@@ -9,7 +9,7 @@ import { failed, type Guarded, unattended } from '../guard'
 /** The oldest release that the tests run on. */
 export const OLDEST = '3.0.3'
 
-/** The running Haraka is not one that the plugin can work with; the message says why. */
+/** The plugin cannot work with the running Haraka; the message says why. */
 export class UnsupportedHaraka extends Error {}
 
 /** By module of Haraka: functions, and objects that hold more. */
@@ -26,8 +26,8 @@ const PARTS: Readonly<Record<keyof Haraka.Modules, string>> = {
 }
 
 /**
- * To be called before anything else here.
- * @throws UnsupportedHaraka for a release that is too old, or one that lacks a part
+ * Must be called before anything else here.
+ * @throws UnsupportedHaraka for a release that is too old or lacks a part
  */
 export function checkHaraka(plugin: Haraka.Plugin): void {
   const release = releaseOf(plugin)
@@ -78,7 +78,7 @@ export function addressOf(address: Haraka.Address): string {
   return typeof address.address === 'function' ? address.address() : address.address
 }
 
-/** Lower-case A-label or address literal; '' when there is none. */
+/** Lower-case A-label or address literal; '' if there is none. */
 export function hostOf({ host }: Haraka.Address): string {
   return typeof host === 'string' ? host : String(host ?? '')
 }
@@ -86,9 +86,9 @@ export function hostOf({ host }: Haraka.Address): string {
 /**
  * An address of the class that this Haraka uses, which goes into `rcpt_to` and the outbound queue.
  *
- * @param model one that Haraka made, and no plugin: `mail_from`
+ * @param model an address that Haraka made, and not a plugin: `mail_from`
  * @param parts `<user@host>`, or user and host
- * @throws Error when the path is none
+ * @throws Error if it is not a valid path
  */
 export function newAddress(
   model: Haraka.Address,
@@ -118,9 +118,9 @@ export const isAscii = (address: Haraka.Address | string) => /^[\x00-\x7f]*$/.te
 // ── Hooks ────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * A hook before those of all other plugins, once it turns out to be needed: each costs something for every
- * recipient or message, and Haraka puts the hooks in order only once, before its start: by priority, then
- * in the order of their registration (plugins.js). Since 3.0.3.
+ * Registers a hook that runs before those of all other plugins, once it turns out to be needed: each hook costs
+ * something for every recipient or message. Haraka sorts hooks only once, before its start, by priority and
+ * then by registration (plugins.js). Since 3.0.3.
  *
  * @param method of the plugin
  */
@@ -132,7 +132,7 @@ export function registerFirst(plugin: Haraka.Plugin, hook: string, method: strin
   registered_hooks[hook]?.sort((a, b) => a.priority - b.priority || a.order - b.order)
 }
 
-/** Whether any plugin has this hook, once all are registered: in init_master and init_child. */
+/** Whether any plugin has this hook. Valid in init_master and init_child, once all are registered. */
 export function isHooked(plugin: Haraka.Plugin, hook: string): boolean {
   return Boolean(plugin.haraka_require('plugins').registered_hooks[hook]?.length)
 }
@@ -146,8 +146,8 @@ export function isFirst(plugin: Haraka.Plugin, hook: string, method: string): bo
 }
 
 /**
- * A reply for `next`. As the answer of a queue hook, Haraka before 3.1 writes it as the object that it is
- * (connection.js, queue_respond), so that it must say its text by itself.
+ * A reply for `next`. From a queue hook, Haraka before 3.1 prints the object itself (connection.js,
+ * queue_respond), so it needs a `toString` with the text.
  */
 export function replyOf(
   code: number,
@@ -161,8 +161,8 @@ export function replyOf(
 // ── Results ──────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * As `results.add` does it (haraka-results 2.2 to 2.4), which looks for everything that a result might
- * hold, and takes longer than the decision. What is there for the plugin already is added to in place.
+ * Does the same as `results.add` (haraka-results 2.2 to 2.4), which checks for everything that a result might
+ * hold and takes longer than the decision. Existing results of the plugin are extended in place.
  */
 export function addResult(
   plugin: Haraka.Plugin,
@@ -181,22 +181,22 @@ export function addResult(
   }
 }
 
-/** Haraka's answers to the recipients of a transaction so far, in order; the array itself, which grows. */
+/** Haraka's answers to the recipients of a transaction so far, in order. This is the live array, which grows. */
 export function answersIn({ results }: Haraka.Transaction): readonly Haraka.RecipientResult[] {
   return results.get('rcpt_to')?.recipient ?? []
 }
 
 // ── The log ──────────────────────────────────────────────────────────────────────────────────────
 
-/** An exception as Haraka can log it, with its stack: 3.0.3 takes its name for that of a plugin. */
+/** An exception in a form that Haraka logs with its stack: 3.0.3 takes an error's name for a plugin's. */
 export function loggable(plugin: Haraka.Plugin, error: unknown): Error | string {
   if (isBefore(releaseOf(plugin), '3.0.4')) return inspect(error)
   return error instanceof Error ? error : new Error(String(error))
 }
 
 /**
- * Whether lines of a level are written now: log.ini may change it while Haraka runs. To put one together
- * costs as much as the answer that it is about. `loglevel` of logger.js, since 3.0.3.
+ * Whether lines of a level are written now: log.ini may change that while Haraka runs. Building a line costs as
+ * much as the answer it reports. `loglevel` of logger.js, since 3.0.3.
  *
  * @param logger from {@link levelsOf}
  */
@@ -208,8 +208,8 @@ export const levelsOf = (plugin: Haraka.Plugin): Haraka.LogLevels => plugin.hara
 // ── The transaction ──────────────────────────────────────────────────────────────────────────────
 
 /**
- * How many RCPTs of a transaction Haraka has answered, and how many of them with 250. It counts them, and
- * takes a refused one off `rcpt_to`, before it takes the next command (connection.js). Since 3.0.3.
+ * The number of RCPTs in a transaction that Haraka has answered, and of those answered with 250. Haraka counts
+ * them, and removes refused ones from `rcpt_to`, before the next command (connection.js). Since 3.0.3.
  */
 export function rcptsAnswered({ rcpt_count }: Haraka.Transaction): {
   readonly all: number
@@ -222,9 +222,9 @@ export function rcptsAnswered({ rcpt_count }: Haraka.Transaction): {
 // ── The message ──────────────────────────────────────────────────────────────────────────────────
 
 /**
- * Haraka makes its Received line with the connection's `received_line`, before the data hooks. Since 3.0.3.
+ * Haraka builds its Received line with the connection's `received_line`, before the data hooks. Since 3.0.3.
  *
- * @param change gets the line without its name; should it fail, the line stays as it is
+ * @param change gets the line without its name; if it fails, the line is left unchanged
  */
 export function changeReceivedLine(
   connection: Haraka.Connection,
@@ -252,8 +252,8 @@ export const outboundOf = (plugin: Haraka.Plugin): Haraka.Outbound =>
  * Haraka's `send_trans_email`, which calls `process_delivery` on its own `this` for each part, one after
  * the other. It returns a promise from 3.0.4 on; 3.0.3 gives it a callback.
  *
- * @param storePart stores one part, as it is or in several, with what it is given; what it throws ends
- *   it all, and Haraka takes back what has been stored
+ * @param storePart stores one part, whole or in pieces, by means of its argument; if it throws, storing ends
+ *   and Haraka removes what has been stored
  */
 export function storeInQueue(
   outbound: Haraka.Outbound,
@@ -290,27 +290,27 @@ function processDelivery(
   })
 }
 
-/** Of the outbound of 3.0.3. */
+/** The outbound module of 3.0.3. */
 const takesCallbacks = (outbound: Haraka.Outbound) => outbound.process_delivery.length > 3
 
 /**
- * A message's header in the queue with other fields. Todo items are plain data with the class TODOItem
- * (todo.js), and their `uuid` tells the parts of one message apart.
+ * A copy of a message's queue header with some fields changed. Todo items are plain data of the class TODOItem
+ * (todo.js), and their `uuid` distinguishes the parts of one message.
  */
 export function todoFor(todo: Haraka.Todo, fields: Partial<Haraka.Todo>): Haraka.Todo {
   return Object.assign(Object.create(Object.getPrototypeOf(todo)), todo, fields)
 }
 
 /**
- * A message that came in by SMTP has the connection, the transaction and the part in its id, one that
- * Haraka wrote itself (a bounce) no connection. Since 3.0.3.
+ * The id of a message that came in by SMTP names connection, transaction and part. A message that Haraka wrote
+ * itself (a bounce) has no connection in its id. Since 3.0.3.
  */
 export const isHarakasOwn = ({ uuid }: Pick<Haraka.Todo, 'uuid'>) => /^[^.]+\.\d+$/.test(uuid)
 
 /**
- * Puts the item back into the queue, once for each of its recipients, from within its get_mx hook,
- * which may be answered then without consequence. One after the other: Haraka bounces the whole of it
- * when it has no file descriptor left. `split_to_new_recipients` and `discard` of hmail.js, since 3.0.3.
+ * Puts the item back into the queue, once for each recipient, from its get_mx hook, whose answer no longer
+ * matters then. One copy at a time, because Haraka bounces all of it when it runs out of file descriptors.
+ * `split_to_new_recipients` and `discard` of hmail.js, since 3.0.3.
  */
 export async function splitByRecipient(
   outbound: Haraka.Outbound,
@@ -326,7 +326,7 @@ export async function splitByRecipient(
   item.discard()
 }
 
-/** What became of a recipient is in these fields of it (hmail.js). Since 3.0.3. */
+/** The fields with a recipient's delivery status (hmail.js). Since 3.0.3. */
 export function withFateOf(
   recipient: Haraka.QueuedAddress,
   address: Haraka.Address,
@@ -335,14 +335,14 @@ export function withFateOf(
   return Object.assign(address, Object.fromEntries(fate)) as Haraka.QueuedAddress
 }
 
-/** `[outbound]` of tls.ini, with what tls.connect needs for this host; undefined before it is read. */
+/** `[outbound]` of tls.ini, as options of tls.connect for this host; undefined until it has been read. */
 export function tlsOptionsOf(outbound: Haraka.Outbound, host: string) {
   return outbound.HMailItem.obtls.get_tls_options({ exchange: host })
 }
 
 /**
- * Hosts as the get_mx hook hands them over, to be tried in this order: 3.0.3 sorts them by priority, and
- * mixes those of the same one; and looks up the host's name even where there is a path instead.
+ * Hosts as an answer of the get_mx hook, to be tried in this order. 3.0.3 sorts them by priority, shuffles equal
+ * ones, and resolves a host name even if there is a path instead.
  */
 export function inOrder(outbound: Haraka.Outbound, mxs: readonly Haraka.Mx[]): Haraka.Mx[] {
   if (!takesCallbacks(outbound)) return [...mxs]
@@ -350,11 +350,11 @@ export function inOrder(outbound: Haraka.Outbound, mxs: readonly Haraka.Mx[]): H
 }
 
 // ── DNS, as Haraka asks it ───────────────────────────────────────────────────────────────────────
-// haraka-net-utils 1.5 (with 3.0.3) to 1.9: with callbacks these two are the same in all of them.
+// With callbacks, these two work the same in haraka-net-utils 1.5 (with 3.0.3) to 1.9.
 
 /**
- * MX records; or the domain's own addresses, when it has none.
- * @throws Error when DNS could not be asked for MX records
+ * MX records, or the domain's own addresses if it has none.
+ * @throws Error if DNS could not be asked for MX records
  */
 export async function mxsOf({ net_utils }: Haraka.Outbound, domain: string): Promise<Haraka.Mx[]> {
   const mxs = await new Promise<Haraka.Mx[]>((resolve, reject) => {
@@ -368,7 +368,7 @@ export async function mxsOf({ net_utils }: Haraka.Outbound, domain: string): Pro
   return addresses.map((exchange) => ({ exchange, priority: 0, from_dns: domain }))
 }
 
-/** One for each address of the host; none when it has none. */
+/** One MX for each address of the host; empty if it has no address. */
 export async function mxAddresses(
   { net_utils }: Haraka.Outbound,
   mx: Haraka.Mx,
@@ -379,7 +379,7 @@ export async function mxAddresses(
   return addresses.map((address) => ({ ...mx, exchange: address, from_dns: exchange }))
 }
 
-/** @returns why the addresses of a host could not be looked up; undefined when it has none */
+/** @returns why the addresses could not be looked up; undefined if the host has none */
 export async function lookupFailure(
   { net_utils }: Haraka.Outbound,
   name: string,

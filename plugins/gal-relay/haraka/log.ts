@@ -1,14 +1,14 @@
-// Every line of ours in Haraka's log is written here, so that what strangers sent is in it as text:
-// next hops, directories, DNS, clients.
+// Writes all our lines in Haraka's log, so that text from strangers (next hops, directories, DNS, clients) is
+// always escaped.
 import { shortened, visible } from '../visible'
 import { loggable } from './internals'
 
 type Level = 'debug' | 'info' | 'notice' | 'warn' | 'error'
 
-/** What may write: each adds to the line what it is about. */
+/** The objects that can log; each adds to the line what it is about. */
 type Source = Haraka.Plugin | Haraka.Connection | Haraka.QueueItem
 
-/** Characters of one line, however much there was to say. */
+/** Maximum length of a line, in characters. */
 const LINE_MOST = 4096
 
 /** @param parts texts, errors, and objects whose values are texts */
@@ -21,7 +21,7 @@ export function log(
   source[`log${level}`](plugin, ...parts.map((part) => shown(plugin, part)))
 }
 
-/** For those who know nothing of Haraka. @param before what each line begins with */
+/** For modules that do not know Haraka. @param before the beginning of each line */
 export function logOf(
   plugin: Haraka.Plugin,
   before: () => string = () => '',
@@ -36,7 +36,7 @@ export function logOf(
   }
 }
 
-/** A text in one line that has an end. */
+/** The text as one line of limited length. */
 export function oneLine(text: string): string {
   return visible(shortened(text, LINE_MOST))
 }
@@ -44,7 +44,7 @@ export function oneLine(text: string): string {
 function shown(plugin: Haraka.Plugin, part: unknown): unknown {
   if (part instanceof Error) return loggable(plugin, shownError(part))
   if (typeof part !== 'object' || part === null) return oneLine(String(part))
-  // Nearly all are: a new object for each line of the log would cost more than the look.
+  // Nearly all are: copying the object for each line would cost more than this check.
   if (isShown(part as Readonly<Record<string, unknown>>)) return part
   const fields = Object.entries(part)
   return Object.fromEntries(fields.map(([key, value]) => [key, oneLine(String(value))]))
@@ -58,7 +58,7 @@ function isShown(fields: Readonly<Record<string, unknown>>): boolean {
   return true
 }
 
-/** Haraka writes the stack of an error as it is, a line for each of its own. */
+/** Haraka writes the stack of an error unchanged, with its line breaks. */
 function shownError(error: Error): Error {
   const { name, message, stack = '' } = error
   const at = stack.indexOf(message)

@@ -3,12 +3,12 @@
 import type { LoggedRecipient, LogReader, OpenLog } from './event'
 import { timeOf } from './event'
 
-/** A failure later than so many messages is taken for an answer. */
+/** A failure that comes more than this many messages later counts as an answer. */
 const MESSAGES_MOST = 100_000
 
 export const openExchangeLog: OpenLog = (emit, now): LogReader => {
   let columns = new Map<string, number>()
-  /** Of what was received: that its delivery fails later is no answer to RCPT. */
+  /** Received messages, whose delivery may fail later without being an answer to RCPT. */
   const received = new Set<string>()
   /** A value may go on in the next line. */
   let open = ''

@@ -17,12 +17,12 @@ export interface Entry extends Omit<LogLine, 'text'> {
 }
 
 const LEVELS = '(?:DATA|PROTOCOL|DEBUG|INFO|NOTICE|WARN|ERROR|CRIT|ALERT|EMERG)'
-/** What comes first: anything behind it may be in a stranger's words. */
+/** The beginning of a line; what follows may be text from a stranger. */
 const START = new RegExp(`\\{"level":"|\\blevel=${LEVELS} uuid=|\\[${LEVELS}\\] \\[`)
 const PLAIN = /\[[A-Z]+\] \[([^\]]+)\] \[([^\]]+)\] /y
 const LOGFMT = /level=[A-Z]+ uuid=(\S+) origin=(\S+) /y
 
-/** Where a line begins, and where what it says; `uuid` and `origin` are in JSON with the rest. */
+/** Where a line and its message begin; in JSON, `uuid` and `origin` come with the other fields. */
 interface Head {
   readonly format: 'plain' | 'logfmt' | 'json'
   readonly from: number
@@ -42,7 +42,7 @@ function headOf(line: string): Head | undefined {
   return head ? { format, from: index + head.length, uuid, origin } : undefined
 }
 
-/** @returns undefined for text that is not a line of Haraka's logger */
+/** @returns undefined if it is not a line of Haraka's logger */
 export function logLineOf(line: string): LogLine | undefined {
   const head = headOf(line)
   if (!head) return undefined

@@ -13,7 +13,7 @@ import {
 import type { Fields } from './fields'
 import { type Entry, entryOf } from './haraka-line'
 
-/** A server has fewer connections at a time; those of a process that was killed never end. */
+/** More than a server has at a time. Connections of a killed process never end in the log. */
 const CONNECTIONS_MOST = 50_000
 const ENDED_MOST = 200
 
@@ -266,7 +266,7 @@ function settle(transaction: Transaction): void {
   transaction.answered = undefined
 }
 
-/** What became of recipients on which Haraka's line is the same whether it accepted them or not. */
+/** The outcome for recipients whose Haraka line is the same for accepted and refused ones. */
 function resolve(recipients: readonly Recipient[], end: Fields | undefined): void {
   const unclear = recipients.filter(({ outcome }) => outcome === 'unclear')
   const [accepted, , refused] = (end?.rcpts ?? '').split('/').map(Number)

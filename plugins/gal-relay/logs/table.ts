@@ -6,7 +6,7 @@ import { openPostfixLog } from './postfix'
 
 export interface LogKind {
   readonly name: 'haraka' | 'postfix' | 'exchange'
-  /** As people call it. */
+  /** Its usual name. */
   readonly title: string
   /** Said of it: it has no line on every recipient, for instance; '' for nothing. */
   readonly leavesOut: string

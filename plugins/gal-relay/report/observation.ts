@@ -1,12 +1,11 @@
-// Observing a listener: for each recipient there is what the plugin would have answered, which may
-// come late because nobody waits for the directory, and what Haraka did answer, which is known once
-// the next command has come. Here the two meet.
+// Observing a listener. For each recipient this pairs the plugin's answer, which may come late because nobody
+// waits for the directory, with Haraka's answer, which is known once the next command has come.
 import type { Answer } from '../routing/answer'
 import type { Verdict } from '../routing/decide'
 import { AcceptedBefore } from '../routing/transaction'
 import { type Outcome, outcomeOf } from './counts'
 
-/** What Haraka answered to a recipient. */
+/** Haraka's answer to a recipient. */
 export interface Given {
   readonly outcome: Outcome
   /** As far as Haraka records it. */
@@ -15,23 +14,23 @@ export interface Given {
 
 export interface Observed {
   readonly verdict: Verdict
-  /** undefined when the client was gone before it had an answer */
+  /** undefined if the client disconnected before it was answered */
   readonly given: Given | undefined
 }
 
 export const outcomeOfVerdict = (verdict: Verdict): Outcome =>
   verdict.accept ? 'accepted' : outcomeOf(verdict.reply.code)
 
-/** The recipients of one transaction on a listener that is observed. */
+/** The recipients of one transaction on an observed listener. */
 export class ObservedTransaction {
-  /** Those that would have been accepted; what is answered to a recipient depends on those before it. */
+  /** Recipients that would have been accepted. Later answers depend on them. */
   #accepted = Promise.resolve(new AcceptedBefore())
   #waiting: { readonly number: number; readonly settle: (given: Given | undefined) => void }[] = []
 
   /**
-   * @param number how many recipients of the transaction Haraka had answered before
-   * @param answer gives what would be answered, by those accepted before
-   * @returns once both are known; rejects when the answer does
+   * @param number of recipients that Haraka had answered before in this transaction
+   * @param answer returns the plugin's answer, given the recipients accepted before
+   * @returns once both answers are known; rejects if `answer` does
    */
   async add(
     number: number,

@@ -1,8 +1,6 @@
-// Haraka's workers share one HTTP port, so that any of them may be asked for what all have counted.
-// The master, which answers no mail, keeps the last report of each worker: the worker that was asked
-// asks the master, the master asks all for a fresh report, and one that does not answer in time
-// counts with its last. A worker that ended stays counted with its last report, which is at most
-// REPORTED_EVERY old.
+// Haraka's workers share one HTTP port, so any of them may be asked for the counts of all. It asks the master,
+// which answers no mail; the master asks all workers for a fresh report, and uses the last one of a worker that
+// does not answer in time or has ended. That report is at most REPORTED_EVERY old.
 import cluster, { type Worker } from 'node:cluster'
 import { every, guard, unattended } from '../guard'
 import {
@@ -14,16 +12,16 @@ import {
   reportOf,
 } from './install'
 
-/** Done by each worker: sends its report. */
+/** To each worker: send your report. */
 const REPORT = 'report'
-/** Done by the master: keeps the report of the worker that sends it. */
+/** To the master: keep the sender's report. */
 const REPORTED = 'reported'
-/** Done by the master: answers with the report of all. */
+/** To the master: answer with the reports of all. */
 const REPORT_OF_ALL = 'report of all'
 
-/** How often a worker reports unasked, in milliseconds. */
+/** How often a worker reports by itself, in milliseconds. */
 const REPORTED_EVERY = 5000
-/** How long the master waits for the workers' reports. */
+/** How long the master waits for the workers' reports, in milliseconds. */
 const REPORT_TIMEOUT = 500
 
 /** The other processes of this server (control/processes.ts). */
@@ -53,7 +51,7 @@ export function worker(own: () => ProcessReport, processes: Processes): Reports 
   return {
     async collect() {
       const all = (await processes.ask(REPORT_OF_ALL, undefined)) as InstallReport | undefined
-      // It does not answer: then for this one alone.
+      // The master does not answer: this process alone.
       return all ?? reportOf([own()])
     },
     close: () => {
@@ -63,7 +61,7 @@ export function worker(own: () => ProcessReport, processes: Processes): Reports 
   }
 }
 
-/** For the master, for as long as it lives. */
+/** For the master, until it ends. */
 export function answerForWorkers(processes: Processes): void {
   /** By process id. */
   const last = new Map<number, ProcessReport>()
@@ -73,7 +71,7 @@ export function answerForWorkers(processes: Processes): void {
     last.set(report.pid, report)
   })
   processes.handle(REPORT_OF_ALL, async () => {
-    // A worker's report comes before its answer.
+    // A worker sends its report before its answer.
     await processes.everywhere(REPORT, undefined, REPORT_TIMEOUT)
     return reportOf([...last.values()], ended)
   })
@@ -82,6 +80,6 @@ export function answerForWorkers(processes: Processes): void {
     if (report) ended = mergeHistories([ended, report])
     last.delete(pid)
   }
-  // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
+  // Not 'exit': Haraka removes all listeners of that event when it restarts its workers gracefully.
   cluster.on('disconnect', guard('end of a worker that has reported', keep))
 }

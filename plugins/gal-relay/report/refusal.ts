@@ -1,15 +1,15 @@
-// The line in the log for each recipient: for a refused one as Q193922 has it in its last paragraph, for an
-// accepted one with the way that it goes.
+// The log line of each recipient: a refused one as in the last paragraph of Q193922, an accepted one with its
+// next hop.
 import type { Accepted, Reply } from '../routing/decide'
 
-/** Who wanted to send: the same for every recipient of a transaction. */
+/** The client and the sender, which are the same for all recipients of a transaction. */
 export interface Sender {
   readonly client: string
-  /** Client host name as found by reverse DNS. */
+  /** Host name of the client by reverse DNS. */
   readonly host: string
-  /** What the client called itself in EHLO. */
+  /** The name that the client gave in EHLO. */
   readonly helo: string
-  /** The account the client authenticated as; '' when it has not. */
+  /** The account that the client authenticated as, or ''. */
   readonly account: string
   readonly sender: string
   /** Local address and port the client connected to. */
@@ -21,7 +21,7 @@ export interface Refusal extends Sender {
   readonly recipient: string
   readonly rule: string
   readonly reply: string
-  /** Where the plugin only observes: what Haraka answered; '' when the client did not wait for it. */
+  /** Haraka's answer, if the plugin only observes; '' if the client did not wait for it. */
   readonly answered?: string
 }
 
@@ -50,7 +50,7 @@ interface Line {
 
 export interface RefusalLine extends Line {
   reply: string
-  /** What is wrong, where the reply does not say it. */
+  /** What is wrong, if the reply does not say it. */
   problem?: string
 }
 
@@ -58,11 +58,11 @@ export interface AcceptanceLine extends Line {
   path: Accepted['path']
   /** Next hops in the order in which they are tried: `mx` for the domain's MX hosts, '' for queue plugins. */
   hop: string
-  /** The address by which it leaves; '' for the recipient itself. */
+  /** The outgoing address; '' if it is the recipient's own. */
   leaves_as: string
 }
 
-// Fields are added to the object that there is: to copy it into another takes longer than all the rest.
+// Fields are added to the existing object, because copying it takes longer than everything else.
 
 export function lineOf(
   from: Sender,
@@ -77,7 +77,7 @@ export function lineOf(
   return line
 }
 
-/** @param leavesAs the address by which it leaves */
+/** @param leavesAs the outgoing address */
 export function acceptanceOf(
   from: Sender,
   recipient: string,

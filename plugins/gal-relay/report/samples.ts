@@ -1,5 +1,5 @@
-// Counters as they go from process to process: a name, labels, a value. What several processes have
-// counted is added up by name and labels.
+// Counters in the form that processes exchange: a name, labels, a value. The counts of several processes are
+// added up by name and labels.
 
 import type { DirectoryReport } from '../gal/directories'
 import type { HarvestReport } from '../harvest/harvest'
@@ -19,17 +19,17 @@ export type CounterName =
   | 'unanswered'
   | 'errors'
   | 'searches'
-  /** Answered searches by `bound`, the longest they took in milliseconds; `Infinity` beyond all. */
+  /** Answered searches by `bound`, their upper limit in milliseconds; `Infinity` for the slowest. */
   | 'search_durations'
   /** Milliseconds. */
   | 'search_time'
   | 'cache_lookups'
   | 'snapshot_lookups'
-  /** Of harvest defence: unknown recipients that were counted, networks held off, answers given later. */
+  /** Harvest defence: unknown recipients counted, networks held off, replies delayed. */
   | 'harvest_unknown'
   | 'harvest_holds'
   | 'harvest_slowed'
-  /** Connections and recipients of those held off. */
+  /** Connections and recipients of networks that are held off. */
   | 'harvest_deferred'
 
 export function samplesOfCounts({

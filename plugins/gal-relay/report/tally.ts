@@ -1,4 +1,4 @@
-// How often each of any number of names came, for the most frequent ones, in bounded memory.
+// Counts the most frequent of any number of names in bounded memory.
 
 export interface Counted {
   readonly name: string
@@ -6,14 +6,14 @@ export interface Counted {
 }
 
 /**
- * Names are whatever strangers send, so there is no end of them. When there are too many, the rarer half
- * is dropped: one that keeps coming is counted exactly, unless it came seldom at first.
+ * Strangers choose the names, so there may be any number of them. When there are too many, the rarer half is
+ * dropped. The count of a frequent name is exact, unless the name was rare at first.
  */
 export class Tally {
   readonly #counts = new Map<string, number>()
   readonly #most: number
 
-  /** @param most the most names held at a time */
+  /** @param most the maximum number of names at a time */
   constructor(most: number) {
     this.#most = most
   }

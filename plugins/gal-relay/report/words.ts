@@ -1,6 +1,6 @@
-// Numbers as people read them.
+// Numbers in readable form.
 
-/** The same for 1 and for many: `1 address`, `256 addresses`. */
+/** A number with its noun: `1 address`, `256 addresses`. */
 export function counted(count: bigint | number, one: string, many = `${one}s`): string {
   return `${grouped(count)} ${Number(count) === 1 ? one : many}`
 }

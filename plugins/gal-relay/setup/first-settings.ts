@@ -1,5 +1,5 @@
-// The first gal_relay.ini of an install: what was found out, and by whom, as settings with a comment for
-// each choice. It observes: nothing is answered otherwise for it.
+// The first gal_relay.ini of an install: what was found, as settings with a comment that explains each choice.
+// It only observes, so no answer changes.
 import type { Survey } from './survey'
 
 export interface FirstSettings {
@@ -11,10 +11,10 @@ export interface FirstSettings {
   readonly basesFrom: string
   readonly bindDn: string
   readonly bindPasswordFile: string
-  /** With a password in clear, from the settings of another plugin. */
+  /** With a plain-text password, from another plugin's settings. */
   readonly bindPassword: string
   readonly tlsCa: string
-  /** Which attributes hold addresses; from other settings, or from the directory. */
+  /** The attributes that hold addresses, from other settings or from the directory. */
   readonly attributes: readonly string[]
   readonly attributesFrom: string
   readonly filter: string

@@ -1,5 +1,5 @@
-// A directory that nobody has described yet: what kind it is, where its entries are, which of their
-// attributes hold addresses, of which domains, and what an Exchange in it accepts. It is only asked.
+// Explores an unknown directory: its kind, where its entries are, which attributes hold addresses, the domains
+// of these, and what Exchange accepts. It only reads.
 import { addressesOf, lowerCaseNames } from '../gal/directory/entry-addresses'
 import type { Connection } from '../ldap/connection'
 import { DirectoryError, directoryError, resultError } from '../ldap/directory-error'
@@ -22,18 +22,18 @@ export interface AcceptedDomain {
 export interface Survey {
   /** Which of the servers was asked. */
   readonly server: string
-  /** As people call it. */
+  /** Its usual name. */
   readonly kind: string
   readonly isActiveDirectory: boolean
-  /** StartTLS with a certificate that is valid; where not, why. */
+  /** StartTLS with a valid certificate, or why it is not used. */
   readonly starttls: true | { readonly problem: string } | undefined
   /** DNs below which the entries are. */
   readonly bases: readonly string[]
-  /** Those that hold addresses, in the order in which they count; none: nothing is shown to us. */
+  /** The attributes that hold addresses, in order of precedence; empty if nothing is visible. */
   readonly attributes: readonly string[]
-  /** Why nothing is shown, where the server says so. */
+  /** Why nothing is visible, if the server says so. */
   readonly refusal: string
-  /** Of the addresses of some of the entries, the most frequent first. */
+  /** The domains of a sample of addresses, most frequent first. */
   readonly domains: readonly { readonly domain: string; readonly count: number }[]
   readonly acceptedDomains: readonly AcceptedDomain[]
 }
@@ -51,13 +51,13 @@ const CANDIDATES = [
   ...['mailPrimaryAddress', 'mailAlternativeAddress', 'gosaMailAlternateAddress'],
   ...['zimbraMailDeliveryAddress', 'zimbraMailAlias', 'shadowAddress', 'otherMailbox'],
 ]
-/** What a server keeps for itself. */
+/** Naming contexts that a server uses for itself. */
 const OWN_CONTEXT =
   /^(cn=(config|schema|changelog|monitor|accesslog)\b|o=netscaperoot\b|dc=(domain|forest)dnszones\b)/i
 
-/** The directory cannot be asked; the message says why. */
+/** The directory cannot be used; the message says why. */
 export class SurveyError extends Error {
-  /** It can be reached, and does not let this account in. */
+  /** It can be reached, but does not accept this account. */
   readonly isAboutAccount: boolean
 
   constructor({ message, failure, code }: DirectoryError) {
@@ -81,8 +81,8 @@ export async function isAnnounced(
 }
 
 /**
- * @param bases where to look; none: all that the server has
- * @throws SurveyError when no server can be reached, or it does not let us in
+ * @param bases where to look; if empty, in all naming contexts of the server
+ * @throws SurveyError if no server can be reached, or it does not accept the account
  */
 export async function surveyDirectory(
   ldap: LdapSettings,
