@@ -1,4 +1,4 @@
-// What gal-relay check finds of the lists in memory: their files, and whether these may be used.
+// The part of gal-relay check that looks at lists in memory: their files, and whether these can be used.
 import path from 'node:path'
 import { foreignList } from '../advice/haraka-user'
 import { folderProblem, judgedByAge, type Section } from '../advice/list-files'
@@ -51,7 +51,7 @@ export async function snapshotSection(
 const OTHER_SETTINGS =
   '; has gal-relay sync been run with other settings, or has Haraka not loaded these yet?'
 
-/** What is known of a list where it comes from or is handed on: who published it when. */
+/** Who published a list, and when. */
 export async function channelSection({ snapshot }: DirectorySettings): Promise<Section[]> {
   const { channel, key_file, trusted = ROOT_AND_US } = snapshot
   if (!channel) return key_file ? await keyProblem(key_file, trusted) : []
@@ -80,7 +80,7 @@ export async function channelSection({ snapshot }: DirectorySettings): Promise<S
   }
 }
 
-/** Of a server that publishes. */
+/** For a server that publishes. */
 async function keyProblem(file: string, trusted: Trusted): Promise<Section[]> {
   try {
     await readListKeys(file, trusted)

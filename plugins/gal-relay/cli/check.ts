@@ -50,8 +50,8 @@ async function run(_: unknown, command: Command): Promise<void> {
 }
 
 /**
- * Prints what is found, and sets the exit code.
- * @param awaited a problem that is to be there still, and is not one for the exit code
+ * Prints the findings and sets the exit code.
+ * @param awaited a problem that is expected, and does not affect the exit code
  */
 export async function showCheck(
   install: Install,
@@ -85,7 +85,7 @@ async function check(install: Install): Promise<Section[]> {
     ;({ settings, ignored } = loadSettings(config))
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error
-    // The first line says how many they are.
+    // The first line says how many there are.
     const [, ...lines] = error.message.split('\n')
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
@@ -138,10 +138,10 @@ function httpFindings({ config, root }: Install, { http }: Settings): Finding[] 
   return [{ level: 'note', text }]
 }
 
-/** How many are asked at a time: an install may have hundreds. */
+/** Directories that are asked at a time: an install may have hundreds. */
 const ASKED_AT_ONCE = 10
 
-/** Of each directory its list and its servers, with its name where there are several. */
+/** The list and the servers of each directory, with its name if there are several. */
 async function directorySections(
   config: Haraka.Config,
   { directories: { all } }: Settings,

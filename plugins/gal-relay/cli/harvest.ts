@@ -1,5 +1,5 @@
-// gal-relay harvest: who is held off by harvest defence, and how one is let go. With Redis it asks that, for
-// all servers; without, the server that runs in the install's folder.
+// gal-relay harvest: lists the networks that are held off, and releases them. With Redis this is for all
+// servers; without, for the server that runs in the install's folder.
 import { Command } from 'commander'
 import { askServer } from '../control/client'
 import { socketFile } from '../control/server'

@@ -1,4 +1,4 @@
-// The logs that a command is given, found to be of a kind by their content.
+// The log files that a command gets, with their kind detected by content.
 import type { LogEvent, LogReader } from '../logs/event'
 import { LOG_KINDS, type LogKind, logKindOf } from '../logs/table'
 import { CannotRun } from './install'
@@ -8,24 +8,23 @@ export interface LogProgress {
   readonly file: string
   /** Bytes, of all files. */
   readonly read: number
-  /** undefined while that is not known: standard input. */
+  /** undefined if unknown, as for standard input. */
   readonly total: number | undefined
 }
 
 export interface LogConsumer {
-  /** Reading goes on when it settles. */
+  /** Reading continues once it settles. */
   readonly take: (events: readonly LogEvent[]) => Promise<void>
   readonly onProgress?: (progress: LogProgress) => void
 }
 
-/** A kind is known by then, or there is none. */
+/** The kind must be known after this many lines. */
 const LINES_UNKNOWN_MOST = 100_000
 
 /**
- * @param files in the order in which they were written; `-` is standard input, and what gzip has packed is
- *   unpacked
+ * @param files in the order in which they were written; `-` is standard input, and gzip is unpacked
  * @returns the kinds that were found
- * @throws CannotRun when one is not there, cannot be read, or is of no known kind
+ * @throws CannotRun if a file does not exist, cannot be read, or its kind is unknown
  */
 export async function readLogs(
   files: readonly string[],
@@ -38,7 +37,7 @@ export async function readLogs(
     0,
   )
   let events: LogEvent[] = []
-  // What began in one file may end in the next.
+  // A connection may begin in one file and end in the next.
   const readers = new Map<LogKind, LogReader>()
   const readerOf = (kind: LogKind) => {
     const reader = readers.get(kind) ?? kind.open((event) => events.push(event), now)
@@ -68,7 +67,7 @@ export async function readLogs(
   return LOG_KINDS.filter((kind) => readers.has(kind))
 }
 
-/** The lines of one file are kept until its kind is known. */
+/** The lines of a file are kept until its kind is known. */
 class LogOfOneKind {
   readonly #file: string
   readonly #readerOf: (kind: LogKind) => LogReader
@@ -80,7 +79,7 @@ class LogOfOneKind {
     this.#readerOf = readerOf
   }
 
-  /** @throws CannotRun when its kind should be known by now */
+  /** @throws CannotRun if its kind should be known but is not */
   line(line: string): void {
     if (this.#reader) {
       this.#reader.line(line)
@@ -95,7 +94,7 @@ class LogOfOneKind {
     } else if (this.#before.length > LINES_UNKNOWN_MOST) throw this.#unknown()
   }
 
-  /** @throws CannotRun when it has lines, and is of no known kind */
+  /** @throws CannotRun if it has lines, but its kind is unknown */
   end(): void {
     if (!this.#reader && this.#before.some((line) => line.trim() !== '')) throw this.#unknown()
   }

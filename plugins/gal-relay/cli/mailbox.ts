@@ -1,16 +1,16 @@
-// Where the directory says that a recipient's mail goes, for people and for programs.
+// A recipient's mail host and routing address from the directory, as text and as JSON.
 import { UNREADABLE } from '../gal/snapshot/listed-mailboxes'
 import type { Mailbox } from '../routing/mailbox'
 import { visible } from '../visible'
 
-/** What a look-up or the list says: a host, an address or both; or why neither can be known. */
+/** A host, an address or both from a look-up or the list; or why they are not known. */
 export interface SaidMailbox {
   readonly host?: string
   readonly routing_address?: string
   readonly problem?: string
 }
 
-/** @returns undefined where nothing is said */
+/** @returns undefined if there is neither */
 export function saidMailbox(
   mailbox: Mailbox | undefined | typeof UNREADABLE,
 ): SaidMailbox | undefined {

@@ -1,10 +1,9 @@
-// What the command prints: text with colour where a person reads it, one JSON object where a program
-// does.
+// The command's output: coloured text for people, one JSON object for programs.
 import { randomBytes } from 'node:crypto'
 import { createColors } from 'picocolors'
 import { visible, visibleJson } from '../visible'
 
-/** Colour on a terminal only, and not where NO_COLOR is set (no-color.org). */
+/** Colour only on a terminal, and not if NO_COLOR is set (no-color.org). */
 const colours = createColors(
   process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
 )
@@ -36,7 +35,7 @@ export function printError(text: string): void {
   process.stderr.write(`${text.split('\n').map(forTerminal).join('\n')}\n`)
 }
 
-/** What is unknown is null; numbers too large for JSON are text. */
+/** Unknown values are null; numbers too large for JSON are strings. */
 export function printJson(value: object): void {
   const text = JSON.stringify(value, (_key, one: unknown) => {
     if (one === undefined) return null
@@ -45,7 +44,7 @@ export function printJson(value: object): void {
   process.stdout.write(`${visibleJson(text)}\n`)
 }
 
-/** Rows with their columns under each other; the last one is as long as it is. */
+/** Aligns columns; the last one is not padded. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
   for (const row of rows) {

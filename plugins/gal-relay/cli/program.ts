@@ -1,5 +1,4 @@
-// What the gal-relay command does with its arguments: its subcommands, and the exit codes that they
-// share.
+// The arguments of the gal-relay command: its subcommands and their exit codes.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
@@ -42,7 +41,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     const isLeftOut = error instanceof CommanderError && error.code === 'commander.help'
     const message = isLeftOut ? 'no command is given' : textOf(error)
     if (args.includes('--json')) printJson({ error: message.replace(/^error: /, '') })
-    // Its message has been printed, but where that was the help.
+    // Its message has been printed, unless it was the help.
     if (error instanceof CommanderError && !isLeftOut) return
     const isKnown = isLeftOut || error instanceof CannotRun || error instanceof SettingsError
     const stack = error instanceof Error ? error.stack : undefined
@@ -88,7 +87,7 @@ function program(): Command {
   return program
 }
 
-/** Commander's own has nothing to say of a command that does not exist. */
+/** Commander itself says nothing about a command that does not exist. */
 function helpCommand(program: Command): Command {
   return new Command('help')
     .argument('[command]')

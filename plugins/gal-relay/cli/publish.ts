@@ -1,4 +1,4 @@
-// gal-relay publish: reads the directories here, and hands their lists on to servers that may not ask them.
+// gal-relay publish: reads the directories, and publishes their lists for servers that must not connect to them.
 import path from 'node:path'
 import { Command } from 'commander'
 import { readListKeys } from '../fleet/list-keys'
@@ -108,7 +108,7 @@ function published(
     ...{ role: 'publish', list: name, key_file, carrier: ours },
     ...(trusted ? { trusted } : {}),
   }
-  // A Haraka here keeps a list of its own, in a file of its own.
+  // A Haraka on this server keeps its own list in its own file.
   const file = `${own.file}.published`
   const forcedBy = 'gal-relay publish --once --force'
   return { name, channel, settings: { gal, ldap, snapshot: { ...own, file, forcedBy } } }

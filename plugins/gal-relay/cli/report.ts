@@ -93,7 +93,7 @@ async function run(files: string[], _: unknown, command: Command): Promise<void>
   else printLines(inWords(title, sections))
 }
 
-/** Of the local time, in which a day may have 23 or 25 hours. */
+/** In local time, where a day may have 23 or 25 hours. */
 function limitsOf(day: Date): Day {
   const next = startOf(day.getFullYear(), day.getMonth(), day.getDate() + 1)
   return { from: day.getTime(), to: next.getTime() }
@@ -112,7 +112,7 @@ function titleOf(date: string, kinds: readonly LogKind[]): string {
   return `Mail of ${date}${from && `, from ${from}`}`
 }
 
-/** @throws CannotRun when Haraka writes none, or it is not there */
+/** @throws CannotRun if Haraka writes no log file, or it does not exist */
 async function usualLogs(folder: string | undefined): Promise<readonly string[]> {
   const { config } = await openInstall(folder)
   const { main } = readIniFile(config, 'smtp.ini')

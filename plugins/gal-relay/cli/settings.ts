@@ -58,7 +58,7 @@ function inWords(about: string, values: readonly EffectiveValue[]): string[] {
   return [colour.bold(about), ...columns(rows), '']
 }
 
-/** Values of a list that are named. */
+/** Values of a list that are shown. */
 const SHOWN = 5
 
 function valueText(value: EffectiveValue['value']): string {

@@ -1,5 +1,4 @@
-// gal-relay trace: what the log has of one recipient, or of one connection, with all that Haraka and its
-// plugins say of that connection.
+// gal-relay trace: everything that Haraka and its plugins logged about one recipient or one connection.
 import { Command } from 'commander'
 import { LRUCache } from 'lru-cache'
 import { type LogLine, logLineOf } from '../logs/haraka-line'
@@ -39,7 +38,7 @@ interface Traced {
   readonly lines: readonly string[]
 }
 
-/** Of what SMTP knows as an address; log lines end somewhere too. */
+/** Longer than any SMTP address. */
 const LONGEST = 1000
 
 const ID = /^[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}(\.\d+)*$/i
@@ -71,26 +70,26 @@ async function trace(question: string, logs: readonly string[]): Promise<readonl
 
 type Wanted = (line: LogLine) => boolean
 
-/** Of a transaction or a part: its own, and those of the connection as a whole. */
+/** The lines of a transaction or part, together with those of the whole connection. */
 function ofId(id: string): Wanted {
   const wanted = id.toUpperCase()
   return ({ uuid }) => uuid === wanted || uuid.startsWith(`${wanted}.`)
 }
 
-/** What may be part of an address on either side of it: then it is another one. */
+/** Characters that would make it part of a longer address. */
 const ADDRESS_PART = "[\\w!#$%&'*+/=?^`{|}~.@-]"
 
 function ofAddress(address: string): Wanted {
   const literal = address.toLowerCase().replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  // A name before it, as in recipient=, is none; nor is the full stop of a sentence behind it.
+  // `recipient=` before it and a full stop after it are not part of the address.
   const before = `(?<!${ADDRESS_PART.replace('=', '').replace("'", '')})`
   const pattern = new RegExp(`${before}${literal}(?!\\.?[\\w@-])`)
   return ({ text }) => pattern.test(text.toLowerCase())
 }
 
-/** Connections that are open at a time in the log; those of a process that was killed never end. */
+/** Open connections at a time. Connections of a killed process never end in the log. */
 const OPEN_MOST = 50_000
-/** Lines that are held of a connection before it is known whether it is wanted. */
+/** Lines of a connection that are kept until it is known to be wanted. */
 const HELD_MOST = 1000
 
 interface Transaction {
@@ -104,12 +103,12 @@ interface HeldLine {
 }
 
 /**
- * The lines of each connection are held until it ends: what was said before the recipient belongs to it
- * too. Of a connection with many transactions only those that are wanted are told of.
+ * The lines of each connection are kept until it ends, because earlier lines belong to the recipient too. If a
+ * connection has many transactions, only the matching ones are shown.
  */
 class Connections {
   readonly #isWanted: Wanted
-  /** By the id of the connection, then by that of the transaction; '' for the connection as a whole. */
+  /** By connection id, then by transaction id; '' for the whole connection. */
   readonly #open = new LRUCache<string, Map<string, Transaction>>({ max: OPEN_MOST })
   readonly #wanted = new Map<string, Map<string, Transaction>>()
   #lines = 0
@@ -120,7 +119,7 @@ class Connections {
 
   add(line: string): void {
     const parsed = logLineOf(line)
-    // Lines such as those of the start belong to no connection.
+    // Some lines, such as those at start, belong to no connection.
     if (!parsed || parsed.uuid === '-') return
     const held = { number: ++this.#lines, line }
     const [connection = '', number = ''] = parsed.uuid.split('.')

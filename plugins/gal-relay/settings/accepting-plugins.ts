@@ -1,12 +1,12 @@
-// Which other plugins answer 250 to recipients: where there is none, Haraka answers 550 to every
-// recipient that this plugin does not accept.
+// Finds the other plugins that accept recipients. If there are none, Haraka answers 550 to every recipient that
+// this plugin does not accept.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { configDir, readIniFile, readList } from './haraka-files'
 import { SettingsError } from './problem'
 
-/** @returns what the plugin accepts by itself, as it is configured; undefined: nothing */
+/** @returns what the plugin accepts, as configured; undefined if nothing */
 type Accepts = (config: Haraka.Config) => string | undefined
 
 const always =
@@ -15,8 +15,8 @@ const always =
     what
 
 /**
- * Plugins that answer 250 to recipients: those that Haraka 3.3.4 comes with, and published ones. Others
- * hook RCPT too, but only to refuse, to count or to look on.
+ * Plugins that accept recipients: those in Haraka 3.3.4, and published ones. Others hook RCPT only to refuse, to
+ * count or to observe.
  */
 export const ACCEPTING: Readonly<Record<string, Accepts>> = {
   'rcpt_to.in_host_list': always('every recipient at a domain of config/host_list'),
@@ -54,16 +54,16 @@ export function relaySettings(config: Haraka.Config): Readonly<Record<string, un
   return readIniFile(config, 'relay.ini', ['-relay.all', '-relay.dest_domains']).relay ?? {}
 }
 
-/** What they accept is beside the recipients of an install, and does not stand for these. */
+/** They accept special recipients only, not those of the install in general. */
 const ONLY_SOME = new Set(['relay', 'access'])
 
-/** Plugins that hook RCPT and accept nobody there. */
+/** Plugins that hook RCPT but accept nobody. */
 const NOT_ACCEPTING = new Set([
   ...['aliases', 'delay_deny', 'dns-list', 'gal-relay', 'greylist', 'karma', 'known-senders'],
   ...['limit', 'process_title', 'queue/smtp_proxy', 'record_envelope_addresses', 'tarpit', 'watch'],
 ])
 
-/** Names under which Haraka loads another plugin. */
+/** Old names of plugins that Haraka replaces. */
 const NOW_CALLED: Readonly<Record<string, string>> = {
   relay_all: 'relay',
   relay_acl: 'relay',
@@ -96,14 +96,14 @@ export function acceptingPlugins(
     try {
       return accepts(config) !== undefined
     } catch (error) {
-      // Its settings cannot be read, so they may say so.
+      // Its settings cannot be read, so it may accept recipients.
       if (error instanceof SettingsError) return true
       throw error
     }
   })
 }
 
-// A plugin that we do not know accepts a recipient with next(OK) in a rcpt hook.
+// An unknown plugin accepts recipients if it calls next(OK) in a rcpt hook.
 function mayAccept(source: string): boolean {
   const code = source.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
   if (!/\bhook_rcpt\b|['"`]rcpt['"`]/.test(code)) return false
@@ -111,7 +111,7 @@ function mayAccept(source: string): boolean {
   return /\bOK\b|\bconstants\.ok\b/.test(plain)
 }
 
-/** @returns '' where there is none in the install: Haraka's own plugins are known by name */
+/** @returns '' if it is not in the install: Haraka's own plugins are known by name */
 function sourceOf(config: Haraka.Config, plugin: string): string {
   const root = path.resolve(configDir(config), '..')
   const own = path.join(root, 'plugins', plugin)

@@ -1,4 +1,4 @@
-// What holds on each listener and for each directory, key by key, and where it comes from.
+// The effective settings of each listener and directory, key by key, and where each value comes from.
 import type { z } from 'zod'
 import { DEFAULT, INHERITED } from './directories'
 import type { Ini } from './ini'
@@ -10,13 +10,13 @@ import { writtenValue } from './written'
 
 /** The value of one key. */
 export interface EffectiveValue {
-  /** The section that has the key, as `main` or `ldap`. */
+  /** The section of the key, such as `main` or `ldap`. */
   readonly section: string
   readonly key: string
-  /** As it would be written; of a list each one. No password. */
+  /** In the form of the ini file; for a list, each value. Never a password. */
   readonly value: string | readonly string[]
   readonly origin: 'file' | 'default'
-  /** Where it is written: the section as it is written there, and the line of its first value. */
+  /** Where it is set: the section as written, and the line of its first value. */
   readonly file?: string
   readonly in?: string
   readonly line?: number
@@ -42,7 +42,7 @@ const LISTENER_SECTIONS = {
 
 /**
  * @param ini what the settings were read from
- * @param configDir where relative file names start
+ * @param configDir the folder for relative file names
  */
 export function effectiveSettings(
   ini: Ini,
@@ -77,7 +77,7 @@ export function effectiveSettings(
   }
 }
 
-/** The sections as they are written, by the listener that each is for. */
+/** The sections as written, by listener. */
 function listenerSections({ sections }: Ini): ReadonlyMap<string, string> {
   const found = [...sections.keys()]
     .filter((section) => /^listener\b/i.test(section))
@@ -91,9 +91,9 @@ interface Asked {
   readonly section: string
   readonly key: string
   readonly field: z.ZodType
-  /** What holds where no section has it. */
+  /** The value if no section sets it. */
   readonly usual: unknown
-  /** Sections that may have it, the one that wins first. */
+  /** Sections that may set it, in order of precedence. */
   readonly in: readonly string[]
 }
 
@@ -141,7 +141,7 @@ function directoryValues(ini: Ini, name: string, parts: Parts, dir: string): Eff
   })
 }
 
-/** They say what is ours, for all directories. */
+/** Keys that say what is ours, for all directories. */
 const NO_DIRECTORYS = new Set(['any_domain', 'always_accept'])
 
 function domainsOf(ini: Ini, name: string, configDir: string): EffectiveValue {
@@ -150,7 +150,7 @@ function domainsOf(ini: Ini, name: string, configDir: string): EffectiveValue {
   return valueFrom(ini, { section: 'directory', key: 'domains', field, usual: [], in: [place] })
 }
 
-/** As it is written, with its blanks. */
+/** The name as written, with its blanks. */
 function sectionNamed({ sections }: Ini, name: string): string {
   return [...sections.keys()].find((one) => one.replace(/\s+/g, ' ') === name) ?? name
 }

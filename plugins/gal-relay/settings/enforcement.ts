@@ -1,10 +1,10 @@
-// How far the plugin decides on a listener: about everything, about relaying alone, or about nothing.
+// How far the plugin decides on a listener: everything, only relaying, or nothing.
 import { concernsRelaying, type Destination } from '../routing/decide'
 
-/** `[main] enforce`. false: the answers are others'. relaying: those to recipients of ours are. */
+/** `[main] enforce`. With `false` others answer; with `relaying` they answer for recipients of ours. */
 export type Enforcement = boolean | 'relaying'
 
-/** Of a listener's policy. */
+/** The part of a listener's policy that matters here. */
 interface Enforced {
   readonly enabled: boolean
   readonly enforce: Enforcement
@@ -15,32 +15,32 @@ interface Accepting extends Enforced {
   readonly acceptedBy: readonly string[]
 }
 
-/** The rules say who may relay there. */
+/** Whether the rules decide who may relay. */
 export const decidesRelaying = ({ enabled, enforce }: Enforced) => enabled && enforce !== false
 
-/** The address list says which recipients are accepted there. */
+/** Whether the address list decides which recipients are accepted. */
 export const decidesRecipients = ({ enabled, enforce }: Enforced) => enabled && enforce === true
 
-/** What the address list says is only logged and counted there. */
+/** Whether the answer of the address list is only logged and counted. */
 export const observesRecipients = ({ enabled, enforce }: Enforced) => enabled && enforce !== true
 
 /**
- * Recipients of ours are accepted there without a look-up: nobody else accepts any, and Haraka would
- * answer 550 to them all.
+ * Whether recipients of ours are accepted without a look-up, because no other plugin accepts any and Haraka would
+ * answer 550 to all of them.
  */
 export const acceptsUnasked = (policy: Accepting) =>
   observesRecipients(policy) && policy.acceptedBy.length === 0
 
-/** Some of the answers to recipients there are the plugin's. */
+/** Whether the plugin answers some recipients. */
 export const answersAny = (policy: Accepting) => decidesRelaying(policy) || acceptsUnasked(policy)
 
 /**
- * The plugin answers to this recipient there. With `enforce = relaying` it does where relaying comes into it.
+ * Whether the plugin answers this recipient. With `enforce = relaying` it does if relaying is involved.
  *
- * @param destinations of the recipient, or of all that an alias puts in its place
+ * @param destinations of the recipient, or of all recipients that an alias replaced it with
  */
 export const answersTo = (policy: Enforced, destinations: readonly Destination[]) =>
   decidesRecipients(policy) || (decidesRelaying(policy) && destinations.some(concernsRelaying))
 
-/** As it is written in gal_relay.ini. */
+/** In the form of gal_relay.ini. */
 export const enforcementText = ({ enforce }: Pick<Enforced, 'enforce'>) => `enforce = ${enforce}`

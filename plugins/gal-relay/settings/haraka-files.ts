@@ -1,6 +1,6 @@
-// Haraka's own configuration files, read with Haraka's own grammar but not through its reader: that
-// calls back only whoever asked for a file last, so asking it would take away the reloads of Haraka
-// and of the plugin that owns the file.
+// Reads Haraka's own configuration files with Haraka's grammar, but not with its reader. That notifies only the
+// last caller of changes to a file, so using it would break reloads of Haraka and of the plugin that owns the
+// file.
 import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
@@ -14,14 +14,13 @@ export const configDir = (config: Haraka.Config): string =>
   config.overrides_path ?? config.root_path
 
 /**
- * @returns undefined when there is no such file
- * @throws SettingsError when there is one and it cannot be read: what it says is not known then, and
- *   it does not say nothing
+ * @returns undefined if there is no such file
+ * @throws SettingsError if it exists but cannot be read: its content is then unknown, not empty
  */
 export function readText(config: Haraka.Config, name: string): string | undefined {
   const file = path.join(configDir(config), name)
   try {
-    // It would be waited for until somebody writes there.
+    // Reading would block until somebody writes to it.
     if (!statSync(file).isFIFO()) return readFileSync(file, 'utf8')
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -32,7 +31,7 @@ export function readText(config: Haraka.Config, name: string): string | undefine
   throw new SettingsError([{ file: `config/${name}`, what: 'it is a named pipe, not a file' }])
 }
 
-/** The lines of `config/plugins`, `config/host_list` and their like: no comments, no blank ones. */
+/** The lines of files like `config/plugins` and `config/host_list`, without comments and blank lines. */
 export function readList(config: Haraka.Config, name: string): string[] {
   return atOnce(readListSteps(config, name))
 }
@@ -48,7 +47,7 @@ export function* readListSteps(config: Haraka.Config, name: string): Steps<strin
   return lines
 }
 
-/** @param booleans keys that are true or false, `-main.postel` with its default as a sign */
+/** @param booleans keys with a boolean, with the default as a sign: `-main.postel` */
 export function readIniFile(
   config: Haraka.Config,
   name: string,

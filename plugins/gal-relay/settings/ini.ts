@@ -15,12 +15,12 @@ type Sections = ReadonlyMap<string, ReadonlyMap<string, string | readonly string
 export interface Ini {
   /** Every value as text. */
   readonly sections: Sections
-  /** @param key left out: the section's heading; @param index which of several values, from 0 */
+  /** @param key if left out, the section's heading; @param index of one of several values, from 0 */
   lineOf(section: string, key?: string, index?: number): number | undefined
   readonly problems: readonly Problem[]
 }
 
-/** @param given the text of the file, or what Haraka has in its place from smtp.json or a .js file */
+/** @param given the text of the file, or the object from smtp.json or a .js file */
 export function readIni(file: string, given: string | HarakaIni): Ini {
   return atOnce(readIniSteps(file, given))
 }
@@ -42,7 +42,7 @@ export function* linesOf(text: string): Generator<string> {
   yield text.slice(start)
 }
 
-/** The text without those lines that Haraka's reader would print instead of reading them. */
+/** The text without lines that Haraka's reader cannot read and would print. */
 export function readableText(text: string): string {
   return [...statements(text)]
     .flatMap((one) => (one === undefined || one.kind === 'none' ? [] : [one.text]))
@@ -78,7 +78,7 @@ interface Statement {
   /** Of the section or the key; keys of lists end in `[]`. */
   readonly name: string
   readonly value: string
-  /** The number of the line before it, whose last backslash swallowed what is a line by itself. */
+  /** The number of the line before it, whose trailing backslash swallowed this one. */
   readonly swallowedBy?: number
 }
 
@@ -87,7 +87,7 @@ const ENDS_IN_BACKSLASH =
   'ends in a backslash, which joins the next line to it; a password that ends in one goes into ' +
   'bind_password_file'
 
-/** undefined for a line that says nothing by itself. */
+/** undefined for a line without meaning of its own. */
 function* statements(text: string): Generator<Statement | undefined> {
   let pending = ''
   let pendingLine = 0
@@ -126,7 +126,7 @@ function* statements(text: string): Generator<Statement | undefined> {
 interface Place {
   /** Where the key or the heading comes first. */
   readonly first: number
-  /** Of a list's values. */
+  /** The lines of a list's values. */
   readonly values: number[]
 }
 
@@ -179,7 +179,7 @@ function* readLines(file: string, text: string): Steps<Ini> {
     }
     const list = Array.isArray(earlier) ? earlier : []
     keys.set(key, list)
-    // `hosts[] =` alone is the empty list: a key that was given, with no value to name.
+    // `hosts[] =` alone is an empty list: the key is given, but there is no value to point to.
     if (value === '') continue
     list.push(value)
     place.values.push(line)
@@ -203,7 +203,7 @@ function repeated(section: string, key: string, first: number): string {
   return `${where}, and only one of them can count${advice}`
 }
 
-// Nothing right of the = is repeated: the line may be a mistyped password. So may what is left of it.
+// The line may be a mistyped password on either side of the =, so it is not repeated.
 function unreadableLine(line: string): string {
   const [, before = ''] = /^\s*([^=]*?)\s*=/.exec(line) ?? []
   const left = /:\/\/|password.*\S\s*\S/i.test(before) ? '' : before

@@ -1,42 +1,42 @@
-// How a list goes from the server that reads the directory to those that do not: by Redis, or by a file
-// that something else copies. On the way it is signed and encrypted with the secret in `key_file`.
+// How a list gets from the server that reads the directory to the others: by Redis, or by a file that something
+// else copies. It is signed and encrypted with the secret in `key_file`.
 import type { Trusted } from '../trusted-file'
 import type { RedisSettings } from './redis'
 import type { GalSettings, SnapshotKeys } from './schema'
 
 export interface ListChannel {
-  /** What this server does: one of several reads for all, or each has its part. */
+  /** The role of this server: sharing (one of several reads for all), publishing or receiving. */
   readonly role: 'publish' | 'receive' | 'share'
-  /** The list's name, the same on both sides: that of its directory. */
+  /** The name of the list, which is its directory's and the same on both sides. */
   readonly list: string
   readonly key_file: string
   readonly carrier: ListCarrier
-  /** Whose key files are believed. */
+  /** Users whose key files are trusted. */
   readonly trusted?: Trusted
 }
 
 export type ListCarrier = { readonly redis: RedisSettings } | { readonly file: string }
 
-/** For people. */
+/** A description for messages. */
 export function carrierText({ carrier }: Pick<ListChannel, 'carrier'>): string {
   return 'file' in carrier ? carrier.file : carrier.redis.url.map(({ text }) => text).join(', ')
 }
 
 export type SnapshotSettings = SnapshotKeys & {
-  /** Where the list is handed on or comes from; undefined: it is this server's alone. */
+  /** Where the list is published or received; undefined if it is only for this server. */
   readonly channel?: ListChannel
-  /** The command by which one that has shrunk is put in force; undefined: gal-relay sync. */
+  /** The command that accepts a list that has shrunk; `gal-relay sync` if undefined. */
   readonly forcedBy?: string
 }
 
-/** The value of `received_from` that is no file. */
+/** The only value of `received_from` that is not a file. */
 export const REDIS = 'redis'
 
-/** Where a server has its own copy of a list whose file is the one that something else brings. */
+/** The server's own copy of a list, beside the file that something else brings. */
 const OWN_COPY = '.received'
 
 /**
- * @param redis undefined: no Redis is configured
+ * @param redis undefined if no Redis is configured
  * @returns the channel of a directory's list, and the file that the list is kept in; or which key is wrong, and
  *   why; undefined where it has none
  */

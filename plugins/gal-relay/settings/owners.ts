@@ -1,5 +1,5 @@
-// Whose files are believed (trusted-file.ts): those of whoever Haraka runs as or will run as, which a
-// process that root has started does not know from its own id, nor does the gal-relay command.
+// The users whose files are trusted (trusted-file.ts): those that Haraka runs as or will run as. A process that
+// root has started, or the gal-relay command, cannot tell that from its own user id.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -7,8 +7,8 @@ import { statsOf, type Trusted } from '../trusted-file'
 import { configDir, queueFolder, readIniFile } from './haraka-files'
 
 /**
- * `user` and `group` of smtp.ini; whoever owns `queue/`, which is the user that Haraka runs as where
- * systemd starts it; and whoever owns `config/`, who can have Haraka do anything as it is.
+ * `user` and `group` of smtp.ini; the owner of `queue/`, which is the user that Haraka runs as under systemd; and
+ * the owner of `config/`, who can make Haraka do anything anyway.
  */
 export function trustedOwners(config: Haraka.Config): Trusted {
   const { main = {} } = readIniFile(config, 'smtp.ini')
@@ -23,18 +23,18 @@ export function trustedOwners(config: Haraka.Config): Trusted {
   return { users: distinct(users), groups: distinct(groups) }
 }
 
-/** Whom Haraka runs as, as far as its files say. */
+/** The user that Haraka runs as, according to its files. */
 export interface HarakaUser {
   /** Its name or number. */
   readonly name: string
   readonly uid: number
-  /** More than it may have: what those may do, it can perhaps. */
+  /** Possibly more groups than it really has. */
   readonly gids: readonly number[]
-  /** `smtp.ini` says so; else whoever owns `queue/` is taken for it. */
+  /** Whether `smtp.ini` names it; otherwise it is the owner of `queue/`. */
   readonly isConfigured: boolean
 }
 
-/** @returns undefined for root, and where nothing says who it is */
+/** @returns undefined for root, or if unknown */
 export function harakaUser(config: Haraka.Config): HarakaUser | undefined {
   const { main = {} } = readIniFile(config, 'smtp.ini')
   if (main.user) {
@@ -72,7 +72,7 @@ const distinct = (ids: readonly (number | undefined)[]) => [
   ...new Set(ids.filter((id) => id !== undefined)),
 ]
 
-/** @returns the user's id and that of its group, or the group's; nothing when there is none */
+/** @returns the ids of the user and its group, or of the group; nothing if there is none */
 function idsOf(database: 'passwd' | 'group', name: string): readonly number[] {
   if (/^\d+$/.test(name)) return [Number(name)]
   const line = lineOf(fileOf(database), name) ?? lineOf(getent(database, name), name)
@@ -96,7 +96,7 @@ function fileOf(database: string): string {
   }
 }
 
-/** For users that are kept elsewhere, as in LDAP. */
+/** For users from other sources, such as LDAP. */
 function getent(database: string, name: string): string {
   try {
     return execFileSync('getent', [database, '--', name], {

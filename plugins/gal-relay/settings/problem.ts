@@ -1,4 +1,4 @@
-// One thing wrong with the settings, and the sentence an operator reads about it.
+// A problem in the settings, and the sentence that describes it.
 import { redactUserinfo } from '../routing/routes'
 import { atOnce, type Steps } from './steps'
 
@@ -15,10 +15,10 @@ export interface Problem {
   readonly what: string
 }
 
-/** Haraka prints what stops its start without saying whose it is. */
+/** Haraka prints errors that stop its start without naming the plugin. */
 const NAME = 'gal-relay: '
 
-/** Thrown at start when the settings cannot be used; the message lists every problem. */
+/** The settings cannot be used; the message lists every problem. */
 export class SettingsError extends Error {
   readonly #problems: readonly Problem[]
 
@@ -27,11 +27,11 @@ export class SettingsError extends Error {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
     super(`${NAME}${count} in the settings\n${texts.join('\n')}`)
     this.#problems = problems
-    // Haraka prints the stack of what stops its start; its reader needs no line of ours.
+    // Haraka prints the stack of an error that stops its start; our stack lines would be of no use.
     this.stack = `${this.message}\n    at ${problems[0]?.file}`
   }
 
-  /** The message without the plugin's name, for where that is said already. */
+  /** The message without the plugin's name, for lines that have it already. */
   get lines(): readonly string[] {
     return this.message.slice(NAME.length).split('\n')
   }
@@ -63,18 +63,18 @@ export function problemText({ file, line, section, key, value, what }: Problem):
   return `  ${place}:${where} ${cut(what, WORDS_MOST)}`
 }
 
-/** The key as it may be shown: `smtp://user:secret@host` and `bind_password:secret` pass for one. */
+/** The key in printable form. Haraka also reads `smtp://user:secret@host` and `bind_password:secret` as keys. */
 export const shownKey = (key: string): string =>
   redactUserinfo(key).replace(/(password:).*/i, '$1***')
 
-/** The value as it may be shown: no password, no credentials in a URL, no endless line. */
+/** The value in printable form: without passwords and credentials in URLs, and of limited length. */
 export function shownValue(key: string, value: string): string {
   if (/password(?!_file)/.test(key)) return '(not shown)'
   const shown = redactUserinfo(value)
   return cut(shown, 200)
 }
 
-/** What is wrong may repeat a part of the value. */
+/** The problem's text may repeat part of the value. */
 const WORDS_MOST = 2000
 
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)

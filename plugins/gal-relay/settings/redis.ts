@@ -1,5 +1,5 @@
-// Where servers share what they know: `[redis]`, or the Redis that Haraka's own plugins use
-// (config/redis.ini of haraka-plugin-redis 2).
+// The Redis that servers share: `[redis]`, or the one of Haraka's own plugins (config/redis.ini of
+// haraka-plugin-redis 2).
 import type { Trusted } from '../trusted-file'
 import { readIniFile } from './haraka-files'
 import { trustedOwners } from './owners'
@@ -12,15 +12,15 @@ export interface RedisSettings {
   /** '' for none. */
   readonly password_file: string
   readonly tls_ca: string
-  /** What every key begins with. */
+  /** The prefix of every key. */
   readonly prefix: string
-  /** It is in config/redis.ini. */
+  /** It comes from config/redis.ini. */
   readonly isHarakas?: boolean
-  /** Whose files are believed. */
+  /** Users whose files are trusted. */
   readonly trusted?: Trusted
 }
 
-/** What the section must say as a whole. */
+/** Rules for the whole section. */
 export function reportRedis(
   { url, password_file, tls_ca }: RedisSettings,
   sections: SectionReader,
@@ -45,7 +45,7 @@ export function reportRedis(
 
 /**
  * `[server]` and `[opts]` of config/redis.ini, with the defaults of haraka-plugin-redis.
- * @returns undefined where there is no such file, or it names nothing
+ * @returns undefined if there is no such file, or it names no server
  */
 export function redisOfHaraka(config: Haraka.Config): RedisSettings | undefined {
   const { server, opts = {} } = readIniFile(config, 'redis.ini')

@@ -1,6 +1,5 @@
-// Every key of gal_relay.ini: its kind of value, its default, its meaning. The one source of the
-// settings' types, of their defaults, of error messages, and of what config/gal_relay.ini and the
-// README must list.
+// Every key of gal_relay.ini with its type, default and meaning. This is the only source for the types of the
+// settings, their defaults and error messages, and for the keys that config/gal_relay.ini and the README list.
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
@@ -11,7 +10,7 @@ import type { Trusted } from '../trusted-file'
 import { parseRedisUrl, REDIS_PREFIX } from './redis-url'
 import * as value from './values'
 
-/** Keys that a `[listener …]` section may override, by the section they have their default in. */
+/** Keys that a `[listener …]` section may override, by the section with their default. */
 export const main = {
   enabled: value.flag,
   enforce: value.flagOr('relaying'),
@@ -32,7 +31,7 @@ export const restrictions = {
   open: value.flag,
 }
 
-/** What a listener's settings are where neither its section nor the general ones say. */
+/** The defaults of a listener's settings. */
 export const LISTENER_DEFAULTS: ListenerKeys = {
   enabled: true,
   enforce: true,
@@ -50,17 +49,17 @@ export const LISTENER_DEFAULTS: ListenerKeys = {
 const listenerKeys = z.strictObject({ ...main, ...routing, ...restrictions })
 export type ListenerKeys = z.output<typeof listenerKeys>
 
-/** The same keys, all optional: what a section says itself. */
+/** The same keys, all optional, as a single section sets them. */
 export const partial = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).partial()
 export const listener = listenerKeys.partial()
 
 const attribute = z.string().transform((name, ctx) => {
-  // An OID names it too.
+  // An OID is a valid name too.
   if (/^([a-z][a-z0-9-]*|\d+(\.\d+)+)$/i.test(name)) return name
   return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
-/** One attribute's name, or none. */
+/** The name of an attribute, or ''. */
 const attributeOr = (usual: string) =>
   z
     .string()
@@ -110,13 +109,13 @@ export const gal = z.strictObject({
 })
 export type GalSettings = Readonly<z.output<typeof gal>>
 
-/** Node's timers count milliseconds in 31 bits: one that is set for longer ends at once. */
+/** Node's timers have 31 bits of milliseconds; a longer one fires at once. */
 const LONGEST_TIMER = '24d'
 
-/** @param configDir where relative file names start */
+/** @param configDir the folder for relative file names */
 export const snapshot = (configDir: string) =>
   z.strictObject({
-    // Beside the queue folder of an install that has it where Haraka puts it.
+    // Beside the default queue folder of an install.
     file: value.file(configDir).default(path.resolve(configDir, '..', 'gal_relay.snapshot')),
     full_every: value.duration('1s', LONGEST_TIMER).default(6 * 3_600_000),
     changes_every: value.duration('1s', '10m').default(30_000),
@@ -124,22 +123,22 @@ export const snapshot = (configDir: string) =>
     shrink_limit: value.share.default(0.2),
     share: value.word('none', 'redis').default('none'),
     key_file: value.file(configDir).default(''),
-    // '': Redis where there is one, else the file itself.
+    // '' means Redis if there is one, otherwise the file itself.
     received_from: value.fileOr('redis', configDir).default(''),
   })
 export type SnapshotKeys = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
 
-/** Of an install: whose files are believed. */
+/** Users whose files are trusted in this install. */
 interface Believing {
   readonly trusted?: Trusted
 }
 
 const LDAP_PORT = { ldap: 389, ldaps: 636, srv: 0 } as const
 
-/** Where OpenLDAP has it on most systems. */
+/** OpenLDAP's default on most systems. */
 const LDAPI_SOCKET = '/var/run/slapd/ldapi'
 
-/** Of LDAP over TLS, and of a Global Catalog over TLS. */
+/** The ports of LDAP and of the Global Catalog over TLS. */
 const TLS_PORTS = new Set(['636', '3269'])
 
 const serverUrl = z.string().transform((url, ctx): ServerUrl => {
@@ -207,16 +206,16 @@ const dn = z.string().transform((name, ctx) => {
   const domain = parseDomain(name)
   const meant = domain?.includes('.') && `dc=${domain.split('.').join(',dc=')}`
   if (meant) return value.wrong(ctx, `is not a DN; probably meant: ${meant}`)
-  // The problem repeats the text.
+  // The message repeats the text.
   return value.wrong(ctx, redactUserinfo(name) === name ? `is not a DN: ${problem}` : 'is not a DN')
 })
 
-/** Active Directory also takes user@domain and DOMAIN\user. */
+/** Active Directory also accepts user@domain and DOMAIN\user. */
 const bindName = z
   .string()
   .transform((name, ctx) => (COMMENT_BEHIND_DN.test(name) ? value.wrong(ctx, value.COMMENT) : name))
 
-/** A host as a reference names it, without scheme and port. */
+/** A host as in a referral URL, without scheme and port. */
 const referralHost = z.string().transform((text, ctx) => {
   const host = /^\[?([\da-f:.]+)\]?$/i.exec(text)?.[1] ?? text
   if (parseDomain(host) || isIP(host)) return host.toLowerCase()
@@ -224,11 +223,11 @@ const referralHost = z.string().transform((text, ctx) => {
   return value.wrong(ctx, `is not a host name${meant ? `; probably meant: ${meant}` : ''}`)
 })
 
-/** @param configDir where relative file names start */
+/** @param configDir the folder for relative file names */
 export const ldap = (configDir: string) =>
   z.strictObject({
     url: value.list(serverUrl).optional(),
-    // An empty base is one: a Global Catalog searches the whole forest with it.
+    // An empty base is valid: with it, a Global Catalog searches the whole forest.
     base: z
       .union([z.string().transform((one) => [one]), z.array(z.string())])
       .transform((all) => (all.length === 0 ? [''] : all))
@@ -247,7 +246,7 @@ export const ldap = (configDir: string) =>
     connections: value.count(1, 100).default(2),
     connect_timeout: value.duration('10ms', '25s').default(2000),
     query_timeout: value.duration('10ms', '25s').default(2000),
-    // Less than Haraka lets a client wait for any other plugin (plugin_timeout, 30 s).
+    // Shorter than Haraka's time-out for plugins (plugin_timeout, 30 s).
     answer_within: value.duration('10ms', '25s').default(5000),
     retry_after: value.durationRange.default({ least: 1000, most: 30_000 }),
     referrals: value.word('report', 'follow').default('report'),
@@ -305,7 +304,7 @@ const redisUrl = z.string().transform((text, ctx) => {
   return typeof parsed === 'string' ? value.wrong(ctx, parsed) : parsed
 })
 
-/** @param configDir where relative file names start */
+/** @param configDir the folder for relative file names */
 export const redis = (configDir: string) =>
   z.strictObject({
     url: value.list(redisUrl).default([]),

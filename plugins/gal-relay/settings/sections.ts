@@ -1,5 +1,5 @@
-// The sections of gal_relay.ini, each read with its schema: what is wrong in one becomes problems with
-// file, section, key, value and, where it can be guessed, what was meant.
+// Reads the sections of gal_relay.ini with their schemas. Errors become problems with file, section, key, value
+// and, if it can be guessed, what was meant.
 import type { ZodError, z } from 'zod'
 import { didYouMean } from '../routing/did-you-mean'
 import { parseDomain } from '../routing/routes'
@@ -11,7 +11,7 @@ import { COMMENT, ONE_EACH } from './values'
 
 export const FILE = 'config/gal_relay.ini'
 
-/** What is wrong with a value, when somebody may have put a comment behind it. */
+/** Adds a hint to a problem if the value seems to end in a comment. */
 function orComment(what: string, value: unknown): string {
   if (typeof value !== 'string' || !/\S\s+[;#]/.test(value)) return what
   return what === ONE_EACH || what === COMMENT ? COMMENT : `${what}; ${COMMENT}`
@@ -20,7 +20,7 @@ function orComment(what: string, value: unknown): string {
 export const shown = (key: string, value: string | readonly string[]) =>
   shownValue(key, typeof value === 'string' ? value : value.join(', '))
 
-/** Reads sections with their schemas and turns what is wrong into problems. */
+/** Reads sections with their schemas and turns errors into problems. */
 export class SectionReader {
   private readonly known = new Set<string>()
 
@@ -44,7 +44,7 @@ export class SectionReader {
     this.problems.push({ file: FILE, line: this.ini.lineOf(section, key), ...problem, what })
   }
 
-  /** @returns undefined when the section has a problem */
+  /** @returns undefined if the section has a problem */
   *read<T extends z.ZodObject>(section: string, object: T): Steps<z.output<T> | undefined> {
     const fields: Readonly<Record<string, z.ZodType>> = object.shape
     const before = this.problems.length
@@ -62,14 +62,14 @@ export class SectionReader {
       result.error?.issues.some(({ path }) => path[0] === key && path.length === 1)
     for (const [key, value] of given) {
       const field = fields[key]
-      // What is wrong with the whole of it has been said.
+      // A problem of the whole value has already been reported.
       if (!field || typeof value === 'string' || value.length <= PIECE || isWrong(key)) continue
       data[key] = yield* this.readRest(section, key, value, field, data[key])
     }
     return this.problems.length > before ? undefined : (data as z.output<T>)
   }
 
-  /** A long list piece by piece, behind its first one. */
+  /** The rest of a long list, piece by piece. */
   private *readRest(
     section: string,
     key: string,
@@ -127,7 +127,7 @@ export class SectionReader {
   }
 }
 
-/** zod would compile each schema, which pays when it is used many times. */
+/** Without this, zod compiles each schema, which only pays if it is used many times. */
 const ONCE = { jitless: true }
 
 /** Values of a list that are read in one step. */

@@ -1,11 +1,11 @@
-// Long work in small steps: done at once where nobody waits for anything else, as at start and in
-// commands, or a slice at a time, between which mail is answered.
+// Long work in small steps. At start and in commands it runs at once; otherwise a slice at a time, and mail is
+// answered between slices.
 import { setImmediate as turn } from 'node:timers/promises'
 
-/** Work that stops after each step; what it returns is the outcome. */
+/** Work that yields after each step and returns its result. */
 export type Steps<T> = Generator<undefined, T, undefined>
 
-/** How long the event loop is kept at a time, milliseconds; the last step may exceed it. */
+/** Milliseconds for which the event loop is kept at a time; the last step may exceed it. */
 const SLICE = 5
 
 /** @throws whatever a step throws */
@@ -18,7 +18,7 @@ export function atOnce<T>(steps: Steps<T>): T {
 
 /**
  * @param isWanted asked between two slices
- * @returns undefined when it was not wanted any more: then it goes no further than its `finally`
+ * @returns undefined if it is no longer wanted; then only its `finally` blocks run
  * @throws whatever a step throws
  */
 export async function inSlices<T>(

@@ -1,4 +1,4 @@
-// The kinds of value a setting can have, as zod types from ini text to what the code uses.
+// The types of values in the settings, as zod types that turn ini text into what the code uses.
 import path from 'node:path'
 import { z } from 'zod'
 import { parseNetwork } from '../routing/networks'
@@ -59,7 +59,7 @@ function parseRange(
   return wrong(ctx, `is not a range of durations such as ${example}`)
 }
 
-/** `0s to 5s`, or `0s`, → milliseconds that somebody is kept waiting */
+/** `0s to 5s`, or `0s`, → a delay in milliseconds */
 export const delayRange = (most: string) =>
   z.string().transform((text, ctx) => {
     const range = parseRange(text === '0s' ? '0s to 0s' : text, ctx, '0s to 5s')
@@ -70,7 +70,7 @@ export const delayRange = (most: string) =>
       : range
   })
 
-/** `32, 64`: how many bits of an IPv4 and of an IPv6 address name its network */
+/** `32, 64`: the number of bits of an IPv4 and of an IPv6 address that make up its network */
 export const networkBits = z
   .union([z.string(), z.array(z.string()).transform((all) => all.join(','))])
   .transform((text, ctx) => {
@@ -121,17 +121,17 @@ export const share = z.string().transform((text, ctx) => {
 
 export const text = z.string()
 
-/** For what somebody may have written behind a value. */
+/** The hint for a comment behind a value. */
 export const COMMENT = 'a comment needs a line of its own'
 const hasComment = (value: string) => /\s[;#]/.test(value)
 
-/** A name in quotes, which nothing takes off. */
+/** Quotes around a name would become part of it. */
 function quotedProblem(name: string): string | undefined {
   const [, , bare] = /^(["'])(.+)\1$/.exec(name) ?? []
   return bare && `would include the quotes around it; probably meant: ${bare}`
 }
 
-/** As a client authenticates with. */
+/** An account that clients authenticate as. */
 export const account = z.string().transform((name, ctx) => {
   if (hasComment(name)) return wrong(ctx, COMMENT)
   if (name.includes(',')) return wrong(ctx, ONE_EACH)
@@ -175,7 +175,7 @@ export const localParts = z
     return problem ? wrong(ctx, problem) : parts
   })
 
-/** For lists. */
+/** The problem with several values in one line of a list. */
 export const ONE_EACH = 'contains more than one value; write a line for each'
 
 export const network = z.string().transform((entry, ctx) => {
@@ -184,7 +184,7 @@ export const network = z.string().transform((entry, ctx) => {
   return 'problem' in parsed ? wrong(ctx, parsed.problem) : parsed
 })
 
-/** Reports what is wrong with the value; returned where a transform must return something. */
+/** Reports a problem with the value. Its result is what a transform must return. */
 export function wrong(ctx: z.RefinementCtx<unknown>, message: string): never {
   ctx.addIssue({ code: 'custom', message })
   return z.NEVER

@@ -1,4 +1,4 @@
-// Values as they would be written in gal_relay.ini, and the value that holds when nothing is.
+// Formats values as in gal_relay.ini.
 import type { z } from 'zod'
 
 const UNITS = [
@@ -16,9 +16,9 @@ function durationText(milliseconds: number): string {
 }
 
 /**
- * @param value what the key's schema has made of a text, or its default
+ * @param value that the key's schema has made from a text, or its default
  * @param field the key's schema
- * @returns a text that it makes the same of; for a list a text for each
+ * @returns a text that gives the same value; for a list, one text for each value
  */
 export function writtenValue(value: unknown, field: z.ZodType): string | readonly string[] {
   if (Array.isArray(value)) return value.map(textOf)
