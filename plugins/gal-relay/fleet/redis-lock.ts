@@ -11,7 +11,7 @@ export const LOCK_PROLONGED = 2000
 export const LOCK_TRIED = 2000
 /** A lock that is not prolonged for this long counts as lost, before it expires in Redis. */
 export const LOCK_HELD = 6000
-/** After this long, its holder asks the directory nothing more, whatever stood still meanwhile. */
+/** After this long, the holder asks the directory nothing more, whatever stood still meanwhile. */
 export const LOCK_READS = 8000
 
 // A lock that Redis has lost, and that nobody has taken since, is still ours.

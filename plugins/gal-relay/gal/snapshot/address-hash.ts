@@ -16,7 +16,7 @@ export const KEY_BYTES = 16
 export const AUTHENTICATED_ONLY = 1
 
 const utf8 = new TextEncoder()
-/** The most characters of a local part or a domain that are hashed without being copied. */
+/** The longest local part or domain that is hashed without encoding it first, in characters. */
 const LONGEST = 2048
 
 // The library's own function copies key, text and hash into and out of its WebAssembly memory,

@@ -30,7 +30,7 @@ export interface Batch {
   readonly confirmedAt: number
   /** The number of the feed that the changes came by (feeds/table.ts). */
   readonly feed: number
-  /** Recipients there were before too many went and changes were no longer followed; else 0. */
+  /** If following stopped because too many recipients went: how many there were before; else 0. */
   readonly shrunkFrom?: number
 }
 

@@ -128,7 +128,7 @@ export class Follower implements FileFollower {
   }
 
   /**
-   * Where the mail of a recipient goes who was just found in the list.
+   * Where mail goes for a recipient who was just found in the list.
    * @returns `undefined` if the directory does not say
    */
   mailbox(recipient: Recipient): Mailbox | undefined | typeof UNREADABLE {

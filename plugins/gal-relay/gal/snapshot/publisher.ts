@@ -58,7 +58,7 @@ export class Publisher {
   }
 
   /**
-   * Goes on until the signal.
+   * Runs until `signal` is aborted.
    * @throws LockLost when another server publishes the list now
    */
   async run(signal: AbortSignal): Promise<void> {

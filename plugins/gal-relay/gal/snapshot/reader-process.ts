@@ -137,7 +137,7 @@ class ReaderProcess {
     return [...this.#sent].flatMap(([number, { lease }]) => (lease ? [[number, lease()]] : []))
   }
 
-  /** Collects changes first, because many lists come or go at once. */
+  /** Collects changes first, because many lists may come or go at once. */
   #tellSoon(): void {
     if (this.#isTelling || !this.#child) return
     this.#isTelling = true

@@ -111,7 +111,7 @@ export class Receiver {
     }
   }
 
-  /** Goes on until the signal. Never rejects. */
+  /** Runs until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     await removeUnfinished(this.#settings.snapshot.file).catch(() => {})
     while (!signal.aborted) {

@@ -61,7 +61,7 @@ export class Sharing {
     return this.#report?.() ?? WAITING
   }
 
-  /** Goes on until the signal. Never rejects. */
+  /** Runs until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { carrier } = this.#channel
     while (!signal.aborted) {

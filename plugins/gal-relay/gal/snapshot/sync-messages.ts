@@ -35,5 +35,5 @@ export type FromSyncProcess =
   /** Only the reports that have changed. */
   | { readonly kind: 'reports'; readonly reports: readonly (readonly [number, SyncReport])[] }
   | { readonly kind: 'refused'; readonly refusal: Refusal }
-  /** A bug of ours; `what` names the task that failed. */
+  /** An internal failure; `what` names the task that failed. */
   | { readonly kind: 'failed'; readonly what: string; readonly error: Error }

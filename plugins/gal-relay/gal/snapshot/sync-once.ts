@@ -41,7 +41,7 @@ export interface SyncResult {
   readonly milliseconds: number
   /** The list that was in force before. */
   readonly before: Pick<ListInForce, 'count' | 'asOf'> | undefined
-  /** Recipients that were not in the previous list, and those that are only there. */
+  /** Recipients that were not in the previous list, and those that are only in it. */
   readonly added: number
   readonly removed: number
 }

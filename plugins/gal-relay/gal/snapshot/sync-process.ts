@@ -154,7 +154,7 @@ function endUnlessRenewed(list: Keeping, turns: number): void {
   soon('end of a lease', () => endUnlessRenewed(list, turns - 1), leave)
 }
 
-/** @returns what keeps a list */
+/** @returns the object that keeps a list */
 function syncerFor(settings: ListSettings, log: Log, mayAskNow: () => boolean): Keeping['syncer'] {
   const { channel } = settings.snapshot
   if (!channel) return new Syncer(settings, log, turns, mayAskNow)
@@ -187,7 +187,7 @@ function endSoon(): void {
   later(ORDER_TIMEOUT, 'end of a process that has no order', end, end)
 }
 
-/** Goes on until the signal, whatever fails. */
+/** Keeps the list until `signal` is aborted, whatever fails. */
 function keepList(syncer: Keeping['syncer'], signal: AbortSignal, ended: () => void): void {
   if (signal.aborted) {
     ended()

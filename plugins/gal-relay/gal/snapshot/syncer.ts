@@ -184,7 +184,7 @@ export class Syncer {
     }
   }
 
-  /** Goes on until the signal. Never rejects. */
+  /** Runs until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = () => {
       this.#stop.abort(signal.reason)
