@@ -1,54 +1,62 @@
-// What carries a list from the server that publishes it to those that receive it: Redis (redis-carrier.ts)
-// or a file (file-carrier.ts). To a carrier the pieces are bytes: it neither reads nor believes them.
+// A carrier takes a list from the server that publishes it to those that receive it: Redis
+// (redis-carrier.ts) or a file (file-carrier.ts). It treats pieces as bytes, and neither reads nor
+// trusts them.
 
 export interface NumberedList {
   readonly number: number
-  /** How many it has. */
+  /** How many parts the list has. */
   readonly parts: number
 }
 
-/** A list as it is handed over. */
+/** A list as it is handed to a carrier. */
 export interface PublishedList extends NumberedList {
   readonly head: Buffer
 }
 
-/** The side of the publisher. To be closed. */
+/** The publisher's side. The caller must close it. */
 export interface ListSink {
-  /** Above all numbers that have been given. */
+  /** @returns a number above all previous ones */
   nextNumber(): Promise<number>
-  /** In place of the list that is there, when all of it is. */
+  /** Replaces the list that is there, once all of the new one is in place. */
   put(list: PublishedList, part: (at: number) => Promise<Buffer>): Promise<void>
   /**
-   * A change of the list that was put there last.
+   * Appends a change of the list that was last put there.
    * @param at its place, from 1 on
    * @throws ListGone
    */
   append(at: number, change: Buffer): Promise<void>
-  /** @param at of the last change. @throws ListGone when not all of the list is there any more */
+  /**
+   * Checks that the list is still there.
+   * @param at the place of the last change
+   * @throws ListGone if not all of the list is there any more
+   */
   look(at: number): Promise<void>
   close(): Promise<void>
 }
 
-/** The list is not there any more, or not whole: it must be put there again. */
+/** The list is no longer there, or no longer whole: it must be put there again. */
 export class ListGone extends Error {}
 
 export interface News {
-  /** In their order, from the one that was asked for on. */
+  /** In order, starting with the one that was asked for. */
   readonly changes: readonly Buffer[]
-  /** Another list is there. */
+  /** Another list is there now. */
   readonly isReplaced: boolean
 }
 
-/** The side of a receiver. To be closed. */
+/** A receiver's side. The caller must close it. */
 export interface ListSource {
-  /** Of the list that is there; undefined: there is none. */
+  /** @returns the head of the list that is there; `undefined` if there is none */
   head(): Promise<Buffer | undefined>
-  /** Of the list whose head was read last. @returns undefined when it is not there (any more) */
+  /**
+   * Reads a part of the list whose head was last read.
+   * @returns `undefined` if the part is not there (any more)
+   */
   part(list: NumberedList, at: number): Promise<Buffer | undefined>
   /**
-   * What has come since.
+   * Gets what has come since.
    * @param from the place of the first change that is wanted
-   * @param patience how long to wait when there is nothing, milliseconds
+   * @param patience how long to wait if there is nothing, milliseconds
    */
   news(list: NumberedList, from: number, patience: number): Promise<News>
   close(): void

@@ -1,6 +1,6 @@
-// A list in a file that something else copies, such as rsync: head and parts, and behind them the changes,
-// each with its length in 4 bytes. A new list is a new file that takes the old one's name when all of it is
-// there. A copy may end anywhere: what is not there to its end has not come yet.
+// A list in a file that something else copies, such as rsync: head, parts and changes, each behind
+// its length in 4 bytes. A new list is a new file that takes the old one's name once all of it is
+// there. A copy may end anywhere: a piece that is not there to its end has not come yet.
 import { constants } from 'node:fs'
 import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,7 +17,7 @@ import { lockFile } from './file-lock'
 import { numberOf } from './signed-piece'
 
 const LENGTH = 4
-/** A part, or a change with as much as fits into one. */
+/** Enough for a part, or for a change as large as a batch can be. */
 const PIECE_MOST = 8 << 20
 const LOOK_EVERY = 500
 
@@ -35,8 +35,8 @@ export class FileSink implements ListSink {
   }
 
   /**
-   * The list that is there now will be replaced.
-   * @throws Error when another process does so, or it cannot be read
+   * Opens a file for publishing. The list that is there now will be replaced.
+   * @throws Error if another process publishes to the file, or it cannot be read
    */
   static async open(file: string): Promise<FileSink> {
     const unlock = await lockFile(file)
@@ -60,7 +60,7 @@ export class FileSink implements ListSink {
   async put(list: PublishedList, part: (at: number) => Promise<Buffer>): Promise<void> {
     const unfinished = `${this.#file}.unfinished`
     await unlink(unfinished).catch(() => {})
-    // What is in it is encrypted: whoever copies it may be anybody.
+    // The content is encrypted, so any user may copy the file.
     const handle = await open(unfinished, 'wx', 0o644)
     try {
       let size = await write(handle, 0, list.head)
@@ -97,7 +97,7 @@ export class FileSink implements ListSink {
   }
 }
 
-/** @returns where the next one goes */
+/** @returns where the next piece goes */
 async function write(handle: FileHandle, at: number, piece: Buffer): Promise<number> {
   const bytes = Buffer.alloc(LENGTH + piece.length)
   bytes.writeUInt32LE(piece.length)
@@ -119,7 +119,7 @@ export class FileSource implements ListSource {
   readonly #signal: AbortSignal
   #handle: FileHandle | undefined
   #head: Buffer | undefined
-  /** Where each piece begins, as far as that is known: the head's, the parts', the changes'. */
+  /** Where each piece begins, as far as known: the head, the parts, the changes. */
   #starts: number[] = [0]
 
   constructor(file: string, signal: AbortSignal) {
@@ -161,7 +161,7 @@ export class FileSource implements ListSource {
     this.#handle = undefined
   }
 
-  /** A copy is a new file each time. @returns whether it is another list */
+  /** Opens a new copy, which is a new file each time. @returns whether it has another list */
   async #reopened(): Promise<boolean> {
     const mine = await this.#handle?.stat()
     const named = await lstat(this.#file).catch(() => undefined)
@@ -178,11 +178,11 @@ export class FileSource implements ListSource {
     this.#handle = before.handle
     this.#starts = before.starts
     await handle?.close()
-    // Not even a head may be there yet.
+    // There may not even be a head yet.
     return head !== undefined
   }
 
-  /** @returns undefined when it is not there to its end */
+  /** @returns `undefined` if the piece is not there to its end */
   async #piece(place: number): Promise<Buffer | undefined> {
     const handle = this.#handle
     if (!handle) return undefined
@@ -205,7 +205,7 @@ export class FileSource implements ListSource {
   }
 }
 
-/** It may be anybody's: what is in it is believed when its signatures are right. */
+/** Any user may own the file: its content is trusted if the signatures are right. */
 async function openFile(file: string): Promise<FileHandle | undefined> {
   const { O_RDONLY, O_NONBLOCK } = constants
   const handle = await open(file, O_RDONLY | O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {

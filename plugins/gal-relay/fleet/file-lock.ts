@@ -1,5 +1,6 @@
-// One process at a time writes a list to a file: the one that has a name which the system takes back when that
-// process ends, however it ends (an abstract socket, unix(7)). Only Linux has such names, and each machine its own.
+// Lets one process at a time write a list to a file: the one that holds the name of an abstract
+// socket (unix(7)). The system frees the name however that process ends. Only Linux has such names,
+// and each machine has its own.
 import { createHash } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
@@ -7,8 +8,8 @@ import path from 'node:path'
 import { guard } from '../guard'
 
 /**
- * @returns gives it up
- * @throws Error when another process has it, or there is no such folder
+ * @returns a function that releases the lock
+ * @throws Error if another process holds the lock, or there is no such folder
  */
 export async function lockFile(file: string): Promise<() => void> {
   if (process.platform !== 'linux') return () => {}
@@ -17,7 +18,7 @@ export async function lockFile(file: string): Promise<() => void> {
   const turnAway = (socket: Socket) => socket.destroy()
   const server = createServer(guard('connection to the lock of a file', turnAway))
   const isOurs = await new Promise<boolean>((resolve) => {
-    // Any other reason: this system has no such names, and nobody is held up for that.
+    // Any other error means that this system has no such names. That must not stop anybody.
     const failed = ({ code }: NodeJS.ErrnoException) => resolve(code !== 'EADDRINUSE')
     const given = () => resolve(true)
     server.on(

@@ -1,27 +1,27 @@
-// The secret by which a list is known to be ours: `[snapshot] key_file`, the same on each side. Each of its
-// lines is a secret: lists are signed with the first, and taken when any of them fits, so that a secret can
-// be changed on one side after the other.
+// The secret that proves that a list is ours: `[snapshot] key_file`, the same file on each side.
+// Each line is a secret. Lists are signed with the first one, and accepted if any of them fits. A
+// secret can thus be changed on one side after the other.
 import { hkdfSync } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { readTrusted, type Trusted } from '../trusted-file'
 
-/** What a piece is signed and encrypted with. */
+/** The keys that a piece is signed and encrypted with. */
 export interface ListKey {
   readonly mac: Buffer
   readonly cipher: Buffer
 }
 
-/** The first is the one to sign with. */
+/** The first key signs. */
 export type ListKeys = readonly [ListKey, ...ListKey[]]
 
 const SHORTEST = 32
 const KEY_BYTES = 32
-/** To be changed with the form of pieces (signed-piece.ts). */
+/** Change it whenever the format of pieces changes (signed-piece.ts). */
 const PURPOSE = 'gal-relay: pieces of a list, 1'
 const MAKE_ONE = 'make one with: openssl rand -hex 32'
 
 /**
- * @throws UntrustedFile, or Error that says what is wrong with the file
+ * @throws UntrustedFile, or an Error that says what is wrong with the file
  */
 export async function readListKeys(file: string, trusted: Trusted): Promise<ListKeys> {
   const content = await readTrusted(file, trusted)

@@ -1,4 +1,5 @@
-// What `gal-relay check` asks of Redis: does it answer, may we write, will it keep what it is given.
+// What `gal-relay check` finds out about Redis: does it answer, may we write to it, will it keep
+// our keys.
 
 import type { RedisSettings } from '../settings/redis'
 import { clientFor, endClient, type RedisClient } from './redis'
@@ -9,10 +10,13 @@ export interface RedisFinding {
 }
 
 const CONNECTED_WITHIN = 5000
-/** Streams with trimming and `SET … EX` are older; EVAL of a script that writes is refused when full from here on. */
+/**
+ * The first release that refuses EVAL of a script that writes when memory is full. Stream trimming
+ * and `SET … EX` are older.
+ */
 const OLDEST = 6
 
-/** @param holdsLists lists go from server to server through it, too */
+/** @param holdsLists whether it also carries lists from server to server */
 export async function probeRedis(
   settings: RedisSettings,
   holdsLists = false,
@@ -20,7 +24,7 @@ export async function probeRedis(
   const server = settings.url.map(({ text }) => text).join(', ')
   let client: RedisClient | undefined
   try {
-    // What goes wrong comes with what is asked.
+    // Errors also come with the command that is running.
     client = await clientFor(settings, () => {}, CONNECTED_WITHIN)
     await client.connect()
   } catch (error) {
@@ -64,7 +68,7 @@ const ofLists = (client: RedisClient, key: string): readonly Attempt[] => [
   ['XREAD', () => client.xRead({ key: `${key}:stream`, id: '0-0' })],
 ]
 
-/** The same commands as the server uses, on keys of their own. */
+/** Tries the commands that the server uses, on separate keys. */
 async function rightsFindings(
   client: RedisClient,
   prefix: string,

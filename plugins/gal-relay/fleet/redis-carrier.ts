@@ -1,14 +1,15 @@
 // A list in Redis. Below `<prefix>list:<name>:`
 //
-//   lock            who may write, until when (redis-lock.ts)
-//   number          the last number that was given to a list
-//   lists           a stream with one entry: the head of the list that is there; its id is the list's number
+//   lock            which server may write, and until when (redis-lock.ts)
+//   number          the last number given to a list
+//   lists           a stream with one entry: the current list's head; its id is the list's number
 //   <number>:<n>    the parts of that list
-//   <number>:changes  a stream: what has changed since, the nth with the id n
+//   <number>:changes  a stream of the changes since then; the nth has the id n
 //
-// Scripts that look at the lock first write all but the parts, and these count when the head is there: who
-// has lost the lock, and does not know that yet, changes nothing. What a list takes is bounded: its parts, and changes up to the size at
-// which whoever keeps it writes it anew; the one before it ends a minute later.
+// Everything but the parts is written by scripts that check the lock first, and parts count only
+// once the head is there. A server that has lost the lock without knowing it thus changes nothing.
+// The size is bounded: a list's parts, and changes up to the size at which its keeper rewrites it.
+// The previous list expires a minute later.
 import type { RedisSettings } from '../settings/redis'
 import {
   ListGone,
@@ -20,12 +21,12 @@ import {
 } from './carrier'
 import { clientFor, endClient, library, type RedisClient } from './redis'
 
-/** Another one may write now. */
+/** Another server may write now. */
 export class LockLost extends Error {}
 
-/** Parts that were put there for a list that was never announced end after this, seconds. */
+/** Parts of a list that was never announced expire after this many seconds. */
 const PARTS_LIVE = 600
-/** Those of the list before, for whoever is reading them, milliseconds. */
+/** How long the previous list stays for servers that are still reading it, milliseconds. */
 const FORMER_LIVES = 60_000
 const CHANGES_AT_A_TIME = 16
 
@@ -33,7 +34,7 @@ const HAS_LOCK = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return 'lost' en
 const LAST = `local last = redis.call('xrevrange', KEYS[2], '+', '-', 'COUNT', 1)[1]
 local lastNumber = last and tonumber(string.match(last[1], '^%d+')) or 0`
 
-/** Above it numbers are not exact: no list has such a one, whatever somebody has written there. */
+/** Above this, numbers are not exact. No list has such a number, whatever was written there. */
 const MOST = '9007199254740000'
 
 const NEXT = `${HAS_LOCK}
@@ -93,7 +94,7 @@ export class RedisSink implements ListSink {
   #list: PublishedList | undefined
   #lastNumber = 0
 
-  /** @param token that the lock was taken with */
+  /** @param token the token that the lock was taken with */
   constructor(client: RedisClient, prefix: string, list: string, token: string) {
     this.#client = client
     this.#keys = keysOf(prefix, list)
@@ -102,7 +103,7 @@ export class RedisSink implements ListSink {
 
   async nextNumber(): Promise<number> {
     const { lock, lists, number } = this.#keys
-    // Of a Redis that has lost what it held, lists go on being newer than those before.
+    // Even if Redis has lost its data, a new list gets a higher number than those before.
     const least = Math.max(Date.now(), this.#lastNumber + 1)
     const given = await this.#run(NEXT, [lock, lists, number], [String(least)])
     this.#lastNumber = Number(given)
@@ -152,7 +153,7 @@ export class RedisSink implements ListSink {
   }
 }
 
-/** Strings are not text. */
+/** Returns strings as buffers, because they are not text. */
 const bytes = () => ({ [library().RESP_TYPES.BLOB_STRING]: Buffer })
 
 export class RedisSource implements ListSource {
@@ -165,7 +166,7 @@ export class RedisSource implements ListSource {
     this.#keys = keysOf(prefix, list)
   }
 
-  /** On a connection of its own, since it waits for news. @throws Error when there is none */
+  /** Opens a separate connection, because it waits for news. @throws Error if that fails */
   static async open(settings: RedisSettings, list: string): Promise<RedisSource> {
     const client = await connectOnce(settings)
     return new RedisSource(client, settings.prefix, list)
@@ -196,7 +197,7 @@ export class RedisSource implements ListSource {
       .filter(({ name }) => String(name) === changesKey)
       .flatMap(({ messages }) => messages.flatMap(({ message }) => message.change ?? []))
     let isReplaced = all.some(({ name }) => String(name) === lists)
-    // One that has lost what it held may have another list, whatever its number.
+    // A Redis that has lost its data may hold another list, with any number.
     if (all.length === 0) isReplaced = ((await this.#last())?.id ?? this.#id) !== this.#id
     return { changes, isReplaced }
   }
@@ -226,7 +227,7 @@ interface StreamRead {
 
 const CONNECT_WITHIN = 5000
 
-/** It does not connect again: whoever uses it opens another one. @throws Error */
+/** Opens a connection that does not reconnect; callers open another instead. @throws Error */
 export async function connectOnce(settings: RedisSettings): Promise<RedisClient> {
   const client = await clientFor(settings, () => {}, CONNECT_WITHIN)
   try {

@@ -1,20 +1,20 @@
-// Which of several servers reads the directory for all: the one that holds a key in Redis, which ends by
-// itself unless it is prolonged. Nobody takes it for granted: who could not prolong it in time has lost it
-// before another one can have it, and what is written to Redis is written by scripts that look at the key.
+// Decides which of several servers reads the directory for all: the one that holds a key in Redis,
+// which expires unless it is prolonged. A server that cannot prolong it in time considers it lost
+// before another one can get it, and scripts that write a list to Redis check the key first.
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { RedisClient } from './redis'
 
-/** Milliseconds. Another server takes over within LOCK_LASTS and LOCK_TRIED. */
+/** Milliseconds. Another server takes over within LOCK_LASTS plus LOCK_TRIED. */
 export const LOCK_LASTS = 9000
 export const LOCK_PROLONGED = 2000
 export const LOCK_TRIED = 2000
-/** After so long without having been prolonged it counts as lost: earlier than it ends in Redis. */
+/** A lock that is not prolonged for this long counts as lost, before it expires in Redis. */
 export const LOCK_HELD = 6000
-/** And after so long nobody asks the directory anything more by right of it, whatever stood still meanwhile. */
+/** After this long, the holder asks the directory nothing more, whatever stood still meanwhile. */
 export const LOCK_READS = 8000
 
-// One that Redis has lost, and that nobody has taken since, is ours still.
+// A lock that Redis has lost, and that nobody has taken since, is still ours.
 const PROLONG = `local holder = redis.call('get', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -23,7 +23,7 @@ const RELEASE = `if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('del', KEYS[1])`
 
 export class RedisLock {
-  /** Says who holds it, for people. */
+  /** Also tells people who holds the lock. */
   readonly token = `${hostname()} ${process.pid} ${randomBytes(9).toString('base64url')}`
   readonly #key: string
 
@@ -31,17 +31,17 @@ export class RedisLock {
     this.#key = `${prefix}list:${list}:lock`
   }
 
-  /** @returns whether it is ours now, or the token of whoever has it */
+  /** @returns `true` if the lock is ours now, else its holder's token */
   async take(client: RedisClient): Promise<true | string> {
     const expiration = { type: 'PX', value: LOCK_LASTS } as const
     const result = await client.set(this.#key, this.token, { expiration, condition: 'NX' })
     if (result === 'OK') return true
     const holder = (await client.get(this.#key)) ?? ''
-    // That it was taken may not have been heard of.
+    // An earlier attempt may have succeeded although its answer was lost.
     return holder === this.token ? (await this.prolong(client)) || '' : holder
   }
 
-  /** Says for a while that another server would have it. */
+  /** Announces for a while that another server wants the lock. */
   async wait(client: RedisClient): Promise<void> {
     const expiration = { type: 'PX', value: 3 * LOCK_TRIED } as const
     await client.set(`${this.#key}:waiting`, this.token, { expiration })
@@ -51,7 +51,7 @@ export class RedisLock {
     return (await client.exists(`${this.#key}:waiting`)) > 0
   }
 
-  /** @returns whether it is ours still */
+  /** @returns whether the lock is still ours */
   async prolong(client: RedisClient): Promise<boolean> {
     const args = [this.token, String(LOCK_LASTS)]
     return Boolean(await client.eval(PROLONG, { keys: [this.#key], arguments: args }))
@@ -62,5 +62,5 @@ export class RedisLock {
   }
 }
 
-/** The server in a token. */
+/** @returns the server named in a token */
 export const holderOf = (token: string) => /^[\w.-]+/.exec(token)?.[0] ?? 'another server'

@@ -1,5 +1,6 @@
-// The connection to Redis, which nobody waits for longer than a moment: while it does not answer, is full
-// or may only be read, whoever asks goes on without it. Said once, and tried again by itself.
+// The connection to Redis. Nobody waits for it longer than a moment: while Redis does not answer,
+// is full or is read-only, callers go on without it. That is logged once, and Redis is tried again
+// automatically.
 import type { RedisClientType } from '@redis/client'
 import { guard, later, soon, unattended } from '../guard'
 import type { Log } from '../log'
@@ -8,25 +9,25 @@ import { ROOT_AND_US, readTrusted } from '../trusted-file'
 
 export type RedisClient = RedisClientType
 
-/** Loaded where there is a Redis: it is half of all that the gal-relay command would load. */
+/** Loaded only if Redis is used: it would be half of all that the gal-relay command loads. */
 export const library = () => require('@redis/client') as typeof import('@redis/client')
 
-/** Redis cannot be asked now; the message says why. */
+/** Redis cannot be asked now. The message says why. */
 export class RedisAway extends Error {}
 
-/** Milliseconds that an answer may take. */
+/** How long an answer may take, milliseconds. */
 const ANSWER_WITHIN = 50
-/** How long nobody asks after a failure. */
+/** How long nobody asks after a failure, milliseconds. */
 const ASKED_AGAIN = 1000
-/** A connection is not missed before it could be there. */
+/** How long a missing connection is not reported after the start, milliseconds. */
 const STARTING = 3000
 const CONNECT_WITHIN = 2000
 const RECONNECT = 500
-/** When there could be none at all, such as for a file that cannot be read. */
+/** Milliseconds before another try if opening fails, such as for a file that cannot be read. */
 const OPENED_AGAIN = 2000
-/** A socket that is silent for so long is given up: Redis is asked once a second. */
+/** A socket that is silent this long is given up, because Redis is asked once a second. */
 const SILENT = 5000
-/** A TTL for the key that shows whether Redis may be written to, seconds. */
+/** TTL of the key that shows whether Redis may be written to, seconds. */
 const PROBE_LIVES = 60
 
 export type RedisState = 'starting' | 'up' | 'down'
@@ -37,7 +38,7 @@ export interface RedisReport {
   readonly lastError: string | undefined
 }
 
-/** Connects in the background. To be closed. */
+/** Connects in the background. The caller must close it. */
 export class RedisLink {
   readonly prefix: string
   readonly #settings: RedisSettings
@@ -74,13 +75,13 @@ export class RedisLink {
   }
 
   /**
-   * @param work rejects, or takes longer than a moment: Redis is not asked again for a second
+   * @param work if it rejects, or takes longer than a moment, Redis is not asked again for a second
    * @throws RedisAway
    */
   async use<T>(work: (client: RedisClient) => Promise<T>): Promise<T> {
     const begun = performance.now()
     if (begun < this.#askAt) throw new RedisAway(this.#lastError)
-    // While it is away one asks at a time.
+    // While Redis is away, only one caller at a time asks.
     if (this.#state === 'down') this.#askAt = begun + ASKED_AGAIN
     try {
       const client = this.#client
@@ -94,7 +95,7 @@ export class RedisLink {
     }
   }
 
-  /** Asks again whether Redis may be written to, where that has been in doubt. */
+  /** Finds out whether Redis may be written to, unless that is known. */
   async probe(client: RedisClient): Promise<void> {
     if (this.#state === 'up') return
     const expiration = { type: 'EX', value: PROBE_LIVES } as const
@@ -123,7 +124,7 @@ export class RedisLink {
   }
 
   #answered(begun: number): void {
-    // Another one that was asked later may have failed.
+    // A later command may have failed already.
     if (begun < this.#failedAt || this.#state === 'up') return
     if (this.#state === 'down') this.#log.notice('Redis answers again: counts are shared')
     this.#state = 'up'
@@ -146,10 +147,10 @@ export class RedisLink {
 }
 
 /**
- * With one server a client of it, with several of the one that they, as Sentinels, name. It connects again
- * by itself.
- * @param onError hears of each error of its connection
- * @param within where given, it tries once to connect, for so many milliseconds
+ * Creates a client of one server or, if several are given, of the one that they name as Sentinels.
+ * It reconnects by itself.
+ * @param onError is called with each error of the connection
+ * @param within if given, the client tries to connect only once, for this many milliseconds
  */
 export async function clientFor(
   settings: RedisSettings,
@@ -161,9 +162,9 @@ export async function clientFor(
   return client
 }
 
-/** Whatever state it is in. */
+/** Ends a client, whatever state it is in. */
 export function endClient(client: RedisClient): void {
-  // Of one that is closed it would throw.
+  // On a closed client, destroy() would throw.
   if (client.isOpen) client.destroy()
 }
 
@@ -208,11 +209,11 @@ async function createFor(settings: RedisSettings, within?: number): Promise<Redi
     nodeClientOptions: { ...options, socket },
     sentinelClientOptions: { socket },
   })
-  // The commands are the same.
+  // Both have the same commands.
   return sentinel as unknown as RedisClient
 }
 
-/** TLS names a host in its hello, and never an address. */
+/** TLS sends host names in its hello, but never addresses. */
 const nameFor = (host: string) => (/^[\d.]+$|:/.test(host) ? {} : { servername: host })
 
 function firstLine(file: Buffer): string {
@@ -223,7 +224,7 @@ async function inTime<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     const fail = () => reject(new RedisAway(`no answer within ${ANSWER_WITHIN} ms`))
-    // What has come in while this process was busy itself is read before it counts as late.
+    // First read what came in while this process was busy; only then does the answer count as late.
     const end = () => soon('late answer of Redis', fail, fail)
     timer = later(ANSWER_WITHIN, 'answer of Redis', end, fail)
   })

@@ -1,8 +1,9 @@
-// A list on its way between servers: in pieces, each encrypted and then signed (HMAC-SHA-256) together with
-// its name: of which list, which number of it, and at which place. So nothing can be changed, left out, put
-// elsewhere or be another list's without being noticed, and who reads along learns nothing but sizes.
+// A list on its way between servers. It is split into pieces, each encrypted and then signed
+// (HMAC-SHA-256) with its name: which list it belongs to, that list's number, and its place. A
+// piece that is changed, left out, moved or taken from another list is noticed. Eavesdroppers learn
+// only names and sizes.
 //
-//   32 bytes of signature, 16 of nonce, 2 the length of the name, the name as JSON, and what is encrypted
+//   32 bytes of signature, 16 of nonce, 2 with the name's length, name as JSON, encrypted content
 import {
   createCipheriv,
   createDecipheriv,
@@ -13,16 +14,16 @@ import {
 import type { ListKey, ListKeys } from './list-keys'
 
 export interface PieceName {
-  /** `head` says what the list is, `part` is of the list as it was, `change` what happened since. */
+  /** `head` describes the list, `part` is a part of it, `change` is a change since then. */
   readonly kind: 'head' | 'part' | 'change'
   readonly list: string
-  /** Of two lists of one name the newer has the larger one. */
+  /** Of two lists with the same name, the newer has the larger number. */
   readonly number: number
   /** Its place among the parts, from 0 on, or the changes, from 1 on. */
   readonly at: number
 }
 
-/** What is not taken for a piece of the list, and why. */
+/** Something is not accepted as a piece of the list; the message says why. */
 export class RefusedPiece extends Error {
   override readonly name = 'RefusedPiece'
 }
@@ -46,7 +47,7 @@ export function sealPiece(
   return Buffer.concat([signatureOf(mac, signed), ...signed])
 }
 
-/** @returns the number in the name of a piece that may be anybody's; 0 when it has none */
+/** @returns the number in the name of a piece that may be forged; 0 if it has none */
 export function numberOf(piece: Buffer): number {
   try {
     const name: unknown = JSON.parse(nameIn(piece))
@@ -60,7 +61,7 @@ export function numberOf(piece: Buffer): number {
 const nameIn = (piece: Buffer) =>
   piece.toString('utf8', NAME_AT, NAME_AT + piece.readUInt16LE(NAME_AT - 2))
 
-/** A number that is expected is left out where any may come. */
+/** Without a number, any number is accepted. */
 export type ExpectedName = Omit<PieceName, 'number'> & { readonly number?: number }
 
 /** @throws RefusedPiece */
@@ -80,7 +81,7 @@ export function openPiece(
         'another key_file',
     )
   }
-  // Whoever signed it has the secret.
+  // The signer has the secret, so the name is valid JSON.
   const content = NAME_AT + piece.readUInt16LE(NAME_AT - 2)
   const name: unknown = JSON.parse(nameIn(piece))
   const [kind, list, number, at] = name as [PieceName['kind'], string, number, number]

@@ -1,56 +1,57 @@
-// The complete address list in memory: hashes in one typed array, 8.5 bytes a recipient. Where the
+// The complete address list in memory: hashes in one typed array, 8.5 bytes per recipient. If the
 // directory says where mail goes, a second array has a number for each hash (mailbox-numbers.ts).
 //
-// Linear probing in the order of the hashes: a hash's home is its share of the capacity
-// (hi ÷ 2³² × capacity), all are in increasing order at or behind their homes, and no slot between a
-// home and its hash is empty. A search walks on until it meets a larger hash or an empty slot, which
-// at 16 hashes in 17 slots is 9 slots on average, found or not: nearly always one or two cache lines.
-// Walks do not wrap round; behind the last home there is some room for those pushed over the edge.
+// The table uses linear probing and keeps the hashes in increasing order. A hash's home is its
+// share of the capacity (hi ÷ 2³² × capacity). Each hash is at or behind its home, with no empty
+// slot in between. A search ends at a larger hash or an empty slot. With 16 hashes in 17 slots it
+// visits 9 slots on average, whether or not it finds the hash: nearly always one or two cache
+// lines. Searches do not wrap around; behind the last home there is some room for hashes that are
+// pushed past the end.
 //
-// How often is an unknown address taken for a known one? Its hash is as good as a random choice of 63
-// bits, of which n are taken: n ÷ (2⁶³ − 1). For n = 10,000,000 that is 1.1 × 10⁻¹², below the 10⁻¹¹
-// that was asked for; somebody who tries ten thousand addresses a second would wait three years.
-// Nobody can do better than try, since the key is secret (address-hash.ts).
+// How often is an unknown address taken for a known one? Its hash is as good as 63 random bits, and
+// n values are taken: n ÷ (2⁶³ − 1). For n = 10,000,000 that is 1.1 × 10⁻¹², below the required
+// 10⁻¹¹. An attacker who tries ten thousand addresses a second would wait three years. Since the
+// key is secret (address-hash.ts), nobody can do better than try.
 import { endianness } from 'node:os'
 import { AUTHENTICATED_ONLY } from './address-hash'
 
-/** Where a hash's halves are in the two words of a slot, so that slots sort as 64-bit integers. */
+/** The places of a hash's halves in a slot. They make slots sort as 64-bit integers. */
 export const [LO, HI] = endianness() === 'LE' ? ([0, 1] as const) : ([1, 0] as const)
 
 export const SLOT_BYTES = 8
 
 const OVERFLOW = 16_384
-/** Above this share of slots taken, walks get long and the table should be laid out anew. */
+/** Above this share of taken slots, searches get long and the table should be laid out anew. */
 const FULL = 0.97
 
-/** How many slots a new table of so many hashes has homes for: a sixteenth more, for what is added. */
+/** The capacity of a new table for `count` hashes: a sixteenth more, as room for additions. */
 export function capacityFor(count: number): number {
   return Math.max(64, Math.ceil((count * 17) / 16))
 }
 
-/** @returns the slots of a table, the room behind the last home included */
+/** @returns the number of slots of a table, including the room behind the last home */
 export function slotsFor(capacity: number): number {
   return capacity + Math.min(capacity, OVERFLOW)
 }
 
-/** What `find` answers. */
+/** The results of `find`. */
 export const NOT_IN_LIST = -1
 export const IN_LIST = 0
 export const IN_LIST_AUTHENTICATED_ONLY = 1
 
-/** A number for each slot: 2 bytes in processes that answer, 4 in the one that reads the directory. */
+/** A number per slot: 2 bytes where mail is answered, 4 in the process that reads the directory. */
 export type MailboxColumn = Uint16Array | Uint32Array
 
 export class AddressTable {
   readonly slots: Uint32Array
-  /** undefined where the directory is not asked where mail goes. */
+  /** `undefined` if the directory is not asked where mail goes. */
   readonly mailboxes: MailboxColumn | undefined
   readonly capacity: number
   #count: number
   readonly #end: number
   readonly #scale: number
 
-  /** @param slots `slotsFor(capacity)` slots that hold `count` hashes in order, as `layOut` makes them */
+  /** @param slots `slotsFor(capacity)` slots with `count` hashes in order, as made by `layOut` */
   constructor(
     slots: Uint32Array,
     capacity: number,
@@ -81,22 +82,22 @@ export class AddressTable {
     return this.#holds(at, hi, lo) ? this.#lo(at) & AUTHENTICATED_ONLY : NOT_IN_LIST
   }
 
-  /** @returns the number beside a hash; 0 when it is not there */
+  /** @returns the number beside a hash; 0 if the hash is not in the table */
   mailbox(hi: number, lo: number): number {
     if (!this.mailboxes) return 0
     const at = this.#seek(hi, lo)
     return this.#holds(at, hi, lo) ? (this.mailboxes[at] as number) : 0
   }
 
-  /** Changes the number beside a hash that is there. */
+  /** Changes the number beside a hash, if the hash is in the table. */
   setMailbox(hi: number, lo: number, mailbox: number): void {
     const at = this.#seek(hi, lo)
     if (this.mailboxes && this.#holds(at, hi, lo)) this.mailboxes[at] = mailbox
   }
 
   /**
-   * Adds a hash, or gives the one that is there the flag in `lo` and this number.
-   * @returns false when there is no room: the table must be laid out anew
+   * Adds a hash. If it is there already, it gets the flag in `lo` and the number.
+   * @returns false if there is no room: the table must be laid out anew
    */
   add(hi: number, lo: number, mailbox = 0): boolean {
     const { slots, mailboxes } = this
@@ -115,12 +116,12 @@ export class AddressTable {
     return true
   }
 
-  /** @returns false when it was not there */
+  /** @returns false if it was not there */
   remove(hi: number, lo: number): boolean {
     const { slots, mailboxes } = this
     const at = this.#seek(hi, lo)
     if (!this.#holds(at, hi, lo)) return false
-    // what follows it, up to the next one at home or an empty slot, moves one slot back
+    // the hashes that follow, up to the next one at its home or an empty slot, move back one slot
     let next = at + 1
     while (next < this.#end && !this.#isEmpty(next) && this.#home(this.#hi(next)) < next) next++
     slots.copyWithin(at * 2, at * 2 + 2, next * 2)
@@ -132,7 +133,7 @@ export class AddressTable {
     return true
   }
 
-  /** Calls for each hash, in order, flag included, with the number beside it. */
+  /** Calls `take` for each hash, in order and with its flag, and the number beside it. */
   forEach(take: (hi: number, lo: number, mailbox: number) => void): void {
     for (let slot = 0; slot < this.#end; slot++) {
       if (this.#isEmpty(slot)) continue
@@ -140,7 +141,7 @@ export class AddressTable {
     }
   }
 
-  /** The hashes in order, flags included, packed into a new array. */
+  /** Packs the hashes, in order and with their flags, into a new array. */
   packed(): BigUint64Array {
     const packed = new Uint32Array(this.#count * 2)
     let at = 0
@@ -152,7 +153,7 @@ export class AddressTable {
     return new BigUint64Array(packed.buffer)
   }
 
-  /** The same table with room for more. */
+  /** @returns the same table with room for more */
   laidOutAnew(): AddressTable {
     const { mailboxes } = this
     if (!mailboxes) return layOut(this.packed())
@@ -164,7 +165,7 @@ export class AddressTable {
     return layOut(this.packed(), packed)
   }
 
-  /** The first slot from its home on that is empty or holds this hash or a larger one. */
+  /** Finds the first slot from the home on that is empty or holds this hash or a larger one. */
   #seek(hi: number, lo: number): number {
     const { slots } = this
     const hash = (lo & ~AUTHENTICATED_ONLY) >>> 0
@@ -203,9 +204,9 @@ export class AddressTable {
 }
 
 /**
- * A new table.
+ * Creates a table.
  * @param hashes in increasing order, each once
- * @param numbers beside them, of mailboxes; the table's have the same width
+ * @param numbers of the mailboxes, one per hash; the table's own have the same width
  */
 export function layOut(hashes: BigUint64Array, numbers?: MailboxColumn): AddressTable {
   const words = new Uint32Array(hashes.buffer, hashes.byteOffset, hashes.length * 2)

@@ -1,4 +1,4 @@
-// Changes of a list in pieces that are not too large for one batch each.
+// Splits the changes of a list into pieces that each fit in one batch.
 import type { Batch } from './file-format'
 import { BATCH_HOSTS_MOST, BATCH_MOST, BATCH_SEALED_MOST } from './file-format'
 import type { MailboxChanges } from './list-content'
@@ -16,8 +16,8 @@ export function hasChanges({ added, removed, mailboxes }: Changes): boolean {
 }
 
 /**
- * Additions come first: an address that goes from one entry to another is never missing. Hosts come before
- * all that has their numbers.
+ * Additions come first, so an address that moves from one entry to another is never missing. Hosts
+ * come before everything that uses their numbers.
  */
 export function piecesOf(changes: Changes): Piece[] {
   const { added, removed, mailboxes } = changes

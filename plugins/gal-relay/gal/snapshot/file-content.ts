@@ -1,4 +1,4 @@
-// The list as a file, or what carries one from elsewhere, begins with it: header, table and mailboxes.
+// How a list begins, in a file or on its way from another server: header, table and mailboxes.
 import { AddressTable, SLOT_BYTES, slotsFor } from './address-table'
 import {
   bytesOf,
@@ -10,20 +10,20 @@ import {
   UnusableFile,
 } from './file-format'
 
-/** So much is read and summed at a time: a millisecond or two. */
+/** How many bytes are read and hashed at a time: a millisecond or two. */
 export const CHUNK = 1 << 20
 
 export interface ReadContent {
   readonly table: AddressTable
-  /** Where the directory is asked where mail goes. */
+  /** Set if the directory is asked where mail goes. */
   readonly data:
     | { readonly hosts: Buffer; readonly index: Uint32Array; readonly sealed: Uint8Array }
     | undefined
 }
 
 /**
- * @returns what the header says of the list, and where its content ends
- * @throws UnusableFile when it is none, or not a possible one
+ * @returns what the header says about the list, and where the list's content ends
+ * @throws UnusableFile if it is not a header, or not a possible one
  */
 export function contentOfHeader(header: Buffer): {
   readonly meta: SnapshotMeta
@@ -37,9 +37,9 @@ export function contentOfHeader(header: Buffer): {
 }
 
 /**
- * Reads and sums it, never much at a time.
- * @param read fills the bytes with those from that place on
- * @throws UnusableFile when it is damaged
+ * Reads and hashes the content in small steps.
+ * @param read fills `into` with the bytes from offset `at` on
+ * @throws UnusableFile if the content is damaged
  */
 export async function readContent(
   header: Buffer,

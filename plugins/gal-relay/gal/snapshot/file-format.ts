@@ -1,4 +1,4 @@
-// What is in a snapshot file, byte by byte (file.ts says what for).
+// The snapshot file, byte by byte. file.ts describes its purpose.
 import { createHash, type Hash } from 'node:crypto'
 import { KEY_BYTES } from './address-hash'
 import { type AddressTable, SLOT_BYTES, slotsFor } from './address-table'
@@ -8,35 +8,38 @@ import { HOST_LONGEST, HOSTS_MOST } from './mailbox-numbers'
 
 /** What a list holds besides its addresses. */
 export interface SnapshotMeta {
-  /** Under which the addresses are hashed. */
+  /** The key that addresses are hashed with. */
   readonly key: Buffer
-  /** Of the settings that decide which addresses are in the list; 32 bytes. */
+  /** Fingerprint of the settings that decide which addresses are in the list; 32 bytes. */
   readonly fingerprint: Buffer
-  /** When the directory began to be read, milliseconds since 1970. */
+  /** When reading the directory began, milliseconds since 1970. */
   readonly takenAt: number
 }
 
-/** A step of a list's history. */
+/** One step in the history of a list. */
 export interface Batch {
   /** Hashes as pairs of words, `hi` and `lo`, with flags. Additions come before removals. */
   readonly added: Uint32Array
   readonly removed: Uint32Array
-  /** Where the directory is asked where mail goes; none where nothing was added. */
+  /** Set if the directory is asked where mail goes; `undefined` if nothing was added. */
   readonly mailboxes?: MailboxChanges
-  /** The directory, asked at this moment (milliseconds since 1970), showed no other changes. 0: the changes feed was lost. */
+  /**
+   * When the directory was asked and showed no other changes, milliseconds since 1970.
+   * 0: the changes feed was lost.
+   */
   readonly confirmedAt: number
-  /** By which feed: its number (feeds/table.ts). */
+  /** The number of the feed that the changes came by (feeds/table.ts). */
   readonly feed: number
-  /** The changes were followed no further, since too many of so many recipients went. */
+  /** If following stopped because too many recipients went: how many there were before; else 0. */
   readonly shrunkFrom?: number
 }
 
-/** Why a file is not used. */
+/** The file is not used; the message says why. */
 export class UnusableFile extends Error {
   override readonly name = 'UnusableFile'
 }
 
-/** It is a whole one, for other settings. */
+/** The file is whole, but was made with other settings. */
 export class OtherSettings extends UnusableFile {
   constructor() {
     super('it was made with a different base, filter or list of attributes')
@@ -45,24 +48,27 @@ export class OtherSettings extends UnusableFile {
 
 const MAGIC = Buffer.from('GALRELAY')
 const VERSION = 1
-/** Reads as another number on a machine with the other order of bytes. */
+/** Reads as a different number on a machine with the other byte order. */
 const ORDER = 0x01020304
 export const HEADER_BYTES = 128
 export const SUM_AT = 96
 const SUM_BYTES = 32
-/** Bytes of the table's numbers, of hosts, of the index, and of sealed texts; all 0 where mail goes nowhere else. */
+/**
+ * Offset of four lengths in bytes: the table's numbers, hosts, index and sealed texts. All are 0 if
+ * the directory is not asked where mail goes.
+ */
 const MAILBOXES_AT = 80
 const HOSTS_BYTES_MOST = HOSTS_MOST * (2 + HOST_LONGEST)
-/** A hundred million recipients; whoever claims more is not to be given the memory. */
+/** A hundred million recipients. No memory is allocated for a file that claims more. */
 export const TABLE_MOST = 1 << 30
-/** Batches take as much again, before the file is written anew. */
+/** Batches take up as much again before the file is rewritten. */
 export const FILE_MOST = 4 * TABLE_MOST
 
 export const BATCH_HEADER = 32
 export const BATCH_SUM = 8
-/** Hashes in one batch at most. */
+/** The most hashes in one batch. */
 export const BATCH_MOST = 100_000
-/** So much is sealed in one batch at most, and so many hosts are new. */
+/** The most sealed bytes, and the most new hosts, in one batch. */
 export const BATCH_SEALED_MOST = 1 << 20
 export const BATCH_HOSTS_MOST = 2000
 export const BATCH_BYTES_MOST =
@@ -71,7 +77,7 @@ export const BATCH_BYTES_MOST =
   (4 + BATCH_HOSTS_MOST * (2 + HOST_LONGEST) + BATCH_SEALED_MOST) +
   BATCH_SUM
 
-/** How long what follows the table is, in bytes. */
+/** Lengths, in bytes, of the sections that follow the table. */
 export interface MailboxLengths {
   readonly numbers: number
   readonly hosts: number
@@ -131,7 +137,7 @@ export function decodeHeader(header: Buffer): Header {
   }
 }
 
-/** Whoever claims more is not to be given the memory. */
+/** No memory is allocated for lengths that are not possible. */
 function requirePossible({ numbers, hosts, index, sealed }: MailboxLengths, capacity: number) {
   const isPossible =
     (numbers === 0 ? hosts + index + sealed === 0 : numbers === slotsFor(capacity) * 2) &&
@@ -142,7 +148,7 @@ function requirePossible({ numbers, hosts, index, sealed }: MailboxLengths, capa
   if (!isPossible) throw new UnusableFile('its data on mailboxes is not possible')
 }
 
-/** Each with its length in two bytes. */
+/** Encodes each host behind its length in two bytes. */
 export function encodeHosts(hosts: readonly string[]): Buffer {
   const parts = hosts.flatMap((host) => {
     const text = Buffer.from(host)
@@ -161,7 +167,7 @@ export function* decodeHosts(bytes: Buffer): Generator<string> {
   }
 }
 
-/** @throws Error when there is more than a file has room for */
+/** @throws Error if there is more than fits in a file */
 export function mailboxSections(
   { mailboxes: numbers }: AddressTable,
   data: MailboxData | undefined,
@@ -195,8 +201,9 @@ export function startSum(header: Buffer): Hash {
   return createHash('sha256').update(header.subarray(0, SUM_AT))
 }
 
-// Length, feed, number added, number removed, when confirmed, shrunk from, bytes of mailboxes; hashes;
-// mailboxes, if any: bytes of hosts, hosts, numbers of what was added, sealed texts; checksum
+// Header: length, feed, number of additions, number of removals, confirmedAt, shrunkFrom, length of
+// the mailboxes. Then the hashes; the mailboxes, if any (length of the hosts, hosts, a number for
+// each addition, sealed texts); and the checksum.
 export function encodeBatch(batch: Batch): Buffer {
   const { added, removed, confirmedAt, feed, shrunkFrom = 0 } = batch
   const hashBytes = (added.length + removed.length) * 4

@@ -1,25 +1,26 @@
-// When the files of lists are looked at: a few of them in turn, always, and whichever the system tells of.
-// With few files the turn comes round so soon that nobody has to tell; with hundreds it would cost too
-// much, and not every file system tells of what other machines write.
+// Decides when to look at the files of lists: always a few in turn, and any that the system reports
+// as changed. With few files, each has its turn soon enough without such reports. With hundreds,
+// looking at all of them each time would cost too much, and not every file system reports what
+// other machines write.
 import { type FSWatcher, watch } from 'node:fs'
 import path from 'node:path'
 import { every, guard, unattended } from '../../guard'
 
-/** Who follows a file. */
+/** Something that follows a file. */
 export interface FileFollower {
   readonly file: string
-  /** Sees what has become of it. Not called again before it settles. */
+  /** Reads what is new in the file. Not called again before it settles. */
   look(): Promise<void>
 }
 
-/** A list or a change is in force everywhere within a second. */
+/** Often enough for a list or a change to be in force everywhere within a second. */
 const LOOK_EVERY = 250
-/** How many are looked at each time, changed or not. */
+/** How many files are looked at each time, changed or not. */
 const IN_TURN = 16
 
 const followers = new Set<FileFollower>()
 const watchers = new Map<string, FSWatcher>()
-/** Files that have changed, as far as the system tells. */
+/** Files that the system has reported as changed. */
 const changed = new Set<string>()
 const inProgress = new Set<FileFollower>()
 let turn: Iterator<FileFollower> = followers.values()
@@ -84,7 +85,7 @@ function watchFolder(folder: string): void {
     watchers.set(folder, watcher)
     watcher.on('error', guard('watch on the folder of lists', end, end))
   } catch {
-    // Without it each has its turn.
+    // Without a watcher, each file still has its turn.
   }
 }
 

@@ -1,16 +1,17 @@
-// The snapshot on disk: how mail processes, however many and whenever started, get the list and each
-// change to it. One process writes; all others follow (follower.ts).
+// The snapshot on disk, from which all mail processes get the list and each change to it, however
+// many they are and whenever they start. One process writes; all others follow (follower.ts).
 //
-//   header   what list this is, how large, its key, and a SHA-256 of header and table
+//   header   what list this is, how large, its key, and a SHA-256 of everything before the batches
 //   table    the slots exactly as they are in memory
-//   mailboxes  where the directory says where mail goes: the numbers beside the slots, as they are in
-//            memory, hosts, and sealed texts with their index
-//   batches  appended one by one: what was added and removed since, and when the directory last
-//            confirmed that this is all; each with a checksum of its own
+//   mailboxes  only if the directory says where mail goes: the numbers beside the slots, as they
+//            are in memory, hosts, and sealed texts with their index
+//   batches  appended one by one: what has been added and removed since, and when the directory
+//            last confirmed that there are no other changes; each has its own checksum
 //
-// A new list is a new file that takes the old one's name when all of it is on the disk, so that at any
-// moment, a killed process or a power cut included, the name stands for a whole list. A batch that was
-// cut off is not one. Who has the old file open, a writer that was overtaken included, harms nobody.
+// A new list is a new file. It takes the old file's name once all of it is on the disk. At any
+// moment, even after a killed process or a power cut, the name refers to a whole list. A truncated
+// batch does not count. A process that still has the old file open, even an overtaken writer, does
+// no harm.
 import type { BigIntStats, Stats } from 'node:fs'
 import { type FileHandle, lstat, open, readdir, rename, statfs, unlink } from 'node:fs/promises'
 import path from 'node:path'
@@ -48,7 +49,7 @@ import {
 import { ListedMailboxes, type MailboxData } from './listed-mailboxes'
 import { SEALED } from './mailbox-numbers'
 
-/** An open snapshot file that is read from its start and then for what is appended. */
+/** An open snapshot file. It is read from its start, and then whenever something is appended. */
 export class SnapshotReader {
   readonly #handle: FileHandle
   readonly #identity: BigIntStats
@@ -60,11 +61,11 @@ export class SnapshotReader {
     identity: BigIntStats,
     at: number,
     readonly meta: SnapshotMeta,
-    /** As the file began; whoever reads batches applies them. */
+    /** The table as the file began. The caller applies the batches to it. */
     readonly table: AddressTable,
-    /** The same; where the directory is asked where mail goes. */
+    /** The mailboxes as the file began; set if the directory is asked where mail goes. */
     readonly mailboxes: ListedMailboxes | undefined,
-    /** The checksum of both, in hexadecimal. */
+    /** The checksum of header, table and mailboxes, in hexadecimal. */
     readonly sum: string,
   ) {
     this.#handle = handle
@@ -73,9 +74,9 @@ export class SnapshotReader {
   }
 
   /**
-   * Reads and checks the whole table, never much at a time.
+   * Reads and checks the whole table in small steps.
    * @throws UnusableFile for anything but a whole snapshot for these settings
-   * @throws UntrustedFile when others may have written it
+   * @throws UntrustedFile if others may have written it
    * @throws Error with a `code` such as ENOENT
    */
   static async open(
@@ -108,19 +109,19 @@ export class SnapshotReader {
     return Number(this.#identity.size)
   }
 
-  /** Up to where it has been read: behind that is nothing, or no whole batch. */
+  /** How far the file has been read. Behind that is nothing, or no whole batch. */
   get readTo(): number {
     return this.#at
   }
 
-  /** Whether this is what the name stands for now. */
+  /** Whether the file's name refers to this file now. */
   is(named: BigIntStats): boolean {
     return isSame(this.#identity, named)
   }
 
   /**
-   * The whole batches that have been appended since the last call.
-   * @param size of the file, now
+   * Reads the whole batches that have been appended since the last call.
+   * @param size the current size of the file
    */
   async *batches(size: number): AsyncGenerator<Batch> {
     for (;;) {
@@ -137,7 +138,7 @@ export class SnapshotReader {
   }
 }
 
-/** @returns undefined where there is no whole one */
+/** @returns `undefined` if there is no whole batch at this place */
 export async function readBatch(
   handle: FileHandle,
   at: number,
@@ -154,7 +155,7 @@ export async function readBatch(
   return bytes
 }
 
-/** A file's numbers stay its own as long as somebody has it open. */
+/** While a file is open, no other file can get its inode number. */
 export function isSame(one: BigIntStats, other: BigIntStats): boolean {
   return one.ino === other.ino && one.dev === other.dev
 }
@@ -175,13 +176,12 @@ async function addHosts(mailboxes: ListedMailboxes, hosts: Iterable<string>): Pr
   }
 }
 
-/** Changes applied in one turn of the event loop: well under a millisecond. */
+/** How many changes are applied in one turn of the event loop: well under a millisecond. */
 const AT_A_TIME = 2000
 
 /**
- * Brings a table to the state after the batch, a little at a time; no address is without what is
- * said of its mailbox meanwhile.
- * @returns false when something did not fit in
+ * Applies a batch to a table in small steps. Meanwhile, no address lacks the data of its mailbox.
+ * @returns false if something did not fit
  */
 export async function applyBatch(
   { added, removed, mailboxes: changes }: Batch,
@@ -221,7 +221,7 @@ function turn(): Promise<void> {
   return new Promise((resolve) => soon('the next step', resolve, () => resolve()))
 }
 
-/** The name may be that of a device by mistake: `/dev/null` would be a list from then on. */
+/** The settings may name a device by mistake: `/dev/null` would be replaced by a list. */
 async function requireNoDevice(file: string): Promise<void> {
   const stats = await lstat(file).catch(() => undefined)
   if (!stats || stats.isFile() || stats.isSymbolicLink()) return
@@ -248,10 +248,11 @@ export class SnapshotWriter {
   }
 
   /**
-   * Writes a whole list under another name, makes sure that it is on the disk, and puts it in force.
+   * Writes a whole list under another name, makes sure that it is on the disk, and puts it in
+   * force.
    * @param first the first batches
-   * @throws UntrustedFile when it would be where others may write, or something else is there
-   * @throws Error with a `code` such as ENOSPC; the list in force is then the old one
+   * @throws UntrustedFile if others may write to the folder, or the name is not that of a file
+   * @throws Error with a `code` such as ENOSPC; the old list then stays in force
    */
   static async create(
     file: string,
@@ -301,8 +302,8 @@ export class SnapshotWriter {
   }
 
   /**
-   * Goes on with a list that has been read to its end.
-   * @returns undefined when another one has taken its name
+   * Continues a list that has been read to its end.
+   * @returns `undefined` if another file has taken its name
    */
   static async goOn(file: string, reader: SnapshotReader): Promise<SnapshotWriter | undefined> {
     const handle = await open(file, 'r+')
@@ -317,7 +318,7 @@ export class SnapshotWriter {
     return this.#size
   }
 
-  /** @throws Error when it cannot be written; nothing may be appended to this file after that */
+  /** @throws Error if it cannot be written; nothing may be appended to this file after that */
   async append(batch: Batch): Promise<void> {
     if (this.#broken) throw new Error('the file could not be written before')
     const bytes = encodeBatch(batch)
@@ -330,7 +331,7 @@ export class SnapshotWriter {
     }
   }
 
-  /** Whether this is still the list in force, or somebody has put another one there, or taken it away. */
+  /** Whether this is still the list in force, or has been replaced or removed. */
   async place(): Promise<'in force' | 'replaced' | 'gone'> {
     const mine = await this.#handle.stat({ bigint: true })
     return lstat(this.#file, { bigint: true }).then(
@@ -344,14 +345,17 @@ export class SnapshotWriter {
   }
 }
 
-/** Filling the disk in vain would take the room away from the changes of the list in force. */
+/** A futile attempt would fill the disk, and leave no room for changes of the list in force. */
 async function requireRoom(folder: string, bytes: number): Promise<void> {
   const { blocks, bavail, bsize } = await statfs(folder)
   if (blocks === 0 || bavail * bsize >= bytes) return
   throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
 }
 
-/** What root writes must be readable for Haraka, which mostly is another user: as the list before it, or the folder. */
+/**
+ * Haraka usually runs as another user, and must be able to read what root writes. The file
+ * therefore gets the owner of the previous list, or else of the folder.
+ */
 async function ownerFor(file: string, folder: Stats, trusted: Trusted): Promise<Stats> {
   const before = await lstat(file).catch(() => undefined)
   return before?.isFile() && isTrustedOwner(before, trusted) ? before : folder
@@ -359,12 +363,12 @@ async function ownerFor(file: string, folder: Stats, trusted: Trusted): Promise<
 
 const UNFINISHED = '.unfinished'
 
-/** Removes what writers that were killed left beside the file. Only for the one process that writes. */
+/** Removes files that killed writers left behind. Only the one process that writes may call it. */
 export async function removeUnfinished(file: string): Promise<void> {
   const folder = path.dirname(file)
   const start = `${path.basename(file)}.`
   for (const name of await readdir(folder)) {
-    // The list of another directory may have a name that begins like this one's.
+    // The name of another directory's list may begin like this one.
     const between = name.slice(start.length, -UNFINISHED.length)
     if (name.startsWith(start) && name.endsWith(UNFINISHED) && /^\d+-\d+$/.test(between)) {
       await unlink(path.join(folder, name)).catch(() => {})
@@ -379,13 +383,13 @@ async function writeWhole(handle: FileHandle, bytes: Uint8Array, to: number): Pr
   }
 }
 
-// The new name itself must be on the disk. Not every system lets one open a folder.
+// The new name itself must be on the disk. Not every system can open a folder.
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   try {
     await handle?.sync()
   } catch {
-    // nor sync it
+    // or sync it
   } finally {
     await handle?.close()
   }

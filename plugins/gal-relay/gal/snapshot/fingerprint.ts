@@ -1,14 +1,14 @@
-// What decides which addresses are in a list, what it says of them, and how they are hashed. A file made under other settings
-// says nothing about these.
+// Fingerprint of everything that decides which addresses are in a list, what it says about them,
+// and how they are hashed. A file made with other settings says nothing about a list with these.
 import { createHash } from 'node:crypto'
 import type { ListChannel } from '../../settings/list-channel'
 import type { ListDefinition } from '../directory/list-definition'
 
-/** To be raised when the normal form of addresses changes (address-key.ts, entry-addresses.ts). */
+/** Increase it when the normal form of addresses changes (address-key.ts, entry-addresses.ts). */
 export const NORMAL_FORM = 2
 
 /**
- * @param channel of a list that comes from elsewhere, where what is in it was decided
+ * @param channel for a received list: its content was decided by the server that publishes it
  * @returns 32 bytes
  */
 export function fingerprintOf(list: ListDefinition, channel?: ListChannel): Buffer {
@@ -18,7 +18,7 @@ export function fingerprintOf(list: ListDefinition, channel?: ListChannel): Buff
   }
   const { attributes, bases, dereference, filterText, flag, mailbox } = list
   const names = attributes.map((name) => name.toLowerCase()).sort()
-  // A list that does not say where mail goes has the one it always had.
+  // A list that does not say where mail goes keeps the fingerprint it always had.
   const parts = [
     NORMAL_FORM,
     bases,

@@ -1,6 +1,6 @@
-// The list in a process that answers mail: read from the file, kept as new as the file is, and never
-// in the way of mail: whatever takes long is done in small steps. It also knows how far the list may
-// be relied on, for which it trusts no single clock.
+// The list in a process that answers mail: read from the file and kept up to date with it. It never
+// holds up mail: whatever takes long is done in small steps. It also knows how far the list may be
+// relied on, and trusts no single clock for that.
 import { lstat, unlink } from 'node:fs/promises'
 import type { Log } from '../../log'
 import type { Mailbox } from '../../routing/mailbox'
@@ -15,17 +15,20 @@ import { UnusableFile } from './file-format'
 import { type FileFollower, followFile, leaveFile } from './file-watch'
 import type { ListedMailboxes, UNREADABLE } from './listed-mailboxes'
 
-/** What was appended and cannot be read for so long, while more is, is not being written: it is damaged. */
+/**
+ * If an appended batch stays unreadable for this many milliseconds while more is appended, it is
+ * damaged, and not just unfinished.
+ */
 const DAMAGED_AFTER = 5000
-/** The clocks of machines that share a file may differ by so much, milliseconds. */
+/** How much the clocks of machines that share a file may differ, milliseconds. */
 export const SKEW = 5000
 
 export interface FollowerOptions {
   readonly file: string
   readonly fingerprint: Buffer
-  /** Whose files are believed, besides root's and our own. */
+  /** Owners whose files are trusted, besides root and ourselves. */
   readonly trusted?: Trusted | undefined
-  /** How old the last confirmation of a current list may be, milliseconds. */
+  /** How old the last confirmation of a list may be for it to count as current, milliseconds. */
   readonly currentFor: number
   readonly log: Log
 }
@@ -37,13 +40,13 @@ interface List {
   readonly hasher: Hasher
   readonly takenAt: number
   feed: FeedName
-  /** When the directory confirmed it last, milliseconds since 1970; 0: its feed was lost. */
+  /** When the directory last confirmed it, milliseconds since 1970; 0: its feed was lost. */
   confirmedAt: number
-  /** The same, whatever happened to the feed. */
+  /** The last confirmation, even if the feed was lost since. */
   lastConfirmedAt: number
-  /** When this process learned of that, on the clock that only goes forward. */
+  /** When this process learned of that, on the monotonic clock. */
   learnedAt: number
-  /** A change did not fit in; a new file is about to come. */
+  /** A change did not fit in the table; a new file is about to come. */
   isIncomplete: boolean
 }
 
@@ -51,7 +54,7 @@ export class Follower implements FileFollower {
   readonly #options: FollowerOptions
   #list: List | undefined
   #ignored = ''
-  /** From where on the file cannot be read, how large it was when that was seen, and when. */
+  /** Where the file becomes unreadable; its size when that was first seen, and when that was. */
   #unread: { readonly from: number; readonly size: number; readonly seenAt: number } | undefined
   #closed = false
   #loaded: Promise<void> | undefined
@@ -60,7 +63,7 @@ export class Follower implements FileFollower {
     this.#options = options
   }
 
-  /** Reads the file that is there, if one is, and follows it from then on. Settles when it is read. */
+  /** Reads the file, if there is one, and follows it from then on. Settles once it is read. */
   start(): Promise<void> {
     this.#loaded ??= this.#look(false).finally(() => {
       if (!this.#closed) followFile(this)
@@ -96,19 +99,20 @@ export class Follower implements FileFollower {
     return Math.max(lastConfirmedAt, takenAt)
   }
 
-  /** The directory confirmed the list a moment ago: an address that is not in it is not in the GAL. */
+  /** The directory has just confirmed the list: an address that is not in it is not in the GAL. */
   get isCurrent(): boolean {
     const list = this.#list
     if (!list || list.isIncomplete || list.confirmedAt === 0) return false
     const { currentFor } = this.#options
-    // The wall clock sees that this process or this machine slept; the other, that the clock was set.
+    // The wall clock shows that this process or machine slept; the monotonic one, that the clock
+    // was set.
     const age = Date.now() - list.confirmedAt
     return age <= currentFor && age >= -SKEW && performance.now() - list.learnedAt <= currentFor
   }
 
   /**
-   * Whether what the list holds may be relied on. One from the future says that a clock was wrong, and
-   * nothing of its age.
+   * Whether the recipients in the list may be relied on. A list from the future shows that a clock
+   * was wrong, and says nothing about its age.
    */
   isUsable(usableFor: number): boolean {
     const age = Date.now() - this.asOf
@@ -124,8 +128,8 @@ export class Follower implements FileFollower {
   }
 
   /**
-   * Where the mail of a recipient goes that was found in the list just now.
-   * @returns undefined where the directory says nothing of it
+   * Where mail goes for a recipient who was just found in the list.
+   * @returns `undefined` if the directory does not say
    */
   mailbox(recipient: Recipient): Mailbox | undefined | typeof UNREADABLE {
     const list = this.#list
@@ -141,7 +145,7 @@ export class Follower implements FileFollower {
     await this.#list?.reader.close()
   }
 
-  /** @param isNews what is found was written while we watched */
+  /** @param isNews whether what it finds was written while we watched */
   async #look(isNews: boolean): Promise<void> {
     const { file, log } = this.#options
     try {
@@ -170,7 +174,7 @@ export class Follower implements FileFollower {
     if (unread?.from !== from) {
       this.#unread = from < size ? { from, size, seenAt: performance.now() } : undefined
     } else if (size > unread.size && performance.now() - unread.seenAt > DAMAGED_AFTER) {
-      // Whoever keeps the list, and has just appended to it, sees that, and writes it anew.
+      // The process that keeps the list, and has just appended to it, notices and rewrites it.
       await unlink(this.#options.file)
       throw new UnusableFile('it is damaged and was removed')
     }
@@ -205,7 +209,7 @@ export class Follower implements FileFollower {
   }
 }
 
-/** Applies what has been appended. @param isNews it was appended while we watched */
+/** Applies appended batches. @param isNews whether they were appended while we watched */
 async function follow(list: List, size: number, isNews: boolean): Promise<void> {
   for await (const batch of list.reader.batches(size)) {
     if (!(await applyBatch(batch, list.table, list.mailboxes))) list.isIncomplete = true

@@ -1,15 +1,16 @@
-// Which entry holds which addresses, so that an entry that was changed or deleted takes the right
-// ones with it. Only the process that reads the directory keeps this: 16 bytes for each pair of entry
-// and address, at most three quarters of the slots taken, both as hashes; and 4 more where the
-// directory says where mail goes.
+// Which entry holds which addresses. A changed or deleted entry takes the right ones with it. Only
+// the process that reads the directory keeps this: for each pair of entry and address, both as
+// hashes, 16 bytes, and 4 more if the directory says where mail goes. At most three quarters of the
+// slots are taken.
 //
-// Linear probing; an entry's pairs are in no order between its home and the next empty slot.
+// The table uses linear probing. An entry's pairs lie between its home and the next empty slot, in
+// no order.
 import { AUTHENTICATED_ONLY } from './address-hash'
 
 /** A hash: upper half, and lower half with its flag. */
 export type Hash = readonly [hi: number, lo: number]
 
-/** An address of an entry, and what the entry says of its mailbox (mailbox-numbers.ts). */
+/** An address of an entry, and what the entry says about its mailbox (mailbox-numbers.ts). */
 export type Held = readonly [hi: number, lo: number, mailbox: number]
 
 const FULL = 0.75
@@ -21,8 +22,8 @@ export class Holdings {
   #count = 0
 
   /**
-   * @param expected how many pairs are going to be added
-   * @param withMailboxes what entries say of their mailboxes is kept
+   * @param expected how many pairs will be added
+   * @param withMailboxes whether to keep what entries say about their mailboxes
    */
   constructor(expected = 0, withMailboxes = false) {
     this.#capacity = Math.max(64, Math.ceil(expected / FULL))
@@ -31,8 +32,8 @@ export class Holdings {
   }
 
   /**
-   * @returns undefined when the pair is new; else its number before: the flag and the number are then
-   *   the new ones
+   * Adds a pair. If it is there already, it gets the new flag and number.
+   * @returns the pair's previous number; `undefined` if the pair is new
    */
   add(entry: Hash, [hi, lo, mailbox = 0]: Hash | Held): number | undefined {
     if (this.#count >= this.#capacity * FULL) this.#grow()
@@ -58,7 +59,7 @@ export class Holdings {
     return undefined
   }
 
-  /** The addresses that an entry holds. */
+  /** @returns the addresses that an entry holds */
   of([entryHi, entryLo]: Hash): Held[] {
     const held: Held[] = []
     for (let at = this.#home(entryHi); !this.#isEmpty(at); at = this.#next(at)) {
@@ -79,7 +80,7 @@ export class Holdings {
     }
   }
 
-  /** Every entry's address hashes, once for each entry that holds it, as 64-bit words to be sorted. */
+  /** @returns all address hashes, once for each holder, as 64-bit words to be sorted */
   addresses(hiWord: number, loWord: number): BigUint64Array {
     const words = new Uint32Array(this.#count * 2)
     let next = 0
@@ -92,12 +93,12 @@ export class Holdings {
     return new BigUint64Array(words.buffer)
   }
 
-  /** Every entry's addresses, once for each entry that holds them. */
+  /** Yields all addresses, once for each entry that holds them. */
   *held(): Generator<Held> {
     for (let at = 0; at < this.#capacity; at++) if (!this.#isEmpty(at)) yield this.#held(at)
   }
 
-  /** The entries' hashes; an entry appears once for each of its addresses. */
+  /** Yields the hashes of entries, each once for every address that the entry holds. */
   *entries(): Generator<Hash> {
     for (let at = 0; at < this.#capacity; at++) {
       if (this.#isEmpty(at)) continue
@@ -105,7 +106,7 @@ export class Holdings {
     }
   }
 
-  /** Moves back what would not be found any more with this slot empty (Knuth 6.4, algorithm R). */
+  /** Empties a slot and moves back pairs that would no longer be found (Knuth 6.4, algorithm R). */
   #vacate(gap: number): void {
     const slots = this.#slots
     for (let at = this.#next(gap); !this.#isEmpty(at); at = this.#next(at)) {

@@ -1,4 +1,4 @@
-// The list that is in force on the disk, as its last change left it.
+// The list in force on the disk, with all its changes applied.
 import type { Mailbox } from '../../routing/mailbox'
 import type { Recipient } from '../../routing/recipient'
 import type { SnapshotSettings } from '../../settings/settings'
@@ -14,13 +14,16 @@ import type { UNREADABLE } from './listed-mailboxes'
 export interface ListInForce {
   /** How many recipients. */
   readonly count: number
-  /** As many, or those there were before too many went one by one: the next list is held against them. */
+  /**
+   * The number that the next list is compared with: `count`, or, if too many recipients went one by
+   * one, the number before that.
+   */
   readonly heldAgainst: number
   /** When its reading began, milliseconds since 1970. */
   readonly takenAt: number
-  /** When the directory confirmed it last, milliseconds since 1970; 0: not since then. */
+  /** When the directory last confirmed it, milliseconds since 1970; 0: not since it was read. */
   readonly confirmedAt: number
-  /** The same, or when its reading began: when it was last known to be right. */
+  /** When it was last known to be right: confirmed, or else when its reading began. */
   readonly asOf: number
   /**
    * @param key an address in its normal form
@@ -29,7 +32,7 @@ export interface ListInForce {
   find(key: string): number
   /**
    * @param key of an address that is in the list
-   * @returns where its mail goes; undefined where the directory says nothing of it
+   * @returns where its mail goes; `undefined` if the directory does not say
    */
   mailbox(key: string): Mailbox | undefined | typeof UNREADABLE
 }
@@ -47,7 +50,7 @@ export function listedKey(
     .find((one) => list.find(one) !== NOT_IN_LIST)
 }
 
-/** @returns undefined when there is none for these settings, or it cannot be read */
+/** @returns `undefined` if there is no list for these settings, or it cannot be read */
 export function listInForce(
   list: ListDefinition,
   snapshot: SnapshotSettings,

@@ -1,16 +1,16 @@
-// Which of a server's workers keeps the lists, all of them: the master chooses one, and another when that
-// one ends or hangs. A worker asks once a second, which is its sign of life as well. A server that
-// is one process is its own master; several servers keep lists of their own, in files of their own.
+// Decides which of a server's workers keeps all its lists. The master chooses one, and another if
+// that one ends or hangs. Workers ask once a second, which is also their sign of life. A server
+// that is a single process is its own master. Each server keeps its own lists in its own files.
 import cluster, { type Worker } from 'node:cluster'
 import { every, guard } from '../../guard'
 
 const TICK = 1000
-/** Seconds without a word, after which a worker counts as hung. Its child has ended before (sync-process.ts). */
+/** Silent seconds after which a worker counts as hung. Its child ends sooner (sync-process.ts). */
 const SILENCE = 7
-/** This many questions without an answer show that the master runs a release that does not know them. */
+/** Unanswered questions that show that the master runs a release that does not know them. */
 const UNANSWERED = 10
 
-/** Messages between the processes; `event` is how Haraka's own are told apart too. */
+/** Messages between the processes. Haraka tells its own messages apart by `event`, too. */
 type Question = {
   readonly event: 'gal-relay: list wanted' | 'gal-relay: list given up'
   readonly claim: string
@@ -25,13 +25,13 @@ let claims = 0
 
 export interface Candidate {
   readonly onChosen: () => void
-  /** Another one keeps the lists now. */
+  /** Another process keeps the lists now. */
   readonly onDismissed: () => void
-  /** The master does not say: nobody keeps the lists. Called once. */
+  /** The master does not answer: nobody keeps the lists. Called once. */
   readonly onUnanswered: () => void
 }
 
-/** That this process would keep the lists. */
+/** This process's offer to keep the lists. */
 export class Claim {
   readonly #name = `${process.pid}-${++claims}`
   readonly #candidate: Candidate
@@ -78,23 +78,23 @@ export class Claim {
       if (answer) this.#take(answer)
       return
     }
-    // The channel may be closing; then the master gives it to another one by itself.
+    // The channel may be closing. The master then chooses another worker by itself.
     if (process.connected) process.send?.(question, undefined, undefined, () => {})
   }
 }
 
 interface Holder {
-  /** undefined: this process itself. */
+  /** `undefined`: this process itself. */
   readonly worker: number | undefined
   readonly claim: string
-  /** Seconds that the master saw, so that none counts in which it stood still itself. */
+  /** Seconds counted by the master, so time in which it stood still itself does not count. */
   silent: number
 }
 
-/** Of a master, or of a server that is one process: who keeps the lists. */
+/** In a master, or a server that is a single process: the process that keeps the lists. */
 let holder: Holder | undefined
 
-/** @returns undefined when none is expected */
+/** @returns `undefined` if no answer is expected */
 function answerTo({ event, claim }: Question, worker?: number): Answer | undefined {
   const isYours = !holder || holder.claim === claim
   if (event === 'gal-relay: list given up') {
@@ -107,7 +107,7 @@ function answerTo({ event, claim }: Question, worker?: number): Answer | undefin
 
 let answersWorkers = false
 
-/** Answers the workers for as long as this process lives, if it is one that may have some. */
+/** Answers the workers as long as this process lives, if it is one that may have workers. */
 export function chooseAmongWorkers(): void {
   if (answersWorkers || !cluster.isPrimary) return
   answersWorkers = true
@@ -120,7 +120,7 @@ export function chooseAmongWorkers(): void {
     if (holder?.worker === id) holder = undefined
   }
   cluster.on('message', guard('question of a worker', receive))
-  // Not 'exit': Haraka takes all listeners off that one when it restarts its workers gracefully.
+  // Not 'exit': Haraka removes all its listeners when it restarts its workers gracefully.
   cluster.on('disconnect', guard('end of a worker that may keep the lists', forget))
   every(TICK, 'watch over the workers', () => {
     if (holder && ++holder.silent >= SILENCE) holder = undefined

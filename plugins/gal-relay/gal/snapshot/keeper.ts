@@ -1,6 +1,6 @@
-// Keeps one reading of the directory and puts it in force: first collects all entries, then holds the
-// list against the one before, writes it, and from then on appends what changes. While the file cannot
-// be written, what is in force stays in force and is not confirmed; it is tried again.
+// Keeps the list from one reading of the directory: collects all entries, compares the list with
+// the previous one, puts it in force by writing it, and then appends changes. While the file cannot
+// be written, the list in force stays in force, unconfirmed, and writing is tried again.
 import { later } from '../../guard'
 import type { Entry } from '../../ldap/entry'
 import type { Log } from '../../log'
@@ -18,7 +18,7 @@ import { fingerprintOf } from './fingerprint'
 import { type Hash, Holdings } from './holdings'
 import { type Changes, type Membership, MembershipBuilder } from './membership'
 
-/** The list is not put in force, or its changes are not followed further. */
+/** The list is not put in force, or its changes are no longer followed. */
 export class Refused extends Error {
   override readonly name = 'Refused'
 }
@@ -26,18 +26,18 @@ export class Refused extends Error {
 export interface KeeperOptions {
   readonly list: ListDefinition
   readonly snapshot: SnapshotSettings
-  /** How many addresses the list is held against, if there is one before it. */
+  /** The number of addresses that the list is compared with, if there was one before it. */
   readonly before: number | undefined
   /** Whatever the directory shows is right: the list may shrink by any number. */
   readonly force: boolean
   readonly log: Log
 }
 
-/** Changes are collected for so long before they are written. */
+/** How long changes are collected before they are written, milliseconds. */
 const FLUSH_AFTER = 50
-/** A file is written anew when its batches have outgrown its table, and this. */
+/** A file is rewritten when its batches have outgrown its table and this many bytes. */
 const BATCHES_LEAST = 4 << 20
-/** So many addresses that go one by one are not an administrator's mistake. */
+/** Up to this many addresses that go one by one are not taken for an administrator's mistake. */
 const FEW = 100
 const NOBODY = 'the directory shows no recipients at all'
 
@@ -46,15 +46,15 @@ const NOTHING: Changes = { added: new Uint32Array(0), removed: new Uint32Array(0
 export class Keeper implements ListKeeper {
   /** The feed by which changes arrive. */
   feed: FeedName = 'none'
-  /** How many entries have been read at first. */
+  /** How many entries have been read for the whole list. */
   entries = 0
-  /** Why the list is not on the disk, and since when. */
+  /** Why the list is not on the disk, and since when, milliseconds since 1970. */
   unwritten: string | undefined
   unwrittenAt: number | undefined
 
-  /** Names of the attributes with addresses, in lower case, as the server has them. */
+  /** Names of the attributes with addresses, in lower case, as the server shows them. */
   attributes: ReadonlySet<string>
-  /** false: the directory has more than it shows here, so that nobody is absent from the list. */
+  /** `false`: the directory has more than it shows here, so nobody counts as absent. */
   isWhole = true
 
   readonly #options: KeeperOptions
@@ -64,10 +64,10 @@ export class Keeper implements ListKeeper {
   #membership: Membership | undefined
   #isComplete = false
   #first = 0
-  /** Too many have gone since then: nothing is written any more. */
+  /** Set once too many of the `#first` addresses have gone: nothing is written any more. */
   #refusal: Refused | undefined
   #writer: SnapshotWriter | undefined
-  /** Of the file as it was written first. */
+  /** Capacity of the table, and size of the file, when the file was written. */
   #capacity = 0
   #size = 0
   #confirmedAt = 0
@@ -122,8 +122,8 @@ export class Keeper implements ListKeeper {
   }
 
   /**
-   * Puts it in force, unless it cannot be written now: see `unwritten`.
-   * @throws Refused when the list is not one to be put in force
+   * Puts the list in force. If it cannot be written now, `unwritten` says why.
+   * @throws Refused if the list must not be put in force
    */
   complete(): Promise<void> {
     if (this.#isComplete) throw new Error('complete already')
@@ -135,7 +135,7 @@ export class Keeper implements ListKeeper {
     return this.#write()
   }
 
-  /** What has been handed over so far. */
+  /** @returns the list of all entries handed over so far */
   #collected(): Membership {
     const membership = this.#membership ?? this.#builder?.build()
     if (!membership) throw new Error('nothing has begun')
@@ -145,7 +145,7 @@ export class Keeper implements ListKeeper {
     return membership
   }
 
-  /** @throws Refused when so much has gone that it cannot be meant */
+  /** @throws Refused if so many addresses have gone that it cannot be intended */
   confirmed(at: number): Promise<void> {
     return this.#write(this.isWhole ? at : undefined)
   }
@@ -172,14 +172,14 @@ export class Keeper implements ListKeeper {
           if (seen.of(entry).length === 0) gone.push(entry)
         }
         for (const entry of gone) membership.remove(entry)
-        // Whatever is not shown any more is missing at one blow, as in a whole list.
+        // Entries that are no longer shown all go at once, as they do in a new whole list.
         if (gone.length > 0) this.#requireNotShrunk(membership.table.count, 1)
         return unknown
       },
     }
   }
 
-  /** The feed has ended: those who use the list are told. */
+  /** Ends the list, and tells its users that the feed has ended. */
   async end(): Promise<void> {
     clearTimeout(this.#timer)
     this.#ended = true
@@ -198,13 +198,13 @@ export class Keeper implements ListKeeper {
     }
     const write = async () => {
       free()
-      // What goes wrong shows at the next confirmation.
+      // An error shows up at the next confirmation.
       await this.#write().catch(() => {})
     }
     this.#timer = later(FLUSH_AFTER, 'writing changes of the list', write, free)
   }
 
-  /** Brings what has changed to the disk, and when it was confirmed if that is new. */
+  /** Writes changes to the disk, and the time of confirmation if it is new. */
   #write(confirmedAt?: number): Promise<void> {
     this.#work = this.#work.then(
       () => this.#writeNow(confirmedAt),
@@ -219,7 +219,7 @@ export class Keeper implements ListKeeper {
     const place = await this.#writer?.place()
     if (place === 'replaced') throw new Refused('another list has been put in force')
     if (place === 'gone') await this.#leaveFile()
-    // Last of all: what has gone meanwhile is written too.
+    // Checked last, because addresses that have gone in the meantime would be written, too.
     this.#requireNotShrunk(membership.table.count, FEW)
     if (membership.table.isFull) membership.layOutAnew()
     try {
@@ -243,7 +243,7 @@ export class Keeper implements ListKeeper {
     const fingerprint = fingerprintOf(list)
     const meta = { key: membership.key, fingerprint, takenAt: this.#takenAt }
     membership.takeChanges()
-    // As it is now: while it is written, it changes.
+    // A copy, because the list changes while it is written.
     const { table, mailboxes } = membership.content()
     const first = this.#batch(NOTHING, confirmedAt)
     const writer = await SnapshotWriter.create(file, meta, table, first, trusted, mailboxes)
@@ -281,7 +281,7 @@ export class Keeper implements ListKeeper {
 
   async #notWritten(error: unknown): Promise<void> {
     const { snapshot, log } = this.#options
-    // Without the system call, whose file has another name each time.
+    // Omit the system call: its file has a different name each time.
     const reason = String(error instanceof Error ? error.message : error).replace(
       /, \w+( '.*)?$/,
       '',
@@ -312,7 +312,7 @@ export class Keeper implements ListKeeper {
     if (before - now > most) throw this.#shrunk(before, now)
   }
 
-  /** @param few that many are not too many */
+  /** @param few how many may go in any case */
   #requireNotShrunk(now: number, few: number): void {
     const { shrink_limit } = this.#options.snapshot
     const first = this.#first
@@ -331,5 +331,5 @@ export class Keeper implements ListKeeper {
   }
 }
 
-/** Stands for the address of an entry of which only counts that it was seen. */
+/** Placeholder for an address, where only the entry matters. */
 const SEEN: Hash = [0, 2]

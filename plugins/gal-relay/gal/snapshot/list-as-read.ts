@@ -1,6 +1,6 @@
-// The list in force on the disk, taken for the truth for as long as a command runs: what would be
-// answered to a day of mail is a question about one moment, and not about whether a list may still be
-// relied on. The directory is asked where there is no list, or where a mailbox in it cannot be read.
+// Answers from the list in force on the disk, which counts as the truth while a command runs. How a
+// day of mail would be answered is a question about one moment, not about whether a list may still
+// be relied on. The directory is asked if there is no list, or if a mailbox in it cannot be read.
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import { ABSENT, type GalAnswer } from '../address-list'
@@ -13,20 +13,20 @@ import { UNREADABLE } from './listed-mailboxes'
 import { NO_DIRECTORY, whyUnknown } from './received-list'
 import { foundAnswer } from './snapshot-list'
 
-/** @returns in live mode the list that a server has */
+/** @returns the list to answer from; in live mode, the same as in a server */
 export function createListAsRead(settings: ListSettings, log: Log): GlobalAddressList {
   if (settings.gal.mode === 'received') return new ListAsRead(NOBODY, settings)
   const live = createAddressList({ ...settings, gal: { ...settings.gal, mode: 'live' } }, log)
   return settings.gal.mode === 'snapshot' ? new ListAsRead(live, settings) : live
 }
 
-/** The lists as a server would answer from them now; those in memory may be asked live. */
+/** @returns a list that answers as a server would now; one in memory may look recipients up live */
 export function createListForNow(settings: ListSettings, log: Log): GlobalAddressList {
   if (settings.gal.mode !== 'received') return createAddressList(settings, log)
   return new ListAsRead(NOBODY, settings, 2 * settings.snapshot.changes_every)
 }
 
-/** Of a list that comes from elsewhere. */
+/** Takes the place of the directory for a received list. */
 const NOBODY: GlobalAddressList = {
   start() {},
   lookup: () => ({ state: 'unavailable', reason: whyUnknown(0) }),
@@ -47,7 +47,7 @@ class ListAsRead implements GlobalAddressList {
   #answered = 0
   #asked = 0
 
-  /** @param currentFor how old it may be when it says that somebody is not in it, milliseconds */
+  /** @param currentFor how old the list may be to prove that a recipient is absent, milliseconds */
   constructor(
     live: GlobalAddressList,
     settings: ListSettings,
@@ -98,7 +98,7 @@ class ListAsRead implements GlobalAddressList {
       const list = await readListInForce(listDefinition(gal, ldap), snapshot)
       if (Date.now() - list.asOf <= snapshot.usable_for) this.#list = list
     } catch {
-      // There is none that may be used: report() says so.
+      // There is no usable list; report() says so.
     }
     this.#isRead = true
   }

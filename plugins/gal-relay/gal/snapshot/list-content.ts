@@ -1,5 +1,5 @@
-// What goes into a file from the list that the process which reads the directory keeps: of the whole list,
-// and of what has changed.
+// Turns the list that the reading process keeps into what goes into a file: the whole list, or what
+// has changed.
 import { AUTHENTICATED_ONLY } from './address-hash'
 import { AddressTable } from './address-table'
 import { INDEX_WORDS, type MailboxData } from './listed-mailboxes'
@@ -8,21 +8,21 @@ import { type MailboxNumbers, SEALED } from './mailbox-numbers'
 /** A list as it is at one moment. */
 export interface ListContent {
   readonly table: AddressTable
-  /** Where the directory is asked where mail goes. */
+  /** Set if the directory is asked where mail goes. */
   readonly mailboxes?: MailboxData
 }
 
-/** What is to be known of the mailboxes of added addresses. */
+/** The mailboxes of added addresses. */
 export interface MailboxChanges {
-  /** Hosts that are new, in the order of their numbers. */
+  /** New hosts, in the order of their numbers. */
   readonly hosts: readonly string[]
-  /** For each added address. */
+  /** One for each added address. */
   readonly numbers: Uint16Array
-  /** For each of them that is SEALED: its length in two bytes, and what is sealed. */
+  /** For each number that is SEALED: the length of the sealed text in two bytes, and the text. */
   readonly sealed: Buffer
 }
 
-/** @returns a copy, since the table goes on changing */
+/** @returns a copy, because the table keeps changing */
 export function contentOf(table: AddressTable, numbers: MailboxNumbers | undefined): ListContent {
   const { slots, capacity, count, mailboxes } = table
   if (!numbers || !mailboxes) return { table: new AddressTable(slots.slice(), capacity, count) }
@@ -59,7 +59,7 @@ function sealedOf(
 
 /**
  * @param from how many hosts are known already
- * @param added hashes of what is in the table, as pairs of words
+ * @param added hashes of the added addresses, as pairs of words
  */
 export function mailboxChanges(
   table: AddressTable,

@@ -1,22 +1,22 @@
-// What the head of a list says that is on its way to other servers: enough to know whether it may be used
-// there, and for people who published it when.
+// The head of a published list. It tells other servers whether they may use the list, and people
+// who published it and when.
 import { NORMAL_FORM } from './fingerprint'
 
 export interface ListHead {
-  /** Bytes of the list as it was (file-content.ts), and in how many parts they come. */
+  /** Bytes of the list without its changes (file-content.ts), and how many parts it comes in. */
   readonly bytes: number
   readonly parts: number
-  /** Of the settings that decide what is in it, in hexadecimal. */
+  /** Fingerprint of the settings that decide what is in the list, in hexadecimal. */
   readonly fingerprint: string
   readonly normal_form: number
-  /** Milliseconds: how often the publisher confirms it. */
+  /** How often the publisher confirms the list, milliseconds. */
   readonly changes_every: number
-  /** The server, and when it published the list, milliseconds since 1970. */
+  /** The server that published the list, and when, milliseconds since 1970. */
   readonly published_by: string
   readonly published_at: number
 }
 
-/** So much is in one part. */
+/** Size of a part. The last one may be smaller. */
 export const PART_BYTES = 256 << 10
 
 export function encodeHead(head: Omit<ListHead, 'parts' | 'normal_form'>): Buffer {
@@ -24,7 +24,10 @@ export function encodeHead(head: Omit<ListHead, 'parts' | 'normal_form'>): Buffe
   return Buffer.from(JSON.stringify({ ...head, parts, normal_form: NORMAL_FORM }))
 }
 
-/** Of one whose signature is right. @throws Error when it is of another release that has other lists */
+/**
+ * @param content of a head whose signature is right
+ * @throws Error if it comes from a release whose lists are different
+ */
 export function decodeHead(content: Buffer): ListHead {
   const head = JSON.parse(content.toString('utf8')) as ListHead
   if (head.normal_form === NORMAL_FORM && head.parts === Math.ceil(head.bytes / PART_BYTES))

@@ -1,5 +1,6 @@
-// After a restart: the list that this server had received before, in the file in which it is kept. It is the
-// published one when the mark beside it names that file by its checksum, and has as many changes as it has batches.
+// After a restart, looks for the received list in the file in which it is kept. That is the
+// published list if the mark beside it gives the file's checksum, and the file has at least as many
+// changes as the mark.
 import type { Trusted } from '../../trusted-file'
 import { SnapshotReader, SnapshotWriter } from './file'
 import type { Batch } from './file-format'
@@ -7,7 +8,7 @@ import { readMark } from './received-mark'
 
 export interface ListOnDisk {
   readonly writer: SnapshotWriter
-  /** How many changes of the published list it has. */
+  /** How many changes of the published list are in it. */
   readonly changes: number
   readonly last: Batch
   readonly takenAt: number
@@ -15,7 +16,7 @@ export interface ListOnDisk {
 
 /**
  * @param number of the published list
- * @returns undefined unless all of that list, up to a change, is known to be there
+ * @returns `undefined` unless the whole list, up to some change, is known to be there
  */
 export async function listOnDisk(
   file: string,

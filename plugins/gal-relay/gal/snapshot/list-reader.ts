@@ -1,4 +1,4 @@
-// Sees to it that a list is kept (reader-process.ts), once there is a folder in which that can be done.
+// Has a list kept (reader-process.ts) as soon as there is a folder for it.
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import path from 'node:path'
@@ -20,19 +20,19 @@ export class ListReader {
   #isClosed = false
   #folderProblem = ''
 
-  /** @param lease where another server may read the list: until when this one may */
+  /** @param lease until when this server may read the list; set if another one may read it, too */
   constructor(settings: ListSettings, log: Log, lease?: Lease) {
     this.#settings = settings
     this.#log = log
     this.#list = { settings, log, lease, report: undefined }
   }
 
-  /** How the list is being kept, when that is done from here. */
+  /** How the list is being kept, if this process has it kept. */
   get report(): SyncReport | undefined {
     return this.#list.report
   }
 
-  /** Once there is a folder in which a list may be kept. */
+  /** Starts as soon as there is a folder in which a list may be kept. */
   start(): void {
     const again = () => this.#startLater()
     unattended('start of keeping a list', () => this.#start(), again)

@@ -1,4 +1,4 @@
-// The settings that a list in memory is made and kept by.
+// The settings by which a list in memory is made and kept.
 import type { GalSettings, LdapSettings, SnapshotSettings } from '../../settings/settings'
 
 export interface ListSettings {

@@ -1,35 +1,36 @@
-// Where the mail of the recipients in a list goes, in a process that answers: what the numbers beside
-// the addresses stand for (mailbox-numbers.ts). What the file began with lies in memory as it lies in
-// the file; what has been sealed since is kept beside it, until a new file comes.
+// Tells a process that answers mail where the mail of listed recipients goes: the meaning of the
+// numbers beside the addresses (mailbox-numbers.ts). The data that the file began with has the same
+// form in memory as in the file. Texts sealed since then are kept beside it until there is a new
+// file.
 import type { Mailbox } from '../../routing/mailbox'
 import type { AddressTable } from './address-table'
 import { AMBIGUOUS, NO_MAILBOX, SEALED } from './mailbox-numbers'
 import { unseal } from './sealed-mailbox'
 
-/** What a file has besides the table and the numbers in it. */
+/** The data on mailboxes in a file, apart from the numbers in the table. */
 export interface MailboxData {
   /** The first has the number 1. */
   readonly hosts: readonly string[]
-  /** For each address with a sealed text, in the order of the table: its hash as `hi` and `lo`, and the text's end. */
+  /** For each address with a sealed text, in table order: `hi`, `lo` and the end of the text. */
   readonly index: Uint32Array
-  /** The sealed texts, one behind the other. */
+  /** The sealed texts, one after the other. */
   readonly sealed: Uint8Array
 }
 
 export const INDEX_WORDS = 3
 
-/** What the list says cannot be read: the directory must be asked. */
+/** The list's data on the mailbox cannot be read: the directory must be asked. */
 export const UNREADABLE = 'unreadable'
 
 export class ListedMailboxes {
-  /** An object for each host, so that an answer makes none. */
+  /** One object per host, so an answer does not have to create one. */
   readonly #byNumber: Mailbox[] = []
   readonly #key: Buffer
   readonly #index: Uint32Array
   readonly #sealed: Uint8Array
   readonly #since = new Map<string, Uint8Array>()
 
-  /** @param key of the list */
+  /** @param key the key of the list */
   constructor(key: Buffer, index: Uint32Array, sealed: Uint8Array) {
     this.#key = key
     this.#index = index
@@ -40,15 +41,15 @@ export class ListedMailboxes {
     this.#byNumber.push({ host })
   }
 
-  /** @param sealed undefined: what was sealed for this address is not wanted any more */
+  /** @param sealed the sealed text of the address; `undefined` discards the one it had */
   set(hi: number, lo: number, sealed: Uint8Array | undefined): void {
     if (sealed) this.#since.set(nameOf(hi, lo), sealed)
     else if (this.#since.size > 0) this.#since.delete(nameOf(hi, lo))
   }
 
   /**
-   * @param address gives that of a recipient in the list, in its normal form; called where it is needed
-   * @returns undefined where nothing is said
+   * @param address returns the address of a listed recipient, in its normal form; called if needed
+   * @returns `undefined` if the list does not say
    */
   of(
     table: AddressTable,
@@ -72,7 +73,7 @@ export class ListedMailboxes {
     }
   }
 
-  /** The index is in order. */
+  /** A binary search: the index is in order. */
   #fromFile(hi: number, lo: number): Uint8Array | undefined {
     const index = this.#index
     let low = 0

@@ -1,29 +1,29 @@
-// What an entry says of its mailbox, as the number that the list keeps beside each address: a host by its
-// place among the hosts, or that there is more to know. The process that reads the directory has a
-// number of its own for each routing address, which is sealed; in the file they all are SEALED.
+// What an entry says about its mailbox, as the number that the list keeps beside each address: the
+// place of a host among the hosts, or a sign that there is more. Routing addresses are sealed. The
+// process that reads the directory has a separate number for each; in the file, all are SEALED.
 import type { Mailbox } from '../../routing/mailbox'
 import { mailboxKey } from '../mailbox-values'
 import type { Hasher } from './address-hash'
 import { seal } from './sealed-mailbox'
 
-/** Nothing is said. The numbers from 1 on are hosts. */
+/** The entry says nothing. The numbers from 1 on are hosts. */
 export const NO_MAILBOX = 0
-/** Of so many hosts at most. Others are kept with the sealed routing addresses, whether there are any or not. */
+/** The most hosts with numbers. Others are sealed, with or without a routing address. */
 export const HOSTS_MOST = 60_000
-/** Bytes; longer ones are sealed too. */
+/** The longest host with a number, in bytes. Longer ones are sealed, too. */
 export const HOST_LONGEST = 255
-/** What is said is sealed (sealed-mailbox.ts). */
+/** The data is sealed (sealed-mailbox.ts). */
 export const SEALED = 0xfffe
 /** Several values or entries contradict each other. */
 export const AMBIGUOUS = 0xffff
-/** From here on: what this process has sealed. */
+/** Numbers from here on refer to what this process has sealed. */
 const FIRST_SEALED = 0x10000
 
-/** How what is said compares, 8 characters of latin1, and the sealed text in the same form. */
+/** A hash for comparisons, as 8 latin1 characters, followed by the sealed text as latin1. */
 type SealedEntry = string
 const KEY_LENGTH = 8
 
-/** The numbers of the process that reads the directory. */
+/** The numbers in the process that reads the directory. */
 export class MailboxNumbers {
   /** The first has the number 1. */
   readonly hosts: string[] = []
@@ -39,7 +39,7 @@ export class MailboxNumbers {
   }
 
   /**
-   * A number above SEALED is to be released.
+   * The caller must release a number from FIRST_SEALED on.
    * @param address that the entry holds, in its normal form
    */
   of(mailbox: Mailbox | undefined, address: string): number {
@@ -60,13 +60,13 @@ export class MailboxNumbers {
     this.#free.push(number - FIRST_SEALED)
   }
 
-  /** Whether both say the same of the same address, in the same spelling. */
+  /** Whether both say the same about the same address, in the same spelling. */
   areSame(one: number, other: number): boolean {
     if (one < FIRST_SEALED || other < FIRST_SEALED) return one === other
     return this.#entry(one) === this.#entry(other)
   }
 
-  /** What these say together. */
+  /** @returns what the numbers of several entries say together */
   combined(numbers: Iterable<number>): number {
     let first: number | undefined
     for (const number of numbers) {
@@ -77,27 +77,27 @@ export class MailboxNumbers {
     return first ?? NO_MAILBOX
   }
 
-  /** As it is in the file. */
+  /** @returns the number as it is in the file */
   inFile(number: number): number {
     return number < FIRST_SEALED ? number : SEALED
   }
 
-  /** @returns how many bytes are sealed under a number above SEALED */
+  /** @returns how many bytes are sealed under a number from FIRST_SEALED on */
   sealedLength(number: number): number {
     return this.#entry(number).length - KEY_LENGTH
   }
 
-  /** @returns where they end */
+  /** @returns where the sealed bytes end */
   writeSealed(number: number, into: Buffer, at: number): number {
     return at + into.write(this.#entry(number).slice(KEY_LENGTH), at, 'latin1')
   }
 
-  /** @returns undefined where it can have none */
+  /** @returns `undefined` if the host cannot have a number */
   #hostNumber(host: string): number | undefined {
     const known = this.#numbers.get(host)
     if (known !== undefined) return known
     if (this.hosts.length === HOSTS_MOST || Buffer.byteLength(host) > HOST_LONGEST) return undefined
-    // The settings may name an attribute with addresses, which are in no file in clear.
+    // The settings may name an attribute with addresses, which must not be in a file as plain text.
     if (host.includes('@')) return undefined
     this.hosts.push(host)
     this.#numbers.set(host, this.hosts.length)

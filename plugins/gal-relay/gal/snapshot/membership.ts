@@ -1,8 +1,8 @@
-// The list as the process that reads the directory keeps it: entries and their addresses, from which
-// follow the table that mail processes search, and what a change of one entry adds to it and removes
-// from it. An address stays in the list as long as any entry holds it, and takes mail from
-// authenticated senders only when all its holders say so (as the live look-up has it, live.ts). Where its
-// mail goes it says when all its holders say the same.
+// The list as kept by the process that reads the directory: entries and their addresses. They
+// determine the table that mail processes search, and what a changed entry adds and removes there.
+// An address stays listed while any entry holds it. It is restricted to authenticated senders only
+// if all its holders say so (as in the live look-up, live.ts), and it says where its mail goes only
+// if they all agree.
 import type { Mailbox } from '../../routing/mailbox'
 import { AUTHENTICATED_ONLY, Hasher, newKey } from './address-hash'
 import { type AddressTable, HI, LO, layOut } from './address-table'
@@ -14,32 +14,32 @@ import { MailboxNumbers, NO_MAILBOX } from './mailbox-numbers'
 interface Holders {
   flagged: number
   open: number
-  /** What they say of the mailbox, and how many say so; where that is asked for. */
+  /** What they say about the mailbox, and how many say so; `undefined` if that is not asked for. */
   readonly mailboxes: Map<number, number> | undefined
 }
 
-/** Additions and removals that mail processes do not know of yet. Pairs of words. */
+/** Additions and removals that mail processes do not know about yet, as pairs of words. */
 export interface Changes {
   readonly added: Uint32Array
   readonly removed: Uint32Array
   readonly mailboxes?: MailboxChanges
 }
 
-/** Pairs of entry and address while the directory is read for the first time. */
+/** How many pairs of entry and address a chunk holds while the whole directory is read. */
 const CHUNK = 1 << 18
 
-/** Takes the entries of a full sync. */
+/** Collects the entries of a full sync. */
 export class MembershipBuilder {
   readonly key = newKey()
   readonly #hasher = new Hasher(this.key)
   readonly #numbers: MailboxNumbers | undefined
-  /** Words of a pair. */
+  /** Words per pair. */
   readonly #width: number
   readonly #chunks: Uint32Array[] = []
   #used = CHUNK
   #pairs = 0
 
-  /** @param withMailboxes the directory is asked where mail goes */
+  /** @param withMailboxes whether the directory is asked where mail goes */
   constructor(withMailboxes = false) {
     this.#numbers = withMailboxes ? new MailboxNumbers(this.key, this.#hasher) : undefined
     this.#width = withMailboxes ? 5 : 4
@@ -48,7 +48,7 @@ export class MembershipBuilder {
   /**
    * @param id what identifies the entry for its whole life
    * @param addresses in their normal form
-   * @param mailbox what the entry says of it
+   * @param mailbox what the entry says about its mailbox
    */
   add(
     id: Uint8Array,
@@ -105,12 +105,12 @@ export class Membership {
   readonly #hasher: Hasher
   readonly #holdings: Holdings
   readonly #numbers: MailboxNumbers | undefined
-  /** How many hosts mail processes know of. */
+  /** How many hosts mail processes know about. */
   #hostsTaken = 0
-  /** Addresses that several entries hold. */
+  /** The holders of addresses that several entries hold, by name. */
   readonly #shared = new Map<string, Holders>()
   #table: AddressTable
-  /** Addresses whose place in the table changed, by name. */
+  /** Addresses that have changed in the table, by name. */
   #touched = new Map<string, Hash>()
 
   constructor(key: Buffer, holdings: Holdings, numbers?: MailboxNumbers) {
@@ -132,9 +132,9 @@ export class Membership {
   }
 
   /**
-   * What the entry's addresses are now.
-   * @param addresses in their normal form; none: there is no such entry (any more)
-   * @param mailbox what the entry says of it
+   * Replaces the addresses of an entry.
+   * @param addresses in their normal form; none if there is no such entry (any more)
+   * @param mailbox what the entry says about its mailbox
    */
   set(
     id: Uint8Array,
@@ -153,7 +153,7 @@ export class Membership {
     this.#replace(entry, now)
   }
 
-  /** The hash that stands for an entry. */
+  /** @returns the hash that identifies an entry */
   entryOf(id: Uint8Array): Hash {
     const { hi, lo } = this.#hasher.bytes(id)
     return [hi, lo]
@@ -168,7 +168,7 @@ export class Membership {
     this.#replace(entry, [])
   }
 
-  /** Every entry that holds an address, once for each. */
+  /** Yields every entry once for each address that it holds. */
   entries(): Generator<Hash> {
     return this.#holdings.entries()
   }
@@ -190,17 +190,17 @@ export class Membership {
     return { ...changes, mailboxes: mailboxChanges(this.#table, this.#numbers, from, added) }
   }
 
-  /** A copy, since this goes on changing. */
+  /** @returns a copy, because the list keeps changing */
   content(): ListContent {
     return contentOf(this.#table, this.#numbers)
   }
 
-  /** Gives the table new room where it has become too full. */
+  /** Makes room in a table that has become too full. */
   layOutAnew(): void {
     this.#table = this.#table.laidOutAnew()
   }
 
-  /** What the holders of each address say, when all have been read. */
+  /** Lists what the holders of each address say, once all have been read. */
   #listMailboxes(numbers: MailboxNumbers): void {
     for (const [hi, lo, number] of this.#holdings.held()) {
       const holders = this.#holdersOf([hi, lo])
@@ -229,7 +229,7 @@ export class Membership {
     }
   }
 
-  /** One more entry holds the address. */
+  /** Notes that one more entry holds the address. */
   #hold(address: Held): void {
     const [hi, lo] = address
     const found = this.#table.find(hi, lo)
@@ -243,7 +243,7 @@ export class Membership {
     this.#listHeldBy(holders, address)
   }
 
-  /** The entry does not hold the address any more. */
+  /** Notes that the entry no longer holds the address. */
   #release(entry: Hash, address: Held): void {
     const [hi, lo, number] = address
     this.#holdings.remove(entry, address)
@@ -259,7 +259,7 @@ export class Membership {
     this.#numbers?.release(number)
   }
 
-  /** Who has held an address alone. */
+  /** @returns the holders of an address that only one entry has held so far */
   #one(hi: number, lo: number, flagged: boolean): Holders {
     const mailboxes = this.#numbers && new Map([[this.#table.mailbox(hi, lo), 1]])
     return { flagged: flagged ? 1 : 0, open: flagged ? 0 : 1, mailboxes }
@@ -275,7 +275,7 @@ export class Membership {
     const isListed =
       this.#table.find(hi, lo) === (lo & AUTHENTICATED_ONLY) &&
       this.#areSame(this.#table.mailbox(hi, lo), number)
-    // The same, said by another entry, has another number.
+    // What another entry says may be the same under a different number.
     if (isListed) this.#table.setMailbox(hi, lo, number)
     else this.#list([hi, lo, number])
   }
@@ -336,7 +336,7 @@ function countFlag(holders: Pick<Holders, 'flagged' | 'open'>, flagged: boolean,
   else holders.open += by
 }
 
-/** The address with the flag that its holders give it together. */
+/** @returns the address with the flag that all its holders together give it */
 function combined([hi, lo]: Hash | Held, { open }: Pick<Holders, 'open'>): Hash {
   const hash = (lo & ~AUTHENTICATED_ONLY) >>> 0
   return [hi, open === 0 ? (hash | AUTHENTICATED_ONLY) >>> 0 : hash]

@@ -1,4 +1,5 @@
-// One reading of the directory, handed on at once: for a list that is published now and then, such as by cron.
+// Reads the directory once and publishes the list right away: for lists that are published now and
+// then, such as by cron.
 import type { ListSink } from '../../fleet/carrier'
 import { FileSink } from '../../fleet/file-carrier'
 import { endClient } from '../../fleet/redis'
@@ -13,7 +14,7 @@ import { Publisher } from './publisher'
 import { type SyncOptions, type SyncResult, syncOnce } from './sync-once'
 
 /**
- * @throws Refused, Error when no list is read, or it cannot be handed on
+ * @throws Refused, Error if no list is read, or it cannot be published
  */
 export async function publishOnce(
   settings: ListSettings,
@@ -40,7 +41,7 @@ async function publishToRedis(
   const client = await connectOnce(redis)
   let timer: NodeJS.Timeout | undefined
   try {
-    // One that was killed holds it a little longer.
+    // A publisher that was killed still holds the lock for a little while.
     const end = performance.now() + LOCK_LASTS + LOCK_PROLONGED
     for (let holder = await lock.take(client); holder !== true; holder = await lock.take(client)) {
       if (performance.now() > end) {
@@ -50,7 +51,7 @@ async function publishToRedis(
       }
       await interruptible(LOCK_PROLONGED, new AbortController().signal)
     }
-    // When that fails, so does what is written.
+    // If this fails, so do the writes.
     const prolong = () => lock.prolong(client).catch(() => {})
     timer = every(LOCK_PROLONGED, 'the lock of a list that is published', prolong)
     const sink = new RedisSink(client, redis.prefix, channel.list, lock.token)

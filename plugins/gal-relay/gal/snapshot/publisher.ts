@@ -1,6 +1,6 @@
-// Hands on a list that is kept in a file: the whole list as the file began, then each batch that is
-// appended, as they are in the file, in signed pieces. It never has the list in memory, and begins anew
-// when the file is another one, or when the list is no longer where it was put.
+// Publishes a list that is kept in a file: first the whole list as the file began, then each
+// appended batch, byte for byte, in signed pieces. The list is never in memory. Publishing starts
+// over if the file is replaced, or if the list is no longer where it was put.
 import type { BigIntStats } from 'node:fs'
 import { type FileHandle, lstat } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -19,9 +19,9 @@ import { decodeBatch, FILE_MOST, HEADER_BYTES } from './file-format'
 import { encodeHead, PART_BYTES } from './list-head'
 import { writeMark } from './received-mark'
 
-/** Milliseconds. */
+/** How often the publisher looks for changes in the file, milliseconds. */
 const LOOK_EVERY = 100
-/** How often it is seen to that the list is still where it was put. */
+/** How often the publisher checks that the list is still where it was put. */
 const WHOLE_EVERY = 2000
 const AFTER_FAILURE = 1000
 
@@ -31,7 +31,7 @@ interface OpenFile {
   readonly keys: ListKeys
   /** Where the next batch begins. */
   at: number
-  /** The place of the last change that was handed on. */
+  /** The place of the last published change. */
   changes: number
   readonly number: number
 }
@@ -40,9 +40,9 @@ export interface PublisherOptions {
   readonly snapshot: SnapshotSettings
   readonly channel: ListChannel
   readonly sink: ListSink
-  /** A list that was read before is not handed on: another server may have published a newer one. */
+  /** Lists read before this are not published: another server may have published a newer one. */
   readonly readSince: number
-  /** That its feed has ended is not handed on: the list is read again, later. */
+  /** Do not publish that the feed has ended: the list is read again later. */
   readonly isOnce?: boolean
   readonly log: Log
 }
@@ -58,7 +58,7 @@ export class Publisher {
   }
 
   /**
-   * Goes on until the signal.
+   * Runs until `signal` is aborted.
    * @throws LockLost when another server publishes the list now
    */
   async run(signal: AbortSignal): Promise<void> {
@@ -80,7 +80,7 @@ export class Publisher {
     }
   }
 
-  /** Hands on what is new. @returns whether there is a list that could be */
+  /** Publishes what is new. @returns whether there is a list to publish */
   async step(): Promise<boolean> {
     const { snapshot, sink, isOnce } = this.#options
     const named = await lstat(snapshot.file, { bigint: true }).catch(() => undefined)
@@ -90,7 +90,7 @@ export class Publisher {
     const { size } = await open.handle.stat()
     for (;;) {
       const batch = await readBatch(open.handle, open.at, size)
-      // One that is not written to its end is none.
+      // A batch that is not fully written does not count.
       const decoded = batch && decodeBatch(batch)
       if (!decoded) break
       if (isOnce && decoded.confirmedAt === 0) {
@@ -146,7 +146,7 @@ export class Publisher {
       this.#open = { handle, identity, keys, at: end, changes: 0, number }
       this.#lookAt = performance.now() + WHOLE_EVERY
       isTaken = true
-      // When another server takes over, this one takes nothing from before.
+      // If another server takes over, this one must accept nothing older than this list.
       if (channel.role === 'share') await writeMark(file, channel.list, { number, changes: 0 })
       log.notice(
         `the list ${channel.list} is published to ${carrierText(channel)}: number ${number}`,
@@ -184,7 +184,7 @@ export class Publisher {
       log.error(`the list ${channel.list} cannot be published; it is tried again: ${reason}`)
     }
     this.#problem = reason
-    // It is put there anew, and with it what could not be appended.
+    // The whole list is put there again, including what could not be appended.
     if (error instanceof ListGone) await this.close()
   }
 }

@@ -1,5 +1,5 @@
-// The one process that reads and keeps all lists of a server, started again when it ends. Where several
-// workers would start it, one is chosen (keeper-choice.ts).
+// Starts the one process that reads and keeps all lists of a server, and restarts it when it ends.
+// If several workers would start it, one of them is chosen (keeper-choice.ts).
 import { type ChildProcess, fork } from 'node:child_process'
 import cluster from 'node:cluster'
 import path from 'node:path'
@@ -15,32 +15,32 @@ import type { SyncReport } from './syncer'
 
 const PROGRAM = path.join(__dirname, 'sync-process.js')
 const SECOND = 1000
-/** Seconds without a report, after which it counts as hung. */
+/** Seconds without a report after which the process counts as hung. */
 const SILENCE = 30
-/** One that ran for so long did not fail at once. */
+/** A process that ran this long, in milliseconds, did not fail at once. */
 const STABLE = 60_000
 
 const NO_MASTER =
   'nobody keeps the list: the master process has not chosen a worker; after an update of this plugin ' +
   'Haraka must be restarted completely'
 const ALIVE: ToSyncProcess = { keep: [], drop: [] }
-/** It ended by itself, because this process stood still. */
+/** The process ended by itself, because this one stood still. */
 const LEFT = 'code 0'
 
 /** A list that is to be kept. */
 export interface KeptList {
   readonly settings: ListSettings
   readonly log: Log
-  /** Where another server may read it: until when this one may. */
+  /** Until when this server may read the list; set if another one may read it, too. */
   readonly lease: Lease | undefined
-  /** How it is being kept, when that is done from here. */
+  /** How the list is being kept, if this process has it kept. */
   report: SyncReport | undefined
 }
 
 class ReaderProcess {
-  /** In the order in which they came. */
+  /** In the order in which they were added. */
   readonly #lists = new Set<KeptList>()
-  /** By the numbers that the process has for them. */
+  /** The lists that the process keeps, by their numbers. */
   readonly #sent = new Map<number, KeptList>()
   #lastNumber = 0
   readonly #backoff = new Backoff(1000, 60_000)
@@ -80,7 +80,7 @@ class ReaderProcess {
     this.#claim = undefined
   }
 
-  /** What is of no list alone is said once, whatever directory the line may name. */
+  /** Logs once what concerns no single list, even if the line then names some directory. */
   #say(level: keyof Log, text: string): void {
     const [first] = this.#lists
     first?.log[level](text)
@@ -113,7 +113,7 @@ class ReaderProcess {
     const heard = (message: FromSyncProcess) => this.#heard(message)
     const erred = (error: Error) => {
       this.#say('error', `the process that keeps the list: ${error.message}`)
-      // It could not be started, and has no end to tell of.
+      // The process could not be started, so there will be no 'exit' event.
       if (child.pid === undefined) this.#ended(child, startedAt, error.message)
     }
     const ended = (code: number | null, signal: string | null) =>
@@ -124,7 +124,7 @@ class ReaderProcess {
     child.once('exit', guard('end of the process that keeps the list', ended, again))
     this.#tell(this.#isReplaceable())
     this.#watchOver(child)
-    // Mail goes on or ends without it.
+    // The child must not keep this process alive.
     child.unref()
     child.channel?.unref()
   }
@@ -137,7 +137,7 @@ class ReaderProcess {
     return [...this.#sent].flatMap(([number, { lease }]) => (lease ? [[number, lease()]] : []))
   }
 
-  /** Many come or go at once. */
+  /** Collects changes first, because many lists may come or go at once. */
   #tellSoon(): void {
     if (this.#isTelling || !this.#child) return
     this.#isTelling = true
@@ -154,9 +154,9 @@ class ReaderProcess {
     })
   }
 
-  /** @param isReplaceable said once, at first */
+  /** @param isReplaceable only in the first message */
   #tell(isReplaceable?: boolean): void {
-    // Of two for one file, as while settings change, the one that came first.
+    // If two lists have the same file, such as while settings change, the first one counts.
     const byFile = new Map<string, KeptList>()
     for (const list of this.#lists) {
       const { file } = list.settings.snapshot
@@ -180,7 +180,7 @@ class ReaderProcess {
     this.#child?.send({ keep, drop, refusals, isReplaceable }, () => {})
   }
 
-  /** In seconds that this process saw, so that none counts in which it stood still itself. */
+  /** Counts the seconds itself, so time in which this process stood still does not count. */
   #watchOver(child: ChildProcess): void {
     let silent = 0
     const heard = () => {
@@ -205,7 +205,7 @@ class ReaderProcess {
     } else if (message.kind === 'refused') {
       countRefusal(message.refusal, this.#tellRefusal)
     } else if (message.kind === 'log') {
-      // What a list says that has been given up since is about nothing any more.
+      // Messages about lists that have been given up are dropped.
       this.#sent.get(message.list)?.log[message.level](message.text)
     } else {
       for (const [number, report] of message.reports) {
@@ -234,7 +234,7 @@ class ReaderProcess {
     this.#restart = later(delay, 'restart of the process that keeps the list', spawn, again).unref()
   }
 
-  /** After a failure of ours to see to what became of this one. */
+  /** Replaces a process after we failed to handle one of its events. */
   #startAgain(child: ChildProcess): void {
     if (this.#child !== child || !this.#isChosen) return
     this.#leave('SIGKILL')
@@ -242,5 +242,5 @@ class ReaderProcess {
   }
 }
 
-/** All lists of this process are kept by one. */
+/** One for all lists of this process. */
 export const readerProcess = new ReaderProcess()

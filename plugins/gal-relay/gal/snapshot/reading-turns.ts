@@ -1,15 +1,15 @@
-// How many whole lists are read at a time: five hundred at once would be a burden on the machine, and on
-// a directory that many of them are in.
+// Limits how many whole lists are read at a time. Five hundred at once would be a burden on the
+// machine, and on a directory that holds many of them.
 import { guard, later } from '../../guard'
 
 const MOST = 4
-/** One that takes longer does not count any more: a slow directory keeps no other from being read. */
+/** Milliseconds after which a reading no longer counts: a slow directory must not block others. */
 const COUNTS_FOR = 30_000
 
 export class ReadingTurns {
   #free: number
   readonly #countsFor: number
-  /** Each is given a turn. */
+  /** Each function gives a waiting reading its turn. */
   readonly #waiting = new Set<() => void>()
 
   constructor(most = MOST, countsFor = COUNTS_FOR) {
@@ -18,9 +18,9 @@ export class ReadingTurns {
   }
 
   /**
-   * Waits for a turn, in the order in which they were asked for.
+   * Waits for a turn. Turns are given in the order of the calls.
    *
-   * @returns ends the turn
+   * @returns a function that ends the turn
    * @throws whatever the signal is aborted with
    */
   async take(signal: AbortSignal): Promise<() => void> {

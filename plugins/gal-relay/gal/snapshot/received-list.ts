@@ -1,5 +1,5 @@
-// A list that another server reads: its answers come from memory alone, and what that cannot say nobody
-// here can be asked.
+// A list that another server reads. All answers come from memory. There is no directory here to ask
+// when memory has no answer.
 import type { Log } from '../../log'
 import type { Recipient } from '../../routing/recipient'
 import type { AddressList } from '../address-list'
@@ -9,10 +9,10 @@ import type { ListSettings } from './list-settings'
 import { SnapshotList } from './snapshot-list'
 
 const NO_CACHE: CacheReport = { found: 0, absent: 0, hits: 0, misses: 0, stale: 0 }
-/** What it has instead of a directory. */
+/** Reported in place of a directory. */
 export const NO_DIRECTORY = { servers: [], cache: NO_CACHE } as const
 
-/** As all lists (global-address-list.ts). */
+/** @returns a list like all others (global-address-list.ts) */
 export function createReceivedList(settings: ListSettings, log: Log) {
   const notices = new Notices(log)
   const nobody: AddressList = {
@@ -35,7 +35,7 @@ export function createReceivedList(settings: ListSettings, log: Log) {
   }
 }
 
-/** @param asOf when the list was last known to be right, milliseconds since 1970; 0: there is none */
+/** @param asOf when the list was last known to be right, milliseconds since 1970; 0: no list */
 export function whyUnknown(asOf: number): string {
   if (asOf === 0) return 'no list has been received yet'
   return `the list that was received is not current: it was last confirmed at ${new Date(asOf).toISOString()}`

@@ -1,13 +1,13 @@
-// Which list of a channel was in force last, beside the file that it is kept in, so that one from before
-// is known for what it is also after a restart.
+// Records which list of a channel was last in force, beside the file that the list is kept in. An
+// older list is thus recognized even after a restart.
 import { rename, writeFile } from 'node:fs/promises'
 import { openOwn, type Trusted } from '../../trusted-file'
 
 export interface Mark {
   readonly number: number
-  /** How many of its changes. */
+  /** How many of the list's changes were in force. */
   readonly changes: number
-  /** The checksum of the file that has it, once it is there. */
+  /** The checksum of the file with the list, once there is one. */
   readonly file?: string
 }
 
@@ -16,7 +16,7 @@ const NONE: Mark = { number: 0, changes: 0 }
 
 export const markFileOf = (file: string) => `${file}.received`
 
-/** @returns number 0 where there is none of this list */
+/** @returns a mark with number 0 if there is none for this list */
 export async function readMark(file: string, list: string, trusted: Trusted): Promise<Mark> {
   try {
     const handle = await openOwn(markFileOf(file), trusted, SMALL)

@@ -1,6 +1,6 @@
-// Keeps a list that another server reads and publishes: takes the whole of it, puts it in force in a file
-// of its own, and follows its changes. Nothing is believed that is not signed, for this list, of the number
-// and at the place where it belongs, and never a list from before the one in force.
+// Keeps a list that another server reads and publishes: receives the whole list, puts it in force
+// in a file of its own, and follows its changes. Each piece must be signed for this list, with the
+// right number and place. A list older than the one in force is never accepted.
 
 import { isDeepStrictEqual } from 'node:util'
 import type { ListSource, NumberedList } from '../../fleet/carrier'
@@ -28,14 +28,14 @@ import type { ListSettings } from './list-settings'
 import { older, readMark, writeMark } from './received-mark'
 import type { SyncReport } from './syncer'
 
-/** Milliseconds to wait for news, and for a list where there is none. */
+/** How long to wait for news, or for a list if there is none, milliseconds. */
 const PATIENCE = 2000
 const AT_ONCE = 50
 
-/** The list is not the one whose pieces were being read any more. */
+/** The list whose pieces were being read has been replaced. */
 class Replaced extends Error {}
 
-/** @throws Error when it cannot be reached */
+/** @throws Error if the carrier cannot be reached */
 export function openSource(
   { carrier, list }: ListChannel,
   signal: AbortSignal,
@@ -46,9 +46,9 @@ export function openSource(
 }
 
 /**
- * The list that is there to be received, for people.
- * @returns undefined where there is none
- * @throws RefusedPiece, UntrustedFile, Error when it cannot be had
+ * Describes the published list, for people.
+ * @returns `undefined` if there is none
+ * @throws RefusedPiece, UntrustedFile, Error if it cannot be read
  */
 export async function publishedList(
   channel: ListChannel,
@@ -69,7 +69,7 @@ export async function publishedList(
 interface InForce {
   readonly number: number
   readonly parts: number
-  /** How many of its changes. */
+  /** How many of the list's changes are in force. */
   changes: number
   readonly writer: SnapshotWriter
 }
@@ -111,7 +111,7 @@ export class Receiver {
     }
   }
 
-  /** Goes on until the signal. Never rejects. */
+  /** Runs until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     await removeUnfinished(this.#settings.snapshot.file).catch(() => {})
     while (!signal.aborted) {
@@ -120,7 +120,7 @@ export class Receiver {
       } catch (error) {
         if (signal.aborted) break
         this.#state = 'waiting'
-        // One that another secret fits, which has come since, is taken at once.
+        // If the list was replaced, or the secret has changed, try again at once.
         const isNext = error instanceof Replaced || (await this.#hasOtherKeys())
         if (!isNext) {
           this.#failed(error)
@@ -161,7 +161,7 @@ export class Receiver {
     }
   }
 
-  /** The list whose head this is; one that is in force already goes on from where it was. */
+  /** Receives the list with this head. If it is in force already, continues where it left off. */
   async #take(
     source: ListSource,
     keys: ListKeys,
@@ -182,7 +182,7 @@ export class Receiver {
     if (this.#inForce) await this.#follow(source, keys, this.#inForce, signal)
   }
 
-  /** The list as it was before a restart, unless the last change that it has is not there to be had any more. */
+  /** Continues the list from before a restart, if its last change is still published. */
   async #fromDisk(
     source: ListSource,
     keys: ListKeys,
@@ -232,7 +232,7 @@ export class Receiver {
     if (number === before.number && changes < before.changes) {
       throw new RefusedPiece(older(file, number, before))
     }
-    // From here on nothing older will do, even if this does not come to its end.
+    // From here on nothing older is accepted, even if this attempt fails.
     await writeMark(file, list, { number, changes })
     const { table, data } = content
     const meta = { key, fingerprint: this.#fingerprint, takenAt }
@@ -258,7 +258,7 @@ export class Receiver {
     const { file } = this.#settings.snapshot
     const { number, writer } = inForce
     this.#state = 'following'
-    // First what is there already.
+    // The first round does not wait: it takes what is there already.
     for (let patience = 0; !signal.aborted; patience = PATIENCE) {
       const news = await this.#changes(source, keys, inForce, inForce.changes, patience)
       this.#worked()
@@ -273,7 +273,10 @@ export class Receiver {
     }
   }
 
-  /** @param after how many have been taken @throws Replaced, RefusedPiece */
+  /**
+   * @param after how many changes have been received
+   * @throws Replaced, RefusedPiece
+   */
   async #changes(
     source: ListSource,
     keys: ListKeys,
@@ -299,7 +302,7 @@ export class Receiver {
     if (last.confirmedAt - Date.now() > SKEW) this.#notices.once('warn', AHEAD)
   }
 
-  /** Of what has just come. */
+  /** Warns if news that has just come is late. */
   #requireInTime(news: readonly Batch[]): void {
     const confirmedAt = news.at(-1)?.confirmedAt ?? 0
     const isLate = Date.now() - confirmedAt > 2 * this.#settings.snapshot.changes_every
@@ -361,7 +364,7 @@ export class Receiver {
     return { content: await readContent(header, read), ...meta }
   }
 
-  /** @throws Replaced when another list has taken the place of the one that is being read */
+  /** @throws Replaced if another list has replaced the one being read */
   async #requireStill(source: ListSource, keys: ListKeys, number: number): Promise<void> {
     const head = await source.head()
     const { list } = this.#channel

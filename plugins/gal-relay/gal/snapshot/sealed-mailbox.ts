@@ -1,23 +1,23 @@
-// A routing address in the list, sealed so that only who knows the recipient's address can open it. The
-// key is made from that address: whoever has the file and not the address learns nothing.
+// Seals a routing address in the list. The key is derived from the recipient's address, so only
+// those who know that address can open it. The file alone reveals nothing.
 //
 //   12 bytes of nonce, 16 of tag, and a JSON array of host and routing address, padded
 //
-// The nonce is made from what is sealed (as in RFC 5297), so that no nonce serves two texts under one
-// key, and the same text for the same recipient is sealed into the same bytes.
+// The nonce is derived from the sealed text (as in RFC 5297). No nonce is used for two texts under
+// one key, and the same text for the same recipient always gives the same bytes.
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto'
 
-/** What is sealed: a host as its number in the list, or as it is; null where none is named. */
+/** What is sealed. The host is its number in the list, or its name; `null` if there is none. */
 export type SealedText = readonly [host: number | string | null, address: string | null]
 
 const CIPHER = 'aes-256-gcm'
 const KEY_BYTES = 32
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
-/** Lengths are multiples of it, and say little. */
+/** Lengths are rounded up to multiples of this, so they reveal little. */
 const PADDING = 32
 
-/** Half for the cipher, half for nonces. */
+/** @returns a key for the cipher, and one for nonces */
 function keysFor(listKey: Buffer, address: string): readonly [Buffer, Buffer] {
   const keys = createHmac('sha512', listKey).update(`mailbox of ${address}`).digest()
   return [keys.subarray(0, KEY_BYTES), keys.subarray(KEY_BYTES)]
@@ -37,7 +37,7 @@ export function seal(listKey: Buffer, address: string, text: SealedText): Buffer
 
 /**
  * @param address of the recipient, in its normal form
- * @returns undefined when it was not sealed for this one, or is damaged
+ * @returns `undefined` if the text was sealed for another recipient, or is damaged
  */
 export function unseal(
   listKey: Buffer,

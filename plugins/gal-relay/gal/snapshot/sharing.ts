@@ -1,5 +1,5 @@
-// A list that is published: one server of several reads the directory, which of them a lock in Redis says
-// (fleet/redis-lock.ts), and hands the list on; the others receive it, or wait if they only publish.
+// A published list. Of several servers, the one that holds a lock in Redis (fleet/redis-lock.ts)
+// reads the directory and publishes the list. The others receive it, or wait if they only publish.
 import { FileSink } from '../../fleet/file-carrier'
 import { clientFor, endClient, type RedisClient } from '../../fleet/redis'
 import { LockLost, RedisSink } from '../../fleet/redis-carrier'
@@ -28,15 +28,18 @@ const WAITING: SyncReport = {
   ...{ readAt: undefined, readFor: undefined, lastError: undefined, lastErrorAt: undefined },
 }
 
-/** While there is no connection, milliseconds. */
+/** How long to wait while there is no connection, milliseconds. */
 const RECONNECTED = 500
-/** So long without reading or following the directory: another server may have more luck, milliseconds. */
+/**
+ * After this many milliseconds without reading or following the directory, another server may have
+ * more luck.
+ */
 const STUCK_AFTER = 20_000
 const STUCK = 'its directory does not answer, and another one may try'
 const ENOUGH = new Error('no longer wanted')
 const FOR_EVER: Lease = () => Number.POSITIVE_INFINITY
 
-/** The lock, since when it has certainly been ours without a break. */
+/** The lock, and when it was last certain to be ours. */
 interface Held {
   since: number
 }
@@ -58,7 +61,7 @@ export class Sharing {
     return this.#report?.() ?? WAITING
   }
 
-  /** Goes on until the signal. Never rejects. */
+  /** Runs until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { carrier } = this.#channel
     while (!signal.aborted) {
@@ -110,7 +113,7 @@ export class Sharing {
       const whyNot = await Promise.race([this.#prolong(client, lock, held, leading.signal), lead])
       stop()
       leading.abort(ENOUGH)
-      // What is on its way to a Redis that does not answer is not waited for.
+      // Do not wait long for a Redis that does not answer.
       if (signal.aborted || whyNot === STUCK) await soonOrNever(lock.release(client))
       end()
       await lead
@@ -123,8 +126,8 @@ export class Sharing {
   }
 
   /**
-   * @param failed aborted, with the reason, when there will be no connection
-   * @returns since when the lock is ours; after the signal it need not be
+   * @param failed aborted, with the reason, if there will be no connection
+   * @returns since when the lock is ours; after the signal, it need not be ours
    * @throws that reason
    */
   async #untilOurs(
@@ -147,7 +150,7 @@ export class Sharing {
     }
   }
 
-  /** The same, and keeps the list meanwhile that another server publishes. */
+  /** Does the same, and meanwhile receives the list that another server publishes. */
   async #receiveUntilOurs(
     client: RedisClient,
     lock: RedisLock,
@@ -170,7 +173,7 @@ export class Sharing {
     }
   }
 
-  /** @returns why this server reads the list no longer; '' after the signal */
+  /** @returns why this server no longer reads the list; '' after the signal */
   async #prolong(
     client: RedisClient,
     lock: RedisLock,
@@ -196,8 +199,8 @@ export class Sharing {
   }
 
   /**
-   * Reads the directory and hands on the list, until the signal or until another server does.
-   * @returns why no longer; '' after the signal
+   * Reads the directory and publishes the list, until the signal or until another server does.
+   * @returns why it stopped; '' after the signal
    */
   async #lead(sink: FileSink | RedisSink, lease: Lease, signal: AbortSignal): Promise<string> {
     const { snapshot } = this.#settings
@@ -206,7 +209,7 @@ export class Sharing {
     this.#report = () => reader.report
     const readSince = Date.now()
     const options = { snapshot, channel: this.#channel, sink, readSince, log: this.#log }
-    // At once: when it ends, another server may be about to begin.
+    // At once: when this ends, another server may be about to begin.
     const leave = () => reader.close()
     const stop = whenAborted(signal, guard('end of reading a list', leave, leave))
     reader.start()
@@ -235,7 +238,7 @@ function cannotBe(channel: ListChannel, error: unknown): string {
   return `the list ${channel.list} cannot be ${what} by ${carrierText(channel)}: ${reason}`
 }
 
-/** @returns undefined, also at the signal */
+/** Never rejects, not even at the signal. */
 async function pause(milliseconds: number, signal: AbortSignal): Promise<undefined> {
   await interruptible(milliseconds, signal).catch(() => {})
 }

@@ -1,6 +1,6 @@
-// The whole list in memory, answering without asking anybody. What it holds is found for as long as the
-// list may be used. What it does not hold is absent only while the directory has just confirmed the
-// list; else that is asked live: an address may have been made since.
+// Answers from the whole list in memory, without asking anybody. Recipients in the list are found
+// as long as the list may be used. Others are absent only if the directory has just confirmed the
+// list. Otherwise they are looked up live, because an address may have been created since.
 
 import { unattended } from '../../guard'
 import type { Log } from '../../log'
@@ -21,20 +21,20 @@ import { UNREADABLE } from './listed-mailboxes'
 import { Snapshot } from './snapshot'
 import type { SyncReport } from './syncer'
 
-/** How the list is, for the log, metrics and the status page. */
+/** The state of the list, for the log, metrics and the status page. */
 export interface SnapshotReport {
   readonly addresses: number
-  /** Whether an address that is not in it is taken for absent. */
+  /** Whether an address that is not in the list counts as absent. */
   readonly isCurrent: boolean
-  /** When it was last known to be right, milliseconds since 1970; 0: there is none. */
+  /** When the list was last known to be right, milliseconds since 1970; 0: there is no list. */
   readonly asOf: number
   /** The feed by which changes arrive. */
   readonly feed: FeedName
-  /** How it is kept, when that is done by this process. */
+  /** How the list is being kept, if this process has it kept. */
   readonly sync: SyncReport | undefined
-  /** It comes from another server, and there is no directory to ask. */
+  /** The list comes from another server, and there is no directory to ask. */
   readonly isReceived?: boolean
-  /** Answers from memory, and those that were asked live. */
+  /** How many recipients were answered from memory, and how many were looked up live. */
   readonly answered: number
   readonly asked: number
 }
@@ -49,7 +49,7 @@ export class SnapshotList implements AddressList {
   #answered = 0
   #asked = 0
 
-  /** @param live what is asked instead, other names included */
+  /** @param live answers what the list cannot; it tries other names itself */
   constructor(live: AddressList, settings: ListSettings, log: Log) {
     this.#live = live
     this.#others = otherNames(settings.gal)
@@ -91,7 +91,7 @@ export class SnapshotList implements AddressList {
         this.#isLoaded = true
       },
       (error: unknown) => {
-        // The next one who asks tries it again.
+        // The next look-up tries again.
         this.#loading = undefined
         throw error
       },

@@ -1,6 +1,6 @@
-// What one process has of the snapshot: the list in memory, and its part in keeping it. Shared by all
-// address lists of the process that would keep the same one, so that a reload of the settings which
-// changes nothing here does not read the directory again.
+// One process's share in the snapshot: the list in memory, and its part in keeping that list. All
+// address lists of the process that would keep the same list share it. A reload of the settings
+// that changes nothing here therefore does not read the directory again.
 import type { Log } from '../../log'
 import { listDefinition } from '../directory/list-definition'
 import { fingerprintOf } from './fingerprint'
@@ -30,7 +30,7 @@ export class Snapshot {
     this.reader = new ListReader(settings, log)
   }
 
-  /** To be released. */
+  /** The caller must release it. */
   static open(settings: ListSettings, log: Log): Snapshot {
     const { gal, ldap, snapshot } = settings
     const parts = [
@@ -38,7 +38,7 @@ export class Snapshot {
       ...[gal.host_attribute, gal.routing_attribute, ldap, snapshot],
     ]
     const name = JSON.stringify(parts)
-    // Of the master of a cluster, which answers no mail itself.
+    // For the master of a cluster, which answers no mail itself.
     chooseAmongWorkers()
     const one = opened.get(name) ?? new Snapshot(name, settings, log)
     opened.set(name, one)
@@ -46,7 +46,7 @@ export class Snapshot {
     return one
   }
 
-  /** Reads the list on the disk and follows it. */
+  /** Reads the list from the disk, and follows it. */
   load(): Promise<void> {
     return this.follower.start()
   }

@@ -1,4 +1,4 @@
-// What the process that keeps the lists (sync-process.ts) and the one that has started it say to each other.
+// Messages between the process that keeps the lists (sync-process.ts) and its parent.
 import type { Refusal } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
@@ -7,24 +7,24 @@ import type { SyncReport } from './syncer'
 export interface KeepOrder {
   readonly number: number
   readonly settings: ListSettings
-  /** On the clock of the machine (reading-lease.ts); undefined: for as long as it is wanted. */
+  /** On the clock of the machine (reading-lease.ts); `undefined`: as long as the list is wanted. */
   readonly readUntil: number | undefined
 }
 
-/** Lists that come and go; each message is a sign of life as well. */
+/** Lists to keep and to drop. Each message is also a sign of life. */
 export interface ToSyncProcess {
   readonly keep: readonly KeepOrder[]
-  /** Their numbers. */
+  /** Numbers of lists. */
   readonly drop: readonly number[]
-  /** By number: until when a list may be read that another server may read after that. */
+  /** Number of a list, and until when it may be read; another server may read it after that. */
   readonly leases?: readonly (readonly [number, number])[]
-  /** Of passwords, in the other processes of the server. */
+  /** Passwords that directories refused to the other processes of the server. */
   readonly refusals?: readonly Refusal[]
-  /** When the parent hangs, another process takes its place and starts one like this. Said at first. */
+  /** If the parent hangs, another process takes over with its own child. First message only. */
   readonly isReplaceable?: boolean | undefined
 }
 
-/** What the parent is told; reports, none included, also say that all is well. */
+/** Messages to the parent. `reports`, even when empty, also says that all is well. */
 export type FromSyncProcess =
   | {
       readonly kind: 'log'
@@ -32,8 +32,8 @@ export type FromSyncProcess =
       readonly level: keyof Log
       readonly text: string
     }
-  /** Of lists about which there is news. */
+  /** Only the reports that have changed. */
   | { readonly kind: 'reports'; readonly reports: readonly (readonly [number, SyncReport])[] }
   | { readonly kind: 'refused'; readonly refusal: Refusal }
-  /** A failure of ours in what is named. */
+  /** An internal failure; `what` names the task that failed. */
   | { readonly kind: 'failed'; readonly what: string; readonly error: Error }

@@ -1,5 +1,5 @@
-// One full reading of the directory, put in force at once, whoever keeps the list otherwise: the one
-// who does notices, and begins anew.
+// Reads the whole directory once, and puts the list in force at once, even if another process keeps
+// the list. That process notices, and starts over.
 import { every } from '../../guard'
 import { endpointsOf } from '../../ldap/endpoints'
 import type { Entry } from '../../ldap/entry'
@@ -16,18 +16,18 @@ import type { ListSettings } from './list-settings'
 import { Reading } from './syncer'
 
 export interface SyncOptions {
-  /** Whatever the directory shows is right, however few recipients that are. */
+  /** Accept what the directory shows, however few recipients that is. */
   readonly force: boolean
   readonly log: Log
-  /** Called whenever another server is read, and often while it is. */
+  /** Called whenever reading from another server begins, and often during the reading. */
   readonly onProgress: (progress: SyncProgress) => void
 }
 
 export interface SyncProgress {
   readonly server: string
-  /** Read so far. */
+  /** Entries read so far. */
   readonly entries: number
-  /** Addresses of the list before that have come again, and how many it has; undefined without one. */
+  /** Addresses of the previous list seen again, and its size; `undefined` if there was none. */
   readonly known: number
   readonly before: number | undefined
 }
@@ -39,9 +39,9 @@ export interface SyncResult {
   readonly entries: number
   readonly recipients: number
   readonly milliseconds: number
-  /** The list that was in force. */
+  /** The list that was in force before. */
   readonly before: Pick<ListInForce, 'count' | 'asOf'> | undefined
-  /** Recipients that were not in it, and those of it that are not there any more. */
+  /** Recipients that were not in the previous list, and those that are only in it. */
   readonly added: number
   readonly removed: number
 }
@@ -50,8 +50,9 @@ const PROGRESS_EVERY = 100
 
 /**
  * Asks the servers in order until one has shown its list.
- * @throws Refused when so many recipients are missing that it cannot be meant, and no other server has them
- * @throws Error when no server shows a list, or the file cannot be written
+ * @throws Refused if so many recipients are missing that it cannot be intended, and no other
+ *   server has them
+ * @throws Error if no server shows a list, or the file cannot be written
  */
 export async function syncOnce(
   settings: ListSettings,
@@ -77,7 +78,7 @@ export async function syncOnce(
     const timer = every(PROGRESS_EVERY, 'progress of gal-relay sync', reportProgress)
     const reading = new Reading(endpoint, list, settings, keeper, log)
     const ended = await Promise.race([reading.complete, reading.ended])
-    // As of the moment at which its reading began it is right.
+    // The list is right as of the moment at which reading it began.
     if (!ended) await keeper.confirmed(reading.startedAt).catch(() => {})
     clearInterval(timer)
     const milliseconds = Date.now() - reading.startedAt
@@ -104,12 +105,12 @@ export async function syncOnce(
   throw refused ?? failure
 }
 
-/** Nobody waits until it can be. */
+/** The file cannot be written. A single run does not wait until it can. */
 class Unwritten extends Error {}
 
-/** Notes which addresses of the list before come again. */
+/** Notes which addresses of the previous list are seen again. */
 class ComparingKeeper extends Keeper {
-  /** By hashes under a key of its own: no address stays in memory. */
+  /** Hashes under a separate key, so no address stays in memory. */
   readonly known = new Set<number>()
   readonly #hasher = new Hasher(newKey())
   readonly #before: ListInForce | undefined

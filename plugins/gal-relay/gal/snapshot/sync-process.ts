@@ -1,6 +1,6 @@
-// The process that keeps the lists: started by one that answers mail (reader-process.ts), so that reading
-// a million entries takes nothing from mail but what the operating system gives it, and neither memory
-// nor a crash in here is theirs. It ends when its parent does.
+// The process that keeps the lists. A process that answers mail starts it (reader-process.ts), and
+// it ends when its parent does. Reading a million entries thus takes from mail only what the
+// operating system grants, and mail is affected neither by the memory used here nor by a crash.
 import { readdirSync } from 'node:fs'
 import { constants, getPriority, setPriority } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
@@ -17,14 +17,15 @@ import { Syncer, type SyncReport } from './syncer'
 
 const SECOND = 1000
 const REPORT_EVERY = SECOND
-/** Seconds without a sign of life, in which no other process has taken its place yet (keeper-choice.ts). */
+/** Silent seconds after which the parent cannot have been replaced yet (keeper-choice.ts). */
 const PARENT_SILENCE = 4
-/** Reading a list costs the directory something. */
+/** Milliseconds before another attempt, because reading a list is a load on the directory. */
 const AFTER_FAILURE = 5000
 const ORDER_TIMEOUT = 500
 /**
- * How much nicer than Haraka it is: a third of its share while all processors are busy. With the lowest
- * priority it had 1.5 %, and on such a machine a list that is not read makes every recipient a search.
+ * How much nicer than Haraka this process is. It gets a third of Haraka's share while all
+ * processors are busy. With the lowest priority it got 1.5 %; if a machine that busy gets no list,
+ * every recipient costs a search.
  */
 const NICER = 5
 
@@ -33,18 +34,18 @@ interface Keeping {
   readonly stop: AbortController
   reported: SyncReport | undefined
   readUntil: number
-  /** It may have ended. */
+  /** The lease may have ended. */
   isDoubted: boolean
 }
 
 /** Seconds since the parent said something. */
 let silent = 0
 const turns = new ReadingTurns()
-/** Of the event loop: what lies in the pipe from the parent is read in one. */
+/** Turns of the event loop to wait: one of them reads what is in the pipe from the parent. */
 const TURNS = 3
-/** By their numbers. */
+/** Lists by their numbers. */
 const lists = new Map<number, Keeping>()
-/** By file, the end of whoever wrote it last: two never write one file. */
+/** By file: when its last writer ends. Two must never write the same file. */
 const ends = new Map<string, Promise<void>>()
 
 onFailure((what, thrown) => {
@@ -56,7 +57,7 @@ const tellRefusal = (refusal: Refusal) => sendToParent({ kind: 'refused', refusa
 shareRefusals(tellRefusal)
 
 function sendToParent(message: FromSyncProcess): void {
-  // The channel may be closing; then nobody is there to be told.
+  // The channel may be closing. There is then nobody to tell.
   if (process.connected) process.send?.(message, undefined, undefined, () => {})
 }
 
@@ -77,11 +78,11 @@ function leaveProcessorsToMail(): void {
     const priority = Math.min(getPriority() + NICER, constants.priority.PRIORITY_LOW)
     for (const thread of threads()) setPriority(thread, priority)
   } catch {
-    // not everywhere allowed
+    // not allowed everywhere
   }
 }
 
-/** On Linux each has a priority of its own, and V8's collector has begun some. 0: the whole process. */
+/** On Linux, each thread has its own priority, and V8 has started some. 0: the whole process. */
 function threads(): readonly number[] {
   try {
     return readdirSync('/proc/self/task').map(Number)
@@ -90,7 +91,7 @@ function threads(): readonly number[] {
   }
 }
 
-// What ends a whole group of processes is for the parent, which ends us when it is done.
+// A signal to the whole process group is meant for the parent, which ends us when it is done.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 const leave = () => process.exit(0)
@@ -99,7 +100,7 @@ process.once('message', guard('start of keeping the list', begin, endSoon))
 
 function begin(first: ToSyncProcess): void {
   process.title = 'gal-relay sync'
-  // One that only has lists that are shared reads none itself, and must not be late with what it says.
+  // If all lists are shared, this process reads none itself, and its messages must not be late.
   const isShared = first.keep.every(({ settings }) => settings.snapshot.channel?.role === 'share')
   if (!isShared) leaveProcessorsToMail()
   if (first.isReplaceable) endWithoutParent()
@@ -137,7 +138,7 @@ function take({ keep, drop }: ToSyncProcess): void {
   }
 }
 
-/** A list that another server may read after its lease has ended is asked for nothing further here. */
+/** Once the lease of a list has ended, another server may read it, and this one must not ask. */
 function mayAsk(number: number): boolean {
   const list = lists.get(number)
   if (!list || machineTime() < list.readUntil) return true
@@ -145,7 +146,7 @@ function mayAsk(number: number): boolean {
   return false
 }
 
-/** What the parent has said while this process was busy is read first. */
+/** First lets the process read what the parent sent while it was busy. */
 function endUnlessRenewed(list: Keeping, turns: number): void {
   list.isDoubted = machineTime() >= list.readUntil
   if (!list.isDoubted) return
@@ -153,7 +154,7 @@ function endUnlessRenewed(list: Keeping, turns: number): void {
   soon('end of a lease', () => endUnlessRenewed(list, turns - 1), leave)
 }
 
-/** By what a list is kept. */
+/** @returns the object that keeps a list */
 function syncerFor(settings: ListSettings, log: Log, mayAskNow: () => boolean): Keeping['syncer'] {
   const { channel } = settings.snapshot
   if (!channel) return new Syncer(settings, log, turns, mayAskNow)
@@ -180,13 +181,13 @@ function endWithoutParent(): void {
   })
 }
 
-/** Without its order it has nothing to do: the parent is told why, and starts another one. */
+/** Without its order the process has nothing to do. The parent is told why, and starts another. */
 function endSoon(): void {
   const end = () => process.exit(1)
   later(ORDER_TIMEOUT, 'end of a process that has no order', end, end)
 }
 
-/** Goes on until the signal, whatever fails. */
+/** Keeps the list until `signal` is aborted, whatever fails. */
 function keepList(syncer: Keeping['syncer'], signal: AbortSignal, ended: () => void): void {
   if (signal.aborted) {
     ended()

@@ -1,7 +1,7 @@
-// Reads the whole list, puts it in force and follows its changes, and does all that again when the feed
-// of changes ends, when it is time for it, or when somebody has put another list in force. While it
-// reads anew in good order, the list before it goes on being followed. Servers come in their order: one
-// that was passed over because it was away is tried again while another is followed.
+// Reads the whole list, puts it in force and follows its changes. It starts over when the feed of
+// changes ends, when it is time, or when another list has been put in force. During a scheduled
+// reading, it still follows the previous list. Servers are tried in their order: one that was
+// passed over because it was away is tried again while another is followed.
 import { every, guard, later, unattended } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
 import { directoryError, printable } from '../../ldap/directory-error'
@@ -22,7 +22,7 @@ import { Keeper, Refused } from './keeper'
 import type { ListSettings } from './list-settings'
 import { ReadingTurns } from './reading-turns'
 
-/** How the list is being kept, for the log, metrics and the status page. Times in milliseconds since 1970. */
+/** How the list is being kept, for the log, metrics and the status page. Times in ms since 1970. */
 export interface SyncReport {
   /** `reading` a whole list, `following` its changes, or `waiting` after something went wrong. */
   readonly state: 'reading' | 'following' | 'waiting'
@@ -31,27 +31,27 @@ export interface SyncReport {
   readonly feed: FeedName
   /** Entries read so far, while a whole list is read. */
   readonly entries: number
-  /** When the list in force began to be read, and how long that took. */
+  /** When reading the list in force began, and how long it took. */
   readonly readAt: number | undefined
   readonly readFor: number | undefined
   readonly lastError: string | undefined
   readonly lastErrorAt: number | undefined
 }
 
-/** How often the progress of a reading is logged. */
+/** How often the progress of a reading is logged, milliseconds. */
 const PROGRESS = 10_000
-/** Of the time, at most one part in so many is spent on reading a list that is refused. */
+/** After a list is refused, wait at least this many times as long as reading it took. */
 const SHARE = 4
 
 /** One reading of the directory over one connection, and the following of its changes. */
 export class Reading {
   readonly keeper: Keeper
   readonly startedAt = Date.now()
-  /** The list is in force; not before it is on the disk. */
+  /** Resolves when the list is in force, which it is only once it is on the disk. */
   readonly complete: Promise<void>
-  /** It is over, and why; never rejects. */
+  /** Resolves, with the reason, when the reading has ended. Never rejects. */
   readonly ended: Promise<Error>
-  /** How long the list took to be read, once it is. */
+  /** How long it took to read the list; set once it is read. */
   readFor: number | undefined
   readonly #stop = new AbortController()
 
@@ -93,7 +93,7 @@ export class Reading {
       connection.maySend = mayAsk
       connection.onEnd = (error) => this.#stop.abort(error)
       const end = () => connection.destroy(directoryError(signal.reason))
-      // It may have been stopped at the very moment.
+      // The reading may have been stopped in the meantime.
       if (signal.aborted) end()
       signal.addEventListener('abort', guard('end of a reading', end, end))
       return connection
@@ -151,13 +151,13 @@ export class Syncer {
   #following: Reading | undefined
   #reading: Reading | undefined
   #readFor: number | undefined
-  /** Servers that come before the one that is followed, and were away when it was read. */
+  /** Servers that come before the followed one, and were away when the list was read. */
   #passedOver: Endpoint[] = []
   #lastError: string | undefined
   #lastErrorAt: number | undefined
 
   /**
-   * @param turns of all lists that the process keeps
+   * @param turns shared by all lists that the process keeps
    * @param mayAsk whether the directory may be asked anything now
    */
   constructor(settings: ListSettings, log: Log, turns = new ReadingTurns(), mayAsk = () => true) {
@@ -184,7 +184,7 @@ export class Syncer {
     }
   }
 
-  /** Goes on until the signal. Never rejects. */
+  /** Runs until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = () => {
       this.#stop.abort(signal.reason)
@@ -211,7 +211,7 @@ export class Syncer {
 
   /**
    * Reads from the first server that shows its list.
-   * @returns why there is no new list in force, if so
+   * @returns why there is no new list in force; `undefined` if there is one
    */
   async #readAnew(): Promise<Error | undefined> {
     let failure: Error | undefined
@@ -234,7 +234,7 @@ export class Syncer {
     return failure ?? new Error('no server')
   }
 
-  /** @returns undefined when its list is in force */
+  /** @returns `undefined` if the server's list is in force */
   async #readFrom(endpoint: Endpoint): Promise<Error | undefined> {
     let end = () => {}
     try {
@@ -251,7 +251,7 @@ export class Syncer {
   async #readInTurn(endpoint: Endpoint): Promise<Error | undefined> {
     const { snapshot } = this.#settings
     const inForce = await listInForce(this.#list, snapshot)
-    // Nobody would stop a reading that begins after this.
+    // Nothing would stop a reading that begins after this.
     this.#stop.signal.throwIfAborted()
     const keeper = new Keeper({
       list: this.#list,
@@ -295,7 +295,7 @@ export class Syncer {
     this.#failed(`${reading.endpoint.name}: changes are no longer followed: ${message}`)
   }
 
-  /** Until the list must be read again: when it is time, or when its changes are lost. */
+  /** Waits until the list must be read again: when it is time, or when its changes are lost. */
   async #untilDue(signal: AbortSignal): Promise<void> {
     for (let following = this.#following; following; ) {
       const due = new AbortController()
@@ -308,7 +308,7 @@ export class Syncer {
       await this.#untilBack(due.signal)
       clearTimeout(timer)
       signal.removeEventListener('abort', stop)
-      // A server that came back is followed as long as any other.
+      // A server that is back is followed as long as any other.
       if (this.#following === following) break
       following = this.#following
     }
@@ -316,7 +316,7 @@ export class Syncer {
     if (!this.#following) await pause(this.#readFor ?? 0, signal)
   }
 
-  /** Until a server that was passed over is followed, or the signal. */
+  /** Waits until a server that was passed over is followed, or until the signal. */
   async #untilBack(signal: AbortSignal): Promise<void> {
     const { changes_every, full_every } = this.#settings.snapshot
     let rest = changes_every
@@ -330,7 +330,7 @@ export class Syncer {
           return
         }
         this.#failed(`${endpoint.name}: the list was not read: ${failure.message}`)
-        // It is back, and does not show its list.
+        // The server is back, but does not show its list.
         rest *= 2
       }
     }
