@@ -1,6 +1,6 @@
 // Caches answers for a while. Found and absent ones are kept apart, so that a harvester's endless
-// guesses cannot push out the addresses that mail is really sent to. While no server can be asked, an
-// address that was found before may still be accepted for some time; one that was absent is not
+// guesses cannot push out the addresses that mail is really sent to. While no server can be asked,
+// an address that was found before may still be accepted for some time; one that was absent is not
 // refused then, because it may have been created meanwhile.
 import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
