@@ -7,10 +7,7 @@ export class Backoff {
   readonly #most: number
   #current: IBackoff<unknown> | undefined
 
-  /**
-   * Milliseconds: the first wait is between `initial` / 2 and `initial`, none is longer than
-   * `most`.
-   */
+  /** Milliseconds: the first wait is from `initial` / 2 to `initial`, no wait exceeds `most`. */
   constructor(initial: number, most: number) {
     this.#initial = initial
     this.#most = most

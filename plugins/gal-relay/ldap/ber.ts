@@ -137,8 +137,7 @@ export class BerReader {
 }
 
 /**
- * @returns the length of the whole value that starts at `at`, or 0 if too few bytes have arrived to
- * tell
+ * @returns the length of the whole value that starts at `at`, or 0 if too few bytes have arrived
  * @throws MalformedBer for anything that does not start like an LDAP message
  */
 export function messageLength(bytes: Buffer, at: number): number {

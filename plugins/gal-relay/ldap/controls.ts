@@ -1,5 +1,4 @@
-// Controls (RFC 4511 §4.1.11), with which requests and responses say more than the operation
-// itself.
+// Controls (RFC 4511 §4.1.11): what requests and responses say besides the operation itself.
 import { type BerReader, boolean, MalformedBer, octets, TAG, tlv } from './ber'
 
 export interface Control {

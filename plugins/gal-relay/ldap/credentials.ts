@@ -73,8 +73,7 @@ export async function credentialsToTry(ldap: LdapOptions): Promise<Credentials> 
   if (!ldap.bind_dn || ldap.bind_method === 'external') return ANONYMOUS
   const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
-  // Servers treat a name without a password as an anonymous bind and report success (RFC 4513
-  // §5.1.2).
+  // Servers treat a name without a password as an anonymous bind, with success (RFC 4513 §5.1.2).
   if (!password) throw new DirectoryError('connection', 'bind_dn is set, but the password is empty')
   const key = keyOf(ldap, file ?? password)
   const known = refused.get(key)

@@ -65,8 +65,8 @@ export class Directory<K = undefined> {
   /**
    * @param check searches that a server must answer with success before it is asked anything else
    * @param onOpen asks a server what it can be searched for, before it counts as up; may fail
-   * @param idle milliseconds after which an idle connection is tested: servers and firewalls drop
-   * them
+   * @param idle milliseconds after which an idle connection is tested; servers and firewalls drop
+   * those
    */
   constructor(
     ldap: LdapOptions,
@@ -212,10 +212,7 @@ export class Directory<K = undefined> {
     }
   }
 
-  /**
-   * Whether the directory is being asked; one that does not connect on demand always counts as
-   * asked.
-   */
+  /** Whether the directory is being asked; this is assumed if it does not connect on demand. */
   #isMissed(): boolean {
     return !this.#isOnDemand || performance.now() - this.#askedAt < MISSED_FOR
   }

@@ -23,10 +23,7 @@ export interface ServerReport {
   readonly latency: number
   /** How many of the failures were of each kind. */
   readonly failuresBy: Readonly<Partial<Record<Failure, number>>>
-  /**
-   * Answered searches for each of the {@link DURATIONS} as upper bound; the last counts longer
-   * ones.
-   */
+  /** Answered searches by duration: a count for each of {@link DURATIONS}, one more for longer. */
   readonly durations: readonly number[]
 }
 

@@ -15,7 +15,7 @@ export class Incoming {
   /** Bytes left of the message that is being skipped. */
   #toSkip = 0
 
-  /** Whether no message has arrived in part. */
+  /** Whether no incomplete message is pending. */
   get isEmpty(): boolean {
     return this.#length === 0 && this.#toSkip === 0
   }

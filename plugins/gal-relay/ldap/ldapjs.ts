@@ -1,8 +1,7 @@
-// DNs and names of result codes, from ldapjs' packages, and the requests that open and close a
-// connection. ldapjs itself is not used: loading it takes longer than all our own code. Its Client
-// waits for ever on a dead connection (issue 463), hides connection errors (403), forgets the bind
-// when it reconnects (392), drops callbacks, ends a search at the first intermediate response, and
-// formats every message for a trace.
+// DNs and names of result codes, from ldapjs' packages, and the requests that open and close a connection.
+// ldapjs itself is not loaded: that would take longer than loading all our code. Its Client waits for ever
+// on a dead connection (issue 463), hides connection errors (403), forgets the bind on reconnecting (392),
+// omits callbacks, ends a search at the first intermediate response, and describes messages for unread logs.
 import { DN } from '@ldapjs/dn'
 import { resultCodeToName } from '@ldapjs/protocol'
 import { integer, octets, TAG, tlv } from './ber'

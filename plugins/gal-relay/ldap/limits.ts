@@ -1,6 +1,5 @@
 // How much any server may send, because memory and time on the event loop are limited. A look-up
-// needs little, the whole list much; both limits leave room for far more than real directories
-// hold.
+// needs little, the whole list much; both limits are far above what real directories hold.
 import { DirectoryError } from './directory-error'
 import type { Sink } from './search-result'
 

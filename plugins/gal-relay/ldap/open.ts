@@ -26,8 +26,7 @@ export async function openConnection(
   const abort = () => attempt.abort()
   const cancel = guard('end of a connection attempt', abort, abort)
   const startedAt = performance.now()
-  // Data that arrived in time is read first; if the process was blocked, there is also time to
-  // reply.
+  // Data that arrived in time is read first, and can be replied to if the process was blocked.
   const expire = () => {
     const late = performance.now() - startedAt - timeout
     if (late < LATE) soon('expired connection attempt', abort, abort)

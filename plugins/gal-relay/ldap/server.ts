@@ -21,10 +21,7 @@ export interface ServerOptions<K> {
   /** Finds out what can be searched for, before the server counts as up; may fail. */
   readonly onOpen: (server: Server<K>, connection: Connection) => Promise<unknown>
   readonly log: Log
-  /**
-   * A connection idle for this many milliseconds is tested before a question finds out that it is
-   * dead.
-   */
+  /** Connections idle for this many milliseconds are tested before a question runs into a dead one. */
   readonly idle: number
   /** Called when something changes that searches may be waiting for. */
   readonly onChange: () => void
@@ -36,9 +33,7 @@ export interface ServerOptions<K> {
   readonly isOnDemand: boolean
 }
 
-/**
- * Servers close connections with many pending requests; slapd does with over 100 on anonymous ones.
- */
+/** Servers close connections with many requests pending (slapd: anonymous ones, with over 100). */
 const IN_FLIGHT = 64
 /** The most reasons logged for one outage. */
 const REASONS = 5
@@ -154,7 +149,7 @@ export class Server<K = unknown> {
     if (this.health.state === 'down' && !this.#opening) this.#scheduleRetry()
   }
 
-  /** Closes all connections. */
+  /** Unbinds and closes all connections. */
   close(): void {
     this.#closing.abort()
     clearTimeout(this.#retry)
@@ -162,10 +157,7 @@ export class Server<K = unknown> {
     this.#leave(0)
   }
 
-  /**
-   * Ends all connections and timers until the next `start`, because the directory is not being
-   * asked.
-   */
+  /** Ends all connections and timers until the next `start`, because nothing is being asked. */
   rest(): void {
     clearInterval(this.#idle)
     this.#leave(0)
@@ -173,7 +165,7 @@ export class Server<K = unknown> {
     this.health.enter('idle')
   }
 
-  /** Closes idle connections until no more than `most` connections are left. */
+  /** Unbinds and closes idle connections until no more than `most` connections are left. */
   #leave(most: number, isIdle = (_: Connection) => true): void {
     for (const connection of this.#connections.filter(isIdle)) {
       if (this.#connections.length <= most) return
@@ -287,10 +279,7 @@ export class Server<K = unknown> {
     }
   }
 
-  /**
-   * Reconnects at once after the last connection was lost, unless that one was lost soon after
-   * opening.
-   */
+  /** The last connection was lost: reconnects at once, unless it was lost soon after opening. */
   #lost(error: DirectoryError, openedAt: number): void {
     if (this.#closing.signal.aborted || this.health.state !== 'up') return
     if (performance.now() - openedAt < this.#options.ldap.retry_after.least) {

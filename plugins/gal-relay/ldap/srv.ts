@@ -104,8 +104,7 @@ export class SrvSource {
 }
 
 /**
- * @param service `_gc._tcp` for the Global Catalogs of an Active Directory forest, at its root
- * domain
+ * @param service `_gc._tcp` for the Global Catalogs of an Active Directory forest (its root domain)
  * @returns the domain's current servers, in the order in which they are asked
  */
 export async function findServers(
