@@ -21,7 +21,7 @@ export interface ServerOptions<K> {
   /** Finds out what can be searched for, before the server counts as up; may fail. */
   readonly onOpen: (server: Server<K>, connection: Connection) => Promise<unknown>
   readonly log: Log
-  /** Connections idle for this many milliseconds are tested before a question runs into a dead one. */
+  /** A connection idle for this many milliseconds is tested, so that questions find none dead. */
   readonly idle: number
   /** Called when something changes that searches may be waiting for. */
   readonly onChange: () => void
