@@ -22,7 +22,7 @@ export interface Holder {
   readonly isDisabled: boolean
 }
 
-/** How an answer came about. */
+/** An answer and how it came about. */
 export interface Inspection {
   readonly answer: GalAnswer
   /** The server that gave the answer; `undefined` if the answer is that no server can be asked. */

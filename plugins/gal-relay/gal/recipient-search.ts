@@ -57,7 +57,7 @@ export class RecipientSearch {
   readonly #asConfigured: AddressSearch
 
   /**
-   * @param timeout for a search, milliseconds
+   * @param timeout milliseconds for a search
    * @param witnesses one for each base
    */
   constructor(

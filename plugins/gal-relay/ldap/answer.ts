@@ -55,7 +55,7 @@ export function addReferences(answer: Answer, urls: readonly string[]): void {
 
 /**
  * Counts a message of any kind.
- * @param all all pending answers of the connection
+ * @param all returns all pending answers of the connection
  * @returns whether to read nothing more of this answer
  */
 export function isFull(answer: Answer, all: () => Iterable<Answer>): boolean {

@@ -23,7 +23,7 @@ export class Backoff {
     this.#current = (this.#current ?? this.#begin()).next(undefined)
   }
 
-  /** After a success: the next wait is the first one again. */
+  /** Records a success: the next wait starts from `initial` again. */
   reset(): void {
     this.#current = undefined
   }

@@ -11,7 +11,7 @@ import { readNamed } from './tls'
 const REFUSALS = 3
 const RETRY_AFTER = 5 * 60_000
 
-/** Result codes of a bind: invalidCredentials; constraintViolation, when the account is locked. */
+/** Result codes of a bind: invalidCredentials, and constraintViolation if the account is locked. */
 const REFUSED: ReadonlySet<number> = new Set([49, 19])
 
 interface Refused {
@@ -21,7 +21,7 @@ interface Refused {
   readonly message: string
 }
 
-/** A refusal in one process of a server, for the others: their attempts lock the account as well. */
+/** A refusal in one process, reported to the others, whose attempts count for the lockout too. */
 export interface Refusal {
   /** The key of the {@link Credentials}. */
   readonly key: string

@@ -1,5 +1,4 @@
-// Why a directory server gave no answer. None of these failures means that an address is not
-// listed.
+// Why a directory server gave no answer. No failure ever means that an address is not in the list.
 import { shortened, visible } from '../visible'
 import { resultName } from './ldapjs'
 
@@ -49,8 +48,7 @@ export class DirectoryError extends Error {
 const REFERRAL = 10
 
 /**
- * The error for a result code other than success; the server's text is shortened and made
- * printable.
+ * Reports a result code other than success; the server's text is shortened and made printable.
  * @param references the URLs of a referral
  */
 export function resultError(

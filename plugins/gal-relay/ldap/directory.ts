@@ -64,9 +64,8 @@ export class Directory<K = undefined> {
 
   /**
    * @param check searches that a server must answer with success before it is asked anything else
-   * @param onOpen asks a server what it can be searched for, before it counts as up; may fail
-   * @param idle milliseconds after which an idle connection is tested; servers and firewalls drop
-   * those
+   * @param onOpen finds out what a server can be searched for, before it counts as up; may fail
+   * @param idle milliseconds until an idle connection is tested: servers and firewalls drop them
    */
   constructor(
     ldap: LdapOptions,

@@ -21,7 +21,7 @@ export interface ServerReport {
   readonly time: number
   /** The moving average of the last hundred answered searches or so. */
   readonly latency: number
-  /** How many of the failures were of each kind. */
+  /** The number of failures of each kind. */
   readonly failuresBy: Readonly<Partial<Record<Failure, number>>>
   /** Answered searches by duration: a count for each of {@link DURATIONS}, one more for longer. */
   readonly durations: readonly number[]
@@ -30,7 +30,7 @@ export interface ServerReport {
 /** Upper bounds in milliseconds of the classes in which answered searches are counted. */
 export const DURATIONS: readonly number[] = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 
-/** Counts for one server. */
+/** Keeps the state and counts of one server. */
 export class ServerHealth {
   state: ServerState = 'starting'
   since = Date.now()

@@ -1,5 +1,4 @@
-// The parts of a directory (naming contexts; in Active Directory, domains) that contain search
-// bases.
+// Finds the naming contexts (in Active Directory, the domains) in which search bases lie.
 
 /**
  * @param bases DNs

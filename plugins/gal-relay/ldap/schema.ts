@@ -1,6 +1,6 @@
 // The attributes that a server knows (RFC 4512 §4.1.2): their names and how their values compare.
-// Active Directory describes its attributes, but not its matching rules; all its attributes that
-// can hold an address ignore case.
+// Active Directory describes its attributes without their matching rules; there, all attributes
+// that can hold an address compare without case.
 import type { Connection } from './connection'
 import { equals } from './filter'
 import { type RootDse, valuesOf } from './root-dse'

@@ -2,7 +2,7 @@
 import type { Control } from './controls'
 import type { Entry } from './entry'
 
-/** How a search ended, and the entries that it returned. */
+/** How a request ended, and the entries that it returned before that. */
 export interface Result {
   readonly code: number
   readonly diagnostic: string

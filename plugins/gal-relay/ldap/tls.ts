@@ -50,8 +50,7 @@ async function readPem(
 /**
  * The host's name is taken from DNS answers, which may be forged, so it proves nothing by itself
  * (RFC 6125 §6.2.1, RFC 4513 §3.1.3). A host inside the domain may have a certificate for its own
- * name, as in Active Directory; any other needs one for the domain, which is what the settings
- * name.
+ * name, as in Active Directory; any other needs one for the domain that the settings name.
  */
 function identityIn(domain: string, host: string): ConnectionOptions {
   const inside = isInside(host, domain)

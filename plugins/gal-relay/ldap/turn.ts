@@ -29,8 +29,7 @@ export class Turn<K = unknown> {
   }
 
   /**
-   * Waits, as long as this turn has time, for something asked elsewhere or by several turns at
-   * once.
+   * Waits for something asked elsewhere, or by several turns at once, while this turn has time.
    * @throws DirectoryError when the time is over, and whatever `asked` rejects with
    */
   async within<T>(asked: Promise<T>): Promise<T> {

@@ -97,10 +97,7 @@ export interface FeedContext {
   readonly signal: AbortSignal
 }
 
-/**
- * The server offers this feed not at all, or not wholly, or not to us; the list is not complete
- * yet.
- */
+/** The feed is not offered, or not fully, or not to this account; the list is not complete yet. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
 }

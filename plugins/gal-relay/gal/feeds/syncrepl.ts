@@ -172,7 +172,7 @@ interface Synchronization {
   readonly stream: Stream
   /** Resolves when all entries have arrived. */
   readonly refreshed: Promise<void>
-  /** Only ever rejects. */
+  /** Rejects when the search ends; never resolves. */
   readonly ended: Promise<never>
   readonly progress: Progress
 }
