@@ -36,7 +36,7 @@ export interface FeedTrial {
   readonly connection: Connection
   readonly rootDse: RootDse
   readonly list: ListDefinition
-  /** The list is to be followed, so the trial must find whatever would stop that. */
+  /** Whether the list will be followed: the trial must then find whatever would stop that. */
   readonly isWanted: boolean
   /** How long the server may be silent, in milliseconds. */
   readonly patience: number
