@@ -1,5 +1,5 @@
-// Whether an empty answer may be believed: a server that shows the addresses that were found before has
-// no entry with this one; a server that shows none of them may have lost its entries.
+// Decides whether an empty answer can be trusted. A server that shows the addresses that were found
+// before has no entry with this one; a server that shows none of them may have lost its entries.
 
 import { DirectoryError, directoryError } from '../ldap/directory-error'
 import type { Server } from '../ldap/server'
@@ -11,13 +11,16 @@ import { type AddressValue, addressValuesOf, LONGEST_VALUE } from './directory/e
 import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
 
-/** Fewer addresses than these say nothing: all of them may have been deleted with good reason. */
+/** Fewer addresses than this prove nothing: all of them may have been deleted on purpose. */
 const QUORUM = 4
-/** How many are asked for where each needs a search of its own. */
+/** How many addresses are searched for if each needs a search of its own. */
 const SINGLY = 8
-/** So long must an address be missing that was found lately: while a list is being emptied, more follow. */
+/**
+ * Milliseconds for which a recently found address must be missing before it counts as gone: while a
+ * list is being emptied, more addresses follow.
+ */
 const GRACE = 2000
-/** A doubtful server is believed again when nothing has been missing for so long. */
+/** A doubtful server is trusted again when nothing has been missing for this many milliseconds. */
 const CALM = 5000
 
 export class Absence {
@@ -27,22 +30,22 @@ export class Absence {
   readonly #onMissing: (text: string) => void
   #doubtedAt = Number.NEGATIVE_INFINITY
 
-  /** @param onMissing told when several addresses are missing that were found lately */
+  /** @param onMissing called when several recently found addresses are missing */
   constructor(bases: readonly string[], log: Log, onMissing: (text: string) => void) {
     this.witnesses = bases.map(() => new Witness())
     this.#log = log
     this.#onMissing = onMissing
   }
 
-  /** @returns since when an address is missing that was found lately; undefined: it was not */
+  /** @returns since when a recently found address is missing; `undefined` for any other address */
   missingSince(key: string): number | undefined {
     const since = this.witnesses.map((witness) => witness.missingSince(key))
     return since.find((time) => time !== undefined)
   }
 
   /**
-   * An address that was found lately is missing: it is gone when the others are there, and stay.
-   * @throws DirectoryError when that cannot be said yet
+   * Forgets a recently found address that is missing, if the others are there and remain there.
+   * @throws DirectoryError if it is not yet certain that the address is gone
    */
   requireGone(key: string, missingSince: number, missing: ReadonlySet<string>): void {
     const others = missing.size - (missing.has(key) ? 1 : 0)
@@ -59,9 +62,10 @@ export class Absence {
   }
 
   /**
-   * The server did not show the witness, or somebody is missing: has it lost its entries?
-   * @returns those that it does not show of the addresses asked for, when that are few enough
-   * @throws DirectoryError when it may have lost its entries
+   * Checks that the server has not lost its entries, because it did not show the witness or an
+   * address is missing.
+   * @returns the sampled addresses that it does not show, if they are few enough
+   * @throws DirectoryError if it may have lost its entries
    */
   async prove(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
     const { server, startedAt } = turn
@@ -87,9 +91,9 @@ export class Absence {
     }
   }
 
-  /** The server shows what it should show. */
+  /** Records that the server shows what it should show. */
   trusted({ knowledge, name }: Server<ServerKnowledge>): void {
-    // While a list is being filled the one and the other come by turns.
+    // While a list is being filled, complete and incomplete answers alternate.
     if (!knowledge.isDoubtful || performance.now() - this.#doubtedAt < CALM) return
     knowledge.isDoubtful = false
     this.#log.notice(`directory ${name}: complete again`)
@@ -103,7 +107,7 @@ export class Absence {
     if (samples.some(({ length }) => length > 0)) {
       const shown = await this.#shown(turn, search, samples)
       for (const [base, sample] of samples.entries()) {
-        // As this server has them: another may have them in another attribute.
+        // As this server holds them: another may hold them in another attribute.
         const present = sample.flatMap(({ key }) => shown[base]?.get(key) ?? [])
         if (sample.length >= QUORUM && present.length * 2 < sample.length) {
           throw lost(`only ${present.length} of ${sample.length} addresses that were found before`)
@@ -118,7 +122,7 @@ export class Absence {
     return missing
   }
 
-  /** @returns for each base those of its addresses that are there */
+  /** @returns for each base, those of its addresses that are there */
   async #shown(
     turn: ListTurn,
     search: AddressSearch,
@@ -147,8 +151,8 @@ export class Absence {
   }
 
   /**
-   * @returns for each search the addresses that it showed, by the form that compares
-   * @throws DirectoryError when it cannot be known whether there are more
+   * @returns for each search, the addresses that it returned, by their normal form
+   * @throws DirectoryError if it is uncertain whether there are more
    */
   async #keysShown(
     turn: ListTurn,

@@ -1,7 +1,7 @@
-// The normal form in which two addresses compare: what a recipient asks for, what an entry holds, what
-// the cache and the snapshot keep. Directories compare more loosely than mail systems do (Active
-// Directory ignores accents, caseIgnoreMatch folds spaces), so whatever they return is compared again
-// in this form.
+// The normal form in which addresses are compared, whether they come from a recipient, an entry,
+// the cache or the snapshot. Directories compare more loosely than mail systems do (Active
+// Directory ignores accents, caseIgnoreMatch folds spaces), so everything that they return is
+// compared again in this form.
 import { domainToASCII, domainToUnicode } from 'node:url'
 import type { Entry } from '../ldap/entry'
 import { parseIpv6 } from '../routing/networks'
@@ -16,7 +16,10 @@ import {
 } from '../routing/recipient'
 import { type AddressValue, addressValuesOf, X500_DOMAIN } from './directory/entry-addresses'
 
-/** Plain local part, NFC, lower case, domain as A-label or canonical literal: of an address as an entry holds it. */
+/**
+ * Brings an address from an entry into that form: plain local part, NFC, lower case, and the domain
+ * as an A-label or canonical literal.
+ */
 export function addressKey(address: string): string {
   const at = address.lastIndexOf('@')
   if (at < 0) return folded(address)
@@ -25,8 +28,8 @@ export function addressKey(address: string): string {
 }
 
 /**
- * @param names of attributes, in lower case
- * @returns the value with which the entry holds the address
+ * @param names attribute names in lower case
+ * @returns the value in which the entry holds the address
  */
 export function valueWithKey(
   entry: Entry,
@@ -38,14 +41,14 @@ export function valueWithKey(
 
 export { localKey } from '../routing/recipient'
 
-/** A recipient in the same form, whose domain already has it. */
+/** Brings a recipient into the same form; its domain already is. */
 export function recipientKey(recipient: Recipient): string {
   const local = localKey(recipient)
-  // A sum would be put together at each comparison.
+  // A concatenation with + would be put together anew at each comparison.
   return recipient.domain ? [local, recipient.domain].join('@') : local
 }
 
-/** What {@link recipientKey} has put together. */
+/** Splits what {@link recipientKey} returned. */
 export function partsOf(key: string): { readonly local: string; readonly domain: string } {
   const at = key.lastIndexOf('@')
   return at < 0
@@ -54,9 +57,9 @@ export function partsOf(key: string): { readonly local: string; readonly domain:
 }
 
 /**
- * The ways in which an entry may spell this address, to search for: the local part as it was sent,
- * plain, and in quotes, needed or not; composed and decomposed, which Active Directory tells
- * apart; the domain as A-label, and as U-label when it has one; an IPv6 address literal also with its
+ * The spellings of this address to search for: the local part as it was sent, plain, and in quotes,
+ * whether needed or not; composed and decomposed, because Active Directory distinguishes the two;
+ * the domain as an A-label, and as a U-label if it has one; an IPv6 address literal also with its
  * zeros written out.
  */
 export function spellings(recipient: Recipient): string[] {

@@ -1,15 +1,15 @@
-// The one question this folder answers: is this address in the global address list (GAL)?
-// Every implementation keeps the same promise, so that they can wrap each other: it answers,
-// it never rejects, and what it does not know for certain it calls unavailable.
+// The one question that this folder answers: is this address in the global address list (GAL)?
+// All implementations keep the same promise, so they can wrap each other: they answer, they never
+// reject, and they report everything that is not certain as unavailable.
 import type { Mailbox } from '../routing/mailbox'
 import type { Recipient } from '../routing/recipient'
 
 export type GalAnswer =
   | {
       readonly state: 'found'
-      /** The entry takes mail from authenticated or relaying clients only. */
+      /** The entry accepts mail from authenticated or relaying clients only. */
       readonly authenticatedOnly: boolean
-      /** Where its mail goes, if the directory is to say so and does. */
+      /** Where its mail goes, if the directory is asked for that and says so. */
       readonly mailbox?: Mailbox
     }
   | { readonly state: 'absent' }
@@ -19,7 +19,10 @@ export type GalAnswer =
       readonly reason: string
     }
 
-/** Of what several lists say, or one of several names: found where any has it, absent where all say so. */
+/**
+ * Combines the answers of several lists, or for several names: found if any of them is found,
+ * absent if all are absent.
+ */
 export function stateOfAll(states: readonly GalAnswer['state'][]): GalAnswer['state'] {
   if (states.includes('found')) return 'found'
   return states.includes('unavailable') ? 'unavailable' : 'absent'
@@ -30,10 +33,13 @@ export const FOUND: GalAnswer = { state: 'found', authenticatedOnly: false }
 export const FOUND_AUTHENTICATED: GalAnswer = { state: 'found', authenticatedOnly: true }
 
 export interface AddressList {
-  /** Opens what it needs in the background; a look-up before that, or without it, works too. */
+  /** Opens what it needs in the background; look-ups also work before this, or without it. */
   start(): void
-  /** At once where the answer is in memory. Never rejects; settles within `[ldap] answer_within`. */
+  /** Immediate if the answer is in memory. Never rejects; settles within `[ldap] answer_within`. */
   lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer>
-  /** Ends timers and sockets so that the process can end; look-ups under way are answered first or unavailable. */
+  /**
+   * Ends timers and sockets so that the process can exit. Pending look-ups are answered first, or
+   * answered as unavailable.
+   */
   close(): Promise<void>
 }

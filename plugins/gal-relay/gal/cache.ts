@@ -1,7 +1,7 @@
-// Keeps answers for a while. Found and absent ones are kept apart, so that a harvester's endless
-// guesses cannot push out the addresses that mail is really sent to. While no server can be asked, an
-// address that was found before may still be accepted for some time; that one was absent is not a reason
-// to refuse it then, since it may have been made meanwhile.
+// Caches answers for a while. Found and absent ones are kept apart, so that a harvester's endless
+// guesses cannot push out the addresses that mail is really sent to. While no server can be asked,
+// an address that was found before may still be accepted for some time; one that was absent is not
+// refused then, because it may have been created meanwhile.
 import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings } from '../settings/settings'
@@ -20,19 +20,19 @@ interface CachedAnswer {
   readonly usableUntil: number
 }
 
-/** Marking an address as used costs more than finding it; once in so many milliseconds is enough. */
+/** Milliseconds between two marks of an address as used: marking costs more than finding it. */
 const TOUCH = 60_000
 
-/** In {@link CachedList}'s first map an answer is its place here, and the second until which it holds. */
+/** {@link QuickAnswers} keeps an answer's index here, and the second until which it is valid. */
 const ANSWERS: readonly GalAnswer[] = [ABSENT, FOUND, FOUND_AUTHENTICATED]
 
-/** What the cache did since it was made. */
+/** What the cache holds, and what it has done since it was created. */
 export interface CacheReport {
   readonly found: number
   readonly absent: number
   readonly hits: number
   readonly misses: number
-  /** Answers given after their time because no server could be asked. */
+  /** Expired answers that were given because no server could be asked. */
   readonly stale: number
 }
 
@@ -40,9 +40,9 @@ export class CachedList implements AddressList {
   readonly #list: AddressList
   readonly #settings: GalSettings
   readonly #now: () => number
-  // Nearly all are answered from here without a thought: for a minute at most an answer is fresh, and
-  // its use does not count again. Integers: an object for each would be one more place in memory to go
-  // to, mostly a cold one.
+  // Answers nearly all look-ups. An answer is valid here for a minute at most, during which its use
+  // is not recorded again. Integers, since an object for each would cost one more memory access,
+  // mostly to cold memory.
   readonly #quick = new QuickAnswers()
   readonly #found: LRUCache<string, CachedAnswer>
   readonly #absent: LRUCache<string, CachedAnswer>
@@ -59,7 +59,7 @@ export class CachedList implements AddressList {
     const forget = (_answer: CachedAnswer, key: string, reason: LRUCache.DisposeReason) => {
       if (reason === 'evict') this.#quick.delete(key)
     }
-    // With `max` it would take the memory of a full cache at once.
+    // With `max`, the cache would allocate its full size at once.
     const options = { maxSize: settings.cache_size, sizeCalculation: () => 1, dispose: forget }
     this.#found = new LRUCache(options)
     this.#absent = new LRUCache(options)
@@ -91,10 +91,10 @@ export class CachedList implements AddressList {
   }
 
   /**
-   * The next one who asks is answered by the directory, and nobody by what was known before: not by a
-   * look-up that is under way either, which may have begun before the change that is to be seen.
+   * Makes the directory answer the next look-up. A look-up under way is not used either, because it
+   * may have begun before the change in the directory.
    *
-   * @returns whether anything was known of the recipient
+   * @returns whether anything was known about the recipient
    */
   forget(recipient: Recipient): boolean {
     const key = recipientKey(recipient)
@@ -127,7 +127,7 @@ export class CachedList implements AddressList {
     return answer
   }
 
-  /** @param end of being under way. @returns false when it was forgotten meanwhile */
+  /** @param end marks the look-up as ended; returns `false` if it was forgotten meanwhile */
   async #answered(
     key: string,
     asked: GalAnswer | Promise<GalAnswer>,
@@ -171,7 +171,7 @@ export class CachedList implements AddressList {
   }
 }
 
-/** By local part, for each domain: to put an address together takes longer than to find it. */
+/** Answers by domain and local part: joining the two would take longer than the look-up. */
 class QuickAnswers {
   readonly #domains = new Map<string, Map<string, number>>()
 
@@ -179,7 +179,7 @@ class QuickAnswers {
     return this.#domains.get(recipient.domain)?.get(localKey(recipient))
   }
 
-  /** @param key see {@link recipientKey} */
+  /** @param key from {@link recipientKey} */
   set(key: string, answer: number): void {
     const { local, domain } = partsOf(key)
     const answers = this.#domains.get(domain)

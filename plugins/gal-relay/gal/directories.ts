@@ -1,6 +1,6 @@
-// The lists of all directories behind one question: each recipient is asked of those that its domain is
-// looked up in. What befalls one directory changes nothing for the recipients of another: connections,
-// caches and lists are each one's own.
+// Puts the lists of all directories behind one look-up: each recipient is looked up in the
+// directories of its domain. Every directory has its own connections, cache and list, so a failure
+// of one does not affect the recipients of another.
 
 import { unattended } from '../guard'
 import type { Log } from '../log'
@@ -18,25 +18,25 @@ import { createAddressList, type GlobalAddressList, type ListReport } from './gl
 
 export { countRefusal, type Refusal, shareRefusals } from '../ldap/credentials'
 
-/** How the list of one directory is, for the log, metrics and the status page. */
+/** The state of one directory's list, for the log, metrics and the status page. */
 export interface DirectoryReport extends ListReport {
   /** The directory's name. */
   readonly directory: string
 }
 
-/** What is known of a recipient, and by which directory. */
+/** What is known about a recipient, and which directory says so. */
 export interface DirectoryAnswer {
   readonly directory: string
   readonly answer: GalAnswer
 }
 
 interface Opened {
-  /** Of settings and key files: as long as it is the same, the list goes on as it is. */
+  /** Identifies the settings and key files; the list is kept while this stays the same. */
   readonly state: string
   readonly list: GlobalAddressList
 }
 
-/** Lists that are open, and answer nobody yet. */
+/** Lists that have been opened but do not answer look-ups yet. */
 export interface OpenedLists {
   readonly directories: Directories
   readonly opened: ReadonlyMap<string, Opened>
@@ -45,16 +45,16 @@ export interface OpenedLists {
 export class DirectoryLists implements AddressList {
   #directories: Directories
   #opened: ReadonlyMap<string, Opened> = new Map()
-  /** By what {@link directoriesFor} returns. */
+  /** The lists for each array that {@link directoriesFor} returns. */
   #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
   #hasStarted = false
-  /** They answer when they are asked. */
+  /** New lists that have not been started; they answer look-ups all the same. */
   readonly #unstarted = new Set<GlobalAddressList>()
   readonly #logFor: (directory: string) => Log
   readonly #create: typeof createAddressList
 
   /**
-   * @param logFor what is said of a directory, whose name is in each line where there are several
+   * @param logFor the log for a directory; with several, each line names its directory
    * @param create makes the list of one directory
    */
   constructor(
@@ -80,7 +80,10 @@ export class DirectoryLists implements AddressList {
     return lists.length === 1 ? only.lookup(recipient) : lookupInAll(lists, recipient)
   }
 
-  /** The same, with the name of the directory that has it; of several that do not, all their names. */
+  /**
+   * Like {@link lookup}, but also names the directory that has the recipient, or all directories
+   * asked if none has it.
+   */
   async lookupIn(recipient: Recipient): Promise<DirectoryAnswer> {
     const asked = directoriesFor(this.#directories, recipient.domain)
     const answers = await Promise.all(
@@ -97,10 +100,10 @@ export class DirectoryLists implements AddressList {
   }
 
   /**
-   * Drops what the caches of its directories have of the recipient: the next one who asks is answered by
-   * them.
+   * Removes the recipient from the caches of its directories, so that the directories themselves
+   * answer the next look-up.
    *
-   * @returns the names of the directories whose cache had something
+   * @returns the names of the directories whose cache held something
    */
   forget(recipient: Recipient): readonly string[] {
     const asked = directoriesFor(this.#directories, recipient.domain).map(({ name }) => name)
@@ -111,23 +114,23 @@ export class DirectoryLists implements AddressList {
     return Array.from(this.#opened, ([directory, { list }]) => ({ directory, ...list.report() }))
   }
 
-  /** No directory is away: each has a server that is not known to be down. */
+  /** Whether no directory is away, that is, each has a server that is not known to be down. */
   canBeAsked(): boolean {
     for (const { list } of this.#opened.values()) if (list.isAway()) return false
     return true
   }
 
   /**
-   * Opens the lists of other settings, a directory in each step, for {@link replace}. Those of
-   * directories that are as they were go on, with their connections and answers.
+   * Opens the lists for new settings, one directory in each step, for {@link replace}. Directories
+   * that have not changed keep their lists, with their connections and answers.
    */
   *opening(directories: Directories): Steps<OpenedLists> {
     return { directories, opened: yield* this.#open(directories) }
   }
 
   /**
-   * Goes on with these lists, and closes those whose place they take. New ones are to be started.
-   * @returns what was counted by the lists that are given up
+   * Switches to these lists and closes those that they replace; {@link starting} starts new ones.
+   * @returns the reports of the lists that were given up
    */
   replace({ directories, opened }: OpenedLists): readonly DirectoryReport[] {
     const before = this.#opened
@@ -152,7 +155,7 @@ export class DirectoryLists implements AddressList {
   *starting(): Steps<void> {
     for (const list of this.#unstarted) {
       yield
-      // It may have been given up meanwhile.
+      // The list may have been given up meanwhile.
       if (this.#unstarted.delete(list)) list.start()
     }
   }
@@ -184,7 +187,7 @@ export class DirectoryLists implements AddressList {
     }
   }
 
-  /** One of many must not hold connections for mail that may never come. */
+  /** Only the default directory connects at once: others, perhaps many, may never have any mail. */
   #newList(settings: DirectorySettings): GlobalAddressList {
     const isOnDemand = settings.name !== DEFAULT
     return this.#create(settings, this.#logFor(settings.name), { isOnDemand })
@@ -212,8 +215,8 @@ const NO_DIRECTORY: GalAnswer = {
 const FAILED: GalAnswer = { state: 'unavailable', reason: 'a failure of the plugin itself' }
 
 /**
- * Found where any directory has it, absent where all say so. Whoever has it need not wait for the
- * others, one of which may be slow or down.
+ * The recipient is found if any directory has it, and absent if all say that they do not. "Found"
+ * does not wait for the other directories, which may be slow or down.
  */
 function lookupInAll(
   lists: readonly AddressList[],
@@ -238,12 +241,12 @@ function lookupInAll(
   })
 }
 
-/** Certificates and passwords are read when a list is opened. */
+/** Includes the files, because certificates and passwords are read only when a list is opened. */
 function stateOf(settings: DirectorySettings): string {
   const { tls_ca, tls_cert, tls_key, bind_password_file } = settings.ldap
   const files = [tls_ca, tls_cert, tls_key, bind_password_file].filter(Boolean).map(changedAt)
   return JSON.stringify([settings, files])
 }
 
-/** 0 where that cannot be known: whoever reads it says why. */
+/** 0 if that cannot be determined: the code that reads the file reports why. */
 const changedAt = (file: string): number => statsOf(file)?.mtimeMs ?? 0

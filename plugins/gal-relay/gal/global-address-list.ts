@@ -1,5 +1,5 @@
-// The list that the plugin asks: the live look-up behind a cache, also by other names; in
-// snapshot mode behind the whole list in memory.
+// The list that the plugin asks: live look-ups behind a cache, by other names too, and in snapshot
+// mode behind the whole list in memory.
 
 import type { ServerReport } from '../ldap/health'
 import type { Log } from '../log'
@@ -12,23 +12,23 @@ import { ListWithOtherNames, otherNames } from './other-names'
 import type { ListSettings } from './snapshot/list-settings'
 import type { SnapshotReport } from './snapshot/snapshot-list'
 
-/** How the list is, for the log, metrics and the status page. */
+/** The state of the list, for the log, metrics and the status page. */
 export interface ListReport {
   readonly servers: readonly ServerReport[]
   readonly cache: CacheReport
-  /** Of a list in memory. */
+  /** For a list in memory. */
   readonly snapshot: SnapshotReport | undefined
 }
 
 export interface GlobalAddressList extends AddressList {
   report(): ListReport
-  /** Every server of its directory is known to be down, or the list that is received is not current. */
+  /** Whether all servers of its directory are known to be down, or the received list is outdated. */
   isAway(): boolean
   /**
-   * Drops what the cache has of the recipient, by all its names. A list in memory is the directory's own
-   * and follows it: it has nothing to forget.
+   * Removes the recipient from the cache, under all its names. A list in memory is the directory's
+   * own and follows its changes, so it has nothing to forget.
    *
-   * @returns whether there was anything
+   * @returns whether the cache held anything
    */
   forget(recipient: Recipient): boolean
 }
@@ -67,7 +67,7 @@ export function createAddressList(
   }
 }
 
-/** A server without the list in memory does not load what keeps it. */
+/** A server that does not keep the list in memory does not load this code. */
 const loadSnapshot = () =>
   require('./snapshot/snapshot-list') as typeof import('./snapshot/snapshot-list')
 

@@ -1,4 +1,5 @@
-// How a look-up came about, for people: which entries hold the address, where, and what is said of them.
+// Details of a look-up, for people: which entries hold the address, in which attribute, and how
+// they are marked.
 
 import { printable } from '../ldap/directory-error'
 import type { Entry } from '../ldap/entry'
@@ -11,31 +12,31 @@ import type { ListTurn } from './directory/server-knowledge'
 /** An entry that holds an address. */
 export interface Holder {
   readonly dn: string
-  /** Where the address is, as the entry has it; undefined when that was not among what it showed. */
+  /** The attribute that holds the address, as the entry names it; `undefined` if not returned. */
   readonly attribute: string | undefined
   readonly value: string | undefined
   readonly isAuthenticatedOnly: boolean
-  /** From Exchange's address lists. Such entries receive mail. */
+  /** Hidden from Exchange's address lists. Such entries receive mail. */
   readonly isHidden: boolean
-  /** As the account of a shared mailbox is. Such entries receive mail. */
+  /** The account is disabled, as that of a shared mailbox is. Such entries receive mail. */
   readonly isDisabled: boolean
 }
 
-/** How an answer came about. */
+/** An answer and how it came about. */
 export interface Inspection {
   readonly answer: GalAnswer
-  /** Who gave it; undefined when it is that nobody can be asked. */
+  /** The server that gave the answer; `undefined` if the answer is that no server can be asked. */
   readonly server: string | undefined
   readonly milliseconds: number | undefined
   readonly holders: readonly Holder[]
 }
 
-/** In lower case; the second is 2 for disabled accounts (MS-ADTS §2.2.16). */
+/** In lower case; the second has the bit 0x2 set for disabled accounts (MS-ADTS §2.2.16). */
 const HIDDEN = 'msexchhidefromaddresslists'
 const ACCOUNT_CONTROL = 'useraccountcontrol'
 
 /**
- * @param key the address that was looked up, in the form that compares
+ * @param key the address that was looked up, in its normal form
  * @throws DirectoryError
  */
 export async function inspectHolder(

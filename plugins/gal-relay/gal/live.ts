@@ -1,6 +1,6 @@
-// The list as the directory has it now: every question is a search. An address is in the list when an
-// entry that came back really holds it, and it is not when a server that could have found it, and shows
-// what it should show, has no such entry. Whatever lies between is unavailable.
+// The list as the directory has it now: every look-up is a search. An address is found if a
+// returned entry really holds it. It is absent if a server that could have found it, and that shows
+// what it should show, has no such entry. In every other case the answer is unavailable.
 import { Directory } from '../ldap/directory'
 import { DirectoryError, directoryError, type Failure, printable } from '../ldap/directory-error'
 import type { Entry } from '../ldap/entry'
@@ -30,7 +30,7 @@ import { ReferredLists } from './referred'
 
 export type { Holder, Inspection } from './inspection'
 
-/** The log has them since they began. */
+/** Failures that were logged when they began. */
 const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
   'connection',
   'credentials',
@@ -39,9 +39,9 @@ const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
 ])
 
 export interface LiveListOptions {
-  /** Its servers are connected when they are asked, and not while nobody asks; default false. */
+  /** Connects to its servers on demand and disconnects while it is idle; default false. */
   readonly isOnDemand?: boolean
-  /** How many references led here. */
+  /** How many references led to this list. */
   readonly steps?: number
 }
 
@@ -86,13 +86,13 @@ export class LiveList implements AddressList {
       return this.#answer(recipient, holders)
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
-      // Why no server is up, or what makes one doubtful, is said when that begins.
+      // The reason why no server is up, or why one is doubtful, is logged when that begins.
       if (!SAID_ALREADY.has(failure)) this.#notices.deferred(failure, message)
       return { state: 'unavailable', reason: message }
     }
   }
 
-  /** The same, with all that is known of how it came about; for people, since it asks for more. */
+  /** Like {@link lookup}, with details of how it came about; for people, since it searches more. */
   async inspect(recipient: Recipient): Promise<Inspection> {
     try {
       return await this.#directory.ask(async (turn) => {
@@ -128,8 +128,8 @@ export class LiveList implements AddressList {
   }
 
   /**
-   * @returns the entries that hold the address; none when the directory has shown that it has none
-   * @throws DirectoryError when neither is certain
+   * @returns the entries that hold the address; none if the directory has proved that it has none
+   * @throws DirectoryError if neither is certain
    */
   async #holders(recipient: Recipient, turn: ListTurn): Promise<readonly Entry[]> {
     const first = await this.#search.shown(recipient, turn)
@@ -150,7 +150,7 @@ export class LiveList implements AddressList {
       return []
     }
     const missing = await this.#absence.prove(turn, this.#search.of(turn))
-    // That shows what the server has now, not what it had when it was asked for the address.
+    // The proof says what the server has now, not what it had when it was searched for the address.
     const again = await this.#search.shown(recipient, turn)
     if (again.holders.length > 0) return again.holders
     if (!again.isWitnessed) {
@@ -161,8 +161,8 @@ export class LiveList implements AddressList {
   }
 
   /**
-   * Entries that hold the address on servers which this one refers to.
-   * @throws DirectoryError when these cannot be asked
+   * Finds entries that hold the address on the servers that this one refers to.
+   * @throws DirectoryError if those cannot be asked
    */
   async #elsewhere(
     recipient: Recipient,
@@ -190,7 +190,7 @@ export class LiveList implements AddressList {
   #answer(recipient: Recipient, holders: readonly Entry[]): GalAnswer {
     if (holders.length === 0) return ABSENT
     if (holders.length > 1) this.#warnOfSeveral(recipientKey(recipient), holders)
-    // Where several disagree, the mail system knows which one it means.
+    // If several entries disagree, the mail system knows which one it means.
     const { flag, mailbox: attributes } = this.#list
     const authenticatedOnly = flag !== '' && holders.every((entry) => isTrue(entry, flag))
     const mailbox = attributes && mailboxOf(holders, attributes)

@@ -1,17 +1,17 @@
-// What the entries of a recipient say of where its mail goes.
+// Reads from a recipient's entries where its mail goes.
 
 import type { Entry } from '../ldap/entry'
 import type { Mailbox } from '../routing/mailbox'
 import type { GalSettings } from '../settings/settings'
 import { baseName } from './directory/entry-addresses'
 
-/** Which attributes say so, names in lower case; '' where none does. */
+/** The attributes that say so, in lower case; '' for none. */
 export interface MailboxAttributes {
   readonly host: string
   readonly address: string
 }
 
-/** @returns undefined where the directory is not asked for it */
+/** @returns `undefined` if the directory is not asked where mail goes */
 export function mailboxAttributes(
   gal: Pick<GalSettings, 'host_attribute' | 'routing_attribute'>,
 ): MailboxAttributes | undefined {
@@ -20,14 +20,14 @@ export function mailboxAttributes(
   return { host: host.toLowerCase(), address: address.toLowerCase() }
 }
 
-/** Longer values, in bytes, are neither hosts nor addresses; nobody is to be given the memory. */
+/** Longer values, in bytes, are neither hosts nor addresses, and must not take up memory. */
 const LONGEST = 1024
 
 const AMBIGUOUS: Mailbox = { isAmbiguous: true }
 
 /**
  * @param holders all entries with the recipient's address
- * @returns undefined where none of them says anything
+ * @returns `undefined` if none of them says where the mail goes
  */
 export function mailboxOf(
   holders: readonly Entry[],
@@ -35,12 +35,12 @@ export function mailboxOf(
 ): Mailbox | undefined {
   const [first, ...others] = holders.map((entry) => mailboxIn(entry, attributes))
   if (first?.isAmbiguous) return first
-  // An entry that leaves out what another says contradicts it too.
+  // An entry that omits what another one says contradicts it too.
   const key = mailboxKey(first)
   return others.every((other) => mailboxKey(other) === key) ? first : AMBIGUOUS
 }
 
-/** @returns what one entry says; undefined where it says nothing */
+/** @returns what one entry says; `undefined` if it says nothing */
 export function mailboxIn(entry: Entry, { host, address }: MailboxAttributes): Mailbox | undefined {
   const hosts = distinct(valuesOf(entry, host))
   const addresses = distinct(valuesOf(entry, address).map((value) => value.replace(/^smtp:/i, '')))
@@ -55,14 +55,14 @@ export function mailboxIn(entry: Entry, { host, address }: MailboxAttributes): M
   }
 }
 
-/** The form in which what two entries say compares: without case. */
+/** The form for comparing what two entries say, ignoring case. */
 export function mailboxKey({ host, address, isAmbiguous }: Mailbox = {}): string {
   return JSON.stringify([host?.toLowerCase(), address?.toLowerCase(), isAmbiguous])
 }
 
 const isTooLong = (value = '') => Buffer.byteLength(value) > LONGEST
 
-/** By how they compare. */
+/** The values without those that differ from another in case only. */
 const distinct = (values: readonly string[]) =>
   new Map(values.map((value) => [value.toLowerCase(), value]))
 

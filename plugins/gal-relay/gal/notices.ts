@@ -1,14 +1,14 @@
-// What a list says in the log once, or once in a while, and not again with each recipient.
+// Log messages that a list writes once, or once in a while, instead of for each recipient.
 import { LRUCache } from 'lru-cache'
 import type { Failure } from '../ldap/directory-error'
 import type { Log } from '../log'
 
-/** Recipients that are deferred for the same kind of reason are one line in so long a time. */
+/** Milliseconds in which recipients deferred for the same kind of reason are logged only once. */
 const DEFERRED_FOR = 60_000
 
 export class Notices {
   readonly #log: Log
-  // With `max` each would take the memory of a full one at once.
+  // With `max`, each cache would allocate its full size at once.
   readonly #said = new LRUCache<string, true>({ maxSize: 1000, sizeCalculation: () => 1 })
   readonly #deferredAt = new Map<Failure, number>()
 
@@ -16,7 +16,7 @@ export class Notices {
     this.#log = log
   }
 
-  /** Says the same text once. */
+  /** Logs the same text only once. */
   once(level: 'warn' | 'notice', text: string): void {
     if (this.#said.has(text)) return
     this.#said.set(text, true)

@@ -1,24 +1,24 @@
-// The other names under which a recipient may be in the list: a sub-address (RFC 5233) is looked up as
-// it stands, and when it is not in the list, without its detail; an X.500 address in a mail address
-// (IMCEAEX) also as what it encapsulates. Never so when the local part asks some later system to send
-// the mail onward: taking anything off such a one would accept what the list does not hold.
+// Other names under which a recipient may be listed: a sub-address (RFC 5233) is looked up as
+// written and without its detail, an X.500 address in a mail address (IMCEAEX) also as what it
+// encapsulates. Nothing is stripped from a local part that asks a later system to send the mail
+// onward: that would accept what the list does not hold.
 import { type Recipient, recipientNamed, withoutDetail } from '../routing/recipient'
 import { ABSENT, type AddressList, type GalAnswer, stateOfAll } from './address-list'
 import { LEGACY_DN, X500_DOMAIN } from './directory/entry-addresses'
 
-/** What `[gal]` says of other names. */
+/** The `[gal]` settings for other names. */
 export interface NamingSettings {
-  /** Each character is a delimiter; '' for none. */
+  /** Each character is a delimiter; '' means none. */
   readonly recipient_delimiter: string
   readonly attributes: readonly string[]
 }
 
-/** @returns the names under which the recipient may be listed besides its own, the longest first */
+/** @returns the names besides its own under which the recipient may be listed, longest first */
 export type OtherNames = (recipient: Recipient) => readonly Recipient[]
 
 const NONE: readonly Recipient[] = []
 
-/** @returns undefined when the settings want no other names to be looked up */
+/** @returns `undefined` if the settings ask for no other names */
 export function otherNames({
   recipient_delimiter,
   attributes,
@@ -34,7 +34,10 @@ export function otherNames({
 
 const IMCEAEX = /^imceaex-(?=_)/i
 
-/** `IMCEAEX-_O=CORP_CN=ANN+20LEE` is `/O=CORP/CN=ANN LEE`: a reply to an address from before a migration. */
+/**
+ * `IMCEAEX-_O=CORP_CN=ANN+20LEE` is `/O=CORP/CN=ANN LEE`. Replies to addresses from before a
+ * migration are sent to such names.
+ */
 function encapsulated({ plainLocal }: Recipient): Recipient | undefined {
   if (!IMCEAEX.test(plainLocal)) return undefined
   const pieces = plainLocal
@@ -62,7 +65,7 @@ export class ListWithOtherNames implements AddressList {
     const own = this.#list.lookup(recipient)
     const others = this.#others(recipient)
     if (others.length === 0 || (!(own instanceof Promise) && own.state === 'found')) return own
-    // At the same time, so that all of them take no longer than one may.
+    // In parallel, so that together they take no longer than a single look-up may.
     const answers = [own, ...others.map((other) => this.#list.lookup(other))]
     return areKnown(answers) ? combinedAnswer(answers) : Promise.all(answers).then(combinedAnswer)
   }

@@ -1,5 +1,5 @@
-// The searches for one recipient on one server: what it shows, which of that holds the address, and what
-// it can be searched for at all.
+// The searches for one recipient on one server: which entries it returns, which of them hold the
+// address, and which attributes it can search at all.
 
 import type { Connection } from '../ldap/connection'
 import { DirectoryError, printable } from '../ldap/directory-error'
@@ -20,30 +20,30 @@ import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import type { Known, Witness } from './directory/witness'
 import type { Notices } from './notices'
 
-/** Compares as loosely as any directory does: without case, accents, width and ligatures. */
+/** Compares as loosely as any directory does, ignoring case, accents, width and ligatures. */
 let loosely: Intl.Collator | undefined
 function isLooselyEqual(one: string, other: string): boolean {
   loosely ??= new Intl.Collator('und', { sensitivity: 'base' })
   return loosely.compare(one, other) === 0
 }
 
-/** What is asked of a server for one recipient below one base. */
+/** What the search for one recipient below one base looks for. */
 interface Wanted {
   readonly key: string
-  /** All that the search is for, the witness's among them. */
+  /** All addresses that the search is for, including the witness's. */
   readonly addresses: readonly string[]
 }
 
-/** What a server showed for one recipient. */
+/** What a server returned for one recipient. */
 export interface Shown {
   readonly holders: readonly Entry[]
-  /** Below each base where somebody was found before, the witness was shown. */
+  /** Whether the witness was returned below each base where an address was found before. */
   readonly isWitnessed: boolean
-  /** For each base, where else the server says one must ask. */
+  /** For each base, the URLs that the server says must be searched as well. */
   readonly references: readonly (readonly string[])[]
 }
 
-/** Schemas are large, and some attributes are not indexed, milliseconds. */
+/** Milliseconds; long, because schemas are large and some attributes are not indexed. */
 const PATIENCE = 15_000
 
 export class RecipientSearch {
@@ -52,12 +52,12 @@ export class RecipientSearch {
   readonly #witnesses: readonly Witness[]
   readonly #log: Log
   readonly #notices: Notices
-  /** By the names of the attributes, which on few servers differ from the settings. */
+  /** By attribute names; only a few servers use other names than the settings. */
   readonly #searches = new Map<string, AddressSearch>()
   readonly #asConfigured: AddressSearch
 
   /**
-   * @param timeout for a search, milliseconds
+   * @param timeout milliseconds for a search
    * @param witnesses one for each base
    */
   constructor(
@@ -80,7 +80,7 @@ export class RecipientSearch {
     return this.#asConfigured.forNobody()
   }
 
-  /** The searches by the names that the server has for the attributes, as far as that is known. */
+  /** Searches by the server's own attribute names, or the configured ones until those are known. */
   of({ server }: ListTurn): AddressSearch {
     const { current } = server.knowledge.searchable
     return current ? this.#by(current.attributes, current.shownAs) : this.#asConfigured
@@ -95,12 +95,15 @@ export class RecipientSearch {
     return search
   }
 
-  /** The server has come back, or is another one. @throws DirectoryError when it cannot be known */
+  /**
+   * Reads anew what can be searched for: the server has come back, or is another one.
+   * @throws DirectoryError if that cannot be determined
+   */
   renew(server: Server<ServerKnowledge>, connection: Connection): Promise<void> {
     return server.knowledge.searchable.renew(() => this.#readSearchable(server, connection))
   }
 
-  /** @throws DirectoryError when it cannot be known */
+  /** @throws DirectoryError if that cannot be determined */
   searchable(turn: ListTurn): Promise<Searchable> {
     const { server, connection } = turn
     return server.knowledge.searchable.of(turn, () => this.#readSearchable(server, connection))
@@ -130,7 +133,7 @@ export class RecipientSearch {
     return now
   }
 
-  /** Entries that hold the address in another case, where attributes compare with it. */
+  /** Finds the address in another case, in attributes that compare case-sensitively. */
   async inAnyCase(recipient: Recipient, turn: ListTurn, searchable: Searchable): Promise<Entry[]> {
     const search = this.of(turn)
     const { names } = search.list
@@ -148,7 +151,7 @@ export class RecipientSearch {
     return []
   }
 
-  /** @throws DirectoryError when it cannot be known whether an entry that came back holds the address */
+  /** @throws DirectoryError if it is uncertain whether a returned entry holds the address */
   async shown(recipient: Recipient, turn: ListTurn): Promise<Shown> {
     const asked = this.of(turn)
     const { names } = asked.list
@@ -180,13 +183,13 @@ export class RecipientSearch {
     }
     for (const [base, { leftOut }] of results.entries()) {
       const witness = witnesses[base]
-      // It may have grown larger than is read.
+      // The witness's entry may have grown beyond the size that is read.
       if (leftOut && witness && !shown.has(witness)) this.#witnesses[base]?.replace(undefined)
     }
     if (holders.length === 0) {
       requireWhole(results)
       if (!knowledge.searchable.current) {
-        // It may have other names for the attributes.
+        // The server may have other names for the attributes.
         await this.searchable(turn)
         if (this.of(turn) !== asked) return this.shown(recipient, turn)
       }
@@ -218,15 +221,15 @@ export class RecipientSearch {
     }
   }
 
-  /** With what the settings ask for beside addresses under the names that they have for it. */
+  /** Gives attributes other than addresses the names that the settings use for them. */
   #named(holders: Entry[], { server }: ListTurn): Entry[] {
     const names = server.knowledge.searchable.current?.namedOtherwise
     return names?.size ? holders.map((entry) => underOurNames(entry, names)) : holders
   }
 
   /**
-   * Whether an entry that came back without showing the address holds it nevertheless.
-   * @throws DirectoryError when that cannot be known
+   * Whether an entry that was returned without showing the address holds it nevertheless.
+   * @throws DirectoryError if that cannot be determined
    */
   async #holdsUnseen(entry: Entry, { key, addresses }: Wanted, turn: ListTurn): Promise<boolean> {
     const search = this.of(turn)

@@ -1,11 +1,11 @@
-// The parts of the list that a directory refers to elsewhere, each a list of its own on the server that
-// is named there, with the same credentials.
+// The parts of the list for which a directory refers to other servers. Each is a list of its own on
+// the server that the reference names, with the same credentials.
 import type { LdapSettings } from '../settings/settings'
 import { parseReference, whyNotFollowed } from './directory/references'
 
-/** References that lead on to others are followed so far. */
+/** How many references are followed one after another. */
 const MOST_STEPS = 3
-/** More parts than any directory has. */
+/** No directory has this many parts. */
 const MOST_PARTS = 50
 
 interface Closable {
@@ -18,7 +18,7 @@ export class ReferredLists<T extends Closable> {
   readonly #open: (ldap: LdapSettings) => T
   readonly #lists = new Map<string, T>()
 
-  /** @param steps how many references led to where these come from */
+  /** @param steps how many references led to the list that these come from */
   constructor(ldap: LdapSettings, steps: number, open: (ldap: LdapSettings) => T) {
     this.#ldap = ldap
     this.#steps = steps
@@ -27,8 +27,8 @@ export class ReferredLists<T extends Closable> {
 
   /**
    * @param texts references to one part of the tree on several servers, any of which may be asked
-   * @param base that was searched
-   * @returns the list that they lead to, or why there is none
+   * @param base the base that was searched
+   * @returns the list that the references lead to, or why there is none
    */
   listFor(texts: readonly string[], base: string): { readonly list?: T; readonly why: string } {
     const followed = texts.filter((text) => whyNotFollowed(text, this.#ldap) === undefined)

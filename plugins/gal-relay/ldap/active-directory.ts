@@ -1,10 +1,10 @@
-// Names that Active Directory gives things (MS-ADTS 3.1.1.3.4.1).
+// Names of controls and attributes in Active Directory (MS-ADTS 3.1.1.3.4.1).
 
-/** Searches find deleted objects too, as far as the account may read them. */
+/** A control: searches find deleted objects too, as far as the account may read them. */
 export const SHOW_DELETED = '1.2.840.113556.1.4.417'
 
-/** What names an object for its whole life. */
+/** Identifies an object for its whole life. */
 export const OBJECT_GUID = 'objectGUID'
 
-/** TRUE on what is left of deleted objects. */
+/** TRUE on the remains of deleted objects. */
 export const IS_DELETED = 'isDeleted'

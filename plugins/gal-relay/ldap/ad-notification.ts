@@ -1,6 +1,6 @@
-// Active Directory's change notification (MS-ADTS 3.1.1.3.4.1.9): a search that brings each entry in
-// the moment it changes. It says that something changed, which makes us look now instead of later;
-// what changed is found by looking. Not every account hears of deletions.
+// Active Directory's change notification (MS-ADTS 3.1.1.3.4.1.9): a search that returns each entry
+// at the moment it changes. It only triggers a look for changes now instead of later; the look
+// finds out what has changed. Not every account is notified of deletions.
 
 import { unattended } from '../guard'
 import { SHOW_DELETED } from './active-directory'
@@ -13,7 +13,7 @@ export const NOTIFICATION = '1.2.840.113556.1.4.528'
 /**
  * @param context a naming context
  * @param onChange called for each change
- * @param onRefused the server does not do it, or not any more
+ * @param onRefused called if the server refuses the search, or ends it
  */
 export function notifyOfChanges(
   connection: Connection,

@@ -1,5 +1,5 @@
-// What has come for one look-up. What is larger than is read is left out, and said: the search can then
-// find an address, and cannot show that there is none.
+// The answer to one look-up. Anything too large to read is left out, which is recorded: the search
+// can then still find an address, but cannot prove that there is none.
 import type { BerReader } from './ber'
 import { DirectoryError } from './directory-error'
 import { type Entry, readEntry, sizeOf } from './entry'
@@ -7,17 +7,17 @@ import { ANSWER, type EntryLimits, HELD, LOOK_UP } from './limits'
 
 export interface Answer {
   readonly entries: Entry[]
-  /** URLs where parts of it can be found. */
+  /** URLs where parts of the answer can be found. */
   readonly references: string[]
   messages: number
-  /** Of the entries. */
+  /** The total size of the entries: bytes, and attributes and values. */
   bytes: number
   values: number
   /** What was not read, as a sentence. */
   leftOut: string | undefined
 }
 
-/** An answer of which there may be many at a time. */
+/** There may be many answers of this size at a time. */
 const SMALL: EntryLimits = { bytes: 65_536, values: 1000 }
 
 export const emptyAnswer = (): Answer => ({
@@ -30,7 +30,7 @@ export const emptyAnswer = (): Answer => ({
 })
 
 /**
- * @param body inside a SearchResultEntry
+ * @param body a reader inside a SearchResultEntry
  * @throws MalformedBer
  */
 export function addEntry(answer: Answer, body: BerReader): void {
@@ -46,7 +46,7 @@ export function addEntry(answer: Answer, body: BerReader): void {
   }
 }
 
-/** @param urls of a SearchResultReference, or of a referral */
+/** @param urls from a SearchResultReference or a referral */
 export function addReferences(answer: Answer, urls: readonly string[]): void {
   const room = ANSWER.references - answer.references.length
   answer.references.push(...urls.slice(0, room))
@@ -54,9 +54,9 @@ export function addReferences(answer: Answer, urls: readonly string[]): void {
 }
 
 /**
- * Counts a message of whatever kind.
- * @param all the answers that are coming on the connection
- * @returns whether nothing more of it is to be read
+ * Counts a message of any kind.
+ * @param all returns all pending answers of the connection
+ * @returns whether to read nothing more of this answer
  */
 export function isFull(answer: Answer, all: () => Iterable<Answer>): boolean {
   const isEndless = ++answer.messages >= ANSWER.messages
@@ -65,7 +65,7 @@ export function isFull(answer: Answer, all: () => Iterable<Answer>): boolean {
     answer.leftOut = `an answer of more than ${own} is not read to its end`
     return true
   }
-  // Few answers are so large that their sum matters.
+  // Only a few answers are so large that their total matters.
   if (answer.bytes < SMALL.bytes && answer.values < SMALL.values) return false
   const held = { bytes: 0, values: 0 }
   for (const { bytes, values } of all()) {

@@ -1,5 +1,5 @@
-// How long to wait before the next attempt: twice as long each time, with half of it left to chance, so
-// that many servers do not come back at the same moment. The library is loaded at the first failure.
+// How long to wait before the next attempt: twice as long each time, half of it random, so that
+// many servers do not come back at the same moment. The library is loaded at the first failure.
 import type { IBackoff } from 'cockatiel'
 
 export class Backoff {
@@ -7,23 +7,23 @@ export class Backoff {
   readonly #most: number
   #current: IBackoff<unknown> | undefined
 
-  /** Milliseconds: the first wait is from `initial` / 2 to `initial`, none is longer than `most`. */
+  /** Milliseconds: the first wait is from `initial` / 2 to `initial`, no wait exceeds `most`. */
   constructor(initial: number, most: number) {
     this.#initial = initial
     this.#most = most
   }
 
-  /** Milliseconds to wait after the last failure; undefined: there was none. */
+  /** Milliseconds to wait after the last failure; `undefined` if there was none. */
   get delay(): number | undefined {
     return this.#current?.duration
   }
 
-  /** Of one more failure. */
+  /** Records one more failure. */
   failed(): void {
     this.#current = (this.#current ?? this.#begin()).next(undefined)
   }
 
-  /** After a success: the next wait is the first one again. */
+  /** Records a success: the next wait starts from `initial` again. */
   reset(): void {
     this.#current = undefined
   }

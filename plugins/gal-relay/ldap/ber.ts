@@ -1,5 +1,5 @@
-// The little of the Basic Encoding Rules that LDAP needs (RFC 4511 §5.1): tag, definite length, value.
-// Reading never goes past the end it was given and throws MalformedBer instead of guessing.
+// The part of the Basic Encoding Rules that LDAP needs (RFC 4511 §5.1): tag, definite length,
+// value. Reading never goes past the given end, and throws MalformedBer instead of guessing.
 
 export const TAG = {
   boolean: 0x01,
@@ -10,12 +10,12 @@ export const TAG = {
   set: 0x31,
 } as const
 
-/** What came is not LDAP, or not all of it. */
+/** The data received is not LDAP, or is incomplete. */
 export class MalformedBer extends Error {
   override readonly name = 'MalformedBer'
 }
 
-/** One value with its tag and length. */
+/** Encodes one value with its tag and length. */
 export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
   let length = 0
   for (const part of parts) length += part.length
@@ -28,7 +28,7 @@ export function tlv(tag: number, ...parts: readonly Buffer[]): Buffer {
   return bytes
 }
 
-/** An OCTET STRING of the text in UTF-8. */
+/** Encodes an OCTET STRING; text is encoded as UTF-8. */
 export function octets(text: string | Buffer, tag: number = TAG.octets): Buffer {
   if (typeof text !== 'string') return tlv(tag, text)
   const { bytes, start } = begun(tag, Buffer.byteLength(text))
@@ -36,7 +36,7 @@ export function octets(text: string | Buffer, tag: number = TAG.octets): Buffer 
   return bytes
 }
 
-/** An INTEGER, 0 to 2³¹−1. */
+/** Encodes an INTEGER from 0 to 2³¹−1. */
 export function integer(value: number, tag: number = TAG.integer): Buffer {
   const bytes = [value & 0xff]
   for (let rest = value >>> 8; rest > 0; rest >>>= 8) bytes.unshift(rest & 0xff)
@@ -44,7 +44,7 @@ export function integer(value: number, tag: number = TAG.integer): Buffer {
   return tlv(tag, Buffer.from(bytes))
 }
 
-/** An ENUMERATED, 0 to 127. */
+/** Encodes an ENUMERATED from 0 to 127. */
 export function enumerated(value: number): Buffer {
   return integer(value, TAG.enumerated)
 }
@@ -53,7 +53,7 @@ export function boolean(value: boolean, tag: number = TAG.boolean): Buffer {
   return tlv(tag, Buffer.from([value ? 0xff : 0]))
 }
 
-/** Tag and length, with room for a value of that length. */
+/** Writes tag and length, and leaves room for a value of that length. */
 function begun(tag: number, length: number): { readonly bytes: Buffer; readonly start: number } {
   let count = 0
   if (length >= 0x80) for (let rest = length; rest > 0; rest >>>= 8) count++
@@ -65,11 +65,11 @@ function begun(tag: number, length: number): { readonly bytes: Buffer; readonly 
   return { bytes, start }
 }
 
-/** Walks over the values in a part of a buffer. */
+/** Steps through the values in a part of a buffer. */
 export class BerReader {
   /** Where the next value starts. */
   at: number
-  /** The value that `next` found last: its first byte and the one after its last. */
+  /** Start and end (exclusive) of the value that `next` found last. */
   start = 0
   end = 0
 
@@ -105,7 +105,7 @@ export class BerReader {
     return tag
   }
 
-  /** Steps over one value that must have this tag. */
+  /** Steps over one value, which must have this tag. */
   expect(tag: number): this {
     const found = this.next()
     if (found !== tag) {
@@ -114,7 +114,7 @@ export class BerReader {
     return this
   }
 
-  /** Into the value that `next` found last. */
+  /** A reader for the inside of the value that `next` found last. */
   inside(): BerReader {
     return new BerReader(this.bytes, this.start, this.end)
   }
@@ -137,7 +137,7 @@ export class BerReader {
 }
 
 /**
- * @returns the length of the whole value that starts at `at`, or 0 when too little has come to tell
+ * @returns the length of the whole value that starts at `at`, or 0 if too few bytes have arrived
  * @throws MalformedBer for anything that does not start like an LDAP message
  */
 export function messageLength(bytes: Buffer, at: number): number {

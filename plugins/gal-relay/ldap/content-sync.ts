@@ -1,4 +1,4 @@
-// What goes over the wire in the LDAP content synchronization operation (RFC 4533).
+// The messages of the LDAP content synchronization operation (RFC 4533).
 import { BerReader, enumerated, TAG, tlv } from './ber'
 import { type Control, controlValue } from './controls'
 import { DirectoryError } from './directory-error'
@@ -11,23 +11,23 @@ export const SYNC_INFO = '1.3.6.1.4.1.4203.1.9.1.4'
 /** Modes of a request (§2.2). */
 export const REFRESH_ONLY = 1
 export const REFRESH_AND_PERSIST = 3
-/** A state of an entry (§2.3). */
+/** The state of a deleted entry (§2.3). */
 const DELETED = 3
-/** Bytes of an entryUUID. */
+/** Length of an entryUUID in bytes. */
 const UUID = 16
 /** Choices of syncInfoValue (§2.5). */
 const REFRESH_DELETE = 0xa1
 const REFRESH_PRESENT = 0xa2
 const ID_SET = 0xa3
 
-/** Without a cookie: all there is. */
+/** Without a cookie, so the server sends the whole content. */
 export const syncRequest = (mode: typeof REFRESH_ONLY | typeof REFRESH_AND_PERSIST): Control => ({
   oid: SYNC_REQUEST,
   critical: true,
   value: tlv(TAG.sequence, enumerated(mode)),
 })
 
-/** @param controls of an entry @throws DirectoryError when they do not say */
+/** @param controls of an entry @throws DirectoryError if they do not include the state */
 export function readSyncState(controls: readonly Control[]): {
   readonly uuid: Buffer
   readonly isDeleted: boolean
@@ -45,13 +45,13 @@ export interface SyncInfo {
   readonly refreshDone: boolean
 }
 
-/** @param value of a {@link SYNC_INFO} */
+/** @param value the value of a {@link SYNC_INFO} */
 export function readSyncInfo(value: Buffer): SyncInfo {
   const reader = new BerReader(value, 0, value.length)
   const choice = reader.next()
   const deleted: Buffer[] = []
   if (choice === REFRESH_DELETE || choice === REFRESH_PRESENT) {
-    // Behind the cookie: refreshDone, TRUE unless it says otherwise.
+    // After the cookie comes refreshDone, which defaults to TRUE.
     return { deleted, refreshDone: booleanIn(reader.inside()) ?? true }
   }
   if (choice === ID_SET) {

@@ -1,15 +1,15 @@
-// Controls (RFC 4511 §4.1.11): what a request or an answer says beside the operation itself.
+// Controls (RFC 4511 §4.1.11): what requests and responses say besides the operation itself.
 import { type BerReader, boolean, MalformedBer, octets, TAG, tlv } from './ber'
 
 export interface Control {
   readonly oid: string
-  /** A server that does not know it must refuse the request. */
+  /** A server that does not support the control must refuse the request. */
   readonly critical?: boolean
   readonly value?: Buffer
 }
 
 const CONTROLS = 0xa0
-/** Of one message. */
+/** The most controls in one message. */
 const MOST = 100
 
 export function encodeControls(controls: readonly Control[]): Buffer {
@@ -28,7 +28,7 @@ export function encodeControls(controls: readonly Control[]): Buffer {
 
 const NONE: readonly Control[] = []
 
-/** @param message behind the operation */
+/** @param message a reader positioned after the operation */
 export function readControls(message: BerReader): readonly Control[] {
   if (!message.more) return NONE
   if (message.next() !== CONTROLS) return NONE

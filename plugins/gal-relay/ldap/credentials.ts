@@ -1,6 +1,7 @@
 // The password of the account that searches. Most companies lock an account after a few wrong
-// passwords, for everybody who uses it: after three refusals, in whichever process of this server, one is
-// tried only every five minutes, by whichever server of the directory is next, or as soon as it is another one.
+// passwords, for everybody who uses it. So a password refused three times, in any process of this
+// server, is tried only every five minutes, with whichever directory server is next. A new password
+// is tried at once.
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { DirectoryError, resultError } from './directory-error'
@@ -10,7 +11,7 @@ import { readNamed } from './tls'
 const REFUSALS = 3
 const RETRY_AFTER = 5 * 60_000
 
-/** Result codes of a bind: invalidCredentials; constraintViolation, when the account is locked. */
+/** Result codes of a bind: invalidCredentials, and constraintViolation if the account is locked. */
 const REFUSED: ReadonlySet<number> = new Set([49, 19])
 
 interface Refused {
@@ -20,28 +21,28 @@ interface Refused {
   readonly message: string
 }
 
-/** A refusal in one process of a server, for the others: their attempts lock the account as well. */
+/** A refusal in one process, reported to the others, whose attempts count for the lockout too. */
 export interface Refusal {
-  /** Of {@link Credentials}. */
+  /** The key of the {@link Credentials}. */
   readonly key: string
   readonly message: string
 }
 
-/** By directory, account and password, for all connections of this process. */
+/** Refused passwords by directory, account and password, for all connections of this process. */
 const refused = new LRUCache<string, Refused>({ max: 1000 })
 
 type TellRefusal = (refusal: Refusal) => void
 const others = new Set<TellRefusal>()
 
-/** @param tell another process of this server, which calls {@link countRefusal} */
+/** @param tell tells another process of this server, which calls {@link countRefusal} */
 export function shareRefusals(tell: TellRefusal): void {
   others.add(tell)
 }
 
 /**
- * Of a password that was refused, here or in another process.
- * @param from the process that it is known from, which is not told
- * @returns how often it has been refused
+ * Counts a refusal of a password, here or in another process.
+ * @param from the process that reported it, which is not told again
+ * @returns how often the password has been refused
  */
 export function countRefusal(refusal: Refusal, from?: TellRefusal): number {
   const { key, message } = refusal
@@ -51,7 +52,7 @@ export function countRefusal(refusal: Refusal, from?: TellRefusal): number {
   return times
 }
 
-/** Each as often as it was counted, for a process that starts. */
+/** All refusals, each as often as it was counted, for a process that starts. */
 export function knownRefusals(): Refusal[] {
   return [...refused].flatMap(([key, { times, message }]) => Array(times).fill({ key, message }))
 }
@@ -60,33 +61,33 @@ export function knownRefusals(): Refusal[] {
 export interface Credentials {
   /** '' for an anonymous bind. */
   readonly password: string
-  /** The same for as long as the account, where its password is from, and all that is there stay the same. */
+  /** Stays the same while the servers, the account and the password, or its file's content, do. */
   readonly key: string
 }
 
 /**
  * @returns what to bind with now
- * @throws DirectoryError when there is none, or it must not be tried again yet
+ * @throws DirectoryError if there is no password, or it must not be tried again yet
  */
 export async function credentialsToTry(ldap: LdapOptions): Promise<Credentials> {
   if (!ldap.bind_dn || ldap.bind_method === 'external') return ANONYMOUS
   const file = await readNamed('bind_password_file', ldap.bind_password_file, ldap.trusted)
   const password = file ? firstLine(file) : ldap.bind_password
-  // Servers take a name without password for an anonymous bind and say success (RFC 4513 §5.1.2).
+  // Servers treat a name without a password as an anonymous bind, with success (RFC 4513 §5.1.2).
   if (!password) throw new DirectoryError('connection', 'bind_dn is set, but the password is empty')
   const key = keyOf(ldap, file ?? password)
   const known = refused.get(key)
   if (!known || known.times < REFUSALS) return { password, key }
   const now = performance.now()
   if (now < known.retryAt) throw new DirectoryError('waiting', known.message)
-  // Others wait for what becomes of this attempt.
+  // Other connections wait for the outcome of this attempt.
   refused.set(key, { ...known, retryAt: now + RETRY_AFTER })
   return { password, key }
 }
 
 /**
- * What the server said to a bind with these.
- * @throws DirectoryError when it was not success
+ * Records the server's answer to a bind with these credentials.
+ * @throws DirectoryError if the bind failed
  */
 export function bound(
   ldap: LdapOptions,
@@ -115,7 +116,7 @@ function keyOf({ url, bind_dn }: LdapOptions, secret: string | Buffer): string {
   return createHash('sha256').update(account).update(secret).digest('base64')
 }
 
-/** As editors write it on any system: with a byte order mark or without, in UTF-8 or UTF-16. */
+/** Reads what editors on any system write: UTF-8, with or without a byte order mark, or UTF-16. */
 function firstLine(file: Buffer): string {
   const encoding =
     file[0] === 0xfe && file[1] === 0xff

@@ -1,33 +1,33 @@
-// Why a directory server gave no answer. None of these ever means that an address is not in the list.
+// Why a directory server gave no answer. No failure ever means that an address is not in the list.
 import { shortened, visible } from '../visible'
 import { resultName } from './ldapjs'
 
 export type Failure =
-  /** No connection, or it ended: refused, cut, closed by us. */
+  /** No connection, or it ended: refused, lost, or closed by us. */
   | 'connection'
   /** No answer in time. */
   | 'timeout'
   /** The server refused the account's name or password. */
   | 'credentials'
-  /** They were refused several times, and are not tried again yet. */
+  /** Name or password were refused several times and are not tried again yet. */
   | 'waiting'
-  /** TLS was refused, or the certificate is not the one that was expected. */
+  /** TLS was refused, or the certificate is not the expected one. */
   | 'tls'
-  /** What came is not LDAP, or breaks its rules. */
+  /** The data received is not LDAP, or violates the protocol. */
   | 'protocol'
   /** A result code other than success. */
   | 'result'
-  /** The answer was success, and yet says nothing that may be relied on. */
+  /** The answer was success but proves nothing. */
   | 'unproven'
-  /** More came than is read: an entry or an answer without end. */
+  /** An entry or an answer is larger than what is read. */
   | 'oversize'
-  /** More searches than we send at a time were waiting already. */
+  /** Too many searches were waiting already. */
   | 'overload'
 
-/** The result code of a search that brought as many entries as it was to bring at most. */
+/** The result code of a search that reached its size limit. */
 export const SIZE_LIMIT_EXCEEDED = 4
 
-/** Characters of a message. */
+/** The most characters in a message. */
 const LONGEST = 1000
 
 export class DirectoryError extends Error {
@@ -39,7 +39,7 @@ export class DirectoryError extends Error {
     message: string,
     readonly code?: number,
   ) {
-    // Much of it is others' words: names in certificates, in DNS, in referrals.
+    // Much of it comes from others: names in certificates, DNS and referrals.
     super(visible(shortened(message, LONGEST)))
   }
 }
@@ -48,8 +48,8 @@ export class DirectoryError extends Error {
 const REFERRAL = 10
 
 /**
- * For a result code that is not success; the server's own words are cut short and made printable.
- * @param references where a referral leads to
+ * Reports a result code other than success; the server's text is shortened and made printable.
+ * @param references the URLs of a referral
  */
 export function resultError(
   code: number,
@@ -65,14 +65,14 @@ export function resultError(
   return new DirectoryError('result', `${resultName(code)}${words && `: ${words}`}`, code)
 }
 
-/** Whatever was thrown, as one of ours. */
+/** Converts anything thrown to a DirectoryError. */
 export function directoryError(error: unknown): DirectoryError {
   if (error instanceof DirectoryError) return error
   const text = error instanceof Error ? error.message || error.name : String(error)
   return new DirectoryError('connection', printable(text))
 }
 
-/** Text that a server sent, fit for one line of a log. */
+/** Makes text from a server fit for one line in a log. */
 export function printable(text: string): string {
   const line = text
     .slice(0, 10_000)

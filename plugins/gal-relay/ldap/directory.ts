@@ -1,6 +1,6 @@
-// The directory: several servers that hold the same list. A question goes to the first that is up;
-// when that one fails to answer, to the next, until the time for the whole answer is over. While none
-// is up there is nothing to wait for, and that is said at once.
+// The directory: several servers that hold the same list. A question goes to the first server that
+// is up and, if that one fails to answer, to the next, until the time for the whole answer is over.
+// While no server is up, the question fails at once.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
@@ -12,32 +12,32 @@ import { Server, type ServerOptions } from './server'
 import { SrvSource } from './srv'
 import { Turn } from './turn'
 
-/** Asks one server; throws DirectoryError for the next one to be asked. */
+/** Asks one server; a DirectoryError makes the directory ask the next one. */
 export type Question<T, K> = (turn: Turn<K>) => Promise<T>
 
-/** Questions that wait for a connection with room; more are turned away. */
+/** The most questions that wait for a connection with room; more are rejected. */
 const WAITING = 2000
-/** How long questions under way may still be answered when the directory is closed. */
+/** How long `close` waits for questions under way, in milliseconds. */
 const GRACE = 1000
 
-/** A directory that nobody has asked for so long, milliseconds, has no connection. */
+/** Milliseconds without a question after which an on-demand directory closes its connections. */
 const REST_AFTER = 300_000
-/** One that somebody asked within that time is missed while it is down. */
+/** A directory that was asked within this time, in milliseconds, is missed while it is down. */
 const MISSED_FOR = 5000
 
 export interface DirectoryOptions<K> {
   readonly idle?: number
-  /** Connects when it is asked first, and ends its connections while nobody asks; default false. */
+  /** Connects at the first question and disconnects when it is no longer asked; default false. */
   readonly isOnDemand?: boolean
   readonly restAfter?: number
-  /** What is known of a server at first; undefined when nothing is to be. */
+  /** Makes the initial knowledge about a server; `undefined` if none is kept. */
   readonly newKnowledge?: () => K
   readonly onOpen?: ServerOptions<K>['onOpen']
-  /** No server can be asked any longer. */
+  /** Called when no server can be asked any longer. */
   readonly onAllDown?: () => void
 }
 
-/** @typeParam K what whoever asks knows of each server */
+/** @typeParam K what the caller knows about each server */
 export class Directory<K = undefined> {
   readonly #ldap: LdapOptions
   readonly #check: readonly Buffer[]
@@ -48,9 +48,9 @@ export class Directory<K = undefined> {
   readonly #onAllDown: () => void
   readonly #isOnDemand: boolean
   readonly #restAfter: number
-  /** One for each url, in order: a server, or where servers are looked up. */
+  /** One for each URL, in order: a server, or a source that finds servers by DNS. */
   readonly #sources: readonly (Endpoint | SrvSource)[]
-  /** By name; the same server for as long as it is listed. */
+  /** Servers by name; a server keeps its object while it is listed. */
   #known = new Map<string, Server<K>>()
   /** In the order in which they are asked. */
   #servers: readonly Server<K>[] = []
@@ -64,8 +64,8 @@ export class Directory<K = undefined> {
 
   /**
    * @param check searches that a server must answer with success before it is asked anything else
-   * @param onOpen asks a server what it can be searched for, before it counts as up; may fail
-   * @param idle milliseconds after which an idle connection is tried; servers and firewalls drop them
+   * @param onOpen finds out what a server can be searched for, before it counts as up; may fail
+   * @param idle milliseconds until an idle connection is tested: servers and firewalls drop them
    */
   constructor(
     ldap: LdapOptions,
@@ -97,7 +97,7 @@ export class Directory<K = undefined> {
     this.#list()
   }
 
-  /** Connects to all servers in the background, unless that is done on demand. */
+  /** Connects to all servers in the background, unless the directory connects on demand. */
   start(): void {
     if (!this.#isOnDemand) this.#start()
   }
@@ -113,7 +113,7 @@ export class Directory<K = undefined> {
     for (const server of this.#servers) server.start()
   }
 
-  /** Each server, and each domain whose servers are not known. */
+  /** Reports on each server, and on each domain whose servers are not known. */
   report(): ServerReport[] {
     const unresolved = this.#sources.flatMap((source) => {
       if (!(source instanceof SrvSource) || source.endpoints?.length) return []
@@ -125,7 +125,7 @@ export class Directory<K = undefined> {
     return [...this.#servers.map((server) => server.report()), ...unresolved]
   }
 
-  /** Every server is known to be down. */
+  /** Whether every server is known to be down. */
   get isAway(): boolean {
     const isUnknown = (source: SrvSource | Endpoint) =>
       source instanceof SrvSource && !source.endpoints?.length && !source.error
@@ -137,8 +137,8 @@ export class Directory<K = undefined> {
   }
 
   /**
-   * @returns what the first server answers that does
-   * @throws DirectoryError when none does within `answer_within`
+   * @returns the answer of the first server that gives one
+   * @throws DirectoryError if none answers within `answer_within`
    */
   async ask<T>(question: Question<T, K>): Promise<T> {
     this.#asked++
@@ -152,7 +152,7 @@ export class Directory<K = undefined> {
     }
   }
 
-  /** Waits a moment for the questions under way, then ends all connections. */
+  /** Waits briefly for the questions under way, then ends all connections. */
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#rest)
@@ -166,7 +166,7 @@ export class Directory<K = undefined> {
   async #ask<T>(question: Question<T, K>): Promise<T> {
     const { answer_within, query_timeout } = this.#ldap
     const deadline = performance.now() + answer_within
-    // A server that never answers leaves time for the next one.
+    // Even if a server never answers, time is left for the next one.
     const most = Math.min(query_timeout, answer_within * 0.75)
     const failed = new Map<Server<K>, 'once' | 'for good'>()
     let last: DirectoryError | undefined
@@ -194,12 +194,13 @@ export class Directory<K = undefined> {
       } catch (thrown) {
         last = directoryError(thrown)
         server.health.unanswered(last)
-        // A connection may have been dead already: once more on another one. Else: elsewhere.
+        // The connection may have been dead already, so the same server gets a second attempt on
+        // another connection. After any other failure, the next server is asked.
         const again = last.failure === 'connection' && !failed.has(server)
         failed.set(server, again ? 'once' : 'for good')
         if (last.failure === 'result')
           unattended('trying a directory server', () => server.doubt(connection))
-        // A search that had less than its time says nothing about the server.
+        // A search that had less than the full time says nothing about the server.
         if (last.failure === 'timeout' && turn.timeout === most) {
           server.timedOut(connection, turn.startedAt, last)
         }
@@ -210,12 +211,12 @@ export class Directory<K = undefined> {
     }
   }
 
-  /** Somebody asks. Who does not connect on demand does not wait for that either. */
+  /** Whether the directory is being asked; this is assumed if it does not connect on demand. */
   #isMissed(): boolean {
     return !this.#isOnDemand || performance.now() - this.#askedAt < MISSED_FOR
   }
 
-  /** One that is down goes on being tried: that it is, or is back, must show. */
+  /** A server that is down is still retried: the reports must show that it is down, or back. */
   #restWhenIdle(): void {
     const isIdle = this.#asked === 0 && performance.now() - this.#askedAt >= this.#restAfter
     if (!isIdle || !this.#servers.every((server) => server.isUp)) return
@@ -236,7 +237,7 @@ export class Directory<K = undefined> {
     return new DirectoryError('connection', `no server is up: ${reasons[0] ?? 'none is known'}`)
   }
 
-  /** The servers of all sources as they are listed now; those no longer listed are left. */
+  /** Takes the servers that the sources list now, and closes those no longer listed. */
   #list(): void {
     const former = this.#known
     this.#known = new Map()
@@ -271,8 +272,8 @@ export class Directory<K = undefined> {
   }
 
   /**
-   * Waits until something may be different, or `within` milliseconds are over.
-   * @param isNext it has waited before: others came later
+   * Waits until something may have changed, or for `within` milliseconds.
+   * @param isNext the question has waited before, so it precedes those that came later
    */
   #change(within: number, isNext: boolean): Promise<void> {
     if (this.#waiting.length >= WAITING) {
@@ -313,7 +314,7 @@ export class Directory<K = undefined> {
   }
 }
 
-/** The first server that has room for a search, before one that must be waited for. */
+/** The first server that has room for a search now, even if a preferred one is busy. */
 function withRoom<K>(servers: readonly Server<K>[]): [Server<K>, Connection] | undefined {
   for (const server of servers) {
     const connection = server.connection()

@@ -1,9 +1,9 @@
-// Where the directory's servers are right now, in the order in which they are asked.
+// The directory's current servers, in the order in which they are asked.
 
 import type { Endpoint, LdapOptions } from './options'
 import { findServers } from './srv'
 
-/** @throws DirectoryError when a domain's servers cannot be found and no others are named */
+/** @throws DirectoryError if a domain's servers cannot be found and there are no others */
 export async function endpointsOf(ldap: LdapOptions): Promise<Endpoint[]> {
   const found: Endpoint[] = []
   let failure: unknown

@@ -13,16 +13,16 @@ export interface Entry {
   readonly attributes: readonly Attribute[]
 }
 
-/** How many values there are, an attribute counting as one. */
+/** The number of values, where each attribute counts as one more. */
 export function sizeOf({ attributes }: Entry): number {
   return attributes.reduce((sum, { values }) => sum + 1 + values.length, 0)
 }
 
 /**
  * @param reader inside a SearchResultEntry
- * @param most attributes and values that are read
+ * @param most the most attributes and values to read
  * @throws MalformedBer
- * @throws DirectoryError `oversize` when there are more
+ * @throws DirectoryError `oversize` if there are more
  */
 export function readEntry(reader: BerReader, most: number): Entry {
   const dn = reader.expect(TAG.octets).text()

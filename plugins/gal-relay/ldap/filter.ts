@@ -1,7 +1,7 @@
-// Search filters as they go over the wire (RFC 4511 §4.5.1.7). The configured filter is parsed once;
-// the values that strangers bring are only ever put into place as bytes with a length, so that no
-// address can become part of a filter's grammar. ldapjs' parser is not used: it refuses attributes
-// named by OID, empty values, and the filters for "true" and "false" (RFC 4526).
+// Encodes search filters (RFC 4511 §4.5.1.7). The configured filter is parsed once; values from
+// outside are only ever inserted as bytes with a length, so no address can become part of a
+// filter's grammar. ldapjs' parser is not used: it rejects attributes named by OID, empty values,
+// and the filters for "true" and "false" (RFC 4526).
 import { boolean, octets, tlv } from './ber'
 
 const AND = 0xa0
@@ -27,7 +27,7 @@ export function equals(attribute: string, value: string): Buffer {
   return equalityOf(attribute)(value)
 }
 
-/** For many comparisons of one attribute: its name is encoded once. */
+/** For many comparisons with one attribute, whose name is encoded only once. */
 export function equalityOf(attribute: string): (value: string) => Buffer {
   const name = octets(attribute)
   return (value) => tlv(EQUALS, name, octets(value))
@@ -43,7 +43,7 @@ export function not(filter: Buffer): Buffer {
   return tlv(NOT, filter)
 }
 
-/** For attributes whose values are bytes, such as entryUUID's relatives. */
+/** For attributes with binary values, such as objectGUID. */
 export function equalsBytes(attribute: string, value: Buffer): Buffer {
   return tlv(EQUALS, octets(attribute), octets(value))
 }
@@ -57,14 +57,14 @@ export function present(attribute: string): Buffer {
 }
 
 /**
- * The bytes of a filter written as in RFC 4515; blanks around its parts are passed over.
- * @throws Error with a text for the operator when it is none
+ * Encodes a filter written as in RFC 4515; blanks around its parts are ignored.
+ * @throws Error with a message for the operator if the text is not a filter
  */
 export function filterFromText(text: string): Buffer {
   return parsed(text).filter
 }
 
-/** The names of the attributes that a filter looks at, as they are written. @throws Error as above */
+/** The names of the attributes in a filter, as they are written. @throws Error as above */
 export function attributesOfFilter(text: string): string[] {
   return [...parsed(text).attributes]
 }
@@ -77,7 +77,7 @@ interface Parsed {
 function parsed(text: string): Parsed {
   const attributes = new Set<string>()
   const whole = text.trim()
-  // A single comparison may come without its parentheses.
+  // A single comparison may be written without parentheses.
   const [filter, end] = whole.startsWith('(')
     ? filterAt(whole, 0, attributes)
     : [comparison(whole, attributes), whole.length]
@@ -85,7 +85,7 @@ function parsed(text: string): Parsed {
   return { filter, attributes }
 }
 
-/** @returns the filter whose parenthesis opens there, and where it ends */
+/** @returns the filter whose parenthesis opens at `at`, and where it ends */
 function filterAt(text: string, at: number, attributes: Set<string>): [Buffer, number] {
   const operator = afterBlanks(text, at + 1)
   switch (text[operator]) {
@@ -115,7 +115,7 @@ function afterBlanks(text: string, at: number): number {
   return at + text.slice(at).search(/\S|$/)
 }
 
-/** @returns what follows the closing parenthesis that must be there */
+/** @returns the position after the closing parenthesis, which must be at `at` */
 function closing(text: string, at: number): number {
   if (text[at] === ')') return at + 1
   if (at >= text.length) throw new Error('unbalanced parentheses')
@@ -160,7 +160,7 @@ function comparison(text: string, attributes: Set<string>): Buffer {
   return tlv(SUBSTRINGS, octets(attribute), tlv(0x30, ...parts))
 }
 
-/** `\2a` and the like are the bytes they stand for (RFC 4515 §3). */
+/** Replaces escapes such as `\2a` with the bytes that they represent (RFC 4515 §3). */
 function unescaped(value: string): Buffer {
   const bytes = Buffer.from(value)
   const out: number[] = []

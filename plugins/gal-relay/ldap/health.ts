@@ -1,36 +1,36 @@
-// What is known of a directory server: the one place that the log, metrics and a status page read.
+// What is known about a directory server: the single source for the log, metrics and status page.
 import type { DirectoryError, Failure } from './directory-error'
 
-/** `idle`: it has no connection, since nobody has asked it anything for a while, or ever. */
+/** `idle`: it has no connection, because it has not been asked anything for a while, or ever. */
 export type ServerState = 'idle' | 'starting' | 'up' | 'down'
 
-/** One server as it is now; all times are milliseconds, dates since 1970. */
+/** The current state of one server; times are in milliseconds, dates in milliseconds since 1970. */
 export interface ServerReport {
   readonly server: string
   readonly state: ServerState
-  /** Since when it is in this state. */
+  /** Since when it has been in this state. */
   readonly since: number
-  /** The last thing that went wrong, also after it went well again. */
+  /** The last error; kept after the server has recovered. */
   readonly lastError: string | undefined
   readonly lastErrorAt: number | undefined
   readonly connections: number
   readonly inFlight: number
-  /** Searches that were sent, those among them without a usable answer, and how long the others took in sum. */
+  /** Searches sent, those without a usable answer, and the total time of the others. */
   readonly searches: number
   readonly failures: number
   readonly time: number
-  /** The moving average of the last hundred or so. */
+  /** The moving average of the last hundred answered searches or so. */
   readonly latency: number
-  /** How many of the failures were of each kind. */
+  /** The number of failures of each kind. */
   readonly failuresBy: Readonly<Partial<Record<Failure, number>>>
-  /** How many of the answered searches took at most each of {@link DURATIONS}, one more for longer ones. */
+  /** Answered searches by duration: a count for each of {@link DURATIONS}, one more for longer. */
   readonly durations: readonly number[]
 }
 
-/** Bounds, in milliseconds, by which answered searches are counted. */
+/** Upper bounds in milliseconds of the classes in which answered searches are counted. */
 export const DURATIONS: readonly number[] = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 
-/** Counts for one server. */
+/** Keeps the state and counts of one server. */
 export class ServerHealth {
   state: ServerState = 'starting'
   since = Date.now()

@@ -1,27 +1,27 @@
-// Takes LDAP messages out of the bytes of a connection, in whatever parts they come: each byte is copied
-// a few times at most, and a message that nobody wants is passed over without being kept.
+// Extracts LDAP messages from the bytes of a connection, however these are split. Each byte is
+// copied a few times at most, and an unwanted message is skipped without being stored.
 import { BerReader, MalformedBer, messageLength, TAG } from './ber'
 
-/** Bytes up to which a message is simply read. */
+/** Messages of up to this many bytes are always read. */
 const SMALL = 65_536
 
-/** Whether a large message is to be read. @param id its number */
+/** Whether to read a large message. @param id its message ID */
 export type IsWanted = (id: number, length: number) => boolean
 
 export class Incoming {
-  /** Behind the first `#length` bytes there may be room for more. */
+  /** Only the first `#length` bytes are used; there may be room for more after them. */
   #store: Buffer = Buffer.alloc(0)
   #length = 0
-  /** Of the message that is being passed over. */
+  /** Bytes left of the message that is being skipped. */
   #toSkip = 0
 
-  /** No message has begun that has not come to its end. */
+  /** Whether no incomplete message is pending. */
   get isEmpty(): boolean {
     return this.#length === 0 && this.#toSkip === 0
   }
 
   /**
-   * The whole messages that there are with this chunk.
+   * Yields the messages that are complete with this chunk.
    * @throws MalformedBer
    */
   *messages(chunk: Buffer, isWanted: IsWanted): Generator<BerReader, void, undefined> {
@@ -60,7 +60,7 @@ export class Incoming {
     return this.#store.subarray(0, length)
   }
 
-  /** Values that were read lie in the same memory: only what has not come to its end is added to. */
+  /** Values already read share this memory, so only the incomplete message is kept and added to. */
   #keep(bytes: Buffer, at: number): void {
     if (at === 0 && this.#length > 0) return
     this.#store = bytes.subarray(at)
@@ -68,11 +68,11 @@ export class Incoming {
   }
 }
 
-/** @returns undefined when too little has come to tell */
+/** @returns `undefined` if too few bytes have arrived to tell */
 function messageId(bytes: Buffer, at: number): number | undefined {
   const first = bytes[at + 1] ?? 0
   const start = at + 2 + (first < 0x80 ? 0 : first & 0x7f)
-  // A number of 31 bits with its tag and length.
+  // Tag, length and up to four bytes: an ID has 31 bits.
   if (bytes.length < start + 6) return undefined
   try {
     return new BerReader(bytes, start, bytes.length).expect(TAG.integer).number()

@@ -1,8 +1,7 @@
-// The names that LDAP has for DNs and result codes, from ldapjs' packages for them, and the requests that
-// open and close a connection. ldapjs itself is not loaded: it costs a start more than all of ours.
-// Its Client waits for ever on a dead connection (issue 463), hides connection errors (403), forgets the
-// bind when it reconnects (392), leaves callbacks uncalled, ends a search at the first intermediate
-// response, and describes every message for a trace log that nobody reads.
+// DNs and names of result codes, from ldapjs' packages, and the requests that open and close a connection.
+// ldapjs itself is not loaded: that would take longer than loading all our code. Its Client waits for ever
+// on a dead connection (issue 463), hides connection errors (403), forgets the bind on reconnecting (392),
+// omits callbacks, ends a search at the first intermediate response, and describes messages for unread logs.
 import { DN } from '@ldapjs/dn'
 import { resultCodeToName } from '@ldapjs/protocol'
 import { integer, octets, TAG, tlv } from './ber'
@@ -12,7 +11,7 @@ export function parseDN(text: string): unknown {
   return DN.fromString(text)
 }
 
-/** `no such object (32)`: a result code for people. */
+/** A result code for people: `no such object (32)`. */
 export function resultName(code: number): string {
   const name = resultCodeToName(code)
   return name ? `${name.toLowerCase().replaceAll('_', ' ')} (${code})` : `result code ${code}`
@@ -20,17 +19,17 @@ export function resultName(code: number): string {
 
 const START_TLS = '1.3.6.1.4.1.1466.20037'
 
-/** A simple bind (RFC 4511 §4.2); the name is whatever the server knows accounts by. */
+/** A simple bind (RFC 4511 §4.2); the name is of whatever kind the server uses for accounts. */
 export function bindRequest(messageId: number, name: string, credentials: string): Buffer {
   return bind(messageId, name, octets(credentials, 0x80))
 }
 
 /**
- * A bind by SASL EXTERNAL (RFC 4513 §5.2.3): who we are, the server knows from our certificate or, on a
- * Unix-domain socket, from the system.
+ * A bind with SASL EXTERNAL (RFC 4513 §5.2.3): the server knows who we are from our certificate or,
+ * on a Unix-domain socket, from the operating system.
  */
 export function externalBindRequest(messageId: number): Buffer {
-  // Without credentials the server asks for them; empty ones name no other identity.
+  // If the credentials are omitted, the server asks for them; empty ones name no other identity.
   return bind(messageId, '', tlv(0xa3, octets('EXTERNAL'), octets('')))
 }
 
@@ -49,7 +48,7 @@ export function unbindRequest(messageId: number): Buffer {
   return message(messageId, tlv(0x42))
 }
 
-/** RFC 4511 §4.11; nothing answers it. */
+/** RFC 4511 §4.11; it has no response. */
 export function abandonRequest(messageId: number, abandonId: number): Buffer {
   return message(messageId, integer(abandonId, 0x50))
 }

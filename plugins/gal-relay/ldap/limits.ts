@@ -1,41 +1,41 @@
-// How much a server may send, whoever it is: memory and the event loop have an end. A look-up needs
-// little, the whole list much; each has room for far more than real directories hold.
+// How much any server may send, because memory and time on the event loop are limited. A look-up
+// needs little, the whole list much; both limits are far above what real directories hold.
 import { DirectoryError } from './directory-error'
 import type { Sink } from './search-result'
 
 const MIB = 1024 * 1024
 
-/** Of one entry: bytes of its message; attributes and values together. */
+/** Limits for one entry: bytes of its message, and its attributes and values together. */
 export interface EntryLimits {
   readonly bytes: number
   readonly values: number
 }
 
-/** Of an entry that comes for a look-up: one with tens of thousands of values is read. */
+/** For an entry in a look-up: an entry with tens of thousands of values is still read. */
 export const LOOK_UP: EntryLimits = { bytes: 4 * MIB, values: 25_000 }
-/** Of an entry of the list: a message of 16 MiB may hold five million values, which take seconds. */
+/** For an entry of the list: a message of 16 MiB may hold five million values and take seconds. */
 export const READING: EntryLimits = { bytes: 16 * MIB, values: 250_000 }
 
-/** Of all that comes for one look-up: messages, and what their entries hold. */
+/** For everything that comes for one look-up: the messages, and what their entries hold. */
 export const ANSWER = {
   messages: 1000,
   references: 100,
   bytes: 2 * LOOK_UP.bytes,
   values: 2 * LOOK_UP.values,
 }
-/** Of what all look-ups under way on one connection hold. */
+/** For everything that the pending look-ups of one connection hold. */
 export const HELD = { bytes: 8 * LOOK_UP.bytes, values: 8 * LOOK_UP.values }
-/** Of an entry's values that come in ranges, and requests for them. */
+/** For an entry's values that come in ranges, and the requests for them. */
 export const RANGES = { requests: 200, values: 150_000 }
-/** Entries of one page of which more values must be asked for. */
+/** Entries of one page for which more values must be requested. */
 export const CUT_SHORT = 10_000
-/** Bytes that nobody waits for: what an abandoned search still brings, no more. */
+/** Bytes that nothing waits for: enough for what an abandoned search still brings. */
 export const UNASKED = 64 * MIB
 
-/** Of one reading of the list. */
+/** For one reading of the list. */
 const LIST = { entries: 20_000_000, values: 100_000_000 }
 
-/** Ends a search that brings more than any list holds: the sink's `entry` throws then. */
+/** Ends a search that brings more than any list holds, by throwing from the sink's `entry`. */
 export function bounded(sink: Sink, most = LIST): Sink {
   let entries = 0
   let values = 0

@@ -1,9 +1,9 @@
-// The parts of a directory (naming contexts, in Active Directory domains) that search bases lie in.
+// Finds the naming contexts (in Active Directory, the domains) in which search bases lie.
 
 /**
  * @param bases DNs
  * @param contexts DNs of all naming contexts of the server
- * @returns the contexts that hold the bases, each once; undefined when a base lies in none
+ * @returns the contexts that contain the bases, each once; `undefined` if a base lies in none
  */
 export function contextsOf(
   bases: readonly string[],

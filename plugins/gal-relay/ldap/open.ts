@@ -1,5 +1,5 @@
-// Opens a connection that is ready for searches: TCP, TLS where it is wanted, bind. All of it within
-// one time-out, and never in clear where TLS was asked for.
+// Opens a connection that is ready for searches: TCP, TLS if configured, bind. One time-out covers
+// all steps, and nothing is sent in the clear if TLS is configured.
 import { guard, later, soon } from '../guard'
 import { Connection } from './connection'
 import { bound, credentialsToTry } from './credentials'
@@ -9,7 +9,7 @@ import type { Endpoint, LdapOptions } from './options'
 import { connectTo, isSocketPath } from './tcp'
 import { secured, tlsOptions } from './tls'
 
-/** Timers that fire so much later than they should, in milliseconds: this process stood still. */
+/** If a timer fires this many milliseconds late, the process was blocked. */
 const LATE = 50
 
 /**
@@ -26,7 +26,7 @@ export async function openConnection(
   const abort = () => attempt.abort()
   const cancel = guard('end of a connection attempt', abort, abort)
   const startedAt = performance.now()
-  // What has come in time is read first, and answered when there was no time for that.
+  // Data that arrived in time is read first, and can be replied to if the process was blocked.
   const expire = () => {
     const late = performance.now() - startedAt - timeout
     if (late < LATE) soon('expired connection attempt', abort, abort)

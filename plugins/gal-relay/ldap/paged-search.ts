@@ -1,5 +1,5 @@
-// Searches that bring more entries than a server gives at a time (RFC 2696): page by page, each entry
-// handed over as it comes, none kept.
+// Searches with more results than a server returns at a time (RFC 2696). They are read page by
+// page; each entry is handed over as it arrives, and none is kept.
 import { BerReader, integer, octets, TAG, tlv } from './ber'
 import type { Connection } from './connection'
 import { type Control, controlValue } from './controls'
@@ -8,23 +8,23 @@ import { bounded } from './limits'
 import type { Sink } from './search-result'
 
 export const PAGED_RESULTS = '1.2.840.113556.1.4.319'
-/** What Active Directory gives at most (MaxPageSize). */
+/** The most entries that Active Directory returns in a page (MaxPageSize). */
 const PAGE = 1000
 
 export interface PagedSearchOptions {
-  /** The server knows the control; else all comes at once, if it comes. */
+  /** The server supports the control; otherwise all entries come at once, if they come at all. */
   readonly paged: boolean
-  /** More controls. */
+  /** Additional controls. */
   readonly controls?: readonly Control[]
-  /** How long nothing may come, milliseconds. */
+  /** How long the server may be silent, in milliseconds. */
   readonly patience: number
-  /** Called behind each page; the next one is asked for when it has ended. */
+  /** Called after each page; the next page is requested when it has finished. */
   readonly afterPage?: () => Promise<void>
 }
 
 /**
- * @param operation a SearchRequest without size limit
- * @throws DirectoryError unless every page came and ended with success
+ * @param operation a SearchRequest without a size limit
+ * @throws DirectoryError unless every page arrived and ended with success
  */
 export async function pagedSearch(
   connection: Connection,
@@ -57,7 +57,7 @@ function pageValue(cookie: Buffer): Buffer {
 
 function nextCookie(value: Buffer): Buffer<ArrayBuffer> {
   const sequence = new BerReader(value, 0, value.length).expect(TAG.sequence).inside()
-  // An estimate of how many there are in all, which nobody relies on.
+  // The server's estimate of the total number of entries, which is not used.
   sequence.expect(TAG.integer)
   sequence.expect(TAG.octets)
   return Buffer.from(sequence.bytes.subarray(sequence.start, sequence.end))

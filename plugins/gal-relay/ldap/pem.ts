@@ -1,14 +1,14 @@
-// What is wrong with a file of certificates or a key, in words: Node takes one that it cannot read for one
-// that trusts nobody, or says something about ASN.1.
+// Says in words what is wrong with a file of certificates or a key. Node treats one that it cannot
+// parse as an empty set of trusted CAs, or reports an ASN.1 error.
 
 const ONE_LINE = /-----BEGIN [A-Z0-9 ]+-----[ \t]*[A-Za-z0-9+/]/
 const DER = 0x30
 
 /**
- * @param bytes of the file
- * @param file its name, for the command that mends it
- * @param wanted what it is to hold
- * @returns what is wrong and what to do; undefined when it looks right
+ * @param bytes the content of the file
+ * @param file its name, for the command that repairs it
+ * @param wanted what the file should contain
+ * @returns what is wrong and how to repair it; `undefined` if it looks right
  */
 export function pemProblem(
   bytes: Buffer,

@@ -1,4 +1,4 @@
-// What a server says of itself (RFC 4512 §5.1).
+// What a server says about itself (RFC 4512 §5.1).
 import type { Connection } from './connection'
 import type { Entry } from './entry'
 import { present } from './filter'
@@ -7,10 +7,10 @@ import { attributeList, SCOPE, searchRequest } from './search-request'
 export interface RootDse {
   /** OIDs. */
   readonly controls: ReadonlySet<string>
-  /** OIDs; Active Directory says what it is. */
+  /** OIDs, by which Active Directory identifies itself. */
   readonly capabilities: ReadonlySet<string>
   readonly namingContexts: readonly string[]
-  /** Where it describes its attributes (RFC 4512 §4.2). */
+  /** DN of the entry that describes the server's attributes (RFC 4512 §4.2). */
   readonly subschema: string | undefined
   readonly isOpenLdap: boolean
   /** Active Directory: the number of the last change on this domain controller. */
@@ -37,8 +37,8 @@ const SEARCH = searchRequest({
 })
 
 /**
- * A server that does not show its root DSE is one that can nothing special.
- * @throws DirectoryError when no answer came
+ * A server that does not show its root DSE is treated as having no special abilities.
+ * @throws DirectoryError if no answer came
  */
 export async function readRootDse(connection: Connection, timeout: number): Promise<RootDse> {
   const { entries } = await connection.search(SEARCH, timeout)
@@ -59,7 +59,7 @@ export function isActiveDirectory({ capabilities }: RootDse): boolean {
   return ACTIVE_DIRECTORY.some((oid) => capabilities.has(oid))
 }
 
-/** The values of an attribute, whatever the case of its name. */
+/** Returns the values of an attribute; the case of its name does not matter. */
 export function valuesOf(entry: Entry | undefined, name: string): readonly Buffer[] {
   const lower = name.toLowerCase()
   return entry?.attributes.find(({ type }) => type.toLowerCase() === lower)?.values ?? []

@@ -1,24 +1,24 @@
-// The attributes that a server knows (RFC 4512 §4.1.2): by which names, and how their values compare.
-// Active Directory describes its attributes too, but none of its rules: there, all that may hold an
-// address compares without case.
+// The attributes that a server knows (RFC 4512 §4.1.2): their names and how their values compare.
+// Active Directory describes its attributes without their matching rules; there, all attributes
+// that can hold an address compare without case.
 import type { Connection } from './connection'
 import { equals } from './filter'
 import { type RootDse, valuesOf } from './root-dse'
 import { attributeList, SCOPE, searchRequest } from './search-request'
 
 export interface AttributeType {
-  /** The name under which the server shows it. */
+  /** The name that the server uses in answers. */
   readonly name: string
-  /** What it shows when asked for this one: the name itself, and those of attributes derived from it. */
+  /** The names in an answer to a request for this attribute: its own, and those derived from it. */
   readonly shownAs: readonly string[]
-  /** The matching rule by which an equality search compares; undefined: none is named. */
+  /** The matching rule of equality searches; `undefined` if none is named. */
   readonly equality: string | undefined
-  /** The OID of the syntax; undefined where that is its superior's. */
+  /** The OID of the syntax; `undefined` if the attribute inherits its superior's. */
   readonly syntax: string | undefined
 }
 
 export interface Schema {
-  /** The schema names matching rules. */
+  /** Whether the schema names matching rules. */
   readonly tellsRules: boolean
   /** @param name any of its names, in any case, or its OID */
   find(name: string): AttributeType | undefined
@@ -32,13 +32,13 @@ interface Description {
   readonly syntax: string | undefined
 }
 
-/** Attributes derive from one another in a few steps. */
+/** Real attributes derive from each other in a few steps only. */
 const MOST_SUPERIORS = 20
 
 /**
  * @param timeout milliseconds; schemas are large
- * @returns undefined when the server does not show its schema
- * @throws DirectoryError when no answer came
+ * @returns `undefined` if the server does not show its schema
+ * @throws DirectoryError if no answer came
  */
 export async function readSchema(
   connection: Connection,

@@ -1,19 +1,19 @@
-// What a search brings: all at once when it has ended, or one by one as it comes.
+// The result of a search: as a whole when it has ended, or entry by entry as it arrives.
 import type { Control } from './controls'
 import type { Entry } from './entry'
 
-/** How a request ended, and the entries that came before that. */
+/** How a request ended, and the entries that it returned before that. */
 export interface Result {
   readonly code: number
   readonly diagnostic: string
   readonly entries: readonly Entry[]
   /** URLs where parts of the answer, or all of it, can be found (RFC 4511 §4.5.3, §4.1.10). */
   readonly references: readonly string[]
-  /** What was larger than is read, as a sentence: whatever is not among the entries may be there. */
+  /** What was too large to read, as a sentence: it may contain what the entries lack. */
   readonly leftOut?: string
 }
 
-/** Takes what a search brings as it comes; what it throws ends the connection. */
+/** Receives the results of a search as they arrive; an exception ends the connection. */
 export interface Sink {
   entry(entry: Entry, controls: readonly Control[]): void
   /** An IntermediateResponse (RFC 4511 §4.13). */
@@ -24,14 +24,14 @@ export interface Sink {
 
 export interface StreamOptions {
   readonly controls?: readonly Control[]
-  /** How long nothing may come before the search has failed, milliseconds; 0: for ever. */
+  /** Milliseconds of silence after which the search fails; 0 for no limit. */
   readonly patience: number
 }
 
-/** A search whose entries go to a sink. */
+/** A search that passes its entries to a sink. */
 export interface Stream {
   /** How it ended, with the controls of the result. */
   readonly result: Promise<Omit<Result, 'entries'> & { readonly controls: readonly Control[] }>
-  /** Tells the server to stop; the result never comes. */
+  /** Tells the server to stop; `result` then never settles. */
   abandon(): void
 }

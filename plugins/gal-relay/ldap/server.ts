@@ -1,6 +1,6 @@
-// One directory server: its connections, whether it is up, and coming back when it is down. A server
-// is up when it has answered a search like those it is for, not merely when it accepts
-// connections. While it is down nobody waits for it: it is tried again in the background.
+// One directory server: its connections, whether it is up, and how it comes back when it is down. A
+// server is up when it has answered a search like the real ones, not merely when it accepts
+// connections. While it is down, no question waits for it; it is retried in the background.
 import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
 import { Backoff } from './backoff'
@@ -10,49 +10,49 @@ import { ServerHealth, type ServerReport } from './health'
 import { openConnection } from './open'
 import type { Endpoint, LdapOptions } from './options'
 
-/** @typeParam K what whoever asks it knows of it */
+/** @typeParam K what the caller knows about the server */
 export interface ServerOptions<K> {
   readonly endpoint: Endpoint
   readonly ldap: LdapOptions
   /** Searches that must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
-  /** What is known of a server at first. */
+  /** Makes the initial knowledge about a server. */
   readonly newKnowledge: () => K
   /** Finds out what can be searched for, before the server counts as up; may fail. */
   readonly onOpen: (server: Server<K>, connection: Connection) => Promise<unknown>
   readonly log: Log
-  /** A connection that was idle so many milliseconds is tried before a question has to wait for that. */
+  /** A connection idle for this many milliseconds is tested, so that questions find none dead. */
   readonly idle: number
-  /** Something changed that searches may wait for. */
+  /** Called when something changes that searches may be waiting for. */
   readonly onChange: () => void
-  /** A connection has room for one more search. */
+  /** Called when a connection has room for one more search. */
   readonly onRoom: () => void
-  /** No other server can be asked, and somebody asks, so that this one is missed. */
+  /** Whether this server is missed: the directory is being asked, and no other server is up. */
   readonly isMissed: () => boolean
-  /** It is connected when it is asked, and not before; it has one connection while it is idle. */
+  /** Connects only when the server is first asked, and keeps one connection while it is idle. */
   readonly isOnDemand: boolean
 }
 
-/** Servers close connections with many requests pending: slapd anonymous ones with more than 100. */
+/** Servers close connections with many requests pending (slapd: anonymous ones, with over 100). */
 const IN_FLIGHT = 64
-/** The most reasons that are logged for one outage. */
+/** The most reasons logged for one outage. */
 const REASONS = 5
-/** While no server at all is up, each is tried again about this often. */
+/** While no server at all is up, each is retried about this often, in milliseconds. */
 const MISSED = 1000
 
 export class Server<K = unknown> {
   readonly health: ServerHealth
-  /** What whoever asks it has found out about it, for as long as it is listed. */
+  /** What the caller has found out about the server; kept while the server is listed. */
   readonly knowledge: K
   readonly #options: ServerOptions<K>
   readonly #connections: Connection[] = []
   readonly #backoff: Backoff
   readonly #closing = new AbortController()
-  /** Why it is down, as far as the log knows. */
+  /** The reasons for the outage that have been logged. */
   readonly #reasons = new Set<string>()
   #started = false
   #opening = false
-  /** It ended the connection when it was asked what can be searched for: it is not asked so again. */
+  /** `onOpen` made the server end the connection, so it is not called again. */
   #endsAtOpen = false
   #growing = false
   #growAfter = 0
@@ -77,7 +77,7 @@ export class Server<K = unknown> {
     return this.health.state === 'up'
   }
 
-  /** It is being tried for the first time, or again after its connections were lost. */
+  /** Whether it is being tried for the first time, or again after its connections were lost. */
   get isStarting(): boolean {
     return this.health.state === 'starting' && !this.#closing.signal.aborted
   }
@@ -102,7 +102,7 @@ export class Server<K = unknown> {
     unattended('first connection to a directory server', () => this.#open(), this.#openLater)
   }
 
-  /** @returns the connection with the fewest searches in flight or to come, if one has room */
+  /** @returns the connection with the fewest searches in flight or expected, if it has room */
   connection(): Connection | undefined {
     let best: Connection | undefined
     for (const one of this.#connections) {
@@ -114,11 +114,11 @@ export class Server<K = unknown> {
   }
 
   /**
-   * A search on this connection had no answer in time.
+   * Handles a search on this connection that was not answered in time.
    * @param sentAt when it was sent
    */
   timedOut(connection: Connection, sentAt: number, { message }: DirectoryError): void {
-    // Only that search is slow.
+    // The connection works; only that search is slow.
     if (connection.answeredAt > sentAt || connection.ended) return
     const dead = new DirectoryError('connection', message)
     if (this.#connections.some((one) => one !== connection && one.answeredAt > sentAt)) {
@@ -128,7 +128,7 @@ export class Server<K = unknown> {
     }
   }
 
-  /** A search on this connection ended in a way that makes one doubt the server: tries it. */
+  /** Tests the server, after a search on this connection ended in a way that casts doubt on it. */
   async doubt(connection: Connection): Promise<void> {
     if (connection.isOnTrial || connection.ended) return
     connection.isOnTrial = true
@@ -144,12 +144,12 @@ export class Server<K = unknown> {
     }
   }
 
-  /** No other server is up: waits no longer than need be. */
+  /** Retries sooner, because no other server is up. */
   hurry(): void {
     if (this.health.state === 'down' && !this.#opening) this.#scheduleRetry()
   }
 
-  /** Says goodbye on all connections. */
+  /** Unbinds and closes all connections. */
   close(): void {
     this.#closing.abort()
     clearTimeout(this.#retry)
@@ -157,7 +157,7 @@ export class Server<K = unknown> {
     this.#leave(0)
   }
 
-  /** Nobody asks it: it has no connection and no timer until it is started again. */
+  /** Ends all connections and timers until the next `start`, because nothing is being asked. */
   rest(): void {
     clearInterval(this.#idle)
     this.#leave(0)
@@ -165,7 +165,7 @@ export class Server<K = unknown> {
     this.health.enter('idle')
   }
 
-  /** Says goodbye on those that are idle, as far as there are more than so many. */
+  /** Unbinds and closes idle connections until no more than `most` connections are left. */
   #leave(most: number, isIdle = (_: Connection) => true): void {
     for (const connection of this.#connections.filter(isIdle)) {
       if (this.#connections.length <= most) return
@@ -201,7 +201,7 @@ export class Server<K = unknown> {
     }
   }
 
-  /** What is there can be found without it, so that it is not waited for longer than for a search. */
+  /** Waits for `onOpen` no longer than for a search: existing addresses can be found without it. */
   async #opened(connection: Connection): Promise<void> {
     const { onOpen, ldap, log } = this.#options
     let timer: NodeJS.Timeout | undefined
@@ -279,7 +279,7 @@ export class Server<K = unknown> {
     }
   }
 
-  /** The last connection is gone: comes back at once, unless that did not last the last time. */
+  /** The last connection was lost: reconnects at once, unless it was lost soon after opening. */
   #lost(error: DirectoryError, openedAt: number): void {
     if (this.#closing.signal.aborted || this.health.state !== 'up') return
     if (performance.now() - openedAt < this.#options.ldap.retry_after.least) {
@@ -306,13 +306,13 @@ export class Server<K = unknown> {
     if (this.#closing.signal.aborted) return
     const { log, ldap } = this.#options
     const { state } = this.health
-    // One that keeps failing soon after it came back is tried less and less often.
+    // A server that keeps failing soon after it came back is retried less and less often.
     const stayedUp = state !== 'down' && performance.now() - this.#upAt > ldap.retry_after.most
     if (stayedUp) this.#backoff.reset()
     this.health.down(error.message)
     if (state !== 'down') this.#reasons.clear()
     const isNews = !this.#reasons.has(error.message) && this.#reasons.size < REASONS
-    // An account that is about to be locked is everybody's trouble.
+    // An account that is about to be locked affects everybody who uses it.
     if (error.failure === 'credentials' || (error.failure === 'waiting' && isNews)) {
       log.error(`directory ${this.name} is down: ${error.message}`)
     } else if (isNews) {
@@ -336,7 +336,7 @@ export class Server<K = unknown> {
     this.#retry = later(delay, 'retry of a directory server', open, this.#openLater)
   }
 
-  /** After a failure of ours: a server that is not tried again would stay down for ever. */
+  /** Retries after a failure of our own, or the server would stay down for ever. */
   readonly #openLater = () => {
     this.#opening = false
     if (!this.#closing.signal.aborted) this.#scheduleRetry()
@@ -350,5 +350,5 @@ export class Server<K = unknown> {
   }
 }
 
-/** Whoever waits for another's search will have one of its own. */
+/** Counts questions too: one that waits for another's search will send a search of its own. */
 const taken = ({ inFlight, questions }: Connection) => Math.max(inFlight, questions)

@@ -1,5 +1,5 @@
-// The servers of a domain, found by DNS SRV records (RFC 2782): `_ldap._tcp` of the domain, which is how
-// Active Directory announces its domain controllers.
+// Finds the servers of a domain by its DNS SRV records `_ldap._tcp` (RFC 2782), with which Active
+// Directory announces its domain controllers.
 import type { SrvRecord } from 'node:dns'
 import { resolveSrv } from 'node:dns/promises'
 import { later, unattended } from '../guard'
@@ -9,14 +9,14 @@ import type { Endpoint, LdapOptions } from './options'
 
 /** Servers come and go slowly. */
 const REFRESH_INTERVAL = 300_000
-/** When there was no answer, or none of its servers is up. */
+/** Used if there was no answer, or if none of the domain's servers is up. */
 const RETRY_INTERVAL = 5000
 
 export class SrvSource {
   readonly name: string
-  /** Why there are no endpoints, if that is so. */
+  /** Why there are no endpoints, or why the last look-up failed. */
   error: DirectoryError | undefined
-  /** Where the servers are, in the order in which they are asked; undefined before the first answer. */
+  /** The servers in the order in which they are asked; `undefined` before the first answer. */
   endpoints: readonly Endpoint[] | undefined
 
   readonly #domain: string
@@ -36,14 +36,14 @@ export class SrvSource {
     this.#onChange = onChange
   }
 
-  /** Asks the DNS in the background, now and from time to time. */
+  /** Queries DNS in the background, now and from time to time. */
   start(): void {
     if (this.#started) return
     this.#started = true
     unattended('DNS look-up of servers', () => this.#resolve(), this.#resolveAgain)
   }
 
-  /** None of its servers is up: there may be others by now. */
+  /** Queries again soon: none of its servers is up, and there may be new ones. */
   hurry(): void {
     if (this.#timer) this.#schedule(RETRY_INTERVAL)
   }
@@ -69,7 +69,7 @@ export class SrvSource {
   }
 
   #take(records: readonly SrvRecord[]): void {
-    // The same records keep the order that chance gave them.
+    // Unchanged records keep the order that was drawn for them.
     const text = JSON.stringify(records.map((r) => [r.name, r.port, r.priority, r.weight]).sort())
     if (text === this.#records) return
     this.#records = text
@@ -86,7 +86,7 @@ export class SrvSource {
     if (this.error?.message === text) return
     this.error = new DirectoryError('connection', text)
     this.#log.warn(`directory ${text}`)
-    // Servers found before are still there, as far as anyone knows.
+    // Servers found before are presumably still there.
     this.endpoints ??= []
     this.#onChange()
   }
@@ -104,8 +104,8 @@ export class SrvSource {
 }
 
 /**
- * @param service `_gc._tcp`: the Global Catalogs of an Active Directory forest, by its root domain
- * @returns a domain's servers as they are now, in the order in which they are asked
+ * @param service `_gc._tcp` for the Global Catalogs of an Active Directory forest (its root domain)
+ * @returns the domain's current servers, in the order in which they are asked
  */
 export async function findServers(
   domain: string,
@@ -122,7 +122,7 @@ function recordsOf(domain: string, timeout: number, service = '_ldap._tcp'): Pro
 function endpointsIn(records: readonly SrvRecord[], domain: string): Endpoint[] {
   return (
     inOrder(records)
-      // A lone "." says that there is no such service (RFC 2782).
+      // A lone "." means that there is no such service (RFC 2782).
       .filter(({ name }) => name !== '' && name !== '.')
       .map(({ name, port }) => ({
         tls: false,
@@ -134,7 +134,7 @@ function endpointsIn(records: readonly SrvRecord[], domain: string): Endpoint[] 
   )
 }
 
-/** By priority, and within one by chance as the weights say (RFC 2782). */
+/** Orders records by priority, and within a priority at random according to weight (RFC 2782). */
 export function inOrder(records: readonly SrvRecord[], random = Math.random): SrvRecord[] {
   const left = [...records].sort((a, b) => a.priority - b.priority || a.weight - b.weight)
   const ordered: SrvRecord[] = []

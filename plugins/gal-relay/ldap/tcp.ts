@@ -1,6 +1,6 @@
-// TCP to a host that may have several addresses, some of them dead: each is tried a little after the one
-// before it, and all go on until one is there (RFC 8305 §5). Node gives up an address after 250 ms, so
-// that a directory farther away than that is never reached.
+// TCP to a host that may have several addresses, some of them dead. Each is tried a little after
+// the one before it, and all attempts go on until one succeeds (RFC 8305 §5). Node itself gives up
+// an address after 250 ms, so it would never reach a directory farther away than that.
 import { lookup } from 'node:dns/promises'
 import { connect, isIP, type Socket } from 'node:net'
 import { guard, later } from '../guard'
@@ -15,13 +15,13 @@ export type Resolve = (host: string) => Promise<readonly string[]>
 const resolveName: Resolve = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address)
 
-/** Where a host is one of this machine's sockets instead. */
+/** Whether a host is the path of a Unix-domain socket instead. */
 export const isSocketPath = (host: string) => host.startsWith('/')
 
 /**
  * @param host a name, an IP address, or the path of a Unix-domain socket
  * @param signal ends the attempt at once
- * @throws Error of the last address that failed, or of the name look-up
+ * @throws Error from the last address that failed, or from the name look-up
  */
 export async function connectTo(
   host: string,
@@ -34,7 +34,7 @@ export async function connectTo(
   return firstToConnect(addresses, port, signal)
 }
 
-/** A name look-up cannot be ended; nobody waits for it any more. */
+/** A name look-up cannot be cancelled, but nothing waits for it once the signal is aborted. */
 function orAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_, reject) => {
     const abort = () => reject(TOO_LATE)
@@ -83,7 +83,7 @@ function firstToConnect(
       socket.setKeepAlive(true, KEEP_ALIVE)
       attempts.add(socket)
       const failed = (error: unknown) => {
-        // One error more, when it has been given up, would end the process.
+        // Another error from a socket that was given up would end the process if nobody listened.
         if (!attempts.delete(socket)) return
         socket.destroy()
         failure = error
@@ -92,7 +92,7 @@ function firstToConnect(
       const ready = () => {
         attempts.delete(socket)
         socket.removeAllListeners('error')
-        // Until the next owner listens; an error without a listener would end the process.
+        // Until the next owner listens: an error without a listener would end the process.
         socket.on('error', () => {})
         end()
         resolve(socket)

@@ -1,5 +1,5 @@
-// How TLS is spoken to a directory server. The files are read for each new connection, so that a
-// renewed certificate counts from the next connection on.
+// TLS to a directory server. The files are read for each new connection, so a renewed certificate
+// takes effect with the next connection.
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import {
@@ -14,7 +14,7 @@ import { DirectoryError } from './directory-error'
 import type { Endpoint, LdapOptions } from './options'
 import { pemProblem } from './pem'
 
-/** @throws DirectoryError when a file cannot be read */
+/** @throws DirectoryError if a file cannot be read */
 export async function tlsOptions(
   ldap: LdapOptions,
   { host, domain }: Endpoint,
@@ -48,9 +48,9 @@ async function readPem(
 }
 
 /**
- * Whoever answers our DNS questions chooses the host's name, so that it alone proves nothing (RFC 6125
- * §6.2.1, RFC 4513 §3.1.3). A host inside the domain may be certified by its own name, as Active
- * Directory's are; any other must be certified for the domain, which is what the settings name.
+ * The host's name is taken from DNS answers, which may be forged, so it proves nothing by itself
+ * (RFC 6125 §6.2.1, RFC 4513 §3.1.3). A host inside the domain may have a certificate for its own
+ * name, as in Active Directory; any other needs one for the domain that the settings name.
  */
 function identityIn(domain: string, host: string): ConnectionOptions {
   const inside = isInside(host, domain)
@@ -68,16 +68,16 @@ function identityIn(domain: string, host: string): ConnectionOptions {
   }
 }
 
-/** On whole labels: `dc1.corp.example` is inside `corp.example`, `mycorp.example` is not. */
+/** Compares whole labels: `dc1.corp.example` is inside `corp.example`, `mycorp.example` is not. */
 function isInside(host: string, domain: string): boolean {
   const [one, other] = [host, domain].map((name) => name.toLowerCase().replace(/\.$/, ''))
   return one === other || one?.endsWith(`.${other}`) === true
 }
 
 /**
- * @param key of gal_relay.ini that names the file
- * @returns undefined when it names none
- * @throws DirectoryError when it cannot be read, or is not to be believed; its text has the key and the file
+ * @param key the key in gal_relay.ini that names the file
+ * @returns `undefined` if it names none
+ * @throws DirectoryError, which names key and file, if the file cannot be read or trusted
  */
 export async function readNamed(
   key: string,
@@ -91,7 +91,7 @@ export async function readNamed(
     if (error instanceof UntrustedFile) {
       throw new DirectoryError('connection', `${key} is not used: ${error.message}`)
     }
-    // Node's text has the file behind `open` only.
+    // Node's message ends with the call and the file, which is already named here.
     const reason = (error as Error).message.replace(/, \w+(?: '.*')?$/s, '')
     throw new DirectoryError('connection', `${key} cannot be read: ${file}: ${reason}`)
   }
@@ -100,8 +100,8 @@ export async function readNamed(
 const CLOSED = 'the server closed the connection'
 
 /**
- * TLS over a connected socket.
- * @throws DirectoryError when the handshake fails or the certificate is not right
+ * Starts TLS on a connected socket.
+ * @throws DirectoryError if the handshake fails or the certificate is not valid
  */
 export function secured(socket: Socket, options: ConnectionOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {

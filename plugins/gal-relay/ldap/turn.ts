@@ -5,12 +5,12 @@ import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-er
 import type { Result } from './search-result'
 import type { Server } from './server'
 
-/** @typeParam K what is known of the server */
+/** @typeParam K what is known about the server */
 export class Turn<K = unknown> {
   readonly startedAt = performance.now()
   readonly #endsAt: number
 
-  /** @param timeout milliseconds for all that is asked in this turn */
+  /** @param timeout milliseconds for everything that is asked in this turn */
   constructor(
     readonly server: Server<K>,
     readonly connection: Connection,
@@ -20,8 +20,8 @@ export class Turn<K = unknown> {
   }
 
   /**
-   * All of the searches at once, with whatever results they have.
-   * @throws DirectoryError when one has none
+   * Sends all searches at once and returns their results, whatever these are.
+   * @throws DirectoryError if a search has no result
    */
   search(searches: readonly Buffer[]): Promise<Result[]> {
     const left = Math.max(1, this.#endsAt - performance.now())
@@ -29,8 +29,8 @@ export class Turn<K = unknown> {
   }
 
   /**
-   * What is asked elsewhere, or by several turns at once, as long as there is time for it.
-   * @throws DirectoryError when it has none, and whatever it is rejected with
+   * Waits for something asked elsewhere, or by several turns at once, while this turn has time.
+   * @throws DirectoryError when the time is over, and whatever `asked` rejects with
    */
   async within<T>(asked: Promise<T>): Promise<T> {
     const left = Math.max(1, this.#endsAt - performance.now())
@@ -48,7 +48,7 @@ export class Turn<K = unknown> {
   }
 }
 
-/** @throws DirectoryError unless all the searches ended with success, and nothing was left out */
+/** @throws DirectoryError unless all searches ended with success and nothing was left out */
 export function requireSuccess(results: readonly Result[]): void {
   requireWhole(results)
   for (const { code, diagnostic, references } of results) {
@@ -56,17 +56,17 @@ export function requireSuccess(results: readonly Result[]): void {
   }
 }
 
-/** @throws DirectoryError when something was left out, which may be what was asked for */
+/** @throws DirectoryError if something was left out, which may be what was searched for */
 export function requireWhole(results: readonly Result[]): void {
   for (const { leftOut } of results) if (leftOut) throw new DirectoryError('oversize', leftOut)
 }
 
-/** Whether it ended for any reason other than having shown as much as was asked for. */
+/** Whether the search ended for any reason other than its size limit. */
 export function isNoLimit({ code }: Result): boolean {
   return code !== SIZE_LIMIT_EXCEEDED
 }
 
-/** Whether the entries of this result may be relied on, though more may be missing. */
+/** Whether the entries of this result are reliable, even if more may be missing. */
 export function hasEntries({ code, entries }: Result): boolean {
   return entries.length > 0 && (code === 0 || code === SIZE_LIMIT_EXCEEDED)
 }

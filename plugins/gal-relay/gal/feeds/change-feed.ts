@@ -1,7 +1,7 @@
-// How a directory tells what changed since the list was read: what every way of doing that is given,
-// and what it promises. A way first reads the whole list and then goes on with its changes until the
-// connection ends. What happened while nobody listened is found by reading the list again, whatever
-// clocks, cookies and change numbers have done meanwhile.
+// The interface of change feeds, the ways to learn what has changed in a directory. A feed first
+// reads the whole list and then follows its changes until the connection ends. Changes made while
+// no feed was running are found by reading the list again, whatever clocks, cookies and change
+// numbers have done meanwhile.
 import { type Guarded, guard, later } from '../../guard'
 import type { Connection } from '../../ldap/connection'
 import type { Entry } from '../../ldap/entry'
@@ -11,47 +11,47 @@ import type { Log } from '../../log'
 import type { ListDefinition } from '../directory/list-definition'
 import type { WholeList } from '../directory/whole-list'
 
-/** A way in which changes arrive; each is one file and a line in table.ts. */
+/** A way in which changes arrive; each is a file and a line in table.ts. */
 export interface ChangeFeed {
-  /** Whether a server may do it, by what it says of itself. */
+  /** Whether a server may support this, judging by its root DSE. */
   isAnnounced(rootDse: RootDse, list: ListDefinition): boolean
   /**
-   * Reads the list and follows it.
-   * @throws NotOffered when another way must be taken
-   * @throws DirectoryError when it has ended
+   * Reads the list and follows its changes.
+   * @throws NotOffered if another feed must be used
+   * @throws DirectoryError when the feed has ended
    */
   run(context: FeedContext): Promise<never>
   /**
-   * Where the directory reports changes: tries that in passing, for `gal-relay check`.
-   * @returns why it cannot be had, as a sentence; undefined when it can
-   * @throws DirectoryError when that cannot be known
+   * Only for feeds in which the directory reports changes: a brief test for `gal-relay check`.
+   * @returns why it does not work, as a sentence; `undefined` if it does
+   * @throws DirectoryError if that cannot be determined
    */
   trial?(context: FeedTrial): Promise<string | undefined>
-  /** Where the directory does not: by what changes are looked for. */
+  /** Only for the other feeds: the means by which they look for changes. */
   readonly looksBy?: string
 }
 
-/** What there is for a trial. */
+/** The arguments of a trial. */
 export interface FeedTrial {
   readonly connection: Connection
   readonly rootDse: RootDse
   readonly list: ListDefinition
-  /** The list is to be followed: what a reading would run into is to be found. */
+  /** Whether the list will be followed: the trial must then find whatever would stop that. */
   readonly isWanted: boolean
-  /** How long nothing may come, milliseconds. */
+  /** How long the server may be silent, in milliseconds. */
   readonly patience: number
 }
 
-/** Whoever keeps the list. */
+/** Receives the list and its changes, and keeps them. */
 export interface ListKeeper {
-  /** A way of following the list begins: what another one has handed over does not count. */
+  /** A feed begins: what another feed has handed over does not count. */
   begin(): void
-  /** An entry that is in the list, new or known, with all its addresses. Must not throw. */
+  /** An entry is in the list, new or known; it is passed with all its addresses. Must not throw. */
   entry(id: Buffer, entry: Entry): void
-  /** An entry that is not, or no longer, in the list. Must not throw. */
+  /** An entry is not, or no longer, in the list. Must not throw. */
   gone(id: Buffer): void
   /**
-   * All entries have been handed over; from now on it is changes.
+   * All entries have been handed over; changes follow.
    * @throws Error to end the feed
    */
   complete(): Promise<void>
@@ -61,20 +61,20 @@ export interface ListKeeper {
    */
   confirmed(at: number): Promise<void>
   /**
-   * Begins to be told of all the entries there are, to find those that are gone; also before
-   * `complete`, when all entries have been handed over.
+   * Begins a comparison with all existing entries, to find those that are gone. May also be called
+   * before `complete`, once all entries have been handed over.
    */
   compare(): Comparison
 }
 
 export interface Comparison {
-  /** Must not throw. @returns whether it has an address in the list */
+  /** Must not throw. @returns whether the entry has an address in the list */
   seen(id: Buffer): boolean
-  /** How many entries of the list have not been seen so far. */
+  /** How many entries of the list have not been seen yet. */
   unseen(): number
   /**
-   * There are no others.
-   * @returns the ids of those among them that have no address in the list
+   * All entries have been seen.
+   * @returns the ids of those that have no address in the list
    * @throws Error to end the feed
    */
   end(): Buffer[]
@@ -83,29 +83,29 @@ export interface Comparison {
 export interface FeedContext {
   readonly connection: Connection
   /**
-   * Another one to the same server, which ends together with the first.
+   * Opens another connection to the same server, which ends together with the first.
    * @throws DirectoryError
    */
   readonly connect: () => Promise<Connection>
   readonly rootDse: RootDse
   readonly list: WholeList
   readonly keeper: ListKeeper
-  /** Milliseconds between two looks, and the measure for being current. */
+  /** Milliseconds between two looks; also the measure of whether the list is current. */
   readonly every: number
   readonly log: Log
-  /** Aborted when the connection has ended, or when the feed is no longer wanted. */
+  /** Aborted when the connection has ended or the feed is no longer wanted. */
   readonly signal: AbortSignal
 }
 
-/** The server, or this account, does not do it this way, or not wholly; the list is not complete yet. */
+/** The feed is not offered, or not fully, or not to this account; the list is not complete yet. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
 }
 
-/** Results that say so: protocol error, unavailable critical extension, no rights, unwilling. */
+/** Result codes: protocol error, unavailable critical extension, insufficient rights, unwilling. */
 const REFUSALS: ReadonlySet<number> = new Set([2, 12, 50, 53])
 
-/** Results that say that more cannot be had at once: of time, of entries, of those looked through. */
+/** Result codes of exceeded limits: time, entries returned, entries examined. */
 const LIMITS: ReadonlySet<number> = new Set([3, 4, 11])
 
 export function isLimit(code: number): boolean {
@@ -116,7 +116,7 @@ export function isRefusal(code: number): boolean {
   return REFUSALS.has(code)
 }
 
-/** What an entry itself holds, and does not change without being changed. */
+/** Attributes that the entry itself holds, so they change only when the entry is modified. */
 const OWN: ReadonlySet<string> = new Set(
   (
     'objectClass objectCategory groupType userAccountControl sAMAccountType sAMAccountName ' +
@@ -130,8 +130,8 @@ const OWN: ReadonlySet<string> = new Set(
 )
 
 /**
- * Whether an entry that enters or leaves the list always changes itself. One that a filter finds by
- * its groups, by its place, or by what else the server works out, does not.
+ * Whether an entry can enter or leave the list only by being modified itself. That is not so if the
+ * filter depends on its groups, its place in the tree, or anything else that the server computes.
  */
 export function dependsOnEntryAlone({ filterText }: Pick<ListDefinition, 'filterText'>): boolean {
   const names = attributesOfFilter(filterText)
@@ -139,10 +139,10 @@ export function dependsOnEntryAlone({ filterText }: Pick<ListDefinition, 'filter
   return isOwn && !/:dn:/i.test(filterText)
 }
 
-/** Of the time, at most one part in so many is spent on comparisons. */
+/** Comparisons take at most one part in this many of the time. */
 const COMPARE_SHARE = 4
 
-/** With all the entries there are, about as often as is bearable. */
+/** Schedules comparisons with all existing entries, as often as the load allows. */
 export class Comparisons {
   #dueAt = 0
   #isPutOff = false
@@ -158,7 +158,7 @@ export class Comparisons {
   }
 
   /**
-   * Until the next look, milliseconds: that one which has been put off is not put off longer than it must be.
+   * Milliseconds until the next look; shortened if a comparison was put off and is due earlier.
    * @param every the most
    */
   wait(every: number): number {
@@ -167,17 +167,17 @@ export class Comparisons {
   }
 }
 
-/** Looks for changes, where the directory does not tell of them or not of all. */
+/** Looks for changes, if the directory does not report them, or not all of them. */
 export interface Looker {
   /** Hands over what has changed since the last look. @throws DirectoryError */
   look(): Promise<void>
-  /** Finds by listing all entries what a look does not show. @throws DirectoryError */
+  /** Lists all entries, to find what a look does not show. @throws DirectoryError */
   compare(): Promise<void>
 }
 
 /**
- * Looks again and again, or when the bell rings.
- * @param isEnough what a look shows is all there is
+ * Looks at intervals, and whenever the bell rings.
+ * @param isEnough whether a look shows all changes
  */
 export async function lookAgain(
   { keeper, every, signal }: FeedContext,
@@ -195,7 +195,7 @@ export async function lookAgain(
   }
 }
 
-/** Between two looks: until the time is over, or somebody who heard of a change rings. */
+/** The pause between two looks; `ring` ends it early when a change is reported. */
 export class Bell {
   #ring = () => {}
   #rung = false
@@ -214,7 +214,7 @@ export class Bell {
     }
     if (!this.#rung) return
     this.#rung = false
-    // One change seldom comes alone.
+    // Changes seldom come alone.
     await interruptible(SETTLE, signal)
   }
 }
@@ -249,8 +249,8 @@ export function interruptible(
 }
 
 /**
- * Does it when the signal comes, or at once if it has come.
- * @returns gives that up
+ * Calls `abort` when the signal is aborted, or at once if it has been.
+ * @returns a function that cancels this
  */
 export function whenAborted(signal: AbortSignal, abort: Guarded<[]>): () => void {
   if (signal.aborted) abort()

@@ -1,6 +1,6 @@
-// Active Directory's DirSync control (MS-ADTS 3.1.1.3.4.1.3): what changed in a naming context since a
-// cookie, deletions included. Needs the right Replicating Directory Changes. Which of the changed
-// objects are in the list is then found by reading those again.
+// Active Directory's DirSync control (MS-ADTS 3.1.1.3.4.1.3): returns what has changed in a naming
+// context since a cookie, including deletions. It needs the right Replicating Directory Changes.
+// The changed objects are then read again to find out which of them are in the list.
 
 import { IS_DELETED, OBJECT_GUID } from '../../ldap/active-directory'
 import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
@@ -30,9 +30,9 @@ import {
 export const DIRSYNC = '1.2.840.113556.1.4.841'
 const MAX_BYTES = 1 << 20
 
-/** Comes when an object is new, renamed or moved. */
+/** Returned for an object that is new, renamed or moved. */
 const NAME = 'name'
-/** Whatever the settings say, these tell of moves and deletions. */
+/** Always requested, whatever the settings say, because they reveal moves and deletions. */
 const ALWAYS = [NAME, 'parentGUID', IS_DELETED]
 
 export const feed: ChangeFeed = {
@@ -87,16 +87,16 @@ async function run(context: FeedContext): Promise<never> {
   }
 }
 
-/** @throws NotOffered when a base is in none */
+/** @throws NotOffered if a base lies in none of the naming contexts */
 function contextsIn({ bases }: ListDefinition, { namingContexts }: RootDse): readonly string[] {
   const contexts = contextsOf(bases, namingContexts)
   if (!contexts) throw new NotOffered('a base is in none of the naming contexts of this server')
   return contexts
 }
 
-/** @throws NotOffered when the account may not */
+/** @throws NotOffered if the account may not use DirSync */
 async function cookieNow(context: Asker, name: string): Promise<Buffer> {
-  // No object has this GUID: the way to the present, without what lies on it.
+  // No object has this GUID, so the cookie becomes current without any objects being returned.
   const nothing = equalsBytes(OBJECT_GUID, Buffer.alloc(16))
   try {
     return await sync(context, name, nothing, Buffer.alloc(0), { entry() {} })
@@ -111,7 +111,7 @@ async function cookieNow(context: Asker, name: string): Promise<Buffer> {
 interface Changes {
   readonly cookie: Buffer
   readonly changed: readonly Buffer[]
-  /** DNs of what is at another place than before, or new. */
+  /** DNs of objects that were moved or are new. */
   readonly moved: readonly string[]
 }
 
@@ -138,7 +138,7 @@ interface Asker {
   readonly definition: ListDefinition
 }
 
-/** @returns the cookie for the next time */
+/** @returns the cookie for the next call */
 async function sync(
   { connection, definition }: Asker,
   name: string,

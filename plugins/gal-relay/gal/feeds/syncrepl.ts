@@ -1,11 +1,6 @@
-// The LDAP content synchronization operation (RFC 4533), as OpenLDAP's syncprov overlay does it: one
-// search for each base brings all entries and then, in the moment they happen, their changes, for as
-// long as the connection lives (refreshAndPersist). No cookie is used: those are made of clocks.
-//
-// Servers say nothing of entries that move because something above them does. With OpenLDAP that is
-// watched too, and ends the feed: the list is read again. Nor do they of entries that a filter
-// finds by their groups; then all that there are are listed, as often as is bearable. Other servers say
-// nothing when a container moves or a backup is restored, so that all there is is read as often.
+// LDAP content synchronization (RFC 4533), as in OpenLDAP's syncprov overlay: one search for each
+// base returns all entries and then their changes as they happen, while the connection lives
+// (refreshAndPersist). No cookie is used, because cookies are based on clocks.
 import type { Connection } from '../../ldap/connection'
 import {
   REFRESH_AND_PERSIST,
@@ -37,14 +32,14 @@ import {
 } from './change-feed'
 
 export const feed: ChangeFeed = {
-  // A server follows no alias for this, and tells nothing of what is behind one (RFC 4533 §3.1).
+  // In this operation a server follows no aliases and reports nothing behind them (RFC 4533 §3.1).
   isAnnounced: ({ controls }, { dereference }) =>
     controls.has(SYNC_REQUEST) && (dereference === 'never' || dereference === 'find'),
   run,
   trial,
 }
 
-/** Below every base: the whole list where it is wanted, else the base alone. */
+/** Tries every base: the whole list below it if that is wanted, otherwise only the base itself. */
 async function trial(context: FeedTrial): Promise<string | undefined> {
   const { bases } = context.list
   const tried = await Promise.all(bases.map((base) => triedBelow(context, base)))
@@ -70,6 +65,13 @@ function triedBelow({ connection, list, isWanted, patience }: FeedTrial, base: s
   return connection.stream(search, { entry: () => {} }, options).result
 }
 
+/**
+ * Servers do not report entries that move along with a container. With OpenLDAP, containers are
+ * watched too; if one moves, the feed ends and the list is read again. Nor do servers report
+ * entries that the filter finds by their groups; then all entries are listed, as often as the load
+ * allows. Other servers report neither moved containers nor restored backups, so all their entries
+ * are read again, equally often.
+ */
 async function run(context: FeedContext): Promise<never> {
   const { connection, keeper, list, rootDse } = context
   const [firstBase = ''] = list.bases
@@ -77,12 +79,12 @@ async function run(context: FeedContext): Promise<never> {
   const isEnough = rootDse.isOpenLdap && dependsOnEntryAlone(list.definition)
   const changed = new Set<string>()
   const comparisons = new Comparisons()
-  /** All searches have brought their entries. */
+  /** All searches have returned their entries. */
   let areRead = false
   let isComplete = false
   const confirm = async () => {
     const askedAt = Date.now()
-    // The first connection, which the list is read over, must not be idle for long either.
+    // The first connection, on which the list is read, must not be idle for long either.
     const connections = [...started, { connection, base: firstBase }]
     await Promise.all(connections.map((one) => ask(context, one)))
     if (!isComplete) return
@@ -98,8 +100,8 @@ async function run(context: FeedContext): Promise<never> {
     return one
   }
   try {
-    // First, so that none is moved unseen. Each search has a connection of its own: slapd answers
-    // nothing else on one that has half as many of them as it has threads.
+    // Containers first, so that none moves unnoticed. Each search has its own connection: slapd
+    // answers nothing else on a connection with half as many such searches as it has threads.
     for (const base of rootDse.isOpenLdap ? list.bases : [])
       await begin(watchContainers(await context.connect(), context, base))
     const searches = []
@@ -131,14 +133,14 @@ async function run(context: FeedContext): Promise<never> {
   }
 }
 
-/** Nothing comes for so long at most, milliseconds, before it is asked why. */
+/** The longest silence in milliseconds before {@link untilStuck} looks into it. */
 const QUIET = 20_000
 
 /**
- * Some servers bring no more than a limit allows, and say neither that they have nor anything else.
- * A search that brings nothing while a plain one for the same brings all will bring nothing more.
- * @throws NotOffered then
- * @throws DirectoryError when the plain one fails too
+ * Some servers stop at a size limit without reporting that, or anything else. If a plain search for
+ * the same entries returns all of them while this one returns nothing more, it will never continue.
+ * @throws NotOffered in that case
+ * @throws DirectoryError if the plain search fails too
  */
 async function untilStuck(
   { list, every, signal }: FeedContext,
@@ -162,35 +164,35 @@ async function untilStuck(
   }
 }
 
-/** A search with the control. */
+/** A search with the synchronization control. */
 interface Synchronization {
   readonly connection: Connection
-  /** Where it searches. */
+  /** The base of the search. */
   readonly base: string
   readonly stream: Stream
-  /** All entries have come. */
+  /** Resolves when all entries have arrived. */
   readonly refreshed: Promise<void>
-  /** Only ever rejects. */
+  /** Rejects when the search ends; never resolves. */
   readonly ended: Promise<never>
   readonly progress: Progress
 }
 
 interface Progress {
-  /** Entries so far, changes included. */
+  /** Entries received so far, including changes. */
   heard: number
   isRefreshed: boolean
 }
 
 interface Taker {
-  /** An entry, new or changed. Must not throw anything but DirectoryError, which ends the connection. */
+  /** Takes a new or changed entry. Must only throw DirectoryError, which ends the connection. */
   entry(uuid: Buffer, entry: Entry): void
   gone(uuid: Buffer): void
-  /** All there were have come. */
+  /** All existing entries have arrived. */
   refreshed(): void
 }
 
 /**
- * The entries of the list.
+ * Follows the entries of the list below one base.
  * @param onChange called for each entry that is new, changed or gone
  */
 function synchronize(
@@ -200,7 +202,7 @@ function synchronize(
   index: number,
   onChange: (id: Buffer) => void,
 ): Synchronization & {
-  /** Hands over the changes that came while other searches were still bringing their entries. */
+  /** Hands over the changes that arrived while other searches were still returning entries. */
   release(): void
 } {
   const held: (() => void)[] = []
@@ -231,14 +233,14 @@ function synchronize(
   return { ...synchronization, release }
 }
 
-/** An entry that moves from one base to another leaves the one and enters the other, in any order. */
+/** With the base, since an entry that moves may enter its new base before it leaves the old one. */
 function idIn(base: number, uuid: Buffer): Buffer {
   return Buffer.concat([Buffer.from([base]), uuid])
 }
 
 /**
- * Finds the entries that came and went without a word from the server.
- * @param changed takes the ids of those that it names meanwhile: what is read of them may be older
+ * Finds the entries that came and went without the server reporting them.
+ * @param changed collects the ids of entries reported meanwhile, which are newer than what is read
  */
 async function compareIds({ keeper, list }: FeedContext, changed: Set<string>): Promise<void> {
   changed.clear()
@@ -252,7 +254,7 @@ async function compareIds({ keeper, list }: FeedContext, changed: Set<string>): 
   })
 }
 
-/** Finds what came, went or changed without a word from the server. @param changed as above */
+/** Finds what came, went or changed without the server reporting it. @param changed as above */
 async function compareAll({ keeper, list }: FeedContext, changed: Set<string>): Promise<void> {
   changed.clear()
   const comparison = keeper.compare()
@@ -265,7 +267,7 @@ async function compareAll({ keeper, list }: FeedContext, changed: Set<string>): 
   comparison.end()
 }
 
-/** An entryUUID as it is written (RFC 4530), in 16 bytes. */
+/** Converts an entryUUID from its text form (RFC 4530) to 16 bytes. */
 function uuidOf(name: Buffer): Buffer {
   return Buffer.from(name.toString('latin1').replaceAll('-', ''), 'hex')
 }
@@ -274,7 +276,7 @@ function nameOf(uuid: Buffer): string {
   return uuid.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 }
 
-/** The entries that have others below them. */
+/** Watches the entries that have others below them. */
 function watchContainers(
   connection: Connection,
   { log }: FeedContext,
@@ -300,7 +302,7 @@ function watchContainers(
       if (isRefreshed && names.get(id) !== dn) moved(dn)
       names.set(id, dn)
     },
-    // One without a name was made, with what is below it, after the list was read.
+    // A container without a known name was created, with what is below it, after the list was read.
     gone: (uuid) => moved(names.get(uuid.toString('latin1')) ?? ''),
     refreshed() {
       isRefreshed = true
@@ -359,8 +361,8 @@ async function again(
 }
 
 /**
- * On the same connection: a server that answers has sent the changes before that; one that does not
- * will not tell of changes either, and neither will one that has the base no more.
+ * Searches for the base on the same connection. A server that answers has sent all changes before;
+ * one that does not answer, or no longer has the base, will not report changes either.
  * @throws DirectoryError
  */
 async function ask(

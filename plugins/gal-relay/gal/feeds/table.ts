@@ -1,15 +1,15 @@
-// The ways in which changes of a list arrive, the best first. A new one is a file in this folder and a
-// line here.
+// The ways in which changes to a list arrive, best first. A new one needs a file in this folder and
+// a line here.
 import type { ChangeFeed } from './change-feed'
 
 interface Line {
-  /** Stands for it in list files: never changed, and never given to another one. */
+  /** Identifies the feed in list files; never changed, and never reused for another one. */
   readonly number: number
-  /** In logs, metrics and answers of the command. */
+  /** For logs, metrics and the output of the command. */
   readonly name: string
   /** For the status page. */
   readonly text: string
-  /** Whoever only answers mail has no need of its code. */
+  /** Loads the code, which a process that only answers look-ups does not need. */
   load(): Promise<{ readonly feed: ChangeFeed }>
 }
 
@@ -21,7 +21,7 @@ export const FEEDS = [
   { number: 4, name: 'timestamps', text: 'Changes are found by modifyTimestamp', load: () => import('./timestamps.js') },
 ] as const satisfies readonly Line[]
 
-/** Before there is a list, and where a list file has a number that is not in the table. */
+/** Used before there is a list, and for a number in a list file that is not in the table. */
 const NONE = 'none'
 export type FeedName = (typeof FEEDS)[number]['name'] | typeof NONE
 
@@ -34,7 +34,7 @@ export function feedNumbered(number: number): FeedName {
   return FEEDS.find((feed) => feed.number === number)?.name ?? NONE
 }
 
-/** For people, as a sentence without its full stop. */
+/** For people: a sentence without its full stop. */
 export function feedText(name: FeedName): string {
   const feed = FEEDS.find((one) => one.name === name)
   return feed?.text ?? 'Changes are not followed: the whole list is read again'

@@ -1,6 +1,6 @@
-// By the time of each entry's last modification, which any directory has. Times do what clocks do, and
-// do not show what is gone: only a complete comparison, about as often as is bearable, confirms the
-// list.
+// Looks for changes by the time of each entry's last modification, which any directory records.
+// Clocks may be wrong, and times do not show which entries are gone. Only a complete comparison, as
+// often as the load allows, confirms the list.
 
 import type { Entry } from '../../ldap/entry'
 import { valuesOf } from '../../ldap/root-dse'
@@ -14,14 +14,14 @@ export const feed: ChangeFeed = {
     await times.begin()
     await context.keeper.complete()
     const looker = { look: () => times.look(), compare: () => times.compare() }
-    // Nobody rings.
+    // This bell never rings.
     return await lookAgain(context, looker, new Bell(), false)
   },
 }
 
 class Timestamps {
   readonly #context: FeedContext
-  /** The latest that any entry showed, in the server's own notation. */
+  /** The latest time in any entry, as the server writes it. */
   #latest = ''
 
   constructor(context: FeedContext) {

@@ -1,7 +1,6 @@
-// By the number that Active Directory gives each change of an object on a domain controller
-// (uSNChanged), which only ever grows. Objects that go are not all shown, and are found by listing the
-// entries that there are, about as often as is bearable; so is, where an entry may enter the list
-// without a change of its own, whatever else a number does not show.
+// Follows uSNChanged, the ever-increasing number that an Active Directory domain controller gives
+// each change of an object. It does not show all removed objects, nor entries that enter the list
+// without being modified: those are found by listing all entries, as often as the load allows.
 import { IS_DELETED, OBJECT_GUID, SHOW_DELETED } from '../../ldap/active-directory'
 import { NOTIFICATION, notifyOfChanges } from '../../ldap/ad-notification'
 import { DirectoryError } from '../../ldap/directory-error'
@@ -36,7 +35,7 @@ export const feed: ChangeFeed = {
 
 class ChangeNumbers {
   readonly #context: FeedContext
-  /** All changes up to this one have been seen. */
+  /** All changes up to this number have been seen. */
   #seen: bigint
 
   constructor(context: FeedContext) {
@@ -78,7 +77,7 @@ class ChangeNumbers {
     await compareIds(this.#context, OBJECT_GUID)
   }
 
-  /** Objects that left the bases are found as long as they are anywhere in the domain. */
+  /** Whole domains if possible, to find objects that left the bases but are still in the domain. */
   #roots(): readonly string[] {
     const { list, rootDse } = this.#context
     return contextsOf(list.bases, rootDse.namingContexts) ?? list.bases
