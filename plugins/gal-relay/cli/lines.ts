@@ -1,5 +1,5 @@
-// The lines of a file or of standard input, read in pieces, however long they are; what gzip has packed is
-// unpacked.
+// The lines of a file or of standard input, read in pieces because they may be long. Input packed with
+// gzip is unpacked.
 import { createReadStream, type Stats, statSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -7,27 +7,27 @@ import { StringDecoder } from 'node:string_decoder'
 import { createGunzip } from 'node:zlib'
 import { CannotRun } from './install'
 
-/** Stands for standard input where a file is named. */
+/** Means standard input instead of a file. */
 export const STDIN = '-'
 
 /** For messages. */
 export const nameOf = (file: string) => (file === STDIN ? 'standard input' : file)
 
 const PIECE = 1 << 20
-/** Longer lines are no log's. */
+/** No log has longer lines. */
 const LINE_MOST = 1 << 22
 
 /**
- * @returns the lines of a file, or of {@link STDIN}, without their ends
- * @throws CannotRun when it cannot be read
+ * @returns the lines of a file, or of {@link STDIN}, without line endings
+ * @throws CannotRun if it cannot be read
  */
 export async function* linesOf(file: string): AsyncGenerator<string> {
   for await (const lines of linesByPiece(file)) yield* lines
 }
 
 /**
- * The same, as many at a time as have been read.
- * @param onRead called with how many bytes of the file each piece is
+ * The same, in arrays of all lines that have been read so far.
+ * @param onRead called for each piece with its size in the file, in bytes
  */
 export async function* linesByPiece(
   file: string,
@@ -43,7 +43,7 @@ export async function* linesByPiece(
   if (rest) yield [rest]
 }
 
-/** Why a file or folder cannot be read, as the command says it. */
+/** The error for a file or folder that cannot be read. */
 export function unreadableFile(name: string, error: unknown): CannotRun {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'ENOENT') return new CannotRun(`there is no file ${name}`)
@@ -51,7 +51,7 @@ export function unreadableFile(name: string, error: unknown): CannotRun {
   return new CannotRun(`${name} cannot be read: ${reason}`)
 }
 
-/** @throws CannotRun when there is no such file, or it is a folder */
+/** @throws CannotRun if there is no such file, or it is a folder */
 export function sizeOf(file: string): number {
   let stats: Stats | undefined
   try {
@@ -87,7 +87,7 @@ function opened(file: string): AsyncIterable<Buffer> {
   return createReadStream(file, { highWaterMark: PIECE })
 }
 
-/** What begins as gzip's files do is unpacked. */
+/** Unpacks data that begins like a gzip file. */
 async function* unpacked(
   raw: AsyncIterable<Buffer>,
   onRead: (bytes: number) => void,
@@ -103,14 +103,14 @@ async function* unpacked(
         piece = await pieces.next()
       }
     } finally {
-      // Whoever has read enough must not wait for the end of standard input.
+      // A caller that has read enough must not wait for standard input to end.
       await pieces.return?.()
     }
   }
   if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) return yield* all()
   const gunzip = createGunzip({ chunkSize: PIECE })
   const done = pipeline(Readable.from(all()), gunzip)
-  // It is awaited when all has been taken.
+  // It is awaited once all data has been read.
   done.catch(() => {})
   yield* gunzip
   await done

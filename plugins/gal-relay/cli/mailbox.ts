@@ -1,4 +1,4 @@
-// Where the directory says that a recipient's mail goes, for people and for programs.
+// Where the directory says that a recipient's mail goes, for people and programs.
 import { UNREADABLE } from '../gal/snapshot/listed-mailboxes'
 import type { Mailbox } from '../routing/mailbox'
 import { visible } from '../visible'
@@ -10,7 +10,7 @@ export interface SaidMailbox {
   readonly problem?: string
 }
 
-/** @returns undefined where nothing is said */
+/** @returns `undefined` if nothing is said */
 export function saidMailbox(
   mailbox: Mailbox | undefined | typeof UNREADABLE,
 ): SaidMailbox | undefined {

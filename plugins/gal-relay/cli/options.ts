@@ -1,4 +1,4 @@
-// What the values of options have to look like.
+// Parsers for the values of options.
 import { InvalidArgumentError } from 'commander'
 
 /** A whole number from 0. @throws InvalidArgumentError */

@@ -1,15 +1,14 @@
-// What the command prints: text with colour where a person reads it, one JSON object where a program
-// does.
+// What the command prints: text, with colour for people, or one JSON object for programs.
 import { randomBytes } from 'node:crypto'
 import { createColors } from 'picocolors'
 import { visible, visibleJson } from '../visible'
 
-/** Colour on a terminal only, and not where NO_COLOR is set (no-color.org). */
+/** Colour only on a terminal, and not if NO_COLOR is set (no-color.org). */
 const colours = createColors(
   process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
 )
 
-/** Marks the start of our own control sequences, so that those in text from strangers have no effect. */
+/** Marks our own control sequences, so that sequences in text from outside have no effect. */
 const MARK = `<${randomBytes(16).toString('hex')}>`
 
 export const colour = {
@@ -31,12 +30,12 @@ export function printLines(lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${forTerminal(line)}\n`).join(''))
 }
 
-/** @param text one line or several */
+/** @param text one or more lines */
 export function printError(text: string): void {
   process.stderr.write(`${text.split('\n').map(forTerminal).join('\n')}\n`)
 }
 
-/** What is unknown is null; numbers too large for JSON are text. */
+/** Prints unknown values as null, and numbers too large for JSON as text. */
 export function printJson(value: object): void {
   const text = JSON.stringify(value, (_key, one: unknown) => {
     if (one === undefined) return null
@@ -45,7 +44,7 @@ export function printJson(value: object): void {
   process.stdout.write(`${visibleJson(text)}\n`)
 }
 
-/** Rows with their columns under each other; the last one is as long as it is. */
+/** Aligns the columns of all rows; the last column is not padded. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
   for (const row of rows) {

@@ -1,4 +1,4 @@
-// gal-relay replay: a day of mail out of a log, decided once more by this configuration and directory.
+// gal-relay replay: decides a day of mail from a log again, with this configuration and directory.
 import { Command } from 'commander'
 import { grammarOf } from '../advice/envelope'
 import {
@@ -24,7 +24,7 @@ interface Options {
   readonly limit: number
 }
 
-/** Transactions that are decided at a time: live look-ups wait for the directory. */
+/** Transactions decided at a time: live look-ups wait for the directory. */
 const TOGETHER = 64
 const SHOW_EVERY = 100
 
@@ -95,7 +95,7 @@ async function run(files: string[], _: unknown, command: Command): Promise<void>
   }
 }
 
-/** Many at a time, so that not each look-up waits for the one before; counted in the log's order. */
+/** Decides many at a time, so that look-ups need not wait for each other; counts in the log's order. */
 async function decideAll(replay: Replay, events: readonly LogEvent[]): Promise<void> {
   const transactions = events.filter((event) => event.type === 'transaction')
   const decided: DecidedTransaction[] = []
@@ -113,7 +113,7 @@ async function decideAll(replay: Replay, events: readonly LogEvent[]): Promise<v
 interface ListUsed {
   readonly directory: string
   readonly recipients: number
-  /** Milliseconds since 1970; 0: there is no list, and the directory was asked. */
+  /** Milliseconds since 1970; 0 if there is no list and the directory was asked. */
   readonly as_of: number
 }
 

@@ -1,4 +1,4 @@
-// gal-relay sync: reads the whole list from the directory now and puts it in force.
+// gal-relay sync: reads the whole list from the directory now and puts it into force.
 import { Command } from 'commander'
 import { listDefinition } from '../gal/directory/list-definition'
 import { OtherSettings } from '../gal/snapshot/file-format'
@@ -67,7 +67,7 @@ async function run(_: unknown, command: Command): Promise<void> {
   process.exitCode = highest
 }
 
-/** @throws CannotRun when there is no snapshot to read */
+/** @throws CannotRun if there is no snapshot to read */
 function snapshotDirectories(
   { directories: { all } }: Settings,
   name: string | undefined,
@@ -100,13 +100,13 @@ function snapshotDirectories(
 interface Outcome {
   readonly code: 0 | 1 | 2
   readonly json: object
-  /** Why there is no new list; '' when there is one. */
+  /** Why there is no new list; '' if there is one. */
   readonly error: string
 }
 
 /**
- * Prints what comes of it, but for the error of a directory that showed no list.
- * @param name put before each line; '' where there is one list
+ * Prints the result, except the error of a directory that showed no list.
+ * @param name prefix of each line; '' if there is only one list
  */
 async function sync(
   { name: directory, gal, ldap, snapshot }: DirectorySettings,
@@ -136,7 +136,7 @@ async function sync(
   }
 }
 
-/** @returns a sentence when the list that is there is one for other settings */
+/** @returns a sentence if the existing list was made for other settings */
 async function unlikeList({ gal, ldap, snapshot }: ListSettings): Promise<string | undefined> {
   try {
     await readListInForce(listDefinition(gal, ldap), snapshot)
@@ -167,7 +167,7 @@ function inWords(result: SyncResult, file: string, name: string): string[] {
   ]
 }
 
-/** On a terminal one line that is written over; elsewhere nothing. */
+/** On a terminal, one line that is rewritten; elsewhere nothing. */
 function syncProgress(name: string) {
   const startedAt = performance.now()
   const line = progressLine()

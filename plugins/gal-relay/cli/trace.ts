@@ -1,5 +1,5 @@
-// gal-relay trace: what the log has of one recipient, or of one connection, with all that Haraka and its
-// plugins say of that connection.
+// gal-relay trace: what the log says about one recipient or one connection, including everything that
+// Haraka and its plugins say about that connection.
 import { Command } from 'commander'
 import { LRUCache } from 'lru-cache'
 import { type LogLine, logLineOf } from '../logs/haraka-line'
@@ -39,7 +39,7 @@ interface Traced {
   readonly lines: readonly string[]
 }
 
-/** Of what SMTP knows as an address; log lines end somewhere too. */
+/** The most characters of an address: SMTP has limits, and so have log lines. */
 const LONGEST = 1000
 
 const ID = /^[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}(\.\d+)*$/i
@@ -71,26 +71,26 @@ async function trace(question: string, logs: readonly string[]): Promise<readonl
 
 type Wanted = (line: LogLine) => boolean
 
-/** Of a transaction or a part: its own, and those of the connection as a whole. */
+/** Selects a transaction or a part: its own lines, and those of the connection as a whole. */
 function ofId(id: string): Wanted {
   const wanted = id.toUpperCase()
   return ({ uuid }) => uuid === wanted || uuid.startsWith(`${wanted}.`)
 }
 
-/** What may be part of an address on either side of it: then it is another one. */
+/** Characters that may continue an address on either side, which makes it another address. */
 const ADDRESS_PART = "[\\w!#$%&'*+/=?^`{|}~.@-]"
 
 function ofAddress(address: string): Wanted {
   const literal = address.toLowerCase().replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  // A name before it, as in recipient=, is none; nor is the full stop of a sentence behind it.
+  // A name before it, as in recipient=, does not belong to it, nor does a full stop after it.
   const before = `(?<!${ADDRESS_PART.replace('=', '').replace("'", '')})`
   const pattern = new RegExp(`${before}${literal}(?!\\.?[\\w@-])`)
   return ({ text }) => pattern.test(text.toLowerCase())
 }
 
-/** Connections that are open at a time in the log; those of a process that was killed never end. */
+/** The most connections open at a time; those of a killed process never end in the log. */
 const OPEN_MOST = 50_000
-/** Lines that are held of a connection before it is known whether it is wanted. */
+/** The most lines kept of a connection before it is known whether it is wanted. */
 const HELD_MOST = 1000
 
 interface Transaction {
@@ -104,12 +104,12 @@ interface HeldLine {
 }
 
 /**
- * The lines of each connection are held until it ends: what was said before the recipient belongs to it
- * too. Of a connection with many transactions only those that are wanted are told of.
+ * Keeps the lines of each connection until it ends, because what was said before the recipient belongs to
+ * it too. Of a connection with many transactions, only the wanted ones are shown.
  */
 class Connections {
   readonly #isWanted: Wanted
-  /** By the id of the connection, then by that of the transaction; '' for the connection as a whole. */
+  /** By connection id, then by transaction id; '' for the connection as a whole. */
   readonly #open = new LRUCache<string, Map<string, Transaction>>({ max: OPEN_MOST })
   readonly #wanted = new Map<string, Map<string, Transaction>>()
   #lines = 0
@@ -120,7 +120,7 @@ class Connections {
 
   add(line: string): void {
     const parsed = logLineOf(line)
-    // Lines such as those of the start belong to no connection.
+    // Some lines, such as those at start, belong to no connection.
     if (!parsed || parsed.uuid === '-') return
     const held = { number: ++this.#lines, line }
     const [connection = '', number = ''] = parsed.uuid.split('.')

@@ -1,10 +1,10 @@
-// How far the plugin decides on a listener: about everything, about relaying alone, or about nothing.
+// How much the plugin decides on a listener: everything, only relaying, or nothing.
 import { concernsRelaying, type Destination } from '../routing/decide'
 
-/** `[main] enforce`. false: the answers are others'. relaying: those to recipients of ours are. */
+/** `[main] enforce`. With `false`, other plugins answer; with `relaying`, only to our own recipients. */
 export type Enforcement = boolean | 'relaying'
 
-/** Of a listener's policy. */
+/** The part of a listener's policy that matters here. */
 interface Enforced {
   readonly enabled: boolean
   readonly enforce: Enforcement
@@ -15,32 +15,33 @@ interface Accepting extends Enforced {
   readonly acceptedBy: readonly string[]
 }
 
-/** The rules say who may relay there. */
+/** Whether the rules decide who may relay there. */
 export const decidesRelaying = ({ enabled, enforce }: Enforced) => enabled && enforce !== false
 
-/** The address list says which recipients are accepted there. */
+/** Whether the address list decides which recipients are accepted there. */
 export const decidesRecipients = ({ enabled, enforce }: Enforced) => enabled && enforce === true
 
-/** What the address list says is only logged and counted there. */
+/** Whether the address list's verdicts are only logged and counted there. */
 export const observesRecipients = ({ enabled, enforce }: Enforced) => enabled && enforce !== true
 
 /**
- * Recipients of ours are accepted there without a look-up: nobody else accepts any, and Haraka would
- * answer 550 to them all.
+ * Whether our recipients are accepted there without a look-up: no other plugin accepts any, and Haraka
+ * would answer 550 to all of them.
  */
 export const acceptsUnasked = (policy: Accepting) =>
   observesRecipients(policy) && policy.acceptedBy.length === 0
 
-/** Some of the answers to recipients there are the plugin's. */
+/** Whether the plugin answers for any recipient there. */
 export const answersAny = (policy: Accepting) => decidesRelaying(policy) || acceptsUnasked(policy)
 
 /**
- * The plugin answers to this recipient there. With `enforce = relaying` it does where relaying comes into it.
+ * Whether the plugin answers for this recipient there. With `enforce = relaying`, it does if relaying is
+ * involved.
  *
- * @param destinations of the recipient, or of all that an alias puts in its place
+ * @param destinations those of the recipient, or of all that an alias replaces it with
  */
 export const answersTo = (policy: Enforced, destinations: readonly Destination[]) =>
   decidesRecipients(policy) || (decidesRelaying(policy) && destinations.some(concernsRelaying))
 
-/** As it is written in gal_relay.ini. */
+/** The setting as written in gal_relay.ini. */
 export const enforcementText = ({ enforce }: Pick<Enforced, 'enforce'>) => `enforce = ${enforce}`

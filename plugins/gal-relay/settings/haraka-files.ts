@@ -1,6 +1,6 @@
-// Haraka's own configuration files, read with Haraka's own grammar but not through its reader: that
-// calls back only whoever asked for a file last, so asking it would take away the reloads of Haraka
-// and of the plugin that owns the file.
+// Haraka's own configuration files, read with Haraka's grammar but not through its reader. That reader
+// calls back only the last caller that asked for a file, so using it would take the reload callbacks
+// away from Haraka and from the plugin that owns the file.
 import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
@@ -14,14 +14,14 @@ export const configDir = (config: Haraka.Config): string =>
   config.overrides_path ?? config.root_path
 
 /**
- * @returns undefined when there is no such file
- * @throws SettingsError when there is one and it cannot be read: what it says is not known then, and
- *   it does not say nothing
+ * @returns `undefined` if there is no such file
+ * @throws SettingsError if the file exists but cannot be read: what it says is unknown then, which is
+ *   not the same as nothing
  */
 export function readText(config: Haraka.Config, name: string): string | undefined {
   const file = path.join(configDir(config), name)
   try {
-    // It would be waited for until somebody writes there.
+    // Reading a FIFO would block until something is written to it.
     if (!statSync(file).isFIFO()) return readFileSync(file, 'utf8')
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -32,12 +32,12 @@ export function readText(config: Haraka.Config, name: string): string | undefine
   throw new SettingsError([{ file: `config/${name}`, what: 'it is a named pipe, not a file' }])
 }
 
-/** The lines of `config/plugins`, `config/host_list` and their like: no comments, no blank ones. */
+/** The lines of `config/plugins`, `config/host_list` and the like, without comments and blank lines. */
 export function readList(config: Haraka.Config, name: string): string[] {
   return atOnce(readListSteps(config, name))
 }
 
-/** The same, line by line. */
+/** The same, one line per step. */
 export function* readListSteps(config: Haraka.Config, name: string): Steps<string[]> {
   const lines: string[] = []
   for (const raw of linesOf(readText(config, name) ?? '')) {
@@ -48,7 +48,7 @@ export function* readListSteps(config: Haraka.Config, name: string): Steps<strin
   return lines
 }
 
-/** @param booleans keys that are true or false, `-main.postel` with its default as a sign */
+/** @param booleans keys that are booleans; the sign is the default, as in `-main.postel` */
 export function readIniFile(
   config: Haraka.Config,
   name: string,
@@ -57,13 +57,13 @@ export function readIniFile(
   return parseIni(name, { booleans }, readableText(readText(config, name) ?? ''))
 }
 
-/** Where Haraka keeps its outbound queue: `config/queue_dir`, or beside its config folder. */
+/** Haraka's outbound queue: the folder that `config/queue_dir` names, or the one beside `config/`. */
 export function queueFolder(config: Haraka.Config): string {
   const [folder = 'queue'] = readList(config, 'queue_dir')
   return path.resolve(configDir(config), '..', folder)
 }
 
-/** `config/me`, or the machine's name. */
+/** The name in `config/me`, or the machine's name. */
 export function ownName(config: Haraka.Config): string {
   return readList(config, 'me')[0] ?? hostname()
 }

@@ -1,44 +1,44 @@
-// How a list goes from the server that reads the directory to those that do not: by Redis, or by a file
-// that something else copies. On the way it is signed and encrypted with the secret in `key_file`.
+// How a list travels from the server that reads the directory to those that do not: through Redis, or
+// as a file that something else copies. In transit it is signed and encrypted with the `key_file` secret.
 import type { Trusted } from '../trusted-file'
 import type { RedisSettings } from './redis'
 import type { GalSettings, SnapshotKeys } from './schema'
 
 export interface ListChannel {
-  /** What this server does: one of several reads for all, or each has its part. */
+  /** Whether one server reads for all, or each server does its part. */
   readonly role: 'publish' | 'receive' | 'share'
-  /** The list's name, the same on both sides: that of its directory. */
+  /** The list's name, the same on both sides: the name of its directory. */
   readonly list: string
   readonly key_file: string
   readonly carrier: ListCarrier
-  /** Whose key files are believed. */
+  /** The users and groups whose key files are trusted. */
   readonly trusted?: Trusted
 }
 
 export type ListCarrier = { readonly redis: RedisSettings } | { readonly file: string }
 
-/** For people. */
+/** For people to read. */
 export function carrierText({ carrier }: Pick<ListChannel, 'carrier'>): string {
   return 'file' in carrier ? carrier.file : carrier.redis.url.map(({ text }) => text).join(', ')
 }
 
 export type SnapshotSettings = SnapshotKeys & {
-  /** Where the list is handed on or comes from; undefined: it is this server's alone. */
+  /** Where the list is published to or received from; `undefined` if no other server has it. */
   readonly channel?: ListChannel
-  /** The command by which one that has shrunk is put in force; undefined: gal-relay sync. */
+  /** The command that puts a list into force although it has shrunk; `undefined`: gal-relay sync. */
   readonly forcedBy?: string
 }
 
-/** The value of `received_from` that is no file. */
+/** The one value of `received_from` that is not a file. */
 export const REDIS = 'redis'
 
-/** Where a server has its own copy of a list whose file is the one that something else brings. */
+/** The suffix of a server's own copy, if something else delivers the list under the file's name. */
 const OWN_COPY = '.received'
 
 /**
- * @param redis undefined: no Redis is configured
- * @returns the channel of a directory's list, and the file that the list is kept in; or which key is wrong, and
- *   why; undefined where it has none
+ * @param redis `undefined` if no Redis is configured
+ * @returns the channel of a directory's list and the file that the list is kept in; or the key that is
+ *   wrong, and why; `undefined` if the list has no channel
  */
 export function channelOf(
   list: string,

@@ -1,6 +1,6 @@
-// The settings of an install. The plugin and the gal-relay command both read them here. Haraka watches
-// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords and all, and mail
-// waits while it makes lines of a long file. config/host_list we watch ourselves, since
+// Loads the settings of an install, for the plugin and the gal-relay command alike. Haraka watches
+// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords included, and
+// blocks mail while it splits a long file. We watch config/host_list ourselves, because
 // rcpt_to.in_host_list has Haraka watch it too.
 import { readdirSync, realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
@@ -20,13 +20,13 @@ const INI = 'gal_relay.ini'
 
 export interface LoadedSettings {
   readonly settings: Settings
-  /** A sentence for each line of other files that has no effect. */
+  /** A sentence for each line of the other files that has no effect. */
   readonly ignored: readonly string[]
 }
 
 /**
  * @param onChange called whenever gal_relay.ini has changed
- * @param plugins those that Haraka has loaded, which reads config/plugins at its start only
+ * @param plugins those that Haraka has loaded; it reads config/plugins only when it starts
  * @throws SettingsError with every problem
  */
 export function loadSettings(
@@ -37,7 +37,7 @@ export function loadSettings(
   return atOnce(loadSettingsSteps(config, onChange, plugins))
 }
 
-/** The same in steps that are short, however long the files are. */
+/** The same in short steps, however long the files are. */
 export function* loadSettingsSteps(
   config: Haraka.Config,
   onChange: Guarded | undefined,
@@ -71,7 +71,7 @@ export function* loadSettingsSteps(
 }
 
 function* iniSteps(config: Haraka.Config, onChange?: Guarded): Steps<Ini> {
-  // Before Haraka's reader, which prints why it cannot read a file, and goes on as if there were none.
+  // Read before Haraka's reader does: that prints why it cannot read a file and goes on without it.
   const own = readText(config, INI)
   const given = config.get(INI, 'binary', onChange)
   const isFile = !given || Buffer.isBuffer(given)
@@ -81,10 +81,10 @@ function* iniSteps(config: Haraka.Config, onChange?: Guarded): Steps<Ini> {
   return { ...read, problems: [...missing, ...read.problems] }
 }
 
-/** What {@link loadSettings} reads. @throws SettingsError when there is a file that cannot be read */
+/** Reads what {@link loadSettings} reads. @throws SettingsError if a file cannot be read */
 export const loadIni = (config: Haraka.Config): Ini => atOnce(iniSteps(config))
 
-/** Names that somebody may have given the file instead. */
+/** Names that somebody may have given the file by mistake. */
 const ALIKE = /^gal[-_. ]?relay\.(ini|conf|cfg|json|ya?ml)(\.\w+)?$/i
 
 function missingFile(folder: string): Problem {
@@ -93,25 +93,25 @@ function missingFile(folder: string): Problem {
   return { file: `config/${INI}`, what: `there is no such file${found ?? ''}` }
 }
 
-/** @returns a sentence for each file beside gal_relay.ini that may be taken for it */
+/** @returns a sentence for each file beside gal_relay.ini that may have been meant as it */
 export function misnamed(config: Haraka.Config): readonly string[] {
   return (
     readdirSync(configDir(config))
-      // Copies are no mistake, and Haraka takes some others in its place.
+      // Copies are no mistake, and Haraka reads some of the others in its place.
       .filter((name) => ALIKE.test(name) && !/^gal_relay\.(ini|json|ya?ml)/.test(name))
       .map((name) => `config/${name} is not read, config/${INI} is: is that the file you edit?`)
   )
 }
 
 const LOOK_EVERY = 2000
-// Whoever writes it may not be done.
+// The file may still be being written.
 const SETTLE_DELAY = 3000
 
 /**
- * Calls `onChange` some seconds after config/host_list has changed, come or gone; and after gal_relay.ini
- * has, where that is a link: Kubernetes puts another folder in the place of the one that it leads
- * through, which Haraka does not see.
- * @returns ends the watch
+ * Calls `onChange` some seconds after config/host_list has changed, appeared or disappeared. If
+ * gal_relay.ini is a link, watches that too: Kubernetes replaces a folder that the link leads through,
+ * and Haraka does not notice.
+ * @returns a function that ends the watch
  */
 export function watchFiles(config: Haraka.Config, onChange: Guarded): () => void {
   const folder = configDir(config)

@@ -1,11 +1,11 @@
-// Long work in small steps: done at once where nobody waits for anything else, as at start and in
-// commands, or a slice at a time, between which mail is answered.
+// Long work in small steps: done at once if nothing else waits, as at start and in commands, or in
+// slices, between which mail is answered.
 import { setImmediate as turn } from 'node:timers/promises'
 
-/** Work that stops after each step; what it returns is the outcome. */
+/** Work that pauses after each step; its return value is the result. */
 export type Steps<T> = Generator<undefined, T, undefined>
 
-/** How long the event loop is kept at a time, milliseconds; the last step may exceed it. */
+/** How long a slice may block the event loop, in milliseconds; its last step may exceed this. */
 const SLICE = 5
 
 /** @throws whatever a step throws */
@@ -17,8 +17,8 @@ export function atOnce<T>(steps: Steps<T>): T {
 }
 
 /**
- * @param isWanted asked between two slices
- * @returns undefined when it was not wanted any more: then it goes no further than its `finally`
+ * @param isWanted called between two slices
+ * @returns `undefined` if the work is no longer wanted; only its `finally` blocks run then
  * @throws whatever a step throws
  */
 export async function inSlices<T>(
