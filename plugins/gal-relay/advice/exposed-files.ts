@@ -41,7 +41,7 @@ function holdsPassword({ directories, policies, redis }: Settings): boolean {
   )
 }
 
-/** @returns the file's mode in octal if all users can reach and read it; `undefined` if we cannot tell */
+/** @returns the file's mode in octal if all users can reach and read it, as far as we can tell */
 function modeForAll(file: string): string | undefined {
   try {
     const { mode } = statSync(file)

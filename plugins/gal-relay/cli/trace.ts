@@ -39,7 +39,7 @@ interface Traced {
   readonly lines: readonly string[]
 }
 
-/** The most characters of an address: SMTP has limits, and so have log lines. */
+/** The most characters to search for: SMTP limits addresses, and log lines have limits too. */
 const LONGEST = 1000
 
 const ID = /^[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}(\.\d+)*$/i
