@@ -27,7 +27,7 @@ export interface Survey {
   readonly isActiveDirectory: boolean
   /** Whether StartTLS works with a valid certificate; if not, why. */
   readonly starttls: true | { readonly problem: string } | undefined
-  /** The DNs that the entries are below. */
+  /** The DNs of the subtrees that hold the entries. */
   readonly bases: readonly string[]
   /** The attributes that hold addresses, most important first; empty if we are shown nothing. */
   readonly attributes: readonly string[]
