@@ -1,5 +1,6 @@
-// The clients of a benchmark: several connections at a time, each of which sends a command after the reply
-// to the last one, either RCPT TO alone or whole messages. Measures the time for each recipient or message.
+// The clients of a benchmark: several connections at a time, each of which sends a command after
+// the reply to the last one, either RCPT TO alone or whole messages. Measures the time for each
+// recipient or message.
 import { connect, type Socket } from 'node:net'
 
 /** The work that servers are given. */

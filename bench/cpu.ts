@@ -1,5 +1,5 @@
-// User and system time of processes, from the Linux scheduler: exact to far less than a microsecond,
-// whereas /proc/…/stat counts hundredths of a second.
+// User and system time of processes, from the Linux scheduler: exact to far less than a
+// microsecond, whereas /proc/…/stat counts hundredths of a second.
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** The time of a process, its threads and its descendants that are still alive, in microseconds. */

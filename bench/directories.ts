@@ -1,6 +1,6 @@
-// What many directories cost: `npm run bench -- directories`. Compares 10 and 500 directories with one that
-// has the same recipients and rows; shows what a server with 500 needs to start and to run, and what
-// recipients of one directory notice if another hangs.
+// What many directories cost: `npm run bench -- directories`. Compares 10 and 500 directories with
+// one that has the same recipients and rows; shows what a server with 500 needs to start and to
+// run, and what recipients of one directory notice if another hangs.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {

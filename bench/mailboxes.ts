@@ -1,5 +1,6 @@
-// What it costs if the directory says where mail goes: `npm run bench -- mailboxes`. The same server with
-// and without `host_attribute`; 1 is the one without. Every entry has one of four servers.
+// What it costs if the directory says where mail goes: `npm run bench -- mailboxes`. The same
+// server with and without `host_attribute`; 1 is the one without. Every entry has one of four
+// servers.
 import { recipientLoad } from './client'
 import { hosted, live, startSite } from './contenders'
 import { recipients } from './rcpt'

@@ -1,6 +1,6 @@
-// What the list in memory costs: `npm run bench -- memory`. A process follows a list of 0, 1 and 10 million
-// synthetic recipients. Also measures how long it takes to load without blocking mail, and the same number
-// of recipients with known mailbox servers.
+// What the list in memory costs: `npm run bench -- memory`. A process follows a list of 0, 1 and 10
+// million synthetic recipients. Also measures how long it takes to load without blocking mail, and
+// the same number of recipients with known mailbox servers.
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'

@@ -1,7 +1,7 @@
-// What a message costs: `npm run bench -- message`. Whole messages of 1.5 kilobytes to valid recipients,
-// accepted by a queue plugin that does nothing with them, at log level `error`: once with this plugin and
-// remembered answers, once with a Haraka whose plugin looks into a JavaScript Set. CPU is the server's time
-// per message.
+// What a message costs: `npm run bench -- message`. Whole messages of 1.5 kilobytes to valid
+// recipients, accepted by a queue plugin that does nothing with them, at log level `error`: once
+// with this plugin and remembered answers, once with a Haraka whose plugin looks into a JavaScript
+// Set. CPU is the server's time per message.
 import { type Delivery, messageLoad } from './client'
 import { startSite, takingMessages, user } from './contenders'
 import type { Sizes } from './sizes'

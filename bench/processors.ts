@@ -1,5 +1,5 @@
-// Assigns threads to processors if the clients and the directory of a benchmark stand in for other machines
-// (taskset(1) of util-linux).
+// Assigns threads to processors if the clients and the directory of a benchmark stand in for other
+// machines (taskset(1) of util-linux).
 import { execFileSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { findProgram } from '../test/support/programs'

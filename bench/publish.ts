@@ -1,6 +1,7 @@
-// A list published to gateways through Redis: `npm run bench -- publish`. Measures the time from a change in
-// the directory until the last of ten gateways uses it; until the last one has a list of a million
-// recipients, and how long their event loops block meanwhile; and until a single restarted gateway answers.
+// A list published to gateways through Redis: `npm run bench -- publish`. Measures the time from a
+// change in the directory until the last of ten gateways uses it; until the last one has a list of
+// a million recipients, and how long their event loops block meanwhile; and until a single
+// restarted gateway answers.
 import { mkdtempSync } from 'node:fs'
 import path from 'node:path'
 import { clientFor, endClient } from '../plugins/gal-relay/fleet/redis'

@@ -1,6 +1,6 @@
-// What mail notices of a reload: the longest time for which Haraka's event loop blocks while settings with
-// long lists are read again, compared with the longest while nothing happens. Each figure is the median of
-// several reloads.
+// What mail notices of a reload: the longest time for which Haraka's event loop blocks while
+// settings with long lists are read again, compared with the longest while nothing happens. Each
+// figure is the median of several reloads.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startHaraka } from '../test/support/haraka'
 import type { Sizes } from './sizes'

@@ -1,6 +1,6 @@
 // `npm run bench`: what this plugin costs on this machine, next to what it should be compared with.
-// `npm run bench -- PART…` runs single parts, `rcpt WORD…` single rows. The top of each part's file says what
-// it measures. docs/performance.md has the latest figures.
+// `npm run bench -- PART…` runs single parts, `rcpt WORD…` single rows. The top of each part's file
+// says what it measures. docs/performance.md has the latest figures.
 import { decision } from './decision'
 import { directories } from './directories'
 import { harvest } from './harvest'

@@ -1,5 +1,5 @@
-// How much to measure: enough for steady figures or, with `--try`, just enough to see that everything still
-// works.
+// How much to measure: enough for steady figures or, with `--try`, just enough to see that
+// everything still works.
 
 export interface Sizes {
   /** Entries in the directory. */

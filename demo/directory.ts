@@ -1,6 +1,7 @@
-// A directory in memory, served over LDAP (RFC 4511) on loopback, for the demo and for tests on machines
-// without a directory server. It can bind, search and page; nothing can be changed over LDAP. Names and
-// values are compared without regard to case, as other directories do for mail attributes.
+// A directory in memory, served over LDAP (RFC 4511) on loopback, for the demo and for tests on
+// machines without a directory server. It can bind, search and page; nothing can be changed over
+// LDAP. Names and values are compared without regard to case, as other directories do for mail
+// attributes.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'

@@ -1,5 +1,5 @@
-// `npm start`: the address lists of two companies, a real Haraka with this plugin and two listeners on
-// loopback, and things to try. No accepted mail leaves the machine, and nothing is left behind.
+// `npm start`: the address lists of two companies, a real Haraka with this plugin and two listeners
+// on loopback, and things to try. No accepted mail leaves the machine, and nothing is left behind.
 
 import { type Haraka, startHaraka } from '../test/support/haraka'
 import { isFree } from '../test/support/ports'

@@ -1,5 +1,5 @@
-// One day of mail from a log: the answers and the rules behind them, who was refused, who relayed, and
-// what happened to the directories.
+// One day of mail from a log: the answers and the rules behind them, who was refused, who relayed,
+// and what happened to the directories.
 import type { LogEvent, LoggedRecipient, LoggedTransaction, Outcome } from '../logs/event'
 import { type Counted, Tally } from '../report/tally'
 

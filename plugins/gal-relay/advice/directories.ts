@@ -1,5 +1,5 @@
-// Says which recipients are looked up in which directory, in words. With only one directory, which has
-// them all, it says nothing.
+// Says which recipients are looked up in which directory, in words. With only one directory, which
+// has them all, it says nothing.
 import type { SentTo } from '../routing/routes'
 import type { Directories, DirectorySettings } from '../settings/directories'
 

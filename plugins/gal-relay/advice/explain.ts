@@ -1,5 +1,5 @@
-// What would these recipients be answered, and why? The functions that answer mail give the answer; here
-// they also report each step. The recipients of one question form one transaction.
+// What would these recipients be answered, and why? The functions that answer mail give the answer;
+// here they also report each step. The recipients of one question form one transaction.
 import type { Address } from '@haraka/email-address'
 import type { DirectoryLists } from '../gal/directories'
 import { replyText } from '../report/refusal'

@@ -1,5 +1,6 @@
-// What can be wrong with an install, as far as its settings and files tell. No other host is asked, so a
-// server can check too. gal-relay check starts with these findings; the status page shows all of them.
+// What can be wrong with an install, as far as its settings and files tell. No other host is asked,
+// so a server can check too. gal-relay check starts with these findings; the status page shows all
+// of them.
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/finding'

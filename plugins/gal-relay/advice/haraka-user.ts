@@ -1,5 +1,5 @@
-// What the user that Haraka runs as may do with files, judged by owner and mode: this process may run as
-// another user, and root may do anything.
+// What the user that Haraka runs as may do with files, judged by owner and mode: this process may
+// run as another user, and root may do anything.
 import { type Stats, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/finding'

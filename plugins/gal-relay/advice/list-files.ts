@@ -1,5 +1,5 @@
-// Where the lists in memory are stored: finds files that directories share and folders that cannot be
-// written to.
+// Where the lists in memory are stored: finds files that directories share and folders that cannot
+// be written to.
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/finding'

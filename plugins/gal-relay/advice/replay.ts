@@ -1,5 +1,5 @@
-// Decides a day of mail again, with the same or other settings and directories than those that answered
-// it, and finds the answers that would change. The functions that answer mail decide.
+// Decides a day of mail again, with the same or other settings and directories than those that
+// answered it, and finds the answers that would change. The functions that answer mail decide.
 import type { DirectoryLists } from '../gal/directories'
 import type { LoggedRecipient, LoggedTransaction, Outcome } from '../logs/event'
 import { outcomeOfVerdict } from '../report/observation'

@@ -1,5 +1,5 @@
-// What the log says once at start and again after a reload: who may relay where, and which settings will
-// probably surprise their author. For other plugins, see plugin-order.ts.
+// What the log says once at start and again after a reload: who may relay where, and which settings
+// will probably surprise their author. For other plugins, see plugin-order.ts.
 import { counts, KINDS, type Path, pathsOf } from '../routing/kinds'
 import type { NetworkList } from '../routing/networks'
 import type { DirectorySettings } from '../settings/directories'

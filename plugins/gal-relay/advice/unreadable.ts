@@ -1,5 +1,5 @@
-// Files that root can read but the user that Haraka changes to at its start cannot: a reload, or the next
-// connection to the directory, would then fail.
+// Files that root can read but the user that Haraka changes to at its start cannot: a reload, or
+// the next connection to the directory, would then fail.
 import { type Stats, statSync } from 'node:fs'
 import path from 'node:path'
 import { configDir, readIniFile } from '../settings/haraka-files'

@@ -1,6 +1,7 @@
-// Who may relay on each listener: the exact set, derived from the rules rather than by trial, so that it
-// can be audited. A client may relay because of its own address, the local address that it connected to,
-// or the account that it has authenticated as (see routing/restrictions for the rules).
+// Who may relay on each listener: the exact set, derived from the rules rather than by trial, so
+// that it can be audited. A client may relay because of its own address, the local address that it
+// connected to, or the account that it has authenticated as (see routing/restrictions for the
+// rules).
 import { type AddressSet, AddressSpace, ALL, type Block, NONE } from '../routing/address-set'
 import {
   type IpAddress,

@@ -1,5 +1,5 @@
-// What gal-relay check finds in the routing table: rows for addresses, compared with what the directory
-// says about them, and next hops.
+// What gal-relay check finds in the routing table: rows for addresses, compared with what the
+// directory says about them, and next hops.
 import { HostAddresses } from '../delivery/host-addresses'
 import type { Finding } from '../gal/directory/finding'
 import { domainRoute } from '../routing/decide'

@@ -1,5 +1,5 @@
-// gal-relay check: everything that can be wrong with an install, in one report: its settings, its place
-// among the plugins, its next hops, and the directory servers.
+// gal-relay check: everything that can be wrong with an install, in one report: its settings, its
+// place among the plugins, its next hops, and the directory servers.
 import path from 'node:path'
 import { bulkhead } from 'cockatiel'
 import { Command } from 'commander'

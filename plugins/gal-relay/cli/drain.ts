@@ -1,5 +1,5 @@
-// gal-relay drain: the messages in Haraka's outbound queue for a next hop that only this plugin knows.
-// Without the plugin they would go astray.
+// gal-relay drain: the messages in Haraka's outbound queue for a next hop that only this plugin
+// knows. Without the plugin they would go astray.
 import { Command } from 'commander'
 import { readQueue } from '../delivery/queue-files'
 import { grouped, hopsIn, type Waiting } from '../delivery/waiting'

@@ -1,5 +1,5 @@
-// gal-relay forget: makes all processes of the running server drop an address from their caches. For the
-// next message to it, the directory is asked.
+// gal-relay forget: makes all processes of the running server drop an address from their caches.
+// For the next message to it, the directory is asked.
 import { Command } from 'commander'
 import { askServer } from '../control/client'
 import { FORGET, socketFile } from '../control/server'

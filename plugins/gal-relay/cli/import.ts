@@ -1,5 +1,5 @@
-// gal-relay import: prints the settings of another system as a gal_relay.ini on standard output, and what
-// became of each setting on standard error. Writes no file.
+// gal-relay import: prints the settings of another system as a gal_relay.ini on standard output,
+// and what became of each setting on standard error. Writes no file.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { Command, Option } from 'commander'

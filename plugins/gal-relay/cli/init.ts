@@ -1,5 +1,5 @@
-// gal-relay init: writes the first gal_relay.ini from what the install, DNS and the directory say. Asks
-// only what it cannot find out, never overwrites a file, and checks the result.
+// gal-relay init: writes the first gal_relay.ini from what the install, DNS and the directory say.
+// Asks only what it cannot find out, never overwrites a file, and checks the result.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'

@@ -1,5 +1,5 @@
-// The lines of a file or of standard input, read in pieces because they may be long. Input packed with
-// gzip is unpacked.
+// The lines of a file or of standard input, read in pieces because they may be long. Input packed
+// with gzip is unpacked.
 import { createReadStream, type Stats, statSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'

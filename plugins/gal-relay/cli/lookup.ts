@@ -1,5 +1,5 @@
-// gal-relay lookup: is this address in the list, and which directory entry has it? Every question is a
-// search; no cache is used.
+// gal-relay lookup: is this address in the list, and which directory entry has it? Every question
+// is a search; no cache is used.
 import { Command } from 'commander'
 import { parsePath } from '../advice/envelope'
 import { type GalAnswer, stateOfAll } from '../gal/address-list'

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// gal-relay: the postmaster's command. It reads the configuration as the server does, and answers with
-// the code that answers mail. Exit code 0: fine; 1: the answer is "no", or problems were found;
-// 2: wrong usage, or the command cannot run.
+// gal-relay: the postmaster's command. It reads the configuration as the server does, and answers
+// with the code that answers mail. Exit code 0: fine; 1: the answer is "no", or problems were
+// found; 2: wrong usage, or the command cannot run.
 import { guard, onFailure, unattended } from '../guard'
 import { runProgram } from './program'
 

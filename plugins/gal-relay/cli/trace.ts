@@ -1,5 +1,5 @@
-// gal-relay trace: what the log says about one recipient or one connection, including everything that
-// Haraka and its plugins say about that connection.
+// gal-relay trace: what the log says about one recipient or one connection, including everything
+// that Haraka and its plugins say about that connection.
 import { Command } from 'commander'
 import { LRUCache } from 'lru-cache'
 import { type LogLine, logLineOf } from '../logs/haraka-line'

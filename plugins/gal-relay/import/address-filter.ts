@@ -1,5 +1,6 @@
-// Splits another system's search filter, which has a placeholder for the recipient's address, into the
-// two parts of [gal]: the attributes to compare with the address, and the filter that entries must match.
+// Splits another system's search filter, which has a placeholder for the recipient's address, into
+// the two parts of [gal]: the attributes to compare with the address, and the filter that entries
+// must match.
 
 export interface AddressFilter {
   readonly attributes: readonly string[]

@@ -1,5 +1,6 @@
-// Exim: the domain and host lists, the manualroute routers, the redirect or accept routers with LDAP
-// lookups, and who may relay according to the ACL at RCPT (spec.txt, chapters 7, 9, 15, 20 and 43).
+// Exim: the domain and host lists, the manualroute routers, the redirect or accept routers with
+// LDAP lookups, and who may relay according to the ACL at RCPT (spec.txt, chapters 7, 9, 15, 20 and
+// 43).
 import { isIP } from 'node:net'
 import { type Lookup, takeLookups } from './directory'
 import { type EximConfig, itemsOf, listOf, type Router, readExim } from './exim-files'

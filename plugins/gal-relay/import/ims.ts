@@ -1,5 +1,5 @@
-// The Internet Mail Service of Exchange 5.5: its routing restrictions as exported by regedit (Q193922,
-// Q206968), and its routing table as text, one row per line (Q169683, Q217217, Q259531).
+// The Internet Mail Service of Exchange 5.5: its routing restrictions as exported by regedit
+// (Q193922, Q206968), and its routing table as text, one row per line (Q169683, Q217217, Q259531).
 import {
   type Draft,
   differs,

@@ -1,5 +1,5 @@
-// What an importer has found: settings for gal_relay.ini, and a remark for everything it has seen. The
-// settings' own reader has the last word: what it refuses is left out, and the remark says why.
+// What an importer has found: settings for gal_relay.ini, and a remark for everything it has seen.
+// The settings' own reader has the last word: what it refuses is left out, and the remark says why.
 
 import { readIni } from '../settings/ini'
 import { type Problem, SettingsError, shownKey } from '../settings/problem'

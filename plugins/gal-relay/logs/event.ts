@@ -1,5 +1,5 @@
-// What the log of any mail server says: transactions with the answers to their recipients, and events
-// that affected the server.
+// What the log of any mail server says: transactions with the answers to their recipients, and
+// events that affected the server.
 
 /** What a reply to RCPT means to the sender: 2xx, 5xx or 4xx. */
 export type Outcome = 'accepted' | 'refused' | 'deferred'

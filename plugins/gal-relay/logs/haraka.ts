@@ -1,6 +1,7 @@
-// Haraka's own log in its three formats (format in config/log.ini), with any prefix that syslog or a
-// container adds: what its core says about connections and recipients, and this plugin's lines. Those of
-// a connection are kept until it ends, because only its last line says how many recipients were accepted.
+// Haraka's own log in its three formats (format in config/log.ini), with any prefix that syslog or
+// a container adds: what its core says about connections and recipients, and this plugin's lines.
+// Those of a connection are kept until it ends, because only its last line says how many recipients
+// were accepted.
 import { visible } from '../visible'
 import {
   type LocalAddress,

@@ -1,5 +1,5 @@
-// Postfix's maillog. smtpd logs a refusal at once, but that it accepted a recipient only shows in the line
-// of the delivery agent, so a message is kept until it has left the queue.
+// Postfix's maillog. smtpd logs a refusal at once, but that it accepted a recipient only shows in
+// the line of the delivery agent, so a message is kept until it has left the queue.
 import type { LocalAddress, LoggedRecipient, LogReader, OpenLog } from './event'
 import { timeOf } from './event'
 

@@ -1,5 +1,6 @@
-// How many recipients were accepted, deferred and refused, by which rule, and minute by minute in the last
-// hour. If the plugin only observes, its verdicts appear beside the replies that were given.
+// How many recipients were accepted, deferred and refused, by which rule, and minute by minute in
+// the last hour. If the plugin only observes, its verdicts appear beside the replies that were
+// given.
 
 import type { Outcome } from '../report/counts'
 import type { InstallReport } from '../report/install'

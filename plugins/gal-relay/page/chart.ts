@@ -1,5 +1,5 @@
-// Answers per minute of the last hour as bars, in SVG without scripts or styles of its own. Positions are
-// percentages, so that the bars fill the width while the text keeps its proportions.
+// Answers per minute of the last hour as bars, in SVG without scripts or styles of its own.
+// Positions are percentages, so that the bars fill the width while the text keeps its proportions.
 import { MINUTES, type Minute } from '../report/counts'
 import { type Html, html } from './html'
 

@@ -1,5 +1,5 @@
-// Whether a load balancer should send mail here, that is, whether recipients of each domain can be looked
-// up now.
+// Whether a load balancer should send mail here, that is, whether recipients of each domain can be
+// looked up now.
 import type { DirectoryReport } from '../gal/directories'
 import { mailboxAttributes } from '../gal/mailbox-values'
 import type { DirectorySettings } from '../settings/directories'

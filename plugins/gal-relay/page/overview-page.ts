@@ -1,5 +1,5 @@
-// The status page: is all well, what was answered, how are the directories, who may relay, who was refused?
-// The server renders all of it; the script only keeps it fresh.
+// The status page: is all well, what was answered, how are the directories, who may relay, who was
+// refused? The server renders all of it; the script only keeps it fresh.
 
 import type { QueueReport } from '../delivery/waiting'
 import type { InstallReport } from '../report/install'

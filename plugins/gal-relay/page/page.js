@@ -1,5 +1,5 @@
-// Keeps the status page fresh, and filters as the user types. Without this script, the page works as well
-// with a reload and the Filter button.
+// Keeps the status page fresh, and filters as the user types. Without this script, the page works
+// as well with a reload and the Filter button.
 const EVERY = 10_000
 /** Milliseconds without typing before the filter is applied. */
 const PAUSE = 250

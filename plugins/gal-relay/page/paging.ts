@@ -1,5 +1,5 @@
-// What a request to the page selects: a part of each long list, and which recent recipients. All of it is
-// in the URL, so that a link or a reload shows the same again.
+// What a request to the page selects: a part of each long list, and which recent recipients. All of
+// it is in the URL, so that a link or a reload shows the same again.
 import { type Html, html } from './html'
 
 /** Lists that may be long; each has its page number in the URL, under its name. */

@@ -1,5 +1,5 @@
-// The last refusals, or the last differences if the plugin observes, each with a link to its explanation,
-// and the form that selects them.
+// The last refusals, or the last differences if the plugin observes, each with a link to its
+// explanation, and the form that selects them.
 import type { RecentDifference, RecentRefusal } from '../report/counts'
 import type { InstallReport } from '../report/install'
 import { dateTime, number } from './figures'

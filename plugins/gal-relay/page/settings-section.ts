@@ -1,5 +1,5 @@
-// The settings in force at a glance: their age, the domains that are ours, the rows, and the hosts of
-// mailboxes.
+// The settings in force at a glance: their age, the domains that are ours, the rows, and the hosts
+// of mailboxes.
 import type { InstallReport } from '../report/install'
 import { counted } from '../report/words'
 import { routeText } from '../routing/routes'

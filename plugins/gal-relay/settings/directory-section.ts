@@ -1,5 +1,5 @@
-// What a section for a directory, `[ldap]` or `[directory …]`, must say as a whole, beyond the rules
-// for each key.
+// What a section for a directory, `[ldap]` or `[directory …]`, must say as a whole, beyond the
+// rules for each key.
 import type { Ini } from './ini'
 import type { Problem } from './problem'
 import type { LdapSettings } from './schema'

@@ -1,6 +1,6 @@
-// Haraka's own configuration files, read with Haraka's grammar but not through its reader. That reader
-// calls back only the last caller that asked for a file, so using it would take the reload callbacks
-// away from Haraka and from the plugin that owns the file.
+// Haraka's own configuration files, read with Haraka's grammar but not through its reader. That
+// reader calls back only the last caller that asked for a file, so using it would take the reload
+// callbacks away from Haraka and from the plugin that owns the file.
 import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'

@@ -1,6 +1,7 @@
 // gal_relay.ini as Haraka reads it, plus what its reader does not tell: line numbers, repeated keys
 // of which only the last counts, and the text of values that it turns into numbers (a password 0123
-// is not 123). Haraka prints lines that it cannot read, passwords included; here they become problems.
+// is not 123). Haraka prints lines that it cannot read, passwords included; here they become
+// problems.
 import { domainToASCII } from 'node:url'
 import { type Problem, shownKey } from './problem'
 import { LIST_KEYS } from './schema'

@@ -1,5 +1,6 @@
-// How a list travels from the server that reads the directory to those that do not: through Redis, or
-// as a file that something else copies. In transit it is signed and encrypted with the `key_file` secret.
+// How a list travels from the server that reads the directory to those that do not: through Redis,
+// or as a file that something else copies. In transit it is signed and encrypted with the
+// `key_file` secret.
 import type { Trusted } from '../trusted-file'
 import type { RedisSettings } from './redis'
 import type { GalSettings, SnapshotKeys } from './schema'

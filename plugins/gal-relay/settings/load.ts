@@ -1,6 +1,6 @@
 // Loads the settings of an install, for the plugin and the gal-relay command alike. Haraka watches
-// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords included, and
-// blocks mail while it splits a long file. We watch config/host_list ourselves, because
+// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords included,
+// and blocks mail while it splits a long file. We watch config/host_list ourselves, because
 // rcpt_to.in_host_list has Haraka watch it too.
 import { readdirSync, realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'

@@ -1,5 +1,5 @@
-// Whose files are trusted (trusted-file.ts): those of the user that Haraka runs as or will run as. A
-// process started by root cannot tell that user from its own id, nor can the gal-relay command.
+// Whose files are trusted (trusted-file.ts): those of the user that Haraka runs as or will run as.
+// A process started by root cannot tell that user from its own id, nor can the gal-relay command.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'

@@ -1,6 +1,6 @@
-// Every key of gal_relay.ini: its kind of value, its default and its meaning. This is the only source
-// of the settings' types, defaults and error messages, and of what config/gal_relay.ini and the README
-// must list.
+// Every key of gal_relay.ini: its kind of value, its default and its meaning. This is the only
+// source of the settings' types, defaults and error messages, and of what config/gal_relay.ini and
+// the README must list.
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
@@ -196,8 +196,8 @@ function socketUrl(url: string, rest: string, ctx: z.RefinementCtx<unknown>): Se
   )
 }
 
-// A DN may contain either sign, but no ; that an attribute does not follow, and no blank and # within a
-// dc= or after a name that is not a DN.
+// A DN may contain either sign, but no ; that an attribute does not follow, and no blank and #
+// within a dc= or after a name that is not a DN.
 const COMMENT_BEHIND_DN = /\s;(?!\s*[\w.-]+\s*=)|\bdc=[^,]*\s#|^[^=]*\s#\s/i
 
 const dn = z.string().transform((name, ctx) => {

@@ -1,5 +1,5 @@
-// The sections of gal_relay.ini, each read with its schema. Errors become problems with file, section,
-// key, value and, if it can be guessed, what was meant.
+// The sections of gal_relay.ini, each read with its schema. Errors become problems with file,
+// section, key, value and, if it can be guessed, what was meant.
 import type { ZodError, z } from 'zod'
 import { didYouMean } from '../routing/did-you-mean'
 import { parseDomain } from '../routing/routes'

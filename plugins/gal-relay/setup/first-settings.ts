@@ -1,5 +1,5 @@
-// Writes the first gal_relay.ini of an install: what was found out, and where, as settings with a comment
-// for each choice. With it, the plugin only observes: no answer changes.
+// Writes the first gal_relay.ini of an install: what was found out, and where, as settings with a
+// comment for each choice. With it, the plugin only observes: no answer changes.
 import type { Survey } from './survey'
 
 export interface FirstSettings {

@@ -1,5 +1,5 @@
-// Examines an unknown directory: what kind it is, where its entries are, which attributes hold addresses,
-// of which domains, and which domains an Exchange in it accepts. It only reads.
+// Examines an unknown directory: what kind it is, where its entries are, which attributes hold
+// addresses, of which domains, and which domains an Exchange in it accepts. It only reads.
 import { addressesOf, lowerCaseNames } from '../gal/directory/entry-addresses'
 import type { Connection } from '../ldap/connection'
 import { DirectoryError, directoryError, resultError } from '../ldap/directory-error'
