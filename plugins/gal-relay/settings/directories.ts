@@ -61,7 +61,7 @@ export const saysWhere = (directories: Directories, domain: string): boolean =>
       gal.mode === 'received' || gal.host_attribute !== '' || gal.routing_attribute !== '',
   )
 
-/** Whether a directory has recipients at the domain and, for a suffix, at its subdomains. */
+/** Whether recipients at the domain and, for a suffix, at its subdomains can be looked up. */
 export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
   const { match, domain } = sentTo
   if (otherwise.length > 0) return true

@@ -79,7 +79,7 @@ interface Statement {
   /** The name of the section or key; list keys end in `[]`. */
   readonly name: string
   readonly value: string
-  /** The line before this one, if the backslash at its end has swallowed a line that stands alone. */
+  /** The number of the line whose final backslash swallowed this one, a line in its own right. */
   readonly swallowedBy?: number
 }
 

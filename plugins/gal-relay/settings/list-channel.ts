@@ -6,7 +6,7 @@ import type { RedisSettings } from './redis'
 import type { GalSettings, SnapshotKeys } from './schema'
 
 export interface ListChannel {
-  /** Whether one server reads for all, or each server does its part. */
+  /** What this server does. With `share`, one of several servers reads for all of them. */
   readonly role: 'publish' | 'receive' | 'share'
   /** The list's name, the same on both sides: the name of its directory. */
   readonly list: string

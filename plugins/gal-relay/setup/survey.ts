@@ -45,7 +45,7 @@ const START_TLS = '1.3.6.1.4.1.1466.20037'
 const ACTIVE_DIRECTORY = '1.2.840.113556.1.4.800'
 const SIZE_LIMIT_EXCEEDED = 4
 
-/** Attributes that hold addresses in some directories; the documentation names the layouts. */
+/** Attributes that hold addresses in some directory; the layouts in the documentation use them. */
 const CANDIDATES = [
   ...['proxyAddresses', 'mail', 'mailAlternateAddress', 'mailLocalAddress', 'mailAlias', 'alias'],
   ...['mailPrimaryAddress', 'mailAlternativeAddress', 'gosaMailAlternateAddress'],
