@@ -1,41 +1,42 @@
-// The clients of a benchmark: a number of connections at a time, each sending one command after the reply
-// to the one before: RCPT TO alone, or whole messages; and the time that each recipient or message took.
+// The clients of a benchmark: several connections at a time, each of which sends a command after
+// the reply to the last one, either RCPT TO alone or whole messages. Measures the time for each
+// recipient or message.
 import { connect, type Socket } from 'node:net'
 
-/** What servers are given to do. */
+/** The work that servers are given. */
 export interface Load {
   /**
-   * @param connections at a time
+   * @param connections the number of connections at a time
    * @param awake see `Clients.send`
    */
   connect(port: number, connections: number, awake: boolean): Promise<Sender>
 }
 
 export interface Sender {
-  /** @throws Error when the server closes a connection */
+  /** @throws Error if the server closes a connection */
   send(count: number): Promise<Measured>
   close(): void
 }
 
 export interface Measured {
-  /** Replies for each second. */
+  /** Replies per second. */
   readonly rate: number
-  /** Milliseconds below which that part of the replies came. */
+  /** The percentile of the reply times, in milliseconds. */
   readonly p50: number
   readonly p99: number
-  /** How many replies were not what the address deserved. */
+  /** The number of replies that were wrong for their address. */
   readonly wrong: number
-  /** How long each reply took, milliseconds, the quickest first. */
+  /** How long each reply took, in milliseconds, fastest first. */
   readonly took: Float64Array
 }
 
-/** A recipient and the reply code it deserves. */
+/** A recipient and the correct reply code for it. */
 export interface Addressed {
   readonly address: string
   readonly code: number
 }
 
-/** Recipients in one transaction, before the next one begins. */
+/** Recipients in one transaction before the next one begins. */
 const PER_TRANSACTION = 50
 
 export class Clients {
@@ -52,10 +53,10 @@ export class Clients {
   }
 
   /**
-   * @param next the recipients, one after the other
-   * @param awake the clients do not sleep while they wait for replies: to wake them would cost the
-   *   server time, the more the slower it is, though it is none of its own
-   * @throws Error when the server closes a connection
+   * @param next returns the next recipient
+   * @param awake whether the clients stay awake while they wait for replies: waking them would cost the
+   *   server time that is not its own, and the more so the slower it is
+   * @throws Error if the server closes a connection
    */
   async send(count: number, next: () => Addressed, awake = false): Promise<Measured> {
     return measured(count, this.#connections, awake, async (connection) => {
@@ -69,7 +70,7 @@ export class Clients {
   }
 }
 
-/** @param next the recipients, one after the other */
+/** @param next returns the next recipient */
 export function recipientLoad(next: () => Addressed): Load {
   return {
     async connect(port, connections, awake) {
@@ -79,21 +80,21 @@ export function recipientLoad(next: () => Addressed): Load {
   }
 }
 
-/** How messages come. */
+/** How messages arrive. */
 export interface Delivery {
-  /** Messages in a connection, which then ends and is followed by another. */
+  /** Messages per connection; it then ends, and another follows. */
   readonly perConnection: number
-  /** Recipients of a message. */
+  /** Recipients per message. */
   readonly recipients: number
 }
 
 interface Messenger {
   connection?: Connection | undefined
-  /** Messages until it ends. */
+  /** Messages left until the connection ends. */
   left: number
 }
 
-/** @param next the recipients, all of them valid, one after the other */
+/** @param next returns the next recipient; all are valid */
 export function messageLoad({ perConnection, recipients }: Delivery, next: () => string): Load {
   return {
     async connect(port, connections, awake) {
@@ -122,7 +123,7 @@ export function messageLoad({ perConnection, recipients }: Delivery, next: () =>
   }
 }
 
-/** @param send by one of the clients; whether the replies were what they should be */
+/** @param send sends one command or message for a client; resolves to whether the replies were right */
 async function measured<Client>(
   count: number,
   clients: readonly Client[],
@@ -153,7 +154,7 @@ async function measured<Client>(
   return { rate, p50: part(0.5), p99: part(0.99), wrong, took }
 }
 
-/** As a message looks that has come through one server. */
+/** A message as it looks after passing through one server. */
 const MESSAGE = `Received: from desk.client.test (desk.client.test [192.0.2.8])\r
 \tby out.client.test (Postfix) with ESMTPS id 4bK9Tq1jX9z2xNx\r
 \tfor <somebody@example.com>; Sat, 28 Nov 2026 09:00:00 +0000 (UTC)\r
@@ -181,7 +182,7 @@ class Connection {
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true }).setEncoding('latin1')
     this.#socket.on('data', (text: string) => {
       this.#text += text
-      // The last line of a reply has a space behind its code.
+      // The last line of a reply has a space after its code.
       if (!this.#text.endsWith('\n') || !/(^|\n)\d{3} [^\n]*\n$/.test(this.#text)) return
       const code = Number(this.#text.slice(0, 3))
       this.#text = ''
@@ -201,7 +202,7 @@ class Connection {
     await this.#command('MAIL FROM:<sender@client.test>')
   }
 
-  /** @returns whether it was taken, for all of them */
+  /** @returns whether it was accepted for all recipients */
   async message(recipients: readonly string[]): Promise<boolean> {
     const codes = [await this.#command('MAIL FROM:<sender@client.test>')]
     for (const recipient of recipients) codes.push(await this.#command(`RCPT TO:<${recipient}>`))

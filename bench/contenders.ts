@@ -1,4 +1,4 @@
-// Who is compared: servers that all answer RCPT TO from the same list, each started afresh.
+// The servers to compare: all answer RCPT TO from the same list, and each is started afresh.
 import { execFile } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,9 +14,9 @@ import { cpuOf } from './cpu'
 export interface Running {
   readonly port: number
   readonly pid: number
-  /** User and system time so far of all its processes, in microseconds. */
+  /** User and system time of all its processes so far, in microseconds. */
   cpu(): number
-  /** Drops what it has logged. */
+  /** Discards what it has logged. */
   forget(): void
   stop(): Promise<void>
 }
@@ -28,16 +28,16 @@ export interface Contender {
 
 export const user = (i: number) => `user${i}@example.com`
 
-/** So many servers hold the mailboxes. */
+/** The number of servers that hold the mailboxes. */
 const HOSTS = 4
 
-/** How far away the directory is in some rows, in milliseconds. */
+/** The distance to the directory in some rows, in milliseconds. */
 const AWAY = 4
 
 /** A directory, near and far. */
 export interface Site {
   readonly slapd: Slapd
-  /** URL under which it looks some milliseconds away. */
+  /** The URL at which it appears some milliseconds away. */
   readonly away: string
   stop(): Promise<void>
 }
@@ -87,7 +87,7 @@ export function javascriptSet(entries: number): Contender {
 // The least that a plugin can do with a message.
 const QUEUE_PLUGIN = 'exports.hook_queue = (next) => next(OK)\n'
 
-/** The Set, and answers remembered, before the same queue plugin. */
+/** The Set, and this plugin with remembered answers, before the same queue plugin. */
 export function takingMessages(site: Site, entries: number): { set: Contender; plugin: Contender } {
   const queue = { 'plugins/bench-queue.js': QUEUE_PLUGIN }
   return {
@@ -105,7 +105,7 @@ export function takingMessages(site: Site, entries: number): { set: Contender; p
   }
 }
 
-/** @param gal lines for the section [gal], and more sections behind it */
+/** @param gal lines for the section [gal], and further sections after it */
 export function iniOf(
   { url, base, bindDn, password }: Pick<Slapd, 'url' | 'base' | 'bindDn' | 'password'>,
   gal: readonly string[],
@@ -123,13 +123,13 @@ ${gal.join('\n')}
 `
 }
 
-/** Each recipient asked of the directory; or, warm, remembered. */
+/** Asks the directory for each recipient or, if warm, remembers them. */
 export function live(site: Site, state: 'cold' | 'warm', where: 'near' | 'away'): Contender {
   const name = `live, ${state}${where === 'near' ? '' : `, ${AWAY} ms away`}`
   return haraka(name, liveOptions(site, state, where))
 }
 
-/** The same, near and remembered, with more sections in gal_relay.ini. */
+/** The same, near and remembered, with further sections in gal_relay.ini. */
 export function liveWith(site: Site, name: string, more: string): Contender {
   const options = liveOptions(site, 'warm', 'near')
   return haraka(name, { ...options, ini: `${options.ini}\n${more}\n` })
@@ -146,7 +146,7 @@ function liveOptions(
   return { proxy: false, ini: iniOf({ ...slapd, url }, gal) }
 }
 
-/** The same, where the directory says on which server each mailbox is. */
+/** The same, with a directory that says on which server each mailbox is. */
 export function hosted(site: Site, state: 'cold' | 'warm'): Contender {
   const options = liveOptions(site, state, 'near')
   const hosts = Array.from({ length: HOSTS }, (_, i) => `ex${i} = smtp://192.0.2.${i + 1}`)
@@ -165,10 +165,10 @@ export function snapshotOptions(site: Site, more: readonly string[] = []): Harak
   return { proxy: false, ini: iniOf(site.slapd, gal) }
 }
 
-/** Haraka has the list in memory. */
+/** Logged when Haraka has the list in memory. */
 export const READY = /snapshot: \d+ recipients/
 
-// What is told of answers, off and on at a signal.
+// Switches logging and metrics of answers off and on at a signal.
 const SWITCH_PLUGIN = `
 const reply = require(${JSON.stringify(require.resolve('../plugins/gal-relay/hooks/reply'))})
 const { reportAccepted, reportRefused } = reply
@@ -180,7 +180,7 @@ process.on('SIGUSR2', () => {
 })
 `
 
-/** Answers remembered, with log and metrics that can be switched off and on. */
+/** Remembered answers, with a log and metrics that can be switched off and on. */
 export function switched(site: Site): { contender: Contender; toggle(): void } {
   const options = {
     ...liveOptions(site, 'warm', 'near'),
@@ -221,7 +221,7 @@ export function haraka(name: string, options: HarakaOptions, ready?: RegExp): Co
 
 // ── Postfix ──────────────────────────────────────────────────────────────────────────────────────
 
-/** Nothing that slows a client down which asks for many unknown recipients. */
+/** Turns off everything that slows down a client with many unknown recipients. */
 const UNHURRIED = [
   'smtpd_error_sleep_time = 0s',
   'smtpd_soft_error_limit = 1000000000',
@@ -290,7 +290,7 @@ function postfix(
   }
 }
 
-/** Whether Postfix is installed, and knows tables of this kind. */
+/** Whether Postfix is installed and supports tables of this kind. */
 export async function hasPostfix(table: 'hash' | 'ldap'): Promise<boolean> {
   if (process.getuid?.() !== 0 || !findProgram('postconf')) return false
   const folder = mkdtempSync(path.join(tmpdir(), 'bench-postfix-'))

@@ -1,8 +1,8 @@
-// User and system time of processes, from Linux' scheduler: exact to far less than a microsecond, where
-// /proc/…/stat counts in hundredths of a second.
+// User and system time of processes, from the Linux scheduler: exact to far less than a
+// microsecond, whereas /proc/…/stat counts hundredths of a second.
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** Of a process, its threads, its children and theirs, as far as they are alive, in microseconds. */
+/** The time of a process, its threads and its descendants that are still alive, in microseconds. */
 export function cpuOf(pid: number): number {
   let nanoseconds = 0
   for (const thread of list(`/proc/${pid}/task`)) {
@@ -23,7 +23,7 @@ function list(folder: string): string[] {
   }
 }
 
-/** '' when it has just ended */
+/** '' if the process has just ended. */
 function read(file: string): string {
   try {
     return readFileSync(file, 'utf8')

@@ -1,5 +1,5 @@
-// What a decision takes: `npm run bench -- decision`. Route, restrictions and a list of a million
-// recipients in memory, with short and with long lists of routes and networks, as a function call.
+// What a decision costs: `npm run bench -- decision`. Route, restrictions and a list of a million
+// recipients in memory, with short and long lists of routes and networks, as a function call.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -84,7 +84,7 @@ const ABSENT: Listing = { state: 'absent' }
 const LISTED: Listing = { state: 'found', authenticatedOnly: false }
 const LISTED_AUTHENTICATED: Listing = { state: 'found', authenticatedOnly: true }
 
-/** @returns nanoseconds for each decision, the median of some rounds */
+/** @returns nanoseconds per decision, the median of several rounds */
 function measure(
   follower: Follower,
   policy: RoutingPolicy,

@@ -1,5 +1,5 @@
-// A TCP proxy in a process of its own that makes a server on loopback look as if it were some
-// milliseconds away: `node delay-proxy.js port milliseconds` prints the port to use instead.
+// A TCP proxy in its own process that makes a server on loopback appear some milliseconds away:
+// `node delay-proxy.js port milliseconds` prints the port to use instead.
 import { startTcpProxy } from '../test/support/tcp-proxy'
 
 async function main([port, milliseconds]: readonly string[]): Promise<void> {

@@ -1,6 +1,6 @@
-// What many directories cost: `npm run bench -- directories`. A recipient with 10 and 500 directories
-// beside one, whose recipients and rows are the same; what a server with 500 takes to start and to hold;
-// and what recipients of one directory notice of another that hangs.
+// What many directories cost: `npm run bench -- directories`. Compares 10 and 500 directories with
+// one that has the same recipients and rows; shows what a server with 500 needs to start and to
+// run, and what recipients of one directory notice if another hangs.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -23,7 +23,7 @@ import { comparedAll, median, medianOf, times } from './turns'
 
 type Options = Omit<CompaniesIni, 'slapd' | 'companies'>
 
-/** Recipients that are asked for. */
+/** The number of recipients to ask for. */
 const ASKED = 10_000
 
 export async function directories(sizes: Sizes): Promise<void> {
@@ -43,7 +43,7 @@ export async function directories(sizes: Sizes): Promise<void> {
 
 type IniOf = (options: Options) => string
 
-/** Valid and unknown by turns, of one company after the other. */
+/** Alternates between valid and unknown recipients, one company after the other. */
 function recipientsOf({ companies, companyRecipients }: Sizes): () => Addressed {
   const users = Math.max(1, Math.min(companyRecipients, Math.floor(ASKED / companies / 2)))
   let count = 0
@@ -98,7 +98,7 @@ async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
         if (mode === 'snapshot') await listsOf(running, count)
         const inForce = performance.now() - begin
         const clients = await Clients.connect(running.port, 20)
-        // Each of the directories twice.
+        // Each directory twice.
         await clients.send(sizes.companies * 4, recipientsOf(sizes))
         clients.close()
         await sleep(500)
@@ -126,7 +126,7 @@ async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
 const listsOf = (running: Haraka, count: number) =>
   until(() => running.logLines(/ snapshot: \d+ recipients/).length >= count, undefined, 600_000)
 
-/** The same load on both, and the other one well and hanging by turns. */
+/** The same load on both, while the other directory alternates between working and hanging. */
 async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {
   const proxy = await startTcpProxy(slapd.port)
   const first = `ldap://127.0.0.1:${proxy.port}`
@@ -177,7 +177,7 @@ async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {
   }
 }
 
-/** @returns megabytes of memory */
+/** @returns resident memory in megabytes */
 function resident(pid: number): number {
   const [, kilobytes] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
   return Number(kilobytes) / 1024

@@ -1,5 +1,6 @@
-// What it costs that the directory says where mail goes: `npm run bench -- mailboxes`. The same server twice,
-// with and without `host_attribute`; 1 is the one without. Every entry has a server, one of four.
+// What it costs if the directory says where mail goes: `npm run bench -- mailboxes`. The same
+// server with and without `host_attribute`; 1 is the one without. Every entry has one of four
+// servers.
 import { recipientLoad } from './client'
 import { hosted, live, startSite } from './contenders'
 import { recipients } from './rcpt'
@@ -7,7 +8,7 @@ import type { Sizes } from './sizes'
 import { table } from './table'
 import { compared, type Figures, medianOf, times } from './turns'
 
-/** @param words the rows whose names hold all of them; none: every row */
+/** @param words selects the rows whose names contain all of them; if empty, every row */
 export async function mailboxes(sizes: Sizes, words: readonly string[]): Promise<void> {
   const { entries } = sizes
   const site = await startSite(entries)

@@ -1,7 +1,7 @@
-// What a message costs: `npm run bench -- message`. Whole messages of one and a half kilobytes to valid
-// recipients, taken by a queue plugin that does nothing with them, at log level `error`: with this plugin
-// and remembered answers, and beside it a Haraka whose plugin looks into a JavaScript Set. CPU is that of
-// the server for each message.
+// What a message costs: `npm run bench -- message`. Whole messages of 1.5 kilobytes to valid
+// recipients, accepted by a queue plugin that does nothing with them, at log level `error`: once
+// with this plugin and remembered answers, once with a Haraka whose plugin looks into a JavaScript
+// Set. CPU is the server's time per message.
 import { type Delivery, messageLoad } from './client'
 import { startSite, takingMessages, user } from './contenders'
 import type { Sizes } from './sizes'
@@ -10,7 +10,7 @@ import { compared, medianOf, times } from './turns'
 
 interface Row extends Delivery {
   readonly name: string
-  /** About how many RCPTs take as long as one of these messages. */
+  /** Roughly how many RCPTs take as long as one of these messages. */
   readonly weight: number
 }
 
@@ -20,7 +20,7 @@ const ROWS: readonly Row[] = [
   { name: 'ten, with 50 recipients each', perConnection: 10, recipients: 50, weight: 50 },
 ]
 
-/** @param words the rows whose names hold all of them; none: every row */
+/** @param words selects the rows whose names contain all of them; if empty, every row */
 export async function message(sizes: Sizes, words: readonly string[]): Promise<void> {
   const site = await startSite(sizes.entries)
   try {
@@ -50,10 +50,10 @@ export async function message(sizes: Sizes, words: readonly string[]): Promise<v
   }
 }
 
-/** A message runs through so much more code than a recipient, all of which is to be compiled before. */
+/** A message runs through much more code than a recipient, and all of it must be compiled first. */
 const WARMING = 3
 
-/** Few enough that all are remembered before the first turn. */
+/** Few enough for all to be remembered before the first turn. */
 const PEOPLE = 1000
 
 function validRecipients(entries: number): () => string {

@@ -1,5 +1,5 @@
-// Which processors threads run on, where the bench's clients and its directory stand for other machines
-// (taskset(1), of util-linux).
+// Assigns threads to processors if the clients and the directory of a benchmark stand in for other
+// machines (taskset(1) of util-linux).
 import { execFileSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { findProgram } from '../test/support/programs'
@@ -8,13 +8,14 @@ const FIRST_THREAD = '-cp'
 const ALL_THREADS = '-acp'
 
 /**
- * Keeps the last processor free of what would be on other machines, and the thread that speaks SMTP on
- * it. All else of the mail server's, V8's threads and the process that reads the list, runs where it
- * finds room, as it would there. Nothing changes where there is one processor only, or no taskset.
+ * Reserves the last processor for the thread that speaks SMTP, and keeps off it everything that would run
+ * on other machines. The mail server's other threads and processes, such as V8's threads and the process
+ * that reads the list, run wherever there is room, as they would there. Does nothing if there is only one
+ * processor, or no taskset.
  *
- * @param mail a process, whose first thread speaks SMTP
- * @param others processes
- * @returns gives the others all processors again
+ * @param mail a process whose first thread speaks SMTP
+ * @param others other processes
+ * @returns a function that gives the other processes all processors again
  */
 export function leaveLastProcessorTo(mail: number, others: readonly number[]): () => void {
   const taskset = findProgram('taskset')

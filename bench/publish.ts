@@ -1,6 +1,7 @@
-// A list that goes to gateways by Redis: `npm run bench -- publish`. How long it takes from a change in the
-// directory until the last of ten gateways answers by it; until the last has a list of a million recipients,
-// and for how long their event loops are blocked meanwhile; and until one answers that is restarted alone.
+// A list published to gateways through Redis: `npm run bench -- publish`. Measures the time from a
+// change in the directory until the last of ten gateways uses it; until the last one has a list of
+// a million recipients, and how long their event loops block meanwhile; and until a single
+// restarted gateway answers.
 import { mkdtempSync } from 'node:fs'
 import path from 'node:path'
 import { clientFor, endClient } from '../plugins/gal-relay/fleet/redis'
@@ -98,7 +99,7 @@ async function ofALargeList(
   }
 }
 
-/** From when it listens until it answers, with Redis and the publisher away. */
+/** The time from listening to answering, with Redis and the publisher down. */
 async function afterARestart(redis: RedisServer, edge: Edge): Promise<string[]> {
   await redis.kill()
   await edge.restart()
@@ -108,7 +109,7 @@ async function afterARestart(redis: RedisServer, edge: Edge): Promise<string[]> 
   return [`restarted alone: ${reply}`, seconds(took), seconds(took), ...stalls([edge])]
 }
 
-/** The longest of all. */
+/** The longest stall on any gateway. */
 function stalls(edges: readonly Edge[]): string[] {
   const found = edges.map((edge) => longestStall(edge.log()))
   const most = (column: 0 | 1 | 2) => Math.max(...found.map((one) => one[column])).toFixed(1)

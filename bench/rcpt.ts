@@ -1,8 +1,7 @@
-// What a recipient costs: `npm run bench -- rcpt`. First a Haraka whose plugin does nothing but look into
-// a JavaScript Set, which is as fast as any plugin can be and counts as 1; a row for each way in which
-// this plugin can answer; and Postfix, where it is installed. All servers are started here, on
-// loopback. CPU is the user and system time of all processes of the server, the directory's not
-// included.
+// What a recipient costs: `npm run bench -- rcpt`. First comes a Haraka whose plugin only looks into a
+// JavaScript Set; that is as fast as any plugin can be, and counts as 1. Then one row for each way in which
+// this plugin can answer, and Postfix if it is installed. All servers are started here, on loopback. CPU is
+// the user and system time of all processes of the server, without the directory's.
 import { type Addressed, recipientLoad } from './client'
 import {
   type Contender,
@@ -23,7 +22,7 @@ import { comparedAll, type Figures, median, medianOf, Subject, times } from './t
 
 const HEAD = ['rcpt/s', '×', 'CPU µs', '×', 'p50 ms', 'p99 ms', 'wrong']
 
-/** Valid and unknown by turns, each of them before any comes again. */
+/** Alternates between valid and unknown recipients; none is repeated before all have been used. */
 export function recipients(entries: number): () => Addressed {
   let count = 0
   return () => {
@@ -34,7 +33,7 @@ export function recipients(entries: number): () => Addressed {
   }
 }
 
-/** @param words the rows whose names hold all of them; none: every row */
+/** @param words selects the rows whose names contain all of them; if empty, every row */
 export async function rcpt(sizes: Sizes, words: readonly string[]): Promise<void> {
   const { entries } = sizes
   const site = await startSite(entries)
@@ -54,7 +53,7 @@ export async function rcpt(sizes: Sizes, words: readonly string[]): Promise<void
   }
 }
 
-/** The same with a large directory, in the modes that it might matter to. */
+/** The same with a large directory, in the modes for which its size might matter. */
 export async function large(sizes: Sizes, words: readonly string[]): Promise<void> {
   const site = await startSite(sizes.large)
   try {
@@ -102,9 +101,9 @@ async function compare(
 }
 
 /**
- * One server in which both are switched off and on by turns: two would differ by more than this is,
- * since no two processes are compiled and laid out in memory in the same way. Even so one turn differs
- * from the next by more, so it takes many.
+ * Switches both off and on in one server, in turns. Two servers would differ by more than the cost itself,
+ * because no two processes are compiled and laid out in memory alike. Even so, one turn differs from the
+ * next by more than that, so many turns are needed.
  */
 async function whatLogAndMetricsCost(
   site: Site,
@@ -127,7 +126,7 @@ async function whatLogAndMetricsCost(
       }
       for (const _ of ['off', 'on']) {
         toggle()
-        // What is told of the turn before is told within that time.
+        // Reports of the previous turn arrive within that time.
         await subject.unmeasured(sizes.turn)
         await subject.turn(sizes.turn)
       }

@@ -1,6 +1,6 @@
-// What mail notices of a reload: the longest time for which Haraka's event loop is blocked while
-// settings with long lists are read again, beside the longest while nothing happens. Median of several
-// reloads.
+// What mail notices of a reload: the longest time for which Haraka's event loop blocks while
+// settings with long lists are read again, compared with the longest while nothing happens. Each
+// figure is the median of several reloads.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startHaraka } from '../test/support/haraka'
 import type { Sizes } from './sizes'
@@ -8,9 +8,9 @@ import { longestStall, STALL_PLUGIN } from './stall'
 import { table } from './table'
 import { median } from './turns'
 
-/** Haraka waits so long for more changes of a file, milliseconds; then it is read. */
+/** How long Haraka waits for further changes to a file before it reads it, in milliseconds. */
 const SETTLE = 5000
-/** Stalls are told each second. */
+/** Stalls are reported every second. */
 const TOLD = 1100
 
 export async function reload({ reloads, reloaded }: Sizes): Promise<void> {
@@ -58,7 +58,7 @@ function settings(count: number, number: number): string {
     '[restrictions]',
     ...lines((i) => `hosts[] = 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`),
     '[ldap]',
-    // Nobody is asked for anything.
+    // No directory is asked anything.
     'url[] = ldap://127.0.0.1:1',
     'base = dc=example',
     '',

@@ -1,6 +1,6 @@
-// `npm run bench`: what this plugin costs, measured on this machine, beside what it is to be compared
-// with. `npm run bench -- PART…` runs some parts, `rcpt WORD…` some rows; what each measures is at
-// the top of its file. docs/performance.md has the last figures.
+// `npm run bench`: what this plugin costs on this machine, next to what it should be compared with.
+// `npm run bench -- PART…` runs single parts, `rcpt WORD…` single rows. The top of each part's file
+// says what it measures. docs/performance.md has the latest figures.
 import { decision } from './decision'
 import { directories } from './directories'
 import { harvest } from './harvest'
@@ -29,7 +29,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   publish,
 }
 
-/** Those that take a few minutes together. */
+/** Together, these take a few minutes. */
 const USUAL = ['rcpt', 'message', 'decision', 'memory']
 
 const USAGE = `npm run bench [-- PART [WORD…]] [--try]

@@ -1,23 +1,23 @@
-// How much of everything is measured: as much as gives steady figures, or, with `--try`, just enough to
-// see that all of it still works.
+// How much to measure: enough for steady figures or, with `--try`, just enough to see that
+// everything still works.
 
 export interface Sizes {
-  /** Entries of the directory. */
+  /** Entries in the directory. */
   readonly entries: number
   /** The same for the part `large`. */
   readonly large: number
-  /** Entries of an Active Directory. */
+  /** Entries in an Active Directory. */
   readonly active: number
-  /** Processes of each server. */
+  /** Processes per server. */
   readonly processes: number
-  /** The server that counts as 1 is started once for all rows, and not anew for each. */
+  /** Whether the server that counts as 1 is started once for all rows instead of once per row. */
   readonly sharesCeiling: boolean
-  /** The clients do not sleep while they wait for replies: to wake them takes the server's time. */
+  /** Whether clients stay awake while they wait: waking them costs the server time. */
   readonly awake: boolean
-  /** Times that each server has its turn, and recipients in each turn. */
+  /** Turns of each server, and recipients per turn. */
   readonly rounds: number
   readonly turn: number
-  /** Times as many turns where little is to be seen. */
+  /** The factor for the number of turns if the effect to measure is small. */
   readonly switched: number
   /** Recipients before the first round. */
   readonly before: number
@@ -26,16 +26,16 @@ export interface Sizes {
   /** Routes, and networks in a restriction. */
   readonly lists: readonly number[]
   readonly decisions: number
-  /** Rows of the routing table, and as many networks, in settings that are read again. */
+  /** Rows of the routing table, and the same number of networks, in settings that are reloaded. */
   readonly reloaded: readonly number[]
-  /** Times that they are. */
+  /** The number of reloads. */
   readonly reloads: number
-  /** Companies with a directory each, and recipients of each of them. */
+  /** Companies, each with its own directory, and recipients per company. */
   readonly companies: number
   readonly companyRecipients: number
   /** Servers that receive a list. */
   readonly gateways: number
-  /** So long is mail measured without a sync. */
+  /** How long mail is measured without a sync, in seconds. */
   readonly seconds: number
 }
 

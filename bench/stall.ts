@@ -1,9 +1,9 @@
-// For how long the event loop of a Haraka is blocked.
+// Measures how long the event loop of a Haraka blocks.
 
 /**
- * Says each second for how long the event loop stood still at most, what that was without the time in
- * which the process was ready and had no processor, and for how long its thread ran at most between two
- * turns (proc(5), /proc/…/schedstat), milliseconds.
+ * Reports three times every second, in milliseconds: how long the event loop stood still at most; the same
+ * without the time in which the process was ready but had no processor; and how long its thread ran at most
+ * between two turns of the loop (proc(5), /proc/…/schedstat).
  */
 export const STALL_PLUGIN = `
 const { openSync, readSync } = require('node:fs')
@@ -32,8 +32,8 @@ exports.register = function () {
 `
 
 /**
- * @param log with what the plugin said
- * @returns the longest stall, the longest of the process' own, and the longest run, milliseconds
+ * @param log contains the plugin's reports
+ * @returns the longest stall, the longest of the process' own, and the longest run, in milliseconds
  */
 export function longestStall(log: string): [most: number, own: number, ran: number] {
   const stalls = [...log.matchAll(/ stall (\S+) own (\S+) ran (\S+)/g)]

@@ -1,8 +1,7 @@
-// What reading the whole list takes, and what it takes from mail meanwhile: `npm run bench -- sync`. A
-// million entries in slapd; clients ask a Haraka in snapshot mode while the list is read again, and
-// right after that: as fast as they can, and at a pace that leaves the machine some room. Clients and
-// slapd, which mostly are on other machines, leave a processor to mail. Then the same reading from a
-// Samba domain controller, where it is installed.
+// What reading the whole list costs, and what mail notices of it: `npm run bench -- sync`. Clients ask a
+// Haraka in snapshot mode while it reads a million entries from slapd again, and right after that, both at
+// full speed and at a pace that leaves the machine some room. Clients and slapd, which usually run on other
+// machines, leave one processor to mail. Then the same from a Samba domain controller, if it is installed.
 import { readdirSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,13 +17,13 @@ import { longestStall, STALL_PLUGIN } from './stall'
 import { table } from './table'
 
 const CONNECTIONS = 20
-/** Recipients a second; as many as the clients can ask; and what leaves a machine with two processors room. */
+/** Recipients per second: as many as the clients can ask, and a pace that leaves two processors some room. */
 const PACES = [Number.POSITIVE_INFINITY, 1000]
 /** Recipients between two looks at the clock. */
 const BATCH = 500
 const WAIT = 300_000
 
-/** The directory's, when mail is at 0. */
+/** The directory's priority, if mail has 0. */
 const PRIORITY = 10
 
 export async function sync(sizes: Sizes): Promise<void> {
@@ -66,7 +65,7 @@ async function besideMail(
   try {
     onReading(await haraka.waitForLog(IN_FORCE, WAIT))
     await haraka.waitForLog(READY, WAIT)
-    // Only now: what the thread that speaks SMTP starts, as the process that reads, keeps to its place.
+    // Not earlier: what the SMTP thread starts, such as the process that reads, inherits its processor.
     giveBack = leaveLastProcessorTo(haraka.pid, [process.pid, site.slapd.pid])
     const clients = await Clients.connect(haraka.port, CONNECTIONS)
     const next = recipients(large)
@@ -99,12 +98,12 @@ async function besideMail(
   table(['mail meanwhile', 'rcpt/s', 'p50 ms', 'p99 ms', 'wrong', 'stall ms', 'own ms'], rows)
 }
 
-/** All its threads: each has a priority of its own (setpriority(2)). */
+/** Sets the priority of all its threads, because each has its own (setpriority(2)). */
 function prioritize(pid: number, priority: number): void {
   for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), priority)
 }
 
-/** @returns rate, p50, p99 and how many replies were wrong */
+/** @returns rate, p50, p99 and the number of wrong replies */
 async function ask(
   clients: Clients,
   next: () => Addressed,
@@ -120,7 +119,7 @@ async function ask(
     wrong += sent.wrong
     for (const milliseconds of sent.took) took.push(milliseconds)
     const rest = due - performance.now()
-    // The event loop must turn, so that it is seen when the list has been read.
+    // The event loop must turn to notice when the list has been read.
     await sleep(Math.max(0, rest))
   }
   const rate = took.length / ((performance.now() - begin) / 1000)
@@ -129,7 +128,7 @@ async function ask(
   return [rate.toFixed(0), part(0.5), part(0.99), String(wrong)]
 }
 
-/** @returns what the log says of the reading */
+/** @returns what the log says about the reading */
 async function fromSamba(entries: number): Promise<string> {
   const samba = await startSamba()
   try {

@@ -1,6 +1,6 @@
-// Figures in columns.
+// Aligns figures in columns.
 
-/** The first column is set to the left, the others to the right. */
+/** Aligns the first column to the left and the others to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): void {
   const all = [head, ...rows]
   const widths = head.map((_, i) => Math.max(...all.map((row) => row[i]?.length ?? 0)))

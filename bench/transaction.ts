@@ -1,6 +1,7 @@
-// What many recipients in one transaction cost: `npm run bench -- transaction`. Half of them are valid, and
-// twice as many must not take four times as long. Haraka alone comes first: it puts a text together, for
-// each recipient, of all those before it (`results.push`), which is a square of its own.
+// What many recipients in one transaction cost: `npm run bench -- transaction`. Half of them are
+// valid, and twice as many must not take four times as long. Haraka alone comes first: for each
+// recipient, it builds a text from all those before it (`results.push`), which is quadratic in
+// itself.
 import { type HarakaOptions, startHaraka } from '../test/support/haraka'
 import { connectSmtp, type SmtpClient } from '../test/support/smtp'
 import { READY, snapshotOptions, startSite } from './contenders'
@@ -46,7 +47,7 @@ export async function transaction(sizes: Sizes, words: readonly string[]): Promi
   }
 }
 
-/** CPU of one transaction with each of these numbers of recipients. */
+/** CPU time of one transaction for each of these numbers of recipients. */
 async function seconds(
   options: HarakaOptions,
   entries: number,

@@ -1,21 +1,21 @@
-// Two servers that have short turns, one right after the other: what else the machine does, or how warm
-// it is, touches both in the same way. A ratio is that of two such turns. Each server is several
-// processes, one after the other, since one may be compiled and laid out in memory more luckily than the
-// next: a figure is the median of its processes', and theirs that of their turns. No others run
-// meanwhile: a process that waits long for its turn is slow when it comes.
+// Two servers take short turns, one right after the other, so that other load and the machine's temperature
+// affect both alike; a ratio compares two such turns. Each server is several processes in succession,
+// because one may be compiled and laid out in memory more luckily than the next: a figure is the median over
+// its processes, and each of theirs is the median over their turns. No other servers run meanwhile, because
+// a process that waits long for its turn is slow when it comes.
 import type { Load, Measured, Sender } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'
 
-/** Connections of each server. */
+/** Connections per server. */
 const CONNECTIONS = 20
 
 export interface Figures extends Omit<Measured, 'took'> {
-  /** Microseconds of CPU for each recipient or message. */
+  /** Microseconds of CPU time per recipient or message. */
   readonly cpu: number
 }
 
-/** A server in a process of its own, and its clients. */
+/** A server in its own process, and its clients. */
 export class Subject {
   readonly turns: Figures[] = []
   readonly #server: Running
@@ -26,7 +26,7 @@ export class Subject {
     this.#sender = sender
   }
 
-  /** Its cache, if it has one, knows many recipients then, and the compiler has seen what is hot. */
+  /** Its cache, if any, then knows many recipients, and the compiler has seen the hot code. */
   static async start(contender: Contender, load: Load, { before, awake }: Sizes): Promise<Subject> {
     const server = await contender.start()
     try {
@@ -60,7 +60,7 @@ export class Subject {
   }
 }
 
-/** The turns of one process, and those of one of the server that counts as 1 right beside them. */
+/** The turns of one process, each right beside a turn of the server that counts as 1. */
 export interface Pair {
   readonly turns: readonly Figures[]
   readonly beside: readonly Figures[]
@@ -89,7 +89,7 @@ export async function compared(
     try {
       const both = [shared ?? (await start(ceiling)), await start(row)] as const
       const from = both[0].turns.length
-      // V8 gives back memory of a process that is idle, as the first was while the second started.
+      // V8 returns memory of an idle process, which the first one was while the second started.
       for (const subject of both) await subject.unmeasured(sizes.before)
       for (let round = 0; round < sizes.rounds / sizes.processes; round++) {
         const pair = round % 2 === 0 ? both : both.toReversed()
@@ -103,7 +103,7 @@ export async function compared(
   return { name: row.name, pairs }
 }
 
-/** Each row beside the same server that counts as 1. */
+/** Compares each row with the same server, which counts as 1. */
 export async function comparedAll(
   ceiling: Contender,
   rows: readonly Contender[],
@@ -128,7 +128,7 @@ export function medianOf({ pairs }: Compared, key: keyof Figures): number {
   return median(pairs.map(({ turns }) => median(turns.map((turn) => turn[key]))))
 }
 
-/** How many times as much as the ceiling. */
+/** How many times the ceiling's value. */
 export function times({ pairs }: Compared, key: keyof Figures): number {
   const ratios = ({ turns, beside }: Pair) =>
     turns.map((turn, i) => turn[key] / (beside[i]?.[key] ?? Number.NaN))

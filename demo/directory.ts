@@ -1,6 +1,7 @@
 // A directory in memory, served over LDAP (RFC 4511) on loopback, for the demo and for tests on
-// machines without a directory server: binding, searching, paging. Nothing can be changed over LDAP.
-// Names and values compare without regard to case, as they do for mail attributes elsewhere.
+// machines without a directory server. It can bind, search and page; nothing can be changed over
+// LDAP. Names and values are compared without regard to case, as other directories do for mail
+// attributes.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -9,11 +10,11 @@ import ldap from 'ldapjs'
 import { type DirectoryEntry, readLdif } from './ldif'
 
 export interface DirectoryOptions {
-  /** The DN above all entries; default the first entry's. */
+  /** The DN above all entries; by default, that of the first entry. */
   readonly base?: string
-  /** Default a free port */
+  /** By default, a free port. */
   readonly port?: number
-  /** With both, only this account may search; without, everybody may, unbound. */
+  /** If both are set, only this account may search; otherwise everybody may, without binding. */
   readonly bindDn?: string
   readonly bindPassword?: string
 }
@@ -23,9 +24,9 @@ export interface Directory {
   readonly url: string
   readonly port: number
   readonly base: string
-  /** How many searches were asked so far. */
+  /** The number of searches so far. */
   readonly searches: number
-  /** Replaces all entries, for the searches from now on. */
+  /** Replaces all entries; later searches see the new ones. */
   setEntries(entries: readonly DirectoryEntry[]): void
   /** Closes the listener and all connections. */
   stop(): Promise<void>
@@ -37,7 +38,7 @@ export function samplePeople(company: 'people' | 'beta' = 'people'): DirectoryEn
   return readLdif(readFileSync(file, 'utf8'))
 }
 
-/** @throws Error when the port is taken, or a DN is none */
+/** @throws Error if the port is taken or a DN is invalid */
 export async function startDirectory(
   entries: readonly DirectoryEntry[],
   options: DirectoryOptions = {},
@@ -50,7 +51,7 @@ export async function startDirectory(
 
   const server = ldap.createServer() as LdapServer
   server.server.on('connection', (socket: Socket) => {
-    // an entry and the result after it are two writes: Nagle would hold the second back for 40 ms
+    // An entry and the result after it are two writes; Nagle would delay the second for 40 ms.
     socket.setNoDelay(true)
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
@@ -98,7 +99,7 @@ export async function startDirectory(
 
   server.listen(options.port ?? 0, '127.0.0.1', () => {})
   await once(server.server, 'listening')
-  // a client that breaks off or sends no LDAP is that client's trouble
+  // A client that breaks off or does not speak LDAP is no concern of ours.
   server.on('error', () => {})
 
   return {
@@ -120,7 +121,7 @@ export async function startDirectory(
   }
 }
 
-/** An entry made ready to be compared: its DNs and attributes in the form that compares. */
+/** An entry prepared for comparison: its DNs and attributes are normalized. */
 interface StoredEntry extends DirectoryEntry {
   readonly key: string
   readonly parentKey: string
@@ -193,7 +194,7 @@ function hasParts(value: string, { initial = '', any, final = '' }: SubstringFil
   return value.length - position >= final.length && value.endsWith(fold(final))
 }
 
-/** Sends the attributes that were asked for: those named, or all when none is or `*` (RFC 4511 §4.5.1.8). */
+/** Sends the requested attributes, or all if none or `*` is requested (RFC 4511 §4.5.1.8). */
 function send(response: Response, entry: StoredEntry, request: SearchRequest): void {
   const asked = request.attributes.map((name) => name.toLowerCase())
   const all = asked.length === 0 || asked.includes('*')
@@ -211,7 +212,7 @@ function fold(text: string): string {
   return text.toLowerCase()
 }
 
-// ldapjs' own types do not describe what a server's handlers are given.
+// ldapjs' own types do not describe what its server passes to handlers.
 const { PagedResultsControl } = ldap as unknown as { PagedResultsControl: PagedResultsControlClass }
 const SIZE_LIMIT_EXCEEDED = 4
 

@@ -1,11 +1,11 @@
-// Reads LDIF (RFC 2849), the part that describes entries: comments, folded lines, base64 values.
+// Reads the part of LDIF (RFC 2849) that describes entries: comments, folded lines, base64 values.
 
 export interface DirectoryEntry {
   readonly dn: string
   readonly attributes: Readonly<Record<string, readonly string[]>>
 }
 
-/** @throws Error that names the line which is no `type: value` */
+/** @throws Error that names the line that is not `type: value` */
 export function readLdif(text: string): DirectoryEntry[] {
   const records = text
     .replace(/\r?\n /g, '')

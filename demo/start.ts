@@ -1,5 +1,5 @@
-// `npm start`: the address lists of two companies, a real Haraka with this plugin and two listeners on
-// loopback, and what to try with them. Nothing it accepts leaves the machine, and nothing of it stays behind.
+// `npm start`: the address lists of two companies, a real Haraka with this plugin and two listeners
+// on loopback, and things to try. No accepted mail leaves the machine, and nothing is left behind.
 
 import { type Haraka, startHaraka } from '../test/support/haraka'
 import { isFree } from '../test/support/ports'
@@ -8,14 +8,14 @@ import { type Directory, samplePeople, startDirectory } from './directory'
 
 const MX_PORT = 2525
 const SUBMISSION_PORT = 2587
-/** `targetAddress` says where its mail goes. */
+/** Her entry's `targetAddress` says where her mail goes. */
 const CLOUD = 'dora@example.com'
 const ACCOUNT = { user: 'carol', password: 'demo' }
 
-/** Which lines of Haraka's log are shown. */
+/** The lines of Haraka's log that are shown. */
 const OF_INTEREST = /\[(gal-relay|test-queue)\]/
 
-/** Something that the user can mend, in one sentence. */
+/** Something that the user can fix, described in one sentence. */
 class Trouble extends Error {}
 
 interface Attempt {
@@ -142,7 +142,7 @@ async function main(): Promise<void> {
     const starting = start(ini, [mx, submission])
     starting.catch(() => {})
     haraka = await Promise.race([starting, signalled.then(() => undefined)])
-    // a Ctrl-C while it starts reaches Haraka too
+    // A Ctrl-C during the start reaches Haraka too.
     if (!haraka) haraka = await starting.catch(() => undefined)
     else {
       console.log(whatRuns(haraka, directories, ini))
@@ -251,7 +251,7 @@ function swaks({ port, from, to, authenticated }: Attempt): string {
   return `swaks --server 127.0.0.1:${port}${auth} --from ${from} --to ${to} --quit-after RCPT`
 }
 
-/** It must not close its side before the replies have come, hence the sleep. */
+/** nc must not close its side before the replies have arrived, hence the sleep. */
 function nc({ port, from, to, authenticated }: Attempt): string {
   const token = Buffer.from(`\0${ACCOUNT.user}\0${ACCOUNT.password}`).toString('base64')
   const lines = [

@@ -1,9 +1,9 @@
-// One day of mail out of a log: what was answered and by which rule, who was refused, who relayed, and what
-// befell the directories.
+// One day of mail from a log: the answers and the rules behind them, who was refused, who relayed,
+// and what happened to the directories.
 import type { LogEvent, LoggedRecipient, LoggedTransaction, Outcome } from '../logs/event'
 import { type Counted, Tally } from '../report/tally'
 
-/** Milliseconds since 1970, the end not included. */
+/** Milliseconds since 1970; the end is not included. */
 export interface Day {
   readonly from: number
   readonly to: number
@@ -11,7 +11,7 @@ export interface Day {
 
 export interface RuleCount {
   readonly outcome: Outcome
-  /** What else decided, where it was none of our rules: another plugin, or nothing that the log names. */
+  /** One of our rules; otherwise the other plugin that decided, or '' if the log names none. */
   readonly rule: string
   readonly isOurs: boolean
   count: number
@@ -19,7 +19,7 @@ export interface RuleCount {
 
 export interface RelayCount {
   readonly rule: string
-  /** The account, or else the client. */
+  /** The account, or the client if there is none. */
   readonly who: string
   count: number
 }
@@ -34,12 +34,12 @@ export interface DayResult {
   readonly accepted: number
   readonly refused: number
   readonly deferred: number
-  /** Accepted or not, the log does not say. */
+  /** Recipients of which the log does not say whether they were accepted. */
   readonly unclear: number
   readonly clients: number
-  /** Events without a time, which are counted whatever the day. */
+  /** Events without a time; they are counted on any day. */
   readonly without_time: number
-  /** Accepted recipients of which the log does not say by which rule. */
+  /** Accepted recipients for which the log names no rule. */
   readonly without_rule: number
   readonly rules: readonly RuleCount[]
   readonly refused_recipients: readonly Counted[]
@@ -48,14 +48,14 @@ export interface DayResult {
   readonly relayed: readonly RelayCount[]
   readonly outages: readonly Told[]
   readonly harvesters: readonly Told[]
-  /** Where the plugin observed: answers that would have been others, by those. */
+  /** Recipients about which the plugin only observed; below, the answers that it would have changed. */
   readonly observed: number
   readonly observed_differences: readonly Counted[]
 }
 
-/** Rows of a table. */
+/** The most rows of a table. */
 const MOST = 10
-/** Lines on one matter. */
+/** The most lines on one subject. */
 const LINES_MOST = 50
 
 export class DayReport {
@@ -128,7 +128,7 @@ export class DayReport {
       if (observed.differs) this.#differences.add(`${outcome} → ${observed.reply}: ${rule}`)
     }
     if (outcome === 'unclear') return
-    // What is only observed did not decide.
+    // A rule that was only observed decided nothing.
     const by = observed ? '' : rule
     const key = `${outcome} ${by} ${otherReason}`
     const known = this.#rules.get(key)
@@ -153,11 +153,11 @@ export class DayReport {
 
 const byCount = (one: { count: number }, other: { count: number }) => other.count - one.count
 
-/** A server that is up at the start was not down before. */
+/** Drops leading lines that say that a server is up: it was not down before. */
 function wereDown(lines: readonly Told[]): readonly Told[] {
   const first = lines.findIndex(({ text }) => !text.endsWith(' is up'))
   return first < 0 ? [] : lines.slice(first)
 }
 
-/** Names that are counted at a time: a harvester makes up any number of them. */
+/** The most names counted at a time: a harvester can make up any number of them. */
 const TALLY_MOST = 100_000

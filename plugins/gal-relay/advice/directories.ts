@@ -1,9 +1,9 @@
-// Which recipients are looked up in which directory, in words. If there is only one directory, all are
-// looked up there, and nothing is said.
+// Says which recipients are looked up in which directory, in words. With only one directory, which
+// has them all, it says nothing.
 import type { SentTo } from '../routing/routes'
 import type { Directories, DirectorySettings } from '../settings/directories'
 
-/** The most lines of one kind; an install may have hundreds of directories. */
+/** The most lines of one kind: an install may have hundreds of directories. */
 const SHOWN = 10
 
 /** @returns `directory beta`, `directories beta, gamma and delta` */
@@ -13,10 +13,10 @@ export function directoryNames(names: readonly string[]): string {
   return `directories ${names.slice(0, -1).join(', ')} and ${last}`
 }
 
-/** As it is written in `domains[]`. */
+/** The domain as written in `domains[]`. */
 export const domainText = ({ match, domain }: SentTo) => (match === 'exact' ? `@${domain}` : domain)
 
-/** A line for the domains of each directory, or of several that have the same ones. */
+/** One line for the domains of each directory, or of several directories with the same domains. */
 export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readonly string[] {
   if (all.length === otherwise.length) return []
   const groups = new Map<string, { names: readonly string[]; domains: Set<string> }>()
@@ -40,7 +40,7 @@ export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readon
   return [...firstOf(lines), rest]
 }
 
-/** @returns whose recipients are looked up there, a sentence */
+/** @returns a sentence that says whose recipients are looked up there */
 export function domainsText({ all }: Directories, name: string): string {
   const { domains = [] } = all.find((one) => one.name === name) ?? {}
   const own = abbreviated(domains.map(domainText))
@@ -48,8 +48,8 @@ export function domainsText({ all }: Directories, name: string): string {
 }
 
 /**
- * What is doubtful about directories, each of which is named where there are several.
- * @param doubts of one of them
+ * Collects the doubts about all directories; if there are several, each line names its directory.
+ * @param doubts returns the doubts about one directory
  */
 export function ofEach(
   { all }: Directories,
@@ -59,7 +59,7 @@ export function ofEach(
   return firstOf(all.flatMap((one) => doubts(one).map((text) => nameOf(one.name) + text)))
 }
 
-/** The first lines of a kind, and how many more there are. */
+/** Returns the first lines of one kind, and says how many more there are. */
 export function firstOf(lines: readonly string[]): readonly string[] {
   const more = lines.length - SHOWN
   return more > 0 ? [...lines.slice(0, SHOWN), `and ${more} more lines like these`] : lines

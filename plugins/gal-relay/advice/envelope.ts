@@ -1,16 +1,16 @@
-// What Haraka makes of the address in MAIL FROM and RCPT TO, by Haraka's own parsers, and what it
-// replies when it makes nothing of it.
+// What Haraka makes of an address in MAIL FROM or RCPT TO, using Haraka's own parsers, and what it
+// replies if it cannot parse it.
 import { Address } from '@haraka/email-address'
 import { rfc1869, sanitize } from 'haraka-utils'
 import { readIniFile } from '../settings/haraka-files'
 
-/** `connection.ini`, `[main]`; both are off unless set there. */
+/** `[main]` in `connection.ini`; both are off unless set there. */
 export interface EnvelopeGrammar {
   readonly postel?: boolean
   readonly strict_rfc1869?: boolean
 }
 
-/** @param config as the plugin's own */
+/** @param config like the plugin's own */
 export function grammarOf(config: Haraka.Config): EnvelopeGrammar {
   const booleans = ['-main.postel', '-main.strict_rfc1869']
   const { main } = readIniFile(config, 'connection.ini', booleans)
@@ -18,8 +18,8 @@ export function grammarOf(config: Haraka.Config): EnvelopeGrammar {
 }
 
 /**
- * @param text as it comes after `MAIL FROM:` or `RCPT TO:`; angle brackets may be left out
- * @returns the address, or the whole reply, lines separated by `\n`
+ * @param text what follows `MAIL FROM:` or `RCPT TO:`; angle brackets are optional
+ * @returns the address, or the whole reply, its lines separated by `\n`
  */
 export function parsePath(
   command: 'mail' | 'rcpt',

@@ -30,13 +30,13 @@ export interface Step {
     | 'delivery'
     | 'plugins'
   readonly text: string
-  /** Knowledge Base article or RFC section; '' when it is our own. */
+  /** Knowledge Base article or RFC section; '' if the rule is our own. */
   readonly source: string
 }
 
-/** What the directory said to the question, and when. */
+/** What the directory answered, and when. */
 export interface Asked {
-  /** Its name; of several that do not have the recipient, all of them. */
+  /** The directory's name; if several lack the recipient, all their names. */
   readonly directory: string
   readonly answer: GalAnswer
   readonly milliseconds: number
@@ -177,8 +177,8 @@ const isForAddress = (row: string) => row.lastIndexOf('@') > 0
 const ROUTES = 'Q169683, Q217217, Q259531'
 
 /**
- * @param isOneOfSeveral names the directory
- * @param more is said when it cannot be asked
+ * @param isOneOfSeveral whether to name the directory
+ * @param more what to add if the directory cannot be asked
  */
 export function directorySteps(
   { recipient, kind }: Destination,
@@ -214,7 +214,7 @@ export function directorySteps(
   }
 }
 
-/** What the directory says of where the mailbox is, and what it comes to. */
+/** Where the directory says that the mailbox is, and where its mail goes as a result. */
 function mailboxStep(mailbox: Mailbox, routing: RoutingPolicy): Step {
   const step = 'directory'
   const source = 'sendmail ldap_routing'

@@ -1,5 +1,5 @@
-// What would be answered to these recipients, and why? The answer is made by the very functions that answer
-// mail; here they only say each step aloud. Recipients of one question are recipients of one transaction.
+// What would these recipients be answered, and why? The functions that answer mail give the answer;
+// here they also report each step. The recipients of one question form one transaction.
 import type { Address } from '@haraka/email-address'
 import type { DirectoryLists } from '../gal/directories'
 import { replyText } from '../report/refusal'
@@ -38,58 +38,58 @@ import {
 } from './explain-steps'
 
 export interface Question {
-  /** As they come after `RCPT TO:`; angle brackets may be left out. */
+  /** What follows `RCPT TO:`; angle brackets are optional. */
   readonly recipients: readonly string[]
   /** IP address. */
   readonly client: string
   /** Where the client connects to: `10.0.0.5:25`, `[2001:db8::5]:25`. */
   readonly listener: string
-  /** The account it has authenticated as, if it has. */
+  /** The account that the client has authenticated as, if any. */
   readonly account?: string
-  /** As it comes after `MAIL FROM:`; '' is the null sender. Left out: any. */
+  /** What follows `MAIL FROM:`; '' is the null sender. If omitted, any sender. */
   readonly sender?: string
   readonly grammar?: EnvelopeGrammar
-  /** Sentences on other plugins because of which Haraka may answer otherwise. */
+  /** Sentences about other plugins that may make Haraka answer differently. */
   readonly plugins?: readonly string[]
-  /** The list is not a running server's own, which may know more while the directory is away. */
+  /** The list is not that of a running server, which may remember more while the directory is down. */
   readonly remembersNothing?: boolean
 }
 
 export interface Explanation {
-  /** As it was asked. */
+  /** As asked. */
   readonly recipient: string
-  /** As the server gives it; lines separated by `\n`. */
+  /** As the server sends it; lines separated by `\n`. */
   readonly reply: string
   readonly code: number
   /**
-   * The rule that decided. Where it is not the plugin that answers: `not-enabled` (it takes no part
-   * on this listener), `syntax` or `authentication-required` (Haraka answers before it is asked).
+   * The rule that decided. If the plugin does not answer: `not-enabled` (it takes no part on this
+   * listener), `syntax` or `authentication-required` (Haraka answers before the plugin is asked).
    */
   readonly rule: Rule | 'not-enabled' | 'syntax' | 'authentication-required'
-  /** undefined when nobody looked at the domain. */
+  /** `undefined` if the domain was never looked at. */
   readonly route: Destination['kind'] | undefined
   readonly may_relay: boolean
-  /** false: the plugin only observes, and this is what it would answer if it were enforced. */
+  /** `false` if the plugin only observes; this is what it would answer if it were enforced. */
   readonly enforced: boolean
-  /** Accepted recipients only. */
+  /** For accepted recipients only. */
   readonly path: Path | undefined
-  /** Where the outbound queue hands it to, in order; none: the domain's MX hosts. */
+  /** The hosts that the outbound queue tries, in order; none: the domain's MX hosts. */
   readonly next_hops: readonly string[]
-  /** The address by which an accepted recipient leaves. */
+  /** The address that an accepted recipient is delivered to. */
   readonly delivered_as: string | undefined
-  /** The name of the directory that was asked; of several that of the one which has it, else all. */
+  /** The name of the directory that was asked; of several, the one that has it, or else all. */
   readonly directory: string | undefined
   readonly steps: readonly Step[]
 }
 
-/** What was asked cannot be answered; the message says why. */
+/** The question cannot be answered; the message says why. */
 export class QuestionError extends Error {}
 
-/** Haraka takes MAIL on these ports from clients that relay or have authenticated, only. */
+/** On these ports, Haraka accepts MAIL only from clients that may relay or have authenticated. */
 const SUBMISSION_PORTS = new Set([587, 465])
 
 /**
- * @returns one explanation for each recipient, in order
+ * @returns one explanation per recipient, in order
  * @throws QuestionError
  */
 export async function explain(
@@ -120,7 +120,7 @@ export async function explain(
   return explanations
 }
 
-/** @returns address and port, or undefined when the text is not both */
+/** @returns address and port, or `undefined` if the text is not both */
 export function parseListener(text: string): { address: string; port: number } | undefined {
   const [, ipv6, other, digits] = /^(?:\[([^\]]+)\]|(.+)):(\d{1,5})$/.exec(text.trim()) ?? []
   const address = canonicalAddress(ipv6 ?? other ?? '')
@@ -132,16 +132,16 @@ interface Session {
   readonly policy: ListenerPolicy
   readonly port: number
   readonly client: Client
-  /** Haraka's `connection.relaying` at MAIL. */
+  /** Haraka's `connection.relaying` at the time of MAIL. */
   readonly relaying: boolean
   readonly steps: readonly Step[]
 }
 
 interface Transaction extends Session {
   readonly lists: Pick<DirectoryLists, 'lookupIn'>
-  /** There are several directories. */
+  /** Whether there are several directories. */
   readonly hasSeveral: boolean
-  /** Said behind it when the directory cannot be asked. */
+  /** What to add if the directory cannot be asked. */
   readonly more: string
   readonly plugins: readonly string[]
   readonly before: AcceptedBefore
@@ -274,7 +274,7 @@ function notOurs(
 
 const acceptedReply = (address: Address) => `250 recipient ${address.format()} OK`
 
-/** The look-up, and what it was answered once it was asked. */
+/** Looks recipients up, and remembers each answer. */
 function timed(lists: Pick<DirectoryLists, 'lookupIn'>) {
   let asked: Asked | undefined
   const lookup = async (recipient: Recipient) => {

@@ -1,11 +1,11 @@
-// Files with a secret in them that every user of the machine can read.
+// Finds files with a secret in them that every user of the machine can read.
 import { statSync } from 'node:fs'
 import path from 'node:path'
 import { hopsOf, type NextHop } from '../routing/routes'
 import { configDir } from '../settings/haraka-files'
 import type { Settings } from '../settings/settings'
 
-/** @returns a sentence for each */
+/** @returns a sentence for each such file */
 export function exposedFiles(config: Haraka.Config, settings: Settings): readonly string[] {
   const secrets: readonly (readonly [what: string, file: string])[] = [
     ...settings.directories.all.flatMap(({ ldap, snapshot }) => [
@@ -29,7 +29,7 @@ export function exposedFiles(config: Haraka.Config, settings: Settings): readonl
 const iniOf = (config: Haraka.Config) => path.join(configDir(config), 'gal_relay.ini')
 
 function holdsPassword({ directories, policies, redis }: Settings): boolean {
-  // All listeners have the same rows and hosts.
+  // All listeners share the same rows and hosts.
   const [policy] = policies.values()
   const { routes, mailboxHosts } = policy?.routing ?? {}
   const hasPassword = ({ password }: NextHop) => password !== undefined
@@ -41,7 +41,7 @@ function holdsPassword({ directories, policies, redis }: Settings): boolean {
   )
 }
 
-/** @returns the file's mode in octal if all may read it, and get there; undefined where we may not look */
+/** @returns the file's mode in octal if all users can reach and read it, as far as we can tell */
 function modeForAll(file: string): string | undefined {
   try {
     const { mode } = statSync(file)

@@ -1,5 +1,6 @@
-// What can be wrong with an install, as far as its settings and files say it: nobody is asked, so that a
-// server may look too. gal-relay check says this first, and the status page all of it.
+// What can be wrong with an install, as far as its settings and files tell. No other host is asked,
+// so a server can check too. gal-relay check starts with these findings; the status page shows all
+// of them.
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/finding'
@@ -18,7 +19,7 @@ import { whoMayRelay } from './who-may-relay'
 const problem = (text: string): Finding => ({ level: 'problem', text })
 const warning = (text: string): Finding => ({ level: 'warning', text })
 
-/** @param ignored sentences on lines that have no effect */
+/** @param ignored sentences about lines that have no effect */
 export function settingsFindings(settings: Settings, ignored: readonly string[]): Finding[] {
   return [
     ...summary(settings).map((text): Finding => ({ level: 'ok', text })),
@@ -29,7 +30,7 @@ export function settingsFindings(settings: Settings, ignored: readonly string[])
 
 export interface OpenListener {
   readonly text: string
-  /** The rules decide there; else it will be open once they do. */
+  /** Whether the rules already decide there; if not, it will be open once they do. */
   readonly isOpenNow: boolean
 }
 
@@ -49,7 +50,7 @@ function openTexts(policy: ListenerPolicy): readonly string[] {
     : []
 }
 
-/** Of the files in config/, and those that they name. */
+/** Findings about the files in config/ and those that they name. */
 export function fileFindings(config: Haraka.Config, settings: Settings): Finding[] {
   return [
     ...misnamed(config),
@@ -59,9 +60,9 @@ export function fileFindings(config: Haraka.Config, settings: Settings): Finding
 }
 
 /**
- * Of the plugin's place in config/plugins.
- * @param name of this plugin
- * @param settings undefined when they cannot be used
+ * Findings about the plugin's place in config/plugins.
+ * @param name the name of this plugin
+ * @param settings `undefined` if they cannot be used
  */
 export function pluginFindings(
   config: Haraka.Config,

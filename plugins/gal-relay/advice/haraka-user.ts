@@ -1,5 +1,5 @@
-// What the user that Haraka runs as may do with files, by their owner and mode: we may be another user, and
-// root may do anything.
+// What the user that Haraka runs as may do with files, judged by owner and mode: this process may
+// run as another user, and root may do anything.
 import { type Stats, statSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/finding'
@@ -9,7 +9,7 @@ import type { Settings } from '../settings/settings'
 
 const [READ, WRITE, ENTER] = [4, 2, 1] as const
 
-/** Folders that Haraka's user has to write to and may not. */
+/** Folders that Haraka's user must be able to write to but cannot. */
 export function unwritable(config: Haraka.Config, { directories }: Settings): readonly Finding[] {
   const user = harakaUser(config)
   if (!user) return []
@@ -37,8 +37,8 @@ export function unwritable(config: Haraka.Config, { directories }: Settings): re
 }
 
 /**
- * @returns a sentence when the list belongs to somebody whose files Haraka does not believe, or cannot be
- *   read by it; undefined where there is none
+ * @returns a sentence if the list belongs to a user whose files Haraka does not trust, or Haraka cannot
+ *   read it; `undefined` if neither is the case
  */
 export function foreignList(config: Haraka.Config, file: string): string | undefined {
   const user = harakaUser(config)
@@ -59,21 +59,21 @@ interface Barred {
   readonly stats: Stats
 }
 
-/** @returns the folder, or the first one on the way to it, that does not let the user do so */
+/** @returns the folder, or the first one on its path, in which the user lacks the rights */
 function barredAt(user: HarakaUser, folder: string, rights: number): Barred | undefined {
   const { root } = path.parse(folder)
   const names = folder.slice(root.length).split(path.sep).filter(Boolean)
   const ways = names.map((_, index) => path.join(root, ...names.slice(0, index + 1)))
   for (const at of [root, ...ways]) {
     const stats = statsOf(at)
-    // That it is not there others say.
+    // Other checks report that it is missing.
     if (!stats) return undefined
     if (!may(user, stats, at === folder ? rights : ENTER)) return { at, stats }
   }
   return undefined
 }
 
-/** One of the three classes counts, as for the system. */
+/** Only one of the three classes counts, as in the operating system. */
 function may({ uid, gids }: HarakaUser, { mode, uid: owner, gid }: Stats, rights: number): boolean {
   const shift = owner === uid ? 6 : gids.includes(gid) ? 3 : 0
   return ((mode >> shift) & rights) === rights

@@ -1,4 +1,5 @@
-// Where the lists in memory are kept: files that directories share, and folders that cannot be written.
+// Where the lists in memory are stored: finds files that directories share and folders that cannot
+// be written to.
 import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import type { Finding } from '../gal/directory/finding'
@@ -7,13 +8,13 @@ import type { DirectorySettings } from '../settings/directories'
 import type { SnapshotSettings } from '../settings/settings'
 import { directoryNames } from './directories'
 
-/** Findings about one thing. */
+/** Findings about one subject. */
 export interface Section {
   readonly about: string
   readonly findings: readonly Finding[]
 }
 
-/** Paths that differ may lead to one file. */
+/** Different paths may lead to the same file. */
 export function sharedFiles(all: readonly DirectorySettings[]): Section[] {
   const users = new Map<string, DirectorySettings[]>()
   for (const one of all) {
@@ -38,8 +39,8 @@ function realFile(file: string): string {
 }
 
 /**
- * @param age of a list since it was last known to be right, in milliseconds
- * @returns `why` continues a sentence, and is empty where all is well
+ * @param age the time since a list was last known to be right, in milliseconds
+ * @returns `why` completes a sentence, and is empty if all is well
  */
 export function judgedByAge(
   age: number,
@@ -62,7 +63,7 @@ export function judgedByAge(
   return { level: 'ok', why: '' }
 }
 
-/** What keeps this process from writing there. */
+/** What prevents this process from writing to the folder. */
 export function folderProblem(folder: string): Finding | undefined {
   if (!existsSync(folder)) return { level: 'problem', text: `there is no folder ${folder}` }
   try {
@@ -77,7 +78,7 @@ export function folderProblem(folder: string): Finding | undefined {
 }
 
 /**
- * What this process may not write to, of which Haraka's own needs all.
+ * The places that this process cannot write to; Haraka's own process must be able to write to all of them.
  * @param queue Haraka's queue folder
  */
 export function unwritableHere(

@@ -1,13 +1,13 @@
-// What other plugins in config/plugins do to this one by their place: whoever accepts a recipient
-// first ends the rcpt hook, so that a plugin behind it is not asked about that recipient. And one that
-// takes more than its part of the mail wherever it is listed.
+// What other plugins in config/plugins do to this one by their place. The first plugin to accept a
+// recipient ends the rcpt hook, so later plugins are not asked about that recipient. Also finds a
+// plugin that takes more than its share of the mail wherever it is listed.
 import { ACCEPTING, listedPlugins, relaySettings } from '../settings/accepting-plugins'
 import { decidesRecipients, decidesRelaying } from '../settings/enforcement'
 import { readIniFile, readList } from '../settings/haraka-files'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { domainsByPath, type KnownPaths } from './startup'
 
-/** Whether a plugin puts other recipients in the place of those it is given. */
+/** Whether a plugin replaces recipients with others. */
 function rewrites(config: Haraka.Config, plugin: string): boolean {
   return (
     plugin === 'aliases' ||
@@ -17,12 +17,12 @@ function rewrites(config: Haraka.Config, plugin: string): boolean {
 
 interface Place {
   readonly isListed: boolean
-  /** In order, by the names that Haraka loads them under. */
+  /** In order, under the names that Haraka loads them by. */
   readonly before: readonly string[]
   readonly after: readonly string[]
 }
 
-/** @param name of this plugin */
+/** @param name the name of this plugin */
 function placeOf(config: Haraka.Config, name: string): Place {
   const names = listedPlugins(config)
   const own = names.indexOf(name)
@@ -40,16 +40,17 @@ export function notListed(config: Haraka.Config, name: string): readonly string[
     : [`${name} is not listed in config/plugins: Haraka does not load it`]
 }
 
-/** @returns whether a plugin may put another recipient in the place of one before this is asked */
+/** @returns whether a plugin may replace a recipient before this one is asked */
 export function rewritingBefore(config: Haraka.Config, name: string): boolean {
   return placeOf(config, name).before.some((plugin) => rewrites(config, plugin))
 }
 
 /**
- * Whether it is all the same so far who answers first: what others accept is observed before them.
+ * Whether it does not matter yet which plugin answers first: if this one only observes, it sees
+ * recipients before the others accept them.
  *
- * @param settings undefined when they cannot be used
- * @param decides whether a listener is one where it is not
+ * @param settings `undefined` if they cannot be used
+ * @param decides whether it does matter on a listener
  */
 function onlyObserves(
   config: Haraka.Config,
@@ -76,9 +77,9 @@ export function openRelayBefore(
 }
 
 /**
- * queue/smtp_proxy passes each accepted recipient on to its server at once, and gives it the message
- * for all of them.
- * @returns a sentence if some of them leave by the outbound queue as well, or instead
+ * queue/smtp_proxy passes each accepted recipient on to its server at once, and later sends that server
+ * the message for all of them.
+ * @returns a sentence if some of them also leave through the outbound queue, or only through it
  */
 export function proxiedTwice(config: Haraka.Config, settings: Settings): readonly string[] {
   if (!readList(config, 'plugins').includes('queue/smtp_proxy')) return []
@@ -137,7 +138,7 @@ export function otherAnswers(
   ]
 }
 
-/** @returns a sentence for each other plugin whose place in config/plugins is probably not meant */
+/** @returns a sentence for each other plugin whose place in config/plugins is probably a mistake */
 export function pluginOrder(
   config: Haraka.Config,
   name: string,

@@ -1,5 +1,5 @@
-// A day of mail decided once more, by other settings and another directory than those that answered it, or
-// the same: which answers would be others? Decided by the functions that answer mail.
+// Decides a day of mail again, with the same or other settings and directories than those that
+// answered it, and finds the answers that would change. The functions that answer mail decide.
 import type { DirectoryLists } from '../gal/directories'
 import type { LoggedRecipient, LoggedTransaction, Outcome } from '../logs/event'
 import { outcomeOfVerdict } from '../report/observation'
@@ -14,18 +14,18 @@ import { ACCEPTING } from '../settings/accepting-plugins'
 import { canonicalAddress, policyFor, type Settings } from '../settings/settings'
 import { type EnvelopeGrammar, parsePath } from './envelope'
 
-/** One recipient that would have another answer. */
+/** One recipient whose answer would change. */
 export interface Difference {
-  /** Milliseconds since 1970, where the log has times. */
+  /** Milliseconds since 1970, if the log has times. */
   readonly at: number | undefined
   readonly client: string
   readonly account: string
-  /** '' where the log does not say. */
+  /** '' if the log does not say. */
   readonly listener: string
   readonly sender: string
   readonly recipient: string
   readonly was: Outcome
-  /** As far as the log has it. */
+  /** As far as the log records it. */
   readonly was_reply: string
   readonly was_rule: string
   readonly is: Outcome
@@ -41,33 +41,33 @@ export interface DifferenceCount {
 }
 
 export interface ReplayResult {
-  /** All that the logs have. */
+  /** All recipients in the logs. */
   readonly recipients: number
   readonly compared: number
-  /** So many of them would have another answer. */
+  /** The number of compared recipients whose answer would change. */
   readonly differences: number
-  /** Those that could not be decided, because the directory could not be asked. */
+  /** Recipients that could not be decided because the directory could not be asked. */
   readonly undecided: number
   readonly not_compared: {
-    /** Deferred at the time: they came again, and have another line then. */
+    /** Deferred at the time; each came again and has another line then. */
     readonly deferred: number
     /** The log does not say whether they were accepted. */
     readonly unclear: number
-    /** Refused for something else than the recipient, by what that was. */
+    /** Refused for a reason other than the recipient, by that reason. */
     readonly other_reasons: readonly { readonly reason: string; readonly count: number }[]
-    /** On listeners on which the plugin takes no part by these settings. */
+    /** On listeners where the plugin takes no part with these settings. */
     readonly not_enabled: number
-    /** No addresses to Haraka. */
+    /** Not addresses as Haraka reads them. */
     readonly unreadable: number
   }
-  /** Recipients of clients of which the log does not say whether they had authenticated: taken as if not. */
+  /** Recipients for which the log does not say if the client had authenticated; taken as if not. */
   readonly without_account: number
-  /** Those of which it does not say where the client connected to: the general listener is taken. */
+  /** Recipients without a logged local address and port; the general listener is assumed. */
   readonly without_listener: number
   readonly by_rule: readonly DifferenceCount[]
   readonly by_domain: readonly { readonly domain: string; readonly count: number }[]
   readonly by_client: readonly { readonly client: string; readonly count: number }[]
-  /** The first of them. */
+  /** The first differences. */
   readonly list: readonly Difference[]
 }
 
@@ -78,7 +78,7 @@ interface Decided {
 
 export interface DecidedTransaction {
   readonly transaction: LoggedTransaction
-  /** For each of its recipients, undefined where it is no address; undefined: the plugin takes no part. */
+  /** One for each recipient, `undefined` if it is no address; `undefined`: the plugin takes no part. */
   readonly decided: readonly (Decided | undefined)[] | undefined
 }
 
@@ -103,7 +103,7 @@ export class Replay {
   #withoutAccount = 0
   #withoutListener = 0
 
-  /** @param limit of the list of differences */
+  /** @param limit the most differences to list */
   constructor(
     settings: Settings,
     lists: Pick<DirectoryLists, 'lookup'>,
@@ -124,7 +124,7 @@ export class Replay {
     return this.#differences
   }
 
-  /** @returns the verdicts on its recipients, to be counted; many may be under way at a time */
+  /** @returns the verdicts on its recipients, to be counted; several calls may be in progress at once */
   async decide(transaction: LoggedTransaction): Promise<DecidedTransaction> {
     const { client: ip, account, local, recipients } = transaction
     const address = canonicalAddress(local?.address ?? '') ?? ''
@@ -146,7 +146,7 @@ export class Replay {
       const destination = destinationOf(policy.routing, recipientOf(path.user, path.host))
       const answer = answerTo(question, [destination], before)
       const { verdict, accepted }: Answer = answer instanceof Promise ? await answer : answer
-      // What it depends on is what was accepted then, and not what would be.
+      // Later answers depend on what was accepted at the time, not on what would be accepted now.
       if (recipient.outcome === 'accepted') for (const one of accepted) before.add(one)
       decided.push({ domain: path.host, verdict })
     }
@@ -232,13 +232,13 @@ export class Replay {
   }
 }
 
-/** Rules that say that there is no answer yet. */
+/** Rules that mean that there is no answer yet. */
 const UNDECIDED: ReadonlySet<string> = new Set(['directory-unavailable', 'internal-error'])
 
-/** A plugin that refuses recipients for what they are, as this one does. */
+/** Whether the plugin refuses recipients on their own account, as this one does. */
 const checksRecipients = (plugin: string) => plugin in ACCEPTING || /^rcpt[_-]/.test(plugin)
 
-/** Both refuse, with other words: what this plugin said then is known word for word. */
+/** Refused both times but in other words; only this plugin's old replies are known word for word. */
 function isOtherReply({ outcome, rule, reply, observed }: LoggedRecipient, now: string): boolean {
   return outcome === 'refused' && rule !== '' && !observed && reply !== '' && reply !== now
 }

@@ -1,5 +1,5 @@
-// What is said once at start, and again after a reload: who may relay where, and what in the
-// settings will probably surprise their author. On other plugins: plugin-order.ts.
+// What the log says once at start and again after a reload: who may relay where, and which settings
+// will probably surprise their author. For other plugins, see plugin-order.ts.
 import { counts, KINDS, type Path, pathsOf } from '../routing/kinds'
 import type { NetworkList } from '../routing/networks'
 import type { DirectorySettings } from '../settings/directories'
@@ -14,7 +14,7 @@ import type { ListenerPolicy, Settings } from '../settings/settings'
 import { firstOf, lookedUpWhere, ofEach } from './directories'
 import { unusedDomains } from './unused-domains'
 
-/** One line per listener that differs, and one for the domains; more where there are several directories. */
+/** One line for each listener that differs and one for the domains; more with several directories. */
 export function summary(settings: Settings): readonly string[] {
   const general = settings.policies.get('*:*')
   const lines = [...settings.policies.values()].map(
@@ -41,7 +41,7 @@ function channelText({ snapshot: { channel } }: DirectorySettings): readonly str
 export const listenerText = ({ name }: ListenerPolicy) =>
   name === '*:*' ? 'listeners without a section of their own' : `listener ${name}`
 
-/** Whether it decides there, and who may relay. */
+/** Whether the plugin decides there, and who may relay. */
 function decidesText(policy: ListenerPolicy): string {
   if (!policy.enabled) return 'takes no part'
   if (!observesRecipients(policy)) return whoMayRelayText(policy)
@@ -59,7 +59,7 @@ function whoMayRelayText({ restrictions }: ListenerPolicy): string {
   if (!restrictions.reroute) return 'nobody may relay (reroute = false)'
   const { hosts, localAddresses, authenticated, never, open } = restrictions
   const count = hosts.entries.length + localAddresses.entries.length + (authenticated ? 1 : 0)
-  // Of long lists that many listeners share.
+  // Only the first ones, because many listeners may share long lists.
   const who = [
     ...firstEntries(hosts),
     ...firstEntries(localAddresses).map((text) => `clients connecting to ${text}`),
@@ -86,7 +86,7 @@ const SHOWN = 10
 
 const firstEntries = ({ entries }: NetworkList) => entries.slice(0, SHOWN).map(({ text }) => text)
 
-/** @param items the first of them */
+/** @param items the first items of the list */
 const abbreviatedOf = (items: readonly string[], count: number) =>
   count > SHOWN ? `${items.slice(0, SHOWN).join(', ')} and ${count - SHOWN} more` : items.join(', ')
 
@@ -97,12 +97,12 @@ function abbreviated(items: Iterable<string>): string {
   return abbreviatedOf(first, count)
 }
 
-/** Settings that are valid and still probably not meant. */
+/** Settings that are valid but probably not meant. */
 export function warnings(settings: Settings): readonly string[] {
   return [...enabledPolicies(settings).flatMap(openRelay), ...doubts(settings)]
 }
 
-/** What is probably not meant, and does no harm to others. */
+/** Settings that are probably not meant but harm nobody else. */
 export function doubts(settings: Settings): readonly string[] {
   return [
     ...enabledPolicies(settings).filter(acceptsUnasked).map(acceptedUnasked),
@@ -133,7 +133,7 @@ export function openRelay(policy: ListenerPolicy): readonly string[] {
   return [`${open} ${listenerText(policy)}: anybody may send mail anywhere through it (${why})`]
 }
 
-// What Haraka would answer to every recipient, as if all were well, is 550.
+// Otherwise Haraka would answer 550 to every recipient while all seemed well.
 function acceptedUnasked(policy: ListenerPolicy): string {
   const nobody = policy.enforce === 'relaying' ? '' : ', and the rules let nobody relay'
   return (
@@ -143,7 +143,7 @@ function acceptedUnasked(policy: ListenerPolicy): string {
   )
 }
 
-// As Haraka answers without the plugin; but who goes back to that would refuse mail.
+// Haraka answers the same without the plugin, but going back to that would mean refusing mail.
 function acceptedByNobody(policy: ListenerPolicy): readonly string[] {
   const { acceptedBy, routing } = policy
   if (acceptedBy.join() !== 'rcpt_to.in_host_list' || routing.hostList.size === 0) return []
@@ -177,7 +177,7 @@ function leftOverRestrictions(policies: readonly ListenerPolicy[]): readonly str
   ]
 }
 
-// Mail programs handle the 452 badly, and servers come back for it: both are worth knowing.
+// Mail clients handle the 452 badly, and servers come back because of it; both are worth knowing.
 function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
   const deferring = policies.filter(({ mixed }) => mixed === 'defer')
   const known: KnownPaths = new Map()
@@ -194,12 +194,12 @@ function deferredKinds(policies: readonly ListenerPolicy[]): readonly string[] {
 
 type DomainsByPath = Readonly<Record<Path, readonly string[]>>
 
-/** By what makes a difference between the listeners of an install, which all have the same rows. */
+/** Keyed by what can differ between the listeners of an install, which all have the same rows. */
 export type KnownPaths = Map<string, DomainsByPath>
 
 /**
  * The domains whose recipients go to the queue plugins, and those that leave by the outbound queue.
- * @param known those of the install's other listeners
+ * @param known the results for the install's other listeners
  */
 export function domainsByPath(policy: ListenerPolicy, known: KnownPaths): DomainsByPath {
   const { routing, restrictions } = policy
@@ -225,7 +225,7 @@ function splitByPath(routing: ListenerPolicy['routing'], relays: boolean): Domai
   return { queue, outbound }
 }
 
-/** Whether the restrictions let anybody relay, with `reroute = true`. */
+/** Whether the restrictions, with `reroute = true`, let anybody relay. */
 function namesAnybody(restrictions: ListenerPolicy['restrictions']): boolean {
   const { hosts, localAddresses, authenticated, open } = restrictions
   return hosts.entries.length > 0 || localAddresses.entries.length > 0 || authenticated || open

@@ -1,5 +1,5 @@
-// Whom a question is about that names no client or no listener: somebody on the internet, who connects where
-// mail comes in.
+// The defaults for a question that names no client or no listener: somebody on the internet, who
+// connects where mail comes in.
 import { type IpAddress, parseIp } from '../routing/networks'
 import type { Restrictions } from '../routing/restrictions'
 import type { OwnHost } from '../settings/own-host'
@@ -7,12 +7,12 @@ import { canonicalAddress, policyFor, type Settings } from '../settings/settings
 
 const MAIL_PORT = 25
 
-/** Addresses that nobody has (RFC 5737). */
+/** Addresses that no host has (RFC 5737). */
 const NOBODYS = ['192.0.2.1', '198.51.100.1', '203.0.113.1'] as const
 
 /**
- * The first listener on port 25, else the first. Where it listens on all addresses, one of the machine's to
- * which not everybody may relay, if there is one.
+ * The first listener on port 25, or else the first listener. If it listens on all addresses, one of the
+ * machine's addresses at which not everybody may relay, if there is one.
  *
  * @returns `10.0.0.5:25`, `[2001:db8::5]:25`
  */
@@ -38,7 +38,7 @@ function localAddressOf({ addresses }: OwnHost, settings: Settings, port: number
   return all.find(isOutside) ?? all[0] ?? '127.0.0.1'
 }
 
-/** @returns an address that neither `hosts[]` nor `never[]` names, if it can be */
+/** @returns an address that neither `hosts[]` nor `never[]` names, if possible */
 export function strangerTo(restrictions: Restrictions | undefined): string {
   const isNamed = (ip: IpAddress) => restrictions?.hosts.has(ip) || restrictions?.never.has(ip)
   const stranger = NOBODYS.find((one) => {

@@ -1,4 +1,4 @@
-// What in valid settings can never make a difference: rows and entries that another one swallows.
+// Finds what can never make a difference in valid settings: rows and entries that another one covers.
 
 import { domainRoute } from '../routing/decide'
 import { counts, KINDS } from '../routing/kinds'
@@ -7,7 +7,7 @@ import type { Network, NetworkList } from '../routing/networks'
 import { type Row, routeText } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
-/** A sentence for each row and entry that no mail ever comes to. */
+/** A sentence for each row and entry that no mail ever reaches. */
 export function unreachable(settings: Settings): readonly string[] {
   const policies = [...settings.policies.values()].filter(({ enabled }) => enabled)
   return [...unreachableRows(policies), ...swallowedEntries(policies)]
@@ -58,7 +58,7 @@ function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[]
 
 type Address = Extract<Row['sentTo'], { match: 'address' }>
 
-/** @returns why no mail is treated otherwise for this row */
+/** @returns why this row makes no difference to any mail */
 function unmet(
   { routeTo }: Row,
   { domain, local }: Address,
@@ -87,7 +87,7 @@ function unmet(
   return isAlwaysAccepted ? `refuses nobody: ${local} is in always_accept` : undefined
 }
 
-/** The addresses at the domain that a `reroute` row leads to, whose own `reroute` rows are not followed. */
+/** The addresses at the domain that a `reroute` row leads to; their own `reroute` rows are not followed. */
 function reroutedFurther({ sentTo, routeTo }: Row, { routing }: ListenerPolicy): readonly string[] {
   if (routeTo.kind !== 'reroute') return []
   const { addresses } = routing.routes
@@ -97,7 +97,7 @@ function reroutedFurther({ sentTo, routeTo }: Row, { routing }: ListenerPolicy):
   )
 }
 
-/** The row that would match if this one were not there. */
+/** The row that would match without this one. */
 function widerRow({ sentTo }: Row, suffix: ReadonlyMap<string, Row>): Row | undefined {
   const { match, domain } = sentTo
   if (domain.startsWith('[')) return undefined
@@ -147,8 +147,8 @@ function swallowedEntries(policies: readonly ListenerPolicy[]): readonly string[
 }
 
 /**
- * @returns finds another entry of the list that holds all addresses of an entry: one that asks for
- *   no other bits, and for the same values of them; of equal ones the first
+ * @returns a function that finds another entry of the list that covers all addresses of the given one,
+ *   that is, one that checks no further bits and requires the same values; of equal ones, the first
  */
 function widest(list: NetworkList): (entry: Network) => Network | undefined {
   const byMask = new Map<string, { mask: bigint; family: 4 | 6; nets: Map<string, Network> }>()

@@ -1,11 +1,11 @@
-// Files that root may read, and the user that Haraka changes to at its start may not: then a reload, or
-// the next connection to the directory, fails.
+// Files that root can read but the user that Haraka changes to at its start cannot: a reload, or
+// the next connection to the directory, would then fail.
 import { type Stats, statSync } from 'node:fs'
 import path from 'node:path'
 import { configDir, readIniFile } from '../settings/haraka-files'
 import type { Settings } from '../settings/settings'
 
-/** @returns a sentence for each */
+/** @returns a sentence for each such file */
 export function unreadable(
   config: Haraka.Config,
   { directories, redis }: Settings,
@@ -29,7 +29,7 @@ export function unreadable(
   })
 }
 
-/** @returns undefined where it is not, or where we may not look: others say so */
+/** @returns `undefined` if the file is missing or we may not look; other checks report that */
 function readableStats(file: string): Stats | undefined {
   try {
     return statSync(file)

@@ -5,7 +5,7 @@ import type { SentTo } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { domainText, firstOf } from './directories'
 
-/** @returns a sentence for each */
+/** @returns a sentence for each such domain */
 export function unusedDomains({ directories, policies }: Settings): readonly string[] {
   const enabled = [...policies.values()].filter(({ enabled }) => enabled)
   if (enabled.length === 0 || directories.all.every(({ domains }) => domains.length === 0)) {
@@ -24,7 +24,7 @@ export function unusedDomains({ directories, policies }: Settings): readonly str
   return firstOf(unused)
 }
 
-/** One for all listeners whose domains are the same. */
+/** One function for all listeners that have the same domains. */
 function usesOf(policies: readonly ListenerPolicy[]): ((domain: SentTo) => boolean)[] {
   const uses = new Map<string, (domain: SentTo) => boolean>()
   for (const { routing } of policies) {
@@ -50,7 +50,7 @@ function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean 
     const { kind, rerouted } = domainRoute(routing, name)
     return !rerouted && isOurs(kind)
   }
-  /** Domains below which there is one. */
+  /** Domains with a subdomain at which recipients are looked up. */
   const above = new Set<string>()
   for (const name of [...rows.map(({ sentTo }) => sentTo.domain), ...routing.hostList]) {
     if (!name.includes('.') || name.startsWith('[') || !isLookedUp(name)) continue
@@ -60,6 +60,6 @@ function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean 
   }
   return ({ match, domain }) =>
     isLookedUp(domain) ||
-    // A subdomain that nobody names has the row of the domain above it.
+    // A subdomain that no row names uses the row of the domain above it.
     (match === 'suffix' && (above.has(domain) || isLookedUp(`x.${domain}`)))
 }

@@ -1,6 +1,7 @@
-// Who may relay, on each listener: the exact set, worked out from the rules and not tried out, so
-// that it can be audited. A client may relay for its own address, for the local address that it
-// connected to, or for the account it has authenticated as (routing/restrictions has the rules).
+// Who may relay on each listener: the exact set, derived from the rules rather than by trial, so
+// that it can be audited. A client may relay because of its own address, the local address that it
+// connected to, or the account that it has authenticated as (see routing/restrictions for the
+// rules).
 import { type AddressSet, AddressSpace, ALL, type Block, NONE } from '../routing/address-set'
 import {
   type IpAddress,
@@ -12,18 +13,18 @@ import {
 import type { Restrictions } from '../routing/restrictions'
 import type { ListenerPolicy } from '../settings/settings'
 
-/** What of a listener's settings it depends on. */
+/** The part of a listener's settings that this depends on. */
 export type RelayPolicy = Pick<ListenerPolicy, 'name' | 'enabled' | 'enforce' | 'restrictions'>
 
-/** Addresses that follow each other; or, with `mask`, those with `(address AND mask) = net`. */
+/** Consecutive addresses; or, with `mask`, those for which `(address AND mask) = net`. */
 export interface AddressBlock {
   readonly family: 4 | 6
   readonly first: string
   readonly last: string
-  /** `192.168.1.0/24` where the block is one network; `net;mask` where its mask has gaps. */
+  /** `192.168.1.0/24` if the block is one network; `net;mask` if its mask has gaps. */
   readonly network: string | undefined
   readonly addresses: bigint
-  /** Holds more of the internet than any one network does. */
+  /** Whether it holds more of the internet than any single network does. */
   readonly internet: boolean
 }
 
@@ -34,34 +35,34 @@ export interface Clients {
 }
 
 export interface RelayReport {
-  /** The listener's settings by their name: `*:*`, `*:587`, `10.0.0.5:25`. */
+  /** The name of the listener's settings: `*:*`, `*:587`, `10.0.0.5:25`. */
   readonly listener: string
-  /** The plugin takes part there; where it does not, others say who may relay. */
+  /** Whether the plugin takes part there; if not, other plugins say who may relay. */
   readonly enabled: boolean
-  /** false: the plugin only observes there; this is who may relay once it is enforced. */
+  /** `false` if the plugin only observes there; this is who may relay once it is enforced. */
   readonly enforced: boolean
-  /** The rule that holds for every client, where there is one. */
+  /** The rule that applies to every client, if there is one. */
   readonly rule: 'reroute-off' | 'open' | 'local-addresses' | undefined
-  /** They may relay, whatever local address they connected to. */
+  /** The clients that may relay, whatever local address they connected to. */
   readonly clients: Clients
-  /** Any client but those in `never` may relay when it connects to one of these. */
+  /** Any client except those in `never` may relay if it connects to one of these. */
   readonly local_addresses: readonly LocalAddresses[]
-  /** Any client but those in `never` may relay with an account, except these. */
+  /** Any client with an account may relay, except those in `never`. */
   readonly accounts: { readonly never: readonly string[] } | undefined
   readonly never: Clients
-  /** More of the internet may relay than any one network holds. */
+  /** Whether more of the internet may relay than any single network holds. */
   readonly internet: boolean
 }
 
 export interface LocalAddresses {
   readonly network: string
-  /** The internet can connect to some of these addresses by itself. */
+  /** Whether clients on the internet can connect to any of these addresses directly. */
   readonly internet: boolean
 }
 
 /**
- * @param local the listener's own address, where it is known: then local_addresses[] is a matter of
- *   yes or no, and `clients` has the answer
+ * @param local the listener's own address, if known: local_addresses[] then applies or it does not, and
+ *   `clients` has the answer
  */
 export function whoMayRelay(policy: RelayPolicy, local: IpAddress | undefined): RelayReport {
   const { name: listener, enabled, restrictions } = policy
@@ -71,7 +72,7 @@ export function whoMayRelay(policy: RelayPolicy, local: IpAddress | undefined): 
   const everybody = byLocal || (takesPart && open)
   const families = FAMILIES.map((family) => setsOf(family, restrictions, takesPart, everybody))
   const locals = takesPart && !open && !local ? localAddresses.entries.map(localAddressesOf) : []
-  // A client can only be from the internet where the internet can connect.
+  // A client can be on the internet only if the internet can connect to the listener.
   const reachable = !byLocal || isPublic(local)
   return {
     listener,
@@ -107,7 +108,7 @@ const NOT_PUBLIC = [
 
 const FAMILIES = [4, 6] as const
 const BITS = { 4: 32, 6: 128 } as const
-/** A /8 of IPv4; of IPv6 a /12, which is what IANA gives to a whole continent. */
+/** A /8 of IPv4, or a /12 of IPv6, which IANA allocates to a whole continent. */
 const ONE_NETWORK = { 4: 1n << 24n, 6: 1n << 116n } as const
 
 interface Family {

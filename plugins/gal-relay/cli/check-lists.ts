@@ -1,4 +1,4 @@
-// The part of gal-relay check that looks at lists in memory: their files, and whether these can be used.
+// What gal-relay check finds about the lists in memory: their files, and whether these may be used.
 import path from 'node:path'
 import { foreignList } from '../advice/haraka-user'
 import { folderProblem, judgedByAge, type Section } from '../advice/list-files'
@@ -51,7 +51,7 @@ export async function snapshotSection(
 const OTHER_SETTINGS =
   '; has gal-relay sync been run with other settings, or has Haraka not loaded these yet?'
 
-/** Who published a list, and when. */
+/** What is known of a list at its source or destination: who published it, and when. */
 export async function channelSection({ snapshot }: DirectorySettings): Promise<Section[]> {
   const { channel, key_file, trusted = ROOT_AND_US } = snapshot
   if (!channel) return key_file ? await keyProblem(key_file, trusted) : []
@@ -80,7 +80,7 @@ export async function channelSection({ snapshot }: DirectorySettings): Promise<S
   }
 }
 
-/** For a server that publishes. */
+/** Reports what is wrong with the key file of a server that publishes. */
 async function keyProblem(file: string, trusted: Trusted): Promise<Section[]> {
   try {
     await readListKeys(file, trusted)

@@ -1,5 +1,5 @@
-// The part of gal-relay check that looks at the routing table: address rows compared with the directory, and
-// next hops.
+// What gal-relay check finds in the routing table: rows for addresses, compared with what the
+// directory says about them, and next hops.
 import { HostAddresses } from '../delivery/host-addresses'
 import type { Finding } from '../gal/directory/finding'
 import { domainRoute } from '../routing/decide'
@@ -10,10 +10,10 @@ import { ownHost, ownListener } from '../settings/own-host'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { openLists } from './install'
 
-/** The maximum number of addresses to look up. */
+/** The most addresses to look up. */
 const LOOKED_UP = 50
 
-/** Compares rows for single addresses with the directory. */
+/** Compares rows for single addresses with what the directory says about them. */
 export async function addressFindings(settings: Settings): Promise<Finding[]> {
   const [policy] = settings.policies.values()
   const rows = policy ? besideDirectory(policy.routing).slice(0, LOOKED_UP) : []

@@ -1,5 +1,5 @@
-// gal-relay check: everything that can be wrong with an install, at once: its settings, its place among
-// the plugins, its next hops, and the directory servers.
+// gal-relay check: everything that can be wrong with an install, in one report: its settings, its
+// place among the plugins, its next hops, and the directory servers.
 import path from 'node:path'
 import { bulkhead } from 'cockatiel'
 import { Command } from 'commander'
@@ -51,7 +51,7 @@ async function run(_: unknown, command: Command): Promise<void> {
 
 /**
  * Prints the findings and sets the exit code.
- * @param awaited a problem that is expected, and does not affect the exit code
+ * @param awaited a problem that is still expected and does not count for the exit code
  */
 export async function showCheck(
   install: Install,
@@ -85,7 +85,7 @@ async function check(install: Install): Promise<Section[]> {
     ;({ settings, ignored } = loadSettings(config))
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error
-    // The first line says how many there are.
+    // The first line only gives the number of problems.
     const [, ...lines] = error.message.split('\n')
     const findings = lines.map((line): Finding => ({ level: 'problem', text: line.trim() }))
     return [{ about: `settings of ${root}`, findings }, plugins]
@@ -138,10 +138,10 @@ function httpFindings({ config, root }: Install, { http }: Settings): Finding[] 
   return [{ level: 'note', text }]
 }
 
-/** Directories that are asked at a time: an install may have hundreds. */
+/** How many directories are asked at a time: an install may have hundreds. */
 const ASKED_AT_ONCE = 10
 
-/** The list and the servers of each directory, with its name if there are several. */
+/** The list and the servers of each directory; each has its directory's name if there are several. */
 async function directorySections(
   config: Haraka.Config,
   { directories: { all } }: Settings,

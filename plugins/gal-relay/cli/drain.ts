@@ -1,5 +1,5 @@
-// gal-relay drain: lists queued mail whose next hop only this plugin knows, and which would go astray without
-// it.
+// gal-relay drain: the messages in Haraka's outbound queue for a next hop that only this plugin
+// knows. Without the plugin they would go astray.
 import { Command } from 'commander'
 import { readQueue } from '../delivery/queue-files'
 import { grouped, hopsIn, type Waiting } from '../delivery/waiting'
@@ -52,7 +52,7 @@ async function run(_: unknown, command: Command): Promise<void> {
   if (count + unreadable.length > 0) process.exitCode = 1
 }
 
-/** @returns undefined if they cannot be used: then a message's own next hops count */
+/** @returns `undefined` if they cannot be used: then the settings at the time of acceptance count */
 function settingsOf(config: Haraka.Config): Settings | undefined {
   try {
     return loadSettings(config).settings

@@ -1,4 +1,4 @@
-// gal-relay explain: the exact reply to each recipient, and the reasons for it.
+// gal-relay explain: the reply to each recipient word for word, and the reasons for it.
 import { Command } from 'commander'
 import { grammarOf } from '../advice/envelope'
 import { type Explanation, explain, parseListener, QuestionError } from '../advice/explain'
@@ -75,7 +75,7 @@ async function run(recipients: string[], _: unknown, command: Command): Promise<
 interface Asked extends Options {
   readonly client: string
   readonly listener: string
-  /** What the command line left open. */
+  /** What the question left out. */
   readonly assumed: readonly ('client' | 'listener')[]
 }
 

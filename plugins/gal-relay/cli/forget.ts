@@ -1,5 +1,5 @@
-// gal-relay forget: drops an address from the caches of the running server, in all its processes. The next
-// message to it asks the directory.
+// gal-relay forget: makes all processes of the running server drop an address from their caches.
+// For the next message to it, the directory is asked.
 import { Command } from 'commander'
 import { askServer } from '../control/client'
 import { FORGET, socketFile } from '../control/server'
@@ -48,7 +48,7 @@ async function run(address: string, _: unknown, command: Command): Promise<void>
   if (processes === 0) process.exitCode = 1
 }
 
-/** @returns for each process, the directories whose cache had the address */
+/** @returns for each process, the directories whose cache held the address */
 async function ask(file: string, local: string, domain: string): Promise<readonly string[][]> {
   try {
     return (await askServer(file, { command: FORGET, local, domain })) as string[][]

@@ -1,5 +1,5 @@
-// gal-relay harvest: lists the networks that are held off, and releases them. With Redis this is for all
-// servers; without, for the server that runs in the install's folder.
+// gal-relay harvest: lists the clients that harvest defence holds off, and releases them. With
+// Redis, asks Redis for all servers; without it, the server that runs in the install's folder.
 import { Command } from 'commander'
 import { askServer } from '../control/client'
 import { socketFile } from '../control/server'
@@ -123,7 +123,7 @@ async function askRunning(
   }
 }
 
-/** Milliseconds. */
+/** In milliseconds. */
 const CONNECTED_WITHIN = 5000
 
 async function withRedis<T>(

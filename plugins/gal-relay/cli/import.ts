@@ -1,5 +1,5 @@
-// gal-relay import: prints another system's settings as a gal_relay.ini on standard output, and what happened to
-// each of them on standard error. Writes no file.
+// gal-relay import: prints the settings of another system as a gal_relay.ini on standard output,
+// and what became of each setting on standard error. Writes no file.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { Command, Option } from 'commander'
@@ -60,7 +60,7 @@ function run(source: string, _: unknown, command: Command): void {
 
 const TAKEN: Outcome = 'taken'
 
-/** @throws CannotRun if the source cannot be read or its kind is unknown */
+/** @throws CannotRun if the source cannot be read or is of no known kind */
 function importFrom(source: string, asked: Kind | undefined): { kind: Kind; imported: Imported } {
   return isFolder(source) ? fromFolder(source, asked) : fromFile(source, asked)
 }
@@ -118,7 +118,7 @@ function fromFile(file: string, asked: Kind | undefined): { kind: Kind; imported
   return { kind, imported: importText(text, read, file) }
 }
 
-/** A file that another one names: beside it, in case of a copy from another machine, or where it says. */
+/** Reads the files that a file names: beside it, as in a copy from another machine, else as named. */
 function filesBeside(file: string): ReadFile {
   const folder = path.dirname(path.resolve(file))
   return (name) =>
@@ -143,16 +143,16 @@ function textIn(file: string): string {
   }
 }
 
-/** @returns undefined if it does not exist or is a folder */
+/** @returns `undefined` if it does not exist or is a folder */
 function readIfThere(file: string): string | undefined {
   return existsSync(file) && statSync(file).isFile() ? textIn(file) : undefined
 }
 
-/** @throws CannotRun if there is no such file or folder, or it cannot be read */
+/** @throws CannotRun if no such file or folder exists, or it cannot be read */
 function isFolder(name: string): boolean {
   try {
     const stats = statSync(name)
-    // A pipe from another program, as in <(postconf -n), counts as a file.
+    // The output of another program, as in <(postconf -n), is a file too.
     if (!stats.isFile() && !stats.isFIFO() && !stats.isDirectory()) {
       throw new CannotRun(`${name} is neither a file nor a folder`)
     }

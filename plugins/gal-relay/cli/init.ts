@@ -1,5 +1,5 @@
-// gal-relay init: writes the first gal_relay.ini from what the install, DNS and the directory say, and checks it.
-// It only asks for what it cannot find out, and never overwrites a file.
+// gal-relay init: writes the first gal_relay.ini from what the install, DNS and the directory say.
+// Asks only what it cannot find out, never overwrites a file, and checks the result.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline/promises'
@@ -74,7 +74,7 @@ async function run(_: unknown, command: Command): Promise<void> {
     if (!(error instanceof SettingsError)) throw error
     throw new CannotRun(`nothing was written: ${error.message}`)
   }
-  // It may contain a password, which nobody else needs to read.
+  // Other users need not read a password in it.
   const mode = /^bind_password = /m.test(text) ? 0o600 : 0o644
   try {
     writeFileSync(file, text, { flag: 'wx', mode })
@@ -86,7 +86,7 @@ async function run(_: unknown, command: Command): Promise<void> {
   if (!options.json) {
     printLines([colour.green(`${file} is written`), '', ...text.trimEnd().split('\n'), ''])
   }
-  // Adding the plugin to config/plugins is the next step.
+  // Adding the line to config/plugins is the next step.
   await showCheck(install, options.json ?? false, notListed(install.config, PLUGIN))
   if (!options.json) printLines(['', ...nextSteps(install)])
 }
@@ -141,7 +141,7 @@ async function findOut(install: Install, options: Options): Promise<FirstSetting
   }
 }
 
-/** The settings of the plugins already there; see import/haraka.ts. */
+/** What the other plugins' settings say; see import/haraka.ts. */
 function otherPlugins({ config }: Install) {
   const folder = configDir(config)
   const read = (name: string) => {
@@ -196,7 +196,7 @@ async function directoryOf(
 const CATALOG =
   '; of a forest of several domains a Global Catalog has all: ldap://SERVER:3268, with an empty base'
 
-/** @returns why the directory shows nothing; undefined if it shows entries */
+/** @returns why the directory shows nothing, if it does not */
 async function survey(
   { config }: Install,
   urls: readonly string[],
@@ -235,7 +235,7 @@ async function survey(
   }
 }
 
-/** @throws CannotRun if something on the command line is wrong */
+/** @throws CannotRun if something named on the command line is wrong */
 function settingsFor(text: string, folder: string): LdapSettings {
   try {
     const { directories } = readSettings(readIni(`config/${INI}`, text), [], folder)
@@ -248,7 +248,7 @@ function settingsFor(text: string, folder: string): LdapSettings {
   throw new CannotRun('no directory is named')
 }
 
-/** The domains that are ours, if nothing in the install says so. */
+/** Determines which domains are ours if nothing in the install says so. */
 async function domainsFor(
   { config }: Install,
   options: Options,
@@ -303,7 +303,7 @@ async function askForAccount(options: Options, why: string) {
   return { bindDn, bindPasswordFile }
 }
 
-/** @throws CannotRun if questions are not allowed, or nobody answered */
+/** @throws CannotRun if there is nobody to ask, or no answer was given */
 async function ask(
   { yes }: Options,
   question: string,

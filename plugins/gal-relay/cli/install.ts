@@ -1,4 +1,4 @@
-// The Haraka install that the command works on: its folder, and its settings as the server reads them.
+// The Haraka install that the command works on: its folder, and its settings as its server reads them.
 import { existsSync, realpathSync } from 'node:fs'
 import path from 'node:path'
 import { DirectoryLists } from '../gal/directories'
@@ -8,19 +8,19 @@ import { loadSettings } from '../settings/load'
 import type { Settings } from '../settings/settings'
 import { statsOf } from '../trusted-file'
 
-/** The folder of this package, seen from dist/plugins/gal-relay/cli. */
+/** The folder of this package, relative to dist/plugins/gal-relay/cli. */
 const PACKAGE = path.resolve(__dirname, '..', '..', '..', '..')
 
 /** The plugin's name in Haraka. */
 export const PLUGIN = 'gal-relay'
 
-/** The command cannot run; the message says why. The exit code is 2. */
+/** The command cannot do what it was asked; the message says why. The exit code is 2. */
 export class CannotRun extends Error {}
 
 export interface Install {
   /** The folder above config/. */
   readonly root: string
-  /** The same as the plugin's `this.config` in the server. */
+  /** Like the plugin's `this.config` in the server. */
   readonly config: Haraka.Config
 }
 
@@ -29,7 +29,7 @@ export interface Configured extends Install {
 }
 
 /**
- * @param folder the install's root or its config/; default `$HARAKA`, else the current folder
+ * @param folder the install's root or its config/; by default `$HARAKA`, otherwise the current folder
  * @throws CannotRun if there is no install
  */
 export async function openInstall(folder: string | undefined): Promise<Install> {
@@ -42,10 +42,10 @@ export async function openInstall(folder: string | undefined): Promise<Install> 
       `${start} is not a Haraka install: it has no config folder. Name the install with --config DIR`,
     )
   }
-  // haraka-config reads this variable once, when it is loaded.
+  // haraka-config reads this only once, when it is loaded.
   process.env.HARAKA = root
   const { default: harakaConfig } = await import('haraka-config')
-  // It would keep the command waiting, and print messages when files change.
+  // The watcher would keep the command running, and print when a command writes there.
   harakaConfig.stop_watching?.('smtp.ini')
   return { root, config: harakaConfig.module_config(PACKAGE, root) }
 }
@@ -56,13 +56,13 @@ export async function openConfigured(folder: string | undefined): Promise<Config
   return { ...install, settings: loadSettings(install.config).settings }
 }
 
-/** The lists as in the server, with empty caches. The caller closes them. */
+/** Opens the lists as the server uses them, with empty caches. The caller must close them. */
 export function openLists({ directories }: Settings): DirectoryLists {
   return new DirectoryLists(directories, () => SILENT, createListForNow)
 }
 
 const nothing = () => {}
-/** Nothing is logged: the answer says everything. */
+/** The answer itself says what happens inside. */
 export const SILENT: Log = {
   debug: nothing,
   info: nothing,
@@ -71,7 +71,7 @@ export const SILENT: Log = {
   error: nothing,
 }
 
-/** Haraka's programs in the PATH: a global Haraka loads packages from its own folder. */
+/** Haraka's programs in the PATH: if Haraka is installed globally, it loads packages from there. */
 export function harakaPrograms(): readonly string[] {
   return (process.env.PATH ?? '')
     .split(path.delimiter)
@@ -80,7 +80,7 @@ export function harakaPrograms(): readonly string[] {
     .map((file) => realpathSync(file))
 }
 
-/** There is no such file. */
+/** Whether the error says that there is no such file. */
 export const isMissing = (error: unknown) =>
   error instanceof Error && 'code' in error && error.code === 'ENOENT'
 

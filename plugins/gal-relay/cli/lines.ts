@@ -1,4 +1,5 @@
-// Reads the lines of a file or of standard input in pieces, however large it is, and unpacks gzip.
+// The lines of a file or of standard input, read in pieces because they may be long. Input packed
+// with gzip is unpacked.
 import { createReadStream, type Stats, statSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -6,7 +7,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { createGunzip } from 'node:zlib'
 import { CannotRun } from './install'
 
-/** Means standard input, in place of a file name. */
+/** Means standard input instead of a file. */
 export const STDIN = '-'
 
 /** For messages. */
@@ -17,7 +18,7 @@ const PIECE = 1 << 20
 const LINE_MOST = 1 << 22
 
 /**
- * @returns the lines of a file, or of {@link STDIN}, without their ends
+ * @returns the lines of a file, or of {@link STDIN}, without line endings
  * @throws CannotRun if it cannot be read
  */
 export async function* linesOf(file: string): AsyncGenerator<string> {
@@ -25,8 +26,8 @@ export async function* linesOf(file: string): AsyncGenerator<string> {
 }
 
 /**
- * The same, in batches of the lines that have been read.
- * @param onRead called with the number of bytes that each piece has in the file
+ * The same, in arrays of all lines that have been read so far.
+ * @param onRead called for each piece with its size in the file, in bytes
  */
 export async function* linesByPiece(
   file: string,
@@ -42,7 +43,7 @@ export async function* linesByPiece(
   if (rest) yield [rest]
 }
 
-/** Why a file or folder cannot be read, in the command's words. */
+/** The error for a file or folder that cannot be read. */
 export function unreadableFile(name: string, error: unknown): CannotRun {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'ENOENT') return new CannotRun(`there is no file ${name}`)
@@ -102,14 +103,14 @@ async function* unpacked(
         piece = await pieces.next()
       }
     } finally {
-      // A caller that has read enough must not wait for the end of standard input.
+      // A caller that has read enough must not wait for standard input to end.
       await pieces.return?.()
     }
   }
   if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) return yield* all()
   const gunzip = createGunzip({ chunkSize: PIECE })
   const done = pipeline(Readable.from(all()), gunzip)
-  // Awaited once everything has been read.
+  // It is awaited once all data has been read.
   done.catch(() => {})
   yield* gunzip
   await done

@@ -1,4 +1,4 @@
-// What the list on disk says about an address, in words.
+// What the list on disk says about an address, for people to read.
 import { ABSENT, type GalAnswer } from '../gal/address-list'
 import { listDefinition } from '../gal/directory/list-definition'
 import { otherNames } from '../gal/other-names'
@@ -17,7 +17,7 @@ export interface Listed {
   readonly state: 'found' | 'absent' | 'unavailable'
   readonly reason: string | undefined
   readonly authenticated_only: boolean | undefined
-  /** The next hop, if the directory names one. */
+  /** Where the recipient's mail goes, if the directory says so. */
   readonly mailbox: SaidMailbox | undefined
   readonly recipients: number | undefined
   readonly as_of: string | undefined
@@ -69,7 +69,7 @@ export function listedInWords(listed: Listed, live: GalAnswer): string[] {
 
 const NO_LIST = 'there is none yet'
 
-/** The answer of a server that has only the list. */
+/** What a server that has only the list would answer now. */
 export function answerFrom(
   list: ListOnDisk,
   { state, reason, authenticated_only = false }: Listed,

@@ -1,4 +1,4 @@
-// The log files that a command gets, with their kind detected by content.
+// The logs given to a command; their content shows of which kind they are.
 import type { LogEvent, LogReader } from '../logs/event'
 import { LOG_KINDS, type LogKind, logKindOf } from '../logs/table'
 import { CannotRun } from './install'
@@ -6,25 +6,26 @@ import { linesByPiece, nameOf, STDIN, sizeOf } from './lines'
 
 export interface LogProgress {
   readonly file: string
-  /** Bytes, of all files. */
+  /** Bytes of all files together. */
   readonly read: number
-  /** undefined if unknown, as for standard input. */
+  /** `undefined` if it is not known, as for standard input. */
   readonly total: number | undefined
 }
 
 export interface LogConsumer {
-  /** Reading continues once it settles. */
+  /** Reading goes on once the promise settles. */
   readonly take: (events: readonly LogEvent[]) => Promise<void>
   readonly onProgress?: (progress: LogProgress) => void
 }
 
-/** The kind must be known after this many lines. */
+/** The lines within which the kind of a log must show. */
 const LINES_UNKNOWN_MOST = 100_000
 
 /**
- * @param files in the order in which they were written; `-` is standard input, and gzip is unpacked
+ * @param files in the order in which they were written; `-` is standard input; files packed with gzip are
+ *   unpacked
  * @returns the kinds that were found
- * @throws CannotRun if a file does not exist, cannot be read, or its kind is unknown
+ * @throws CannotRun if a file does not exist, cannot be read, or is of no known kind
  */
 export async function readLogs(
   files: readonly string[],
@@ -37,7 +38,7 @@ export async function readLogs(
     0,
   )
   let events: LogEvent[] = []
-  // A connection may begin in one file and end in the next.
+  // What starts in one file may end in the next.
   const readers = new Map<LogKind, LogReader>()
   const readerOf = (kind: LogKind) => {
     const reader = readers.get(kind) ?? kind.open((event) => events.push(event), now)
@@ -67,7 +68,7 @@ export async function readLogs(
   return LOG_KINDS.filter((kind) => readers.has(kind))
 }
 
-/** The lines of a file are kept until its kind is known. */
+/** Keeps the lines of one file until its kind is known. */
 class LogOfOneKind {
   readonly #file: string
   readonly #readerOf: (kind: LogKind) => LogReader
@@ -79,7 +80,7 @@ class LogOfOneKind {
     this.#readerOf = readerOf
   }
 
-  /** @throws CannotRun if its kind should be known but is not */
+  /** @throws CannotRun if its kind should be known by this line but is not */
   line(line: string): void {
     if (this.#reader) {
       this.#reader.line(line)
@@ -94,7 +95,7 @@ class LogOfOneKind {
     } else if (this.#before.length > LINES_UNKNOWN_MOST) throw this.#unknown()
   }
 
-  /** @throws CannotRun if it has lines, but its kind is unknown */
+  /** @throws CannotRun if it has lines but is of no known kind */
   end(): void {
     if (!this.#reader && this.#before.some((line) => line.trim() !== '')) throw this.#unknown()
   }

@@ -1,5 +1,5 @@
-// gal-relay lookup: whether an address is in the list, and which directory entry has it. Each question is a
-// search; no cache is used.
+// gal-relay lookup: is this address in the list, and which directory entry has it? Every question
+// is a search; no cache is used.
 import { Command } from 'commander'
 import { parsePath } from '../advice/envelope'
 import { type GalAnswer, stateOfAll } from '../gal/address-list'
@@ -77,14 +77,14 @@ async function lookUpOne(address: string, directories: Opened, options: Options)
 
 const CODES = { found: 0, absent: 1, unavailable: 2 } as const
 
-/** Addresses that are looked up at a time. */
+/** How many addresses are looked up at a time. */
 const AT_A_TIME = 16
 
 interface LookedUp {
   readonly address: string
   readonly state: keyof typeof CODES
   readonly all: readonly Told[]
-  /** Why the look-up failed. */
+  /** Why the address could not be looked up. */
   readonly error?: string
 }
 
@@ -115,7 +115,7 @@ async function lookUpAll(
   process.exitCode = code
 }
 
-/** Runs a limited number of look-ups at a time, and returns the answers in order. */
+/** Yields the answers in order, with several look-ups in progress at a time. */
 async function* inTurn<T>(
   addresses: readonly string[],
   most: number,
@@ -124,7 +124,7 @@ async function* inTurn<T>(
   const underWay: Promise<T>[] = []
   for await (const address of eachOf(addresses)) {
     const answer = ask(address)
-    // Awaited when its turn comes.
+    // A rejection is handled when its turn comes.
     answer.catch(() => {})
     underWay.push(answer)
     const first = underWay.length >= most ? underWay.shift() : undefined
@@ -163,7 +163,7 @@ function lineOf(
   return [paint(word), address, error ?? where, ...stale].filter(Boolean).join('  ')
 }
 
-/** @returns how the list differs from the directory */
+/** @returns what the list says and the directory does not */
 function staleText({ state }: GalAnswer, listed: Listed | undefined): string[] {
   if (!listed || listed.state === state) return []
   if (listed.state === 'unavailable') return [`no list: ${listed.reason}`]
@@ -187,15 +187,15 @@ function answerJson(address: string, state: GalAnswer['state'], all: readonly To
   const directories = all.map(({ directory, live, snapshot }) => {
     return { directory, live: liveJson(live), snapshot }
   })
-  // The first directory that has it, otherwise the first one; usually there is only one.
+  // The first directory that has it, else the first; nearly always there is only one.
   const { live, snapshot } = all.find((one) => one.live.answer.state === 'found') ?? all[0] ?? {}
   return { address, found, live: live && liveJson(live), snapshot, directories }
 }
 
-/** The directories of an install, with the connections opened so far. */
+/** The directories of an install; each is opened when it is first needed. */
 interface Opened {
   readonly count: number
-  /** @throws CannotRun if no directory is asked for its domain */
+  /** @throws CannotRun if no directory is asked about its domain */
   lookup(recipient: Recipient): Promise<{ state: GalAnswer['state']; all: readonly Told[] }>
   close(): Promise<void>
 }
@@ -251,7 +251,7 @@ export function recipientFrom(text: string): Recipient {
 }
 
 interface Searched extends Inspection {
-  /** The address that was looked up: without its tag, if that is how it was tried. */
+  /** The address that was found or not: without its tag, if it was looked up without. */
   readonly recipient: Recipient
 }
 
@@ -268,7 +268,7 @@ async function searched(
   return found
 }
 
-/** There is no directory to ask; the answer comes from the list. */
+/** With no directory to ask, only the list can tell. */
 function received(list: ListOnDisk, directory: DirectorySettings, recipient: Recipient): Told {
   const snapshot = listed(list, directory, recipient)
   const answer = answerFrom(list, snapshot, directory)

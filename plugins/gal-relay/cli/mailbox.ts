@@ -1,4 +1,4 @@
-// A recipient's mail host and routing address from the directory, as text and as JSON.
+// Where the directory says that a recipient's mail goes, for people and programs.
 import { UNREADABLE } from '../gal/snapshot/listed-mailboxes'
 import type { Mailbox } from '../routing/mailbox'
 import { visible } from '../visible'
@@ -10,7 +10,7 @@ export interface SaidMailbox {
   readonly problem?: string
 }
 
-/** @returns undefined if there is neither */
+/** @returns `undefined` if nothing is said */
 export function saidMailbox(
   mailbox: Mailbox | undefined | typeof UNREADABLE,
 ): SaidMailbox | undefined {

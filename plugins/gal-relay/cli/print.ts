@@ -1,4 +1,4 @@
-// The command's output: coloured text for people, one JSON object for programs.
+// What the command prints: text, with colour for people, or one JSON object for programs.
 import { randomBytes } from 'node:crypto'
 import { createColors } from 'picocolors'
 import { visible, visibleJson } from '../visible'
@@ -8,7 +8,7 @@ const colours = createColors(
   process.stdout.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
 )
 
-/** Marks the start of our own control sequences, so that those in text from strangers have no effect. */
+/** Marks our own control sequences, so that sequences in text from outside have no effect. */
 const MARK = `<${randomBytes(16).toString('hex')}>`
 
 export const colour = {
@@ -30,12 +30,12 @@ export function printLines(lines: readonly string[]): void {
   process.stdout.write(lines.map((line) => `${forTerminal(line)}\n`).join(''))
 }
 
-/** @param text one line or several */
+/** @param text one or more lines */
 export function printError(text: string): void {
   process.stderr.write(`${text.split('\n').map(forTerminal).join('\n')}\n`)
 }
 
-/** Unknown values are null; numbers too large for JSON are strings. */
+/** Prints unknown values as null, and numbers too large for JSON as text. */
 export function printJson(value: object): void {
   const text = JSON.stringify(value, (_key, one: unknown) => {
     if (one === undefined) return null
@@ -44,7 +44,7 @@ export function printJson(value: object): void {
   process.stdout.write(`${visibleJson(text)}\n`)
 }
 
-/** Aligns columns; the last one is not padded. */
+/** Aligns the columns of all rows; the last column is not padded. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = []
   for (const row of rows) {

@@ -1,4 +1,5 @@
-// The arguments of the gal-relay command: its subcommands and their exit codes.
+// What the gal-relay command does with its arguments: the subcommands, and the exit codes that they
+// share.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Command, CommanderError } from 'commander'
@@ -29,7 +30,7 @@ const { version } = JSON.parse(
 
 /**
  * Prints the answer and sets the exit code. Never rejects.
- * @param args without the names of Node and of the program
+ * @param args without the names of Node and the program
  */
 export async function runProgram(args: readonly string[]): Promise<void> {
   try {
@@ -41,7 +42,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     const isLeftOut = error instanceof CommanderError && error.code === 'commander.help'
     const message = isLeftOut ? 'no command is given' : textOf(error)
     if (args.includes('--json')) printJson({ error: message.replace(/^error: /, '') })
-    // Its message has been printed, unless it was the help.
+    // Its message has been printed, unless commander printed the help instead.
     if (error instanceof CommanderError && !isLeftOut) return
     const isKnown = isLeftOut || error instanceof CannotRun || error instanceof SettingsError
     const stack = error instanceof Error ? error.stack : undefined
@@ -87,7 +88,7 @@ function program(): Command {
   return program
 }
 
-/** Commander itself says nothing about a command that does not exist. */
+/** Commander's own help command says nothing about a command that does not exist. */
 function helpCommand(program: Command): Command {
   return new Command('help')
     .argument('[command]')

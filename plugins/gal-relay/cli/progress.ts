@@ -1,16 +1,16 @@
-// A progress line on a terminal, overwritten while a command works.
+// One line on a terminal, rewritten while a command works.
 import { visible } from '../visible'
 
 const WIDTH = 30
 
-/** @param share between 0 and 1; undefined if unknown */
+/** @param share between 0 and 1; `undefined` if not known */
 export function progressBar(share: number | undefined): string {
   if (share === undefined) return ''
   const done = Math.round(Math.min(1, share) * WIDTH)
   return `${'█'.repeat(done).padEnd(WIDTH, '░')} ${Math.floor(Math.min(1, share) * 100)}%  `
 }
 
-/** Does nothing if standard error is not a terminal. */
+/** Writes nothing if standard error is not a terminal. */
 export function progressLine() {
   const { stderr } = process
   const write = (line: string) => {

@@ -1,4 +1,4 @@
-// gal-relay publish: reads the directories, and publishes their lists for servers that must not connect to them.
+// gal-relay publish: reads the directories here and publishes their lists to servers that may not ask them.
 import path from 'node:path'
 import { Command } from 'commander'
 import { readListKeys } from '../fleet/list-keys'
@@ -108,7 +108,7 @@ function published(
     ...{ role: 'publish', list: name, key_file, carrier: ours },
     ...(trusted ? { trusted } : {}),
   }
-  // A Haraka on this server keeps its own list in its own file.
+  // A Haraka on this machine keeps its own list in its own file.
   const file = `${own.file}.published`
   const forcedBy = 'gal-relay publish --once --force'
   return { name, channel, settings: { gal, ldap, snapshot: { ...own, file, forcedBy } } }
@@ -148,7 +148,7 @@ async function untilEnded(lists: readonly Published[]): Promise<void> {
   )
 }
 
-/** @param name put before each line */
+/** @param name prefix of each line */
 function logOf(name: string): Log {
   const print = (text: string) => printLines([name + text])
   const warn = (text: string) => printError(name + text)

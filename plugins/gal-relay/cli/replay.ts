@@ -1,4 +1,4 @@
-// gal-relay replay: decides a day of logged mail again, with this configuration and directory.
+// gal-relay replay: decides a day of mail from a log again, with this configuration and directory.
 import { Command } from 'commander'
 import { grammarOf } from '../advice/envelope'
 import {
@@ -24,7 +24,7 @@ interface Options {
   readonly limit: number
 }
 
-/** Transactions that are decided at a time: live look-ups wait for the directory. */
+/** Transactions decided at a time: live look-ups wait for the directory. */
 const TOGETHER = 64
 const SHOW_EVERY = 100
 
@@ -95,7 +95,7 @@ async function run(files: string[], _: unknown, command: Command): Promise<void>
   }
 }
 
-/** Decides many at a time, so that look-ups do not wait for each other, and counts in the log's order. */
+/** Decides many at a time, so that look-ups need not wait for each other; counts in the log's order. */
 async function decideAll(replay: Replay, events: readonly LogEvent[]): Promise<void> {
   const transactions = events.filter((event) => event.type === 'transaction')
   const decided: DecidedTransaction[] = []

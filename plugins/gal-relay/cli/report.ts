@@ -1,4 +1,4 @@
-// gal-relay report: one day of mail in one page, as text or HTML, for a cron mail.
+// gal-relay report: one day of mail on one page, as text or HTML, for a cron mail.
 import { existsSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { type Day, DayReport, type Told } from '../advice/day-report'
@@ -93,7 +93,7 @@ async function run(files: string[], _: unknown, command: Command): Promise<void>
   else printLines(inWords(title, sections))
 }
 
-/** In local time, where a day may have 23 or 25 hours. */
+/** The limits of a day in local time, which may have 23 or 25 hours. */
 function limitsOf(day: Date): Day {
   const next = startOf(day.getFullYear(), day.getMonth(), day.getDate() + 1)
   return { from: day.getTime(), to: next.getTime() }
@@ -112,7 +112,7 @@ function titleOf(date: string, kinds: readonly LogKind[]): string {
   return `Mail of ${date}${from && `, from ${from}`}`
 }
 
-/** @throws CannotRun if Haraka writes no log file, or it does not exist */
+/** @throws CannotRun if Haraka writes no log, or the log is missing */
 async function usualLogs(folder: string | undefined): Promise<readonly string[]> {
   const { config } = await openInstall(folder)
   const { main } = readIniFile(config, 'smtp.ini')

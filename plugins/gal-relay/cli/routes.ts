@@ -1,4 +1,4 @@
-// gal-relay routes: the effective routing table, with the domains of config/host_list and [hosts].
+// gal-relay routes: the routing table in effect, with the domains of config/host_list and [hosts].
 import { Command } from 'commander'
 import { KINDS, pathsOf, type RowKind } from '../routing/kinds'
 import { addressText } from '../routing/recipient'
@@ -59,7 +59,7 @@ const first = ({ policies }: Settings): ListenerPolicy | undefined => [...polici
 
 const rowsOf = (settings: Settings) => first(settings)?.routing.routes.rows ?? []
 
-/** Domains of config/host_list that count on some listener and have no row. */
+/** The domains that are used on any listener and have no row of their own. */
 function hostList(settings: Settings): string[] {
   const all = [...settings.policies.values()].flatMap(({ routing }) => [...routing.hostList])
   const { exact } = first(settings)?.routing.routes ?? {}

@@ -58,7 +58,7 @@ function inWords(about: string, values: readonly EffectiveValue[]): string[] {
   return [colour.bold(about), ...columns(rows), '']
 }
 
-/** Values of a list that are shown. */
+/** The most values of a list to name. */
 const SHOWN = 5
 
 function valueText(value: EffectiveValue['value']): string {

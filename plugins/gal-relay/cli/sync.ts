@@ -1,4 +1,4 @@
-// gal-relay sync: reads the whole list from the directory now and puts it in force.
+// gal-relay sync: reads the whole list from the directory now and puts it into force.
 import { Command } from 'commander'
 import { listDefinition } from '../gal/directory/list-definition'
 import { OtherSettings } from '../gal/snapshot/file-format'
@@ -105,8 +105,8 @@ interface Outcome {
 }
 
 /**
- * Prints the result, except the error of a directory that returned no list.
- * @param name put before each line; '' if there is only one list
+ * Prints the result, except the error of a directory that showed no list.
+ * @param name prefix of each line; '' if there is only one list
  */
 async function sync(
   { name: directory, gal, ldap, snapshot }: DirectorySettings,
@@ -136,7 +136,7 @@ async function sync(
   }
 }
 
-/** @returns a sentence if the existing list was made with other settings */
+/** @returns a sentence if the existing list was made for other settings */
 async function unlikeList({ gal, ldap, snapshot }: ListSettings): Promise<string | undefined> {
   try {
     await readListInForce(listDefinition(gal, ldap), snapshot)
@@ -167,7 +167,7 @@ function inWords(result: SyncResult, file: string, name: string): string[] {
   ]
 }
 
-/** A progress line on a terminal; elsewhere nothing. */
+/** On a terminal, one line that is rewritten; elsewhere nothing. */
 function syncProgress(name: string) {
   const startedAt = performance.now()
   const line = progressLine()

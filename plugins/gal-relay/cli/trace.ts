@@ -1,4 +1,5 @@
-// gal-relay trace: everything that Haraka and its plugins logged about one recipient or one connection.
+// gal-relay trace: what the log says about one recipient or one connection, including everything
+// that Haraka and its plugins say about that connection.
 import { Command } from 'commander'
 import { LRUCache } from 'lru-cache'
 import { type LogLine, logLineOf } from '../logs/haraka-line'
@@ -38,7 +39,7 @@ interface Traced {
   readonly lines: readonly string[]
 }
 
-/** Longer than any SMTP address. */
+/** The most characters to search for: SMTP limits addresses, and log lines have limits too. */
 const LONGEST = 1000
 
 const ID = /^[\dA-F]{8}(-[\dA-F]{4}){3}-[\dA-F]{12}(\.\d+)*$/i
@@ -70,26 +71,26 @@ async function trace(question: string, logs: readonly string[]): Promise<readonl
 
 type Wanted = (line: LogLine) => boolean
 
-/** The lines of a transaction or part, together with those of the whole connection. */
+/** Selects a transaction or a part: its own lines, and those of the connection as a whole. */
 function ofId(id: string): Wanted {
   const wanted = id.toUpperCase()
   return ({ uuid }) => uuid === wanted || uuid.startsWith(`${wanted}.`)
 }
 
-/** Characters that would make it part of a longer address. */
+/** Characters that may continue an address on either side, which makes it another address. */
 const ADDRESS_PART = "[\\w!#$%&'*+/=?^`{|}~.@-]"
 
 function ofAddress(address: string): Wanted {
   const literal = address.toLowerCase().replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  // `recipient=` before it and a full stop after it are not part of the address.
+  // A name before it, as in recipient=, does not belong to it, nor does a full stop after it.
   const before = `(?<!${ADDRESS_PART.replace('=', '').replace("'", '')})`
   const pattern = new RegExp(`${before}${literal}(?!\\.?[\\w@-])`)
   return ({ text }) => pattern.test(text.toLowerCase())
 }
 
-/** Open connections at a time. Connections of a killed process never end in the log. */
+/** The most connections open at a time; those of a killed process never end in the log. */
 const OPEN_MOST = 50_000
-/** Lines of a connection that are kept until it is known to be wanted. */
+/** The most lines kept of a connection before it is known whether it is wanted. */
 const HELD_MOST = 1000
 
 interface Transaction {
@@ -103,12 +104,12 @@ interface HeldLine {
 }
 
 /**
- * The lines of each connection are kept until it ends, because earlier lines belong to the recipient too. If a
- * connection has many transactions, only the matching ones are shown.
+ * Keeps the lines of each connection until it ends, because what was said before the recipient belongs to
+ * it too. Of a connection with many transactions, only the wanted ones are shown.
  */
 class Connections {
   readonly #isWanted: Wanted
-  /** By connection id, then by transaction id; '' for the whole connection. */
+  /** By connection id, then by transaction id; '' for the connection as a whole. */
   readonly #open = new LRUCache<string, Map<string, Transaction>>({ max: OPEN_MOST })
   readonly #wanted = new Map<string, Map<string, Transaction>>()
   #lines = 0

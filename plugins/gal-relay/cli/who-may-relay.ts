@@ -1,4 +1,4 @@
-// gal-relay who-may-relay: the exact set of clients that may relay, for each listener.
+// gal-relay who-may-relay: exactly who may relay, per listener.
 import { Command } from 'commander'
 import { parseListener } from '../advice/explain'
 import {

@@ -1,11 +1,12 @@
-// A search filter with a place for the recipient's address, as other systems have it, in the two parts
-// that [gal] has: attributes that are compared with the address, and what else an entry must be.
+// Splits another system's search filter, which has a placeholder for the recipient's address, into
+// the two parts of [gal]: the attributes to compare with the address, and the filter that entries
+// must match.
 
 export interface AddressFilter {
   readonly attributes: readonly string[]
-  /** What is left of the filter, if anything. */
+  /** The rest of the filter, if any. */
   readonly filter: string | undefined
-  /** Comparisons with something else than the whole address, which have no equal. */
+  /** Comparisons with something other than the whole address, which [gal] cannot express. */
   readonly lost: readonly string[]
 }
 
@@ -13,14 +14,14 @@ type Node =
   | { readonly operator: '&' | '|' | '!'; readonly parts: readonly Node[] }
   | { readonly comparison: string }
 
-/** Stands for the whole address. */
+/** The placeholder for the whole address. */
 export const ADDRESS = '%s'
 const PLACE = /%[sudaSUD]/
 
 /**
- * @param text with `%s` for the address, `%u` for its local part, `%d` for its domain
- * @returns what is wrong with it, when no attribute is compared with the address as a whole, or when the
- *   comparisons are used where the two parts cannot say the same
+ * @param text with `%s` for the address, `%u` for its local part and `%d` for its domain
+ * @returns a problem if no attribute is compared with the whole address, or if the comparisons are
+ *   combined in a way that the two parts cannot express
  */
 export function splitAddressFilter(text: string): AddressFilter | { readonly problem: string } {
   const whole = text.trim().replace(/%u@%d/g, ADDRESS)
@@ -49,7 +50,7 @@ export function splitAddressFilter(text: string): AddressFilter | { readonly pro
   return { attributes, filter, lost }
 }
 
-/** Filters of which one must hold, without duplicates. */
+/** Joins filters, one of which must match, without duplicates. */
 export function anyOf(filters: readonly string[]): string {
   const different = [...new Set(filters)]
   return different.length > 1 ? `(|${different.join('')})` : (different[0] ?? '')
@@ -65,7 +66,7 @@ function textOf(node: Node): string {
   return `(${node.operator}${node.parts.map(textOf).join('')})`
 }
 
-/** What the settings' reader would refuse it refuses later; here only the structure counts. */
+/** Only checks the structure; the settings' reader checks everything else later. */
 function parsed(text: string): Node | undefined {
   let at = 0
   const blanks = () => {

@@ -1,35 +1,35 @@
-// The directories that another system asks, as the one that [ldap] and [gal] name.
+// Turns the directories that another system asks into the one that [ldap] and [gal] describe.
 import { type AddressFilter, anyOf, splitAddressFilter } from './address-filter'
 import { type Draft, differs, leaveOut, take } from './ini'
 
 /** One place where another system looks recipients up. */
 export interface Lookup {
-  /** File, and the section or map in it. */
+  /** The file, and the section or map in it. */
   readonly from: string
   /** `ldap://host:port` */
   readonly urls: readonly string[]
   readonly base: string
-  /** Default sub. */
+  /** `sub` by default. */
   readonly scope?: string
   /** With `%s` for the address. */
   readonly filter: string
-  /** An entry without any of these does not count. */
+  /** An entry with none of these attributes does not count. */
   readonly mustHave?: readonly string[]
   readonly bindDn?: string
   readonly bindPassword?: string
   readonly starttls?: boolean
-  /** More keys of [ldap]. */
+  /** Further keys of [ldap]. */
   readonly more?: Readonly<Record<string, string>>
 }
 
-/** An ini keeps neither blanks around a value nor a backslash at its end, and nobody can see characters without a shape. */
+/** An ini drops a value's outer blanks and final backslash; nobody could see invisible characters. */
 const WRITABLE = /^(?! )[\p{L}\p{M}\p{N}\p{P}\p{S} ]*(?<![ \\])$/u
 
-/** Several are one directory when servers and account are the same. */
+/** Look-ups with the same servers and account use one directory. */
 const identity = ({ urls, bindDn = '', bindPassword = '', starttls = false }: Lookup) =>
   JSON.stringify([urls, bindDn, bindPassword, starttls])
 
-/** @returns those that were taken */
+/** @returns the look-ups that were taken */
 export function takeLookups(draft: Draft, lookups: readonly Lookup[]): readonly Lookup[] {
   const taken: { readonly lookup: Lookup; readonly split: AddressFilter }[] = []
   for (const lookup of lookups) {
@@ -115,7 +115,7 @@ function takeFilter(
     return parts.length > 1 ? `(&${parts.join('')})` : (parts[0] ?? '')
   })
   const froms = taken.map(({ lookup }) => lookup.from).join(', ')
-  // One without a condition lets everything count.
+  // A look-up without a condition accepts every entry.
   if (!filters.includes('')) take(draft, froms, 'gal', 'filter', anyOf(filters))
   const alike = (texts: readonly string[]) => new Set(texts).size === 1
   const names = taken.map(({ split }) => [...split.attributes].sort().join().toLowerCase())

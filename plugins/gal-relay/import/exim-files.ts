@@ -1,17 +1,17 @@
-// An Exim configuration as its sections, options and lists (spec.txt, chapters 6, 10 and 15).
+// Splits an Exim configuration into sections, options and lists (spec.txt, chapters 6, 10 and 15).
 import type { ReadFile } from './ini'
 import { contentLines, type Line } from './text'
 
 export interface Router {
   readonly name: string
-  /** Without it: all domains. */
+  /** A router without `domains` takes all domains. */
   readonly options: ReadonlyMap<string, string>
 }
 
 export interface EximConfig {
-  /** Options of the main section. */
+  /** The options of the main section. */
   readonly main: ReadonlyMap<string, string>
-  /** `domainlist` and `hostlist`, by kind and name: `domainlist local_domains`. */
+  /** `domainlist` and `hostlist`, keyed by kind and name: `domainlist local_domains`. */
   readonly lists: ReadonlyMap<string, string>
   readonly routers: readonly Router[]
   /** The text of the ACLs. */
@@ -40,7 +40,7 @@ export function readExim(text: string): EximConfig {
       macros.push([macro, replaced(definition, macros)])
       continue
     }
-    // What follows `hide` is not shown to everybody by exim -bP.
+    // `hide` keeps exim -bP from showing an option to every user.
     const whole = replaced(line, macros).replace(/^hide\s+/, '')
     const [, begun] = /^begin\s+(\w+)/.exec(whole) ?? []
     if (begun) {
@@ -62,14 +62,14 @@ export function readExim(text: string): EximConfig {
   return { main, lists, routers, acl: acl.join('\n'), directives }
 }
 
-/** The longest name first, as one may begin with another. */
+/** The longest names come first, because one may begin with another. */
 function replaced(text: string, macros: readonly (readonly [string, string])[]): string {
   return [...macros]
     .sort(([a], [b]) => b.length - a.length)
     .reduce((all, [name, value]) => all.replaceAll(name, () => value), text)
 }
 
-/** A backslash at its end lets a line go on; comments in between do not end it. */
+/** A line with a backslash at its end continues in the next; comments in between do not end it. */
 function continued(text: string): Line[] {
   const lines: Line[] = []
   let open: Line | undefined
@@ -83,7 +83,7 @@ function continued(text: string): Line[] {
   return open ? [...lines, open] : lines
 }
 
-/** Items of a list: between colons, of which two are one, or what `<;` at its start names. */
+/** Splits a list at colons (a doubled one is literal), or at the sign that a leading `<;` names. */
 export function listOf(text: string): string[] {
   const [, separator = ':', rest = ''] = /^\s*(?:<(\S)\s*)?(.*)$/s.exec(text) ?? []
   const parts: string[] = []
@@ -101,7 +101,7 @@ export function listOf(text: string): string[] {
   return [...parts, part].map((one) => one.trim()).filter(Boolean)
 }
 
-/** The items of a list of the main section, with those that it names and those in files in place. */
+/** The items of a list in the main section, with those of the lists and files that it names. */
 export function itemsOf(
   config: EximConfig,
   kind: 'domainlist' | 'hostlist',

@@ -1,8 +1,8 @@
-// Exim's LDAP lookups, `${lookup ldap{…}}`, wherever they are in a router (spec.txt, chapter 9).
+// Exim's LDAP lookups, `${lookup ldap{…}}`, anywhere in a router (spec.txt, chapter 9).
 import type { Lookup } from './directory'
 import { listOf } from './exim-files'
 
-/** @returns the lookups in the text, or what cannot be read of one */
+/** @returns the lookups in the text, or the problem if one cannot be read */
 export function lookupsIn(
   text: string,
   from: string,
@@ -17,7 +17,7 @@ export function lookupsIn(
   })
 }
 
-/** Up to the brace that closes the one before. */
+/** The text up to the brace that closes the one before it. */
 function balanced(text: string): string {
   let depth = 1
   for (let at = 0; at < text.length; at++) {
@@ -66,7 +66,7 @@ function lookupOf(
   }
 }
 
-/** Exim's names for the address and its parts. */
+/** Replaces Exim's variables for the address and its parts. */
 function placed(filter: string): string {
   return filter
     .replace(/\$\{(?:quote_ldap|quote_ldap_dn|lc|quote):((?:[^{}]|\{[^{}]*\})*)\}/g, '$1')

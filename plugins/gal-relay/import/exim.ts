@@ -1,5 +1,6 @@
-// Exim: the domain and host lists, the routers manualroute and redirect or accept with LDAP lookups, and
-// who may relay by the ACL at RCPT (spec.txt, chapters 7, 9, 15, 20 and 43).
+// Exim: the domain and host lists, the manualroute routers, the redirect or accept routers with
+// LDAP lookups, and who may relay according to the ACL at RCPT (spec.txt, chapters 7, 9, 15, 20 and
+// 43).
 import { isIP } from 'node:net'
 import { type Lookup, takeLookups } from './directory'
 import { type EximConfig, itemsOf, listOf, type Router, readExim } from './exim-files'
@@ -18,7 +19,7 @@ import {
 } from './ini'
 import { takeOrdered } from './networks'
 
-/** @param read a file that the configuration names */
+/** @param read reads a file that the configuration names */
 export function importExim(text: string, read: ReadFile, title: string): Imported {
   const draft = newDraft()
   const config = readExim(text)
@@ -94,7 +95,7 @@ function lookupsOf(draft: Draft, { main }: EximConfig, router: Router): Found[] 
 /** A domain, or `*` for all, and where its mail goes. */
 interface Route {
   readonly domain: string
-  /** Domains that are not meant. */
+  /** Domains excluded from the route. */
   readonly except: readonly string[]
   readonly hop: string | undefined
 }
@@ -163,7 +164,7 @@ function takeDomains(
   }
 }
 
-/** `example.com` alone, or `*.example.com`, its subdomains. */
+/** `example.com` is the domain alone; `*.example.com` is its subdomains. */
 function sentToOf(
   draft: Draft,
   { main }: EximConfig,
@@ -191,7 +192,7 @@ function sentToOf(
   return wildcard ? domain : `@${domain}`
 }
 
-/** Whether a list, where the first item that matches decides, has the domain. */
+/** Whether a list has the domain; the first item that matches decides. */
 function matches(items: readonly string[], written: string): boolean {
   const domain = written.toLowerCase()
   for (const item of items) {
@@ -203,7 +204,7 @@ function matches(items: readonly string[], written: string): boolean {
   return items.at(-1)?.startsWith('!') ?? false
 }
 
-/** Where a router of driver manualroute sends mail. */
+/** Where a manualroute router sends mail. */
 function routesOf(draft: Draft, config: EximConfig, router: Router, read: ReadFile): Route[] {
   if (router.options.get('driver') !== 'manualroute') return []
   const from = `router ${router.name}`
@@ -218,7 +219,7 @@ function routesOf(draft: Draft, config: EximConfig, router: Router, read: ReadFi
     const isAll = domain === '*' && domains !== undefined
     const names = isAll ? itemsOf(config, 'domainlist', domains, read) : [domain]
     const except = names.filter((name) => name.startsWith('!')).map((name) => name.slice(1).trim())
-    // Everything but some is a smart host.
+    // A router for everything except some domains is a smart host.
     if (except.length > 0) return [{ domain: '*', except, hop }]
     return names.map((name) => ({ domain: name, except, hop }))
   })
@@ -240,7 +241,7 @@ function rulesOf(text: string): Rule[] {
   })
 }
 
-/** `${lookup{$domain}lsearch{/file}}`, or hosts for all that the router takes. */
+/** `${lookup{$domain}lsearch{/file}}`, or hosts for all domains of the router. */
 function rulesFrom(
   draft: Draft,
   from: string,
@@ -267,10 +268,10 @@ const listFrom = (text: string): Rule[] =>
     return domain ? [{ domain, hosts }] : []
   })
 
-/** @returns the next hops of a row, or undefined */
+/** @returns the next hops of a row, or `undefined` */
 function nextHopOf(draft: Draft, from: string, hosts: string): string | undefined {
   const hops = listOf(hosts).flatMap((host) => {
-    // A port follows two colons, which the list has made one.
+    // Two colons precede a port; the list has made one of them.
     const [, literal, name = '', port] = /^(?:\[([^\]]+)\]|([\w.-]+))(?::(\d+))?$/.exec(host) ?? []
     const target = literal ?? name
     if (target)

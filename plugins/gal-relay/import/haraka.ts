@@ -1,5 +1,5 @@
-// A Haraka install's own plugins for recipients and relaying: relay, rcpt_to.ldap (rcpt-ldap), ldap,
-// queue/smtp_forward. What is in config/host_list is inbound without a row.
+// The plugins for recipients and relaying that a Haraka install already uses: relay, rcpt_to.ldap
+// (rcpt-ldap), ldap, queue/smtp_forward. Domains in config/host_list are inbound without a row.
 import { isIP } from 'node:net'
 import type { Ini } from '../settings/ini'
 import { readIni } from '../settings/ini'
@@ -18,7 +18,7 @@ import {
 import { maskedNetwork, takeHosts } from './networks'
 import { contentLines } from './text'
 
-/** @param read a file by its name in the config folder */
+/** @param read reads a file by its name in the config folder */
 export function importHaraka(read: ReadFile, title: string): Imported {
   const install = installOf(read)
   const draft = newDraft()
@@ -31,10 +31,10 @@ export function importHaraka(read: ReadFile, title: string): Imported {
 }
 
 interface Install {
-  /** undefined when it has no such file. */
+  /** `undefined` if there is no such file. */
   ini(name: string): Ini | undefined
   list(name: string): readonly string[]
-  /** Whether config/plugins names one of them, or is not there to say. */
+  /** Whether config/plugins names any of them; also true if there is no such file. */
   uses(...plugins: readonly string[]): boolean
   readonly hosts: ReadonlySet<string>
 }
@@ -76,7 +76,7 @@ const withScheme = (server: string) => (server.includes('://') ? server : `ldap:
 
 // ── rcpt_to.ldap and ldap ───────────────────────────────────────────────────────────────────────
 
-/** `domain`: of a section that is for one. */
+/** `domain` is set if the section applies to one domain. */
 interface DomainLookup extends Lookup {
   readonly domain?: string
 }
@@ -110,7 +110,7 @@ function rcptLdapLookups(draft: Draft, install: Install): DomainLookup[] {
   })
 }
 
-/** A domain whose directory was left out gets no row: all its recipients would be refused. */
+/** A domain whose directory was left out gets no row, because all its recipients would be refused. */
 function takeDomains(
   draft: Draft,
   lookups: readonly DomainLookup[],
@@ -171,7 +171,7 @@ function ldapLookups(draft: Draft, install: Install): Lookup[] {
 
 // ── relay ───────────────────────────────────────────────────────────────────────────────────────
 
-/** @param isLookedUp a plugin behind it looked recipients up */
+/** @param isLookedUp whether a plugin after it looked recipients up */
 function takeRelay(draft: Draft, install: Install, isLookedUp: boolean): void {
   if (!install.uses('relay', 'haraka-plugin-relay')) {
     for (const name of ['relay.ini', 'relay_acl_allow', 'relay_dest_domains.ini']) {

@@ -1,5 +1,5 @@
-// The Internet Mail Service of Exchange 5.5: its routing restrictions as regedit exports them (Q193922,
-// Q206968), and its routing table as text, a row a line (Q169683, Q217217, Q259531).
+// The Internet Mail Service of Exchange 5.5: its routing restrictions as exported by regedit
+// (Q193922, Q206968), and its routing table as text, one row per line (Q169683, Q217217, Q259531).
 import {
   type Draft,
   differs,
@@ -50,7 +50,7 @@ const LISTS = [
 /** A number, the strings of a list, or text that is neither. */
 type Value = number | readonly string[] | { readonly unreadable: string }
 
-/** @param values undefined when the export lacks the key */
+/** @param values `undefined` if the export lacks the key */
 function takeRestrictions(
   draft: Draft,
   file: string,
@@ -105,7 +105,7 @@ function takeRestrictions(
   takeOpenRelay(draft, from('RelayFlags'), `${state}: ${who} (Q193922, Q260562)`)
 }
 
-/** The values of the key, by their names in lower case. */
+/** The values of the key, by name in lower case. */
 function parametersIn(text: string): ReadonlyMap<string, Value> | undefined {
   const isUnicode = !/^REGEDIT4\s*$/m.test(text.slice(0, 200))
   let values: Map<string, Value> | undefined
@@ -171,7 +171,7 @@ function takeTable(draft: Draft, file: string, text: string): void {
   }
 }
 
-/** A `#` begins no comment here: `#example.com` is a domain without its subdomains. */
+/** A `#` does not begin a comment here: `#example.com` is a domain without its subdomains. */
 const rowsOf = (text: string) =>
   text
     .split(/\r\n|\r|\n/)

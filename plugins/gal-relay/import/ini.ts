@@ -1,19 +1,19 @@
-// What an importer has found: settings for gal_relay.ini, and a remark for each thing it has seen. The
-// settings' own reader has the last word: what it would refuse is left out, and the remark says why.
+// What an importer has found: settings for gal_relay.ini, and a remark for everything it has seen.
+// The settings' own reader has the last word: what it refuses is left out, and the remark says why.
 
 import { readIni } from '../settings/ini'
 import { type Problem, SettingsError, shownKey } from '../settings/problem'
 import { readSettings } from '../settings/settings'
 
 /**
- * `taken`: as it was; `differs`: taken, and mail is answered otherwise in some case; `left out`: has no
- * equal, or must not be taken without being asked for.
+ * `taken`: unchanged; `differs`: taken, but some mail is answered differently; `left out`: has no
+ * equivalent, or must not be taken without asking.
  */
 export type Outcome = 'taken' | 'differs' | 'left out'
 
 export interface Remark {
   readonly outcome: Outcome
-  /** File, and the key or line in it. */
+  /** The file, and the key or line in it. */
   readonly from: string
   /** Never a password. */
   readonly text: string
@@ -24,9 +24,9 @@ export interface Entry {
   /** With `[]` for a list. */
   readonly key: string
   readonly value: string
-  /** Stands above it, one line. */
+  /** One line, written above the setting. */
   readonly comment?: string
-  /** Written as a comment, for somebody to decide. */
+  /** Written as a comment, for a person to decide. */
   readonly isOff?: boolean
   readonly from: string
 }
@@ -37,12 +37,12 @@ export interface Draft {
 }
 
 export interface Imported {
-  /** The whole of gal_relay.ini. */
+  /** The complete text of gal_relay.ini. */
   readonly ini: string
   readonly remarks: readonly Remark[]
 }
 
-/** A file that a configuration names. @returns undefined when it cannot be read */
+/** Reads a file that a configuration names. @returns `undefined` if it cannot be read */
 export type ReadFile = (name: string) => string | undefined
 
 export const newDraft = (): Draft => ({ entries: [], remarks: [] })
@@ -55,7 +55,7 @@ export function leaveOut(draft: Draft, from: string, text: string): void {
   draft.remarks.push({ outcome: 'left out', from, text })
 }
 
-/** @param key of a list ends in `[]`; of any other key only the first value counts */
+/** @param key ends in `[]` for a list; for any other key, only the first value counts */
 export function take(
   draft: Draft,
   from: string,
@@ -66,7 +66,7 @@ export function take(
 ): void {
   const shown = /password$/.test(key) ? '(not shown)' : value
   const text = `[${section}] ${key} = ${shown}`
-  // One line must not become two, of which the second may say anything.
+  // One line must not become two: the second one could set anything.
   if (/\p{Cc}/u.test(key + value)) {
     leaveOut(draft, from, `${text}: has a control character`)
     return
@@ -83,11 +83,11 @@ export function take(
   if (!more.isOff) draft.remarks.push({ outcome: 'taken', from, text })
 }
 
-/** A row of the routing table. */
+/** Takes a row of the routing table. */
 export const takeRow = (draft: Draft, from: string, sentTo: string, routeTo: string) =>
   take(draft, from, 'routes', sentTo, routeTo)
 
-/** An open relay is never taken as one: the line is there, as a comment. */
+/** Never takes an open relay as such: writes the line only as a comment. */
 export function takeOpenRelay(draft: Draft, from: string, why: string): void {
   const comment = `${from} let everybody relay. Uncomment this only if an open relay is meant:`
   take(draft, from, 'restrictions', 'open', 'true', { comment, isOff: true })
@@ -98,7 +98,7 @@ export function takeOpenRelay(draft: Draft, from: string, why: string): void {
   )
 }
 
-/** Everything that the settings' reader would refuse is taken out again. */
+/** Takes out everything that the settings' reader would refuse. */
 export function finish(draft: Draft, title: string): Imported {
   const remarks = [...draft.remarks]
   let entries: readonly Entry[] = draft.entries
@@ -128,7 +128,7 @@ function problemsIn(text: string): readonly Problem[] {
   }
 }
 
-/** What nobody but the postmaster knows is left as a comment. */
+/** Adds comments for what only the postmaster knows. */
 function completed(entries: readonly Entry[], remarks: Remark[], title: string): Imported {
   const has = (key: string) => entries.some((one) => one.section === 'ldap' && one.key === key)
   const missing: Entry[] = []

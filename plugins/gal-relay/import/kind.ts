@@ -1,10 +1,10 @@
-// Which system a file or folder is of.
+// Recognizes which system a file or folder belongs to.
 import { isRegistryExport, isRoutingTable } from './ims'
 
 export const KINDS = ['ims', 'postfix', 'exim', 'haraka'] as const
 export type Kind = (typeof KINDS)[number]
 
-/** @param name of the file, without its folder */
+/** @param name the file's name, without its folder */
 export function kindOfFile(name: string, text: string): Kind | undefined {
   if (isRegistryExport(text)) return 'ims'
   if (
@@ -35,7 +35,7 @@ export const HARAKA_FILES = [
   'plugins',
 ] as const
 
-/** @param names of the files in the folder */
+/** @param names the names of the files in the folder */
 export function kindOfFolder(names: readonly string[]): Kind | undefined {
   if (names.includes('main.cf')) return 'postfix'
   if (EXIM_FILES.some((name) => names.includes(name))) return 'exim'

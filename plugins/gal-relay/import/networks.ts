@@ -1,8 +1,8 @@
-// Client networks as other systems write them, as entries of hosts[] and never[].
+// Client networks as other systems write them, turned into entries of hosts[] and never[].
 import { type Network, parseIp, parseNetwork, toText } from '../routing/networks'
 import { type Draft, differs, leaveOut, take, takeOpenRelay } from './ini'
 
-/** An entry that matches the same clients when bits of the host part are passed over, as `net/bits`. */
+/** An entry that matches the same clients with its host bits cleared, as `net/bits`. */
 export function maskedNetwork(text: string): string | undefined {
   const [, address = '', bits = ''] = /^([^/]+)\/(\d+)$/.exec(text) ?? []
   const ip = parseIp(address)
@@ -13,7 +13,7 @@ export function maskedNetwork(text: string): string | undefined {
   return `${toText(ip.family, (BigInt(ip.bits) >> shift) << shift)}/${bits}`
 }
 
-/** @param text as it is written, and as `net`, `net/bits` or `net;mask` */
+/** @param text in the other system's notation, which is also `net`, `net/bits` or `net;mask` */
 export function takeHosts(draft: Draft, from: string, text: string): void {
   const network = parseNetwork(text)
   if ('problem' in network) leaveOut(draft, from, `${text}: ${network.problem}`)
@@ -22,8 +22,8 @@ export function takeHosts(draft: Draft, from: string, text: string): void {
 }
 
 /**
- * A list where the first entry that matches decides, and `!` takes clients out.
- * @param entries without blanks around them
+ * Takes a list in which the first match decides, and `!` excludes clients.
+ * @param entries without surrounding blanks
  */
 export function takeOrdered(draft: Draft, from: string, entries: readonly string[]): void {
   const before: Network[] = []

@@ -1,18 +1,18 @@
-// main.cf and the tables that it names, as postconf(5) and DATABASE_README describe them.
+// main.cf and the tables that it names, as described in postconf(5) and DATABASE_README.
 import type { ReadFile } from './ini'
 import { joinedLines } from './text'
 
 export interface MainCf {
-  /** With `$name` and its like in place. */
+  /** The value with `$name` and the like replaced. */
   get(name: string): string
   isSet(name: string): boolean
-  /** Items between blanks and commas. */
+  /** The value's items, which blanks and commas separate. */
   list(name: string): readonly string[]
-  /** Parameters whose values use what is not understood here. */
+  /** Parameters whose values use an expression that is not supported here. */
   readonly unclear: readonly string[]
 }
 
-/** Those of Postfix's defaults (compatibility_level 2 and later) that matter here. */
+/** The Postfix defaults that matter here (compatibility_level 2 and later). */
 const DEFAULTS: Readonly<Record<string, string>> = {
   config_directory: '/etc/postfix',
   mydestination: '$myhostname, localhost.$mydomain, localhost',
@@ -41,7 +41,7 @@ export function readMainCf(text: string): MainCf {
   const get = (name: string, within: readonly string[] = []): string =>
     expanded(raw(name), (other) => {
       if (other === undefined) unclear.push(within[0] ?? name)
-      // A parameter that names itself ends with nothing, as in Postfix.
+      // A parameter that refers to itself expands to nothing, as in Postfix.
       return other === undefined || within.includes(other)
         ? ''
         : get(other, [...within, name, other])
@@ -56,7 +56,7 @@ export function readMainCf(text: string): MainCf {
 
 export const items = (text: string) => text.split(/[\s,]+/).filter(Boolean)
 
-/** @param lookUp undefined: an expression such as `${{a} == {b} ? {c} : {d}}` */
+/** @param lookUp is passed `undefined` for expressions such as `${{a} == {b} ? {c} : {d}}` */
 function expanded(text: string, lookUp: (name: string | undefined) => string): string {
   let out = ''
   for (let at = 0; at < text.length; ) {
@@ -92,7 +92,7 @@ function conditional(inner: string, lookUp: (name: string | undefined) => string
   return value ? '' : expanded(text, lookUp)
 }
 
-/** Where the bracket at index 1 closes. */
+/** The index of the bracket that closes the one at index 1. */
 function closing(text: string): number {
   let depth = 0
   for (let at = 1; at < text.length; at++) {
@@ -117,10 +117,10 @@ export function tableOf(item: string): Table | undefined {
   return item.startsWith('/') ? { type: 'list', name: item } : undefined
 }
 
-/** Types whose source is a text file of the table's name. */
+/** Types whose source is a text file with the table's name. */
 const WITH_SOURCE = ['hash', 'btree', 'texthash', 'lmdb', 'cdb', 'dbm', 'sdbm', 'cidr']
 
-/** @returns keys and values of a table with a text for a source, or undefined */
+/** @returns the keys and values of a table that has a text source, or `undefined` */
 export function rowsOf(
   table: Table,
   read: ReadFile,
@@ -138,7 +138,7 @@ const rowFrom = (line: string): [string, string] => {
   return [key, value.trim()]
 }
 
-/** Items of a list in which files and tables may stand for more. `missing`: those that cannot be read. */
+/** The items of a list, with those of files and tables in it. `missing`: those that cannot be read. */
 export function listItems(
   list: readonly string[],
   read: ReadFile,

@@ -1,10 +1,10 @@
-// Postfix's ldap: tables (ldap_table(5)): a file of parameters, or main.cf with the table's name in front.
+// Postfix's ldap: tables (ldap_table(5)): a parameter file, or main.cf with the table's name as prefix.
 import type { Lookup } from './directory'
 import { type Draft, differs, leaveOut, type ReadFile } from './ini'
 import { items, type MainCf, type Table } from './postfix-files'
 import { joinedLines } from './text'
 
-/** @param from the parameter of main.cf that names the table */
+/** @param from the parameter in main.cf that names the table */
 export function lookupOf(
   draft: Draft,
   table: Table,
@@ -90,7 +90,7 @@ function moreOf(get: Get): Record<string, string> {
   return more
 }
 
-/** What a table says that the one directory here cannot say, or says otherwise. */
+/** Remarks on what a table says that the one directory here cannot express, or expresses differently. */
 function remarkOn(draft: Draft, place: string, get: Get): void {
   if (get('domain')) {
     differs(

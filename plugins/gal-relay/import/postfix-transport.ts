@@ -4,7 +4,7 @@ import { type Draft, differs, leaveOut, type ReadFile, takeRow } from './ini'
 import { type MainCf, rowsOf, tableOf } from './postfix-files'
 
 export interface Transports {
-  /** As the tables have them: `example.com`, `.example.com`. */
+  /** Keyed as in the tables: `example.com`, `.example.com`. */
   readonly hops: ReadonlyMap<string, string>
   /** @param key `example.com` for the domain alone, `.example.com` for its subdomains */
   hopFor(key: string): string | undefined
@@ -40,7 +40,7 @@ export function transportsOf(draft: Draft, main: MainCf, read: ReadFile): Transp
   }
 }
 
-/** The transport of the nearest domain above. */
+/** The transport of the nearest parent domain. */
 function nearest(
   hops: ReadonlyMap<string, string>,
   name: string,
@@ -53,7 +53,7 @@ function nearest(
   return undefined
 }
 
-/** Domains that have a transport and are not ours: mail of those who may relay goes there. */
+/** Takes domains that have a transport and are not ours; mail from clients that may relay goes there. */
 export function takeTransports(
   draft: Draft,
   { hops }: Transports,
@@ -83,7 +83,7 @@ export function takeTransports(
   }
 }
 
-/** @returns the next hop as a row has it, or undefined for a transport that names none */
+/** @returns the next hop as written in a row; `undefined` for a transport that names none */
 function hopOf(draft: Draft, key: string, value: string): string | undefined {
   const from = `${FROM} ${key}`
   const [, transport = '', nexthop = ''] = /^([^:]*):?(.*)$/s.exec(value) ?? []

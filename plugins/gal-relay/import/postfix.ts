@@ -1,5 +1,5 @@
-// Postfix: whose mail it takes, where it sends it, who may relay, as main.cf says (postconf(5),
-// ADDRESS_CLASS_README, SMTPD_ACCESS_README).
+// Postfix: which mail it accepts, where it sends it, and who may relay, according to main.cf
+// (postconf(5), ADDRESS_CLASS_README, SMTPD_ACCESS_README).
 import { type Lookup, takeLookups } from './directory'
 import {
   type Draft,
@@ -18,7 +18,7 @@ import { listItems, type MainCf, readMainCf, tableOf } from './postfix-files'
 import { lookupOf } from './postfix-ldap'
 import { type Transports, takeTransports, transportsOf } from './postfix-transport'
 
-/** @param read a file that main.cf names */
+/** @param read reads a file that main.cf names */
 export function importPostfix(text: string, read: ReadFile, title: string): Imported {
   const draft = newDraft()
   const main = readMainCf(text)
@@ -48,7 +48,7 @@ export function importPostfix(text: string, read: ReadFile, title: string): Impo
 
 // ── Who may relay ───────────────────────────────────────────────────────────────────────────────
 
-/** What a list lets pass before it refuses the rest; undefined when it never does. */
+/** What a list permits before it rejects the rest; `undefined` if it never rejects it. */
 interface Permitted {
   readonly networks: boolean
   readonly authenticated: boolean
@@ -154,7 +154,7 @@ const MAPS = [
 ] as const
 type MapName = (typeof MAPS)[number]
 
-/** By the parameter: the directory has its recipients, a table that is none has them, or nobody is asked. */
+/** By parameter: who has its recipients: the directory, another kind of table, or nobody. */
 type Lookups = Readonly<Record<MapName, 'directory' | 'elsewhere' | 'nobody'>>
 
 function takeMaps(draft: Draft, main: MainCf, read: ReadFile): Lookups {
@@ -209,7 +209,7 @@ const CLASSES: readonly { readonly domains: string; readonly maps: MapName }[] =
   { domains: 'relay_domains', maps: 'relay_recipient_maps' },
 ]
 
-/** @returns the left sides of the rows that were made */
+/** @returns the left-hand sides of the rows that were made */
 function takeDomains(
   draft: Draft,
   main: MainCf,
@@ -249,7 +249,7 @@ function takeDomains(
 
 function domainsOf(draft: Draft, main: MainCf, read: ReadFile, name: string): readonly string[] {
   const { found, missing } = listItems(main.list(name), read)
-  // Its default is the tables of aliases, whose domains Postfix finds in them.
+  // By default it names the alias tables, in which Postfix finds the domains.
   const isDefault = name === 'virtual_alias_domains' && !main.isSet(name)
   if (!isDefault)
     for (const item of missing)
@@ -279,7 +279,7 @@ function kindOf(
   return 'inbound'
 }
 
-/** A transport for the domain alone and one for its subdomains are two rows. */
+/** Different transports for the domain itself and for its subdomains need two rows. */
 function sentTos(transports: Transports, domain: string, withSubdomains: boolean) {
   const own = transports.hopFor(domain)
   if (!withSubdomains) return [{ sentTo: `@${domain}`, hop: own }]

@@ -1,6 +1,6 @@
-// Lines of the files that other systems write.
+// Reads the lines of files that other systems write.
 
-/** Windows writes UTF-16, mostly with a byte order mark, or its own code page. */
+/** Windows writes UTF-16, usually with a byte order mark, or its own code page. */
 export function textOf(bytes: Uint8Array): string {
   const [first, second] = bytes
   const isLittle = (first === 0xff && second === 0xfe) || (first !== 0 && second === 0)
@@ -15,11 +15,11 @@ export function textOf(bytes: Uint8Array): string {
 
 export interface Line {
   readonly text: string
-  /** From 1, where it begins. */
+  /** Counted from 1; a joined line has the number of its first part. */
   readonly number: number
 }
 
-/** Lines without those that are blank or begin with `#`. */
+/** Lines that are not blank and do not begin with `#`. */
 export function contentLines(text: string): Line[] {
   return text
     .split(/\r\n|\r|\n/)
@@ -27,7 +27,7 @@ export function contentLines(text: string): Line[] {
     .filter((line) => !/^\s*(#|$)/.test(line.text))
 }
 
-/** The same, with lines that begin with a blank put behind the one before, as in Postfix's files. */
+/** The same, but a line that begins with a blank continues the one before it, as in Postfix's files. */
 export function joinedLines(text: string): Line[] {
   const joined: Line[] = []
   for (const line of contentLines(text)) {

@@ -1,16 +1,16 @@
-// Exchange's message tracking: a table of comma-separated values, whose columns its line `#Fields:` names.
-// A row on what came in by SMTP has all recipients that were accepted.
+// Exchange's message tracking log: comma-separated values, whose columns its `#Fields:` line names.
+// A row for a message that came in by SMTP lists all recipients that were accepted.
 import type { LoggedRecipient, LogReader, OpenLog } from './event'
 import { timeOf } from './event'
 
-/** A failure that comes more than this many messages later counts as an answer. */
+/** Messages to remember: a failure more than this many messages later is taken for a reply to RCPT. */
 const MESSAGES_MOST = 100_000
 
 export const openExchangeLog: OpenLog = (emit, now): LogReader => {
   let columns = new Map<string, number>()
-  /** Received messages, whose delivery may fail later without being an answer to RCPT. */
+  /** Messages received: if their delivery fails later, that is no reply to RCPT. */
   const received = new Set<string>()
-  /** A value may go on in the next line. */
+  /** A value may continue in the next line. */
   let open = ''
 
   function row(values: readonly string[]): void {
@@ -66,7 +66,7 @@ export const openExchangeLog: OpenLog = (emit, now): LogReader => {
 
 const LINE_MOST = 1 << 20
 
-/** Quotes come in pairs. */
+/** Whether all quotes are paired. */
 const isWhole = (text: string) => !text.includes('"') || text.split('"').length % 2 === 1
 
 /** RFC 4180 */

@@ -1,4 +1,4 @@
-// `name=value` pairs as Haraka writes them: a value with blanks or quotes in it is quoted.
+// `name=value` pairs as Haraka writes them; values with blanks or quotes are quoted.
 
 export type Fields = Readonly<Record<string, string>>
 
@@ -6,7 +6,7 @@ const FIELD = / *([\w./-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))/y
 const ESCAPED = /\\(.)/g
 const MEANT: Readonly<Record<string, string>> = { n: '\n', r: '\r' }
 
-/** @returns those from that place on, up to what is none */
+/** @returns the pairs that start at `from`, up to the first text that is not one */
 export function fieldsOf(text: string, from = 0): Fields {
   const fields: Record<string, string> = {}
   FIELD.lastIndex = from

@@ -1,8 +1,8 @@
-// One line of Haraka's log in any of its formats, and what syslog or a container puts before it.
+// One line of Haraka's log in any of its formats, with the prefix that syslog or a container adds.
 import { type Fields, fieldsOf } from './fields'
 
 export interface LogLine {
-  /** Of a connection; behind points the numbers of its transaction and of a part of the message. */
+  /** The connection's id; the numbers of its transaction and of a message part follow after points. */
   readonly uuid: string
   /** `core`, or the name of a plugin. */
   readonly origin: string
@@ -10,19 +10,19 @@ export interface LogLine {
   readonly text: string
 }
 
-/** A line of Haraka's core or of this plugin. */
+/** A line from Haraka's core or from this plugin. */
 export interface Entry extends Omit<LogLine, 'text'> {
   readonly message: string
   readonly fields: Fields
 }
 
 const LEVELS = '(?:DATA|PROTOCOL|DEBUG|INFO|NOTICE|WARN|ERROR|CRIT|ALERT|EMERG)'
-/** The beginning of a line; what follows may be text from a stranger. */
+/** Only the first match counts: text after it may have been chosen by a stranger. */
 const START = new RegExp(`\\{"level":"|\\blevel=${LEVELS} uuid=|\\[${LEVELS}\\] \\[`)
 const PLAIN = /\[[A-Z]+\] \[([^\]]+)\] \[([^\]]+)\] /y
 const LOGFMT = /level=[A-Z]+ uuid=(\S+) origin=(\S+) /y
 
-/** Where a line and its message begin; in JSON, `uuid` and `origin` come with the other fields. */
+/** Where the line and its message begin; in JSON, `uuid` and `origin` are read with the rest. */
 interface Head {
   readonly format: 'plain' | 'logfmt' | 'json'
   readonly from: number
@@ -42,7 +42,7 @@ function headOf(line: string): Head | undefined {
   return head ? { format, from: index + head.length, uuid, origin } : undefined
 }
 
-/** @returns undefined if it is not a line of Haraka's logger */
+/** @returns `undefined` if the text is not a line of Haraka's logger */
 export function logLineOf(line: string): LogLine | undefined {
   const head = headOf(line)
   if (!head) return undefined
@@ -61,18 +61,18 @@ function jsonLine(text: string): LogLine | undefined {
   }
 }
 
-/** Haraka has `\"` and `\\` in the values that it puts in quotes. */
+/** Haraka writes `\"` and `\\` in quoted values. */
 const unescaped = (text: string) => (text.includes('\\') ? text.replace(/\\(.)/g, '$1') : text)
 
 const OF_INTEREST = /core|gal-relay/
 const UUID = /^[-.0-9A-F]+$/
-/** A path may hold anything in quotes. */
+/** A quoted path may contain anything. */
 const ON_PATH = /^(?:recipient|sender) <(?:"(?:[^"\\]|\\.)*"|[^">])*>/
 const ON_RECIPIENT = /^(?:accepted|refused|deferred|observed(?: DIFFERS)?)(?= ip=)/
 const ON_CONNECTION = /^(?:connect|disconnect|HAProxy)(?= )/
 const NOTHING: Fields = Object.freeze({})
 
-/** @returns undefined for lines of others, and of other origins than Haraka's core and this plugin */
+/** @returns `undefined` unless the line comes from Haraka's core or from this plugin */
 export function entryOf(line: string): Entry | undefined {
   const head = OF_INTEREST.test(line) ? headOf(line) : undefined
   if (!head) return undefined

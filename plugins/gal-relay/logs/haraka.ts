@@ -1,6 +1,7 @@
-// Haraka's own log in its three formats (format in config/log.ini), with whatever syslog or a container
-// puts before each line: the lines of its core on connections and recipients, and this plugin's. Those of
-// a connection are held until it ends, because only its last line says how many recipients were accepted.
+// Haraka's own log in its three formats (format in config/log.ini), with any prefix that syslog or
+// a container adds: what its core says about connections and recipients, and this plugin's lines.
+// Those of a connection are kept until it ends, because only its last line says how many recipients
+// were accepted.
 import { visible } from '../visible'
 import {
   type LocalAddress,
@@ -13,7 +14,7 @@ import {
 import type { Fields } from './fields'
 import { type Entry, entryOf } from './haraka-line'
 
-/** More than a server has at a time. Connections of a killed process never end in the log. */
+/** No server has more connections at a time, but those of a killed process never end in the log. */
 const CONNECTIONS_MOST = 50_000
 const ENDED_MOST = 200
 
@@ -29,12 +30,12 @@ interface Recipient {
 interface Transaction {
   readonly at: number | undefined
   sender: string
-  /** As this plugin's lines have it. */
+  /** As this plugin logs it. */
   account: string | undefined
   readonly recipients: Recipient[]
-  /** Haraka's line on the recipient has still to come. */
+  /** Our answer, if Haraka's line about the recipient is still to come. */
   answered: Recipient | undefined
-  /** The plugin that answered to the recipient whose line has still to come. */
+  /** The plugin that answered, if Haraka's line about the recipient is still to come. */
   answeredBy: { readonly plugin: string; readonly isAccepted: boolean } | undefined
 }
 
@@ -47,7 +48,7 @@ interface Connection {
 
 export const openHarakaLog: OpenLog = (emit, now): LogReader => {
   const connections = new Map<string, Connection>()
-  /** What was observed of the last recipient is logged after the connection's end. */
+  /** What was observed about the last recipient is logged after the connection has ended. */
   const ended = new Map<string, Fields>()
 
   function connectionOf(uuid: string): Connection {
@@ -161,7 +162,7 @@ const RCPT_HOOKS: ReadonlySet<string> = new Set(['rcpt', 'rcpt_ok'])
 const ANSWERS: ReadonlySet<string> = new Set([
   ...['accepted', 'refused', 'deferred', 'observed', 'observed DIFFERS'],
 ])
-/** Before them comes the name of the directory, where there are several. */
+/** The directory's name comes first if there are several. */
 const DIRECTORY =
   /^(?:[\w.-]+: )?(?:no directory server can be asked|directory \S+ is (?:down|up)\b)/
 const HARVEST = /^(?:would be )?held off: |^harvest/i
@@ -197,11 +198,11 @@ function newRecipient(address: string, outcome: Recipient['outcome'], reply: str
   return { address, outcome, reply, rule: '', otherReason: '', observed: undefined }
 }
 
-// Of one transaction Haraka answers to one recipient after the other: the next of its lines is on the same.
+// Haraka answers the recipients of a transaction one by one: its next line is about the same recipient.
 function answeredByUs(transaction: Transaction, outcome: Outcome, fields: Fields): void {
   const { recipient = '', rule = '', reply = '' } = fields
   const { answered } = transaction
-  // A line for each that an alias stands for.
+  // There is one line for each recipient that an alias expands to.
   if (outcome === 'accepted' && answered?.outcome === outcome && answered.address === recipient) {
     return
   }
@@ -223,7 +224,7 @@ function answeredByHaraka(transaction: Transaction, address: string, fields: Fie
   if (!outcome) return
   const isOurs = answered !== undefined && answered.outcome === outcome
   if (isOurs) {
-    // It shows control characters as text; and aliases may have put another recipient in its place.
+    // Our line shows control characters as text, and aliases may have replaced the recipient.
     const isSame = answered.address === visible(address)
     transaction.recipients.push({ ...answered, address: isSame ? address : answered.address })
     return
@@ -234,7 +235,7 @@ function answeredByHaraka(transaction: Transaction, address: string, fields: Fie
     outcome,
     outcome === 'accepted' ? '' : `${number} ${msg}`.trim(),
   )
-  // When no plugin has answered Haraka says OK here and 550 to the client.
+  // If no plugin has answered, Haraka logs OK here but replies 550 to the client.
   if (outcome === 'accepted' && !answeredBy?.isAccepted) one.outcome = 'unclear'
   if (outcome !== 'accepted' && answeredBy && answeredBy.plugin !== OURS) {
     one.otherReason = answeredBy.plugin
@@ -259,14 +260,14 @@ function outcomeOf(reply: string): Outcome | undefined {
   return ({ 2: 'accepted', 4: 'deferred', 5: 'refused' } as const)[reply.charAt(0)]
 }
 
-/** Our line was the last one on a recipient: the client was gone, or Haraka's lines are not in the log. */
+/** No line of Haraka's followed ours: the client was gone, or the log lacks Haraka's lines. */
 function settle(transaction: Transaction): void {
   const { answered, recipients } = transaction
   if (answered) recipients.push(answered)
   transaction.answered = undefined
 }
 
-/** The outcome for recipients whose Haraka line is the same for accepted and refused ones. */
+/** Decides recipients for which Haraka logs the same line whether it accepted them or not. */
 function resolve(recipients: readonly Recipient[], end: Fields | undefined): void {
   const unclear = recipients.filter(({ outcome }) => outcome === 'unclear')
   const [accepted, , refused] = (end?.rcpts ?? '').split('/').map(Number)

@@ -1,9 +1,9 @@
-// Postfix's maillog. What smtpd refuses it says at once; that it accepted a recipient is only seen from
-// the line of whoever delivers the message, so that a message is held until it has left the queue.
+// Postfix's maillog. smtpd logs a refusal at once, but that it accepted a recipient only shows in
+// the line of the delivery agent, so a message is kept until it has left the queue.
 import type { LocalAddress, LoggedRecipient, LogReader, OpenLog } from './event'
 import { timeOf } from './event'
 
-/** More do not wait in a queue; the oldest are taken as they are. */
+/** The most messages to keep: no queue has more. Beyond this, the oldest are emitted as they are. */
 const MESSAGES_MOST = 200_000
 
 interface Message {
@@ -13,7 +13,7 @@ interface Message {
   account: string
   local: LocalAddress | undefined
   sender: string
-  /** Has come in by SMTP from outside. */
+  /** Whether it came in by SMTP from outside. */
   isReceived: boolean
   readonly recipients: Map<string, LoggedRecipient>
 }
@@ -22,12 +22,12 @@ const LINE = /\bpostfix[\w.-]*\/((?:[\w-]+\/)*[\w-]+)\[\d+\]: (?:([0-9A-Za-z]+):
 const CLIENT = /^client=([^[]*)\[([^\]]*)\](?::\d+)?(?=,|$)/
 const ACCOUNT = /, sasl_username=([^,]*?)(?:, sasl_sender=|, orig_|$)/
 const REJECT = /^reject: RCPT from ([^[]*)\[([^\]]*)\](?::\d+)?: ((\d)\d\d .*)$/
-/** The envelope comes last; before it, in the words of the refusal, may be anything. */
+/** The envelope comes last; the text of the refusal before it may contain anything. */
 const ENVELOPE =
   /^(.*); from=<(.*?)> to=<(.*)> proto=\S+(?: helo=<.*?>)?(?: sasl_username=<?([^>]*?)>?)?$/
 const SENDER = /^from=<(.*)>, size=\d+, nrcpt=/
 const DELIVERED = /^to=<(.*?)>, (?:orig_to=<(.*?)>, )?(?:relay|conn_use|delay)=/
-/** Refused for what the recipient is, and not for client, sender or HELO. */
+/** Refused because of the recipient, not because of client, sender or HELO. */
 const ABOUT_RECIPIENT =
   /^\d{3} [\d. ]*<.*>: (?:Recipient address rejected|Relay access denied|User unknown)/
 const OTHER = /^\d{3} (?:\d\.\d+\.\d+ )?(?:<.*?>: )?([^;:]*)/
@@ -58,7 +58,7 @@ export const openPostfixLog: OpenLog = (emit, now): LogReader => {
 
   function received(id: string, service: string, text: string, line: string): void {
     const [, host = '', client = ''] = CLIENT.exec(text) ?? []
-    // The same message, back from a content filter.
+    // The same message, returned by a content filter.
     if (!client || text.includes(', orig_queue_id=')) return
     Object.assign(messageOf(id), {
       at: timeOf(line, now),

@@ -1,4 +1,4 @@
-// The kinds of log that can be read, and how one is known by its content.
+// The kinds of log that can be read, and how to recognize each by its content.
 import type { OpenLog } from './event'
 import { openExchangeLog } from './exchange'
 import { openHarakaLog } from './haraka'
@@ -6,9 +6,9 @@ import { openPostfixLog } from './postfix'
 
 export interface LogKind {
   readonly name: 'haraka' | 'postfix' | 'exchange'
-  /** Its usual name. */
+  /** The name for people. */
   readonly title: string
-  /** Said of it: it has no line on every recipient, for instance; '' for nothing. */
+  /** What to tell people is missing from it, such as a line for every recipient; '' if nothing. */
   readonly leavesOut: string
   readonly is: (line: string) => boolean
   readonly open: OpenLog
@@ -41,7 +41,7 @@ export const LOG_KINDS: readonly LogKind[] = [
 const HARAKA =
   /\[[A-Z]+\] \[[-.0-9A-F]+\] \[|\blevel=[A-Z]+ uuid=\S+ origin=|\{"level":"[A-Z]+","uuid":/
 
-/** @returns the first kind that the line can only be of; undefined when it may be of any */
+/** @returns the kind of log that the line proves; `undefined` if it proves none */
 export function logKindOf(line: string): LogKind | undefined {
   return LOG_KINDS.find(({ is }) => is(line))
 }

@@ -1,5 +1,6 @@
-// How many were accepted, deferred and refused, by which rule, and in the last hour minute by minute. Where
-// the plugin only observes, its verdicts and the replies that were given are side by side.
+// How many recipients were accepted, deferred and refused, by which rule, and minute by minute in
+// the last hour. If the plugin only observes, its verdicts appear beside the replies that were
+// given.
 
 import type { Outcome } from '../report/counts'
 import type { InstallReport } from '../report/install'
@@ -13,7 +14,7 @@ import { linkTo } from './paging'
 
 export const OUTCOMES: readonly Outcome[] = ['accepted', 'deferred', 'refused']
 
-/** @param startedAt of the process that is running longest */
+/** @param startedAt the start time of the process that has been running longest */
 export function answersSection(
   { counters, minutes }: InstallReport,
   asked: URLSearchParams,
@@ -40,9 +41,9 @@ const figure = (kind: string, value: number) =>
 
 export interface ObservedCounts {
   readonly verdicts: Readonly<Record<Outcome, number>>
-  /** What was answered, by others. */
+  /** What others replied. */
   readonly replies: Readonly<Record<Outcome, number>>
-  /** Clients that were gone before. */
+  /** Clients that were gone before the reply. */
   readonly unanswered: number
 }
 
@@ -55,7 +56,7 @@ export function observedCounts(counters: readonly Sample[]): ObservedCounts {
   const verdicts = byOutcome((verdict) => total(counters, 'answers', { mode: 'observe', verdict }))
   return {
     verdicts,
-    // As the verdict, but where it differed.
+    // The same as the verdicts, except where they differed.
     replies: byOutcome(
       (outcome) =>
         verdicts[outcome] -

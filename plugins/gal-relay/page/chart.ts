@@ -1,5 +1,5 @@
-// Answers per minute of the last hour as bars: SVG without any script or style of its own. All is placed in
-// hundredths of its size, so that the bars fill the width and the words keep theirs.
+// Answers per minute of the last hour as bars, in SVG without scripts or styles of its own.
+// Positions are percentages, so that the bars fill the width while the text keeps its proportions.
 import { MINUTES, type Minute } from '../report/counts'
 import { type Html, html } from './html'
 
@@ -8,9 +8,9 @@ const KINDS = ['accepted', 'deferred', 'refused'] as const
 const TICK = 10
 
 /**
- * @param minutes in which something was answered
+ * @param minutes the minutes in which something was answered
  * @param now milliseconds since 1970
- * @param what `Answers`
+ * @param what the chart's subject, such as `Answers`
  */
 export function chart(minutes: readonly Minute[], now: number, what: string): Html {
   const last = Math.floor(now / 60_000)
@@ -37,7 +37,7 @@ function tick(minute: number, first: number): Html {
   return html`<line class="tick" x1="${x}" x2="${x}" y1="100%" y2="100%"/><text x="${x}" y="100%" dy="16" text-anchor="middle">${clock(minute)}</text>\n`
 }
 
-/** The whole tens of minutes, but for those at the very edge. */
+/** Every tenth minute, except those at the very edge. */
 function ticksFrom(first: number, last: number): number[] {
   const offset = new Date(first * 60_000).getMinutes() % TICK
   const ticks: number[] = []
@@ -60,7 +60,7 @@ function bar(one: Minute, column: number, top: number): Html {
   return html`<g><title>${clock(one.minute)}: ${title}</title>${parts}</g>\n`
 }
 
-/** Two to five steps of 1, 2, 5, 10, 20, … from 0 to just above the highest bar. */
+/** A scale of two to five steps of 1, 2, 5, 10, 20, …, from 0 to just above the highest bar. */
 function scaleFor(most: number): { readonly top: number; readonly lines: readonly number[] } {
   const least = Math.max(1, most / 5)
   const ten = 10 ** Math.floor(Math.log10(least))

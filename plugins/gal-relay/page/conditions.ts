@@ -1,4 +1,4 @@
-// Is all well? What does harm to mail is red, what is not as it should be amber.
+// Is all well? Conditions that harm mail are red; others that need attention are amber.
 import { domainsText } from '../advice/directories'
 import { judgedByAge } from '../advice/list-files'
 import type { DirectoryReport } from '../gal/directories'
@@ -16,7 +16,7 @@ import { type Html, html } from './html'
 
 export interface Condition {
   readonly text: string
-  /** Of a kind, such as the problems of one file. */
+  /** The single problems, such as those of one file. */
   readonly details?: readonly string[]
 }
 
@@ -32,12 +32,12 @@ interface Source {
   readonly now: number
 }
 
-/** Of each colour; the command has all that it finds. */
+/** The most conditions of each colour; the command shows all. */
 const SHOWN = 20
-/** The most servers that are down that are named. */
+/** The most servers that are down to name. */
 const NAMED = 10
 const HOUR = 3_600_000
-/** Milliseconds after which a process is no longer starting. */
+/** Milliseconds after which a process no longer counts as starting. */
 const STARTED_AFTER = 60_000
 
 export function conditionsOf({ settings, report, findings, now }: Source): Conditions {
@@ -64,7 +64,7 @@ export function conditionsOf({ settings, report, findings, now }: Source): Condi
 
 interface Away {
   readonly text: string
-  /** Recipients are deferred. */
+  /** Whether recipients are deferred because of it. */
   readonly isMissed: boolean
 }
 
@@ -113,7 +113,7 @@ const reportOn = ({ name }: DirectorySettings, { directories }: ProcessReport) =
 const allDown = ({ servers }: DirectoryReport) =>
   servers.length > 0 && servers.every(({ state }) => state === 'down')
 
-/** DNS names none, for one; at the start that is not known yet. */
+/** DNS may name none, for example; shortly after the start, this is not known yet. */
 const hasNoServer = ({ servers }: DirectoryReport, { startedAt }: ProcessReport, now: number) =>
   servers.length === 0 && now - startedAt > STARTED_AFTER
 
@@ -128,7 +128,7 @@ function serversDown({ processes }: InstallReport): string[] {
   return more > 0 ? [...named, `${number(more)} more servers are down.`] : named
 }
 
-/** Lists in memory that their directory does not confirm, and why. */
+/** The lists in memory that their directory does not confirm, and why. */
 function listsBehind(
   { directories }: Settings,
   processes: readonly ProcessReport[],
@@ -183,7 +183,7 @@ function failuresOf(
   }
 }
 
-/** For the page; `All is well.` where there is nothing. */
+/** For the page; `All is well.` if there are none. */
 export function conditionsPart({ bad, doubtful }: Conditions): Html {
   if (bad.length + doubtful.length === 0) return html`<p class="condition good">All is well.</p>`
   return html`${conditionList(bad, 'bad')}${conditionList(doubtful, 'doubtful')}`
@@ -206,6 +206,6 @@ function conditionList(conditions: readonly Condition[], kind: 'bad' | 'doubtful
   ]
 }
 
-/** A line for each, for programs. */
+/** One line for each condition, for programs. */
 export const conditionTexts = (conditions: readonly Condition[]) =>
   conditions.map(({ text, details = [] }) => [text, ...details].join('\n'))

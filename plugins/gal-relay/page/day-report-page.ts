@@ -1,4 +1,4 @@
-// The report of a day as a page of its own, which mail programs show: all style is in it, nothing is loaded.
+// The report of a day as a self-contained page for mail programs: it has its own style and loads nothing.
 import type { ReportSection } from './day-report-sections'
 import { type Html, html, shown } from './html'
 

@@ -1,4 +1,4 @@
-// What is in the report of a day, in order, as text and in HTML alike.
+// The sections in the report of a day, in order, the same in text and in HTML.
 import type { DayResult, Told } from '../advice/day-report'
 import type { Counted } from '../report/tally'
 import { counted, grouped } from '../report/words'
@@ -10,7 +10,7 @@ export interface ReportSection {
   readonly rows?: readonly (readonly string[])[]
 }
 
-/** Only those that have something to say, after the first. */
+/** The first section, and the others if they have something to say. */
 export function reportSections(result: DayResult): readonly ReportSection[] {
   const sections: readonly ReportSection[] = [
     { title: '', lines: summary(result) },

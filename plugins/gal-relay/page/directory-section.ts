@@ -1,4 +1,4 @@
-// The servers of each directory as all processes see them, its snapshot and its cache.
+// The servers of each directory as all processes see them, with its snapshot and its cache.
 import { domainsText } from '../advice/directories'
 import type { DirectoryReport } from '../gal/directories'
 import { feedText } from '../gal/feeds/table'
@@ -15,9 +15,9 @@ import { partOf } from './paging'
 export interface Server {
   readonly directory: string
   readonly server: string
-  /** The worst. */
+  /** The worst state that any process sees. */
   readonly state: ServerState
-  /** How many processes see it in that state, of how many. */
+  /** How many processes see the server in that state, and how many there are. */
   readonly seenBy: readonly [number, number]
   readonly since: number
   readonly connections: number
@@ -27,7 +27,7 @@ export interface Server {
 
 const WORST_FIRST: readonly ServerState[] = ['down', 'starting', 'up', 'idle']
 
-/** What all processes report of each directory, in the order of the settings. */
+/** What all processes report about each directory, in the order of the settings. */
 function byDirectory(
   processes: InstallReport['processes'],
 ): ReadonlyMap<string, readonly DirectoryReport[]> {
@@ -72,10 +72,10 @@ function serverOf(directory: string, reports: readonly ServerReport[]): Server {
   }
 }
 
-/** Directories on one page; those with trouble come first. */
+/** The most directories on one page; those with trouble come first. */
 const ON_A_PAGE = 10
 
-/** @param directories of the settings in force */
+/** @param directories those of the settings in force */
 export function directorySection(
   { processes, counters }: InstallReport,
   directories: Directories,
@@ -104,10 +104,10 @@ ${pager}`
 
 interface Directory {
   readonly name: string
-  /** One of each process. */
+  /** One from each process. */
   readonly reports: readonly DirectoryReport[]
   readonly servers: readonly Server[]
-  /** No process sees a server of it down. */
+  /** Whether no process sees any of its servers down. */
   readonly isWell: boolean
 }
 
@@ -135,7 +135,7 @@ function summaryText(all: readonly Directory[]): string {
 
 function directoryPart(directory: Directory, counters: readonly Sample[], now: number): Html {
   const list = snapshotTexts(directory, now).map((text) => html`<p class="note">${shown(text)}</p>`)
-  // There is no directory to ask, and no answer to keep.
+  // A received list has no directory to ask, and no answers to cache.
   if (directory.reports.some(({ snapshot }) => snapshot?.isReceived)) return html`${list}`
   const rows = directory.servers.map((server) => serverRow(server, counters, now))
   return html`<table class="labelled"><thead><tr><th>Server</th><th>State</th><th class="count">Searches</th><th class="count">Failed</th><th class="count">Mean time</th><th class="count">Connections</th><th>Last error</th></tr></thead>

@@ -1,4 +1,4 @@
-// One answer explained: the reply word for word, and each step on the way to it.
+// Explains one answer: the reply word for word, and each step that led to it.
 
 import type { Explanation } from '../advice/explain'
 import type { Step } from '../advice/explain-steps'
@@ -7,7 +7,7 @@ import { DEFAULT } from '../settings/directories'
 import { type Asked, explainForm, frame } from './frame'
 import { type Html, html, shown } from './html'
 
-/** @param explained or why the question cannot be answered */
+/** @param explained the explanations, or why the question cannot be answered */
 export function explanationPage(
   name: string,
   asked: Asked,

@@ -1,8 +1,8 @@
-// Sums, numbers and times as the page shows them.
+// Totals, numbers and times as the page shows them.
 import type { CounterName, Sample } from '../report/samples'
 import { counted } from '../report/words'
 
-/** What was counted under that name, with all of these labels. */
+/** The total of all samples with that name and all of these labels. */
 export function total(
   samples: readonly Sample[],
   name: CounterName,
@@ -44,7 +44,7 @@ const UNITS = [
   ['second', 1000],
 ] as const
 
-/** In the largest unit of which there are at least two: `100 minutes`. */
+/** Uses the largest unit that gives at least two: `100 minutes`. */
 export function duration(milliseconds: number): string {
   const [unit, length] = UNITS.find(([, length]) => milliseconds >= 2 * length) ?? UNITS[3]
   return counted(Math.max(0, Math.floor(milliseconds / length)), unit)

@@ -1,4 +1,4 @@
-// What gal-relay check would find, as far as this server can say so without asking anybody.
+// What gal-relay check would find, as far as this server can tell without asking another host.
 import { fileFindings, type OpenListener, openListeners, pluginFindings } from '../advice/findings'
 import { sharedFiles, unwritableHere } from '../advice/list-files'
 import { doubts } from '../advice/startup'
@@ -10,18 +10,18 @@ import type { Settings } from '../settings/settings'
 import { remembered } from './remembered'
 
 export interface Findings {
-  /** Sentences on what does harm: mail is lost or goes where it must not. */
+  /** Sentences about what does harm: mail is lost or goes where it must not. */
   readonly bad: readonly string[]
-  /** On what is not as it should be. */
+  /** Sentences about what else needs attention. */
   readonly doubtful: readonly string[]
 }
 
-/** Milliseconds for which files are not looked at again. */
+/** Milliseconds before files are checked again. */
 const FRESH_FOR = 10_000
 
 interface Source {
   readonly config: Haraka.Config
-  /** Of this plugin. */
+  /** The name of this plugin. */
   readonly plugin: string
   ignored(): readonly string[]
 }
@@ -61,7 +61,7 @@ function pluginPlaces(config: Haraka.Config, plugin: string, settings: Settings)
   try {
     return pluginFindings(config, plugin, settings)
   } catch (error) {
-    // A file of another plugin cannot be read: that is no reason to show no page.
+    // If another plugin's file cannot be read, that is no reason not to show the page.
     if (!(error instanceof SettingsError)) throw error
     return error.lines.map((text) => ({ level: 'warning', text }))
   }

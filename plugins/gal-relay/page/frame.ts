@@ -1,7 +1,7 @@
-// What all pages have in common: the document around them, and the form that asks for an explanation.
+// What all pages share: the document around them, and the form that asks for an explanation.
 import { type Html, html } from './html'
 
-/** What the form asks; all as text, empty where nothing is given. */
+/** The fields of the form, all as text; empty if not given. */
 export interface Asked {
   readonly recipient: string
   readonly client: string
@@ -51,7 +51,7 @@ function field(
   return html`<label>${label}<input name="${name}" value="${value ?? ''}" placeholder="${example}" autocomplete="off" spellcheck="false" autocapitalize="off"${required && html` required`}></label>`
 }
 
-/** A link that fills the form and sends it. */
+/** A link that fills in the form and submits it. */
 export function explainUrl(asked: Asked): string {
   return `explain?${new URLSearchParams({ ...asked })}`
 }

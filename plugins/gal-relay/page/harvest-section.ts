@@ -1,4 +1,4 @@
-// Who is held off by harvest defence, as all processes see it together.
+// The clients that harvest defence holds off, as all processes see them together.
 import { heldTogether } from '../harvest/harvest'
 import type { Hold } from '../harvest/holds'
 import type { InstallReport } from '../report/install'
@@ -9,7 +9,7 @@ import { partOf } from './paging'
 
 const ON_A_PAGE = 20
 
-/** @returns undefined where the defence is off */
+/** @returns `undefined` if the defence is off */
 export function harvestSection(
   { processes, counters }: InstallReport,
   asked: URLSearchParams,
@@ -42,7 +42,7 @@ function row({ network, observed, since, until, unknown, all, server }: Hold, no
 <td data-label="Found out by">${shown(server)}</td></tr>\n`
 }
 
-/** What is wrong with what servers share. */
+/** What is wrong with the data that servers share. */
 export function sharingTroubles({ processes }: InstallReport): readonly string[] {
   const away = processes.flatMap(({ harvest }) => {
     const { redis } = harvest ?? {}

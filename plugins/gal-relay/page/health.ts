@@ -1,4 +1,5 @@
-// Whether a load balancer should send mail here: whether recipients of each domain can be looked up now.
+// Whether a load balancer should send mail here, that is, whether recipients of each domain can be
+// looked up now.
 import type { DirectoryReport } from '../gal/directories'
 import { mailboxAttributes } from '../gal/mailbox-values'
 import type { DirectorySettings } from '../settings/directories'
@@ -6,7 +7,7 @@ import type { Settings } from '../settings/settings'
 
 export interface Health {
   readonly isWell: boolean
-  /** A sentence for each directory that cannot be asked and for which there is no list. */
+  /** A sentence for each directory that cannot be asked and has no usable list. */
   readonly problems: readonly string[]
 }
 
@@ -17,8 +18,8 @@ const NOT_ANSWERING = {
 } as const
 
 /**
- * Well, unless no directory of some domain can be asked and no list of it may be used. One that has not been
- * reached yet, as at start, cannot be asked.
+ * Healthy unless, for some domain, no directory can be asked and no list can be used. A directory that
+ * has not been reached yet, as at start, cannot be asked.
  *
  * @param now milliseconds since 1970
  */
@@ -37,8 +38,8 @@ export function healthOf(
 }
 
 /**
- * The directories that cannot be asked and have no usable list, by name. `missed`: of some domain there is no
- * other one.
+ * The directories that cannot be asked and have no usable list, by name. `missed` means that some domain
+ * has no other directory.
  */
 export function silentDirectories(
   { directories }: Settings,
@@ -63,18 +64,18 @@ function answers(
   now: number,
 ): boolean {
   const report = reports.find((one) => one.directory === directory.name)
-  // Whether an idle one would answer shows when it is asked.
+  // Whether an idle server would answer only shows when it is asked.
   if (report?.servers.some(({ state }) => state === 'up' || state === 'idle')) return true
   return report !== undefined && hasUsableList(directory, report, now)
 }
 
-/** Its list answers in the directory's place. */
+/** Whether the list can answer in the directory's place. */
 export function hasUsableList(
   { gal, snapshot }: DirectorySettings,
   report: DirectoryReport,
   now: number,
 ): boolean {
-  // The list does not know where mail goes.
+  // The list does not say where mail goes.
   if (!report.snapshot || mailboxAttributes(gal) !== undefined) return false
   const { asOf } = report.snapshot
   return asOf > 0 && now - asOf <= snapshot.usable_for

@@ -1,14 +1,14 @@
-// HTML in which nothing that is put in can become markup.
+// HTML in which no inserted text can become markup.
 import { visible } from '../visible'
 
-/** Text that is markup already. */
+/** Text that already is markup. */
 export class Html {
   constructor(readonly text: string) {}
 }
 
 type Part = string | number | Html | readonly Html[] | undefined | false
 
-/** Escapes every part but {@link Html}; `undefined` and `false` leave nothing. */
+/** Escapes all parts except {@link Html}; `undefined` and `false` produce nothing. */
 export function html(literals: TemplateStringsArray, ...parts: readonly Part[]): Html {
   const text = literals.reduce(
     (before, literal, index) => before + markup(parts[index - 1]) + literal,
@@ -23,7 +23,7 @@ function markup(part: Part): string {
   return String(part).replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`)
 }
 
-/** What a stranger sent, fit to be shown: all of it visible, and not endless. */
+/** Makes a stranger's text fit to show: all of it visible, and not endless. */
 export function shown(text: string): string {
   const flat = text.replace(STACKED, '$1…')
   if (flat.length <= LONGEST) return visible(flat)
@@ -32,5 +32,5 @@ export function shown(text: string): string {
 
 const LONGEST = 320
 const HALF_A_CHARACTER = /[\ud800-\udbff]$/
-/** Marks over and under one letter, up to any height. */
+/** Marks stacked above and below a letter, which could reach any height. */
 const STACKED = /(\p{M}{4})\p{M}+/gu

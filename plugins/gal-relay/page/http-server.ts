@@ -1,23 +1,23 @@
-// Whether Haraka's own HTTP server can run, and what to do when it cannot. Haraka starts it when
-// config/http.ini has `listen` and the express package is to be found.
+// Whether Haraka's own HTTP server can run, and what to do if it cannot. Haraka starts it if
+// config/http.ini has `listen` and the express package can be found.
 import { createRequire } from 'node:module'
 
-/** Haraka answers for pages that it does not have with what came with this one. */
+/** Haraka answers requests for unknown pages with a method that this version introduced. */
 const OLDEST_EXPRESS = [4, 8] as const
 
 type HttpIni = Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>
 
 /**
- * In Haraka itself.
+ * For use inside Haraka.
  * @param httpIni config/http.ini as Haraka reads it
- * @returns what is missing and how to mend it, or undefined
+ * @returns what is missing and how to fix it, or `undefined`
  */
 export function missingHttpServer(httpIni: HttpIni): string | undefined {
-  // Haraka's program, where symbolic links to it lead.
+  // Haraka's program file, with symbolic links resolved.
   return missingAddress(httpIni) ?? missingExpress(require.main?.filename ?? __filename)
 }
 
-/** @returns the same, of the address alone */
+/** @returns the same, for the address alone */
 export function missingAddress(httpIni: HttpIni): string | undefined {
   if (httpIni.main?.listen) return undefined
   return (
@@ -38,13 +38,13 @@ function missingExpress(from: string): string | undefined {
 export interface Express {
   /** The file that would be loaded. */
   readonly file: string
-  /** `4.19.2`; undefined where its package does not say. */
+  /** `4.19.2`; `undefined` if its package does not say. */
   readonly version: string | undefined
 }
 
 /**
  * @param from the file that would load it
- * @returns undefined when it is not to be found from there
+ * @returns `undefined` if it cannot be found from there
  */
 export function findExpress(from: string): Express | undefined {
   const require = createRequire(from)
@@ -64,7 +64,7 @@ function versionOf(require: NodeJS.Require): string | undefined {
   }
 }
 
-/** @returns what to do when Haraka's HTTP server cannot work with it */
+/** @returns what to do if Haraka's HTTP server cannot work with this version */
 export function tooOld({ file, version }: Express): string | undefined {
   if (version === undefined) return undefined
   const [major, minor] = version.split('.').map(Number)

@@ -1,4 +1,4 @@
-// Who is refused most, and by which rule clients relay.
+// The clients and recipients refused most often, and the rules by which clients relay.
 import type { Mode, RefusedMost } from '../report/counts'
 import type { InstallReport } from '../report/install'
 import type { Sample } from '../report/samples'
@@ -7,10 +7,10 @@ import { RULES } from '../routing/rules'
 import { number } from './figures'
 import { type Html, html, shown } from './html'
 
-/** Rows of a table. */
+/** The most rows of a table. */
 export const MOST = 10
 
-/** @returns undefined as long as there is nothing to show */
+/** @returns `undefined` while there is nothing to show */
 export function mostSection({ counters, refusedMost }: InstallReport): Html | undefined {
   const relayed = relayedByRule(counters)
   const shown = Object.entries(TITLES)
@@ -34,7 +34,7 @@ const RELAYING: ReadonlySet<string> = new Set(
   ),
 )
 
-/** Accepted because the client may relay; only observed ones left out. */
+/** Accepted because the client may relay, without those that were only observed. */
 export function relayedByRule(counters: readonly Sample[]): readonly Counted[] {
   const counts = new Map<string, number>()
   for (const { name, labels, value } of counters) {

@@ -1,5 +1,5 @@
-// The status page: is all well, what has been answered, how is the directory, who may relay, whom did
-// we refuse. Made whole on the server; the script only keeps it fresh.
+// The status page: is all well, what was answered, how are the directories, who may relay, who was
+// refused? The server renders all of it; the script only keeps it fresh.
 
 import type { QueueReport } from '../delivery/waiting'
 import type { InstallReport } from '../report/install'
@@ -26,15 +26,15 @@ export interface Versions {
 }
 
 export interface Overview {
-  /** The server's. */
+  /** The server's name. */
   readonly name: string
   readonly versions: Versions
   readonly settings: Settings
   readonly report: InstallReport
   readonly findings: Findings
-  /** What waits in the outbound queue, or why it cannot be read. */
+  /** The mail that waits in the outbound queue, or why it cannot be read. */
   readonly queue: QueueReport | string
-  /** The query of the address. */
+  /** The query string of the URL. */
   readonly asked: URLSearchParams
   /** Milliseconds since 1970. */
   readonly now: number
@@ -65,7 +65,7 @@ ${section('settings', 'Settings', settingsSection(settings, report, asked, now))
   )
 }
 
-/** There even when it has nothing to show: it may have later. */
+/** The section exists even if it has nothing to show yet, because that may change. */
 const section = (id: string, title: string, content: Html | undefined): Html =>
   html`<section id="${id}" data-live${!content && html` hidden`}><h2>${title}</h2>${content}</section>`
 

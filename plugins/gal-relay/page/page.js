@@ -1,7 +1,7 @@
-// Keeps the status page fresh, and filters while one types. Without it the page works just as well, by
-// reloading it and by the Filter button.
+// Keeps the status page fresh, and filters as the user types. Without this script, the page works
+// as well with a reload and the Filter button.
 const EVERY = 10_000
-/** Milliseconds for which one has to stop typing. */
+/** Milliseconds without typing before the filter is applied. */
 const PAUSE = 250
 
 const filter = document.getElementById('filter')
@@ -13,7 +13,7 @@ function applyFilter() {
     if (value) query.set(name, value)
     else query.delete(name)
   }
-  // Of other recipients, the first part.
+  // The filter changes which recipients are listed, so show the first page.
   query.delete('recent')
   history.replaceState(null, '', `?${query}${location.hash}`)
   refresh()
@@ -26,7 +26,7 @@ async function refresh() {
     const response = await fetch(location.pathname + asked, { cache: 'no-store' })
     if (!response.ok) throw new Error(response.statusText)
     const page = new DOMParser().parseFromString(await response.text(), 'text/html')
-    // The filter has changed meanwhile, and what it asks for is on its way.
+    // The filter has changed meanwhile, and its own request is on the way.
     if (asked !== location.search) return
     for (const part of document.querySelectorAll('[data-live]')) {
       const replacement = page.getElementById(part.id)
@@ -44,7 +44,7 @@ async function refresh() {
   }
 }
 
-/** Not while something is being copied. */
+/** Skips the refresh if the page is hidden or the user has selected text to copy. */
 function refreshUnlooked() {
   if (!document.hidden && !String(getSelection())) refresh()
 }

@@ -1,5 +1,6 @@
-// What makes the answers of the status page, with the metrics library. It is loaded together, and only
-// where `[http] enabled` is set: it is as much code as all that answers mail.
+// The code that generates the status page and the metrics, with the metrics library. It is loaded
+// as a whole, and only if `[http] enabled` is set: it is as large as all the code that answers
+// mail.
 export { explain, QuestionError } from '../advice/explain'
 export { queueReport } from '../delivery/waiting'
 export { registryOf } from '../report/metrics'

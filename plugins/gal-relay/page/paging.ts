@@ -1,8 +1,8 @@
-// What the page was asked for: which part of each long list, and which recent recipients. All of it is
-// in the address, so that a link or a reload shows the same again.
+// What a request to the page selects: a part of each long list, and which recent recipients. All of
+// it is in the URL, so that a link or a reload shows the same again.
 import { type Html, html } from './html'
 
-/** Lists that may be long; each has its page in the address, under its name. */
+/** Lists that may be long; each has its page number in the URL, under its name. */
 export type ListName =
   | 'listeners'
   | 'waiting'
@@ -15,13 +15,13 @@ export type ListName =
 
 export interface Part<T> {
   readonly shown: readonly T[]
-  /** Links to the other parts; undefined where there is only one. */
+  /** Links to the other parts; `undefined` if there are none. */
   readonly pager: Html | undefined
 }
 
 /**
- * @param asked the query of the address
- * @param anchor of the section that the list is in
+ * @param asked the query string of the URL
+ * @param anchor the section that the list is in
  */
 export function partOf<T>(
   all: readonly T[],
@@ -45,7 +45,7 @@ ${page < pages && link(page + 1, 'Next')}</p>`
   }
 }
 
-/** The same page, but for these parts of its address; '' leaves one out. */
+/** The same page with these query parameters changed; '' removes one. */
 export function linkTo(
   asked: URLSearchParams,
   changed: Readonly<Record<string, string>>,

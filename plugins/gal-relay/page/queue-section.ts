@@ -7,7 +7,7 @@ import { partOf } from './paging'
 
 const ON_A_PAGE = 10
 
-/** @param queue or why it cannot be read */
+/** @param queue the waiting mail, or why it cannot be read */
 export function queueSection(
   queue: QueueReport | string,
   asked: URLSearchParams,

@@ -1,5 +1,5 @@
-// The last refusals, or the last differences where the plugin observes, each with a link to its
-// explanation; and the form that says which.
+// The last refusals, or the last differences if the plugin observes, each with a link to its
+// explanation, and the form that selects them.
 import type { RecentDifference, RecentRefusal } from '../report/counts'
 import type { InstallReport } from '../report/install'
 import { dateTime, number } from './figures'
@@ -7,7 +7,7 @@ import { explainUrl } from './frame'
 import { type Html, html, shown } from './html'
 import { partOf } from './paging'
 
-/** What the recipients shown must contain, in any case; '' is any. */
+/** What the recipients shown must contain, ignoring case; '' matches all. */
 export interface Filter {
   readonly client: string
   readonly recipient: string
@@ -32,7 +32,7 @@ const differences =
   ({ recentDifferences }: InstallReport) =>
     recentDifferences.filter(isShown)
 
-/** By the kind of address. */
+/** Keyed by the value of `show` in the URL. */
 const KINDS: Readonly<Record<string, Kind>> = {
   refusals: { title: 'refusals', of: ({ refusals }) => refusals },
   differences: { title: 'differences', of: differences(() => true) },
@@ -90,7 +90,7 @@ export function recentTable(report: InstallReport, asked: URLSearchParams): Html
 <tbody>${part.map(recentRow)}</tbody></table>${pager}`
 }
 
-/** Whether it is shown. */
+/** Whether the filter lets it be shown. */
 export function matches(refusal: Recent, { client, recipient, rule }: Filter): boolean {
   const holds = (text: string, part: string) => text.toLowerCase().includes(part.toLowerCase())
   return (

@@ -1,5 +1,5 @@
-// How far the plugin decides on each listener, and who may relay there, as advice/who-may-relay.ts works it
-// out. What lets the internet relay stands out.
+// How much the plugin decides on each listener, and who may relay there, according to
+// advice/who-may-relay.ts. Anything that lets the internet relay is highlighted.
 
 import { listenerText } from '../advice/startup'
 import {
@@ -15,12 +15,12 @@ import { type Html, html } from './html'
 import { linkTo, partOf } from './paging'
 import { remembered } from './remembered'
 
-/** Blocks of addresses that a listener's row names; the command lists all. */
+/** The most address blocks named in a listener's row; the command lists all. */
 const SHOWN = 20
 
 const ON_A_PAGE = 20
 
-/** How far the plugin decides on a listener. */
+/** How much the plugin decides on a listener. */
 export type ListenerState = 'enforcing' | 'relaying only' | 'observing' | 'off'
 
 export function stateOf({ enabled, enforce }: ListenerPolicy): ListenerState {
@@ -29,7 +29,7 @@ export function stateOf({ enabled, enforce }: ListenerPolicy): ListenerState {
   return enforce ? 'enforcing' : 'observing'
 }
 
-/** Listeners that are named at the top; the section has all. */
+/** The most listeners named at the top; the section has all. */
 const BADGES = 12
 
 export function badges({ policies }: Settings, asked: URLSearchParams): Html {
@@ -57,7 +57,7 @@ export function relaySection(settings: Settings, asked: URLSearchParams): Html {
 <p class="note">Worked out from the rules: overlaps merged, exceptions subtracted. <code>gal-relay who-may-relay</code> lists everything.</p>`
 }
 
-/** Long lists take a while to be worked out, and the page is asked for every few seconds. */
+/** Remembered, because long lists take a while and the page is requested every few seconds. */
 const rowsFor = remembered(Number.POSITIVE_INFINITY, (_: Settings) => new Map<string, Html>())
 
 function rowOf(settings: Settings, policy: ListenerPolicy): Html {

@@ -1,8 +1,8 @@
-// What takes a while to work out, for a page that is asked for every few seconds.
+// Remembers results that take a while to compute, for a page that is requested every few seconds.
 
 /**
- * @param make called anew only for another key, or when what it made is older than that
- * @param milliseconds `Infinity`: as long as the key is the same
+ * @param make called again only for another key, or if its last result is older than `milliseconds`
+ * @param milliseconds `Infinity`: until the key changes
  */
 export function remembered<K, V>(milliseconds: number, make: (key: K) => V): (key: K) => V {
   let last: { readonly key: K; readonly value: V; readonly at: number } | undefined

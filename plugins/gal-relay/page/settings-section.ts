@@ -1,5 +1,5 @@
-// The settings in force at a glance: how old they are, the domains that are ours, the rows, the hosts of
-// mailboxes.
+// The settings in force at a glance: their age, the domains that are ours, the rows, and the hosts
+// of mailboxes.
 import type { InstallReport } from '../report/install'
 import { counted } from '../report/words'
 import { routeText } from '../routing/routes'
@@ -10,10 +10,10 @@ import { type ListName, partOf } from './paging'
 import { remembered } from './remembered'
 
 export interface Glance {
-  /** Inbound by a row or by config/host_list, without those of single addresses. */
+  /** Inbound by a row or by config/host_list, without rows for single addresses. */
   readonly domains: readonly string[]
   readonly rows: readonly SettingRow[]
-  /** Of `[hosts]`. */
+  /** The lines of `[hosts]`. */
   readonly hosts: readonly SettingRow[]
 }
 
@@ -22,7 +22,7 @@ export interface SettingRow {
   readonly value: string
 }
 
-/** The rows are the same on all listeners; host_list may be left out on some. */
+/** All listeners have the same rows, but some may not use host_list. */
 export const glanceAt = remembered(Number.POSITIVE_INFINITY, ({ policies }: Settings): Glance => {
   const all = [...policies.values()]
   const routing: ListenerPolicy['routing'] | undefined = all[0]?.routing
@@ -41,7 +41,7 @@ export const glanceAt = remembered(Number.POSITIVE_INFINITY, ({ policies }: Sett
   }
 })
 
-/** The oldest, where processes differ. */
+/** The oldest settings, if processes differ. */
 export const settingsSince = ({ processes }: InstallReport, now: number) =>
   Math.min(now, ...processes.map((one) => one.settingsSince))
 

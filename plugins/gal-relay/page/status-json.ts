@@ -13,7 +13,7 @@ import { stateOf } from './relay-section'
 import { glanceAt, settingsSince } from './settings-section'
 
 /**
- * @returns a JSON text; numbers that JSON cannot hold are texts, what is unknown is null, times are
+ * @returns a JSON text; numbers that JSON cannot hold are strings, unknown values are null, and times are
  *   milliseconds since 1970
  */
 export function statusJson(overview: Overview, health: Health): string {
@@ -116,7 +116,7 @@ function settingsJson({ settings, report, now }: Overview) {
   }
 }
 
-/** The most of each list; the command has all. */
+/** The most items of each list; the command shows all. */
 const LISTED = 1000
 
 function json(value: object): string {

@@ -1,7 +1,7 @@
-// What is served below /gal-relay/ on Haraka's own HTTP server: the status page, and the same as data; an
-// explanation of an answer; the metrics; and for load balancers whether mail should come here. Only to
-// clients in `[http] allow[]`; and the pages, which show mail addresses, only by a name that is this
-// server's: no page elsewhere gets at them by a DNS name of its own that it lets point here.
+// What is served below /gal-relay/ on Haraka's own HTTP server: the status page and its data, explanations
+// of answers, metrics, and a health check for load balancers. Only clients in `[http] allow[]` are served.
+// The pages show mail addresses and so must be requested by a name of this server: otherwise a page
+// elsewhere could read them through a DNS name of its own that points here.
 import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
@@ -22,22 +22,22 @@ export const PAGE_PATH = '/gal-relay'
 
 const pages = () => require('./pages') as typeof import('./pages')
 
-/** Where the pages have what they show from. */
+/** Where the pages get their data from. */
 export interface StatusSource {
-  /** This server's: Haraka's config/me. */
+  /** This server's name, from Haraka's config/me. */
   readonly name: string
   readonly config: Haraka.Config
   /** The name of this plugin in config/plugins. */
   readonly plugin: string
-  /** Of Haraka. */
+  /** Haraka's version. */
   readonly version: string
   readonly grammar: EnvelopeGrammar
   readonly reports: Reports
   settings(): Settings
-  /** Sentences on lines that have no effect. */
+  /** Sentences about lines that have no effect. */
   ignored(): readonly string[]
   lists(): Pick<DirectoryLists, 'lookupIn' | 'report'>
-  /** Sentences on plugins because of which Haraka may answer otherwise. */
+  /** Sentences about plugins that may make Haraka answer differently. */
   plugins(): readonly string[]
 }
 
@@ -48,18 +48,18 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Mounted at {@link PAGE_PATH}: `url` begins behind it; express keeps the whole. */
+/** Mounted at {@link PAGE_PATH}: `url` is the path after it; express keeps the whole URL. */
 type Request = IncomingMessage & { readonly originalUrl?: string }
 
-/** With what is worked out once for many questions. */
+/** Adds functions whose results are remembered across requests. */
 interface Served extends StatusSource {
   readonly findings: (settings: Settings) => Overview['findings']
   readonly queue: (settings: Settings) => Promise<Overview['queue']>
 }
 
-/** Milliseconds for which the outbound queue is not read again. */
+/** Milliseconds before the outbound queue is read again. */
 const QUEUE_FRESH_FOR = 15_000
-/** The most messages of it that are read. */
+/** The most messages in the queue to read. */
 const QUEUE_MOST = 2000
 
 function servedFrom(source: StatusSource): Served {
@@ -82,7 +82,7 @@ function servedFrom(source: StatusSource): Served {
 export function statusPage(
   source: StatusSource,
 ): Guarded<[request: Request, response: ServerResponse, next: () => void]> {
-  // While Haraka may still read all files: it changes its user later, if so configured.
+  // Load the code while Haraka may still read all files: it may change its user later.
   let served = source.settings().http.enabled ? servedFrom(source) : undefined
   const page = async (request: Request, response: ServerResponse, next: () => void) => {
     const isEnabled = source.settings().http.enabled
@@ -104,7 +104,7 @@ async function answerTo(request: Request, source: Served): Promise<Answer | unde
     return plain(403, `${shown} is not in allow[] of [http] in config/gal_relay.ini.`)
   }
   if (method !== 'GET' && method !== 'HEAD') return plain(405, 'Only GET and HEAD are answered.')
-  // Not read as a URL: one that begins with // would name a host.
+  // Not parsed as a URL: a path that begins with // would name a host.
   const [pathname, ...query] = url.split('?')
   const searchParams = new URLSearchParams(query.join('?'))
   if (pathname === '/metrics') return metrics(source)
@@ -138,7 +138,7 @@ async function metrics({ reports }: StatusSource): Promise<Answer> {
   return { status: 200, type: registry.contentType, body: await registry.metrics() }
 }
 
-/** As this process sees it: to ask the others each second would cost more than it tells. */
+/** As this process sees it: asking the others every second would cost more than it is worth. */
 const ownHealth = (source: StatusSource) =>
   pages().healthOf(source.settings(), source.lists().report(), Date.now())
 
@@ -215,7 +215,7 @@ const plain = (status: number, text: string): Answer => ({
   body: `${text}\n`,
 })
 
-/** Even if a stranger's text became markup, it could load and run nothing. */
+/** Even if a stranger's text became markup, it could not load or run anything. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -246,5 +246,5 @@ const read = (file: string) => readFileSync(path.join(__dirname, file), 'utf8')
 const CSS = read('page.css')
 const SECTIONS_CSS = read('sections.css')
 const SCRIPT = read('page.js')
-/** The plugin's; package.json is above dist/. */
+/** The plugin's version; package.json is above dist/. */
 const OWN_VERSION = String(JSON.parse(read('../../../../package.json')).version)

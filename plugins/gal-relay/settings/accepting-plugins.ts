@@ -1,12 +1,12 @@
-// Finds the other plugins that accept recipients. If there are none, Haraka answers 550 to every recipient that
-// this plugin does not accept.
+// Which other plugins answer 250 to recipients. Without one, Haraka answers 550 to every recipient
+// that this plugin does not accept.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { configDir, readIniFile, readList } from './haraka-files'
 import { SettingsError } from './problem'
 
-/** @returns what the plugin accepts, as configured; undefined if nothing */
+/** @returns what the plugin accepts as it is configured; `undefined` if it accepts nothing */
 type Accepts = (config: Haraka.Config) => string | undefined
 
 const always =
@@ -15,8 +15,8 @@ const always =
     what
 
 /**
- * Plugins that accept recipients: those in Haraka 3.3.4, and published ones. Others hook RCPT only to refuse, to
- * count or to observe.
+ * The plugins that answer 250 to recipients, both Haraka 3.3.4's own and published ones. Other plugins
+ * hook RCPT only to refuse, to count or to observe.
  */
 export const ACCEPTING: Readonly<Record<string, Accepts>> = {
   'rcpt_to.in_host_list': always('every recipient at a domain of config/host_list'),
@@ -54,16 +54,16 @@ export function relaySettings(config: Haraka.Config): Readonly<Record<string, un
   return readIniFile(config, 'relay.ini', ['-relay.all', '-relay.dest_domains']).relay ?? {}
 }
 
-/** They accept special recipients only, not those of the install in general. */
+/** They accept some extra recipients, but not those of the install. */
 const ONLY_SOME = new Set(['relay', 'access'])
 
-/** Plugins that hook RCPT but accept nobody. */
+/** Plugins that hook RCPT but accept no recipient. */
 const NOT_ACCEPTING = new Set([
   ...['aliases', 'delay_deny', 'dns-list', 'gal-relay', 'greylist', 'karma', 'known-senders'],
   ...['limit', 'process_title', 'queue/smtp_proxy', 'record_envelope_addresses', 'tarpit', 'watch'],
 ])
 
-/** Old names of plugins that Haraka replaces. */
+/** Old names, and the plugins that Haraka loads for them. */
 const NOW_CALLED: Readonly<Record<string, string>> = {
   relay_all: 'relay',
   relay_acl: 'relay',
@@ -74,7 +74,7 @@ const NOW_CALLED: Readonly<Record<string, string>> = {
   'rcpt_to.qmail_deliverable': 'qmail-deliverable',
 }
 
-/** The plugins of config/plugins in order, by the names that Haraka loads them under. */
+/** The plugins in config/plugins, in order and under the names that Haraka loads them by. */
 export function listedPlugins(config: Haraka.Config): readonly string[] {
   return readList(config, 'plugins')
     .map((line) => line.replace(/^haraka-plugin-/, ''))
@@ -82,8 +82,8 @@ export function listedPlugins(config: Haraka.Config): readonly string[] {
 }
 
 /**
- * @param plugins as {@link listedPlugins}
- * @returns those of them that accept recipients of this install
+ * @param plugins as returned by {@link listedPlugins}
+ * @returns the plugins that accept recipients of this install
  */
 export function acceptingPlugins(
   config: Haraka.Config,
@@ -96,14 +96,14 @@ export function acceptingPlugins(
     try {
       return accepts(config) !== undefined
     } catch (error) {
-      // Its settings cannot be read, so it may accept recipients.
+      // The settings cannot be read, so the plugin may accept recipients.
       if (error instanceof SettingsError) return true
       throw error
     }
   })
 }
 
-// An unknown plugin accepts recipients if it calls next(OK) in a rcpt hook.
+// An unknown plugin accepts a recipient by calling next(OK) in a rcpt hook.
 function mayAccept(source: string): boolean {
   const code = source.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
   if (!/\bhook_rcpt\b|['"`]rcpt['"`]/.test(code)) return false
@@ -111,7 +111,7 @@ function mayAccept(source: string): boolean {
   return /\bOK\b|\bconstants\.ok\b/.test(plain)
 }
 
-/** @returns '' if it is not in the install: Haraka's own plugins are known by name */
+/** @returns '' if the install has no such file. Haraka's own plugins are known by name. */
 function sourceOf(config: Haraka.Config, plugin: string): string {
   const root = path.resolve(configDir(config), '..')
   const own = path.join(root, 'plugins', plugin)
@@ -125,7 +125,7 @@ function sourceOf(config: Haraka.Config, plugin: string): string {
     try {
       return readFileSync(find(), 'utf8')
     } catch {
-      // The next place.
+      // Try the next place.
     }
   }
   return ''

@@ -1,5 +1,5 @@
-// The directories recipients are looked up in: `[ldap]` with `[gal]` is the default one, and each
-// `[directory NAME]` one more, for the domains that it names.
+// The directories in which recipients are looked up. `[ldap]` and `[gal]` describe the default one;
+// each `[directory NAME]` adds another for the domains that it names.
 import path from 'node:path'
 import { DomainMap } from '../routing/domain-map'
 import { isOurs } from '../routing/kinds'
@@ -22,28 +22,28 @@ import type { Steps } from './steps'
 export const DEFAULT = 'default'
 
 export interface DirectorySettings {
-  /** As in the log, in metrics and in commands. */
+  /** The name used in the log, in metrics and in commands. */
   readonly name: string
-  /** Whose recipients are looked up here; of the default one none: it has all that no other has. */
+  /** The domains looked up here. Empty for the default directory, which has all the others. */
   readonly domains: readonly SentTo[]
   readonly gal: schema.GalSettings
   readonly ldap: schema.LdapSettings
   readonly snapshot: SnapshotSettings
 }
 
-/** All directories, and which of them are asked for a domain. */
+/** All directories, and which of them are asked about a domain. */
 export interface Directories {
   /** The default one first, if there is one. */
   readonly all: readonly DirectorySettings[]
   readonly byDomain: DomainMap<readonly DirectorySettings[]>
-  /** Asked for all other domains: the default one, or none. */
+  /** Asked about all other domains: the default directory, or none. */
   readonly otherwise: readonly DirectorySettings[]
-  /** Keys that have no effect, because there is no default one: `[gal] filter`. */
+  /** Keys that have no effect because there is no default directory, such as `[gal] filter`. */
   readonly without: readonly string[]
 }
 
 /**
- * Those that are asked for a recipient at the domain: it is in the GAL when any has it.
+ * Returns the directories to ask about a recipient at the domain. One that has the recipient is enough.
  *
  * @param domain lower-case A-label or canonical address literal
  */
@@ -54,21 +54,21 @@ export function directoriesFor(
   return byDomain.find(domain) ?? otherwise
 }
 
-/** Whether a directory that is asked for recipients at the domain says where their mail goes. */
+/** Whether any directory that is asked about the domain says where its recipients' mail goes. */
 export const saysWhere = (directories: Directories, domain: string): boolean =>
   directoriesFor(directories, domain).some(
     ({ gal }) =>
       gal.mode === 'received' || gal.host_attribute !== '' || gal.routing_attribute !== '',
   )
 
-/** A recipient at such a domain can be looked up, and so can, for a suffix, those at its subdomains. */
+/** Whether recipients at the domain and, for a suffix, at its subdomains can be looked up. */
 export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
   const { match, domain } = sentTo
   if (otherwise.length > 0) return true
   return Boolean(match === 'suffix' ? byDomain.findSuffix(domain) : byDomain.find(domain))
 }
 
-/** What a directory takes over from [gal], [ldap] and [snapshot]: no names, no rights, no servers. */
+/** What a directory inherits from [gal], [ldap] and [snapshot]: no names, no credentials, no servers. */
 export const INHERITED = {
   gal: ['mode', 'cache_found', 'cache_absent', 'cache_stale', 'cache_size'],
   ldap: ['connections', 'connect_timeout', 'query_timeout', 'answer_within', 'retry_after'],
@@ -78,7 +78,7 @@ export const INHERITED = {
   ],
 } as const
 
-/** A schema takes longer to make than a section to read with it. */
+/** Created once: creating a schema takes longer than reading a section with it. */
 const SHAPES = {
   gal: schema.gal.shape,
   ldap: schema.ldap('').shape,
@@ -89,13 +89,13 @@ const SHAPES = {
 export type DefaultKeys = Pick<DirectorySettings, 'gal' | 'snapshot'> & {
   readonly ldap: schema.LdapKeys
   readonly trusted?: Trusted
-  /** Where servers share lists. */
+  /** The Redis through which servers share lists. */
   readonly redis?: RedisSettings | undefined
 }
 
 /**
- * @param of the general sections, whose times, sizes and limits hold for all directories
- * @returns undefined when a section cannot be read, so that not all are known
+ * @param of the general sections; their times, sizes and limits apply to all directories
+ * @returns `undefined` if a section cannot be read, because not all directories are known then
  */
 export function* readDirectories(
   ini: Ini,
@@ -173,7 +173,7 @@ export function* readDirectories(
   return isWhole ? { all, byDomain, otherwise: first ? [first] : [], without } : undefined
 }
 
-/** Keys that no directory has, while there is none in [ldap]: whoever wrote them may think otherwise. */
+/** Keys that no directory uses because [ldap] names none. Their author may expect them to count. */
 function forDefaultAlone(ini: Ini): readonly string[] {
   return (['gal', 'ldap', 'snapshot'] as const).flatMap((section) => {
     const keys = [...(ini.sections.get(section)?.keys() ?? [])]
@@ -183,7 +183,7 @@ function forDefaultAlone(ini: Ini): readonly string[] {
   })
 }
 
-/** Of the install as a whole, and the name from which those of all lists are made. */
+/** Keys that apply to the whole install, and `file`, from which the names of all list files are made. */
 const FOR_ALL = ['any_domain', 'always_accept', 'file']
 
 /** X.500 addresses are found by the attribute that holds them. */
@@ -234,7 +234,7 @@ function directoryOf(
   }
 }
 
-/** What is wrong with it is reported. @param section that has its keys */
+/** Reports what is wrong with the channel. @param section the section that has its keys */
 function channelIn(
   sections: SectionReader,
   section: string,
@@ -263,8 +263,8 @@ function pick<T extends object, S extends object>(all: T, shape: S): Pick<T, key
 }
 
 /**
- * Recipients that are to be looked up, and in no directory: neither found nor absent.
- * @param hosts inbound by config/host_list
+ * Reports recipients that must be looked up but have no directory: they are neither found nor absent.
+ * @param hosts the inbound domains of config/host_list
  */
 export function* reportUncovered(
   sections: SectionReader,
@@ -293,7 +293,7 @@ export function* reportUncovered(
   }
 }
 
-/** Each list has a file of its own: what one directory writes the other would read. */
+/** Each list needs its own file; otherwise one directory would read what another has written. */
 function reportSharedFiles(sections: SectionReader, all: readonly DirectorySettings[]): void {
   const users = new Map<string, DirectorySettings>()
   for (const directory of all) {

@@ -1,10 +1,11 @@
-// Rules for a whole directory section, `[ldap]` or `[directory …]`, beyond those for each key.
+// What a section for a directory, `[ldap]` or `[directory …]`, must say as a whole, beyond the
+// rules for each key.
 import type { Ini } from './ini'
 import type { Problem } from './problem'
 import type { LdapSettings } from './schema'
 import { FILE, type SectionReader } from './sections'
 
-/** Without a server and a base nothing can be looked up. */
+/** Without a server and a base, no recipient can be looked up. */
 export function reportMissingDirectory(ini: Ini, section: string, problems: Problem[]): void {
   const given = ini.sections.get(section)
   if (!given?.get('url')?.length) {
@@ -17,7 +18,7 @@ export function reportMissingDirectory(ini: Ini, section: string, problems: Prob
   }
 }
 
-/** Keys for asking the directory, which a server that receives its list does not do. */
+/** Keys that describe the directory itself; a server that receives its list does not ask it. */
 const OF_DIRECTORY: readonly string[] = [
   ...['url', 'base', 'dereference', 'bind_method', 'bind_dn', 'bind_password'],
   ...['bind_password_file', 'starttls', 'tls_ca', 'tls_cert', 'tls_key', 'tls_verify'],
@@ -25,7 +26,7 @@ const OF_DIRECTORY: readonly string[] = [
   ...['host_attribute', 'routing_attribute'],
 ]
 
-/** @param mode the section it is set in, because `[gal] mode` may apply to other sections too */
+/** @param mode the section that sets it: `[gal] mode` may apply to other sections too */
 export function reportWhatIsReceived(
   ini: Ini,
   section: string,
@@ -43,8 +44,8 @@ export function reportWhatIsReceived(
 }
 
 /**
- * A missing password would go unnoticed: servers treat a name without password as an anonymous bind.
- * @param method undefined if it is invalid
+ * A missing password would go unnoticed: servers treat a name without one as an anonymous bind.
+ * @param method `undefined` if it is invalid itself
  */
 export function reportCredentials(
   ini: Ini,

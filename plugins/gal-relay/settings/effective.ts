@@ -1,4 +1,4 @@
-// The effective settings of each listener and directory, key by key, and where each value comes from.
+// The values in effect on each listener and for each directory, key by key, and where each comes from.
 import type { z } from 'zod'
 import { DEFAULT, INHERITED } from './directories'
 import type { Ini } from './ini'
@@ -10,13 +10,13 @@ import { writtenValue } from './written'
 
 /** The value of one key. */
 export interface EffectiveValue {
-  /** The section of the key, such as `main` or `ldap`. */
+  /** The section that the key belongs to, such as `main` or `ldap`. */
   readonly section: string
   readonly key: string
-  /** In the form of the ini file; for a list, each value. Never a password. */
+  /** As it would be written in the file; one string for each item of a list. Never a password. */
   readonly value: string | readonly string[]
   readonly origin: 'file' | 'default'
-  /** Where it is set: the section as written, and the line of its first value. */
+  /** Where it is set: the section as written there, and the line of its first value. */
   readonly file?: string
   readonly in?: string
   readonly line?: number
@@ -41,8 +41,8 @@ const LISTENER_SECTIONS = {
 } as const
 
 /**
- * @param ini what the settings were read from
- * @param configDir the folder for relative file names
+ * @param ini the source of the settings
+ * @param configDir the folder that relative file names start from
  */
 export function effectiveSettings(
   ini: Ini,
@@ -77,7 +77,7 @@ export function effectiveSettings(
   }
 }
 
-/** The sections as written, by listener. */
+/** The listener sections as written in the file, by listener. */
 function listenerSections({ sections }: Ini): ReadonlyMap<string, string> {
   const found = [...sections.keys()]
     .filter((section) => /^listener\b/i.test(section))
@@ -91,9 +91,9 @@ interface Asked {
   readonly section: string
   readonly key: string
   readonly field: z.ZodType
-  /** The value if no section sets it. */
+  /** The value if no section sets the key. */
   readonly usual: unknown
-  /** Sections that may set it, in order of precedence. */
+  /** The sections that may set it, the one that wins first. */
   readonly in: readonly string[]
 }
 
@@ -141,7 +141,7 @@ function directoryValues(ini: Ini, name: string, parts: Parts, dir: string): Eff
   })
 }
 
-/** Keys that say what is ours, for all directories. */
+/** They say what is ours, for all directories at once. */
 const NO_DIRECTORYS = new Set(['any_domain', 'always_accept'])
 
 function domainsOf(ini: Ini, name: string, configDir: string): EffectiveValue {
@@ -150,7 +150,7 @@ function domainsOf(ini: Ini, name: string, configDir: string): EffectiveValue {
   return valueFrom(ini, { section: 'directory', key: 'domains', field, usual: [], in: [place] })
 }
 
-/** The name as written, with its blanks. */
+/** The section's name as written, blanks included. */
 function sectionNamed({ sections }: Ini, name: string): string {
   return [...sections.keys()].find((one) => one.replace(/\s+/g, ' ') === name) ?? name
 }

@@ -1,6 +1,6 @@
-// Reads Haraka's own configuration files with Haraka's grammar, but not with its reader. That notifies only the
-// last caller of changes to a file, so using it would break reloads of Haraka and of the plugin that owns the
-// file.
+// Haraka's own configuration files, read with Haraka's grammar but not through its reader. That
+// reader calls back only the last caller that asked for a file, so using it would take the reload
+// callbacks away from Haraka and from the plugin that owns the file.
 import { readFileSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
@@ -14,13 +14,14 @@ export const configDir = (config: Haraka.Config): string =>
   config.overrides_path ?? config.root_path
 
 /**
- * @returns undefined if there is no such file
- * @throws SettingsError if it exists but cannot be read: its content is then unknown, not empty
+ * @returns `undefined` if there is no such file
+ * @throws SettingsError if the file exists but cannot be read: what it says is unknown then, which is
+ *   not the same as nothing
  */
 export function readText(config: Haraka.Config, name: string): string | undefined {
   const file = path.join(configDir(config), name)
   try {
-    // Reading would block until somebody writes to it.
+    // Reading a FIFO would block until something is written to it.
     if (!statSync(file).isFIFO()) return readFileSync(file, 'utf8')
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
@@ -31,12 +32,12 @@ export function readText(config: Haraka.Config, name: string): string | undefine
   throw new SettingsError([{ file: `config/${name}`, what: 'it is a named pipe, not a file' }])
 }
 
-/** The lines of files like `config/plugins` and `config/host_list`, without comments and blank lines. */
+/** The lines of `config/plugins`, `config/host_list` and the like, without comments and blank lines. */
 export function readList(config: Haraka.Config, name: string): string[] {
   return atOnce(readListSteps(config, name))
 }
 
-/** The same, line by line. */
+/** The same, one line per step. */
 export function* readListSteps(config: Haraka.Config, name: string): Steps<string[]> {
   const lines: string[] = []
   for (const raw of linesOf(readText(config, name) ?? '')) {
@@ -47,7 +48,7 @@ export function* readListSteps(config: Haraka.Config, name: string): Steps<strin
   return lines
 }
 
-/** @param booleans keys with a boolean, with the default as a sign: `-main.postel` */
+/** @param booleans keys that are booleans; the sign is the default, as in `-main.postel` */
 export function readIniFile(
   config: Haraka.Config,
   name: string,
@@ -56,13 +57,13 @@ export function readIniFile(
   return parseIni(name, { booleans }, readableText(readText(config, name) ?? ''))
 }
 
-/** Where Haraka keeps its outbound queue: `config/queue_dir`, or beside its config folder. */
+/** Haraka's outbound queue: the folder that `config/queue_dir` names, or the one beside `config/`. */
 export function queueFolder(config: Haraka.Config): string {
   const [folder = 'queue'] = readList(config, 'queue_dir')
   return path.resolve(configDir(config), '..', folder)
 }
 
-/** `config/me`, or the machine's name. */
+/** The name in `config/me`, or the machine's name. */
 export function ownName(config: Haraka.Config): string {
   return readList(config, 'me')[0] ?? hostname()
 }

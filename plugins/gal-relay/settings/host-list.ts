@@ -3,7 +3,7 @@ import { canonicalLiteral } from '../routing/recipient'
 import { parseDomain } from '../routing/routes'
 import type { Steps } from './steps'
 
-/** The lines of config/host_list: domains, and lines that are none and therefore not inbound. */
+/** Returns the domains in config/host_list, and the lines that are no domain and so are not inbound. */
 export function* inboundHosts(
   hostList: readonly string[],
 ): Steps<{ readonly domains: ReadonlySet<string>; readonly unusable: readonly string[] }> {

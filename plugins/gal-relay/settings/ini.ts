@@ -1,6 +1,7 @@
-// gal_relay.ini as Haraka reads it, and what Haraka's reader does not say: line numbers, keys that come
-// twice where the last one wins, the text of values that it turns into numbers (a password 0123 is not
-// 123). Lines that it cannot read it prints as they are, passwords and all; here they become problems.
+// gal_relay.ini as Haraka reads it, plus what its reader does not tell: line numbers, repeated keys
+// of which only the last counts, and the text of values that it turns into numbers (a password 0123
+// is not 123). Haraka prints lines that it cannot read, passwords included; here they become
+// problems.
 import { domainToASCII } from 'node:url'
 import { type Problem, shownKey } from './problem'
 import { LIST_KEYS } from './schema'
@@ -9,29 +10,29 @@ import { atOnce, type Steps } from './steps'
 /** What haraka-config's ini reader returns: sections of keys. */
 export type HarakaIni = Readonly<Record<string, Readonly<Record<string, unknown>>>>
 
-/** Arrays for keys written with `[]`. */
+/** Keys written with `[]` have arrays. */
 type Sections = ReadonlyMap<string, ReadonlyMap<string, string | readonly string[]>>
 
 export interface Ini {
   /** Every value as text. */
   readonly sections: Sections
-  /** @param key if left out, the section's heading; @param index of one of several values, from 0 */
+  /** @param key omit it for the section's heading; @param index which of several values, from 0 */
   lineOf(section: string, key?: string, index?: number): number | undefined
   readonly problems: readonly Problem[]
 }
 
-/** @param given the text of the file, or the object from smtp.json or a .js file */
+/** @param given the file's text, or what Haraka uses instead, from smtp.json or a .js file */
 export function readIni(file: string, given: string | HarakaIni): Ini {
   return atOnce(readIniSteps(file, given))
 }
 
-/** The same, line by line. */
+/** The same, one line per step. */
 export function* readIniSteps(file: string, given: string | HarakaIni): Steps<Ini> {
   if (typeof given === 'string') return yield* readLines(file, given)
   return { sections: yield* valuesAsText(given), lineOf: () => undefined, problems: [] }
 }
 
-/** The lines of a text, whatever ends them. */
+/** The lines of a text with any kind of line ending. */
 export function* linesOf(text: string): Generator<string> {
   const ending = /\r\n|\r|\n/g
   let start = 0
@@ -42,7 +43,7 @@ export function* linesOf(text: string): Generator<string> {
   yield text.slice(start)
 }
 
-/** The text without lines that Haraka's reader cannot read and would print. */
+/** The text without the lines that Haraka's reader would print because it cannot read them. */
 export function readableText(text: string): string {
   return [...statements(text)]
     .flatMap((one) => (one === undefined || one.kind === 'none' ? [] : [one.text]))
@@ -75,10 +76,10 @@ interface Statement {
   readonly kind: 'section' | 'key' | 'none'
   readonly line: number
   readonly text: string
-  /** Of the section or the key; keys of lists end in `[]`. */
+  /** The name of the section or key; list keys end in `[]`. */
   readonly name: string
   readonly value: string
-  /** The number of the line before it, whose trailing backslash swallowed this one. */
+  /** The number of the line whose final backslash swallowed this one, a line in its own right. */
   readonly swallowedBy?: number
 }
 
@@ -87,7 +88,7 @@ const ENDS_IN_BACKSLASH =
   'ends in a backslash, which joins the next line to it; a password that ends in one goes into ' +
   'bind_password_file'
 
-/** undefined for a line without meaning of its own. */
+/** Yields `undefined` for a line that says nothing by itself. */
 function* statements(text: string): Generator<Statement | undefined> {
   let pending = ''
   let pendingLine = 0
@@ -124,7 +125,7 @@ function* statements(text: string): Generator<Statement | undefined> {
 }
 
 interface Place {
-  /** Where the key or the heading comes first. */
+  /** The line where the key or heading first appears. */
   readonly first: number
   /** The lines of a list's values. */
   readonly values: number[]
@@ -179,7 +180,7 @@ function* readLines(file: string, text: string): Steps<Ini> {
     }
     const list = Array.isArray(earlier) ? earlier : []
     keys.set(key, list)
-    // `hosts[] =` alone is an empty list: the key is given, but there is no value to point to.
+    // `hosts[] =` alone is an empty list: the key was given, but there is no value to name.
     if (value === '') continue
     list.push(value)
     place.values.push(line)
@@ -203,7 +204,7 @@ function repeated(section: string, key: string, first: number): string {
   return `${where}, and only one of them can count${advice}`
 }
 
-// The line may be a mistyped password on either side of the =, so it is not repeated.
+// Nothing after the `=` is repeated: the line may be a mistyped password, and so may what precedes it.
 function unreadableLine(line: string): string {
   const [, before = ''] = /^\s*([^=]*?)\s*=/.exec(line) ?? []
   const left = /:\/\/|password.*\S\s*\S/i.test(before) ? '' : before

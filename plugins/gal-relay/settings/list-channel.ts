@@ -1,44 +1,45 @@
-// How a list gets from the server that reads the directory to the others: by Redis, or by a file that something
-// else copies. It is signed and encrypted with the secret in `key_file`.
+// How a list travels from the server that reads the directory to those that do not: through Redis,
+// or as a file that something else copies. In transit it is signed and encrypted with the
+// `key_file` secret.
 import type { Trusted } from '../trusted-file'
 import type { RedisSettings } from './redis'
 import type { GalSettings, SnapshotKeys } from './schema'
 
 export interface ListChannel {
-  /** The role of this server: sharing (one of several reads for all), publishing or receiving. */
+  /** What this server does. With `share`, one of several servers reads for all of them. */
   readonly role: 'publish' | 'receive' | 'share'
-  /** The name of the list, which is its directory's and the same on both sides. */
+  /** The list's name, the same on both sides: the name of its directory. */
   readonly list: string
   readonly key_file: string
   readonly carrier: ListCarrier
-  /** Users whose key files are trusted. */
+  /** The users and groups whose key files are trusted. */
   readonly trusted?: Trusted
 }
 
 export type ListCarrier = { readonly redis: RedisSettings } | { readonly file: string }
 
-/** A description for messages. */
+/** For people to read. */
 export function carrierText({ carrier }: Pick<ListChannel, 'carrier'>): string {
   return 'file' in carrier ? carrier.file : carrier.redis.url.map(({ text }) => text).join(', ')
 }
 
 export type SnapshotSettings = SnapshotKeys & {
-  /** Where the list is published or received; undefined if it is only for this server. */
+  /** Where the list is published to or received from; `undefined` if no other server has it. */
   readonly channel?: ListChannel
-  /** The command that accepts a list that has shrunk; `gal-relay sync` if undefined. */
+  /** The command that puts a list into force although it has shrunk; `undefined`: gal-relay sync. */
   readonly forcedBy?: string
 }
 
-/** The only value of `received_from` that is not a file. */
+/** The one value of `received_from` that is not a file. */
 export const REDIS = 'redis'
 
-/** The server's own copy of a list, beside the file that something else brings. */
+/** The suffix of a server's own copy, if something else delivers the list under the file's name. */
 const OWN_COPY = '.received'
 
 /**
- * @param redis undefined if no Redis is configured
- * @returns the channel of a directory's list, and the file that the list is kept in; or which key is wrong, and
- *   why; undefined where it has none
+ * @param redis `undefined` if no Redis is configured
+ * @returns the channel of a directory's list and the file that the list is kept in; or the key that is
+ *   wrong, and why; `undefined` if the list has no channel
  */
 export function channelOf(
   list: string,

@@ -1,6 +1,7 @@
-// Loads the settings of an install, for the plugin and for the gal-relay command. Haraka watches gal_relay.ini
-// for us, as bytes: its ini reader prints lines that it cannot read, including passwords, and blocks mail while
-// it parses a long file. We watch config/host_list ourselves, because rcpt_to.in_host_list has Haraka watch it.
+// Loads the settings of an install, for the plugin and the gal-relay command alike. Haraka watches
+// gal_relay.ini for us, as bytes: its ini reader prints what it cannot read, passwords included,
+// and blocks mail while it splits a long file. We watch config/host_list ourselves, because
+// rcpt_to.in_host_list has Haraka watch it too.
 import { readdirSync, realpathSync, type Stats, unwatchFile, watchFile } from 'node:fs'
 import path from 'node:path'
 import { type Guarded, guard, later } from '../guard'
@@ -19,13 +20,13 @@ const INI = 'gal_relay.ini'
 
 export interface LoadedSettings {
   readonly settings: Settings
-  /** A sentence for each line in other files that has no effect. */
+  /** A sentence for each line of the other files that has no effect. */
   readonly ignored: readonly string[]
 }
 
 /**
  * @param onChange called whenever gal_relay.ini has changed
- * @param plugins that Haraka has loaded; it reads config/plugins only at start
+ * @param plugins those that Haraka has loaded; it reads config/plugins only when it starts
  * @throws SettingsError with every problem
  */
 export function loadSettings(
@@ -70,7 +71,7 @@ export function* loadSettingsSteps(
 }
 
 function* iniSteps(config: Haraka.Config, onChange?: Guarded): Steps<Ini> {
-  // Read before Haraka's reader, which prints an error for an unreadable file and treats it as absent.
+  // Read before Haraka's reader does: that prints why it cannot read a file and goes on without it.
   const own = readText(config, INI)
   const given = config.get(INI, 'binary', onChange)
   const isFile = !given || Buffer.isBuffer(given)
@@ -80,10 +81,10 @@ function* iniSteps(config: Haraka.Config, onChange?: Guarded): Steps<Ini> {
   return { ...read, problems: [...missing, ...read.problems] }
 }
 
-/** The files that {@link loadSettings} reads. @throws SettingsError if one exists but cannot be read */
+/** Reads what {@link loadSettings} reads. @throws SettingsError if a file cannot be read */
 export const loadIni = (config: Haraka.Config): Ini => atOnce(iniSteps(config))
 
-/** Wrong names for the file. */
+/** Names that somebody may have given the file by mistake. */
 const ALIKE = /^gal[-_. ]?relay\.(ini|conf|cfg|json|ya?ml)(\.\w+)?$/i
 
 function missingFile(folder: string): Problem {
@@ -92,24 +93,24 @@ function missingFile(folder: string): Problem {
   return { file: `config/${INI}`, what: `there is no such file${found ?? ''}` }
 }
 
-/** @returns a sentence for each file that may have been meant to be gal_relay.ini */
+/** @returns a sentence for each file beside gal_relay.ini that may have been meant as it */
 export function misnamed(config: Haraka.Config): readonly string[] {
   return (
     readdirSync(configDir(config))
-      // Copies are no mistake, and Haraka accepts some other names.
+      // Copies are no mistake, and Haraka reads some of the others in its place.
       .filter((name) => ALIKE.test(name) && !/^gal_relay\.(ini|json|ya?ml)/.test(name))
       .map((name) => `config/${name} is not read, config/${INI} is: is that the file you edit?`)
   )
 }
 
 const LOOK_EVERY = 2000
-// The file may not be complete yet.
+// The file may still be being written.
 const SETTLE_DELAY = 3000
 
 /**
- * Calls `onChange` some seconds after config/host_list has changed, appeared or gone. Does the same for
- * gal_relay.ini if it is a link: Kubernetes replaces the folder that the link leads through, which Haraka does not
- * notice.
+ * Calls `onChange` some seconds after config/host_list has changed, appeared or disappeared. If
+ * gal_relay.ini is a link, watches that too: Kubernetes replaces a folder that the link leads through,
+ * and Haraka does not notice.
  * @returns a function that ends the watch
  */
 export function watchFiles(config: Haraka.Config, onChange: Guarded): () => void {

@@ -1,5 +1,5 @@
-// [hosts]: the meaning of host_attribute's values. Each line is `<value> = <next hops>`, or `local` for the
-// install's queue plugins.
+// [hosts]: what the values of host_attribute mean. Each line is `<value> = <next hops>`, or `local`
+// for the install's queue plugins.
 import { hostName, type MailboxHost, type MailboxHosts } from '../routing/mailbox'
 import { type NextHop, parseNextHop } from '../routing/routes'
 import { type OwnHost, ownListener } from './own-host'
@@ -39,7 +39,7 @@ export function* readMailboxHosts(
   return hosts
 }
 
-/** @returns no next hops for `local`; or the problem */
+/** @returns no hops for `local`; a text if the value is wrong */
 function parseHops(value: string): readonly NextHop[] | string {
   const words = value.split(/[\s,]+/).filter(Boolean)
   if (words.length === 1 && words[0]?.toLowerCase() === 'local') return []

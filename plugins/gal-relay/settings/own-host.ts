@@ -1,4 +1,4 @@
-// Our names, addresses and listeners. Mail is never sent to them.
+// Who we are on the network: our names, addresses and listeners. Mail is never relayed to them.
 import { isIP } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
 import ipaddr from 'ipaddr.js'
@@ -6,7 +6,7 @@ import type { NextHop } from '../routing/routes'
 import { ownName, readIniFile } from './haraka-files'
 
 export interface OwnHost {
-  /** Our own host name. */
+  /** The name by which we call ourselves. */
   readonly name: string
   /** Lower case. */
   readonly names: ReadonlySet<string>
@@ -15,7 +15,7 @@ export interface OwnHost {
 }
 
 export interface Listener {
-  /** IP address; `0.0.0.0` and `::` stand for all. */
+  /** IP address; `0.0.0.0` and `::` mean all addresses. */
   readonly host: string
   readonly port: number
 }
@@ -39,7 +39,7 @@ export function ownHost(config: Haraka.Config): OwnHost {
   }
 }
 
-/** The same as in Haraka: `listen`, or `listen_host` and `port` before 3.0; by default port 25 of all addresses. */
+/** As Haraka reads them: `listen`, and `listen_host` and `port` before 3.0; by default port 25 of all. */
 function listenersOf(main: Readonly<Record<string, unknown>>): Listener[] {
   const listeners = String(main.listen ?? '')
     .split(/\s*,\s*/)
@@ -56,7 +56,7 @@ function parseListener(text: string): Listener | undefined {
   return host ? { host: bare(host), port: Number(port ?? 25) } : undefined
 }
 
-/** Normalizes an address: Haraka writes `[::0]` for all addresses; `::ffff:127.0.0.1` is 127.0.0.1. */
+/** One spelling of an address: Haraka writes `[::0]` for all; `::ffff:127.0.0.1` is 127.0.0.1. */
 function bare(host: string): string {
   const name = host.replace(/^\[|\]$/g, '').toLowerCase()
   return isIP(name) ? ipaddr.process(name).toString() : name
@@ -66,8 +66,8 @@ const isAll = (host: string) => host === '::' || host === '0.0.0.0'
 const isLoopback = (host: string) => /^127\.|^::1$/.test(host)
 
 /**
- * @returns the listener of ours that the next hop leads to, `127.0.0.1:25`; undefined if there is none, as far as
- *   can be known without DNS
+ * @returns our listener, such as `127.0.0.1:25`, if the next hop is one of ours; `undefined` if it is not,
+ *   as far as that can be told without DNS
  */
 export function ownListener(own: OwnHost, hop: NextHop): string | undefined {
   const host = bare(hop.host)

@@ -1,5 +1,5 @@
-// The users whose files are trusted (trusted-file.ts): those that Haraka runs as or will run as. A process that
-// root has started, or the gal-relay command, cannot tell that from its own user id.
+// Whose files are trusted (trusted-file.ts): those of the user that Haraka runs as or will run as.
+// A process started by root cannot tell that user from its own id, nor can the gal-relay command.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -7,8 +7,8 @@ import { statsOf, type Trusted } from '../trusted-file'
 import { configDir, queueFolder, readIniFile } from './haraka-files'
 
 /**
- * `user` and `group` of smtp.ini; the owner of `queue/`, which is the user that Haraka runs as under systemd; and
- * the owner of `config/`, who can make Haraka do anything anyway.
+ * The `user` and `group` in smtp.ini; the owner of `queue/`, which is the user that Haraka runs as if
+ * systemd starts it; and the owner of `config/`, who can make Haraka do anything anyway.
  */
 export function trustedOwners(config: Haraka.Config): Trusted {
   const { main = {} } = readIniFile(config, 'smtp.ini')
@@ -23,18 +23,18 @@ export function trustedOwners(config: Haraka.Config): Trusted {
   return { users: distinct(users), groups: distinct(groups) }
 }
 
-/** The user that Haraka runs as, according to its files. */
+/** The user that Haraka runs as, as far as its files tell. */
 export interface HarakaUser {
-  /** Its name or number. */
+  /** The user's name or number. */
   readonly name: string
   readonly uid: number
-  /** Possibly more groups than it really has. */
+  /** Perhaps more groups than it has; what they may do is taken as permitted. */
   readonly gids: readonly number[]
-  /** Whether `smtp.ini` names it; otherwise it is the owner of `queue/`. */
+  /** Whether `smtp.ini` names the user; otherwise the owner of `queue/` is assumed. */
   readonly isConfigured: boolean
 }
 
-/** @returns undefined for root, or if unknown */
+/** @returns `undefined` for root, or if nothing tells who it is */
 export function harakaUser(config: Haraka.Config): HarakaUser | undefined {
   const { main = {} } = readIniFile(config, 'smtp.ini')
   if (main.user) {
@@ -52,7 +52,7 @@ export function harakaUser(config: Haraka.Config): HarakaUser | undefined {
   return { name: owner?.name ?? String(queue.uid), uid: queue.uid, gids, isConfigured: false }
 }
 
-/** The groups that name the user as a member. */
+/** The groups that list the user as a member. */
 function groupsOf(user: string): number[] {
   return fileOf('group')
     .split('\n')
@@ -72,7 +72,7 @@ const distinct = (ids: readonly (number | undefined)[]) => [
   ...new Set(ids.filter((id) => id !== undefined)),
 ]
 
-/** @returns the ids of the user and its group, or of the group; nothing if there is none */
+/** @returns the ids of a user and its group, or the id of a group; empty if there is none */
 function idsOf(database: 'passwd' | 'group', name: string): readonly number[] {
   if (/^\d+$/.test(name)) return [Number(name)]
   const line = lineOf(fileOf(database), name) ?? lineOf(getent(database, name), name)
@@ -96,7 +96,7 @@ function fileOf(database: string): string {
   }
 }
 
-/** For users from other sources, such as LDAP. */
+/** Finds users that are not in the local files, such as those in LDAP. */
 function getent(database: string, name: string): string {
   try {
     return execFileSync('getent', [database, '--', name], {

@@ -7,31 +7,31 @@ export interface Problem {
   readonly file: string
   readonly line?: number
   readonly section?: string
-  /** With `[]` for a key that may repeat. */
+  /** With `[]` if the key may be repeated. */
   readonly key?: string
-  /** As written; never a password. */
+  /** As written, but never a password. */
   readonly value?: string
   /** What is wrong, and what was probably meant. */
   readonly what: string
 }
 
-/** Haraka prints errors that stop its start without naming the plugin. */
+/** Haraka prints an error that stops its start without naming the plugin. */
 const NAME = 'gal-relay: '
 
-/** The settings cannot be used; the message lists every problem. */
+/** Thrown at start if the settings cannot be used; the message lists every problem. */
 export class SettingsError extends Error {
   readonly #problems: readonly Problem[]
 
-  /** @param texts of the problems, in the order in which they are shown */
+  /** @param texts the problems' texts, in the order in which they are shown */
   constructor(problems: readonly Problem[], texts = atOnce(textsOf(problems))) {
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
     super(`${NAME}${count} in the settings\n${texts.join('\n')}`)
     this.#problems = problems
-    // Haraka prints the stack of an error that stops its start; our stack lines would be of no use.
+    // Haraka prints the stack of an error that stops its start; our code lines would not help the reader.
     this.stack = `${this.message}\n    at ${problems[0]?.file}`
   }
 
-  /** The message without the plugin's name, for lines that have it already. */
+  /** The message without the plugin's name, for places where the name is shown already. */
   get lines(): readonly string[] {
     return this.message.slice(NAME.length).split('\n')
   }
@@ -41,7 +41,7 @@ export class SettingsError extends Error {
   }
 }
 
-/** The same in short steps, for many problems. */
+/** The same in short steps, because there may be many problems. */
 export function* settingsErrorSteps(problems: readonly Problem[]): Steps<SettingsError> {
   return new SettingsError(problems, yield* textsOf(problems))
 }
@@ -63,18 +63,18 @@ export function problemText({ file, line, section, key, value, what }: Problem):
   return `  ${place}:${where} ${cut(what, WORDS_MOST)}`
 }
 
-/** The key in printable form. Haraka also reads `smtp://user:secret@host` and `bind_password:secret` as keys. */
+/** The key, safe to show: `smtp://user:secret@host` and `bind_password:secret` can be read as keys. */
 export const shownKey = (key: string): string =>
   redactUserinfo(key).replace(/(password:).*/i, '$1***')
 
-/** The value in printable form: without passwords and credentials in URLs, and of limited length. */
+/** The value, safe to show: no password, no credentials in a URL, no endless line. */
 export function shownValue(key: string, value: string): string {
   if (/password(?!_file)/.test(key)) return '(not shown)'
   const shown = redactUserinfo(value)
   return cut(shown, 200)
 }
 
-/** The problem's text may repeat part of the value. */
+/** The most characters of `what`, which may repeat part of the value. */
 const WORDS_MOST = 2000
 
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}…` : text)

@@ -1,17 +1,17 @@
 // The URL of a Redis server, or of a Sentinel.
 
-/** One server: Redis itself, or a Sentinel that knows its address. */
+/** One server: Redis itself, or a Sentinel that knows which server Redis is. */
 export interface RedisServer {
   readonly tls: boolean
   readonly host: string
   readonly port: number
-  /** A Unix-domain socket, in place of host and port. */
+  /** A Unix-domain socket, instead of host and port. */
   readonly socket?: string
   /** The part after the slash: the database number, or the Sentinels' name for the group. */
   readonly path: string
   readonly username: string | undefined
   readonly password: string | undefined
-  /** The URL in printable form. */
+  /** The URL, safe to show. */
   readonly text: string
 }
 
@@ -19,7 +19,7 @@ export const REDIS_PREFIX = 'gal-relay:'
 
 export const REDIS_PORT = 6379
 
-/** @returns the server, or the problem */
+/** @returns the server, or a text that says what is wrong */
 export function parseRedisUrl(text: string): RedisServer | string {
   if (/[\s,]/.test(text)) return 'holds more than one value; write url[] for each Sentinel'
   const [, scheme = ''] = /^(rediss?):\/\//i.exec(text) ?? []

@@ -1,5 +1,5 @@
-// The Redis that servers share: `[redis]`, or the one of Haraka's own plugins (config/redis.ini of
-// haraka-plugin-redis 2).
+// The Redis through which servers share what they know: `[redis]`, or the one that Haraka's own
+// plugins use (config/redis.ini of haraka-plugin-redis 2).
 import type { Trusted } from '../trusted-file'
 import { readIniFile } from './haraka-files'
 import { trustedOwners } from './owners'
@@ -7,20 +7,20 @@ import { REDIS_PORT, REDIS_PREFIX, type RedisServer } from './redis-url'
 import type { SectionReader } from './sections'
 
 export interface RedisSettings {
-  /** Several are Sentinels of one group. */
+  /** Several URLs are the Sentinels of one group. */
   readonly url: readonly RedisServer[]
-  /** '' for none. */
+  /** '' if there is none. */
   readonly password_file: string
   readonly tls_ca: string
   /** The prefix of every key. */
   readonly prefix: string
-  /** It comes from config/redis.ini. */
+  /** Whether the settings come from config/redis.ini. */
   readonly isHarakas?: boolean
-  /** Users whose files are trusted. */
+  /** The users and groups whose files are trusted. */
   readonly trusted?: Trusted
 }
 
-/** Rules for the whole section. */
+/** Reports what is wrong with the section as a whole. */
 export function reportRedis(
   { url, password_file, tls_ca }: RedisSettings,
   sections: SectionReader,
@@ -44,8 +44,8 @@ export function reportRedis(
 }
 
 /**
- * `[server]` and `[opts]` of config/redis.ini, with the defaults of haraka-plugin-redis.
- * @returns undefined if there is no such file, or it names no server
+ * Reads `[server]` and `[opts]` of config/redis.ini, with the defaults of haraka-plugin-redis.
+ * @returns `undefined` if there is no such file, or it names no server
  */
 export function redisOfHaraka(config: Haraka.Config): RedisSettings | undefined {
   const { server, opts = {} } = readIniFile(config, 'redis.ini')

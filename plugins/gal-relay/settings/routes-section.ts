@@ -1,4 +1,4 @@
-// [routes]: reads each row, and checks the rows as a whole.
+// [routes]: reads each row, and reports what is wrong with the rows as a whole.
 import { addressText, localKey, type Recipient, recipientNamed } from '../routing/recipient'
 import {
   findRow,
@@ -16,7 +16,7 @@ import type { Steps } from './steps'
 
 const section = 'routes'
 
-/** @param own our own names and addresses, which no row may have as its next hop */
+/** @param own this host, which no row may name as its next hop */
 export function* readRoutes(sections: SectionReader, own: OwnHost | undefined): Steps<RouteTable> {
   const table = new RouteTableBuilder()
   for (const [key, value] of sections.entries(section)) {
@@ -59,7 +59,7 @@ export function* readRoutes(sections: SectionReader, own: OwnHost | undefined): 
   return table
 }
 
-/** The maximum number of steps to follow. Each row of a long chain is reported, and all end in the same place. */
+/** The most steps to follow: each row of a long chain is reported, and they all end alike. */
 const CHAIN = 20
 
 function chainProblem(chain: readonly string[], { sentTo }: Row): string {
@@ -74,13 +74,13 @@ function chainProblem(chain: readonly string[], { sentTo }: Row): string {
   return `${points}; ${what} is rerouted once, probably meant: reroute ${last}`
 }
 
-/** The subject of a row: a domain, or one address at it. */
+/** What a row applies to: a domain, or one address at it. */
 type Place = Recipient | { readonly domain: string; readonly plainLocal?: undefined }
 
 const placeText = (place: Place) =>
   place.plainLocal === undefined ? place.domain : addressText(place)
 
-/** The row for an address or a domain; `refuse` rows are skipped. */
+/** The row for an address or a domain, skipping `refuse` rows. */
 function rowAt(table: RouteTable, place: Place): Row | undefined {
   const own =
     place.plainLocal === undefined
@@ -89,7 +89,7 @@ function rowAt(table: RouteTable, place: Place): Row | undefined {
   return own && own.routeTo.kind !== 'refuse' ? own : findRow(table, place.domain)
 }
 
-// The domains or addresses that a recipient passes through, if there is more than one step.
+// The domains or addresses that a recipient would pass through, if there is more than one step.
 function rerouteChain(table: RouteTable, first: Row): readonly string[] | undefined {
   let place: Place = placeOf(first)
   const chain = [placeText(place)]

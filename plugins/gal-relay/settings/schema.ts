@@ -1,5 +1,6 @@
-// Every key of gal_relay.ini with its type, default and meaning. This is the only source for the types of the
-// settings, their defaults and error messages, and for the keys that config/gal_relay.ini and the README list.
+// Every key of gal_relay.ini: its kind of value, its default and its meaning. This is the only
+// source of the settings' types, defaults and error messages, and of what config/gal_relay.ini and
+// the README must list.
 import { isIP } from 'node:net'
 import path from 'node:path'
 import { z } from 'zod'
@@ -10,7 +11,7 @@ import type { Trusted } from '../trusted-file'
 import { parseRedisUrl, REDIS_PREFIX } from './redis-url'
 import * as value from './values'
 
-/** Keys that a `[listener …]` section may override, by the section with their default. */
+/** Keys that a `[listener …]` section may override, by the section that holds their default. */
 export const main = {
   enabled: value.flag,
   enforce: value.flagOr('relaying'),
@@ -31,7 +32,7 @@ export const restrictions = {
   open: value.flag,
 }
 
-/** The defaults of a listener's settings. */
+/** A listener's settings if neither its own section nor the general ones set them. */
 export const LISTENER_DEFAULTS: ListenerKeys = {
   enabled: true,
   enforce: true,
@@ -49,7 +50,7 @@ export const LISTENER_DEFAULTS: ListenerKeys = {
 const listenerKeys = z.strictObject({ ...main, ...routing, ...restrictions })
 export type ListenerKeys = z.output<typeof listenerKeys>
 
-/** The same keys, all optional, as a single section sets them. */
+/** The same keys, all optional: what one section sets itself. */
 export const partial = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).partial()
 export const listener = listenerKeys.partial()
 
@@ -59,7 +60,7 @@ const attribute = z.string().transform((name, ctx) => {
   return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
-/** The name of an attribute, or ''. */
+/** The name of one attribute, or none. */
 const attributeOr = (usual: string) =>
   z
     .string()
@@ -109,13 +110,13 @@ export const gal = z.strictObject({
 })
 export type GalSettings = Readonly<z.output<typeof gal>>
 
-/** Node's timers have 31 bits of milliseconds; a longer one fires at once. */
+/** Node's timers count milliseconds in 31 bits; one set for longer fires at once. */
 const LONGEST_TIMER = '24d'
 
-/** @param configDir the folder for relative file names */
+/** @param configDir the folder that relative file names start from */
 export const snapshot = (configDir: string) =>
   z.strictObject({
-    // Beside the default queue folder of an install.
+    // Beside the queue folder, if that is where Haraka puts it by default.
     file: value.file(configDir).default(path.resolve(configDir, '..', 'gal_relay.snapshot')),
     full_every: value.duration('1s', LONGEST_TIMER).default(6 * 3_600_000),
     changes_every: value.duration('1s', '10m').default(30_000),
@@ -123,22 +124,22 @@ export const snapshot = (configDir: string) =>
     shrink_limit: value.share.default(0.2),
     share: value.word('none', 'redis').default('none'),
     key_file: value.file(configDir).default(''),
-    // '' means Redis if there is one, otherwise the file itself.
+    // '': Redis if there is one, otherwise the file itself.
     received_from: value.fileOr('redis', configDir).default(''),
   })
 export type SnapshotKeys = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
 
-/** Users whose files are trusted in this install. */
+/** Whose files the install trusts. */
 interface Believing {
   readonly trusted?: Trusted
 }
 
 const LDAP_PORT = { ldap: 389, ldaps: 636, srv: 0 } as const
 
-/** OpenLDAP's default on most systems. */
+/** The socket's place on most systems. */
 const LDAPI_SOCKET = '/var/run/slapd/ldapi'
 
-/** The ports of LDAP and of the Global Catalog over TLS. */
+/** The ports of LDAP over TLS and of a Global Catalog over TLS. */
 const TLS_PORTS = new Set(['636', '3269'])
 
 const serverUrl = z.string().transform((url, ctx): ServerUrl => {
@@ -195,8 +196,8 @@ function socketUrl(url: string, rest: string, ctx: z.RefinementCtx<unknown>): Se
   )
 }
 
-// A DN may contain either sign, but no ; before something that is not an attribute, and no blank in a dc= or after
-// a name that is not a DN.
+// A DN may contain either sign, but no ; that an attribute does not follow, and no blank and #
+// within a dc= or after a name that is not a DN.
 const COMMENT_BEHIND_DN = /\s;(?!\s*[\w.-]+\s*=)|\bdc=[^,]*\s#|^[^=]*\s#\s/i
 
 const dn = z.string().transform((name, ctx) => {
@@ -206,16 +207,16 @@ const dn = z.string().transform((name, ctx) => {
   const domain = parseDomain(name)
   const meant = domain?.includes('.') && `dc=${domain.split('.').join(',dc=')}`
   if (meant) return value.wrong(ctx, `is not a DN; probably meant: ${meant}`)
-  // The message repeats the text.
+  // The problem text repeats the value.
   return value.wrong(ctx, redactUserinfo(name) === name ? `is not a DN: ${problem}` : 'is not a DN')
 })
 
-/** Active Directory also accepts user@domain and DOMAIN\user. */
+/** Besides DNs, Active Directory accepts user@domain and DOMAIN\user. */
 const bindName = z
   .string()
   .transform((name, ctx) => (COMMENT_BEHIND_DN.test(name) ? value.wrong(ctx, value.COMMENT) : name))
 
-/** A host as in a referral URL, without scheme and port. */
+/** A host as a referral names it, without scheme and port. */
 const referralHost = z.string().transform((text, ctx) => {
   const host = /^\[?([\da-f:.]+)\]?$/i.exec(text)?.[1] ?? text
   if (parseDomain(host) || isIP(host)) return host.toLowerCase()
@@ -223,7 +224,7 @@ const referralHost = z.string().transform((text, ctx) => {
   return value.wrong(ctx, `is not a host name${meant ? `; probably meant: ${meant}` : ''}`)
 })
 
-/** @param configDir the folder for relative file names */
+/** @param configDir the folder that relative file names start from */
 export const ldap = (configDir: string) =>
   z.strictObject({
     url: value.list(serverUrl).optional(),
@@ -246,7 +247,7 @@ export const ldap = (configDir: string) =>
     connections: value.count(1, 100).default(2),
     connect_timeout: value.duration('10ms', '25s').default(2000),
     query_timeout: value.duration('10ms', '25s').default(2000),
-    // Shorter than Haraka's time-out for plugins (plugin_timeout, 30 s).
+    // Shorter than the time for which Haraka lets a plugin keep a client waiting (plugin_timeout, 30 s).
     answer_within: value.duration('10ms', '25s').default(5000),
     retry_after: value.durationRange.default({ least: 1000, most: 30_000 }),
     referrals: value.word('report', 'follow').default('report'),
@@ -269,9 +270,9 @@ const domainPattern = z.string().transform((text, ctx) => {
   return value.wrong(ctx, `is an address; probably meant: @${parsed.domain}`)
 })
 
-/** A `[directory NAME]` section. @param configDir where relative file names start */
+/** A `[directory NAME]` section. @param configDir the folder that relative file names start from */
 export const directory = (configDir: string) => {
-  // Those two say what is ours, which is not for a directory to decide.
+  // These two say what is ours, which no directory decides.
   const { any_domain, always_accept, ...ofGal } = gal.shape
   return z.strictObject({
     domains: value.list(domainPattern).default([]),
@@ -304,7 +305,7 @@ const redisUrl = z.string().transform((text, ctx) => {
   return typeof parsed === 'string' ? value.wrong(ctx, parsed) : parsed
 })
 
-/** @param configDir the folder for relative file names */
+/** @param configDir the folder that relative file names start from */
 export const redis = (configDir: string) =>
   z.strictObject({
     url: value.list(redisUrl).default([]),
@@ -313,7 +314,7 @@ export const redis = (configDir: string) =>
     prefix: z.string().default(REDIS_PREFIX),
   })
 
-/** The keys that may occur several times, with `[]`. */
+/** Keys that may be repeated, written with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
   [listenerKeys, gal, ldap(''), directory(''), http, harvest, redis('')].flatMap(({ shape }) =>
     Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>

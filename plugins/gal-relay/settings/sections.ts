@@ -1,5 +1,5 @@
-// Reads the sections of gal_relay.ini with their schemas. Errors become problems with file, section, key, value
-// and, if it can be guessed, what was meant.
+// The sections of gal_relay.ini, each read with its schema. Errors become problems with file,
+// section, key, value and, if it can be guessed, what was meant.
 import type { ZodError, z } from 'zod'
 import { didYouMean } from '../routing/did-you-mean'
 import { parseDomain } from '../routing/routes'
@@ -11,7 +11,7 @@ import { COMMENT, ONE_EACH } from './values'
 
 export const FILE = 'config/gal_relay.ini'
 
-/** Adds a hint to a problem if the value seems to end in a comment. */
+/** Says what is wrong with a value, and mentions comments if one may follow it. */
 function orComment(what: string, value: unknown): string {
   if (typeof value !== 'string' || !/\S\s+[;#]/.test(value)) return what
   return what === ONE_EACH || what === COMMENT ? COMMENT : `${what}; ${COMMENT}`
@@ -44,7 +44,7 @@ export class SectionReader {
     this.problems.push({ file: FILE, line: this.ini.lineOf(section, key), ...problem, what })
   }
 
-  /** @returns undefined if the section has a problem */
+  /** @returns `undefined` if the section has a problem */
   *read<T extends z.ZodObject>(section: string, object: T): Steps<z.output<T> | undefined> {
     const fields: Readonly<Record<string, z.ZodType>> = object.shape
     const before = this.problems.length
@@ -62,14 +62,14 @@ export class SectionReader {
       result.error?.issues.some(({ path }) => path[0] === key && path.length === 1)
     for (const [key, value] of given) {
       const field = fields[key]
-      // A problem of the whole value has already been reported.
+      // An error in the value as a whole has been reported.
       if (!field || typeof value === 'string' || value.length <= PIECE || isWrong(key)) continue
       data[key] = yield* this.readRest(section, key, value, field, data[key])
     }
     return this.problems.length > before ? undefined : (data as z.output<T>)
   }
 
-  /** The rest of a long list, piece by piece. */
+  /** Reads a long list piece by piece, starting after its first piece. */
   private *readRest(
     section: string,
     key: string,
@@ -127,16 +127,16 @@ export class SectionReader {
   }
 }
 
-/** Without this, zod compiles each schema, which only pays if it is used many times. */
+/** zod would compile each schema, which only pays if it is used many times. */
 const ONCE = { jitless: true }
 
-/** Values of a list that are read in one step. */
+/** How many values of a list are read in one step. */
 const PIECE = 50
 
 const pieceOf = (value: string | readonly string[], from: number) =>
   typeof value === 'string' ? value : value.slice(from, from + PIECE)
 
-/** Every key, by its section; a `[listener …]` section may have those of the first three. */
+/** Every key, by section; a `[listener …]` section may have those of the first three. */
 export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   main: Object.keys(schema.main),
   routing: Object.keys(schema.routing),
@@ -144,7 +144,7 @@ export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   gal: Object.keys(schema.gal.shape),
   ldap: Object.keys(schema.ldap('').shape),
   snapshot: Object.keys(schema.snapshot('').shape),
-  // And those of [gal], [ldap] and [snapshot].
+  // Plus those of [gal], [ldap] and [snapshot].
   directory: ['domains'],
   http: Object.keys(schema.http.shape),
   harvest: Object.keys(schema.harvest.shape),
@@ -156,7 +156,7 @@ const SECTIONS: readonly string[] = [
   'hosts',
 ]
 
-/** @returns the section that the key is in, as it is written */
+/** @returns the section that the key belongs to, as written */
 export function homeOf(key: string): string | undefined {
   const home = Object.keys(SECTION_KEYS).find((section) => SECTION_KEYS[section]?.includes(key))
   return home === 'directory' ? 'directory NAME' : home

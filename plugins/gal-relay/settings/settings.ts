@@ -1,5 +1,5 @@
-// Turns gal_relay.ini into one immutable, validated policy per listener. All problems are reported, not just the
-// first; if there is any, there are no settings.
+// Turns gal_relay.ini into one immutable, validated policy per listener. All problems are found and
+// reported, not just the first; if there is one, there are no settings.
 import type { z } from 'zod'
 import type { RoutingPolicy } from '../routing/decide'
 import { localParts } from '../routing/local-parts'
@@ -31,29 +31,29 @@ export type { SnapshotSettings } from './list-channel'
 export type { RedisSettings } from './redis'
 export type { GalSettings, LdapSettings } from './schema'
 
-/** The policy of one listener. */
+/** The settings in effect on one listener. */
 export interface ListenerPolicy {
-  /** The sections it comes from, for the log: `*:587`, or `*:*` for the general settings. */
+  /** The sections it was made from, for the log: `*:587`, or `*:*` for the general settings. */
   readonly name: string
   readonly enabled: boolean
-  /** What the plugin does not decide is logged and counted, and Haraka answers. */
+  /** What the policy does not decide is logged and counted, and left for Haraka to answer. */
   readonly enforce: Enforcement
   /** The other plugins of this Haraka that accept recipients. */
   readonly acceptedBy: readonly string[]
-  /** Both kinds of recipient in one transaction: deliver both ways, or defer the second kind. */
+  /** What to do if a transaction has recipients of both kinds: split it, or defer the second kind. */
   readonly mixed: 'split' | 'defer'
   readonly routing: RoutingPolicy
   readonly restrictions: Restrictions
 }
 
 export interface Settings {
-  /** By `address:port`, `address:*`, `*:port` and `*:*`; use {@link policyFor}. */
+  /** Keyed by `address:port`, `address:*`, `*:port` and `*:*`; use {@link policyFor}. */
   readonly policies: ReadonlyMap<string, ListenerPolicy>
   readonly directories: Directories
   /** Metrics and the status page, and the clients that may see them. */
   readonly http: { readonly enabled: boolean; readonly allow: NetworkList }
   readonly harvest: HarvestSettings
-  /** The Redis where servers share their counts; undefined if there is none. */
+  /** The Redis through which servers share counts; `undefined` if they share none. */
   readonly redis: RedisSettings | undefined
 }
 
@@ -68,8 +68,8 @@ const ANY = '*:*'
 
 /**
  * @param hostList the lines of config/host_list
- * @param configDir the folder for relative file names
- * @param own our own names and addresses, which no row may have as its next hop
+ * @param configDir the folder that relative file names start from
+ * @param own this host, which no row may name as its next hop
  * @param acceptedBy the other plugins that accept recipients
  * @throws SettingsError with every problem
  */
@@ -87,8 +87,8 @@ export function readSettings(
 /**
  * The same in short steps.
  * @param hosts the domains of config/host_list, from {@link inboundHosts}
- * @param trusted users whose files are trusted
- * @param redisElsewhere the Redis to use if there is no [redis]
+ * @param trusted the users and groups whose files are trusted
+ * @param redisElsewhere the Redis through which servers share what they know, unless [redis] names one
  */
 export function* readSettingsSteps(
   ini: Ini,
@@ -176,7 +176,7 @@ export function* readSettingsSteps(
 }
 
 /**
- * The policy of the listener a client connected to; the most specific section wins.
+ * Returns the policy of the listener that a client connected to; the most specific section wins.
  *
  * @param address canonical, as in {@link canonicalAddress}
  */
@@ -191,7 +191,7 @@ export function policyFor(settings: Settings, address: string, port: number): Li
   return policy
 }
 
-/** What the listeners have in common; lists are built once and shared by all that inherit them. */
+/** What all listeners share; lists are built once for all listeners that inherit them. */
 interface PolicyContext {
   readonly routes: RouteTable
   readonly hosts: ReadonlySet<string>
@@ -237,7 +237,7 @@ function* policyOf(
   }
 }
 
-/** With several directories, the delimiters of any of them. */
+/** With several directories, all delimiters that any of them uses for sub-addresses. */
 function delimitersOf(
   asked: readonly { readonly gal: schema.GalSettings }[],
   otherwise: schema.GalSettings,
@@ -262,7 +262,7 @@ function* networkListOf(
 
 type Overrides = ReadonlyMap<string, Partial<schema.ListenerKeys>>
 
-// `*:587` and `10.0.0.8:*` both hold for 10.0.0.8:587, key by key, the address first.
+// `*:587` and `10.0.0.8:*` both apply to 10.0.0.8:587, key by key, with the address first.
 function* cascade(
   general: schema.ListenerKeys,
   overrides: Overrides,
@@ -274,14 +274,14 @@ function* cascade(
     for (const port of ports) {
       const name = `${address}:${port}`
       const [own, byAddress, byPort] = layersOf(name).map((one) => overrides.get(one))
-      // policyFor falls back to this for any other combination.
+      // policyFor falls back to the other policies for any other combination.
       if (name !== ANY && !own && !(byPort && byAddress)) continue
       yield [name, { ...general, ...byPort, ...byAddress, ...own }]
     }
   }
 }
 
-/** The sections whose keys apply to a listener, in order of precedence; the general ones come last. */
+/** The sections whose keys apply to a listener: the one that wins first, the general ones last. */
 export function layersOf(
   listener: string,
 ): readonly [own: string, byAddress: string, byPort: string] {
@@ -316,7 +316,7 @@ function* readListeners(sections: SectionReader): Steps<Overrides> {
 
 const GENERAL = 'applies to every listener; put its keys into [main], [routing] and [restrictions]'
 
-/** @returns the listener that a section is for, or the problem with its name */
+/** @returns the listener that a section is for, or what is wrong with the section's name */
 export function parseListener(section: string): string | { readonly problem: string } {
   const [, word, text = ''] = /^(listener)\s+(\S+)$/i.exec(section) ?? []
   if (word && word !== 'listener') return { problem: `probably meant: [listener ${text}]` }
@@ -348,7 +348,7 @@ export function parseListener(section: string): string | { readonly problem: str
   return `${ip}:${port === '*' ? port : Number(port)}`
 }
 
-/** One spelling for each IP address; IPv4-mapped IPv6 is IPv4. undefined for anything else. */
+/** Returns one spelling for each IP address; IPv4-mapped IPv6 becomes IPv4. `undefined` if it is none. */
 export function canonicalAddress(address: string): string | undefined {
   const ip = parseIp(address)
   if (!ip) return undefined

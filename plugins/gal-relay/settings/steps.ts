@@ -1,11 +1,11 @@
-// Long work in small steps. At start and in commands it runs at once; otherwise a slice at a time, and mail is
-// answered between slices.
+// Long work in small steps: done at once if nothing else waits, as at start and in commands, or in
+// slices, between which mail is answered.
 import { setImmediate as turn } from 'node:timers/promises'
 
-/** Work that yields after each step and returns its result. */
+/** Work that pauses after each step; its return value is the result. */
 export type Steps<T> = Generator<undefined, T, undefined>
 
-/** Milliseconds for which the event loop is kept at a time; the last step may exceed it. */
+/** How long a slice may block the event loop, in milliseconds; its last step may exceed this. */
 const SLICE = 5
 
 /** @throws whatever a step throws */
@@ -17,8 +17,8 @@ export function atOnce<T>(steps: Steps<T>): T {
 }
 
 /**
- * @param isWanted asked between two slices
- * @returns undefined if it is no longer wanted; then only its `finally` blocks run
+ * @param isWanted called between two slices
+ * @returns `undefined` if the work is no longer wanted; only its `finally` blocks run then
  * @throws whatever a step throws
  */
 export async function inSlices<T>(

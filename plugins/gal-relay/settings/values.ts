@@ -1,16 +1,16 @@
-// The types of values in the settings, as zod types that turn ini text into what the code uses.
+// The kinds of value that a setting can have, as zod types that turn ini text into what the code uses.
 import path from 'node:path'
 import { z } from 'zod'
 import { parseNetwork } from '../routing/networks'
 
-/** Booleans as in Haraka, but a word that is neither is an error instead of false. */
+/** Booleans as in Haraka, except that any other word is an error instead of false. */
 export const flag = z.string().transform((text, ctx) => {
   if (/^(true|yes|ok|enabled|on|1)$/i.test(text)) return true
   if (/^(false|no|disabled|off|0)$/i.test(text)) return false
   return wrong(ctx, text === '' ? 'is empty; it is true or false' : 'is neither true nor false')
 })
 
-/** A boolean or that word. */
+/** A boolean or the given word. */
 export const flagOr = <const T extends string>(word: T) =>
   z.string().transform((text, ctx) => {
     if (text.toLowerCase() === word) return word
@@ -59,7 +59,7 @@ function parseRange(
   return wrong(ctx, `is not a range of durations such as ${example}`)
 }
 
-/** `0s to 5s`, or `0s`, → a delay in milliseconds */
+/** `0s to 5s`, or `0s`, → how long a client is kept waiting, in milliseconds */
 export const delayRange = (most: string) =>
   z.string().transform((text, ctx) => {
     const range = parseRange(text === '0s' ? '0s to 0s' : text, ctx, '0s to 5s')
@@ -121,17 +121,17 @@ export const share = z.string().transform((text, ctx) => {
 
 export const text = z.string()
 
-/** The hint for a comment behind a value. */
+/** The hint for a value that a comment may follow. */
 export const COMMENT = 'a comment needs a line of its own'
 const hasComment = (value: string) => /\s[;#]/.test(value)
 
-/** Quotes around a name would become part of it. */
+/** Reports a name in quotes, because nothing removes them. */
 function quotedProblem(name: string): string | undefined {
   const [, , bare] = /^(["'])(.+)\1$/.exec(name) ?? []
   return bare && `would include the quotes around it; probably meant: ${bare}`
 }
 
-/** An account that clients authenticate as. */
+/** An account name as clients authenticate with it. */
 export const account = z.string().transform((name, ctx) => {
   if (hasComment(name)) return wrong(ctx, COMMENT)
   if (name.includes(',')) return wrong(ctx, ONE_EACH)
@@ -139,14 +139,14 @@ export const account = z.string().transform((name, ctx) => {
   return problem ? wrong(ctx, problem) : name
 })
 
-/** A path relative to Haraka's config folder, made absolute; '' stays ''. */
+/** A path, made absolute from Haraka's config folder; '' stays ''. */
 export const file = (configDir: string) =>
   z.string().transform((name, ctx) => {
     if (hasComment(name)) return wrong(ctx, COMMENT)
     return name === '' ? '' : path.resolve(configDir, name)
   })
 
-/** The same, or that word. */
+/** The same, or the given word. */
 export const fileOr = (word: string, configDir: string) => {
   const name = file(configDir)
   return z.string().transform((text, ctx) => {
@@ -156,13 +156,13 @@ export const fileOr = (word: string, configDir: string) => {
   })
 }
 
-/** A key that may repeat. One without `[]` is a list of one; an empty value adds nothing. */
+/** A key that may be repeated. Without `[]` it is a list of one; an empty value adds nothing. */
 export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
   z
     .union([z.string().transform((one) => (one === '' ? [] : [one])), z.array(z.string())])
     .pipe(z.array(item))
 
-/** Local parts, comma separated or a key that may repeat. */
+/** Local parts, separated by commas or in a key that may be repeated. */
 export const localParts = z
   .union([z.string().transform((one) => [one]), z.array(z.string())])
   .transform((all, ctx) => {
@@ -184,7 +184,7 @@ export const network = z.string().transform((entry, ctx) => {
   return 'problem' in parsed ? wrong(ctx, parsed.problem) : parsed
 })
 
-/** Reports a problem with the value. Its result is what a transform must return. */
+/** Reports what is wrong with the value. The result is for transforms, which must return something. */
 export function wrong(ctx: z.RefinementCtx<unknown>, message: string): never {
   ctx.addIssue({ code: 'custom', message })
   return z.NEVER

@@ -1,4 +1,4 @@
-// Formats values as in gal_relay.ini.
+// Values as they would be written in gal_relay.ini, and the default of each key.
 import type { z } from 'zod'
 
 const UNITS = [
@@ -9,16 +9,16 @@ const UNITS = [
   ['ms', 1],
 ] as const
 
-/** In the largest unit that leaves no fraction: `90s`, `15m`. */
+/** A duration in the largest unit that needs no fraction: `90s`, `15m`. */
 function durationText(milliseconds: number): string {
   const [unit, length] = UNITS.find(([, length]) => milliseconds % length === 0) ?? ['ms', 1]
   return milliseconds === 0 ? '0s' : `${milliseconds / length}${unit}`
 }
 
 /**
- * @param value that the key's schema has made from a text, or its default
+ * @param value the result of the key's schema for a text, or the key's default
  * @param field the key's schema
- * @returns a text that gives the same value; for a list, one text for each value
+ * @returns a text for which the schema gives the same value; for a list, one text for each item
  */
 export function writtenValue(value: unknown, field: z.ZodType): string | readonly string[] {
   if (Array.isArray(value)) return value.map(textOf)

@@ -1,5 +1,5 @@
-// The first gal_relay.ini of an install: what was found, as settings with a comment that explains each choice.
-// It only observes, so no answer changes.
+// Writes the first gal_relay.ini of an install: what was found out, and where, as settings with a
+// comment for each choice. With it, the plugin only observes: no answer changes.
 import type { Survey } from './survey'
 
 export interface FirstSettings {
@@ -11,21 +11,21 @@ export interface FirstSettings {
   readonly basesFrom: string
   readonly bindDn: string
   readonly bindPasswordFile: string
-  /** With a plain-text password, from another plugin's settings. */
+  /** A plain-text password from the settings of another plugin. */
   readonly bindPassword: string
   readonly tlsCa: string
   /** The attributes that hold addresses, from other settings or from the directory. */
   readonly attributes: readonly string[]
   readonly attributesFrom: string
   readonly filter: string
-  /** Inbound by config/host_list. */
+  /** Inbound domains of config/host_list. */
   readonly hosts: readonly string[]
-  /** Rows of other plugins, `sent to` and `route to`. */
+  /** Rows from other plugins, each as `sent to` and `route to`. */
   readonly rows: readonly (readonly [sentTo: string, routeTo: string])[]
-  /** More inbound domains, and how they were found. */
+  /** Further inbound domains, and how they were found. */
   readonly domains: readonly string[]
   readonly domainsFrom: string
-  /** `hosts[]` and `never[]` of other plugins. */
+  /** `hosts[]` and `never[]` from other plugins. */
   readonly restrictions: readonly (readonly [key: string, value: string])[]
 }
 

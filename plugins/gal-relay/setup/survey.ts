@@ -1,5 +1,5 @@
-// Explores an unknown directory: its kind, where its entries are, which attributes hold addresses, the domains
-// of these, and what Exchange accepts. It only reads.
+// Examines an unknown directory: what kind it is, where its entries are, which attributes hold
+// addresses, of which domains, and which domains an Exchange in it accepts. It only reads.
 import { addressesOf, lowerCaseNames } from '../gal/directory/entry-addresses'
 import type { Connection } from '../ldap/connection'
 import { DirectoryError, directoryError, resultError } from '../ldap/directory-error'
@@ -14,50 +14,50 @@ import { findServers } from '../ldap/srv'
 import type { LdapSettings } from '../settings/settings'
 
 export interface AcceptedDomain {
-  /** As in `[routes]`: `example.com` with its subdomains, `@example.com` alone. */
+  /** As in `[routes]`: `example.com` includes its subdomains, `@example.com` does not. */
   readonly sentTo: string
   readonly kind: 'authoritative' | 'internal relay' | 'external relay'
 }
 
 export interface Survey {
-  /** Which of the servers was asked. */
+  /** The server that was asked. */
   readonly server: string
-  /** Its usual name. */
+  /** The name for people. */
   readonly kind: string
   readonly isActiveDirectory: boolean
-  /** StartTLS with a valid certificate, or why it is not used. */
+  /** Whether StartTLS works with a valid certificate; if not, why. */
   readonly starttls: true | { readonly problem: string } | undefined
-  /** DNs below which the entries are. */
+  /** The DNs of the subtrees that hold the entries. */
   readonly bases: readonly string[]
-  /** The attributes that hold addresses, in order of precedence; empty if nothing is visible. */
+  /** The attributes that hold addresses, most important first; empty if we are shown nothing. */
   readonly attributes: readonly string[]
-  /** Why nothing is visible, if the server says so. */
+  /** Why we are shown nothing, if the server says so. */
   readonly refusal: string
-  /** The domains of a sample of addresses, most frequent first. */
+  /** Taken from some of the entries, most frequent first. */
   readonly domains: readonly { readonly domain: string; readonly count: number }[]
   readonly acceptedDomains: readonly AcceptedDomain[]
 }
 
-/** Large directories without an index take long. */
+/** Large directories without an index take a long time. */
 const PATIENCE = 20_000
 const SAMPLE = 1000
 const START_TLS = '1.3.6.1.4.1.1466.20037'
 const ACTIVE_DIRECTORY = '1.2.840.113556.1.4.800'
 const SIZE_LIMIT_EXCEEDED = 4
 
-/** Attributes that hold addresses in some directory; the layouts in the documentation name them. */
+/** Attributes that hold addresses in some directory; the layouts in the documentation use them. */
 const CANDIDATES = [
   ...['proxyAddresses', 'mail', 'mailAlternateAddress', 'mailLocalAddress', 'mailAlias', 'alias'],
   ...['mailPrimaryAddress', 'mailAlternativeAddress', 'gosaMailAlternateAddress'],
   ...['zimbraMailDeliveryAddress', 'zimbraMailAlias', 'shadowAddress', 'otherMailbox'],
 ]
-/** Naming contexts that a server uses for itself. */
+/** Suffixes that a server keeps for itself. */
 const OWN_CONTEXT =
   /^(cn=(config|schema|changelog|monitor|accesslog)\b|o=netscaperoot\b|dc=(domain|forest)dnszones\b)/i
 
 /** The directory cannot be used; the message says why. */
 export class SurveyError extends Error {
-  /** It can be reached, but does not accept this account. */
+  /** Whether the server can be reached but does not let this account in. */
   readonly isAboutAccount: boolean
 
   constructor({ message, failure, code }: DirectoryError) {
@@ -68,7 +68,7 @@ export class SurveyError extends Error {
 
 const DNS_PATIENCE = 3000
 
-/** DNS names servers of the domain. Never rejects. */
+/** Whether DNS names servers for the domain. Never rejects. */
 export async function isAnnounced(
   domain: string,
   service: '_ldap._tcp' | '_gc._tcp',
@@ -81,8 +81,8 @@ export async function isAnnounced(
 }
 
 /**
- * @param bases where to look; if empty, in all naming contexts of the server
- * @throws SurveyError if no server can be reached, or it does not accept the account
+ * @param bases where to look; if empty, everything that the server has
+ * @throws SurveyError if no server can be reached, or none lets us in
  */
 export async function surveyDirectory(
   ldap: LdapSettings,
@@ -155,7 +155,7 @@ function basesIn(values: (name: string) => string[], isActiveDirectory: boolean)
   return values('namingContexts').filter((dn) => dn !== '' && !OWN_CONTEXT.test(dn))
 }
 
-/** Exchange delivers by proxyAddresses; `mail` may hold what the domain does not receive. */
+/** Exchange delivers by proxyAddresses; `mail` may hold addresses that the domain does not receive. */
 function withoutContacts(attributes: readonly string[]): readonly string[] {
   return attributes.includes('proxyAddresses') ? ['proxyAddresses'] : attributes
 }
