@@ -3,7 +3,7 @@ import { UNREADABLE } from '../gal/snapshot/listed-mailboxes'
 import type { Mailbox } from '../routing/mailbox'
 import { visible } from '../visible'
 
-/** A host, an address or both from a look-up or the list; or why they are not known. */
+/** What a look-up or the list says: a host, an address or both; or why neither can be known. */
 export interface SaidMailbox {
   readonly host?: string
   readonly routing_address?: string

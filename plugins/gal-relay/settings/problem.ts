@@ -1,4 +1,4 @@
-// A problem in the settings, and the sentence that describes it.
+// One thing wrong with the settings, and the sentence an operator reads about it.
 import { redactUserinfo } from '../routing/routes'
 import { atOnce, type Steps } from './steps'
 

@@ -70,7 +70,7 @@ export const delayRange = (most: string) =>
       : range
   })
 
-/** `32, 64`: the number of bits of an IPv4 and of an IPv6 address that make up its network */
+/** `32, 64`: how many bits of an IPv4 and of an IPv6 address name its network */
 export const networkBits = z
   .union([z.string(), z.array(z.string()).transform((all) => all.join(','))])
   .transform((text, ctx) => {
@@ -175,7 +175,7 @@ export const localParts = z
     return problem ? wrong(ctx, problem) : parts
   })
 
-/** The problem with several values in one line of a list. */
+/** For lists. */
 export const ONE_EACH = 'contains more than one value; write a line for each'
 
 export const network = z.string().transform((entry, ctx) => {

@@ -55,7 +55,7 @@ const CANDIDATES = [
 const OWN_CONTEXT =
   /^(cn=(config|schema|changelog|monitor|accesslog)\b|o=netscaperoot\b|dc=(domain|forest)dnszones\b)/i
 
-/** The directory cannot be used; the message says why. */
+/** The directory cannot be asked; the message says why. */
 export class SurveyError extends Error {
   /** Whether the server can be reached but does not let this account in. */
   readonly isAboutAccount: boolean
