@@ -1,6 +1,6 @@
 // Which recipients are looked up in which directory, in words. If there is only one directory, all are
 // looked up there, and nothing is said.
-import type { SentTo } from '../routing/routes'
+import { domainText } from '../routing/routes'
 import type { Directories, DirectorySettings } from '../settings/directories'
 
 /** The most lines of one kind; an install may have hundreds of directories. */
@@ -12,9 +12,6 @@ export function directoryNames(names: readonly string[]): string {
   if (names.length < 2) return `directory ${last}`
   return `directories ${names.slice(0, -1).join(', ')} and ${last}`
 }
-
-/** As it is written in `domains[]`. */
-export const domainText = ({ match, domain }: SentTo) => (match === 'exact' ? `@${domain}` : domain)
 
 /** A line for the domains of each directory, or of several that have the same ones. */
 export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readonly string[] {
