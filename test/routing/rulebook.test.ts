@@ -102,11 +102,14 @@ describe('the rulebook', () => {
       for (const [client, recipients] of asked) {
         const expected = answersTo(config, client, recipients)
         const explained = await explain(settings, lists, question(client, recipients))
-        const said = explained.map(({ reply, rule, path, next_hops, delivered_as }, i) => ({
-          reply: reply.slice(0, expected[i]?.reply.length),
-          rule,
-          ...(path ? { path, hops: next_hops, deliveredAs: delivered_as } : {}),
-        }))
+        const said = explained.map(
+          ({ reply, rule, path, next_hops, delivered_as, directory }, i) => ({
+            reply: reply.slice(0, expected[i]?.reply.length),
+            rule,
+            ...(path ? { path, hops: next_hops, deliveredAs: delivered_as } : {}),
+            ...(directory ? { directory } : {}),
+          }),
+        )
         assert.deepEqual(said, expected, JSON.stringify([client, recipients]) + iniOf(config))
       }
     }

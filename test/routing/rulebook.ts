@@ -18,6 +18,14 @@ export interface Outcome {
   readonly path?: 'queue' | 'outbound'
   readonly hops?: readonly string[]
   readonly deliveredAs?: string
+  /** Who was asked: the one that has it, else all of them. */
+  readonly directory?: string
+}
+
+interface Listing {
+  readonly state: 'found' | 'absent' | 'unavailable'
+  readonly directory: string
+  readonly entries: readonly GalEntry[]
 }
 
 type Trust = { readonly mayRelay: boolean; readonly rule: string }
@@ -154,20 +162,18 @@ class Routes {
       .join('')
   }
 
-  lookup(
-    recipient: Sent,
-  ): { state: 'absent' | 'unavailable' } | { state: 'found'; all: GalEntry[] } {
+  lookup(recipient: Sent): Listing {
     const asked = this.directoriesFor(recipient.domain)
-    for (const { isDown, entries, delimiters } of asked) {
+    for (const { name: directory, isDown, entries, delimiters } of asked) {
       if (isDown) continue
       for (const name of [recipient, ...baseAddresses(recipient, delimiters)]) {
         const all = entries.filter(({ address }) => address === keyOf(name))
-        if (all.length > 0) return { state: 'found', all }
+        if (all.length > 0) return { state: 'found', directory, entries: all }
       }
     }
     if (asked.length === 0) throw new Error(`${textOf(recipient)} is looked up in no directory`)
-    const isAbsent = asked.every(({ isDown }) => !isDown)
-    return { state: isAbsent ? 'absent' : 'unavailable' }
+    const state = asked.every(({ isDown }) => !isDown) ? 'absent' : 'unavailable'
+    return { state, directory: asked.map(({ name }) => name).join(', '), entries: [] }
   }
 }
 
@@ -297,29 +303,26 @@ function answerTo(config: Configuration, session: Session, sent: Sent): Outcome 
       : { reply: '250', rule, path: way, hops, deliveredAs }
   if (kind === 'always-relay') return passedOn('always-relay', 'outbound')
   if (kind === 'accept') return passedOn('accept', path)
-  const isLookedUp = kind === 'inbound' || kind === 'shared' || config.anyDomain
-  if (isLookedUp) {
-    const found = routes.lookup(recipient)
-    if (found.state === 'unavailable') return { reply: '451 4.4.3', rule: 'directory-unavailable' }
-    if (found.state === 'found') {
-      const staffOnly = found.all.every((entry) => entry.staffOnly)
-      if (staffOnly && !trust.mayRelay && !session.account) {
-        return { reply: '550 5.7.1', rule: 'authenticated-only' }
-      }
-      if (kind === 'inbound' || kind === 'shared') {
-        return mailboxPlace(config, routes, place, found.all)
-      }
-      return { reply: '250', rule: 'in-gal', path: 'queue', hops: [], deliveredAs }
-    }
-    if (kind === 'shared') return passedOn('shared', 'outbound')
-    if (kind === 'inbound') {
-      return isOnward
-        ? { reply: RELAYING, rule: 'routes-onward' }
-        : { reply: '550 5.1.1', rule: 'not-in-gal' }
-    }
+  const relayed: Outcome = trust.mayRelay
+    ? { reply: '250', rule: `relay-${trust.rule}`, path: 'outbound', hops, deliveredAs }
+    : { reply: RELAYING, rule: `no-relay-${trust.rule}` }
+  const isInbound = kind === 'inbound'
+  if (!isInbound && kind !== 'shared' && !config.anyDomain) return relayed
+  const { state, directory, entries } = routes.lookup(recipient)
+  const answer = (outcome: Outcome): Outcome => ({ ...outcome, directory })
+  if (state === 'unavailable') return answer({ reply: '451 4.4.3', rule: 'directory-unavailable' })
+  if (state === 'absent') {
+    if (kind === 'shared') return answer(passedOn('shared', 'outbound'))
+    if (!isInbound) return answer(relayed)
+    const unknown = { reply: '550 5.1.1', rule: 'not-in-gal' }
+    return answer(isOnward ? { reply: RELAYING, rule: 'routes-onward' } : unknown)
   }
-  if (!trust.mayRelay) return { reply: RELAYING, rule: `no-relay-${trust.rule}` }
-  return { reply: '250', rule: `relay-${trust.rule}`, path: 'outbound', hops, deliveredAs }
+  if (entries.every(({ staffOnly }) => staffOnly) && !trust.mayRelay && !session.account) {
+    return answer({ reply: '550 5.7.1', rule: 'authenticated-only' })
+  }
+  return isInbound || kind === 'shared'
+    ? answer(mailboxPlace(config, routes, place, entries))
+    : answer({ reply: '250', rule: 'in-gal', path: 'queue', hops: [], deliveredAs })
 }
 
 /** The answers to the recipients of one transaction. */
@@ -334,7 +337,8 @@ export function answersTo(
     if (!outcome.path) return outcome
     const isMixed = taken.size > 0 && !taken.has(outcome.path)
     if (isMixed && keysFor(config, session).mixed === 'defer') {
-      return { reply: '452 4.5.3', rule: 'mixed' }
+      const { directory } = outcome
+      return { reply: '452 4.5.3', rule: 'mixed', ...(directory ? { directory } : {}) }
     }
     taken.add(outcome.path)
     return outcome
