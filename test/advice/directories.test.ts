@@ -138,6 +138,16 @@ describe('domains[] at which nobody is looked up', () => {
     assert.deepEqual(unused('', ['l.example', 'example', '@x.l.example'], '', ['l.example']), [
       '@x.l.example',
     ])
+    const literals = ['[192.0.2.7]', '[IPv6:2001:db8::7]']
+    assert.deepEqual(unused('[IPv6:2001:DB8:0::7] = inbound\n', literals), ['[192.0.2.7]'])
+  })
+
+  it('are those where another directory names all that is looked up', () => {
+    const rows = 'hr.b.example = inbound\n'
+    const hr = (domain: string) => directory('hr', [domain])
+    assert.deepEqual(unused(rows, ['b.example'], hr('hr.b.example')), ['b.example'])
+    assert.deepEqual(unused(rows, ['b.example'], hr('@hr.b.example')), [])
+    assert.deepEqual(unused(`@${rows}`, ['b.example'], hr('@hr.b.example')), ['b.example'])
   })
 
   it('are those whose row looks nobody up', () => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { doubts, summary } from '../../plugins/gal-relay/advice/startup'
+import { glanceAt } from '../../plugins/gal-relay/page/settings-section'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import { readSettings } from '../../plugins/gal-relay/settings/settings'
 
@@ -27,6 +28,22 @@ describe('inbound domains', () => {
     const ini = readIni('gal_relay.ini', { ...sections, main: { enabled: 'false' } })
     const settings = readSettings(ini, ['a.test', 'B.TEST', 'c.test'], '/')
     assert.equal(summary(settings).at(-1), 'inbound domains: A.test, @b.test, c.test')
+  })
+
+  it('are not those of config/host_list whose row says otherwise', () => {
+    const ldap = { url: 'ldap://127.0.0.1', base: 'dc=a' }
+    const routes = { ...ROUTES, 'ann@listed.test': 'accept' }
+    const hosts = ['x.a.test', 'd.test', 'x.e.test', 'f.test', 'listed.test']
+    const settings = readSettings(readIni('gal_relay.ini', { ldap, routes }), hosts, '/')
+    const inbound = ['a.test', 'b.test', 'x.a.test', 'listed.test']
+    assert.equal(summary(settings).at(-1), `inbound domains: ${inbound.join(', ')}`)
+    assert.deepEqual(glanceAt(settings).domains, inbound)
+    const defer = readIni('gal_relay.ini', { ldap, routes, routing: { mixed: 'defer' } })
+    const [line] = doubts(readSettings(defer, hosts, '/'))
+    assert.match(
+      line ?? '',
+      /at listed\.test, a\.test, c\.test \(listed\), ann@listed\.test \(queue/,
+    )
   })
 })
 

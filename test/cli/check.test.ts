@@ -311,6 +311,9 @@ postmaster@example.com = refuse
 boss@foreign.example = refuse
 nobody@example.com = refuse
 scan@example.com = inbound smtp://192.0.2.25
+moved.example = reroute example.com
+alice@moved.example = refuse
+nobody@moved.example = refuse
 `
     const report = await check({ ini: routes + directory })
     has(
@@ -322,6 +325,9 @@ scan@example.com = inbound smtp://192.0.2.25
       /^warning \[routes\] old\.example = reroute new\.example .*\(ann\.old@new\.example\)/,
     )
     hasNot(report, /scan@example\.com =/)
+    // It is looked up as whom it becomes.
+    hasNot(report, /alice@moved\.example = refuse/)
+    has(report, /nobody@moved\.example = refuse makes no difference: the directory does not/)
     const open = `[restrictions]\nopen = true\n[routes]\nexample.com = inbound\na@example.com = refuse\n`
     has(await check({ ini: open + directory }), /a@example\.com = refuse refuses nobody: everybody/)
     const known = '[routes]\nexample.com = inbound\nalice@example.com = accept\n'

@@ -70,7 +70,10 @@ describe('settings and routes', () => {
   let root: string
   before(() => {
     root = mkdtempSync(path.join(tmpdir(), 'install-'))
-    writeInstall(root, [25], { ini: INI, hostList: ['host.test', 'example.com'] })
+    writeInstall(root, [25], {
+      ini: INI,
+      hostList: ['host.test', 'sub.old.example', 'example.com'],
+    })
   })
   after(() => rmSync(root, { recursive: true, force: true }))
 

@@ -100,6 +100,12 @@ describe('what is wrong with [directory NAME]', () => {
         '[directory beta] domains[] = a.example, b.example: contains more than one value; write a line for each',
       ],
     )
+    assert.deepEqual(
+      problems(`${LDAP}[directory beta]\ndomains[] = ann@[IPv6:2001:DB8::7]\n${SERVER}`),
+      [
+        '[directory beta] domains[] = ann@[IPv6:2001:DB8::7]: is an address; probably meant: [ipv6:2001:db8::7]',
+      ],
+    )
   })
 
   it('is a name that is none, the one of [ldap], or that of another', () => {
@@ -173,6 +179,12 @@ old.example = reroute elsewhere.example
       'config/host_list: alpha.example has no directory: put it into domains[] of a [directory NAME], configure a default one in [ldap], or set [routing] host_list = false',
     ])
     read(`[routing]\nhost_list = false\n${BETA}`, ['alpha.example'])
+    // A row says otherwise, which needs a directory or does not.
+    const others = 'lists.example = accept\nold.example = reroute beta.example\n'
+    read(`[routes]\n${others}${BETA}`, ['lists.example', 'x.old.example'])
+    assert.deepEqual(problems(`[routes]\nann@[192.0.2.7] = inbound\n${BETA}`), [
+      `[routes] ann@[192.0.2.7] = inbound: ${where('[192.0.2.7]')}`,
+    ])
     // Where a row leads is decided as that.
     const led = `[routes]\nold.example = reroute alpha.example\nalpha.example = inbound\n${BETA}`
     assert.deepEqual(problems(led), [`[routes] alpha.example = inbound: ${where('alpha.example')}`])

@@ -140,8 +140,16 @@ enabled = false
     )
   })
 
+  it('are not subdomains that are rerouted to their domain, which has an exact row', () => {
+    const to = (exact: string) => `[routes]\nx.test = reroute x.test\n${exact}\n${LDAP}`
+    read(to('@x.test = inbound'))
+    assert.match(problems(to('x.x.test = inbound')), /is a loop: x\.test → x\.test; a domain is/)
+    assert.match(problems(to('@x.test = reroute x.x.test')), /@x\.test = reroute .* is a loop: /)
+  })
+
   it('say what was probably meant', () => {
     const cases = {
+      '[routes]\nann@a.test = reroute *@[192.0.2.7]': /probably meant: \[192\.0\.2\.7\]$/m,
       '[restrictions]\nhosts[] = 10.0.0.0/8, 192.168.0.0/16':
         /contains more than one value; write a line for each/,
       '[restrictions]\nhosts[] = 10.1.*': /probably meant: 10\.1\.0\.0\/16/,

@@ -1,6 +1,6 @@
-// Says which recipients are looked up in which directory, in words. With only one directory, which
-// has them all, it says nothing.
-import type { SentTo } from '../routing/routes'
+// Which recipients are looked up in which directory, in words. If there is only one directory, all are
+// looked up there, and nothing is said.
+import { domainText } from '../routing/routes'
 import type { Directories, DirectorySettings } from '../settings/directories'
 
 /** The most lines of one kind: an install may have hundreds of directories. */
@@ -13,10 +13,7 @@ export function directoryNames(names: readonly string[]): string {
   return `directories ${names.slice(0, -1).join(', ')} and ${last}`
 }
 
-/** The domain as written in `domains[]`. */
-export const domainText = ({ match, domain }: SentTo) => (match === 'exact' ? `@${domain}` : domain)
-
-/** One line for the domains of each directory, or of several directories with the same domains. */
+/** A line for the domains of each directory, or of several that have the same ones. */
 export function lookedUpWhere({ all, byDomain, otherwise }: Directories): readonly string[] {
   if (all.length === otherwise.length) return []
   const groups = new Map<string, { names: readonly string[]; domains: Set<string> }>()

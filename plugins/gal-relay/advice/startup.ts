@@ -2,6 +2,7 @@
 // will probably surprise their author. For other plugins, see plugin-order.ts.
 import { counts, KINDS, type Path, pathsOf } from '../routing/kinds'
 import type { NetworkList } from '../routing/networks'
+import { findRow } from '../routing/routes'
 import type { DirectorySettings } from '../settings/directories'
 import {
   acceptsUnasked,
@@ -12,6 +13,7 @@ import {
 import { carrierText } from '../settings/list-channel'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { firstOf, lookedUpWhere, ofEach } from './directories'
+import { inboundDomains } from './inbound-domains'
 import { unusedDomains } from './unused-domains'
 
 /** One line for each listener that differs and one for the domains; more with several directories. */
@@ -20,7 +22,8 @@ export function summary(settings: Settings): readonly string[] {
   const lines = [...settings.policies.values()].map(
     (policy) => `${listenerText(policy)}: ${decidesText(policy)}`,
   )
-  const inbound = general && abbreviated(inboundDomains(general))
+  const inbound =
+    general && abbreviated(inboundDomains(general.routing.routes, general.routing.hostList))
   lines.push(`inbound domains: ${inbound || 'none'}`, ...lookedUpWhere(settings.directories))
   lines.push(...firstOf(settings.directories.all.flatMap(channelText)))
   const acceptedBy = [...settings.policies.values()].find(observesRecipients)?.acceptedBy ?? []
@@ -69,17 +72,6 @@ function whoMayRelayText({ restrictions }: ListenerPolicy): string {
   const but = nobody && `, never ${nobody}`
   if (open) return `EVERYBODY may relay (open = true)${but}`
   return `${count > 0 ? `${abbreviatedOf(who, count)} may relay` : 'nobody may relay'}${but}`
-}
-
-function* inboundDomains({ routing }: ListenerPolicy): Generator<string> {
-  const { rows, exact, suffix } = routing.routes
-  for (const { text, routeTo, sentTo } of rows) {
-    if (routeTo.kind === 'inbound' && sentTo.match !== 'address') yield text
-  }
-  for (const domain of routing.hostList) {
-    const named = [exact.get(domain), suffix.get(domain)]
-    if (!named.some((row) => row?.routeTo.kind === 'inbound')) yield domain
-  }
 }
 
 const SHOWN = 10
@@ -211,7 +203,7 @@ export function domainsByPath(policy: ListenerPolicy, known: KnownPaths): Domain
 }
 
 function splitByPath(routing: ListenerPolicy['routing'], relays: boolean): DomainsByPath {
-  const queue = [...routing.hostList]
+  const queue = [...routing.hostList].filter((domain) => !findRow(routing.routes, domain))
   const outbound: string[] = []
   for (const { text, routeTo } of routing.routes.rows) {
     if (!('hops' in routeTo) || !counts(routeTo.kind, routing)) continue

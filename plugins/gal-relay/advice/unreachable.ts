@@ -1,10 +1,11 @@
 // Finds what can never make a difference in valid settings: rows and entries that another one covers.
 
-import { domainRoute } from '../routing/decide'
-import { counts, KINDS } from '../routing/kinds'
+import { destinationOf, domainRoute, type RoutingPolicy } from '../routing/decide'
+import { counts, KINDS, type RouteKind } from '../routing/kinds'
 import { hasLocalPart } from '../routing/local-parts'
 import type { Network, NetworkList } from '../routing/networks'
-import { type Row, routeText } from '../routing/routes'
+import { type Recipient, recipientNamed } from '../routing/recipient'
+import { findAddressRow, findRow, type Row, routeText } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 
 /** A sentence for each row and entry that no mail ever reaches. */
@@ -18,13 +19,25 @@ export function unreachable(settings: Settings): readonly string[] {
 function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[] {
   const [first] = policies
   if (!first) return []
-  const { rows, exact, suffix } = first.routing.routes
+  const { routes } = first.routing
+  const { rows, suffix } = routes
+  const listed = new Map([...hostsOf(policies)].map((domain) => [domain, findRow(routes, domain)]))
+  const ofListed = new Set(listed.values())
   const lines: string[] = []
   for (const row of rows) {
     const { sentTo, routeTo } = row
     const text = `[routes] ${row.text} = ${routeText(routeTo)}`
     if (!policies.some(({ routing }) => counts(routeTo.kind, routing))) {
-      lines.push(`${text} has no effect: with reroute = false there are no ${routeTo.kind} rows`)
+      const why = `with reroute = false there are no ${routeTo.kind} rows`
+      const behind = sentTo.match === 'address' ? undefined : widerRow(row, suffix)
+      const hidesRow =
+        behind && policies.some(({ routing }) => counts(behind.routeTo.kind, routing))
+      const hides = hidesRow || ofListed.has(row)
+      lines.push(
+        hides
+          ? `${text} only makes ${sentTo.domain} foreign: ${why}`
+          : `${text} has no effect: ${why}`,
+      )
       continue
     }
     if (sentTo.match === 'address') {
@@ -45,8 +58,7 @@ function unreachableRows(policies: readonly ListenerPolicy[]): readonly string[]
       )
     }
   }
-  for (const domain of hostsOf(policies)) {
-    const row = exact.get(domain) ?? suffix.get(domain)
+  for (const [domain, row] of listed) {
     if (row && row.routeTo.kind !== 'inbound') {
       lines.push(
         `config/host_list: ${domain} is not inbound, because row ${row.text} is ${row.routeTo.kind}`,
@@ -60,34 +72,50 @@ type Address = Extract<Row['sentTo'], { match: 'address' }>
 
 /** @returns why this row makes no difference to any mail */
 function unmet(
-  { routeTo }: Row,
+  row: Row,
   { domain, local }: Address,
   policies: readonly ListenerPolicy[],
 ): string | undefined {
-  const routes = policies.map(({ routing }) => domainRoute(routing, domain))
+  const { routeTo } = row
+  const recipient = recipientNamed(local, domain)
   if (routeTo.kind !== 'refuse') {
     const text = routeText(routeTo)
+    const routes = policies.map(({ routing }) => domainRoute(routing, domain))
     const same = routes.every(
       ({ kind, hops, rerouted }) =>
         !rerouted && [kind, ...hops.map((hop) => hop.text)].join(' ') === text,
     )
-    return same ? `changes nothing: ${routes[0]?.row} says the same` : undefined
+    if (!same || policies.some(({ routing }) => hasRowOfBase(row, recipient, routing))) {
+      return undefined
+    }
+    return `changes nothing: ${routes[0]?.row} says the same`
   }
-  if (policies.every(({ restrictions: { reroute, open } }) => reroute && open)) {
-    return 'refuses nobody: everybody may relay'
-  }
-  if (routes.every(({ kind }) => KINDS[kind].senders === 'who-may-relay')) {
+  const isOpen = ({ restrictions: { reroute, open, never } }: ListenerPolicy) =>
+    reroute && open && never.entries.length === 0
+  if (policies.every(isOpen)) return 'refuses nobody: everybody may relay'
+  // The row itself is passed over there.
+  const kinds = policies.map(({ routing }) => destinationOf(routing, recipient).kind)
+  const isForeign = (kind: RouteKind) => KINDS[kind].senders === 'who-may-relay'
+  if (kinds.every(isForeign) && !policies.some(({ routing }) => routing.anyDomain)) {
     return `refuses only clients that are refused anyway: ${domain} is foreign`
   }
   const isAlwaysAccepted = policies.every(
     ({ routing }, i) =>
-      KINDS[routes[i]?.kind ?? 'foreign'].lookUp === 'required' &&
+      KINDS[kinds[i] ?? 'foreign'].lookUp === 'required' &&
       hasLocalPart(routing.alwaysAccept, local),
   )
   return isAlwaysAccepted ? `refuses nobody: ${local} is in always_accept` : undefined
 }
 
-/** The addresses at the domain that a `reroute` row leads to; their own `reroute` rows are not followed. */
+/** Without the row, that of the address without its detail would count. */
+function hasRowOfBase(row: Row, recipient: Recipient, routing: RoutingPolicy): boolean {
+  const { domain } = recipient
+  const rows = routing.routes.addresses.get(domain)
+  const isOther = (one: Row) => one !== row && counts(one.routeTo.kind, routing)
+  return Boolean(rows && findAddressRow(rows, recipient, routing.delimitersFor(domain), isOther))
+}
+
+/** The addresses at the domain that a `reroute` row leads to, whose own `reroute` rows are not followed. */
 function reroutedFurther({ sentTo, routeTo }: Row, { routing }: ListenerPolicy): readonly string[] {
   if (routeTo.kind !== 'reroute') return []
   const { addresses } = routing.routes
@@ -119,31 +147,38 @@ const hostsOf = (policies: readonly ListenerPolicy[]) =>
 // ── Entries ──────────────────────────────────────────────────────────────────────────────────────
 
 function swallowedEntries(policies: readonly ListenerPolicy[]): readonly string[] {
-  const lines = new Set<string>()
-  for (const { restrictions } of policies) {
-    const { hosts, never, localAddresses } = restrictions
-    const lists = [
-      ['hosts[]', hosts, 'never[]', never],
-      ['never[]', never, undefined, undefined],
-      ['local_addresses[]', localAddresses, undefined, undefined],
-    ] as const
-    for (const [name, list, otherName, other] of lists) {
-      const inSame = widest(list)
-      const inOther = other && widest(other)
-      for (const entry of list.entries) {
-        const exception = inOther?.(entry)
-        const same = inSame(entry)
-        if (exception) {
-          lines.add(
-            `${name} = ${entry.text} lets nobody relay: it is in ${otherName} = ${exception.text}`,
-          )
-        } else if (same) {
-          lines.add(`${name} = ${entry.text} changes nothing: it is in ${name} = ${same.text}`)
-        }
-      }
+  /** By list and entry; undefined where it counts on one of the listeners. */
+  const lines = new Map<string, string | undefined>()
+  const seen = new Map<NetworkList, Set<NetworkList | undefined>>()
+  const add = (name: string, list: NetworkList, never?: NetworkList) => {
+    const others = seen.get(list) ?? new Set()
+    if (others.has(never)) return
+    seen.set(list, others.add(never))
+    const inSame = widest(list)
+    const inNever = never && widest(never)
+    for (const entry of list.entries) {
+      const key = `${name} = ${entry.text}`
+      const line = swallowedBy(key, name, inNever?.(entry), inSame(entry))
+      if (!lines.has(key) || !line) lines.set(key, line)
     }
   }
-  return [...lines]
+  for (const { restrictions } of policies) {
+    const { hosts, never, localAddresses } = restrictions
+    add('hosts[]', hosts, never)
+    add('never[]', never)
+    add('local_addresses[]', localAddresses)
+  }
+  return [...lines.values()].filter((line) => line !== undefined)
+}
+
+function swallowedBy(
+  text: string,
+  name: string,
+  never: Network | undefined,
+  same: Network | undefined,
+): string | undefined {
+  if (never) return `${text} lets nobody relay: it is in never[] = ${never.text}`
+  return same && `${text} changes nothing: it is in ${name} = ${same.text}`
 }
 
 /**

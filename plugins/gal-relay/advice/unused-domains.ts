@@ -1,40 +1,65 @@
 // Domains of a directory at which no recipient is ever looked up.
 import { domainRoute } from '../routing/decide'
 import { counts, isOurs } from '../routing/kinds'
-import type { SentTo } from '../routing/routes'
+import { domainText, exactText } from '../routing/routes'
 import type { ListenerPolicy, Settings } from '../settings/settings'
-import { domainText, firstOf } from './directories'
+import { firstOf } from './directories'
 
 /** @returns a sentence for each such domain */
 export function unusedDomains({ directories, policies }: Settings): readonly string[] {
   const enabled = [...policies.values()].filter(({ enabled }) => enabled)
-  if (enabled.length === 0 || directories.all.every(({ domains }) => domains.length === 0)) {
-    return []
+  const all = directories.all.flatMap(({ domains }) => domains)
+  if (enabled.length === 0 || all.length === 0) return []
+  const used = new Map(directories.all.map(({ name }) => [name, new Set<string>()]))
+  for (const { routing } of ofEachKind(enabled)) {
+    const isLookedUp = lookedUp(routing)
+    const use = (name: string) => {
+      const asked = directories.byDomain.find(name)
+      if (!asked || !isLookedUp(name)) return
+      for (const directory of asked)
+        for (const text of matching(name)) used.get(directory.name)?.add(text)
+    }
+    for (const { domain } of [...routing.routes.rows.map(({ sentTo }) => sentTo), ...all]) {
+      use(domain)
+      // A subdomain that nobody names.
+      use(`*.${domain}`)
+    }
+    for (const name of routing.hostList) use(name)
   }
-  const uses = usesOf(enabled)
   const unused = directories.all.flatMap(({ name, domains }) =>
     domains
-      .filter((one) => !uses.some((isUsed) => isUsed(one)))
-      .map(
-        (one) =>
-          `[directory ${name}] domains[] = ${domainText(one)} has no effect: no row and no line of ` +
-          'config/host_list makes it inbound or shared',
-      ),
+      .map(domainText)
+      .filter((text) => !used.get(name)?.has(text))
+      .map((text) => `[directory ${name}] domains[] = ${text} has no effect: ${WHY}`),
   )
   return firstOf(unused)
 }
 
-/** One function for all listeners that have the same domains. */
-function usesOf(policies: readonly ListenerPolicy[]): ((domain: SentTo) => boolean)[] {
-  const uses = new Map<string, (domain: SentTo) => boolean>()
-  for (const { routing } of policies) {
-    const key = [routing.reroute, routing.hostList.size].join()
-    if (!uses.has(key)) uses.set(key, useOf(routing))
+/** What may stand in `domains[]` of a directory that is asked for recipients at the domain. */
+function* matching(domain: string): Iterable<string> {
+  yield exactText(domain)
+  if (domain.startsWith('[')) return
+  for (let rest = domain; ; rest = rest.slice(rest.indexOf('.') + 1)) {
+    yield rest
+    if (!rest.includes('.')) return
   }
-  return [...uses.values()]
 }
 
-function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean {
+const WHY =
+  'no row and no line of config/host_list makes a domain inbound or shared that is looked up there'
+
+/** One of all listeners whose domains are the same. */
+function ofEachKind(policies: readonly ListenerPolicy[]): Iterable<ListenerPolicy> {
+  const kinds = new Map<string, ListenerPolicy>()
+  for (const policy of policies) {
+    const { reroute, hostList } = policy.routing
+    kinds.set([reroute, hostList.size].join(), policy)
+  }
+  return kinds.values()
+}
+
+/** Whether recipients at a domain are looked up. */
+function lookedUp(routing: ListenerPolicy['routing']): (domain: string) => boolean {
   if (routing.anyDomain) return () => true
   const { rows } = routing.routes
   const ofAddresses = new Set(
@@ -45,21 +70,9 @@ function useOf(routing: ListenerPolicy['routing']): (domain: SentTo) => boolean 
       })
       .map(({ sentTo }) => sentTo.domain),
   )
-  const isLookedUp = (name: string) => {
+  return (name) => {
     if (ofAddresses.has(name)) return true
     const { kind, rerouted } = domainRoute(routing, name)
     return !rerouted && isOurs(kind)
   }
-  /** Domains with a subdomain at which recipients are looked up. */
-  const above = new Set<string>()
-  for (const name of [...rows.map(({ sentTo }) => sentTo.domain), ...routing.hostList]) {
-    if (!name.includes('.') || name.startsWith('[') || !isLookedUp(name)) continue
-    for (let at = name.indexOf('.'); at >= 0; at = name.indexOf('.', at + 1)) {
-      above.add(name.slice(at + 1))
-    }
-  }
-  return ({ match, domain }) =>
-    isLookedUp(domain) ||
-    // A subdomain that no row names uses the row of the domain above it.
-    (match === 'suffix' && (above.has(domain) || isLookedUp(`x.${domain}`)))
 }

@@ -2,9 +2,9 @@
 // directory says about them, and next hops.
 import { HostAddresses } from '../delivery/host-addresses'
 import type { Finding } from '../gal/directory/finding'
-import { domainRoute } from '../routing/decide'
+import { type Destination, destinationOf, domainRoute } from '../routing/decide'
 import { KINDS } from '../routing/kinds'
-import { type Recipient, recipientNamed } from '../routing/recipient'
+import { atDomain, type Recipient, recipientNamed } from '../routing/recipient'
 import { hopsOf, type NextHop } from '../routing/routes'
 import { ownHost, ownListener } from '../settings/own-host'
 import type { ListenerPolicy, Settings } from '../settings/settings'
@@ -49,10 +49,23 @@ interface AddressRow {
 function besideDirectory(routing: ListenerPolicy['routing']): readonly AddressRow[] {
   return routing.routes.rows.flatMap(({ sentTo, routeTo: { kind }, text }) => {
     if (sentTo.match !== 'address' || (kind !== 'accept' && kind !== 'refuse')) return []
-    const { lookUp } = KINDS[domainRoute(routing, sentTo.domain).kind]
-    if (lookUp !== 'required') return []
-    return [{ recipient: recipientNamed(sentTo.local, sentTo.domain), text, kind }]
+    const beside = withoutRow(routing, recipientNamed(sentTo.local, sentTo.domain), kind)
+    if (KINDS[beside.kind].lookUp !== 'required') return []
+    return [{ recipient: beside.recipient, text, kind }]
   })
+}
+
+/** As whom the recipient would be looked up, if its row were not there. */
+function withoutRow(
+  routing: ListenerPolicy['routing'],
+  recipient: Recipient,
+  kind: AddressRow['kind'],
+): Pick<Destination, 'recipient' | 'kind'> {
+  // It passes over refuse rows.
+  if (kind === 'refuse') return destinationOf(routing, recipient)
+  const route = domainRoute(routing, recipient.domain)
+  const { to = recipient.domain } = route.rerouted ?? {}
+  return { recipient: atDomain(recipient, to), kind: route.kind }
 }
 
 export async function nextHopFindings(

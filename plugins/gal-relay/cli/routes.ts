@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { KINDS, pathsOf, type RowKind } from '../routing/kinds'
 import { addressText } from '../routing/recipient'
-import { hopsOf, type Row } from '../routing/routes'
+import { findRow, hopsOf, type RouteTo, type Row } from '../routing/routes'
 import { loadIni } from '../settings/load'
 import type { ListenerPolicy, Settings } from '../settings/settings'
 import { openConfigured } from './install'
@@ -59,11 +59,14 @@ const first = ({ policies }: Settings): ListenerPolicy | undefined => [...polici
 
 const rowsOf = (settings: Settings) => first(settings)?.routing.routes.rows ?? []
 
-/** The domains that are used on any listener and have no row of their own. */
+/** Those that are used on any listener, have no row of their own, and are inbound. */
 function hostList(settings: Settings): string[] {
   const all = [...settings.policies.values()].flatMap(({ routing }) => [...routing.hostList])
-  const { exact } = first(settings)?.routing.routes ?? {}
-  return [...new Set(all)].filter((domain) => !exact?.has(domain))
+  const { routes } = first(settings)?.routing ?? {}
+  return [...new Set(all)].filter((domain) => {
+    const row = routes && findRow(routes, domain)
+    return !row || (row.routeTo.kind === 'inbound' && row.sentTo.match === 'suffix')
+  })
 }
 
 interface RowJson {
@@ -88,7 +91,7 @@ function json({ text, sentTo, routeTo }: Row): RowJson {
         : undefined,
     next_hops: hopsOf(routeTo).map((hop) => hop.text),
     covers: COVERS[sentTo.match],
-    meaning: meaningOf(kind, hopsOf(routeTo)),
+    meaning: meaningOf(routeTo),
   }
 }
 
@@ -105,9 +108,13 @@ const LOOK_UP = {
   never: 'accepted without a look-up',
 } as const
 
-function meaningOf(kind: RowKind, hops: readonly object[]): string {
+function meaningOf(routeTo: RouteTo): string {
+  const { kind } = routeTo
+  const hops = hopsOf(routeTo)
   if (kind === 'refuse') return 'refused, unless the client has authenticated or may relay'
-  if (kind === 'reroute') return 'the same name there, by the row of that domain'
+  if (kind === 'reroute') {
+    return `${routeTo.mailbox ? 'that address' : 'the same name there'}, by the row of that domain`
+  }
   const { lookUp } = KINDS[kind]
   const [path] = pathsOf(kind, hops)
   const isMx = path === 'outbound' && hops.length === 0

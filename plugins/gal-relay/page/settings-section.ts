@@ -1,5 +1,6 @@
-// The settings in force at a glance: their age, the domains that are ours, the rows, and the hosts
-// of mailboxes.
+// The settings in force at a glance: how old they are, the domains that are ours, the rows, the hosts of
+// mailboxes.
+import { inboundDomains } from '../advice/inbound-domains'
 import type { InstallReport } from '../report/install'
 import { counted } from '../report/words'
 import { routeText } from '../routing/routes'
@@ -27,13 +28,9 @@ export const glanceAt = remembered(Number.POSITIVE_INFINITY, ({ policies }: Sett
   const all = [...policies.values()]
   const routing: ListenerPolicy['routing'] | undefined = all[0]?.routing
   const rows = routing?.routes.rows ?? []
-  const inbound = rows
-    .filter(({ routeTo, sentTo }) => routeTo.kind === 'inbound' && sentTo.match !== 'address')
-    .map(({ text }) => text)
-  const named = new Set(rows.map(({ sentTo }) => sentTo.domain))
   const listed = new Set(all.flatMap((policy) => [...policy.routing.hostList]))
   return {
-    domains: [...inbound, ...[...listed].filter((domain) => !named.has(domain))],
+    domains: routing ? [...inboundDomains(routing.routes, listed)] : [],
     rows: rows.map(({ text, routeTo }) => ({ name: text, value: routeText(routeTo) })),
     hosts: [...(routing?.mailboxHosts.values() ?? [])].map(({ text, hops }) => {
       return { name: text, value: hops.map((hop) => hop.text).join(' ') || 'local' }

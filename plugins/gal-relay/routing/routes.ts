@@ -62,6 +62,13 @@ export type SentTo =
   /** One address; the local part is a {@link localKey}. */
   | { readonly match: 'address'; readonly domain: string; readonly local: string }
 
+/** The domain alone, or the literal, as it is written left of the `=` and in `domains[]`. */
+export const exactText = (domain: string) => (domain.startsWith('[') ? domain : `@${domain}`)
+
+/** A domain as it is written there. */
+export const domainText = ({ match, domain }: SentTo) =>
+  match === 'exact' ? exactText(domain) : domain
+
 export interface Row {
   readonly sentTo: SentTo
   readonly routeTo: RouteTo
@@ -197,7 +204,7 @@ function parseMailbox(text: string): Recipient | { readonly problem: string } {
   const domain = parseDomain(name) ?? canonicalLiteral(name)
   // What is written there may be a password: it is not repeated.
   if (!domain) return { problem: 'the part after the @ is not a domain name' }
-  if (/^[*%]*$/.test(local)) return { problem: `probably meant: @${domain}` }
+  if (/^[*%]*$/.test(local)) return { problem: `probably meant: ${exactText(domain)}` }
   const isQuoted = plainLocalPart(local) !== local
   if (!isQuoted && sentLocalPart(local) !== local) {
     return { problem: 'the part before the @ is not the local part of an address' }

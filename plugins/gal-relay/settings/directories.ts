@@ -3,7 +3,7 @@
 import path from 'node:path'
 import { DomainMap } from '../routing/domain-map'
 import { isOurs } from '../routing/kinds'
-import type { RouteTable, SentTo } from '../routing/routes'
+import { exactText, findRow, type RouteTable, type SentTo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import {
   reportCredentials,
@@ -269,21 +269,22 @@ function pick<T extends object, S extends object>(all: T, shape: S): Pick<T, key
 export function* reportUncovered(
   sections: SectionReader,
   directories: Directories,
-  { rows }: RouteTable,
+  routes: RouteTable,
   hosts: ReadonlySet<string>,
   problems: Problem[],
 ): Steps<void> {
-  for (const { sentTo, routeTo, text } of rows) {
+  for (const { sentTo, routeTo, text } of routes.rows) {
     yield
     if (!('hops' in routeTo) || !isOurs(routeTo.kind)) continue
     if (isCovered(directories, sentTo)) continue
-    const domain = sentTo.match === 'address' ? `@${sentTo.domain}` : text
+    const domain = sentTo.match === 'address' ? exactText(sentTo.domain) : text
     const what = `has no directory: put ${domain} into domains[] of a [directory NAME], or configure a default one in [ldap]`
     sections.report({ section: 'routes', key: text, value: routeTo.kind, what })
   }
   for (const domain of hosts) {
     yield
-    if (isCovered(directories, { match: 'exact', domain })) continue
+    // Where a row says otherwise, it has been looked at.
+    if (findRow(routes, domain) || isCovered(directories, { match: 'exact', domain })) continue
     problems.push({
       file: 'config/host_list',
       what:

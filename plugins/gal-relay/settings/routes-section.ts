@@ -99,8 +99,10 @@ function rerouteChain(table: RouteTable, first: Row): readonly string[] | undefi
     const text = placeText(place)
     const seen = chain.includes(text)
     chain.push(text)
-    if (seen || chain.length > CHAIN) return chain
     row = rowAt(table, place)
+    // A domain's subdomains may be rerouted to it, where it has an exact row of its own.
+    if (row?.routeTo.kind !== 'reroute') break
+    if (seen || chain.length > CHAIN) return chain
     if (row === first) return [...chain, placeText(placeOf(first))]
   }
   return chain.length > 2 ? chain : undefined

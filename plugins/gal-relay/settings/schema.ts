@@ -6,7 +6,7 @@ import path from 'node:path'
 import { z } from 'zod'
 import type { ServerUrl } from '../ldap/options'
 import { dnProblem, filterProblem } from '../ldap/syntax'
-import { parseDomain, parseSentTo, redactUserinfo } from '../routing/routes'
+import { exactText, parseDomain, parseSentTo, redactUserinfo } from '../routing/routes'
 import type { Trusted } from '../trusted-file'
 import { parseRedisUrl, REDIS_PREFIX } from './redis-url'
 import * as value from './values'
@@ -267,7 +267,7 @@ const domainPattern = z.string().transform((text, ctx) => {
   const parsed = parseSentTo(text)
   if ('problem' in parsed) return value.wrong(ctx, parsed.problem)
   if (parsed.match !== 'address') return parsed
-  return value.wrong(ctx, `is an address; probably meant: @${parsed.domain}`)
+  return value.wrong(ctx, `is an address; probably meant: ${exactText(parsed.domain)}`)
 })
 
 /** A `[directory NAME]` section. @param configDir the folder that relative file names start from */
