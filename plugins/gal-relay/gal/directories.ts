@@ -10,11 +10,13 @@ import {
   type Directories,
   type DirectorySettings,
   directoriesFor,
+  isAskedWhere,
 } from '../settings/directories'
 import { atOnce, type Steps } from '../settings/steps'
 import { statsOf } from '../trusted-file'
-import { ABSENT, type AddressList, type GalAnswer, stateOfAll } from './address-list'
+import type { AddressList, GalAnswer } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
+import { type Asked, jointAnswer, lookupInAll } from './joint-answer'
 
 export { countRefusal, type Refusal, shareRefusals } from '../ldap/credentials'
 
@@ -46,7 +48,7 @@ export class DirectoryLists implements AddressList {
   #directories: Directories
   #opened: ReadonlyMap<string, Opened> = new Map()
   /** The lists for each array that {@link directoriesFor} returns. */
-  #asked = new Map<readonly DirectorySettings[], readonly GlobalAddressList[]>()
+  #asked = new Map<readonly DirectorySettings[], readonly Asked[]>()
   #hasStarted = false
   /** New lists that have not been started; they answer look-ups all the same. */
   readonly #unstarted = new Set<GlobalAddressList>()
@@ -74,10 +76,10 @@ export class DirectoryLists implements AddressList {
   }
 
   lookup(recipient: Recipient): GalAnswer | Promise<GalAnswer> {
-    const lists = this.#listsFor(recipient.domain)
-    const [only] = lists
+    const asked = this.#askedFor(recipient.domain)
+    const [only] = asked
     if (!only) return NO_DIRECTORY
-    return lists.length === 1 ? only.lookup(recipient) : lookupInAll(lists, recipient)
+    return asked.length === 1 ? only.list.lookup(recipient) : lookupInAll(asked, recipient)
   }
 
   /**
@@ -92,11 +94,16 @@ export class DirectoryLists implements AddressList {
         return { directory: name, answer }
       }),
     )
-    const state = stateOfAll(answers.map(({ answer }) => answer.state))
-    const first = answers.find(({ answer }) => answer.state === state)
-    if (first && state === 'found') return first
+    if (answers.length === 0) return { directory: '', answer: NO_DIRECTORY }
+    const saying = asked.map((directory) => ({ saysWhere: isAskedWhere(directory) }))
+    const answer = jointAnswer(
+      saying,
+      answers.map((one) => one.answer),
+      true,
+    ) as GalAnswer
+    const having = answers.find((one) => one.answer.state === 'found')
     const all = asked.map(({ name }) => name).join(', ')
-    return { directory: all, answer: first?.answer ?? NO_DIRECTORY }
+    return { directory: having?.directory ?? all, answer }
   }
 
   /**
@@ -193,13 +200,16 @@ export class DirectoryLists implements AddressList {
     return this.#create(settings, this.#logFor(settings.name), { isOnDemand })
   }
 
-  #listsFor(domain: string): readonly GlobalAddressList[] {
+  #askedFor(domain: string): readonly Asked[] {
     const directories = directoriesFor(this.#directories, domain)
     const known = this.#asked.get(directories)
     if (known) return known
-    const lists = directories.flatMap(({ name }) => this.#opened.get(name)?.list ?? [])
-    this.#asked.set(directories, lists)
-    return lists
+    const asked = directories.flatMap((directory) => {
+      const list = this.#opened.get(directory.name)?.list
+      return list ? [{ list, saysWhere: isAskedWhere(directory) }] : []
+    })
+    this.#asked.set(directories, asked)
+    return asked
   }
 }
 
@@ -210,35 +220,6 @@ function endOf(list: GlobalAddressList): void {
 const NO_DIRECTORY: GalAnswer = {
   state: 'unavailable',
   reason: 'no directory is named for the domain',
-}
-
-const FAILED: GalAnswer = { state: 'unavailable', reason: 'a failure of the plugin itself' }
-
-/**
- * The recipient is found if any directory has it, and absent if all say that they do not. "Found"
- * does not wait for the other directories, which may be slow or down.
- */
-function lookupInAll(
-  lists: readonly AddressList[],
-  recipient: Recipient,
-): GalAnswer | Promise<GalAnswer> {
-  const answers = lists.map((list) => list.lookup(recipient))
-  const found = answers.find((one) => !(one instanceof Promise) && one.state === 'found')
-  if (found) return found
-  return new Promise((resolve) => {
-    let waiting = answers.length
-    let unavailable: GalAnswer | undefined
-    const settle = (answer: GalAnswer) => {
-      waiting--
-      if (answer.state === 'unavailable') unavailable ??= answer
-      if (answer.state === 'found') resolve(answer)
-      else if (waiting === 0) resolve(unavailable ?? ABSENT)
-    }
-    for (const answer of answers) {
-      const answered = async () => settle(await answer)
-      unattended('answer of one of several directories', answered, () => settle(FAILED))
-    }
-  })
 }
 
 /** Includes the files, because certificates and passwords are read only when a list is opened. */

@@ -23,7 +23,7 @@ export function mailboxAttributes(
 /** Longer values, in bytes, are neither hosts nor addresses, and must not take up memory. */
 const LONGEST = 1024
 
-const AMBIGUOUS: Mailbox = { isAmbiguous: true }
+export const AMBIGUOUS: Mailbox = { isAmbiguous: true }
 
 /**
  * @param holders all entries with the recipient's address

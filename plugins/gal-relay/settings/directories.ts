@@ -56,10 +56,11 @@ export function directoriesFor(
 
 /** Whether any directory that is asked about the domain says where its recipients' mail goes. */
 export const saysWhere = (directories: Directories, domain: string): boolean =>
-  directoriesFor(directories, domain).some(
-    ({ gal }) =>
-      gal.mode === 'received' || gal.host_attribute !== '' || gal.routing_attribute !== '',
-  )
+  directoriesFor(directories, domain).some(isAskedWhere)
+
+/** Whether the directory, or the list that comes from it, may say where its recipients' mail goes. */
+export const isAskedWhere = ({ gal }: Pick<DirectorySettings, 'gal'>): boolean =>
+  gal.mode === 'received' || gal.host_attribute !== '' || gal.routing_attribute !== ''
 
 /** Whether recipients at the domain and, for a suffix, at its subdomains can be looked up. */
 export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
