@@ -18,10 +18,10 @@ const CONTROL_ACCESS = 0x100 | 0x10000000
 const DACL_PRESENT = 0x0004
 const INHERIT_ONLY = 0x08
 /** Types of rules; the others are for audits, or depend on claims. */
-const ALLOW = 0
-const DENY = 1
-const ALLOW_OBJECT = 5
-const DENY_OBJECT = 6
+const GRANTS = 0
+const DENIES = 1
+const GRANTS_PROPERTY = 5
+const DENIES_PROPERTY = 6
 
 /** An attribute as the schema describes it. */
 export interface ProtectedAttribute {
@@ -77,9 +77,10 @@ function ruleOf(rule: Buffer): Rule | undefined {
   const type = rule.readUInt8(0)
   if ((rule.readUInt8(1) & INHERIT_ONLY) !== 0) return undefined
   const mask = rule.readUInt32LE(4)
-  const allows = type === ALLOW || type === ALLOW_OBJECT
-  if (type === ALLOW || type === DENY) return { allows, mask, sid: sidAt(rule, 8), guid: undefined }
-  if (type !== ALLOW_OBJECT && type !== DENY_OBJECT) return undefined
+  const allows = type === GRANTS || type === GRANTS_PROPERTY
+  if (type === GRANTS || type === DENIES)
+    return { allows, mask, sid: sidAt(rule, 8), guid: undefined }
+  if (type !== GRANTS_PROPERTY && type !== DENIES_PROPERTY) return undefined
   const flags = rule.readUInt32LE(8)
   const hasGuid = (flags & 1) !== 0
   const sid = sidAt(rule, 12 + (hasGuid ? 16 : 0) + ((flags & 2) !== 0 ? 16 : 0))
