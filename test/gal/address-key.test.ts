@@ -30,6 +30,8 @@ test('addresses that are one and the same', () => {
     ['"a\\b"@example.com', '"ab"', 'example.com'],
     ['"\\"a\\\\"@example.com', '"\\"a\\\\"', 'example.com'],
     ['postmaster', 'Postmaster', ''],
+    // Before a full stop the lower case of a capital sigma is another one than that at the end of a word.
+    ['ΓΙΩΡΓΟΣ.ΠΑΠΠΑΣ@example.com', 'γιωργος.παππας', 'example.com'],
   ]
   for (const [entry, local, domain] of same) assert.equal(addressKey(entry), keyOf(local, domain))
 })
@@ -51,11 +53,28 @@ test('addresses that are not', () => {
   }
 })
 
+test('beyond ASCII both cases are spelled, and each label of a domain in both alphabets', () => {
+  const forms: readonly (readonly [entry: string, local: string, domain: string])[] = [
+    ['ΓΙΩΡΓΟΣ@example.com', 'γιωργος', 'example.com'],
+    ['γιωργος@example.com', 'ΓΙΩΡΓΟΣ', 'example.com'],
+    ['straße@example.com', 'STRA\u1e9eE', 'example.com'],
+    ['ann@xn--mnchen-3ya.bücher.example', 'ann', 'xn--mnchen-3ya.xn--bcher-kva.example'],
+    ['ann@münchen.xn--bcher-kva.example', 'ann', 'xn--mnchen-3ya.xn--bcher-kva.example'],
+    ['ann@münchen.bücher.example', 'ann', 'xn--mnchen-3ya.xn--bcher-kva.example'],
+  ]
+  for (const [entry, local, domain] of forms) {
+    assert.ok(spellings(recipientOf(local, domain)).includes(entry), entry)
+  }
+  const labels = Array.from({ length: 20 }, () => 'xn--bcher-kva').join('.')
+  assert.equal(spellings(recipientOf('ann', labels)).length, 6)
+})
+
 test('every spelling has the key of the recipient', () => {
   const domain = fc.constantFrom(
     'example.com',
     'xn--bcher-kva.example',
     'xn--zz',
+    'xn--mnchen-3ya.xn--bcher-kva.example',
     '[192.0.2.7]',
     '[IPv6:2001:db8::7]',
     '[IPv6:no address]',

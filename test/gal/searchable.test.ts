@@ -153,6 +153,29 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     }
   })
 
+  test('letters whose other case the server does not know, and domains in two alphabets', async () => {
+    const stored = [
+      ['ΓΙΩΡΓΟΣ@example.com', 'γιωργος@example.com'],
+      ['νικος.παππας@example.com', 'ΝΙΚΟΣ.ΠΑΠΠΑΣ@example.com'],
+      ['\u0130pek@example.com', 'i\u0307pek@example.com'],
+      ['straße@example.com', 'STRA\u1e9eE@example.com'],
+      ['ann@xn--mnchen-3ya.bücher.example', 'ann@xn--mnchen-3ya.xn--bcher-kva.example'],
+    ] as const
+    const other = await startSlapd({
+      entries: stored.map(([address], i) => ({
+        dn: `cn=p${i},dc=corp,dc=test`,
+        proxyAddresses: `smtp:${address}`,
+      })),
+    })
+    try {
+      const found = stored.map(([, asked]) => [asked, 'found'])
+      const live = { ...Object.fromEntries(found), 'strasse@example.com': 'absent' }
+      await bothWays(other, { attributes: ['proxyAddresses'], live })
+    } finally {
+      await other.stop()
+    }
+  })
+
   test('one without equality rule that nobody has', async () => {
     const { url, bindDn, password } = slapd
     const access = { url: [serverUrl(url)], bind_dn: bindDn, bind_password: password }

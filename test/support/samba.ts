@@ -47,6 +47,10 @@ export interface Samba {
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
   /** Teaches it the attributes of Exchange that say where a mailbox is. */
   extendSchema(): Promise<void>
+  /** Hides an attribute of an entry from all accounts. @param guid of the attribute, as its schema has it */
+  hide(dn: string, guid: string): Promise<void>
+  /** What only accounts with Control Access may read. @param name of the attribute's entry in the schema */
+  makeConfidential(name: string): Promise<void>
   /** Makes an account that may read what every account may. @returns its bind name */
   addAccount(name: string, password: string): Promise<string>
   /** Ends the server and removes its folder. */
@@ -56,6 +60,8 @@ export interface Samba {
 const BASE = 'dc=corp,dc=test'
 const PASSWORD = 'Adm1n-Secret!'
 
+const SCHEMA_UPDATE = 'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n'
+
 /** As Exchange's set-up extends the schema, as far as the tests need it. */
 const EXCHANGE_SCHEMA = [
   attributeSchema('ms-Exch-Target-Address', 'targetAddress', '1.2.840.113556.1.2.352'),
@@ -64,11 +70,11 @@ const EXCHANGE_SCHEMA = [
     'msExchHomeServerName',
     '1.2.840.113556.1.4.7000.102.47',
   ),
-  'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n',
+  SCHEMA_UPDATE,
   // The class of whatever has mail.
   `dn: CN=Mail-Recipient,CN=Schema,CN=Configuration,${BASE}\nchangetype: modify\n` +
     'add: mayContain\nmayContain: targetAddress\nmayContain: msExchHomeServerName\n-\n\n',
-  'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n',
+  SCHEMA_UPDATE,
 ].join('')
 
 /** A text of one value. */
@@ -140,6 +146,16 @@ export async function startSamba(): Promise<Samba> {
     },
     move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
     extendSchema: () => change(EXCHANGE_SCHEMA),
+    async hide(dn, guid) {
+      const rule = `(OD;;RP;${guid};;AU)`
+      const set = ['dsacl', 'set', `--objectdn=${dn}`, '--action=deny', `--sddl=${rule}`]
+      await run('samba-tool', [...set, '-s', conf])
+    },
+    makeConfidential: (name) =>
+      change(
+        ldifReplace(`CN=${name},CN=Schema,CN=Configuration,${BASE}`, { searchFlags: '128' }) +
+          SCHEMA_UPDATE,
+      ),
     async addAccount(name, password) {
       await run('samba-tool', ['user', 'create', name, password, '-s', conf])
       return `${name}@corp.test`

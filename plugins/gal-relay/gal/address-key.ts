@@ -58,23 +58,55 @@ export function partsOf(key: string): { readonly local: string; readonly domain:
 
 /**
  * The spellings of this address to search for: the local part as it was sent, plain, and in quotes,
- * whether needed or not; composed and decomposed, because Active Directory distinguishes the two;
- * the domain as an A-label, and as a U-label if it has one; an IPv6 address literal also with its
+ * whether needed or not. Beyond ASCII, in both cases, because directories do not know all pairs of
+ * letters, and composed and decomposed, because Active Directory distinguishes the two. Each label
+ * of the domain as an A-label, and as a U-label if it has one. An IPv6 address literal also with its
  * zeros written out.
  */
 export function spellings(recipient: Recipient): string[] {
   const { local, plainLocal, domain } = recipient
   if (!domain) return [local]
   if (domain === X500_DOMAIN) return [`${plainLocal}@${domain}`]
-  const locals = [...new Set([local, plainLocal, quoted(plainLocal)])].flatMap(normalForms)
+  const locals = [...new Set([local, plainLocal, quoted(plainLocal)].flatMap(inBothCases))]
   return domainSpellings(domain).flatMap((name) => locals.map((part) => `${part}@${name}`))
 }
 
 function domainSpellings(domain: string): readonly string[] {
-  const unicode = domain.includes('xn--') ? domainToUnicode(domain) : ''
-  if (unicode) return [...new Set([domain, ...normalForms(unicode)])]
+  if (domain.includes('xn--')) return [...new Set(inBothAlphabets(domain).flatMap(normalForms))]
   const ip = parseIpv6(/^\[ipv6:(.+)\]$/.exec(domain)?.[1] ?? '')
   return ip ? [...new Set([domain, `[ipv6:${ip.toNormalizedString()}]`])] : [domain]
+}
+
+/** Labels beyond these are written either all in one way or all in the other: with each, there are twice as many. */
+const MOST_LABELS = 3
+
+/** With each A-label that has a U-label written as the one or the other. */
+function inBothAlphabets(domain: string): readonly string[] {
+  const unicode = domainToUnicode(domain)
+  if (!unicode || unicode === domain) return [domain]
+  const own = domain.split('.')
+  const others = unicode.split('.')
+  const international = own.filter((label, i) => label !== others[i]).length
+  if (own.length !== others.length || international > MOST_LABELS) return [domain, unicode]
+  return own.reduce<string[]>(
+    (names, label, i) => {
+      const either = [...new Set([label, others[i] as string])]
+      return names.flatMap((name) => either.map((one) => (i === 0 ? one : `${name}.${one}`)))
+    },
+    [''],
+  )
+}
+
+/** Letters of ASCII are folded by all directories. Whose upper case is another word (`SS` for `ß`) stays. */
+function inBothCases(text: string): readonly string[] {
+  if (isPlainAscii(text)) return [text]
+  const lower = text.toLowerCase()
+  // A full stop does not end a word to toLowerCase.
+  const greek = lower.replace(/σ(?![\p{L}\p{M}])/gu, 'ς')
+  const same = [text, lower, greek, text.toUpperCase()].filter(
+    (one) => folded(one) === folded(text),
+  )
+  return same.flatMap(normalForms)
 }
 
 const normalForms = (text: string): readonly string[] =>

@@ -79,6 +79,11 @@ export class Connection {
     this.#attach(socket)
   }
 
+  /** The server's; undefined when the connection has ended, or is not by TCP. */
+  get port(): number | undefined {
+    return this.#socket.remotePort
+  }
+
   get inFlight(): number {
     return this.#requests.size
   }
@@ -94,7 +99,7 @@ export class Connection {
    * @throws DirectoryError when no result came; any result code is a result
    */
   search(operation: Buffer, timeout: number): Promise<Result> {
-    return this.#request(operation, OP.searchDone, timeout)
+    return this.#send(this.#nextId(), [operation], OP.searchDone, timeout)
   }
 
   /**
@@ -158,11 +163,6 @@ export class Connection {
   /** Ends at once; requests in flight fail with this error. */
   destroy(error: DirectoryError): void {
     this.#end(error, () => this.#socket.destroy())
-  }
-
-  #request(operation: Buffer, endsWith: number, timeout: number): Promise<Result> {
-    const id = this.#nextId()
-    return this.#send(id, [operation], endsWith, timeout)
   }
 
   #requestMessage(message: Buffer, endsWith: number, timeout: number): Promise<Result> {

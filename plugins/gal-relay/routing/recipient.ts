@@ -101,10 +101,10 @@ export function localKey({ plainLocal }: Pick<Recipient, 'plainLocal'>): string 
   return folded(plainLocal)
 }
 
-/** NFC and lower case. */
+/** NFC and lower case; a sigma at the end of a word is one like the others, as in Unicode's case folding. */
 export function folded(text: string): string {
   if (isPlainAscii(text)) return text.toLowerCase()
-  return text.normalize('NFC').toLowerCase().normalize('NFC')
+  return text.normalize('NFC').toLowerCase().replaceAll('ς', 'σ').normalize('NFC')
 }
 
 const PLAIN_ASCII = /^[\x20-\x7e]*$/

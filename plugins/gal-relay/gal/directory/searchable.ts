@@ -13,6 +13,12 @@ import { AttributeProof, type BaseFinding, type Context } from './attribute-proo
 import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
 import { hiddenAttributes, hiddenFromFilter } from './hidden-attributes'
+import {
+  type AccountRights,
+  filterHiddenByRights,
+  hiddenByRights,
+  readAccountRights,
+} from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
 import { mayHoldRecipients } from './references'
 
@@ -79,9 +85,16 @@ export async function readSearchable(
   const attributes = [...new Set(used.map(nameOf))]
   const context = { connection, list: { ...list, attributes }, patience, attributes }
   const searches = new AddressSearch(list, patience).forNobody()
+  const ofFilter = attributesOfFilter(list.filterText).flatMap((name) => schema?.find(name) ?? [])
+  const filterNames = ofFilter.map(({ name }) => name)
+  const rights = isActiveDirectory(rootDse)
+    ? await readAccountRights(connection, list, [...attributes, ...filterNames], patience)
+    : undefined
   const [references, bases] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
-    Promise.all(list.bases.map((base) => proofOf(context, base, used, schema))),
+    Promise.all(
+      list.bases.map((base) => proofOf(context, base, { used, schema, filterNames, rights })),
+    ),
   ])
   const findings = used.map(({ configured }, i) =>
     findingOf(
@@ -135,35 +148,47 @@ interface BaseProof {
   readonly filter: Doubt | undefined
 }
 
+/** What is known of the server. */
+interface Known {
+  readonly used: readonly Named[]
+  readonly schema: Schema | undefined
+  /** Attributes of the filter. */
+  readonly filterNames: readonly string[]
+  /** undefined where hidden attributes are found by searching. */
+  readonly rights: AccountRights | undefined
+}
+
 async function proofOf(
   context: Context,
   base: string,
-  used: readonly Named[],
-  schema: Schema | undefined,
+  { used, schema, filterNames, rights }: Known,
 ): Promise<BaseProof> {
   const { list } = context
   const search = new BaseSearch(context, base)
-  const ofFilter = attributesOfFilter(list.filterText).flatMap((name) => schema?.find(name) ?? [])
   const [findings, filter] = await Promise.all([
     Promise.all(
       used.map(({ configured, type }) =>
         new AttributeProof(context, configured, type, schema, base).run(),
       ),
     ),
-    hiddenFromFilter(
-      search,
-      list,
-      ofFilter.map(({ name }) => name),
-    ),
+    hiddenFromFilter(search, list, filterNames),
   ])
-  const isHidden = ({ doubt }: BaseFinding) => doubt !== undefined && !doubt.isOfSearches
-  const shown = used.filter((_, i) => !isHidden(findings[i] as BaseFinding)).map(nameOf)
-  const hidden = await hiddenAttributes(search, list, shown)
+  const shown = used.flatMap((one, i) => {
+    const { doubt, isHeld } = findings[i] as BaseFinding
+    return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
+  })
+  const names = shown.map(({ name }) => name)
+  const [hidden, byRights, filterByRights] = await Promise.all([
+    hiddenAttributes(search, list, names),
+    rights ? hiddenByRights(search, list, rights, shown) : undefined,
+    rights && !filter ? filterHiddenByRights(search, list, rights, filterNames) : undefined,
+  ])
   const attributes = findings.map((finding, i) => {
-    const doubt = hidden.get(nameOf(used[i] as Named))
+    const name = nameOf(used[i] as Named)
+    const doubt = hidden.get(name) ?? byRights?.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter }
+  return { attributes, filter: filter ?? filterByRights }
 }
 
 /** An attribute of the settings, as this server knows it. */
