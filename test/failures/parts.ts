@@ -8,9 +8,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { FOUND, type GalAnswer } from '../../plugins/gal-relay/gal/address-list'
 import { DirectoryLists } from '../../plugins/gal-relay/gal/directories'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
 import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
+import { lookupInAll } from '../../plugins/gal-relay/gal/joint-answer'
 import { AddressTable, slotsFor } from '../../plugins/gal-relay/gal/snapshot/address-table'
 import { applyBatch } from '../../plugins/gal-relay/gal/snapshot/file'
 import { Follower } from '../../plugins/gal-relay/gal/snapshot/follower'
@@ -191,6 +193,13 @@ export async function connections(faults: Faults): Promise<void> {
     })
     proxy.behave({ kind: 'pass' })
     await lists.lookup(recipientOf('user0', 'example.com'))
+    // One that has the recipient does not wait for ever for the other.
+    const ask = (answer: GalAnswer | Promise<GalAnswer>) => ({
+      saysWhere: true,
+      list: { lookup: () => answer },
+    })
+    const asked = [ask(new Promise<GalAnswer>(() => {})), ask(FOUND)]
+    assert.equal((await lookupInAll(asked, recipientOf('user0', 'example.com'))).state, 'found')
     faults.end()
     connection.close()
     assert.equal((await lists.lookup(recipientOf('user0', 'example.com'))).state, 'found')

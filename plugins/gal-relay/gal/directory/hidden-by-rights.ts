@@ -1,5 +1,6 @@
-// Active Directory may evaluate a filter as if an entry had no attribute that the account may not read: no
-// search tells that it is hidden. The entry's own rules do, which every account may read by default.
+// Active Directory may evaluate a filter as if an entry did not have an attribute that the account may
+// not read, so no search shows that it is hidden. The entry's access rules do, and every account may
+// read these by default.
 
 import type { Connection } from '../../ldap/connection'
 import { printable } from '../../ldap/directory-error'
@@ -9,10 +10,13 @@ import { valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { mayRead, type ProtectedAttribute, RULES_ALONE } from '../../ldap/security-descriptor'
 import { aboutBase, type BaseSearch, type Doubt } from './base-search'
+import { baseName } from './entry-addresses'
 import { type ListDefinition, matching } from './list-definition'
 
-/** Entries of which the rules are looked at; with Exchange they are large. */
+/** Entries whose rules are checked. With Exchange, rules are large. */
 const LOOKED_AT = 200
+/** Entries that show an attribute, and whose rules must say that they may. */
+const SHOWN = 20
 const RULES = 'nTSecurityDescriptor'
 /** A bit of searchFlags (MS-ADTS 2.2.9). */
 const CONFIDENTIAL = 128
@@ -21,20 +25,20 @@ const GLOBAL_CATALOG_PORTS = new Set([3268, 3269])
 /** A person without a visible address may have a hidden one; computers are persons there, too. */
 const PERSON = and(equals('objectClass', 'person'), not(equals('objectClass', 'computer')))
 
-/** What one server of Active Directory says of this account and of attributes. */
+/** What an Active Directory server says about this account and about attributes. */
 export interface AccountRights {
-  /** What the account is, in hexadecimal digits; empty where that is not told. */
+  /** The account's own SID and those of its groups, in hexadecimal; empty if the server does not say. */
   readonly sids: ReadonlySet<string>
-  /** By their names in lower case. */
+  /** By name in lower case. */
   readonly attributes: ReadonlyMap<string, ProtectedAttribute>
-  /** Names in lower case: the connection shows them of no entry. */
+  /** Names, in lower case, of attributes that this connection never shows. */
   readonly notInCatalog: ReadonlySet<string>
 }
 
 /**
  * @param names of attributes, as the schema has them
  * @param patience milliseconds for each search
- * @throws DirectoryError when no answer came
+ * @throws DirectoryError if there is no answer
  */
 export async function readAccountRights(
   connection: Connection,
@@ -89,13 +93,12 @@ function protectedAttribute(entry: Entry): ProtectedAttribute {
 }
 
 /**
- * Attributes of addresses: by what they hide nobody is found.
+ * Finds address attributes that are hidden on some entries: nobody is found by a hidden value.
  *
  * @param list with the names that the server knows
- * @param attributes those of the list that are looked at
- * @param isHeld some entry shows it
+ * @param attributes to check; `isHeld` if some entry shows it
  * @returns by attribute
- * @throws DirectoryError when no answer came
+ * @throws DirectoryError if there is no answer
  */
 export async function hiddenByRights(
   search: BaseSearch,
@@ -110,11 +113,14 @@ export async function hiddenByRights(
       isOfSearches: false,
       text: aboutBase(list, search.base, name, what),
     })
+  const held = attributes.filter(({ isHeld }) => isHeld).map(({ name }) => name)
+  const areKnown = await rulesAreUnderstood(search, list, rights, held)
   for (const { name, isHeld } of attributes) {
     if (!isHeld && rights.notInCatalog.has(name.toLowerCase())) {
       doubt(name, 'it is not marked for the Global Catalog, so nobody is found by it: mark it')
       continue
     }
+    if (!areKnown) continue
     const dn = await hiding(search, rights, name, and(recipients, not(present(name))))
     if (dn === undefined) continue
     const isConfidential = rights.attributes.get(name.toLowerCase())?.isConfidential
@@ -126,10 +132,10 @@ export async function hiddenByRights(
 }
 
 /**
- * Attributes of the filter: an entry that hides one is not among the list's though it may match.
+ * Finds filter attributes that are hidden on some entries, which may match but are left out.
  *
  * @param attributes those of the filter that the server knows
- * @throws DirectoryError when no answer came
+ * @throws DirectoryError if there is no answer
  */
 export async function filterHiddenByRights(
   search: BaseSearch,
@@ -138,7 +144,8 @@ export async function filterHiddenByRights(
   attributes: readonly string[],
 ): Promise<Doubt | undefined> {
   const { filter } = list
-  if (!filter) return undefined
+  if (!filter || attributes.length === 0) return undefined
+  if (!(await rulesAreUnderstood(search, list, rights, list.attributes))) return undefined
   const others = and(or(...list.attributes.map(present)), not(filter))
   for (const name of attributes) {
     const dn = await hiding(search, rights, name, and(others, not(present(name))))
@@ -150,27 +157,63 @@ export async function filterHiddenByRights(
   return undefined
 }
 
-/** @returns the DN of an entry that may have this attribute and hides it, among those that match */
+/**
+ * Rules are complex. Entries that show an attribute tell whether they are read correctly here: if they are
+ * not, they prove nothing.
+ *
+ * @param names of attributes, some of which are visible
+ */
+async function rulesAreUnderstood(
+  search: BaseSearch,
+  list: ListDefinition,
+  rights: AccountRights,
+  names: readonly string[],
+): Promise<boolean> {
+  let count = 0
+  for (const name of names) {
+    const attribute = rights.attributes.get(name.toLowerCase())
+    if (!attribute) continue
+    const entries = await withRules(search, matching(list, present(name)), SHOWN, [name])
+    const shows = ({ attributes }: Entry) =>
+      attributes.some(({ type }) => baseName(type) === name.toLowerCase())
+    const showing = entries.filter((one) => shows(one) && valuesOf(one, RULES).length > 0)
+    if (showing.some((one) => !isReadable(one, rights.sids, attribute))) return false
+    count += showing.length
+  }
+  return count > 0
+}
+
+/** @returns the DN of an entry that hides the attribute, among those that match */
 async function hiding(
-  { base, options: { connection, list, patience } }: BaseSearch,
+  search: BaseSearch,
   { sids, attributes }: AccountRights,
   name: string,
   filter: Buffer,
 ): Promise<string | undefined> {
   const attribute = attributes.get(name.toLowerCase())
   if (!attribute || sids.size === 0) return undefined
+  const entries = await withRules(search, filter, LOOKED_AT)
+  return entries.find((one) => !isReadable(one, sids, attribute))?.dn
+}
+
+async function withRules(
+  { base, options: { connection, list, patience } }: BaseSearch,
+  filter: Buffer,
+  sizeLimit: number,
+  more: readonly string[] = [],
+): Promise<Entry[]> {
   const search = searchRequest({
     ...{ base, scope: SCOPE.subtree, dereference: list.dereference, filter },
-    ...{ attributes: attributeList([RULES]), sizeLimit: LOOKED_AT },
+    ...{ attributes: attributeList([RULES, ...more]), sizeLimit },
     seconds: Math.ceil(patience / 1000),
   })
   const entries: Entry[] = []
   const entry = (one: Entry) => void entries.push(one)
   await connection.stream(search, { entry }, { controls: [RULES_ALONE], patience }).result
-  return entries.find((one) => !isReadable(one, sids, attribute))?.dn
+  return entries
 }
 
-/** What it does not tell, or cannot be understood, says nothing. */
+/** An entry without visible rules, or with malformed ones, does not count as hiding anything. */
 function isReadable(entry: Entry, sids: ReadonlySet<string>, attribute: ProtectedAttribute) {
   const [descriptor] = valuesOf(entry, RULES)
   if (!descriptor) return true
