@@ -165,7 +165,7 @@ const COMMANDS: Readonly<Record<string, Line>> = {
     away: [1, /1 recipient could not be decided: a directory cannot tell/],
   },
   report: {
-    args: ['haraka.log'],
+    args: ['haraka.log', '--day', '2026-11-27'],
     right: [0, /^Mail of 2026-11-27, from Haraka's log/],
     wrong: [
       [['nowhere.log'], /^there is no file nowhere\.log/],

@@ -208,7 +208,9 @@ async function withRules(
     seconds: Math.ceil(patience / 1000),
   })
   const entries: Entry[] = []
-  const entry = (one: Entry) => void entries.push(one)
+  const entry = (one: Entry) => {
+    entries.push(one)
+  }
   await connection.stream(search, { entry }, { controls: [RULES_ALONE], patience }).result
   return entries
 }
