@@ -164,12 +164,18 @@ class Routes {
 
   lookup(recipient: Sent): Listing {
     const asked = this.directoriesFor(recipient.domain)
-    for (const { name: directory, isDown, entries, delimiters } of asked) {
-      if (isDown) continue
-      for (const name of [recipient, ...baseAddresses(recipient, delimiters)]) {
-        const all = entries.filter(({ address }) => address === keyOf(name))
-        if (all.length > 0) return { state: 'found', directory, entries: all }
-      }
+    const having = asked.flatMap((one) => {
+      if (one.isDown) return []
+      const names = [recipient, ...baseAddresses(recipient, one.delimiters)].map(keyOf)
+      const found = names.map((name) => one.entries.filter(({ address }) => address === name))
+      const entries = found.find(({ length }) => length > 0)
+      return entries ? [{ directory: one.name, entries }] : []
+    })
+    const [first] = having
+    if (first) {
+      // Any of them is enough; §7: several entries must agree.
+      const entries = having.flatMap((one) => one.entries)
+      return { state: 'found', directory: first.directory, entries }
     }
     if (asked.length === 0) throw new Error(`${textOf(recipient)} is looked up in no directory`)
     const state = asked.every(({ isDown }) => !isDown) ? 'absent' : 'unavailable'
