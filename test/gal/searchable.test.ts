@@ -320,8 +320,8 @@ describe('rights', { skip, concurrency: 2 }, () => {
       { live: { 'dee@example.com': 'found', 'a@example.com': 'unavailable' } },
     ))
 
+  const UNITS = ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] as const
   describe('an attribute that is hidden on some entries', () => {
-    const UNITS = ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] as const
     // Those whom it is hidden for come behind all that are looked at one by one.
     const shown = Array.from({ length: 40 }, (_, i) => ({
       dn: `cn=p${i},${UNITS[0]}`,
@@ -381,7 +381,6 @@ describe('rights', { skip, concurrency: 2 }, () => {
   })
 
   describe('an attribute of the filter that is hidden on some entries', () => {
-    const UNITS = ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] as const
     const people = [
       ...UNITS.map(unitEntry),
       { dn: `cn=ann,${UNITS[0]}`, mail: 'ann@example.com', employeeType: 'active' },

@@ -103,9 +103,8 @@ function inBothCases(text: string): readonly string[] {
   const lower = text.toLowerCase()
   // A full stop does not end a word to toLowerCase.
   const greek = lower.replace(/σ(?![\p{L}\p{M}])/gu, 'ς')
-  const same = [text, lower, greek, text.toUpperCase()].filter(
-    (one) => folded(one) === folded(text),
-  )
+  const key = folded(text)
+  const same = [text, lower, greek, text.toUpperCase()].filter((one) => folded(one) === key)
   return same.flatMap(normalForms)
 }
 

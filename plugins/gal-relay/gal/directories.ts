@@ -32,6 +32,10 @@ export interface DirectoryAnswer {
   readonly answer: GalAnswer
 }
 
+interface AskedDirectory extends Asked {
+  readonly directory: string
+}
+
 interface Opened {
   /** Identifies the settings and key files; the list is kept while this stays the same. */
   readonly state: string
@@ -48,7 +52,7 @@ export class DirectoryLists implements AddressList {
   #directories: Directories
   #opened: ReadonlyMap<string, Opened> = new Map()
   /** The lists for each array that {@link directoriesFor} returns. */
-  #asked = new Map<readonly DirectorySettings[], readonly Asked[]>()
+  #asked = new Map<readonly DirectorySettings[], readonly AskedDirectory[]>()
   #hasStarted = false
   /** New lists that have not been started; they answer look-ups all the same. */
   readonly #unstarted = new Set<GlobalAddressList>()
@@ -87,23 +91,12 @@ export class DirectoryLists implements AddressList {
    * asked if none has it.
    */
   async lookupIn(recipient: Recipient): Promise<DirectoryAnswer> {
-    const asked = directoriesFor(this.#directories, recipient.domain)
-    const answers = await Promise.all(
-      asked.map(async ({ name }): Promise<DirectoryAnswer> => {
-        const answer = (await this.#opened.get(name)?.list.lookup(recipient)) ?? NO_DIRECTORY
-        return { directory: name, answer }
-      }),
-    )
-    if (answers.length === 0) return { directory: '', answer: NO_DIRECTORY }
-    const saying = asked.map((directory) => ({ saysWhere: isAskedWhere(directory) }))
-    const answer = jointAnswer(
-      saying,
-      answers.map((one) => one.answer),
-      true,
-    ) as GalAnswer
-    const having = answers.find((one) => one.answer.state === 'found')
-    const all = asked.map(({ name }) => name).join(', ')
-    return { directory: having?.directory ?? all, answer }
+    const asked = this.#askedFor(recipient.domain)
+    const all = asked.map(({ directory }) => directory).join(', ')
+    const answers = await Promise.all(asked.map(({ list }) => list.lookup(recipient)))
+    const answer = asked.length > 0 ? jointAnswer(asked, answers, true) : undefined
+    const having = asked.find((_, i) => answers[i]?.state === 'found')
+    return { directory: having?.directory ?? all, answer: answer ?? NO_DIRECTORY }
   }
 
   /**
@@ -200,13 +193,14 @@ export class DirectoryLists implements AddressList {
     return this.#create(settings, this.#logFor(settings.name), { isOnDemand })
   }
 
-  #askedFor(domain: string): readonly Asked[] {
+  #askedFor(domain: string): readonly AskedDirectory[] {
     const directories = directoriesFor(this.#directories, domain)
     const known = this.#asked.get(directories)
     if (known) return known
-    const asked = directories.flatMap((directory) => {
-      const list = this.#opened.get(directory.name)?.list
-      return list ? [{ list, saysWhere: isAskedWhere(directory) }] : []
+    const asked = directories.flatMap((settings) => {
+      const { name: directory } = settings
+      const list = this.#opened.get(directory)?.list
+      return list ? [{ directory, list, saysWhere: isAskedWhere(settings) }] : []
     })
     this.#asked.set(directories, asked)
     return asked

@@ -7,7 +7,7 @@ import type { Entry } from '../../ldap/entry'
 import { and, equalsBy, equalsBytes, not, or, present } from '../../ldap/filter'
 import type { AttributeType, Schema } from '../../ldap/schema'
 import type { Result } from '../../ldap/search-result'
-import { aboutBase, BaseSearch, type BaseSearchOptions, type Doubt } from './base-search'
+import type { BaseSearch, Doubt } from './base-search'
 import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
 import { matching } from './list-definition'
 
@@ -17,11 +17,6 @@ const SHOWN = 200
 const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
 /** Compared with case where no rule is named (389 Directory Server). */
 const IA5_STRING = '1.3.6.1.4.1.1466.115.121.1.26'
-
-export interface Context extends BaseSearchOptions {
-  /** All of them, by the names under which they are shown. */
-  readonly attributes: readonly string[]
-}
 
 /** Of one attribute below one base. */
 export interface BaseFinding {
@@ -35,17 +30,14 @@ export class AttributeProof {
   readonly #name: string
   /** In lower case: its name, and those of attributes derived from it. */
   readonly #shownAs: ReadonlySet<string>
-  readonly #search: BaseSearch
 
   constructor(
-    readonly context: Context,
+    readonly search: BaseSearch,
     readonly configured: string,
     readonly type: AttributeType | undefined,
     readonly schema: Schema | undefined,
-    readonly base: string,
   ) {
     this.#name = type?.name ?? configured
-    this.#search = new BaseSearch(context, base)
     this.#shownAs = new Set((type?.shownAs ?? [configured]).map((name) => name.toLowerCase()))
   }
 
@@ -100,7 +92,7 @@ export class AttributeProof {
     if (this.schema && !this.type) {
       return this.#doubts('the server has no such attribute in its schema: is the name right?')
     }
-    const others = this.context.attributes.filter((name) => name !== this.#name)
+    const others = this.search.list.attributes.filter((name) => name !== this.#name)
     const nobody =
       this.#hasNoRule && !(await this.#isComparedBySyntax())
         ? this.#noRule(false)
@@ -153,8 +145,7 @@ export class AttributeProof {
   }
 
   #doubts(what: string, isOfSearches = false, isHeld = false): BaseFinding {
-    const text = aboutBase(this.context.list, this.base, this.configured, what)
-    return { doubt: { isOfSearches, text }, isHeld }
+    return { doubt: this.search.doubt(this.configured, what, isOfSearches), isHeld }
   }
 
   /** One that is an address, rather than another kind of value, which may compare otherwise. */
@@ -170,7 +161,7 @@ export class AttributeProof {
 
   /** Among the list's entries. */
   #find(filter: Buffer, attributes = [this.#name], sizeLimit?: number): Promise<Result> {
-    return this.#search.find(matching(this.context.list, filter), attributes, sizeLimit)
+    return this.search.find(matching(this.search.list, filter), attributes, sizeLimit)
   }
 }
 

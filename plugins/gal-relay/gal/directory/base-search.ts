@@ -1,8 +1,10 @@
 // Searches below one base that find out what a server shows, rather than who is there.
 
 import type { Connection } from '../../ldap/connection'
+import type { Control } from '../../ldap/controls'
 import { printable } from '../../ldap/directory-error'
-import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
+import type { Entry } from '../../ldap/entry'
+import { attributeList, SCOPE, type Search, searchRequest } from '../../ldap/search-request'
 import type { Result } from '../../ldap/search-result'
 import type { ListDefinition } from './list-definition'
 
@@ -19,17 +21,6 @@ export interface Doubt {
   readonly text: string
 }
 
-/** @param subject an attribute, or a key of the settings */
-export function aboutBase(
-  { bases }: ListDefinition,
-  base: string,
-  subject: string,
-  what: string,
-): string {
-  const where = bases.length > 1 ? ` below ${base || 'the top'}` : ''
-  return `${printable(subject)}${where}: ${what}`
-}
-
 export interface BaseSearchOptions {
   readonly connection: Connection
   readonly list: ListDefinition
@@ -44,14 +35,50 @@ export class BaseSearch {
     readonly base: string,
   ) {}
 
+  get list(): ListDefinition {
+    return this.options.list
+  }
+
+  /** @param subject an attribute, or a key of the settings */
+  doubt(subject: string, what: string, isOfSearches = false): Doubt {
+    const where = this.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
+    return { isOfSearches, text: `${printable(subject)}${where}: ${what}` }
+  }
+
+  /**
+   * @param dn of an entry that hides something
+   * @param what it does not say: `it has it`
+   * @param right that is missing: `search for it`
+   */
+  hidden(subject: string, dn: string, what: string, right: string): Doubt {
+    const hiding = `${printable(dn)} does not tell this account whether ${what}`
+    return this.doubt(subject, `${hiding}: grant it the right to ${right}`)
+  }
+
   find(
     filter: Buffer,
     attributes: readonly string[] = NO_ATTRIBUTES,
     sizeLimit = SAMPLE,
   ): Promise<Result> {
-    const { base } = this
-    const { dereference } = this.options.list
-    return this.#search({ base, scope: SCOPE.subtree, dereference, filter, sizeLimit }, attributes)
+    const request = this.#request({ ...this.#below(filter), sizeLimit }, attributes)
+    return this.#connection.search(request, this.options.patience)
+  }
+
+  /** The same with a control, which the server must know. */
+  async findWith(
+    control: Control,
+    filter: Buffer,
+    attributes: readonly string[],
+    sizeLimit: number,
+  ): Promise<Entry[]> {
+    const { patience } = this.options
+    const request = this.#request({ ...this.#below(filter), sizeLimit }, attributes)
+    const entries: Entry[] = []
+    const entry = (one: Entry) => {
+      entries.push(one)
+    }
+    await this.#connection.stream(request, { entry }, { controls: [control], patience }).result
+    return entries
   }
 
   /** @param dn of an entry that the server has shown */
@@ -60,19 +87,21 @@ export class BaseSearch {
     filter: Buffer,
     attributes: readonly string[] = NO_ATTRIBUTES,
   ): Promise<Result> {
-    return this.#search({ base: dn, scope: SCOPE.base, filter }, attributes)
+    const request = this.#request({ base: dn, scope: SCOPE.base, filter }, attributes)
+    return this.#connection.search(request, this.options.patience)
   }
 
-  #search(
-    search: Omit<Parameters<typeof searchRequest>[0], 'attributes' | 'seconds'>,
-    attributes: readonly string[],
-  ): Promise<Result> {
-    const { connection, patience } = this.options
-    const request = searchRequest({
-      ...search,
-      attributes: attributeList(attributes),
-      seconds: Math.ceil(patience / 1000),
-    })
-    return connection.search(request, patience)
+  get #connection(): Connection {
+    return this.options.connection
+  }
+
+  #below(filter: Buffer): Omit<Search, 'attributes'> {
+    const { dereference } = this.list
+    return { base: this.base, scope: SCOPE.subtree, dereference, filter }
+  }
+
+  #request(search: Omit<Search, 'attributes'>, attributes: readonly string[]): Buffer {
+    const seconds = Math.ceil(this.options.patience / 1000)
+    return searchRequest({ ...search, attributes: attributeList(attributes), seconds })
   }
 }

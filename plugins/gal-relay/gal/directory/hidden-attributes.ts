@@ -2,9 +2,8 @@
 // of the tree, or by a filter. Neither its presence nor the negation of that holds for them
 // (RFC 4511 §4.5.1.7), so they are missing among the entries for which one of the two holds.
 
-import { printable } from '../../ldap/directory-error'
 import { and, equals, not, or, present } from '../../ldap/filter'
-import { aboutBase, type BaseSearch, type Doubt, SAMPLE } from './base-search'
+import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
 import { type ListDefinition, matching } from './list-definition'
 
 /** Entries of which the names are looked at. */
@@ -19,25 +18,22 @@ const isDecided = (attribute: string) => or(present(attribute), not(present(attr
 /**
  * Attributes of addresses: by what they hide nobody is found.
  *
- * @param list with the names that the server knows
- * @param attributes those of the list that are looked at
+ * @param attributes those of the list that are looked at, by the names that the server knows
  * @returns by attribute
  */
 export async function hiddenAttributes(
   search: BaseSearch,
-  list: ListDefinition,
   attributes: readonly string[],
 ): Promise<Map<string, Doubt>> {
   const hidden = new Map<string, Doubt>()
   if (attributes.length === 0) return hidden
-  const have = ofRecipients(list)
+  const have = ofRecipients(search.list)
   const dns = await missingAmong(search, have, and(...attributes.map(isDecided)))
   for (const dn of dns) {
     for (const attribute of attributes) {
       if (hidden.has(attribute)) continue
       if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue
-      const text = hiddenText(search, list, attribute, dn)
-      hidden.set(attribute, { isOfSearches: false, text })
+      hidden.set(attribute, hides(search, attribute, dn))
     }
   }
   return hidden
@@ -51,15 +47,14 @@ export async function hiddenAttributes(
  */
 export async function hiddenWhenRead(
   search: BaseSearch,
-  list: ListDefinition,
   attribute: string,
 ): Promise<string | undefined> {
-  const have = ofRecipients(list)
+  const have = ofRecipients(search.list)
   for (const dn of await missingAmong(search, have, isDecided(attribute))) {
     if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue
     const { entries } = await search.findAt(dn, have, [attribute])
     const isShown = entries.some(({ attributes }) => attributes.length > 0)
-    if (!isShown) return hiddenText(search, list, attribute, dn)
+    if (!isShown) return hides(search, attribute, dn).text
   }
   return undefined
 }
@@ -67,16 +62,8 @@ export async function hiddenWhenRead(
 const ofRecipients = (list: ListDefinition) =>
   matching(list, or(...list.attributes.map(present), PERSON))
 
-function hiddenText(
-  { base }: BaseSearch,
-  list: ListDefinition,
-  attribute: string,
-  dn: string,
-): string {
-  const what = `${printable(dn)} does not tell this account whether it has it`
-  const right = 'grant it the right to search for it and read it on all entries'
-  return aboutBase(list, base, attribute, `${what}: ${right}`)
-}
+const hides = (search: BaseSearch, attribute: string, dn: string) =>
+  search.hidden(attribute, dn, 'it has it', 'search for it and read it on all entries')
 
 /**
  * Where the filter is false or true whatever an attribute says, nothing is hidden; what the server does not
@@ -86,21 +73,16 @@ function hiddenText(
  */
 export async function hiddenFromFilter(
   search: BaseSearch,
-  list: ListDefinition,
   attributes: readonly string[],
 ): Promise<Doubt | undefined> {
-  const { filter } = list
+  const { filter, attributes: addresses } = search.list
   if (!filter || attributes.length === 0) return undefined
-  const have = or(...list.attributes.map(present))
+  const have = or(...addresses.map(present))
   const decided = or(filter, not(filter), and(...attributes.map(isDecided)))
   for (const dn of await missingAmong(search, have, decided)) {
     if (!(await isMissing(search, dn, have, decided))) continue
-    const what = `${printable(dn)} does not tell this account whether it matches`
-    const right = `grant it the right to search for ${attributes.join(', ')} on all entries`
-    return {
-      isOfSearches: false,
-      text: aboutBase(list, search.base, 'filter', `${what}: ${right}`),
-    }
+    const right = `search for ${attributes.join(', ')} on all entries`
+    return search.hidden('filter', dn, 'it matches', right)
   }
   return undefined
 }

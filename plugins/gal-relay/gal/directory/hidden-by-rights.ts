@@ -2,14 +2,14 @@
 // not read, so no search shows that it is hidden. The entry's access rules do, and every account may
 // read these by default.
 
+import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { printable } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { and, equals, not, or, present } from '../../ldap/filter'
 import { valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { mayRead, type ProtectedAttribute, RULES_ALONE } from '../../ldap/security-descriptor'
-import { aboutBase, type BaseSearch, type Doubt } from './base-search'
+import type { BaseSearch, Doubt } from './base-search'
 import { baseName } from './entry-addresses'
 import { type ListDefinition, matching } from './list-definition'
 
@@ -20,7 +20,6 @@ const SHOWN = 20
 const RULES = 'nTSecurityDescriptor'
 /** A bit of searchFlags (MS-ADTS 2.2.9). */
 const CONFIDENTIAL = 128
-const GLOBAL_CATALOG_PORTS = new Set([3268, 3269])
 
 /** A person without a visible address may have a hidden one; computers are persons there, too. */
 const PERSON = and(equals('objectClass', 'person'), not(equals('objectClass', 'computer')))
@@ -92,67 +91,73 @@ function protectedAttribute(entry: Entry): ProtectedAttribute {
   }
 }
 
+/** What is hidden below one base. */
+export interface HiddenByRights {
+  /** By address attribute: nobody is found by a value that is hidden. */
+  readonly attributes: ReadonlyMap<string, Doubt>
+  /** Entries that hide an attribute of the filter may match, and are left out. */
+  readonly filter: Doubt | undefined
+}
+
+/** An address attribute, by the name that the server knows; `isHeld` if some entry shows it. */
+interface Shown {
+  readonly name: string
+  readonly isHeld: boolean
+}
+
 /**
- * Finds address attributes that are hidden on some entries: nobody is found by a hidden value.
- *
- * @param list with the names that the server knows
- * @param attributes to check; `isHeld` if some entry shows it
- * @returns by attribute
+ * @param filterNames attributes of the filter that the server knows
  * @throws DirectoryError if there is no answer
  */
 export async function hiddenByRights(
   search: BaseSearch,
-  list: ListDefinition,
   rights: AccountRights,
-  attributes: readonly { readonly name: string; readonly isHeld: boolean }[],
-): Promise<Map<string, Doubt>> {
-  const recipients = matching(list, or(...list.attributes.map(present), PERSON))
-  const hidden = new Map<string, Doubt>()
-  const doubt = (name: string, what: string) =>
-    hidden.set(name, {
-      isOfSearches: false,
-      text: aboutBase(list, search.base, name, what),
-    })
-  const held = attributes.filter(({ isHeld }) => isHeld).map(({ name }) => name)
-  const areKnown = await rulesAreUnderstood(search, list, rights, held)
-  for (const { name, isHeld } of attributes) {
-    if (!isHeld && rights.notInCatalog.has(name.toLowerCase())) {
-      doubt(name, 'it is not marked for the Global Catalog, so nobody is found by it: mark it')
-      continue
-    }
-    if (!areKnown) continue
-    const dn = await hiding(search, rights, name, and(recipients, not(present(name))))
-    if (dn === undefined) continue
-    const isConfidential = rights.attributes.get(name.toLowerCase())?.isConfidential
-    const beside = isConfidential ? ', and since it is confidential, Control Access to it' : ''
-    const right = `grant it the right to read it on all entries${beside}`
-    doubt(name, `${printable(dn)} does not tell this account whether it has it: ${right}`)
+  shown: readonly Shown[],
+  filterNames: readonly string[],
+): Promise<HiddenByRights> {
+  const attributes = new Map<string, Doubt>()
+  for (const { name } of shown.filter((one) => isOutside(one, rights))) {
+    const what = 'it is not marked for the Global Catalog, so nobody is found by it: mark it'
+    attributes.set(name, search.doubt(name, what))
   }
-  return hidden
+  const held = shown.filter(({ isHeld }) => isHeld).map(({ name }) => name)
+  if (!(await rulesAreUnderstood(search, rights, held))) return { attributes, filter: undefined }
+  for (const { name } of shown.filter(({ name }) => !attributes.has(name))) {
+    const doubt = await addressHidden(search, rights, name)
+    if (doubt) attributes.set(name, doubt)
+  }
+  return { attributes, filter: await filterHidden(search, rights, filterNames) }
 }
 
-/**
- * Finds filter attributes that are hidden on some entries, which may match but are left out.
- *
- * @param attributes those of the filter that the server knows
- * @throws DirectoryError if there is no answer
- */
-export async function filterHiddenByRights(
+const isOutside = ({ name, isHeld }: Shown, { notInCatalog }: AccountRights) =>
+  !isHeld && notInCatalog.has(name.toLowerCase())
+
+async function addressHidden(
   search: BaseSearch,
-  list: ListDefinition,
   rights: AccountRights,
-  attributes: readonly string[],
+  name: string,
 ): Promise<Doubt | undefined> {
-  const { filter } = list
-  if (!filter || attributes.length === 0) return undefined
-  if (!(await rulesAreUnderstood(search, list, rights, list.attributes))) return undefined
-  const others = and(or(...list.attributes.map(present)), not(filter))
-  for (const name of attributes) {
+  const { list } = search
+  const recipients = matching(list, or(...list.attributes.map(present), PERSON))
+  const dn = await hiding(search, rights, name, and(recipients, not(present(name))))
+  if (dn === undefined) return undefined
+  const isConfidential = rights.attributes.get(name.toLowerCase())?.isConfidential
+  const beside = isConfidential ? ', and since it is confidential, Control Access to it' : ''
+  return search.hidden(name, dn, 'it has it', `read it on all entries${beside}`)
+}
+
+async function filterHidden(
+  search: BaseSearch,
+  rights: AccountRights,
+  names: readonly string[],
+): Promise<Doubt | undefined> {
+  const { filter, attributes } = search.list
+  if (!filter) return undefined
+  const others = and(or(...attributes.map(present)), not(filter))
+  for (const name of names) {
     const dn = await hiding(search, rights, name, and(others, not(present(name))))
-    if (dn === undefined) continue
-    const what = `${printable(dn)} does not tell this account whether it matches`
-    const text = `${what}: grant it the right to read ${name} on all entries`
-    return { isOfSearches: false, text: aboutBase(list, search.base, 'filter', text) }
+    if (dn !== undefined)
+      return search.hidden('filter', dn, 'it matches', `read ${name} on all entries`)
   }
   return undefined
 }
@@ -165,7 +170,6 @@ export async function filterHiddenByRights(
  */
 async function rulesAreUnderstood(
   search: BaseSearch,
-  list: ListDefinition,
   rights: AccountRights,
   names: readonly string[],
 ): Promise<boolean> {
@@ -173,7 +177,8 @@ async function rulesAreUnderstood(
   for (const name of names) {
     const attribute = rights.attributes.get(name.toLowerCase())
     if (!attribute) continue
-    const entries = await withRules(search, matching(list, present(name)), SHOWN, [name])
+    const filter = matching(search.list, present(name))
+    const entries = await search.findWith(RULES_ALONE, filter, [RULES, name], SHOWN)
     const shows = ({ attributes }: Entry) =>
       attributes.some(({ type }) => baseName(type) === name.toLowerCase())
     const showing = entries.filter((one) => shows(one) && valuesOf(one, RULES).length > 0)
@@ -192,27 +197,8 @@ async function hiding(
 ): Promise<string | undefined> {
   const attribute = attributes.get(name.toLowerCase())
   if (!attribute || sids.size === 0) return undefined
-  const entries = await withRules(search, filter, LOOKED_AT)
+  const entries = await search.findWith(RULES_ALONE, filter, [RULES], LOOKED_AT)
   return entries.find((one) => !isReadable(one, sids, attribute))?.dn
-}
-
-async function withRules(
-  { base, options: { connection, list, patience } }: BaseSearch,
-  filter: Buffer,
-  sizeLimit: number,
-  more: readonly string[] = [],
-): Promise<Entry[]> {
-  const search = searchRequest({
-    ...{ base, scope: SCOPE.subtree, dereference: list.dereference, filter },
-    ...{ attributes: attributeList([RULES, ...more]), sizeLimit },
-    seconds: Math.ceil(patience / 1000),
-  })
-  const entries: Entry[] = []
-  const entry = (one: Entry) => {
-    entries.push(one)
-  }
-  await connection.stream(search, { entry }, { controls: [RULES_ALONE], patience }).result
-  return entries
 }
 
 /** An entry without visible rules, or with malformed ones, does not count as hiding anything. */

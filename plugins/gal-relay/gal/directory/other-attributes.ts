@@ -40,7 +40,7 @@ export async function* otherAttributes(
     if (name === '' || isUnknown(name)) continue
     for (const base of list.bases) {
       const search = new BaseSearch({ connection, list, patience }, base)
-      const text = await hiddenWhenRead(search, list, name)
+      const text = await hiddenWhenRead(search, name)
       if (text !== undefined) yield warning(`${text}. ${consequence}`)
     }
   }

@@ -2,6 +2,7 @@
 // and a snapshot need? Nothing is changed, and nothing is kept. It opens connections and searches as
 // the look-ups do; what it adds is asking the server about itself.
 
+import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
 import { directoryError, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
@@ -34,8 +35,6 @@ export interface ServerFindings {
 const QUICK = 250
 /** Schemas are large. */
 const PATIENCE = 15_000
-
-const GLOBAL_CATALOG_PORTS = new Set([3268, 3269])
 
 /** Never rejects; all servers at once, in the order of `url[]`. */
 export async function probeDirectory(

@@ -9,16 +9,11 @@ import { attributesOfFilter } from '../../ldap/filter'
 import { isActiveDirectory, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
 import { AddressSearch, type CaseRule } from './address-search'
-import { AttributeProof, type BaseFinding, type Context } from './attribute-proof'
+import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
 import { hiddenAttributes, hiddenFromFilter } from './hidden-attributes'
-import {
-  type AccountRights,
-  filterHiddenByRights,
-  hiddenByRights,
-  readAccountRights,
-} from './hidden-by-rights'
+import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
 import { mayHoldRecipients } from './references'
 
@@ -83,7 +78,7 @@ export async function readSearchable(
     (one) => !mayDrop || one.type || !(isDefault || !withoutX500.includes(one)),
   )
   const attributes = [...new Set(used.map(nameOf))]
-  const context = { connection, list: { ...list, attributes }, patience, attributes }
+  const options = { connection, list: { ...list, attributes }, patience }
   const searches = new AddressSearch(list, patience).forNobody()
   const ofFilter = attributesOfFilter(list.filterText).flatMap((name) => schema?.find(name) ?? [])
   const filterNames = ofFilter.map(({ name }) => name)
@@ -93,7 +88,9 @@ export async function readSearchable(
   const [references, bases] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
     Promise.all(
-      list.bases.map((base) => proofOf(context, base, { used, schema, filterNames, rights })),
+      list.bases.map((base) =>
+        proofOf(new BaseSearch(options, base), { used, schema, filterNames, rights }),
+      ),
     ),
   ])
   const findings = used.map(({ configured }, i) =>
@@ -159,36 +156,32 @@ interface Known {
 }
 
 async function proofOf(
-  context: Context,
-  base: string,
+  search: BaseSearch,
   { used, schema, filterNames, rights }: Known,
 ): Promise<BaseProof> {
-  const { list } = context
-  const search = new BaseSearch(context, base)
   const [findings, filter] = await Promise.all([
     Promise.all(
       used.map(({ configured, type }) =>
-        new AttributeProof(context, configured, type, schema, base).run(),
+        new AttributeProof(search, configured, type, schema).run(),
       ),
     ),
-    hiddenFromFilter(search, list, filterNames),
+    hiddenFromFilter(search, filterNames),
   ])
   const shown = used.flatMap((one, i) => {
     const { doubt, isHeld } = findings[i] as BaseFinding
     return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
   })
   const names = shown.map(({ name }) => name)
-  const [hidden, byRights, filterByRights] = await Promise.all([
-    hiddenAttributes(search, list, names),
-    rights ? hiddenByRights(search, list, rights, shown) : undefined,
-    rights && !filter ? filterHiddenByRights(search, list, rights, filterNames) : undefined,
+  const [hidden, byRights] = await Promise.all([
+    hiddenAttributes(search, names),
+    rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
   ])
   const attributes = findings.map((finding, i) => {
     const name = nameOf(used[i] as Named)
-    const doubt = hidden.get(name) ?? byRights?.get(name)
+    const doubt = hidden.get(name) ?? byRights?.attributes.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter: filter ?? filterByRights }
+  return { attributes, filter: filter ?? byRights?.filter }
 }
 
 /** An attribute of the settings, as this server knows it. */

@@ -273,10 +273,7 @@ export class Receiver {
     }
   }
 
-  /**
-   * @param after how many changes have been received
-   * @throws Replaced, RefusedPiece
-   */
+  /** @param after how many changes have been received @throws Replaced, RefusedPiece */
   async #changes(
     source: ListSource,
     keys: ListKeys,
