@@ -32,7 +32,7 @@ export interface Searchable {
   readonly attributes: readonly string[]
   /** The names that entries show, in lower case: those of the attributes and of their subtypes. */
   readonly shownAs: readonly string[]
-  /** Maps the server's name, in lower case, to the settings' name for what else is requested, if they differ. */
+  /** Other requested attributes: the settings' name by the server's in lower case, if the two differ. */
   readonly namedOtherwise: ReadonlyMap<string, string>
   /** Default attributes that this server does not know. */
   readonly dropped: readonly string[]
