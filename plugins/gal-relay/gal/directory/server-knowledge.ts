@@ -6,7 +6,7 @@ import { KnownSearchable } from './known-searchable'
 export interface Proof {
   /** When it was asked, on the clock of performance.now(). */
   readonly asked: number
-  /** Resolves to the keys of the addresses that were asked for and are missing. */
+  /** Resolves to the addresses that were asked for and are missing, in their normal form. */
   readonly missing: Promise<ReadonlySet<string>>
 }
 

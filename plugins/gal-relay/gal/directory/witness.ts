@@ -8,7 +8,7 @@ import type { AddressValue } from './entry-addresses'
 
 /** An address that was found, and the value that held it. */
 export interface Known extends AddressValue {
-  /** The address in the form that is compared. */
+  /** The address in its normal form. */
   readonly key: string
 }
 
