@@ -1,8 +1,8 @@
 // Two servers take short turns, one right after the other, so that other load and the machine's temperature
 // affect both alike; a ratio compares two such turns. Each server is several processes in succession,
-// because one may be compiled and laid out in memory more luckily than the next: a figure is the median over
-// the processes of the median over each one's turns. No other servers run meanwhile, because a process that
-// waits long for its turn is slow when it comes.
+// because one may be compiled and laid out in memory more luckily than the next: the figure of a process is
+// the median of its turns, and the figure shown is the median of the processes. No other servers run
+// meanwhile, because a process that waits long for its turn is slow when it comes.
 import type { Load, Measured, Sender } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'

@@ -1,4 +1,4 @@
-// Reads from a recipient's entries where its mail goes.
+// Finds out from a recipient's entries where its mail goes.
 
 import type { Entry } from '../ldap/entry'
 import type { Mailbox } from '../routing/mailbox'

@@ -113,7 +113,7 @@ export class AddressSpace {
     return blocks
   }
 
-  /** Adds all networks with contiguous masks at once: each is a path from the top. */
+  /** The set of networks with contiguous masks, built at once: each network is a path from the top. */
   #prefixes(networks: readonly Masked[], level: number): AddressSet {
     if (networks.length === 0) return NONE
     const bit = (1n << BigInt(this.#width)) >> BigInt(level + 1)

@@ -1,5 +1,5 @@
 // Works out the answer to one RCPT, and the reason for it, from rows, address list, aliases and `mixed`.
-// Mail gets this answer, the log of an observed listener compares with it, and `explain` shows it.
+// Mail gets this answer, observed listeners compare with it in the log, and `explain` shows it.
 import {
   type Accepted,
   type Client,

@@ -296,7 +296,7 @@ export function concernsRelaying({ recipient, kind }: Destination): boolean {
 
 /**
  * The answer at RCPT TO if our recipients are accepted without a look-up: what the directory says is only
- * observed, and no other plugin accepts any. Recipients at a shared domain are still looked up, because
+ * observed, and no other plugin accepts them. Recipients at a shared domain are still looked up, because
  * listed and unlisted ones go different ways; relaying is still refused.
  *
  * @returns undefined if it depends on the directory, as with {@link decide}

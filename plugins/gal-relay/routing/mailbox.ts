@@ -3,7 +3,7 @@
 import { canonicalLiteral, type Recipient, recipientOf } from './recipient'
 import { type NextHop, parseDomain, parseNextHop, redactUserinfo } from './routes'
 
-/** What the entries with the address say; several values all agree. */
+/** What the entries with the address say; if there are several values, they agree. */
 export interface Mailbox {
   /** The value of `host_attribute`, as the directory has it. */
   readonly host?: string
@@ -32,7 +32,7 @@ export interface MailboxHost {
   readonly hops: readonly NextHop[]
 }
 
-/** Where the values of a mailbox lead. */
+/** Where the values of a mailbox send its mail. */
 export interface MailboxPlace {
   /** The hops to its server, empty for the queue plugins; undefined if no server is named. */
   readonly hops: readonly NextHop[] | undefined

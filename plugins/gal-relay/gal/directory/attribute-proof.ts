@@ -1,6 +1,6 @@
 // Examines one attribute below one base: whether it is readable, and whether searches for its values find
-// entries. If a server does not know an attribute, compares it with case, cannot search for it or hides it
-// from this account, a search succeeds and returns no entries.
+// entries. If a server does not know an attribute, compares it case-sensitively, cannot search for it or
+// hides it from this account, a search succeeds and returns no entries.
 
 import { resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
@@ -15,7 +15,7 @@ import { matching } from './list-definition'
 const SHOWN = 200
 /** Matching rules that ignore case, to try on case-sensitive attributes. */
 const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
-/** Compared with case if the schema names no rule (389 Directory Server). */
+/** Compared case-sensitively if the schema names no rule (389 Directory Server). */
 const IA5_STRING = '1.3.6.1.4.1.1466.115.121.1.26'
 
 /** What was found out about one attribute below one base. */

@@ -1,6 +1,6 @@
 // Finds entries that do not tell this account whether they have an attribute, while others do: access
 // rules may hide it in part of the tree, or by a filter. For such an entry neither the presence of the
-// attribute nor the negation is true (RFC 4511 §4.5.1.7), so a search for one or the other misses it.
+// attribute nor its negation is true (RFC 4511 §4.5.1.7), so a filter that accepts both does not match it.
 
 import { and, equals, not, or, present } from '../../ldap/filter'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'

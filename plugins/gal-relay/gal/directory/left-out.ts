@@ -6,11 +6,11 @@ import { printable } from '../../ldap/directory-error'
 import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
 import { addressesOf } from './entry-addresses'
 
-/** The most entries that are examined one by one; a feed leaves out either a few or more than these. */
+/** The most entries that are examined one by one: a feed leaves out either a few, or more than this. */
 const LOOKED_AT = 10_000
 /** The most entries that a message names. */
 const NAMED = 3
-/** By then the feed has delivered what changed a moment ago; milliseconds. */
+/** Milliseconds in which the feed delivers what changed a moment ago. */
 const SETTLE = 1000
 
 /**
@@ -73,5 +73,5 @@ async function differences(
   return { leftOut: missing, notFound }
 }
 
-/** Enough that the two comparisons have some in common. */
+/** How many DNs a comparison collects: enough for the two to have some in common. */
 const MANY = 20

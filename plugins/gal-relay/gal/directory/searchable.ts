@@ -201,9 +201,12 @@ function findingOf(attribute: string, ofBases: readonly BaseFinding[]): Attribut
   }
 }
 
-/** Bases below which nobody is found and nothing shows that anybody would be: others cannot vouch for them. */
+/**
+ * Bases below which no entry shows an address, so nothing proves that one would be found. Other bases
+ * cannot vouch for them.
+ */
 function bareBases(bases: readonly string[], proofs: readonly BaseProof[]): Doubt[] {
-  // If there is only one base, every look-up notices.
+  // With a single base, every look-up finds this out for itself.
   if (bases.length < 2) return []
   const isBare = (place: number) =>
     proofs[place]?.attributes.every(({ isHeld, doubt }) => !isHeld && !doubt)

@@ -21,8 +21,8 @@ import { isCutShort, remainingValues } from './remaining-values'
 export type TakeEntry = (id: Buffer, entry: Entry, base: number) => void
 
 /**
- * Attributes that identify an entry for its whole life, wherever it is moved: that of Active Directory, of
- * 389 Directory Server (which may have the next one too, but reports changes by its own) and of RFC 4530.
+ * Attributes that identify an entry for its whole life, wherever it is moved: those of Active Directory,
+ * 389 Directory Server (which may have the next one too, but reports changes by its own) and RFC 4530.
  */
 const IDS = ['objectGUID', 'nsUniqueId', 'entryUUID']
 
@@ -66,7 +66,7 @@ export class WholeList {
     for (const [base, search] of this.searches(more).entries()) await this.#read(search, base, take)
   }
 
-  /** Reads entries, with this attribute, in which it is at least this value. */
+  /** Reads the entries in which this attribute is at least this value, and the attribute with them. */
   async readChangedSince(attribute: string, value: string, take: TakeEntry): Promise<void> {
     const filter = and(this.#filter, atLeast(attribute, value))
     for (const [place, base] of this.bases.entries()) {
@@ -93,7 +93,7 @@ export class WholeList {
   }
 
   /**
-   * Reads those of these entries that are in the list now; the others never were, or no longer are.
+   * Reads those of these entries that are in the list now; the others are not, or no longer, in it.
    * @param attribute the attribute that holds the ids
    * @throws DirectoryError
    */
