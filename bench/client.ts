@@ -54,8 +54,8 @@ export class Clients {
 
   /**
    * @param next returns the next recipient
-   * @param awake whether the clients stay awake while they wait for replies: waking them would cost the
-   *   server time that is not its own, and the more so the slower it is
+   * @param awake whether the clients stay awake while they wait for replies: waking them would be charged to
+   *   the server, and more to a slow server than to a fast one
    * @throws Error if the server closes a connection
    */
   async send(count: number, next: () => Addressed, awake = false): Promise<Measured> {

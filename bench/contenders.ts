@@ -129,7 +129,7 @@ export function live(site: Site, state: 'cold' | 'warm', where: 'near' | 'away')
   return haraka(name, liveOptions(site, state, where))
 }
 
-/** The same, near and remembered, with further sections in gal_relay.ini. */
+/** Like {@link live}, near and warm, with further sections in gal_relay.ini. */
 export function liveWith(site: Site, name: string, more: string): Contender {
   const options = liveOptions(site, 'warm', 'near')
   return haraka(name, { ...options, ini: `${options.ini}\n${more}\n` })
@@ -146,7 +146,7 @@ function liveOptions(
   return { proxy: false, ini: iniOf({ ...slapd, url }, gal) }
 }
 
-/** The same, with a directory that says on which server each mailbox is. */
+/** Like {@link live}, near, with a directory that says on which server each mailbox is. */
 export function hosted(site: Site, state: 'cold' | 'warm'): Contender {
   const options = liveOptions(site, state, 'near')
   const hosts = Array.from({ length: HOSTS }, (_, i) => `ex${i} = smtp://192.0.2.${i + 1}`)

@@ -98,7 +98,7 @@ async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
         if (mode === 'snapshot') await listsOf(running, count)
         const inForce = performance.now() - begin
         const clients = await Clients.connect(running.port, 20)
-        // Each directory twice.
+        // Asks each directory twice.
         await clients.send(sizes.companies * 4, recipientsOf(sizes))
         clients.close()
         await sleep(500)

@@ -1,7 +1,7 @@
-// Harvest defence: `npm run bench -- harvest`. First, what counting costs per recipient, compared with a
-// server that does not count, with remembered answers: a few unknown recipients, then half of them, while
-// no client is held off. Then a dictionary run: 20,000 made-up names from one network against three servers,
-// with and without Redis, and a thousand valid senders at the same time.
+// Harvest defence: `npm run bench -- harvest`. First measures what counting costs per recipient, compared
+// with a server that does not count, with remembered answers: a few recipients are unknown, then half, and
+// no client is held off. Then comes a dictionary run: 20,000 made-up names from one network against three
+// servers, with and without Redis, and a thousand valid senders at the same time.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Haraka, startHaraka } from '../test/support/haraka'
 import { findProgram } from '../test/support/programs'

@@ -1,6 +1,6 @@
-// What it costs if the directory says where mail goes: `npm run bench -- mailboxes`. The same
-// server with and without `host_attribute`; 1 is the one without. Every entry has one of four
-// servers.
+// What it costs if the directory says where mail goes: `npm run bench -- mailboxes`. Compares the
+// same server with and without `host_attribute`; the one without counts as 1. Every entry names one
+// of four servers.
 import { recipientLoad } from './client'
 import { hosted, live, startSite } from './contenders'
 import { recipients } from './rcpt'

@@ -53,7 +53,7 @@ export async function rcpt(sizes: Sizes, words: readonly string[]): Promise<void
   }
 }
 
-/** The same with a large directory, in the modes for which its size might matter. */
+/** Like {@link rcpt}, with a large directory, in the modes for which its size might matter. */
 export async function large(sizes: Sizes, words: readonly string[]): Promise<void> {
   const site = await startSite(sizes.large)
   try {
@@ -102,8 +102,8 @@ async function compare(
 
 /**
  * Switches both off and on in one server, in turns. Two servers would differ by more than the cost itself,
- * because no two processes are compiled and laid out in memory alike. Even so, one turn differs from the
- * next by more than that, so many turns are needed.
+ * because no two processes are compiled and laid out in memory alike. Even in one server, turns differ from
+ * each other by more than the cost, so many turns are needed.
  */
 async function whatLogAndMetricsCost(
   site: Site,
@@ -126,7 +126,7 @@ async function whatLogAndMetricsCost(
       }
       for (const _ of ['off', 'on']) {
         toggle()
-        // Reports of the previous turn arrive within that time.
+        // Reports of the previous turn arrive during these unmeasured replies.
         await subject.unmeasured(sizes.turn)
         await subject.turn(sizes.turn)
       }

@@ -58,7 +58,7 @@ function settings(count: number, number: number): string {
     '[restrictions]',
     ...lines((i) => `hosts[] = 10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`),
     '[ldap]',
-    // No directory is asked anything.
+    // No directory is ever asked.
     'url[] = ldap://127.0.0.1:1',
     'base = dc=example',
     '',

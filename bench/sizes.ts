@@ -4,7 +4,7 @@
 export interface Sizes {
   /** Entries in the directory. */
   readonly entries: number
-  /** The same for the part `large`. */
+  /** Entries in the directory for the part `large`. */
   readonly large: number
   /** Entries in an Active Directory. */
   readonly active: number
@@ -12,7 +12,7 @@ export interface Sizes {
   readonly processes: number
   /** Whether the server that counts as 1 is started once for all rows instead of once per row. */
   readonly sharesCeiling: boolean
-  /** Whether clients stay awake while they wait: waking them costs the server time. */
+  /** Whether clients stay awake while they wait: waking them would be charged to the server. */
   readonly awake: boolean
   /** Turns of each server, and recipients per turn. */
   readonly rounds: number

@@ -1,9 +1,9 @@
 // Measures how long the event loop of a Haraka blocks.
 
 /**
- * Reports three times every second, in milliseconds: how long the event loop stood still at most; the same
- * without the time in which the process was ready but had no processor; and how long its thread ran at most
- * between two turns of the loop (proc(5), /proc/…/schedstat).
+ * Every second reports three durations in milliseconds: the longest for which the event loop stood still;
+ * the same without the time in which the process was ready but had no processor; and the longest for which
+ * its thread ran between two turns of the loop (proc(5), /proc/…/schedstat).
  */
 export const STALL_PLUGIN = `
 const { openSync, readSync } = require('node:fs')

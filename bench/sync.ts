@@ -1,7 +1,7 @@
 // What reading the whole list costs, and what mail notices of it: `npm run bench -- sync`. Clients ask a
 // Haraka in snapshot mode while it reads a million entries from slapd again, and right after that, both at
 // full speed and at a pace that leaves the machine some room. Clients and slapd, which usually run on other
-// machines, leave one processor to mail. Then the same from a Samba domain controller, if it is installed.
+// machines, leave one processor to mail. Then reads a list from a Samba domain controller, if installed.
 import { readdirSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -65,7 +65,7 @@ async function besideMail(
   try {
     onReading(await haraka.waitForLog(IN_FORCE, WAIT))
     await haraka.waitForLog(READY, WAIT)
-    // Not earlier: what the SMTP thread starts, such as the process that reads, inherits its processor.
+    // Not earlier: processes that the SMTP thread starts, such as the reader, inherit its processor.
     giveBack = leaveLastProcessorTo(haraka.pid, [process.pid, site.slapd.pid])
     const clients = await Clients.connect(haraka.port, CONNECTIONS)
     const next = recipients(large)

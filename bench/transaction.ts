@@ -1,7 +1,6 @@
 // What many recipients in one transaction cost: `npm run bench -- transaction`. Half of them are
 // valid, and twice as many must not take four times as long. Haraka alone comes first: for each
-// recipient, it builds a text from all those before it (`results.push`), which is quadratic in
-// itself.
+// recipient, it builds a text from all the previous ones (`results.push`), which is itself quadratic.
 import { type HarakaOptions, startHaraka } from '../test/support/haraka'
 import { connectSmtp, type SmtpClient } from '../test/support/smtp'
 import { READY, snapshotOptions, startSite } from './contenders'

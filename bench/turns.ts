@@ -1,8 +1,8 @@
 // Two servers take short turns, one right after the other, so that other load and the machine's temperature
 // affect both alike; a ratio compares two such turns. Each server is several processes in succession,
-// because one may be compiled and laid out in memory more luckily than the next: a figure is the median over
-// its processes, and each of theirs is the median over their turns. No other servers run meanwhile, because
-// a process that waits long for its turn is slow when it comes.
+// because one may be compiled and laid out in memory more luckily than the next: the figure of a process is
+// the median of its turns, and the figure shown is the median of the processes. No other servers run
+// meanwhile, because a process that waits long for its turn is slow when it comes.
 import type { Load, Measured, Sender } from './client'
 import type { Contender, Running } from './contenders'
 import type { Sizes } from './sizes'
@@ -26,7 +26,7 @@ export class Subject {
     this.#sender = sender
   }
 
-  /** Its cache, if any, then knows many recipients, and the compiler has seen the hot code. */
+  /** Warms the server up: its cache, if any, knows many recipients, and the compiler has seen the hot code. */
   static async start(contender: Contender, load: Load, { before, awake }: Sizes): Promise<Subject> {
     const server = await contender.start()
     try {
@@ -60,7 +60,7 @@ export class Subject {
   }
 }
 
-/** The turns of one process, each right beside a turn of the server that counts as 1. */
+/** The turns of one process, each right next to a turn of the server that counts as 1. */
 export interface Pair {
   readonly turns: readonly Figures[]
   readonly beside: readonly Figures[]

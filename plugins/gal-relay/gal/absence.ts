@@ -62,7 +62,7 @@ export class Absence {
   }
 
   /**
-   * Checks that the server has not lost its entries, because it did not show the witness or an
+   * Checks that the server has not lost its entries, if it did not show the witness or a recently found
    * address is missing.
    * @returns the sampled addresses that it does not show, if they are few enough
    * @throws DirectoryError if it may have lost its entries

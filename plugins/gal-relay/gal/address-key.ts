@@ -44,7 +44,7 @@ export { localKey } from '../routing/recipient'
 /** Brings a recipient into the same form; its domain already is. */
 export function recipientKey(recipient: Recipient): string {
   const local = localKey(recipient)
-  // A concatenation with + would be put together anew at each comparison.
+  // V8 would assemble a string made with + again for each comparison.
   return recipient.domain ? [local, recipient.domain].join('@') : local
 }
 
@@ -57,11 +57,11 @@ export function partsOf(key: string): { readonly local: string; readonly domain:
 }
 
 /**
- * The spellings of this address to search for: the local part as it was sent, plain, and in quotes,
- * whether needed or not. Beyond ASCII, in both cases, because directories do not know all pairs of
- * letters, and composed and decomposed, because Active Directory distinguishes the two. Each label
- * of the domain as an A-label, and as a U-label if it has one. An IPv6 address literal also with its
- * zeros written out.
+ * The spellings of this address to search for. The local part is written as it was sent, plain, and in
+ * quotes, whether needed or not; beyond ASCII, also in both cases, because directories do not know all
+ * pairs of letters, and composed and decomposed, because Active Directory distinguishes the two. Each
+ * label of the domain is written as an A-label, and as a U-label if it has one; an IPv6 address literal
+ * also with its zeros written out.
  */
 export function spellings(recipient: Recipient): string[] {
   const { local, plainLocal, domain } = recipient
@@ -77,10 +77,10 @@ function domainSpellings(domain: string): readonly string[] {
   return ip ? [...new Set([domain, `[ipv6:${ip.toNormalizedString()}]`])] : [domain]
 }
 
-/** Labels beyond these are written either all in one way or all in the other: with each, there are twice as many. */
+/** With more labels than this, all are written one way or all the other: each label doubles the spellings. */
 const MOST_LABELS = 3
 
-/** With each A-label that has a U-label written as the one or the other. */
+/** All spellings of the domain that write each A-label as such or, if it has one, as a U-label. */
 function inBothAlphabets(domain: string): readonly string[] {
   const unicode = domainToUnicode(domain)
   if (!unicode || unicode === domain) return [domain]
@@ -97,7 +97,7 @@ function inBothAlphabets(domain: string): readonly string[] {
   )
 }
 
-/** Letters of ASCII are folded by all directories. Whose upper case is another word (`SS` for `ß`) stays. */
+/** All directories fold ASCII letters. An upper case that makes another word (`SS` for `ß`) is left out. */
 function inBothCases(text: string): readonly string[] {
   if (isPlainAscii(text)) return [text]
   const lower = text.toLowerCase()

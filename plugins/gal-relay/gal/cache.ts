@@ -20,7 +20,7 @@ interface CachedAnswer {
   readonly usableUntil: number
 }
 
-/** Milliseconds between two marks of an address as used: marking costs more than finding it. */
+/** An address is marked as used at most once in this many milliseconds: marking costs more than finding. */
 const TOUCH = 60_000
 
 /** {@link QuickAnswers} keeps an answer's index here, and the second until which it is valid. */

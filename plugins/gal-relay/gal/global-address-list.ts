@@ -33,7 +33,7 @@ export interface GlobalAddressList extends AddressList {
   forget(recipient: Recipient): boolean
 }
 
-/** A new list starts with an empty cache and reads certificates and the password file anew. */
+/** A new list starts with an empty cache and reads certificates and the password file again. */
 export function createAddressList(
   { gal, ldap, snapshot }: ListSettings,
   log: Log,

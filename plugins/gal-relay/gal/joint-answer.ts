@@ -15,7 +15,7 @@ export interface Asked {
 
 type Found = Extract<GalAnswer, { state: 'found' }>
 
-/** How long a directory that has the recipient waits for one that may contradict it, milliseconds. */
+/** How long a recipient that one directory has waits for others that may contradict it, milliseconds. */
 const WAIT = 1000
 
 const FAILED: GalAnswer = { state: 'unavailable', reason: 'a failure of the plugin itself' }
@@ -59,8 +59,8 @@ export function lookupInAll(
 }
 
 /**
- * @param answers so far, in the order of the directories
- * @param isLate no answer is waited for any longer
+ * @param answers the answers so far, in the order of the directories
+ * @param isLate whether to stop waiting for answers
  * @returns `undefined` while an answer that matters is missing
  */
 export function jointAnswer(

@@ -39,7 +39,7 @@ const SAID_ALREADY: ReadonlySet<Failure> = new Set<Failure>([
 ])
 
 export interface LiveListOptions {
-  /** Connects to its servers on demand and disconnects while it is idle; default false. */
+  /** Whether it connects to its servers on demand and disconnects while idle; default false. */
   readonly isOnDemand?: boolean
   /** How many references led to this list. */
   readonly steps?: number

@@ -1,11 +1,11 @@
-// Reads from a recipient's entries where its mail goes.
+// Finds out from a recipient's entries where its mail goes.
 
 import type { Entry } from '../ldap/entry'
 import type { Mailbox } from '../routing/mailbox'
 import type { GalSettings } from '../settings/settings'
 import { baseName } from './directory/entry-addresses'
 
-/** The attributes that say so, in lower case; '' for none. */
+/** The attributes that say where mail goes, in lower case; '' for none. */
 export interface MailboxAttributes {
   readonly host: string
   readonly address: string

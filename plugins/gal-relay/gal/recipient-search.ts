@@ -96,7 +96,7 @@ export class RecipientSearch {
   }
 
   /**
-   * Reads anew what can be searched for: the server has come back, or is another one.
+   * Reads again what can be searched for, after the server has come back or been replaced by another.
    * @throws DirectoryError if that cannot be determined
    */
   renew(server: Server<ServerKnowledge>, connection: Connection): Promise<void> {

@@ -1,18 +1,18 @@
-// Exact sets of addresses, for saying who may relay without trying four thousand million clients: with
-// masks that need not be contiguous, lists of networks are not lists of ranges. A set is a binary
-// decision diagram over the bits of an address, the highest first: a node asks for one bit, bits that
-// make no difference have no node, and equal sets are the same node.
+// Exact sets of addresses, used to find out who may relay without trying four billion clients. Masks need
+// not be contiguous, so lists of networks are not lists of ranges. A set is a binary decision diagram over
+// the bits of an address, highest bit first: each node tests one bit, bits that make no difference have no
+// node, and equal sets are the same node.
 import type { Network } from './networks'
 
-/** A set of one space; equal sets are equal numbers. */
+/** A set in one address space; equal sets are equal numbers. */
 export type AddressSet = number
 
-/** Addresses that follow each other; with `mask` only those with `(address AND mask) = first`. */
+/** Consecutive addresses; with `mask`, only those for which `(address AND mask) = first`. */
 export interface Block {
   readonly first: bigint
   readonly last: bigint
   readonly mask?: bigint
-  /** How many addresses. */
+  /** How many addresses it holds. */
   readonly size: bigint
 }
 
@@ -21,22 +21,22 @@ type Masked = Pick<Network, 'family' | 'net' | 'mask'>
 export const NONE: AddressSet = 0
 export const ALL: AddressSet = 1
 
-/** Node numbers below this fit twice into a safe integer. */
+/** Two node numbers below this fit into one safe integer. */
 const PAIR = 2 ** 26
-/** Up to this many ranges are listed instead of patterns. */
+/** Up to this many ranges are always listed as ranges rather than patterns. */
 const RANGES = 10_000n
 
 /** The sets of one address family, and the nodes that they share. */
 export class AddressSpace {
   readonly family: 4 | 6
   readonly #width: number
-  // Of each node: which bit it asks for, counted from the highest, and the sets behind 0 and 1. The
-  // first two are NONE and ALL, which ask for none.
+  // For each node: the bit that it tests, counted from the highest, and the sets for 0 and 1. The first
+  // two nodes are NONE and ALL, which test no bit.
   readonly #level: number[]
   readonly #low: number[] = [NONE, ALL]
   readonly #high: number[] = [NONE, ALL]
   readonly #nodes: Map<number, number>[]
-  /** A network with a gap in its mask has been asked for. */
+  /** Whether any network so far had a gap in its mask. */
   #hasGaps = false
 
   constructor(family: 4 | 6) {
@@ -46,7 +46,7 @@ export class AddressSpace {
     this.#nodes = Array.from({ length: this.#width }, () => new Map())
   }
 
-  /** The networks of this family in the list. */
+  /** The set of the listed networks of this family. */
   of(networks: readonly Masked[]): AddressSet {
     const ours = networks.filter(({ family }) => family === this.family)
     let set = this.#prefixes(
@@ -102,7 +102,7 @@ export class AddressSpace {
     return sizeAt(set, 0)
   }
 
-  /** The set in disjoint blocks, in order: as ranges, unless patterns are so much shorter. */
+  /** The set as disjoint blocks, in order: as ranges, or as patterns if ranges are many and patterns fewer. */
   blocks(set: AddressSet): Block[] {
     const blocks: Block[] = []
     if (this.#hasGaps && this.#runs(set) > RANGES && this.#runs(set) > this.#patterns(set)) {
@@ -113,7 +113,7 @@ export class AddressSpace {
     return blocks
   }
 
-  /** Networks whose mask is ones and then zeros, all at once: they are paths from the top. */
+  /** The set of networks with contiguous masks, built at once: each network is a path from the top. */
   #prefixes(networks: readonly Masked[], level: number): AddressSet {
     if (networks.length === 0) return NONE
     const bit = (1n << BigInt(this.#width)) >> BigInt(level + 1)
@@ -209,7 +209,7 @@ export class AddressSpace {
     return runsAt(set, 0).count
   }
 
-  /** How many patterns the set has, as {@link #addPatterns} gives them. */
+  /** How many patterns {@link #addPatterns} makes of the set. */
   #patterns(set: AddressSet): bigint {
     const known = new Map<AddressSet, bigint>([
       [NONE, 0n],
@@ -256,7 +256,7 @@ export class AddressSpace {
   }
 }
 
-/** One block more, joined with the last one where they touch. */
+/** Adds a block, or extends the last one if the two touch. */
 function append(blocks: Block[], block: Block): void {
   const before = blocks.at(-1)
   const touches = before && before.last + 1n === block.first

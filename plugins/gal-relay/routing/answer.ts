@@ -1,5 +1,5 @@
-// What is answered to one RCPT, and why: rows, address list, aliases and `mixed` combined. Mail is
-// answered with it, an observed listener's log compares with it, and `explain` shows it.
+// Works out the answer to one RCPT, and the reason for it, from rows, address list, aliases and `mixed`.
+// Mail gets this answer, observed listeners compare with it in the log, and `explain` shows it.
 import {
   type Accepted,
   type Client,
@@ -22,24 +22,24 @@ export interface Question {
     readonly mixed: 'split' | 'defer'
   }
   readonly client: Client
-  /** Asks the address list; left out: there is none. */
+  /** Asks the address list; omitted if there is none. */
   readonly lookup?: ((recipient: Recipient) => Listing | Promise<Listing>) | undefined
-  /** Recipients of ours are accepted without a look-up, see {@link decideUnasked}. */
+  /** Whether our recipients are accepted without a look-up; see {@link decideUnasked}. */
   readonly unasked?: boolean
 }
 
 export interface Answer {
-  /** Carries the rule that made it. */
+  /** Includes the rule that led to it. */
   readonly verdict: Verdict
-  /** The verdicts on what the recipient stands for, in order; none when it is refused. */
+  /** The verdicts on all the recipient's destinations, in order; empty if it is refused. */
   readonly accepted: readonly Accepted[]
 }
 
 /**
- * @param destinations the recipient, or those that an alias puts in its place: all are accepted
- *   or not at all
+ * @param destinations the recipient, or those that an alias puts in its place: either all are accepted
+ *   or none
  * @param before those accepted earlier in the transaction; a promise while some are still being looked up
- * @returns at once where nothing has to be waited for; rejects when the look-up does
+ * @returns a promise only if there is something to wait for; it rejects if the look-up does
  */
 export function answerTo(
   question: Question,
@@ -75,7 +75,7 @@ function listedVerdict(
   destination: Destination,
   listing: Listing,
 ): Verdict {
-  // Where recipients are accepted without a look-up, who may write to one is only observed.
+  // If recipients are accepted without a look-up, rules on who may write to them are only observed.
   const open = unasked && listing.state === 'found'
   return decideListed(
     policy.routing,

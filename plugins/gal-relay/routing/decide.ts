@@ -1,6 +1,6 @@
 // The answer table: recipient × route × trust (× what the directory says) → one verdict.
-// Pure; when the answer depends on the directory it says so, and the listing is taken to a second one.
-// What the kinds of route mean is in kinds.ts, what the rules answer in rules.ts.
+// All functions are pure. `decide` says if the answer depends on the directory; `decideListed` then takes
+// the directory's listing. The kinds of route are defined in kinds.ts, the replies of the rules in rules.ts.
 import { counts, isOurs, KINDS, type Path, type RouteKind } from './kinds'
 import { hasLocalPart, type LocalParts } from './local-parts'
 import { type Mailbox, type MailboxHosts, placeOf } from './mailbox'
@@ -20,26 +20,26 @@ import { type AcceptingRule, type RefusingRule, type Reply, RULES } from './rule
 export type { Path } from './kinds'
 export type { Reply, Rule } from './rules'
 
-/** What of a listener's settings the answers depend on. */
+/** The listener settings that the answers depend on. */
 export interface RoutingPolicy {
-  /** false: rows other than `inbound` do not exist, their domains are foreign (Q237927). */
+  /** false: only `inbound`, `accept` and `refuse` rows count; the domains of others are foreign (Q237927). */
   readonly reroute: boolean
   readonly routes: RouteTable
-  /** Inbound, exact, unless a row matches: Haraka's config/host_list. A-labels. */
+  /** Haraka's config/host_list, A-labels: exactly these domains are inbound, unless a row matches. */
   readonly hostList: ReadonlySet<string>
-  /** An address found in the GAL is ours whatever its domain (Q237927). */
+  /** Whether an address found in the GAL is ours whatever its domain (Q237927). */
   readonly anyDomain: boolean
-  /** Local parts that are accepted at inbound domains unasked (RFC 5321 §4.5.1). */
+  /** Local parts that are accepted at inbound domains without a look-up (RFC 5321 §4.5.1). */
   readonly alwaysAccept: LocalParts
   /** The characters that begin a sub-address at a domain (RFC 5233); '' for none. */
   readonly delimitersFor: (domain: string) => string
   /** What the directory's host values mean. */
   readonly mailboxHosts: MailboxHosts
-  /** The next hop is one of our own listeners. */
+  /** Whether the next hop is one of our own listeners. */
   readonly isOwn: (hop: NextHop) => boolean
 }
 
-/** What the directory says of an address. */
+/** What the directory says about an address. */
 export type Listing =
   | {
       readonly state: 'found'
@@ -55,11 +55,11 @@ export interface Client {
   readonly authenticated: boolean
 }
 
-/** What the rows say of a domain: the same for all recipients that have no row of their own. */
+/** What the rows say about a domain: the same for all recipients that have no row of their own. */
 export interface DomainRoute {
   readonly kind: RouteKind
   readonly hops: readonly NextHop[]
-  /** The row's left side; undefined when none matched. */
+  /** The row's left side; undefined if none matched. */
   readonly row: string | undefined
   /** The row that renames the domain, if one does, and the new name (Q190710). */
   readonly rerouted: { readonly row: string; readonly to: string } | undefined
@@ -69,13 +69,13 @@ export interface DomainRoute {
 
 /** A recipient with the route it takes. */
 export interface Destination {
-  /** As it is looked up and delivered. */
+  /** The recipient as it is looked up and delivered. */
   readonly recipient: Recipient
   readonly kind: RouteKind
   readonly hops: readonly NextHop[]
-  /** The row's left side; undefined when none matched. */
+  /** The row's left side; undefined if none matched. */
   readonly row: string | undefined
-  /** The row that made another recipient of it, if one did. */
+  /** The row that turned it into another recipient, if one did. */
   readonly rerouted: string | undefined
   /** The `refuse` row for it, if there is one. */
   readonly refused: string | undefined
@@ -85,17 +85,17 @@ export interface Accepted {
   readonly accept: true
   readonly rule: AcceptingRule
   readonly path: Path
-  /** Where the outbound queue hands it to, tried in order; none: the domain's MX hosts. */
+  /** Where the outbound queue sends it, tried in order; if empty, to the domain's MX hosts. */
   readonly hops: readonly NextHop[]
-  /** The address by which the mailbox's system knows it; left out: as it was sent. */
+  /** The address by which the mailbox's system knows it; if omitted, the address as sent. */
   readonly leavesAs?: Recipient
-  /** Of the row of that address; left out: as its own. */
+  /** The kind of route of that address; if omitted, the recipient's own kind applies. */
   readonly kind?: RouteKind
-  /** The directory names the server, so that no row has a say. */
+  /** The directory names the server, so no row applies. */
   readonly byHost?: true
 }
 
-/** Which way a recipient's mail takes. */
+/** The way that a recipient's mail takes. */
 export type Way = Pick<Accepted, 'path' | 'hops' | 'leavesAs' | 'kind' | 'byHost'>
 
 export interface Refused {
@@ -129,19 +129,19 @@ const NEEDS_AUTHENTICATION = refuse('authenticated-only')
 const DIRECTORY_UNAVAILABLE = refuse('directory-unavailable')
 const MISROUTED = refuse('misrouted')
 
-/** The second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
+/** For the second kind of recipient in one transaction under `mixed = defer` (RFC 5321 §4.5.3.1.10). */
 export const MIXED_DEFERRED = refuse('mixed')
-/** More recipients in one transaction than LMTP hops take (RFC 5321 §4.5.3.1.10). */
+/** For recipients beyond those that LMTP hops take in one transaction (RFC 5321 §4.5.3.1.10). */
 export const TOO_MANY_BY_LMTP = refuse('too-many-by-lmtp')
-/** Whatever a client names that is held off; nothing is looked up for it. */
+/** For every recipient that a held-off client names; nothing is looked up for it. */
 export const HELD_OFF = refuse('held-off')
-/** What is answered when the plugin itself fails: never a 250, never a 550. */
+/** The answer when the plugin itself fails: never a 250, never a 550. */
 export const INTERNAL_ERROR = refuse('internal-error')
 
 /**
- * At most one `reroute` step: settings allow no chains.
+ * Follows at most one `reroute` step: the settings allow no chains.
  *
- * @param route of the recipient's domain, where it is known already
+ * @param route the route of the recipient's domain, if it is already known
  * @returns the recipient with the route that it takes
  */
 export function destinationOf(
@@ -164,7 +164,7 @@ export function destinationOf(
   return { recipient, kind, hops, row, rerouted: undefined, refused }
 }
 
-/** @param recipient the one that a `reroute` row leads to */
+/** @param recipient the recipient that a `reroute` row leads to */
 function rerouted(policy: RoutingPolicy, recipient: Recipient): Destination {
   const route = domainRoute(policy, recipient.domain)
   const { own, refused } = addressRows(policy, route.addresses, recipient)
@@ -183,9 +183,9 @@ function routed(
 }
 
 /**
- * The row that says today where a recipient's mail goes, `refuse` rows passed over.
+ * The row that currently says where a recipient's mail goes; `refuse` rows are skipped.
  *
- * @returns undefined when there is none, or it does not count
+ * @returns undefined if there is none, or it does not count
  */
 export function rowFor(policy: RoutingPolicy, recipient: Recipient): Row | undefined {
   const { own } = addressRows(policy, policy.routes.addresses.get(recipient.domain), recipient)
@@ -195,7 +195,7 @@ export function rowFor(policy: RoutingPolicy, recipient: Recipient): Row | undef
 }
 
 interface OwnRows {
-  /** The row for the address, `refuse` rows passed over. */
+  /** The row for the address; `refuse` rows are skipped. */
   readonly own?: Row | undefined
   /** The `refuse` row that comes before it. */
   readonly refused?: string | undefined
@@ -203,7 +203,7 @@ interface OwnRows {
 
 const NO_ROWS: OwnRows = Object.freeze({})
 
-/** @param rows of the recipient's domain */
+/** @param rows the address rows of the recipient's domain */
 function addressRows(
   policy: RoutingPolicy,
   rows: AddressRows | undefined,
@@ -220,14 +220,14 @@ function addressRows(
     )
   const first = find(() => true)
   if (first?.routeTo.kind !== 'refuse') return { own: first }
-  // To whom it does not apply, it is as if it were not there: the row of the base address may be next.
+  // For clients that it does not apply to, the row does not exist; that of the base address may be next.
   return { own: find(({ routeTo }) => routeTo.kind !== 'refuse'), refused: first.text }
 }
 
 /**
- * Which route the domain takes, its `reroute` row followed.
+ * The route that the domain takes, after its `reroute` row if it has one.
  *
- * @param domain in the form that compares
+ * @param domain in canonical form
  */
 export function domainRoute(policy: RoutingPolicy, domain: string): DomainRoute {
   const { routes, hostList } = policy
@@ -253,9 +253,9 @@ export function domainRoute(policy: RoutingPolicy, domain: string): DomainRoute 
 }
 
 /**
- * The answer at RCPT TO, where it does not depend on the directory.
+ * The answer at RCPT TO, if it does not depend on the directory.
  *
- * @returns undefined when it does: ask for `destination.recipient`, then {@link decideListed}
+ * @returns undefined if it does: look up `destination.recipient`, then call {@link decideListed}
  */
 export function decide(
   policy: RoutingPolicy,
@@ -283,11 +283,11 @@ export function decide(
 
 const isStranger = ({ authenticated, trust }: Client) => !authenticated && !trust.mayRelay
 
-/** Accepted because the client may relay. */
+/** Whether the recipient is accepted only because the client may relay. */
 export const isRelayed = ({ rule }: Accepted) => RULES[rule].accepts === 'relayed'
 
 /**
- * Whether relaying comes into the answer: the recipient is not ours, or its local part tries to route
+ * Whether the answer involves relaying: the recipient is not ours, or its local part tries to route
  * onward.
  */
 export function concernsRelaying({ recipient, kind }: Destination): boolean {
@@ -295,18 +295,18 @@ export function concernsRelaying({ recipient, kind }: Destination): boolean {
 }
 
 /**
- * The answer at RCPT TO where recipients of ours are accepted without a look-up: what the directory says
- * is only observed, and no other plugin accepts any. A shared domain's take one way if they are listed
- * and another if they are not, and relaying is still refused.
+ * The answer at RCPT TO if our recipients are accepted without a look-up: what the directory says is only
+ * observed, and no other plugin accepts them. Recipients at a shared domain are still looked up, because
+ * listed and unlisted ones go different ways; relaying is still refused.
  *
- * @returns undefined when it depends on the directory, as {@link decide}
+ * @returns undefined if it depends on the directory, as with {@link decide}
  */
 export function decideUnasked(
   policy: RoutingPolicy,
   destination: Destination,
   client: Client,
 ): Verdict | undefined {
-  // Whom a row refuses is only observed as well.
+  // `refuse` rows are only observed as well.
   const verdict = decide(policy, { ...destination, refused: undefined }, client)
   const { kind, hops } = destination
   const isLookedUp = KINDS[kind].lookUp === 'required' && !concernsRelaying(destination)
@@ -314,9 +314,9 @@ export function decideUnasked(
 }
 
 /**
- * The answer at RCPT TO, where {@link decide} left it to the directory.
+ * The answer at RCPT TO, if {@link decide} left it to the directory.
  *
- * @param listing what the directory says of `destination.recipient`
+ * @param listing what the directory says about `destination.recipient`
  */
 export function decideListed(
   policy: RoutingPolicy,
@@ -348,9 +348,9 @@ function toMailbox(policy: RoutingPolicy, verdict: Accepted, mailbox: Mailbox): 
 }
 
 /**
- * Which way a recipient's mail takes, where its entry says so (sendmail's ldap_routing has the same table).
+ * The way that a recipient's mail takes if its entry names one (sendmail's ldap_routing has the same table).
  *
- * @param hops of the recipient's own row
+ * @param hops the next hops of the recipient's own row
  * @returns the way, or why there is none
  */
 export function routeOfMailbox(
@@ -365,7 +365,7 @@ export function routeOfMailbox(
   const other = destinationOf(policy, leavesAs)
   const { kind } = other
   if (place.hops) return { ...wayTo(place.hops), byHost: true, leavesAs, kind }
-  // It is followed one step: not looked up again.
+  // Only one step is followed: the new address is not looked up again.
   const isQueued = KINDS[kind].path === 'queue' && other.hops.length === 0
   const path = isQueued ? 'queue' : 'outbound'
   return { path, hops: other.hops, leavesAs: other.recipient, kind }
@@ -374,12 +374,12 @@ export function routeOfMailbox(
 const wayTo = (hops: readonly NextHop[]) =>
   ({ path: hops.length > 0 ? 'outbound' : 'queue', hops }) as const
 
-// Of one that is not in the directory, or need not be.
+// The verdict on a recipient that is not in the directory, or need not be.
 function unlisted(destination: Destination, client: Client): Verdict {
   const { recipient, kind, hops } = destination
   const { lookUp, senders, rule } = KINDS[kind]
   if (senders === 'who-may-relay') return relayed(destination, client)
-  // The next system might be made to relay (Q304897).
+  // Such a local part might make the next system relay (Q304897).
   const isAttempt = recipient.routesOnward && (lookUp === 'required' || !client.trust.mayRelay)
   if (isAttempt) return ROUTES_ONWARD
   return rule ? delivered(rule, kind, hops) : NOT_IN_GAL

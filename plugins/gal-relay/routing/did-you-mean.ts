@@ -1,7 +1,7 @@
-// What was probably meant by a word that is not valid.
+// Guesses what was meant by a word that is not valid.
 import { distance } from 'fastest-levenshtein'
 
-/** @returns the candidate that was probably meant, if any is near enough */
+/** @returns the candidate that was probably meant, if any is close enough */
 export function didYouMean(word: string, candidates: Iterable<string>): string | undefined {
   const lower = word.toLowerCase()
   let best: string | undefined

@@ -1,4 +1,4 @@
-// Values by domain: that of the domain itself first, else that of the longest suffix, on whole labels
+// Values by domain: the value of the domain itself or, failing that, of its longest suffix on whole labels
 // (`ms.com` never matches `pms.com`).
 import { type SentTo, valueForSuffix } from './routes'
 
@@ -7,7 +7,7 @@ export class DomainMap<T> {
   readonly #exact = new Map<string, T>()
   readonly #suffix = new Map<string, T>()
 
-  /** The value written for just that pattern. */
+  /** The value set for exactly this pattern. */
   get({ match, domain }: SentTo): T | undefined {
     return (match === 'exact' ? this.#exact : this.#suffix).get(domain)
   }
@@ -26,7 +26,7 @@ export class DomainMap<T> {
     return this.#exact.get(domain) ?? this.findSuffix(domain)
   }
 
-  /** The value for each subdomain of the domain that has none of its own. */
+  /** The value for all subdomains of this domain that have none of their own. */
   findSuffix(domain: string): T | undefined {
     return valueForSuffix(this.#suffix, domain)
   }

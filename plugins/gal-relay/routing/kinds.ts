@@ -1,21 +1,21 @@
-// What each kind of route means: one line for each kind, read by the decision, by delivery, by the
-// settings and by the advice. A kind without a line does not compile.
+// Defines what each kind of route means, for the decision, for delivery, for the settings and for the
+// advice. A kind without an entry does not compile.
 import type { AcceptingRule } from './rules'
 
-/** `queue`: the install's queue plugins. `outbound`: Haraka's outbound queue. */
+/** `queue`: the installed queue plugins. `outbound`: Haraka's outbound queue. */
 export type Path = 'queue' | 'outbound'
 
 /** The kinds of route that a recipient can have. `foreign`: no row, or none that counts. */
 export type RouteKind = 'inbound' | 'accept' | 'shared' | 'always-relay' | 'forward' | 'foreign'
 
-/** The kinds of row that leave it to another row where mail goes. */
+/** The kinds of row that let another row decide where mail goes. */
 export type ReferringKind = 'reroute' | 'refuse'
 
 /** What is to the right of `=` in `[routes]`. */
 export type RowKind = Exclude<RouteKind, 'foreign'> | ReferringKind
 
 interface RowMeaning {
-  /** What the row may be for: domains and addresses, or addresses only; `none`: it is not written. */
+  /** What a row may be for: domains and addresses, or addresses only; `none`: there are no such rows. */
   readonly sentTo: 'any' | 'address' | 'none'
   /** Whether the row names next hops. */
   readonly nextHops: 'none' | 'optional' | 'required'
@@ -26,19 +26,19 @@ interface RowMeaning {
 interface RouteMeaning extends RowMeaning {
   /**
    * `required`: the recipient must be in the directory. `first`: one in the directory is ours, others are
-   * passed on. `any-domain`: as `first`, and only with `[gal] any_domain`. `never`: not looked up.
+   * passed on. `any-domain`: as `first`, but only with `[gal] any_domain`. `never`: not looked up.
    */
   readonly lookUp: 'required' | 'first' | 'any-domain' | 'never'
-  /** Who may send to those that are not in the directory. */
+  /** Who may send to recipients that are not in the directory. */
   readonly senders: 'anyone' | 'who-may-relay'
   /**
-   * `queue`: the queue plugins, or the next hops where the row names some. `outbound`: the next hops, or the
-   * MX hosts. `either`: the queue plugins for those in the directory, outbound for the others.
+   * `queue`: the queue plugins, or the next hops if the row names any. `outbound`: the next hops, or the MX
+   * hosts. `either`: the queue plugins for recipients in the directory, outbound for the others.
    */
   readonly path: Path | 'either'
-  /** Without a next hop, only MX hosts of better preference than ourselves: we are a backup. */
+  /** Whether we are a backup MX: without a next hop, only MX hosts that are preferred to us get the mail. */
   readonly backup: boolean
-  /** What accepts a recipient from anyone that is not in the directory. */
+  /** The rule that accepts recipients that are not in the directory, whoever the sender is. */
   readonly rule?: AcceptingRule
 }
 
@@ -116,7 +116,7 @@ export const counts = (kind: RowKind, { reroute }: { readonly reroute: boolean }
 export const isOurs = (kind: RouteKind): boolean =>
   ['required', 'first'].includes(KINDS[kind].lookUp)
 
-/** The ways that recipients with this route go: those in the directory first. */
+/** The paths that recipients with this route take, that of recipients in the directory first. */
 export function pathsOf(kind: RouteKind, hops: readonly object[]): readonly Path[] {
   const { path } = KINDS[kind]
   if (path === 'either') return ['queue', 'outbound']

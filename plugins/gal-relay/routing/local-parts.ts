@@ -1,5 +1,5 @@
-// Local parts that compare without case. Nearly every recipient is asked for and in none of them, which
-// mostly shows by the first letter: lower case takes longer.
+// Sets of local parts that ignore case. Nearly every recipient is checked and found in none of them. Its
+// first letter usually shows that, and is faster to check than a lower-case copy of the local part.
 
 export interface LocalParts {
   /** In lower case. */
@@ -13,12 +13,12 @@ export function localParts(names: readonly string[]): LocalParts {
 }
 
 export function hasLocalPart({ names, initials }: LocalParts, local: string): boolean {
-  // Beyond ASCII are letters that become one of ASCII in lower case.
+  // Some letters beyond ASCII become ASCII letters in lower case.
   const initial = initialOf(local)
   return (initial > 0x7f || initials.has(initial)) && names.has(local.toLowerCase())
 }
 
-/** The same for a letter in upper and in lower case. */
+/** Returns the same number for a letter in upper and in lower case. */
 function initialOf(name: string): number {
   return name.charCodeAt(0) | 0x20
 }

@@ -1,19 +1,19 @@
 // Where the directory says that a recipient's mailbox is: on which server, and by which address that
-// knows it. As sendmail's ldap_routing: one small table for each combination of the two.
+// server knows it. As in sendmail's ldap_routing, a small table covers each combination of the two.
 import { canonicalLiteral, type Recipient, recipientOf } from './recipient'
 import { type NextHop, parseDomain, parseNextHop, redactUserinfo } from './routes'
 
-/** What the entries with the address say; of several values all agree. */
+/** What the entries with the address say; if there are several values, they agree. */
 export interface Mailbox {
   /** The value of `host_attribute`, as the directory has it. */
   readonly host?: string
   /** The value of `routing_attribute`, as the directory has it. */
   readonly address?: string
-  /** Several entries, or values, contradict each other. */
+  /** Whether several entries, or values, contradict each other. */
   readonly isAmbiguous?: boolean
 }
 
-/** In words, for people. */
+/** Describes the mailbox in words, for people to read. */
 export function mailboxText({ host, address, isAmbiguous }: Mailbox): string {
   if (isAmbiguous) return 'its entries contradict each other on where its mail goes'
   return [
@@ -26,22 +26,22 @@ export function mailboxText({ host, address, isAmbiguous }: Mailbox): string {
 export type MailboxHosts = ReadonlyMap<string, MailboxHost>
 
 export interface MailboxHost {
-  /** As it is written in `[hosts]`. */
+  /** As written in `[hosts]`. */
   readonly text: string
-  /** Tried in order; none: the install's queue plugins (`local`). */
+  /** Tried in order; empty for the installed queue plugins (`local`). */
   readonly hops: readonly NextHop[]
 }
 
-/** What a mailbox's values come to. */
+/** Where the values of a mailbox send its mail. */
 export interface MailboxPlace {
-  /** The hops to its server, none for the queue plugins; undefined: no server is named. */
+  /** The hops to its server, empty for the queue plugins; undefined if no server is named. */
   readonly hops: readonly NextHop[] | undefined
-  /** The address by which its system knows it; undefined: as it was sent. */
+  /** The address by which its system knows it; undefined if that is the address as sent. */
   readonly leavesAs: Recipient | undefined
 }
 
 /**
- * @param isOwn a next hop is one of our own listeners
+ * @param isOwn whether a next hop is one of our own listeners
  * @returns the place, or why it cannot be known: a wrong guess is worse than no guess
  */
 export function placeOf(
@@ -68,7 +68,7 @@ function hostNamed(
   hosts: MailboxHosts,
   isOwn: (hop: NextHop) => boolean,
 ): { readonly hops: readonly NextHop[] } | { readonly problem: string } {
-  // Most are plain names in lower case.
+  // Most values are plain names in lower case.
   const plain = hosts.get(value)
   if (plain) return plain
   const name = hostName(value)
@@ -83,7 +83,7 @@ function hostNamed(
   return { hops: [hop] }
 }
 
-/** The value may be anything, a URL with a password too. */
+/** The value may be anything, even a URL with a password. */
 const shown = (value: string) =>
   value.length > 255 ? `of ${value.length} characters` : `'${redactUserinfo(value)}'`
 
@@ -95,7 +95,7 @@ function urlOf(name: string): string {
   return canonicalLiteral(`[${bare}]`) || parseDomain(name) ? `smtp://${bare}` : name
 }
 
-/** `smtp:` may precede it, as in `targetAddress`. */
+/** `smtp:` may precede the address, as in `targetAddress`. */
 function addressFrom(value: string): Recipient | { readonly problem: string } {
   const text = value.trim().replace(/^smtp:/i, '')
   const [, local, domain = ''] = /^("(?:[^"\\]|\\.)*"|[^"@\s\\]+)@([^@\s]+)$/.exec(text) ?? []

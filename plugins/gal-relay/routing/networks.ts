@@ -1,10 +1,9 @@
-// Lists of IPv4 and IPv6 networks as the Routing Restrictions dialog knows them (Q193922, Q258140):
-// an entry matches when (client AND mask) = net, and the mask need not be contiguous.
-// A list groups its entries by mask, so that a match costs one look-up for each different mask,
-// however many entries there are.
+// Lists of IPv4 and IPv6 networks, as in the Routing Restrictions dialog (Q193922, Q258140): an entry
+// matches if (client AND mask) = net, and the mask need not be contiguous. A list groups its entries by
+// mask, so a match costs one look-up for each distinct mask, however many entries there are.
 import ipaddr from 'ipaddr.js'
 
-/** IPv4-mapped IPv6 addresses are the IPv4 address they hold. */
+/** An IPv4-mapped IPv6 address counts as the IPv4 address that it contains. */
 export type IpAddress =
   | { readonly family: 4; readonly bits: number }
   | { readonly family: 6; readonly bits: bigint }
@@ -29,7 +28,7 @@ const WIDTH = { 4: 32, 6: 128 } as const
 const MAPPED = 0xffffn
 const TOP_96 = ((1n << 96n) - 1n) << 32n
 
-/** @returns undefined when the text is not an IP address */
+/** @returns undefined if the text is not an IP address */
 export function parseIp(text: string | null | undefined): IpAddress | undefined {
   if (!text) return undefined
   // At each connection; ipaddr.js would take longer than all the rules.
@@ -44,7 +43,7 @@ export function parseIp(text: string | null | undefined): IpAddress | undefined 
 
 const appendOctet = (bits: number, octet: string) => bits * 256 + Number(octet)
 
-/** @returns undefined when the text is not an IPv6 address */
+/** @returns undefined if the text is not an IPv6 address */
 export function parseIpv6(text: string): ipaddr.IPv6 | undefined {
   // ipaddr.js takes ::10.1.2.3 for ::ffff:10.1.2.3, which is another address.
   const written = text.replace(/^::(?=[^:]*\.)/, '0::')
@@ -76,7 +75,7 @@ export function parseNetwork(text: string): Network | { readonly problem: string
   return unmapped({ family, net, mask, text })
 }
 
-// `10.1.*`, `10.1.` and `10.1`, as other programs have them, are all 10.1.0.0/16.
+// `10.1.*`, `10.1.` and `10.1`, as other programs write them, all mean 10.1.0.0/16.
 function notAnAddress(text: string): string {
   const [, start = ''] = /^(\d{1,3}(?:\.\d{1,3}){0,2})\.?(?:\.\*)*$/.exec(text) ?? []
   const octets = start.split('.')
@@ -85,7 +84,7 @@ function notAnAddress(text: string): string {
   return `${quoted(text)} is not an IPv4 or IPv6 address${meant ?? ''}`
 }
 
-// A URL in this place may have a password in it.
+// The text may be a URL with a password in it.
 const quoted = (text: string) =>
   text.includes('@') ? 'this' : `'${text.length > 100 ? `${text.slice(0, 100)}…` : text}'`
 
@@ -97,13 +96,13 @@ export function networkList(entries: readonly Network[]): NetworkList {
   }
 }
 
-/** The same for a long list, entry by entry. */
+/** Like {@link networkList}, for a long list: pauses before each entry. */
 export function* networkListSteps(
   entries: readonly Network[],
 ): Generator<undefined, NetworkList, undefined> {
   let everything: Network | undefined
   const v4 = new Map<number, Set<number>>()
-  // As text: V8 hashes big integers by their lowest 64 bits, which networks do not have.
+  // Kept as text: V8 hashes big integers by their lowest 64 bits, which are mostly zero in networks.
   const v6 = new Map<bigint, Set<string>>()
   for (const entry of entries) {
     yield
@@ -127,7 +126,7 @@ export function* networkListSteps(
   }
 }
 
-/** @returns the first entry that matches, for those who want to know why */
+/** @returns the first entry that matches, to explain why the list does */
 export function entryFor(list: NetworkList, address: IpAddress | undefined): Network | undefined {
   return list.entries.find((entry) => networkList([entry]).has(address))
 }
@@ -151,7 +150,7 @@ export const isIpv4 = (text: string): boolean => IPV4.test(text)
 
 const parseIpv4 = (text: string) => (isIpv4(text) ? ipaddr.IPv4.parse(text) : undefined)
 
-// A zone is a name that only one machine knows.
+// Addresses with a zone are refused: a zone has a meaning on one machine only.
 const strictIp = (text: string) =>
   parseIpv4(text) ?? (text.includes('%') ? undefined : parseIpv6(text))
 
@@ -179,7 +178,7 @@ function parseMask(family: 4 | 6, separator: string, text: string): bigint | { p
   }
 }
 
-// An entry for mapped addresses would never see one, since those clients are IPv4 clients.
+// An entry for IPv4-mapped addresses would never match, since those clients count as IPv4 clients.
 function unmapped(network: Network): Network {
   if (network.family === 4 || network.net >> 32n !== MAPPED) return network
   if ((network.mask & TOP_96) !== TOP_96) return network
@@ -190,7 +189,7 @@ function toBits(address: ipaddr.IPv4 | ipaddr.IPv6): bigint {
   return address.toByteArray().reduce((bits, byte) => (bits << 8n) | BigInt(byte), 0n)
 }
 
-/** The address with these bits, as it is written. */
+/** The address with these bits, in its usual notation. */
 export function toText(family: 4 | 6, bits: bigint): string {
   const bytes = Array.from({ length: WIDTH[family] / 8 }, (_, i) => i).map((i) =>
     Number((bits >> BigInt(WIDTH[family] - 8 - 8 * i)) & 0xffn),

@@ -1,24 +1,24 @@
-// A recipient as the rules see it: the local part untouched, the domain in the one form that
-// compares, and whether the local part asks some later system to send the mail onward.
+// A recipient as the rules see it: the local part untouched, the domain in canonical form, and whether
+// the local part asks some later system to send the mail onward.
 import { isIpv4, parseIpv6 } from './networks'
 
 /** One recipient of a transaction (RFC 5321 §4.1.2). */
 export interface Recipient {
   /** The local part exactly as sent, quotes and case kept; never decoded. */
   readonly local: string
-  /** The local part in its plain form, in which mailboxes compare. */
+  /** The local part in its plain form, in which mailboxes are compared. */
   readonly plainLocal: string
   /** Lower-case A-label domain, or a canonical address literal; '' for a bare `<postmaster>`. */
   readonly domain: string
-  /** The local part holds `%`, `!`, `@` or an IMCEA encapsulation (Q237927, Q244346, Q264330). */
+  /** Whether the local part holds `%`, `!`, `@` or an IMCEA encapsulation (Q237927, Q244346, Q264330). */
   readonly routesOnward: boolean
 }
 
 const IMCEA = /^imcea[^-]*-/i
-/** What nearly no local part has, and all that route onward. */
+/** Matches every local part that routes onward, and hardly any other. */
 const MAY_ROUTE_ONWARD = /[%!@]|^["i]/i
 const ROUTES = /[%!@]/
-/** The next system takes these off (RFC 5321 §4.1.2), and reads `"\IMCEASMTP-…"` as if they were not there. */
+/** The next system removes these (RFC 5321 §4.1.2): it reads `"\IMCEASMTP-…"` as if they were not there. */
 const QUOTING = /["\\\s]/g
 
 /**
@@ -29,7 +29,7 @@ export function recipientOf(local: string, domain: string): Recipient {
   return recipientAt(local, canonicalDomain(domain))
 }
 
-/** @param domain in the form that compares, see {@link canonicalDomain} */
+/** @param domain in canonical form, see {@link canonicalDomain} */
 export function recipientAt(local: string, domain: string): Recipient {
   return {
     local,
@@ -50,7 +50,7 @@ export function plainLocalPart(local: string): string {
 
 const DOT_STRING = /^[\w!#$%&'*+/=?^`{|}~\u0080-\uffff-]+(\.[\w!#$%&'*+/=?^`{|}~\u0080-\uffff-]+)*$/
 
-/** The quoted form of a plain local part, where SMTP needs one; else the plain form itself. */
+/** The quoted form of a plain local part if SMTP needs it; otherwise the plain form itself. */
 export function sentLocalPart(plain: string): string {
   return DOT_STRING.test(plain) ? plain : quoted(plain)
 }
@@ -65,23 +65,23 @@ function asksOnward(local: string): boolean {
   )
 }
 
-/** A mailbox that nobody sent to as it stands: part of what was sent. @param plainLocal see {@link Recipient} */
+/** A mailbox derived from part of the address that was sent. @param plainLocal see {@link Recipient} */
 export function recipientNamed(plainLocal: string, domain: string): Recipient {
   return { local: sentLocalPart(plainLocal), plainLocal, domain, routesOnward: false }
 }
 
 /**
- * The mailboxes that a sub-address may belong to (RFC 5233). Where several characters are delimiters, each
- * may be part of the user's name as well: the longest name first.
+ * The mailboxes that a sub-address may belong to (RFC 5233). If there are several delimiters, each may also
+ * be part of the user's name, so the longest name comes first.
  *
- * @param delimiters each character is one; '' for none
+ * @param delimiters each character is a delimiter; '' for none
  */
 export function withoutDetail(recipient: Recipient, delimiters: string): readonly Recipient[] {
   const { plainLocal, domain } = recipient
   return userNames(plainLocal, delimiters).map((user) => recipientNamed(user, domain))
 }
 
-/** The local parts that are left without the detail, see {@link withoutDetail}. */
+/** The local parts that remain without the detail, see {@link withoutDetail}. */
 export function userNames(plainLocal: string, delimiters: string): readonly string[] {
   if (delimiters.length === 1) {
     const end = plainLocal.indexOf(delimiters)
@@ -96,12 +96,12 @@ export function userNames(plainLocal: string, delimiters: string): readonly stri
 
 const NOBODY: readonly string[] = Object.freeze([])
 
-/** The local part in the form in which mailboxes compare: plain, NFC, lower case. */
+/** The local part in the form in which mailboxes are compared: plain, NFC, lower case. */
 export function localKey({ plainLocal }: Pick<Recipient, 'plainLocal'>): string {
   return folded(plainLocal)
 }
 
-/** NFC and lower case; a sigma at the end of a word is one like the others, as in Unicode's case folding. */
+/** NFC and lower case; as in Unicode's case folding, a final sigma is the same as any other sigma. */
 export function folded(text: string): string {
   if (isPlainAscii(text)) return text.toLowerCase()
   return text.normalize('NFC').toLowerCase().replaceAll('ς', 'σ').normalize('NFC')
@@ -110,8 +110,8 @@ export function folded(text: string): string {
 const PLAIN_ASCII = /^[\x20-\x7e]*$/
 
 /**
- * Nothing beyond ASCII and no control character. A loop would take longer: strings come in so many forms
- * that V8 looks up `length` and `charCodeAt` anew for each character.
+ * Whether the text is ASCII without control characters. A loop would take longer: strings come in many
+ * internal forms, so V8 looks up `length` and `charCodeAt` again for each character.
  */
 export const isPlainAscii = (text: string): boolean => PLAIN_ASCII.test(text)
 
@@ -125,13 +125,13 @@ export function addressText(recipient: Recipient): string {
   return recipient.domain ? `${recipient.local}@${recipient.domain}` : recipient.local
 }
 
-/** Lower case; literals in the one spelling that compares (`[IPv6:2001:DB8:0::7]` is `[ipv6:2001:db8::7]`). */
+/** Lower case; literals in canonical spelling (`[IPv6:2001:DB8:0::7]` becomes `[ipv6:2001:db8::7]`). */
 export function canonicalDomain(domain: string): string {
   const lower = domain.toLowerCase()
   return lower.startsWith('[') ? (canonicalLiteral(lower) ?? lower) : lower
 }
 
-/** @returns the canonical literal, or undefined when the text is not an IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
+/** @returns undefined if the text is not an IPv4 or IPv6 address literal (RFC 5321 §4.1.3) */
 export function canonicalLiteral(text: string): string | undefined {
   const [, ipv6, address = ''] = /^\[(ipv6:)?([^\]]+)\]$/i.exec(text) ?? []
   if (ipv6) {

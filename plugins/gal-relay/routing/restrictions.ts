@@ -1,6 +1,6 @@
 // Who may relay? The Routing Restrictions dialog as a list of rules; the first that applies decides
-// (Q193922, Q196626, Q260562). The rules that look at addresses come first, so that they can be
-// worked out once for a connection.
+// (Q193922, Q196626, Q260562). The rules that look at addresses come first, so they can be evaluated
+// once for each connection.
 import type { IpAddress, NetworkList } from './networks'
 
 export interface Restrictions {
@@ -15,13 +15,13 @@ export interface Restrictions {
   readonly authenticated: boolean
   /** Lower case (Q251149). */
   readonly neverAccounts: ReadonlySet<string>
-  /** An open relay, asked for by name. */
+  /** Whether an open relay was asked for explicitly. */
   readonly open: boolean
 }
 
-/** The rules by which a client may relay, */
+/** The rules by which a client may relay. */
 export type AllowingTrust = 'hosts' | 'local-addresses' | 'authenticated' | 'open'
-/** and those by which it may not. */
+/** The rules by which a client may not relay. */
 export type DenyingTrust = 'reroute-off' | 'never' | 'nobody'
 
 /** Whether the client may relay, and the rule that decided. */
@@ -39,13 +39,13 @@ const AUTHENTICATED = allowed('authenticated')
 const OPEN = allowed('open')
 const NOBODY = denied('nobody')
 
-/** Where other plugins decide who may relay, and these rules are only observed. */
+/** The trust in a client if other plugins decide who may relay and these rules are only observed. */
 export const trustByOthers = (mayRelay: boolean): Trust => (mayRelay ? OPEN : NOBODY)
 
 /**
  * Rules 1 to 4, which depend on addresses alone.
  *
- * @returns undefined when none of them applies
+ * @returns undefined if none of them applies
  */
 export function trustByAddress(
   restrictions: Restrictions,
@@ -53,7 +53,7 @@ export function trustByAddress(
   local: IpAddress | undefined,
 ): Trust | undefined {
   if (!restrictions.reroute) return REROUTE_OFF
-  // Whoever cannot be told apart cannot be told from a host in never[].
+  // A client whose address is unknown may be a host in never[].
   if (!client || restrictions.never.has(client)) return NEVER
   if (restrictions.hosts.has(client)) return HOSTS
   if (restrictions.localAddresses.has(local)) return LOCAL_ADDRESSES
@@ -61,9 +61,9 @@ export function trustByAddress(
 }
 
 /**
- * All seven rules.
+ * Applies all seven rules.
  *
- * @param byAddress what {@link trustByAddress} said
+ * @param byAddress what {@link trustByAddress} returned
  * @param account the account the client has authenticated as, if it has
  */
 export function trustOf(
@@ -78,7 +78,7 @@ export function trustOf(
   return restrictions.open ? OPEN : NOBODY
 }
 
-// An account is the same account with its domain: CORP\guest and guest@corp.example are guest.
+// An account with a domain is the same account: CORP\guest and guest@corp.example are guest.
 function isNeverAccount({ neverAccounts }: Restrictions, account: string): boolean {
   const full = account.trim().toLowerCase()
   const name = full.replace(/^.*\\/, '').replace(/@.*$/, '')

@@ -1,6 +1,6 @@
-// The routing table: rows "Sent to = Route to" (Q169683, Q217217, Q259531), and which of them a
-// recipient takes: the row for the address first, then the exact one for its domain, else the row with
-// the longest matching suffix on whole labels.
+// The routing table: rows "Sent to = Route to" (Q169683, Q217217, Q259531), and which of them applies to a
+// recipient: the row for its address, else the exact row for its domain, else the row with the longest
+// matching suffix on whole labels.
 import { domainToASCII } from 'node:url'
 import { didYouMean } from './did-you-mean'
 import { KINDS, type ReferringKind, ROW_KINDS, type RowKind } from './kinds'
@@ -17,7 +17,7 @@ import {
   userNames,
 } from './recipient'
 
-/** Where a route hands mail to. */
+/** A server that a route hands mail to. */
 export interface NextHop {
   readonly protocol: 'smtp' | 'smtps' | 'lmtp'
   /** Host name, or IP address without brackets. */
@@ -31,22 +31,22 @@ export interface NextHop {
 
 const NO_HOPS: readonly NextHop[] = Object.freeze([])
 
-/** One of them is an LMTP server, which answers for each recipient of a message. */
+/** Whether any of them is an LMTP server, which answers for each recipient of a message. */
 export const byLmtp = (hops: readonly NextHop[]): boolean =>
   hops.some(({ protocol }) => protocol === 'lmtp')
 
-/** What is right of the `=`; `hops` are tried in order. */
+/** The right side of a row; `hops` are tried in order. */
 export type RouteTo =
   | { readonly kind: Exclude<RowKind, ReferringKind>; readonly hops: readonly NextHop[] }
-  /** To the mailbox, where the row names one; else to the same name at the domain. */
+  /** To the mailbox, if the row names one; otherwise to the same local part at the domain. */
   | { readonly kind: 'reroute'; readonly domain: string; readonly mailbox?: Recipient }
   | { readonly kind: 'refuse' }
 
-/** The row's next hops; none where it names none. */
+/** The row's next hops; empty if it names none. */
 export const hopsOf = (routeTo: RouteTo): readonly NextHop[] =>
   'hops' in routeTo ? routeTo.hops : NO_HOPS
 
-/** What is right of the `=`, without passwords. */
+/** The right side of a row, without passwords. */
 export function routeText(routeTo: RouteTo): string {
   if (routeTo.kind === 'reroute') {
     const { mailbox, domain } = routeTo
@@ -55,28 +55,28 @@ export function routeText(routeTo: RouteTo): string {
   return [routeTo.kind, ...hopsOf(routeTo).map(({ text }) => text)].join(' ')
 }
 
-/** What is left of the `=`; the domain is a lower-case A-label or a canonical address literal. */
+/** The left side of a row; the domain is a lower-case A-label or a canonical address literal. */
 export type SentTo =
-  /** `exact`: that domain or address literal alone; `suffix`: subdomains too. */
+  /** `exact`: only that domain or address literal; `suffix`: subdomains too. */
   | { readonly match: 'exact' | 'suffix'; readonly domain: string }
   /** One address; the local part is a {@link localKey}. */
   | { readonly match: 'address'; readonly domain: string; readonly local: string }
 
-/** The domain alone, or the literal, as it is written left of the `=` and in `domains[]`. */
+/** The pattern for only that domain or literal, as written left of the `=` and in `domains[]`. */
 export const exactText = (domain: string) => (domain.startsWith('[') ? domain : `@${domain}`)
 
-/** A domain as it is written there. */
+/** A domain pattern, as written in those places. */
 export const domainText = ({ match, domain }: SentTo) =>
   match === 'exact' ? exactText(domain) : domain
 
 export interface Row {
   readonly sentTo: SentTo
   readonly routeTo: RouteTo
-  /** Left of the `=` as written. */
+  /** The left side, as written. */
   readonly text: string
 }
 
-/** By local part, of one domain. */
+/** The rows for addresses at one domain, by local part. */
 export type AddressRows = ReadonlyMap<string, Row>
 
 export interface RouteTable {
@@ -100,7 +100,7 @@ export class RouteTableBuilder implements RouteTable {
   readonly suffix = new Map<string, Row>()
   readonly addresses = new Map<string, Map<string, Row>>()
 
-  /** @returns the row that is for the same domain or address already, which stays */
+  /** @returns the row that the table already has for that domain or address, if any; it stays in force */
   add(row: Row): Row | undefined {
     this.rows.push(row)
     const { sentTo } = row
@@ -124,7 +124,7 @@ export class RouteTableBuilder implements RouteTable {
  * The row for this address as it was sent; only if there is none, the one for the mailbox that the
  * sub-address belongs to.
  *
- * @param rows of the recipient's domain
+ * @param rows the address rows of the recipient's domain
  * @param counts whether the row exists under the settings
  */
 export function findAddressRow(
@@ -135,7 +135,7 @@ export function findAddressRow(
 ): Row | undefined {
   const own = rows.get(localKey(recipient))
   if (own && counts(own)) return own
-  // Taking anything off one that asks to be sent onward would make it another address.
+  // Removing anything from an address that routes onward would make it another address.
   if (recipient.routesOnward) return undefined
   for (const user of userNames(recipient.plainLocal, delimiters)) {
     const row = rows.get(folded(user))
@@ -161,9 +161,9 @@ export function valueForSuffix<T>(values: ReadonlyMap<string, T>, domain: string
   }
 }
 
-/** @returns the domain as it compares, or undefined when the text is not a domain name */
+/** @returns the domain in canonical form, or undefined if the text is not a domain name */
 export function parseDomain(text: string): string | undefined {
-  // What a URL has behind its host would be passed over.
+  // domainToASCII would ignore what follows the host in a URL.
   if (/[/\\?#:]/.test(text)) return undefined
   const ascii = canonicalDomain(domainToASCII(text))
   const labels = ascii.split('.')
@@ -202,7 +202,7 @@ function parseMailbox(text: string): Recipient | { readonly problem: string } {
   const at = text.lastIndexOf('@')
   const [local, name] = [text.slice(0, at), text.slice(at + 1)]
   const domain = parseDomain(name) ?? canonicalLiteral(name)
-  // What is written there may be a password: it is not repeated.
+  // The text may hold a password, so it is not repeated.
   if (!domain) return { problem: 'the part after the @ is not a domain name' }
   if (/^[*%]*$/.test(local)) return { problem: `probably meant: ${exactText(domain)}` }
   const isQuoted = plainLocalPart(local) !== local
@@ -222,7 +222,7 @@ export function parseRouteTo(
 ): RouteTo | { readonly problem: string } {
   const words = (line: string) => line.split(/[\s,]+/).filter(Boolean)
   const all = words(text)
-  // A word may be part of a password that holds what parts words.
+  // A word may be part of a password that contains a separator.
   if (words(redactUserinfo(text)).length < all.length) {
     return {
       problem: 'before an @ comes user:password, percent-encoded: %20 for a blank, %2C for a comma',
@@ -348,11 +348,11 @@ function parseUserinfo(text: string): { user: string; password: string } | undef
 }
 
 /**
- * `smtp://user:secret@host` is `smtp://***@host`, also when the password holds an `@` or a space, when
- * there is no `smtp://`, and when there is no `@host`.
+ * Turns `smtp://user:secret@host` into `smtp://***@host`, even if the password holds an `@` or a space, and
+ * even if `smtp://` or `@host` is missing.
  */
 export function redactUserinfo(text: string): string {
-  // To look for an @ behind each colon of a long list takes long.
+  // Searching for an @ after each colon of a long list would take long.
   const named = text.includes('@')
     ? text
         .replace(/:\/\/((?!:\/\/).)*@/gs, '://***@')
@@ -361,7 +361,7 @@ export function redactUserinfo(text: string): string {
   return named.replace(/(\/\/[^\s,:/@[\]]+:)(?!\d+(?:[\s,/]|$))[^\s,]+/g, '$1***')
 }
 
-// Half of a password, when it holds the space or comma that ends a word.
+// A word may be half of a password, if the password holds a space or comma.
 function shownHop(word: string): string {
   return redactUserinfo(word)
     .replace(/^[^/]*@/, '***@')

@@ -1,5 +1,5 @@
-// Every rule that can make a verdict: what it means, the Knowledge Base article or RFC section that it
-// comes from, and what it answers. A rule without a line does not compile.
+// Every rule that can lead to a verdict: what it means, the Knowledge Base article or RFC section that it
+// comes from, and its reply. A rule without an entry does not compile.
 import type { AllowingTrust, DenyingTrust } from './restrictions'
 
 export interface Reply {
@@ -37,8 +37,8 @@ export interface RuleMeaning {
 }
 
 /**
- * For whom a recipient is accepted: `ours`: it is one of ours. `onward`: passed on from anyone.
- * `relayed`: because the client may relay.
+ * Why a recipient is accepted. `ours`: it is one of ours. `onward`: its mail is passed on, whoever sends it.
+ * `relayed`: the client may relay.
  */
 export type Acceptance = 'ours' | 'onward' | 'relayed'
 
@@ -223,7 +223,7 @@ type RulesWith<T> = { [R in Rule]: (typeof RULES)[R] extends T ? R : never }[Rul
 export type AcceptingRule = RulesWith<{ accepts: Acceptance }>
 export type RefusingRule = RulesWith<{ reply: Reply }>
 
-/** @param rule or what else a log, a metric or an explanation names in its place */
+/** @param rule a rule, or whatever else a log, a metric or an explanation names in its place */
 export function meaningOf(rule: string): RuleMeaning {
   const known: Readonly<Partial<Record<string, RuleMeaning>>> = RULES
   return known[rule] ?? { meaning: rule, source: '' }

@@ -1,11 +1,10 @@
-// What the answer to a recipient depends on besides itself: those that were accepted before it in its
-// transaction.
+// The answer to a recipient also depends on the recipients accepted before it in the same transaction.
 import { type Accepted, MIXED_DEFERRED, type Refused, TOO_MANY_BY_LMTP } from './decide'
 import { byLmtp } from './routes'
 
 /**
- * How many recipients of one message LMTP hops take. Each has a file of its own in the outbound queue, with
- * the whole message. A server must take 100 (RFC 5321 §4.5.3.1.8).
+ * How many recipients of one message may go to LMTP hops. Each has a file of its own in the outbound queue,
+ * with the whole message. A server must accept 100 (RFC 5321 §4.5.3.1.8).
  */
 export const LMTP_RECIPIENTS = 100
 
@@ -21,7 +20,7 @@ export class AcceptedBefore {
 
   /**
    * @param mixed `[routing] mixed` of the listener
-   * @returns why one more may not join them
+   * @returns the refusal, if this recipient may not join them
    */
   refusal({ path, hops }: Accepted, mixed: 'split' | 'defer'): Refused | undefined {
     const other = path === 'queue' ? 'outbound' : 'queue'

@@ -1,17 +1,17 @@
-// The searches for an address: what never changes is encoded once, when the list is made.
+// Builds the searches for an address. The parts that never change are encoded once, in the constructor.
 
 import { equalityOf, equals, equalsBy, or, present } from '../../ldap/filter'
 import { attributeList, SCOPE, scopeOf, searchFor, searchRequest } from '../../ldap/search-request'
 import { type AddressValue, valuesFor } from './entry-addresses'
 import { type ListDefinition, matching, withAddress } from './list-definition'
 
-/** An attribute that compares with case, and the matching rule by which it is asked without. */
+/** A case-sensitive attribute, and the matching rule that searches it without regard to case. */
 export interface CaseRule {
   readonly attribute: string
   readonly rule: string
 }
 
-/** Entries with the same address are few; those that only look alike to the server count too. */
+/** Few entries share an address; those whose addresses only look alike to the server count too. */
 export const SIZE_LIMIT = 50
 
 /** No mailbox can have this address (RFC 2606 §2): searching for it shows that searches work. */
@@ -20,7 +20,7 @@ const NOBODY = 'gal-relay-check@gal-relay.invalid'
 export class AddressSearch {
   readonly #wanted: Buffer
   readonly #seconds: number
-  /** Of each base. */
+  /** One for each base. */
   readonly #scopes: readonly Buffer[]
   readonly #attributes: readonly {
     readonly name: string
@@ -47,8 +47,8 @@ export class AddressSearch {
   }
 
   /**
-   * @param addresses to search for below all bases
-   * @param beside values that entries have, for each base its own
+   * @param addresses addresses to search for below every base
+   * @param beside values to search for as well, listed for each base
    * @returns one search for each base, for entries that may hold one of the addresses
    */
   forAddresses(
@@ -59,15 +59,15 @@ export class AddressSearch {
     return this.#scopes.map((scope, i) => {
       const more = beside[i]?.map(({ attribute, value }) => equals(attribute, value)) ?? []
       const terms = [...own, ...more]
-      // Not all servers know a disjunction of nothing (RFC 4526).
+      // Not every server accepts an empty disjunction (RFC 4526).
       const filter = or(...(terms.length > 0 ? terms : this.#terms([NOBODY])))
       return this.#search(scope, matching(this.list, filter))
     })
   }
 
   /**
-   * @param known addresses that entries have, for each base its own; another server of the directory may have
-   *   them in another attribute
+   * @param known addresses that entries have, listed for each base; another server of the directory may
+   *   hold them in another attribute
    */
   forKnown(known: readonly (readonly AddressValue[])[]): Buffer[] {
     const inEachForm = (one: AddressValue) => [
@@ -83,7 +83,7 @@ export class AddressSearch {
   }
 
   /**
-   * @param rules how attributes that compare with case are asked without
+   * @param rules how to search case-sensitive attributes without regard to case
    * @returns one search for each base
    */
   forAnyCase(addresses: readonly string[], rules: readonly CaseRule[]): Buffer[] {
@@ -101,7 +101,7 @@ export class AddressSearch {
     return this.forAddresses([NOBODY])
   }
 
-  /** @returns one search for each base, for some entries that have an address, of whatever type */
+  /** @returns one search for each base, for some entries that have an address of any type */
   forAnyone(): Buffer[] {
     const filter = withAddress(this.list)
     return this.#scopes.map((scope) => this.#search(scope, filter))
@@ -112,7 +112,7 @@ export class AddressSearch {
     return searchRequest({
       base: dn,
       scope: SCOPE.base,
-      // The entry of a DN that a server gave is itself.
+      // A DN that a server returned already names the entry itself.
       dereference: 'never',
       seconds: this.#seconds,
       filter: present('objectClass'),

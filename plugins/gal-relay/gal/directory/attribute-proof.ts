@@ -1,6 +1,6 @@
-// What one attribute shows below one base: whether it is readable, and whether entries are found by what
-// it says. An attribute that a server does not know, compares with case, cannot search for or hides from
-// this account answers every search with success and no entries.
+// Examines one attribute below one base: whether it is readable, and whether searches for its values find
+// entries. If a server does not know an attribute, compares it case-sensitively, cannot search for it or
+// hides it from this account, a search succeeds and returns no entries.
 
 import { resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
@@ -11,24 +11,24 @@ import type { BaseSearch, Doubt } from './base-search'
 import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
 import { matching } from './list-definition'
 
-/** Entries that must show what they have. */
+/** How many entries that have the attribute are read; each must show its value. */
 const SHOWN = 200
-/** Rules that compare without case, for attributes that compare with it. */
+/** Matching rules that ignore case, to try on case-sensitive attributes. */
 const CASELESS = ['caseIgnoreIA5Match', 'caseIgnoreMatch'] as const
-/** Compared with case where no rule is named (389 Directory Server). */
+/** Compared case-sensitively if the schema names no rule (389 Directory Server). */
 const IA5_STRING = '1.3.6.1.4.1.1466.115.121.1.26'
 
-/** Of one attribute below one base. */
+/** What was found out about one attribute below one base. */
 export interface BaseFinding {
   readonly doubt: Doubt | undefined
   readonly isHeld: boolean
   readonly caseRule?: string
 }
 
-/** One attribute below one base. */
+/** Examines one attribute below one base. */
 export class AttributeProof {
   readonly #name: string
-  /** In lower case: its name, and those of attributes derived from it. */
+  /** The names of the attribute and of its subtypes, in lower case. */
   readonly #shownAs: ReadonlySet<string>
 
   constructor(
@@ -51,7 +51,7 @@ export class AttributeProof {
     return await (entries.length > 0 ? this.#held(entries) : this.#unheld())
   }
 
-  /** Entries have it: is it readable, and are they found by what it says? */
+  /** Entries have it. May this account read it, and does a search for its value find them? */
   async #held(entries: readonly Entry[]): Promise<BaseFinding> {
     const values = entries.map((entry) => this.#valueOf(entry))
     if (values.includes(undefined)) {
@@ -63,7 +63,7 @@ export class AttributeProof {
       )
     }
     const value = values.find((one) => one !== undefined && one.length <= LONGEST_VALUE)
-    // Nobody is asked for by such an address.
+    // Nobody can ask for an address that long.
     if (value === undefined) return { doubt: undefined, isHeld: true }
     const [same, other] = await Promise.all([
       this.#find(equalsBytes(this.#name, value)),
@@ -87,7 +87,7 @@ export class AttributeProof {
     )
   }
 
-  /** No entry has it: or does this account only not see it? */
+  /** No entry seems to have it. Is that so, or can this account just not see it? */
   async #unheld(): Promise<BaseFinding> {
     if (this.schema && !this.type) {
       return this.#doubts('the server has no such attribute in its schema: is the name right?')
@@ -99,7 +99,8 @@ export class AttributeProof {
         : { doubt: undefined, isHeld: false, ...this.#untried() }
     if (others.length === 0) return nobody
     const have = or(...others.map(present))
-    // What the server does not know or may not tell is neither true nor false (RFC 4511 §4.5.1.7).
+    // A filter on an attribute that the server does not know or may not disclose is neither true nor
+    // false (RFC 4511 §4.5.1.7).
     const [without, any] = await Promise.all([
       this.#find(and(have, not(present(this.#name)))),
       this.#find(have),
@@ -121,15 +122,15 @@ export class AttributeProof {
   }
 
   /**
-   * 389 Directory Server names no rule for many attributes and compares by their syntax. Elsewhere
-   * what cannot be compared is neither true nor false, and its negation neither.
+   * 389 Directory Server names no rule for many attributes and compares them by their syntax. On other
+   * servers a comparison without a rule is neither true nor false, and so is its negation.
    */
   async #isComparedBySyntax(): Promise<boolean> {
     const unlike = not(equalsBytes(this.#name, Buffer.from('nobody@localhost.invalid')))
     return (await this.#find(unlike)).entries.length > 0
   }
 
-  /** Compared with case, as far as the schema tells; nobody has it, so that nothing can be tried. */
+  /** Judges case sensitivity by the schema alone: no entry has the attribute, so there is none to try. */
   #untried(): { caseRule?: string } {
     if (this.#hasNoRule && this.type?.syntax === IA5_STRING) return { caseRule: CASELESS[0] }
     const rule = this.type?.equality ?? ''
@@ -148,7 +149,7 @@ export class AttributeProof {
     return { doubt: this.search.doubt(this.configured, what, isOfSearches), isHeld }
   }
 
-  /** One that is an address, rather than another kind of value, which may compare otherwise. */
+  /** Prefers a value that is an address: values of other kinds may compare differently. */
   #valueOf(entry: Entry): Buffer | undefined {
     const shown = entry.attributes.filter(({ type }) => this.#shownAs.has(baseName(type)))
     const values = shown.flatMap((attribute) => attribute.values)
@@ -159,13 +160,13 @@ export class AttributeProof {
     return values.find(isAddress) ?? values.find(isShort) ?? values[0]
   }
 
-  /** Among the list's entries. */
+  /** Searches only the entries of the list. */
   #find(filter: Buffer, attributes = [this.#name], sizeLimit?: number): Promise<Result> {
     return this.search.find(matching(this.search.list, filter), attributes, sizeLimit)
   }
 }
 
-/** With ASCII letters in the other case. */
+/** Swaps the case of ASCII letters. */
 function otherCase(value: Buffer): Buffer {
   return Buffer.from(
     value.map((byte) => {

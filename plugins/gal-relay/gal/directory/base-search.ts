@@ -1,4 +1,4 @@
-// Searches below one base that find out what a server shows, rather than who is there.
+// Searches below one base that find out what a server lets this account see. They look up no recipients.
 
 import type { Connection } from '../../ldap/connection'
 import type { Control } from '../../ldap/controls'
@@ -8,16 +8,16 @@ import { attributeList, SCOPE, type Search, searchRequest } from '../../ldap/sea
 import type { Result } from '../../ldap/search-result'
 import type { ListDefinition } from './list-definition'
 
-/** Entries that are looked at. */
+/** How many entries are examined. */
 export const SAMPLE = 20
 
 const NO_ATTRIBUTES = ['1.1'] as const
 
-/** Why an address might be there and not be found. */
+/** A reason why an address may exist and yet not be found. */
 export interface Doubt {
-  /** Of the look-up alone: whoever reads all entries sees them. */
+  /** Whether only searches miss the address: a snapshot, which reads all entries, still sees it. */
   readonly isOfSearches: boolean
-  /** What is wrong and what to do, for people. */
+  /** What is wrong and what to do about it, for people to read. */
   readonly text: string
 }
 
@@ -28,7 +28,7 @@ export interface BaseSearchOptions {
   readonly patience: number
 }
 
-/** The filter of the settings counts only where the caller adds it. */
+/** Searches ignore the filter of the settings unless the caller adds it. */
 export class BaseSearch {
   constructor(
     readonly options: BaseSearchOptions,
@@ -39,16 +39,16 @@ export class BaseSearch {
     return this.options.list
   }
 
-  /** @param subject an attribute, or a key of the settings */
+  /** @param subject an attribute or a settings key */
   doubt(subject: string, what: string, isOfSearches = false): Doubt {
     const where = this.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
     return { isOfSearches, text: `${printable(subject)}${where}: ${what}` }
   }
 
   /**
-   * @param dn of an entry that hides something
-   * @param what it does not say: `it has it`
-   * @param right that is missing: `search for it`
+   * @param dn DN of an entry that hides something
+   * @param what the statement that it neither confirms nor denies, such as `it has it`
+   * @param right the missing right, such as `search for it`
    */
   hidden(subject: string, dn: string, what: string, right: string): Doubt {
     const hiding = `${printable(dn)} does not tell this account whether ${what}`
@@ -64,7 +64,7 @@ export class BaseSearch {
     return this.#connection.search(request, this.options.patience)
   }
 
-  /** The same with a control, which the server must know. */
+  /** Like `find`, with a control that the server must support. */
   async findWith(
     control: Control,
     filter: Buffer,
@@ -81,7 +81,7 @@ export class BaseSearch {
     return entries
   }
 
-  /** @param dn of an entry that the server has shown */
+  /** @param dn DN of an entry that the server has returned */
   findAt(
     dn: string,
     filter: Buffer,

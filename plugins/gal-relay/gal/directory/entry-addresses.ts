@@ -1,16 +1,16 @@
-// What an entry's addresses are: which attribute values are SMTP addresses, and in which forms a
-// directory may hold one. What a value is, it says itself: X400:, SIP:, EUM: and other types of
-// address in the same attribute are not SMTP addresses.
+// Tells which attribute values are SMTP addresses, and in which forms a directory may hold one. Values
+// name their own type: X400:, SIP:, EUM: and other types of address in the same attribute are not SMTP
+// addresses.
 import type { Entry } from '../../ldap/entry'
 
-/** What may precede an SMTP address in a value; '' where nothing does. */
+/** What may precede an SMTP address in a value; '' for nothing. */
 type Form = '' | 'smtp:' | 'smtp$'
 
 const ALONE: readonly Form[] = ['']
 /** Exchange 2000 and later: `SMTP:` is the primary address, `smtp:` a secondary one (KB 313992). */
 const TYPED: readonly Form[] = ['smtp:', '']
 
-/** Where values come in other forms than usual; names in lower case. */
+/** Attributes whose values take other forms than usual; names in lower case. */
 const FORMS: Readonly<Record<string, readonly Form[]>> = {
   mail: ALONE,
   rfc822mailbox: ALONE,
@@ -21,27 +21,27 @@ const FORMS: Readonly<Record<string, readonly Form[]>> = {
 
 const formsOf = (attribute: string): readonly Form[] => FORMS[attribute] ?? TYPED
 
-/** In lower case. With it among the attributes, X.500 addresses count too. */
+/** In lower case. If it is among the configured attributes, X.500 addresses count too. */
 export const LEGACY_DN = 'legacyexchangedn'
-/** The domain of an X.500 address among mail addresses; no mail domain begins so. */
+/** Marks an X.500 address among mail addresses; no mail domain begins with a dot. */
 export const X500_DOMAIN = '.x500'
 const X500 = 'x500:'
 
-/** `SIP:`, `x500:`; in a local part a colon needs quotes. */
+/** The type of a value, such as `SIP:` or `x500:`. A colon in a local part must be quoted. */
 const TYPE = /^[^"@\s]+:/
-/** Exchange 5.5's types; any other word before a dollar sign is part of a local part. */
+/** Exchange 5.5's address types; any other word before a dollar sign is part of a local part. */
 const TYPE_OF_OTHER_MAILBOX = /^(ms|msa|x400|x500|ccmail|notes|gwise|profs|snads|fax|sip|eum)\$/i
 
-/** Longer values, in bytes or characters, are no addresses that anybody may ask for; a server may refuse a search for them. */
+/** Bytes or characters. Nobody can ask for a longer address, and a server may refuse to search for it. */
 export const LONGEST_VALUE = 1000
 
-/** @returns the values by which this attribute may hold the address, to search for */
+/** @returns the values to search for: each form in which this attribute may hold the address */
 export function valuesFor(attribute: string, address: string): string[] {
   const name = attribute.toLowerCase()
   const x500 = address.endsWith(`@${X500_DOMAIN}`) && address.slice(0, -X500_DOMAIN.length - 1)
   if (name === LEGACY_DN) return x500 ? [x500] : []
   if (x500) return formsOf(name) === ALONE ? [] : [X500 + x500]
-  // A value that says it is something else would find others' entries: `sip:ann@…` alone is Ann's SIP.
+  // A value of another type would find somebody else's entry: `sip:ann@…` is Ann's SIP address.
   return formsOf(name)
     .map((form) => form + address)
     .filter((value) => addressIn(name, value) === address)
@@ -53,7 +53,7 @@ export function valuesFor(attribute: string, address: string): string[] {
  * @returns the address that a value of this attribute holds, if it holds one that counts
  */
 export function addressIn(attribute: string, value: string, withX500 = false): string | undefined {
-  // Directories find an address without the blanks around it.
+  // Directories ignore blanks around an address when they search.
   const text = value.trim()
   if (attribute === LEGACY_DN) return withX500 && text ? `${text}@${X500_DOMAIN}` : undefined
   const lower = text.slice(0, X500.length).toLowerCase()
@@ -68,7 +68,7 @@ export function addressIn(attribute: string, value: string, withX500 = false): s
   return isTyped ? undefined : text
 }
 
-/** Names of attributes in the form that {@link addressesOf} takes. */
+/** Attribute names in the form that {@link addressesOf} takes. */
 export const lowerCaseNames = (names: readonly string[]): ReadonlySet<string> =>
   new Set(names.map((name) => name.toLowerCase()))
 
@@ -81,7 +81,7 @@ export function addressesOf(entry: Entry, attributes: ReadonlySet<string>): stri
   return found
 }
 
-/** A value by which an entry is found again: it is what the entry has, however its attribute compares. */
+/** A value exactly as the entry holds it, so that it finds the entry however its attribute compares. */
 export interface AddressValue {
   readonly address: string
   /** In lower case. */
@@ -89,7 +89,7 @@ export interface AddressValue {
   readonly value: string
 }
 
-/** The same with the values that hold them. */
+/** Like {@link addressesOf}, with the values that hold the addresses. */
 export function addressValuesOf(entry: Entry, attributes: ReadonlySet<string>): AddressValue[] {
   const found: AddressValue[] = []
   eachAddress(entry, attributes, (address, attribute, value) => {

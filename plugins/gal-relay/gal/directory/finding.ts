@@ -1,4 +1,4 @@
-// What check says of a directory, a line each.
+// The findings that `check` reports about a directory, one line each.
 
 export interface Finding {
   readonly level: 'ok' | 'note' | 'warning' | 'problem'

@@ -1,5 +1,5 @@
-// Takes the best way there is to follow the list: what a directory offers is in its root DSE, and a
-// way that is refused is passed over for the next.
+// Follows the list in the best way that the directory offers in its root DSE. If the directory refuses
+// one way, the next is tried.
 
 import { DirectoryError } from '../../ldap/directory-error'
 import { readRootDse } from '../../ldap/root-dse'
@@ -12,15 +12,15 @@ import { PATIENCE, WholeList } from './whole-list'
 
 export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly definition: ListDefinition
-  /** For an answer to a single question, milliseconds. */
+  /** Time allowed for the answer to a single request, milliseconds. */
   readonly timeout: number
-  /** Told which way is tried, before anything is handed over. */
+  /** Called with the way that is tried next, before any entry is handed over. */
   readonly onWay: (name: FeedName) => void
-  /** Told before anything is handed over, and whenever it is looked at again. */
+  /** Called before any entry is handed over, and whenever the server has been examined again. */
   readonly onSearchable: (searchable: Searchable) => void
 }
 
-/** Looks now and then whether all the list is still to be seen. */
+/** Checks now and then whether the whole list is still visible. */
 function watched(options: FollowOptions, first: Searchable): ListKeeper {
   const { keeper, every } = options
   let searchable = first
@@ -57,7 +57,7 @@ async function lookAt({
 
 /**
  * Reads the list over this connection and follows its changes.
- * @throws Error when that has ended
+ * @throws Error when following ends
  */
 export async function follow(options: FollowOptions): Promise<never> {
   const { connection, timeout, log, onWay } = options

@@ -1,25 +1,25 @@
-// Entries that do not tell this account whether they have an attribute, while others do: hidden in a part
-// of the tree, or by a filter. Neither its presence nor the negation of that holds for them
-// (RFC 4511 §4.5.1.7), so they are missing among the entries for which one of the two holds.
+// Finds entries that do not tell this account whether they have an attribute, while others do: access
+// rules may hide it in part of the tree, or by a filter. For such an entry neither the presence of the
+// attribute nor its negation is true (RFC 4511 §4.5.1.7), so a filter that accepts both does not match it.
 
 import { and, equals, not, or, present } from '../../ldap/filter'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
 import { type ListDefinition, matching } from './list-definition'
 
-/** Entries of which the names are looked at. */
+/** How many entries have their names compared. */
 const LOOKED_AT = 1000
 
 /** A person without a visible address may have a hidden one; other kinds of entries seldom have any. */
 const PERSON = equals('objectClass', 'person')
 
-/** Holds for every entry but those that hide it. */
+/** True for every entry except those that hide the attribute. */
 const isDecided = (attribute: string) => or(present(attribute), not(present(attribute)))
 
 /**
- * Attributes of addresses: by what they hide nobody is found.
+ * Examines address attributes: a hidden value finds nobody.
  *
- * @param attributes those of the list that are looked at, by the names that the server knows
- * @returns by attribute
+ * @param attributes the list's attributes to examine, by the names that the server knows
+ * @returns doubts by attribute
  */
 export async function hiddenAttributes(
   search: BaseSearch,
@@ -40,10 +40,11 @@ export async function hiddenAttributes(
 }
 
 /**
- * An attribute that is only read: what an entry shows it tells, whether it may be searched for or not.
+ * Examines an attribute that is read but never searched for. It is not hidden if entries show it, even if
+ * this account may not search for it.
  *
- * @param attribute one that the server knows
- * @returns for people; undefined when nothing is hidden
+ * @param attribute an attribute that the server knows
+ * @returns a text for people to read; undefined if nothing is hidden
  */
 export async function hiddenWhenRead(
   search: BaseSearch,
@@ -66,10 +67,10 @@ const hides = (search: BaseSearch, attribute: string, dn: string) =>
   search.hidden(attribute, dn, 'it has it', 'search for it and read it on all entries')
 
 /**
- * Where the filter is false or true whatever an attribute says, nothing is hidden; what the server does not
- * know at all is unknown of every entry alike.
+ * An entry hides nothing if the filter is true or false whatever a hidden attribute says. Attributes that
+ * the server does not know at all are unknown for every entry alike.
  *
- * @param attributes those of the filter that the server knows
+ * @param attributes the filter's attributes that the server knows
  */
 export async function hiddenFromFilter(
   search: BaseSearch,
@@ -97,7 +98,7 @@ async function missingAmong(search: BaseSearch, have: Buffer, decided: Buffer): 
   return missing.slice(0, SAMPLE).map(({ dn }) => dn)
 }
 
-/** It may have come in between, or a limit was met. */
+/** Asks for one entry: it may have been added between the two searches, or a limit was reached. */
 async function isMissing(
   search: BaseSearch,
   dn: string,

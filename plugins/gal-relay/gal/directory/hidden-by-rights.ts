@@ -1,6 +1,6 @@
 // Active Directory may evaluate a filter as if an entry did not have an attribute that the account may
-// not read, so no search shows that it is hidden. The entry's access rules do, and every account may
-// read these by default.
+// not read, so no search shows that it is hidden. The entry's access rules do show it, and by default
+// every account may read them.
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
@@ -13,15 +13,15 @@ import type { BaseSearch, Doubt } from './base-search'
 import { baseName } from './entry-addresses'
 import { type ListDefinition, matching } from './list-definition'
 
-/** Entries whose rules are checked. With Exchange, rules are large. */
+/** How many entries have their rules checked. With Exchange, rules are large. */
 const LOOKED_AT = 200
-/** Entries that show an attribute, and whose rules must say that they may. */
+/** How many entries that show an attribute are read; their rules must say that the account may read it. */
 const SHOWN = 20
 const RULES = 'nTSecurityDescriptor'
 /** A bit of searchFlags (MS-ADTS 2.2.9). */
 const CONFIDENTIAL = 128
 
-/** A person without a visible address may have a hidden one; computers are persons there, too. */
+/** A person without a visible address may have a hidden one; computers are persons, too. */
 const PERSON = and(equals('objectClass', 'person'), not(equals('objectClass', 'computer')))
 
 /** What an Active Directory server says about this account and about attributes. */
@@ -35,7 +35,7 @@ export interface AccountRights {
 }
 
 /**
- * @param names of attributes, as the schema has them
+ * @param names attribute names, as in the schema
  * @param patience milliseconds for each search
  * @throws DirectoryError if there is no answer
  */
@@ -93,7 +93,7 @@ function protectedAttribute(entry: Entry): ProtectedAttribute {
 
 /** What is hidden below one base. */
 export interface HiddenByRights {
-  /** By address attribute: nobody is found by a value that is hidden. */
+  /** Doubts by address attribute: a hidden value finds nobody. */
   readonly attributes: ReadonlyMap<string, Doubt>
   /** Entries that hide an attribute of the filter may match, and are left out. */
   readonly filter: Doubt | undefined
@@ -106,7 +106,7 @@ interface Shown {
 }
 
 /**
- * @param filterNames attributes of the filter that the server knows
+ * @param filterNames the filter's attributes that the server knows
  * @throws DirectoryError if there is no answer
  */
 export async function hiddenByRights(
@@ -163,10 +163,10 @@ async function filterHidden(
 }
 
 /**
- * Rules are complex. Entries that show an attribute tell whether they are read correctly here: if they are
- * not, they prove nothing.
+ * Rules are complex. Entries that show an attribute tell whether their rules are interpreted correctly here;
+ * if not, rules prove nothing.
  *
- * @param names of attributes, some of which are visible
+ * @param names attributes that some entry shows
  */
 async function rulesAreUnderstood(
   search: BaseSearch,

@@ -1,10 +1,10 @@
-// What people can do about a server that cannot be connected to, or does not let us in.
+// Advice on a server that cannot be reached or does not let us in.
 
 import type { DirectoryError } from '../../ldap/directory-error'
 import type { RootDse } from '../../ldap/root-dse'
 import type { LdapSettings } from '../../settings/settings'
 
-/** @returns what to do about an error at connecting, TLS or bind, to be appended to it; or '' */
+/** @returns advice on a connection, TLS or bind error, to append to its message; '' if there is none */
 export function hint({ failure, code, message }: DirectoryError, ldap: LdapSettings): string {
   if (ldap.bind_method === 'external' && code !== undefined) {
     return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
@@ -34,7 +34,7 @@ export function hint({ failure, code, message }: DirectoryError, ldap: LdapSetti
   return ''
 }
 
-/** What limits of the account are called there, and that they are to be raised. */
+/** Advice to raise the account's limits, by the names that they have on this server. */
 export function limitsToRaise({ isOpenLdap }: RootDse): string {
   if (isOpenLdap) return 'raise sizelimit, or limits for bind_dn'
   return (

@@ -1,40 +1,40 @@
-// What one server can be searched for, as it was found out last: read whenever the server comes up,
-// before it is asked for recipients, and now and then in the background.
+// Remembers what one server can be searched for. This is read whenever the server comes up, before it is
+// asked for recipients, and now and then in the background.
 
 import type { Turn } from '../../ldap/turn'
 import type { Searchable } from './searchable'
 
-/** Rights and schemas change seldom; where one is missing, somebody may be giving it. */
+/** Rights and schemas seldom change; but if one is missing, somebody may be about to add it. */
 const GOOD_FOR = 60_000
 const DOUBTFUL_FOR = 10_000
-/** Of the time, at most one part in so many is spent on reading it. */
+/** Reading takes up at most this fraction (1 / SHARE) of the time. */
 const SHARE = 50
 
 /**
- * @param took milliseconds that it took to be read
- * @returns for how many milliseconds what was read counts
+ * @param took how long reading took, milliseconds
+ * @returns how long the result is valid, milliseconds
  */
 export function goodFor({ doubts }: Pick<Searchable, 'doubts'>, took: number): number {
   return doubts.length > 0 ? DOUBTFUL_FOR : Math.max(GOOD_FOR, SHARE * took)
 }
 
 export class KnownSearchable {
-  /** As it was read last, from whichever server stood there then. */
+  /** The last result, from whichever server was there at the time. */
   current: Searchable | undefined
   #reading: Promise<Searchable> | undefined
   #readAt = 0
   #took = 0
-  /** It was read since the server came up, or when it did. */
+  /** Whether `current` was read when the server came up, or later. */
   #isOfNow = false
 
   /**
    * @param read asks the server
-   * @throws DirectoryError when it cannot be known in time
+   * @throws DirectoryError if it cannot be read in time
    */
   async of(turn: Pick<Turn, 'within'>, read: () => Promise<Searchable>): Promise<Searchable> {
     const { current } = this
     if (current && this.#isOfNow) {
-      // An old answer is better than none: nobody waits for the next.
+      // An old result is better than none, and no look-up has to wait for the next one.
       const age = performance.now() - this.#readAt
       if (age > goodFor(current, this.#took) && !this.#reading) {
         this.#read(read).catch(() => {})
@@ -45,8 +45,8 @@ export class KnownSearchable {
   }
 
   /**
-   * The server has come back, or is another one.
-   * @throws DirectoryError when it cannot be known; whoever needs it reads it then
+   * Reads again after the server has come back, or after another server has taken its place.
+   * @throws DirectoryError if it cannot be read; the next call of `of` then tries again
    */
   async renew(read: () => Promise<Searchable>): Promise<void> {
     this.#isOfNow = false
@@ -57,7 +57,7 @@ export class KnownSearchable {
     const startedAt = performance.now()
     const reading = read()
       .then((searchable) => {
-        // One that was begun before the server was away says nothing of it now.
+        // A reading that began before the server went away says nothing about it now.
         if (this.#reading === reading) {
           this.current = searchable
           this.#isOfNow = true

@@ -1,23 +1,23 @@
-// A feed that brings the list by itself may leave something out: a server that has a part of the tree
-// in another database, or meets a limit, does not say so. Or it brings what a look-up would not find.
-// What it brought is held against a plain search of the same bases and filter.
+// A feed that delivers the list itself may leave entries out: a server that keeps part of the tree in
+// another database, or reaches a limit, does not say so. It may also deliver entries that a look-up would
+// not find. Its entries are therefore compared with a plain search of the same bases and filter.
 
 import { printable } from '../../ldap/directory-error'
 import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
 import { addressesOf } from './entry-addresses'
 
-/** The most entries that are looked at one by one; those that it leaves out are more, or few. */
+/** The most entries that are examined one by one: a feed leaves out either a few, or more than this. */
 const LOOKED_AT = 10_000
-/** The most of them that are named. */
+/** The most entries that a message names. */
 const NAMED = 3
-/** The feed has brought by then what happened a moment ago. */
+/** Milliseconds in which the feed delivers what changed a moment ago. */
 const SETTLE = 1000
 
 /**
- * Looks twice: an entry that was missing only in between has just been made.
- * @param changed takes the ids of entries that the feed names meanwhile
- * @param idIn what the feed calls the entry with this id below this base
- * @throws NotOffered when entries are missing that a plain search finds, or it does not find all of them
+ * Compares twice: an entry that is missing only once has just been created.
+ * @param changed receives the ids of entries that the feed names meanwhile
+ * @param idIn returns the feed's id of the entry that has this id below this base
+ * @throws NotOffered if the feed misses entries that a plain search finds, or has entries that it does not
  * @throws DirectoryError
  */
 export async function requireNothingLeftOut(
@@ -40,9 +40,9 @@ export async function requireNothingLeftOut(
 }
 
 interface Differences {
-  /** DNs of entries with addresses that the feed has not brought; of many, some. */
+  /** DNs of entries with addresses that the feed has not delivered; only some of them if there are many. */
   readonly leftOut: ReadonlySet<string>
-  /** How many it has brought that a search does not find. */
+  /** How many entries the feed has delivered that a search does not find. */
   readonly notFound: number
 }
 
@@ -65,7 +65,7 @@ async function differences(
   for (const { dn, id } of unknown) {
     if (missing.size > MANY) break
     if (changed.has(id)) continue
-    // One that has only addresses of other kinds is in the list of neither.
+    // An entry that has only addresses of other types is in neither list.
     const entry = await list.readOne(dn)
     if (entry && addressesOf(entry, list.definition.names).length > 0 && !changed.has(id))
       missing.add(dn)
@@ -73,5 +73,5 @@ async function differences(
   return { leftOut: missing, notFound }
 }
 
-/** Enough of them, so that those of both times are some. */
+/** How many DNs a comparison collects: enough for the two to have some in common. */
 const MANY = 20

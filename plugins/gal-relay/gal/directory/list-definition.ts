@@ -1,6 +1,6 @@
-// Which entries of a directory are in its list, and where their addresses are, in the form in which
-// servers are asked. Worked out once from the settings, and handed on as one value; a server that has
-// other names for the attributes gets a definition of its own.
+// Defines which entries of a directory are in its list and which attributes hold their addresses, in the
+// form that searches need. It is derived once from the settings and passed on as one value; a server that
+// has other names for the attributes gets a definition of its own.
 import type { Entry } from '../../ldap/entry'
 import { and, filterFromText, or, present } from '../../ldap/filter'
 import type { DEREFERENCE } from '../../ldap/search-request'
@@ -9,26 +9,26 @@ import { type MailboxAttributes, mailboxAttributes } from '../mailbox-values'
 import { baseName, lowerCaseNames } from './entry-addresses'
 
 export interface ListDefinition {
-  /** Where an entry's addresses are, by the names under which they are asked for. */
+  /** The attributes that hold addresses, by the names that searches use. */
   readonly attributes: readonly string[]
-  /** The same by the names under which entries show them: in lower case, with those that derive from them. */
+  /** The same attributes and their subtypes, by the names that entries show, in lower case. */
   readonly names: ReadonlySet<string>
   /** The attribute that says "authenticated senders only", in lower case; '' for none. */
   readonly flag: string
-  /** The attributes that say where mail goes; undefined when none do. */
+  /** The attributes that say where mail goes; undefined if none do. */
   readonly mailbox: MailboxAttributes | undefined
-  /** All that is asked for: addresses, flag, and where mail goes. */
+  /** All attributes that are requested: addresses, flag, and where mail goes. */
   readonly wanted: readonly string[]
   /** Which entries count, as in the settings. */
   readonly filterText: string
-  /** The same, encoded; undefined when all do. */
+  /** The same, encoded; undefined if all entries count. */
   readonly filter: Buffer | undefined
   /** DNs; '' for the top. */
   readonly bases: readonly string[]
   readonly dereference: keyof typeof DEREFERENCE
 }
 
-/** @throws Error when the filter is none; the settings have checked it */
+/** @throws Error if the filter is invalid, which the settings have already ruled out */
 export function listDefinition(
   gal: Pick<
     GalSettings,
@@ -56,7 +56,7 @@ export function listDefinition(
   }
 }
 
-/** The same list on a server that has these names for the attributes. */
+/** The same list, on a server that has these names for the attributes. */
 export function withAttributes(
   list: ListDefinition,
   attributes: readonly string[],
@@ -67,9 +67,9 @@ export function withAttributes(
 }
 
 /**
- * An entry with its attributes under the names of the settings as well.
+ * Repeats an entry's attributes under the names that the settings use.
  *
- * @param names the settings' name by the server's, in lower case
+ * @param names maps the server's names, in lower case, to those of the settings
  */
 export function underOurNames(entry: Entry, names: ReadonlyMap<string, string>): Entry {
   if (names.size === 0) return entry
@@ -80,12 +80,12 @@ export function underOurNames(entry: Entry, names: ReadonlyMap<string, string>):
   return again.length > 0 ? { ...entry, attributes: [...entry.attributes, ...again] } : entry
 }
 
-/** Those of the list's entries that match this filter too. */
+/** Restricts a filter to entries that the list's own filter matches. */
 export function matching({ filter: own }: ListDefinition, filter: Buffer): Buffer {
   return own ? and(own, filter) : filter
 }
 
-/** Entries that have an address of whatever type. */
+/** Matches the list's entries that have an address of any type. */
 export function withAddress(list: ListDefinition): Buffer {
   return matching(list, or(...list.attributes.map(present)))
 }

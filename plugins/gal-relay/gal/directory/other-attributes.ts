@@ -1,5 +1,5 @@
-// What check says of the attributes that hold no addresses: those of the filter, who may write to an entry,
-// and where its mail goes. Of a recipient that is found they are believed as they are shown.
+// Checks the attributes that hold no addresses: those of the filter, and those that say who may write to an
+// entry and where its mail goes. Once a recipient is found, what they show is taken as the truth.
 
 import type { Connection } from '../../ldap/connection'
 import { attributesOfFilter } from '../../ldap/filter'

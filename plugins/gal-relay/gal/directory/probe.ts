@@ -1,6 +1,6 @@
-// Looks a directory server over, for people: is it there, does it let us in, and has it what look-ups
-// and a snapshot need? Nothing is changed, and nothing is kept. It opens connections and searches as
-// the look-ups do; what it adds is asking the server about itself.
+// Examines a directory server and reports to people: can it be reached, does it let us in, and does it
+// have what look-ups and a snapshot need? It changes nothing and stores nothing. It connects and searches
+// as the look-ups do, and also asks the server about itself.
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
@@ -31,12 +31,12 @@ export interface ServerFindings {
   readonly findings: readonly Finding[]
 }
 
-/** Of an address search on a server that has an index for it. */
+/** The most milliseconds that an address search should take on a server with an index. */
 const QUICK = 250
-/** Schemas are large. */
+/** Milliseconds for each request; schemas are large. */
 const PATIENCE = 15_000
 
-/** Never rejects; all servers at once, in the order of `url[]`. */
+/** Examines all servers at once; the findings are in the order of `url[]`. Never rejects. */
 export async function probeDirectory(
   gal: GalSettings,
   ldap: LdapSettings,
@@ -152,7 +152,7 @@ class Probe {
     }
   }
 
-  /** Look-ups make do with few entries at a time; a list in memory cannot. */
+  /** Look-ups get by with a few entries at a time; a list in memory does not. */
   *#limit(results: readonly Result[]): Generator<Finding> {
     for (const { code, entries } of results) {
       if (code !== SIZE_LIMIT_EXCEEDED || entries.length >= SIZE_LIMIT) continue
@@ -180,7 +180,7 @@ class Probe {
     )
   }
 
-  /** @returns a sentence when nothing but the bases themselves is shown to us */
+  /** @returns a sentence if the server shows us nothing but the bases themselves; otherwise '' */
   async #unseen(): Promise<string> {
     const { base: bases, bind_dn, bind_method } = this.ldap
     const isAnonymous = bind_method === 'simple' && bind_dn === ''
@@ -203,7 +203,7 @@ class Probe {
     return ` No entry below the base is shown to us: it is empty, or ${who}`
   }
 
-  /** One line for each attribute, and for each part of the tree that is elsewhere. */
+  /** One line for each attribute, and for each part of the tree that is on another server. */
   async *#attributesProven(): AsyncGenerator<Finding> {
     const { ldap } = this
     const searchable = await readSearchable(this.connection, this.#list, PATIENCE)
@@ -250,7 +250,7 @@ class Probe {
     yield problems.length === 0 ? ok(`the attributes are indexed; ${time}`) : note(time)
   }
 
-  /** MS-ADTS §2.2.9: the lowest bit of searchFlags. */
+  /** The lowest bit of searchFlags marks an indexed attribute (MS-ADTS §2.2.9). */
   async #activeDirectoryIndexes(): Promise<Indexes | undefined> {
     const [base] = await this.#rootValues('schemaNamingContext')
     if (!base) return undefined
@@ -302,7 +302,7 @@ class Probe {
     return this.#forSnapshot('it does not return long results in pages')
   }
 
-  /** The ways in which a snapshot may follow (follow.ts), as far as they can be tried in passing. */
+  /** Tries the ways in which a snapshot may follow changes (follow.ts), as far as a check can. */
   async #feed(): Promise<Finding> {
     const trial = {
       connection: this.connection,
@@ -325,7 +325,7 @@ class Probe {
     return this.#forSnapshot(refused)
   }
 
-  /** A warning where a snapshot wants it. */
+  /** A warning if a snapshot is configured; otherwise a note. */
   #forSnapshot(text: string): Finding {
     const isWanted = this.gal.mode === 'snapshot'
     return isWanted ? warning(text) : note(`${text}; only a snapshot needs that`)
@@ -354,7 +354,7 @@ class Probe {
   }
 }
 
-/** What is wrong with the index of an attribute, its name in lower case; '' when it is well. */
+/** What is wrong with an attribute's index, by its name in lower case; '' if nothing is. */
 type Indexes = Map<string, string>
 type Ended = Pick<Result, 'code' | 'diagnostic'> & Partial<Pick<Result, 'references'>>
 

@@ -1,8 +1,8 @@
-// Entries of which only is known that they changed: reads them as they are now.
+// Rereads entries when all that is known is that they have changed.
 import type { FeedContext } from '../feeds/change-feed'
 
 /**
- * @param attribute whose values the ids are
+ * @param attribute the attribute that holds the ids
  * @throws DirectoryError
  */
 export async function readAgain(
@@ -29,9 +29,9 @@ export async function compareIds(context: FeedContext, attribute: string): Promi
 }
 
 /**
- * When containers were moved, what is below them went with them, and that is not told.
- * @param moved DNs, as they are now, of entries that may have been moved
- * @returns whether the whole list must be looked through
+ * When a container is moved, the entries below it move too, and no server reports that.
+ * @param moved the present DNs of entries that may have been moved
+ * @returns whether the whole list must be compared
  */
 export async function mayHaveMovedOthers(
   { list }: FeedContext,

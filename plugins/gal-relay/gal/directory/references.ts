@@ -1,5 +1,5 @@
-// Where a server refers to others for parts of the tree (RFC 4511 §4.5.3, RFC 4516): which of these
-// parts may hold recipients, and which servers may be asked with our credentials.
+// References to other servers for parts of the tree (RFC 4511 §4.5.3, RFC 4516): which of these parts may
+// hold recipients, and which servers may be asked with our credentials.
 
 import { printable } from '../../ldap/directory-error'
 import type { LdapSettings, ServerUrl } from '../../settings/settings'
@@ -7,7 +7,7 @@ import type { LdapSettings, ServerUrl } from '../../settings/settings'
 /** A part of the tree on another server. */
 export interface Reference {
   readonly url: ServerUrl
-  /** undefined: the one that was searched. */
+  /** The base to search there; undefined if it is the one that was searched here. */
   readonly base: string | undefined
 }
 
@@ -53,14 +53,14 @@ export function byPart(urls: readonly string[]): readonly (readonly string[])[] 
   return [...parts.values()]
 }
 
-/** Why a reference is not followed with our credentials; undefined: it is. */
+/** Why a reference is not followed with our credentials; undefined if it is. */
 export function whyNotFollowed(text: string, ldap: LdapSettings): string | undefined {
   if (ldap.referrals !== 'follow') return 'referrals = report'
   const reference = parseReference(text)
   if (!reference) return 'it is no LDAP URL with a host'
   const { host, scheme } = reference.url
   if (!ldap.referral_hosts.includes(host)) return `${host} is not in referral_hosts[]`
-  // A password that only ever went over TLS must not go in clear.
+  // A password that has only ever been sent over TLS must not be sent in clear text.
   const isProtected = ldap.url.every((one) => one.scheme === 'ldaps')
   if (isProtected && scheme === 'ldap' && !ldap.starttls) return 'that would be without TLS'
   return undefined

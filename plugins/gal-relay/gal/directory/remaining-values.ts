@@ -1,5 +1,5 @@
-// Active Directory returns at most 1,500 values of an attribute at a time and says so in its name,
-// `proxyAddresses;range=0-1499` (MS-ADTS 3.1.1.3.1.3.3). The rest is asked for here.
+// Active Directory returns at most 1,500 values of an attribute at a time and says so in the attribute's
+// name: `proxyAddresses;range=0-1499` (MS-ADTS 3.1.1.3.1.3.3). This module requests the rest.
 
 import { DirectoryError, printable } from '../../ldap/directory-error'
 import { type Attribute, type Entry, sizeOf } from '../../ldap/entry'
@@ -15,7 +15,7 @@ export function isCutShort(entry: Entry): boolean {
 }
 
 /**
- * @returns an entry with the values that were not sent at first
+ * @returns an entry with the values that the server did not send at first
  * @throws DirectoryError
  */
 export async function remainingValues(

@@ -1,7 +1,6 @@
-// What a server can be searched for, worked out once in a while and not at each look-up. That an
-// address is absent may only be said where it would have been found, had it been there. So each attribute
-// is proven below each base, by the schema and by what entries really show; one that works says nothing of
-// another.
+// Works out what a server can be searched for, now and then rather than at each look-up. An address may be
+// called absent only if it would have been found had it been there. So each attribute is proven below each
+// base, by the schema and by what entries really show; one that works says nothing about another.
 
 import type { Connection } from '../../ldap/connection'
 import { resultError } from '../../ldap/directory-error'
@@ -19,48 +18,48 @@ import { mayHoldRecipients } from './references'
 
 export type { Doubt } from './base-search'
 
-/** What is known of an attribute, for people: a doubt below any base, or that all is well. */
+/** What is known about an attribute, for people to read: doubts below any base, or that all is well. */
 export interface AttributeFinding {
   readonly attribute: string
   readonly doubts: readonly Doubt[]
-  /** Some entry has it. */
+  /** Whether any entry has it. */
   readonly isHeld: boolean
   readonly caseRule: string | undefined
 }
 
 export interface Searchable {
-  /** By the names under which the server shows them, without those that it does not know by default. */
+  /** The attributes that are searched, by the names that the server shows; without `dropped`. */
   readonly attributes: readonly string[]
-  /** In lower case, with those that derive from them: what entries show. */
+  /** The names that entries show, in lower case: those of the attributes and of their subtypes. */
   readonly shownAs: readonly string[]
-  /** What else is asked for, where it is shown under other names: the settings' name by the server's, in lower case. */
+  /** Other requested attributes: the settings' name by the server's in lower case, if the two differ. */
   readonly namedOtherwise: ReadonlyMap<string, string>
-  /** Attributes of the default that this server does not know. */
+  /** Default attributes that this server does not know. */
   readonly dropped: readonly string[]
   readonly caseRules: readonly CaseRule[]
   readonly findings: readonly AttributeFinding[]
-  /** Of whole bases. */
+  /** Doubts about whole bases. */
   readonly ofBases: readonly Doubt[]
-  /** All there are. */
+  /** All doubts. */
   readonly doubts: readonly Doubt[]
-  /** References that may lead to recipients, by the place of the base. */
+  /** References that may lead to recipients, by the index of the base. */
   readonly references: readonly (readonly string[])[]
   readonly isActiveDirectory: boolean
 }
 
-/** Whether a reading of all entries may lack addresses, or have entries without theirs. */
+/** Whether reading all entries may miss addresses, or return entries without theirs. */
 export function hidesEntries({ doubts, references }: Searchable): boolean {
   return (
     doubts.some(({ isOfSearches }) => !isOfSearches) || references.some(({ length }) => length > 0)
   )
 }
 
-/** As the settings have it when nothing is said: so written, no name is mistyped. */
+/** The default of the settings, in which no name can be mistyped. */
 const DEFAULT = new Set(['proxyaddresses', 'mail'])
 
 /**
  * @param patience milliseconds for each search
- * @throws DirectoryError when it cannot be known
+ * @throws DirectoryError if it cannot be found out
  */
 export async function readSearchable(
   connection: Connection,
@@ -72,7 +71,7 @@ export async function readSearchable(
   const types = list.attributes.map((name) => ({ configured: name, type: schema?.find(name) }))
   const withoutX500 = types.filter(({ configured }) => configured.toLowerCase() !== LEGACY_DN)
   const isDefault = withoutX500.every(({ configured }) => DEFAULT.has(configured.toLowerCase()))
-  // Some of the addresses must be somewhere.
+  // At least one attribute must remain to hold addresses.
   const mayDrop = schema && withoutX500.some(({ type }) => type !== undefined)
   const used = types.filter(
     (one) => !mayDrop || one.type || !(isDefault || !withoutX500.includes(one)),
@@ -102,7 +101,7 @@ export async function readSearchable(
   const ofBases = [...bases.flatMap(({ filter }) => filter ?? []), ...bareBases(list.bases, bases)]
   return {
     attributes,
-    // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
+    // Dropped ones stay: they show nothing, but legacyExchangeDN makes X.500 addresses in others count.
     shownAs: types
       .flatMap(({ configured, type }) => type?.shownAs ?? [configured])
       .map((name) => name.toLowerCase()),
@@ -138,20 +137,20 @@ async function referencesOf(
   return mayHoldRecipients(references)
 }
 
-/** What is found below one base. */
+/** What was found out below one base. */
 interface BaseProof {
-  /** By their place. */
+  /** In the order of the attributes that are used. */
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
 }
 
-/** What is known of the server. */
+/** What is known about the server. */
 interface Known {
   readonly used: readonly Named[]
   readonly schema: Schema | undefined
   /** Attributes of the filter. */
   readonly filterNames: readonly string[]
-  /** undefined where hidden attributes are found by searching. */
+  /** undefined on servers where searches reveal hidden attributes. */
   readonly rights: AccountRights | undefined
 }
 
@@ -202,9 +201,12 @@ function findingOf(attribute: string, ofBases: readonly BaseFinding[]): Attribut
   }
 }
 
-/** Below which nobody is shown, and nothing says that anybody would be: others do not vouch for them. */
+/**
+ * Bases below which no entry shows an address, so nothing proves that one would be found. Other bases
+ * cannot vouch for them.
+ */
 function bareBases(bases: readonly string[], proofs: readonly BaseProof[]): Doubt[] {
-  // Of a single one that is found out by whoever asks.
+  // With a single base, every look-up finds this out for itself.
   if (bases.length < 2) return []
   const isBare = (place: number) =>
     proofs[place]?.attributes.every(({ isHeld, doubt }) => !isHeld && !doubt)

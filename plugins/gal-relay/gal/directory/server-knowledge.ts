@@ -1,22 +1,22 @@
-// What the list has found out about one directory server; it is kept on the server, and lives as long.
+// What the list has found out about one directory server. It belongs to the server and lives as long.
 import type { Turn } from '../../ldap/turn'
 import { KnownSearchable } from './known-searchable'
 
-/** That a server showed what it should show. */
+/** Proof that a server showed what it should show. */
 export interface Proof {
   /** When it was asked, on the clock of performance.now(). */
   readonly asked: number
-  /** Resolves to those addresses that were asked for and are missing, by the form that compares. */
+  /** Resolves to the addresses that were asked for and are missing, in their normal form. */
   readonly missing: Promise<ReadonlySet<string>>
 }
 
 export interface ServerKnowledge {
   readonly searchable: KnownSearchable
-  /** It brings fewer entries at a time than searches ask for. */
+  /** Whether it returns fewer entries at a time than searches ask for. */
   isLimited: boolean
-  /** The last one. */
+  /** The latest one. */
   proof: Proof | undefined
-  /** It may have lost its entries: unknown recipients are deferred, and the log says so. */
+  /** Whether it may have lost its entries; unknown recipients are then deferred, and the log says so. */
   isDoubtful: boolean
 }
 
@@ -27,5 +27,5 @@ export const newKnowledge = (): ServerKnowledge => ({
   isDoubtful: false,
 })
 
-/** One server's turn to answer what is asked of the list. */
+/** One server's turn to answer a request to the list. */
 export type ListTurn = Turn<ServerKnowledge>

@@ -1,6 +1,6 @@
-// Reads the list itself: every entry that counts, or those of some entries that may have changed. Both
-// with the same bases, filter and attributes as the look-up of a single address, so that an entry is
-// in the list exactly when the live look-up would find it.
+// Reads the list itself: every entry that counts, or only those that may have changed. Both use the same
+// bases, filter and attributes as the look-up of a single address, so an entry is in the list if and only
+// if the live look-up would find it.
 
 import type { Connection } from '../../ldap/connection'
 import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
@@ -16,21 +16,21 @@ import { isCutShort, remainingValues } from './remaining-values'
 
 /**
  * Takes entries one by one; must not throw.
- * @param base the place of the base that it was found below
+ * @param base the index of the base below which the entry was found
  */
 export type TakeEntry = (id: Buffer, entry: Entry, base: number) => void
 
 /**
- * What names an entry for its whole life, wherever it is moved: Active Directory's, 389 Directory
- * Server's (which may have the next one too, and tells of changes by its own), the standard's (RFC 4530).
+ * Attributes that identify an entry for its whole life, wherever it is moved: those of Active Directory,
+ * 389 Directory Server (which may have the next one too, but reports changes by its own) and RFC 4530.
  */
 const IDS = ['objectGUID', 'nsUniqueId', 'entryUUID']
 
-/** How long a server may say nothing in the middle of a large search. */
+/** How long a server may stay silent in the middle of a large search, milliseconds. */
 export const PATIENCE = 60_000
-/** A result (RFC 4511 §A.1). */
+/** A result code (RFC 4511 §A.1). */
 const NO_SUCH_OBJECT = 32
-/** Entries asked for by id in one search. */
+/** How many entries one search asks for by id. */
 const AT_A_TIME = 50
 
 export class WholeList {
@@ -39,7 +39,7 @@ export class WholeList {
   readonly #wanted: readonly string[]
   readonly #paged: boolean
 
-  /** @param timeout for more values of one entry, milliseconds */
+  /** @param timeout time allowed for a request for more values of one entry, milliseconds */
   constructor(
     readonly connection: Connection,
     { controls }: RootDse,
@@ -56,17 +56,17 @@ export class WholeList {
     return this.definition.bases
   }
 
-  /** @param more attributes to bring besides */
+  /** @param more additional attributes to request */
   searches(more: readonly string[] = []): Buffer[] {
     return this.bases.map((base) => this.#request(base, this.#filter, [...this.#wanted, ...more]))
   }
 
-  /** All entries; one that several bases hold comes several times. @throws DirectoryError */
+  /** Reads all entries; one that is below several bases comes several times. @throws DirectoryError */
   async readAll(take: TakeEntry, more: readonly string[] = []): Promise<void> {
     for (const [base, search] of this.searches(more).entries()) await this.#read(search, base, take)
   }
 
-  /** Entries in which this attribute is not below this value; brings the attribute too. */
+  /** Reads the entries in which this attribute is at least this value, and the attribute with them. */
   async readChangedSince(attribute: string, value: string, take: TakeEntry): Promise<void> {
     const filter = and(this.#filter, atLeast(attribute, value))
     for (const [place, base] of this.bases.entries()) {
@@ -74,7 +74,7 @@ export class WholeList {
     }
   }
 
-  /** The ids of all entries. @throws DirectoryError */
+  /** Reads the ids of all entries. @throws DirectoryError */
   async readIds(take: (id: Buffer, base: number, dn: string) => void): Promise<void> {
     for (const [place, base] of this.bases.entries()) {
       const takeId: TakeEntry = (id, { dn }) => take(id, place, dn)
@@ -82,7 +82,7 @@ export class WholeList {
     }
   }
 
-  /** One entry as it is now; undefined when it is not in the list. @throws DirectoryError */
+  /** Reads one entry as it is now; undefined if it is not in the list. @throws DirectoryError */
   async readOne(dn: string): Promise<Entry | undefined> {
     const attributes = attributeList(this.#wanted)
     const search = searchRequest({ base: dn, scope: SCOPE.base, filter: this.#filter, attributes })
@@ -93,8 +93,8 @@ export class WholeList {
   }
 
   /**
-   * Those of these entries that are in the list now; the others are not, or no longer.
-   * @param attribute whose values the ids are
+   * Reads those of these entries that are in the list now; the others are not, or no longer, in it.
+   * @param attribute the attribute that holds the ids
    * @throws DirectoryError
    */
   async readThese(attribute: string, ids: readonly Buffer[], take: TakeEntry): Promise<void> {
@@ -108,8 +108,8 @@ export class WholeList {
   }
 
   /**
-   * Whether entries of the list are below this one, wherever that is: when it moves, they move with
-   * it, and no server tells of them.
+   * Whether entries of the list are below this one, wherever it is: when it is moved, they move with it,
+   * and no server reports them.
    * @throws DirectoryError
    */
   async hasBelow(dn: string): Promise<boolean> {
@@ -123,13 +123,13 @@ export class WholeList {
       sizeLimit: 2,
     })
     const { code, diagnostic, entries } = await this.connection.search(search, PATIENCE)
-    // One that is gone by now has nothing below it.
+    // An entry that has gone in the meantime has nothing below it.
     if (code === NO_SUCH_OBJECT) return false
     if (code !== 0 && code !== SIZE_LIMIT_EXCEEDED) throw resultError(code, diagnostic)
     return entries.some((entry) => entry.dn.toLowerCase() !== dn.toLowerCase())
   }
 
-  /** With the values that the server holds back in large attributes. */
+  /** Adds the values of large attributes that the server has held back. */
   async complete(entry: Entry): Promise<Entry> {
     if (!isCutShort(entry)) return entry
     const rest = await remainingValues(entry, this.#search, {
@@ -166,7 +166,7 @@ export class WholeList {
   }
 }
 
-/** What identifies an entry; its name where the server has nothing that stays. */
+/** What identifies an entry; its DN if the server has no permanent id. */
 export function idOf(entry: Entry): Buffer {
   for (const name of IDS) {
     const [id] = valuesOf(entry, name)

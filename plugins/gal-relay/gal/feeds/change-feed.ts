@@ -44,7 +44,7 @@ export interface FeedTrial {
 
 /** Receives the list and its changes, and keeps them. */
 export interface ListKeeper {
-  /** A feed begins: what another feed has handed over does not count. */
+  /** A feed begins: entries that another feed has handed over do not count. */
   begin(): void
   /** An entry is in the list, new or known; it is passed with all its addresses. Must not throw. */
   entry(id: Buffer, entry: Entry): void
@@ -97,7 +97,7 @@ export interface FeedContext {
   readonly signal: AbortSignal
 }
 
-/** The feed is not offered, or not fully, or not to this account; the list is not complete yet. */
+/** Thrown before the list is complete, if the feed is not offered, or not fully, or not to this account. */
 export class NotOffered extends Error {
   override readonly name = 'NotOffered'
 }
@@ -139,7 +139,7 @@ export function dependsOnEntryAlone({ filterText }: Pick<ListDefinition, 'filter
   return isOwn && !/:dn:/i.test(filterText)
 }
 
-/** Comparisons take at most one part in this many of the time. */
+/** Comparisons take up at most this fraction (1 / COMPARE_SHARE) of the time. */
 const COMPARE_SHARE = 4
 
 /** Schedules comparisons with all existing entries, as often as the load allows. */

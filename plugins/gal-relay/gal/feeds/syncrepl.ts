@@ -79,7 +79,7 @@ async function run(context: FeedContext): Promise<never> {
   const isEnough = rootDse.isOpenLdap && dependsOnEntryAlone(list.definition)
   const changed = new Set<string>()
   const comparisons = new Comparisons()
-  /** All searches have returned their entries. */
+  /** Whether all searches have returned their entries. */
   let areRead = false
   let isComplete = false
   const confirm = async () => {
@@ -233,7 +233,7 @@ function synchronize(
   return { ...synchronization, release }
 }
 
-/** With the base, since an entry that moves may enter its new base before it leaves the old one. */
+/** Includes the base, because an entry that moves may enter its new base before it leaves the old one. */
 function idIn(base: number, uuid: Buffer): Buffer {
   return Buffer.concat([Buffer.from([base]), uuid])
 }
@@ -254,7 +254,7 @@ async function compareIds({ keeper, list }: FeedContext, changed: Set<string>): 
   })
 }
 
-/** Finds what came, went or changed without the server reporting it. @param changed as above */
+/** Finds what came, went or changed without the server reporting it. @param changed see {@link compareIds} */
 async function compareAll({ keeper, list }: FeedContext, changed: Set<string>): Promise<void> {
   changed.clear()
   const comparison = keeper.compare()
