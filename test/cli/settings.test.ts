@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import type { z } from 'zod'
+import * as v from 'valibot'
 import { effectiveSettings } from '../../plugins/gal-relay/settings/effective'
 import { readIni } from '../../plugins/gal-relay/settings/ini'
 import * as schema from '../../plugins/gal-relay/settings/schema'
@@ -186,13 +186,13 @@ describe('settings and routes', () => {
 })
 
 test('each default, as it is written, is read as itself', () => {
-  const shapes = [schema.gal.shape, schema.ldap('/etc').shape, schema.snapshot('/etc').shape]
+  const shapes = [schema.gal, schema.ldap('/etc'), schema.snapshot('/etc')]
   let count = 0
   for (const shape of shapes) {
-    for (const [key, field] of Object.entries<z.ZodType>(shape)) {
-      const usual = field.safeParse(undefined)
-      if (!usual.success || usual.data === undefined) continue
-      assert.deepEqual(field.parse(writtenValue(usual.data, field)), usual.data, key)
+    for (const [key, field] of Object.entries<v.GenericSchema>(shape)) {
+      const usual = v.safeParse(field, undefined)
+      if (!usual.success || usual.output === undefined) continue
+      assert.deepEqual(v.parse(field, writtenValue(usual.output, field)), usual.output, key)
       count++
     }
   }

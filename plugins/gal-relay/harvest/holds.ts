@@ -1,7 +1,7 @@
 // The networks that are held off, as this process knows them. It is checked for every connection and
 // recipient, so it must not ask other processes.
 import { LRUCache } from 'lru-cache'
-import { z } from 'zod'
+import * as v from 'valibot'
 
 /** A network that is held off. */
 export interface Hold {
@@ -24,28 +24,29 @@ export type HoldEvent =
   | { readonly event: 'hold'; readonly hold: Hold }
   | { readonly event: 'release'; readonly network: string }
 
-const moment = z.number().min(0).max(8.64e15)
-const network = z.string().regex(/^[\da-f.:]{2,39}(\/\d{1,3})?$/)
-const count = z.number().int().min(0)
-const holdEvent = z.discriminatedUnion('event', [
-  z.strictObject({
-    event: z.literal('hold'),
-    hold: z.strictObject({
+const moment = v.pipe(v.number(), v.minValue(0), v.maxValue(8.64e15))
+const network = v.pipe(v.string(), v.regex(/^[\da-f.:]{2,39}(\/\d{1,3})?$/))
+const count = v.pipe(v.number(), v.integer(), v.minValue(0))
+const holdEvent = v.variant('event', [
+  v.strictObject({
+    event: v.literal('hold'),
+    hold: v.strictObject({
       network,
-      observed: z.boolean(),
+      observed: v.boolean(),
       since: moment,
       until: moment,
       unknown: count,
       all: count,
-      server: z.string().max(255),
+      server: v.pipe(v.string(), v.maxLength(255)),
     }),
   }),
-  z.strictObject({ event: z.literal('release'), network }),
+  v.strictObject({ event: v.literal('release'), network }),
 ])
 
 /** @returns undefined if it is none */
 export function readHoldEvent(value: unknown): HoldEvent | undefined {
-  return holdEvent.safeParse(value, { jitless: true }).data
+  const { success, output } = v.safeParse(holdEvent, value)
+  return success ? output : undefined
 }
 
 /** Observed networks are counted apart, because observing must not change any reply. */

@@ -81,9 +81,9 @@ export const INHERITED = {
 
 /** Created once: creating a schema takes longer than reading a section with it. */
 const SHAPES = {
-  gal: schema.gal.shape,
-  ldap: schema.ldap('').shape,
-  snapshot: schema.snapshot('').shape,
+  gal: schema.gal,
+  ldap: schema.ldap(''),
+  snapshot: schema.snapshot(''),
 }
 
 /** The keys of the default directory. */

@@ -1,11 +1,12 @@
 // The values in effect on each listener and for each directory, key by key, and where each comes from.
-import type { z } from 'zod'
+import * as v from 'valibot'
 import { DEFAULT, INHERITED } from './directories'
 import type { Ini } from './ini'
 import { shownValue } from './problem'
 import * as schema from './schema'
 import { FILE } from './sections'
 import { layersOf, parseListener, type Settings } from './settings'
+import type { Field } from './values'
 import { writtenValue } from './written'
 
 /** The value of one key. */
@@ -54,7 +55,7 @@ export function effectiveSettings(
     listeners: Array.from(settings.policies.keys(), (listener) => {
       const layers = layersOf(listener).flatMap((layer) => listeners.get(layer) ?? [])
       const values = Object.entries(LISTENER_SECTIONS).flatMap(([section, fields]) =>
-        Object.entries<z.ZodType>(fields).map(([key, field]) => {
+        Object.entries<Field>(fields).map(([key, field]) => {
           const usual = schema.LISTENER_DEFAULTS[key as keyof schema.ListenerKeys]
           return valueFrom(ini, { section, key, field, usual, in: [...layers, section] })
         }),
@@ -68,10 +69,10 @@ export function effectiveSettings(
         ...directoryValues(ini, name, parts, configDir),
       ],
     })),
-    http: Object.entries<z.ZodType>(schema.http.shape).map(([key, field]) =>
+    http: Object.entries<Field>(schema.http).map(([key, field]) =>
       valueFrom(ini, {
         ...{ section: 'http', key, field, in: ['http'] },
-        usual: schema.http.parse({})[key as keyof z.output<typeof schema.http>],
+        usual: v.parse(field, undefined),
       }),
     ),
   }
@@ -90,7 +91,7 @@ function listenerSections({ sections }: Ini): ReadonlyMap<string, string> {
 interface Asked {
   readonly section: string
   readonly key: string
-  readonly field: z.ZodType
+  readonly field: Field
   /** The value if no section sets the key. */
   readonly usual: unknown
   /** The sections that may set it, the one that wins first. */
@@ -100,7 +101,7 @@ interface Asked {
 function valueFrom(ini: Ini, { section, key, field, usual, in: places }: Asked): EffectiveValue {
   const place = places.find((one) => ini.sections.get(one)?.has(key))
   const given = place && ini.sections.get(place)?.get(key)
-  const read = given === undefined ? usual : field.parse(given, { jitless: true })
+  const read = given === undefined ? usual : v.parse(field, given)
   return {
     section,
     key,
@@ -121,15 +122,15 @@ type Parts = Pick<Settings['directories']['all'][number], 'gal' | 'ldap' | 'snap
 function directoryValues(ini: Ini, name: string, parts: Parts, dir: string): EffectiveValue[] {
   const own = `directory ${name}`
   const shapes = {
-    gal: schema.gal.shape,
-    ldap: schema.ldap(dir).shape,
-    snapshot: schema.snapshot(dir).shape,
+    gal: schema.gal,
+    ldap: schema.ldap(dir),
+    snapshot: schema.snapshot(dir),
   }
   const isOwn = name !== DEFAULT
   return Object.entries(shapes).flatMap(([section, shape]) => {
     const inherited: readonly string[] = INHERITED[section as keyof typeof INHERITED]
     const usual: Readonly<Record<string, unknown>> = { ...parts[section as keyof Parts] }
-    return Object.entries<z.ZodType>(shape)
+    return Object.entries<Field>(shape)
       .filter(([key]) => !isOwn || !NO_DIRECTORYS.has(key))
       .map(([key, field]) => {
         const general = !isOwn || inherited.includes(key) ? [section] : []
@@ -145,7 +146,7 @@ function directoryValues(ini: Ini, name: string, parts: Parts, dir: string): Eff
 const NO_DIRECTORYS = new Set(['any_domain', 'always_accept'])
 
 function domainsOf(ini: Ini, name: string, configDir: string): EffectiveValue {
-  const field = schema.directory(configDir).shape.domains
+  const field = schema.directory(configDir).domains
   const place = sectionNamed(ini, `directory ${name}`)
   return valueFrom(ini, { section: 'directory', key: 'domains', field, usual: [], in: [place] })
 }

@@ -3,7 +3,7 @@
 // the README must list.
 import { isIP } from 'node:net'
 import path from 'node:path'
-import { z } from 'zod'
+import * as v from 'valibot'
 import type { ServerUrl } from '../ldap/options'
 import { dnProblem, filterProblem } from '../ldap/syntax'
 import { exactText, parseDomain, parseSentTo, redactUserinfo } from '../routing/routes'
@@ -47,87 +47,84 @@ export const LISTENER_DEFAULTS: ListenerKeys = {
   open: false,
 }
 
-const listenerKeys = z.strictObject({ ...main, ...routing, ...restrictions })
-export type ListenerKeys = z.output<typeof listenerKeys>
+const listenerKeys = { ...main, ...routing, ...restrictions }
+export type ListenerKeys = value.Values<typeof listenerKeys>
 
-/** The same keys, all optional: what one section sets itself. */
-export const partial = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).partial()
-export const listener = listenerKeys.partial()
+/** What one section sets of these keys itself. */
+export const partial = <T extends value.Fields>(fields: T) => v.partial(v.object(fields)).entries
+export const listener = partial(listenerKeys)
 
-const attribute = z.string().transform((name, ctx) => {
+const attribute = value.textRead((name, wrong) => {
   // An OID is a valid name too.
   if (/^([a-z][a-z0-9-]*|\d+(\.\d+)+)$/i.test(name)) return name
-  return value.wrong(ctx, name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
+  return wrong(name.includes(',') ? value.ONE_EACH : 'is not an attribute name')
 })
 
 /** The name of one attribute, or none. */
 const attributeOr = (usual: string) =>
-  z
-    .string()
-    .transform((name, ctx) => {
+  v.optional(
+    value.textRead((name, wrong) => {
       if (name === '' || name === 'none') return ''
-      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : value.wrong(ctx, 'is not an attribute name')
-    })
-    .default(usual)
+      return /^[a-z][a-z0-9-]*$/i.test(name) ? name : wrong('is not an attribute name')
+    }),
+    usual,
+  )
 
-export const gal = z.strictObject({
-  mode: value.word('live', 'snapshot', 'received').default('live'),
-  attributes: value
-    .list(attribute)
-    .refine((names) => names.length > 0, 'is empty, so nobody would be found')
-    .default(['proxyAddresses', 'mail']),
-  filter: z
-    .string()
-    .transform((filter, ctx) => {
-      const problem = filterProblem(filter)
-      return problem ? value.wrong(ctx, problem) : filter
-    })
-    .default('(objectClass=*)'),
-  any_domain: value.flag.default(false),
-  always_accept: value.localParts.default(['postmaster']),
-  recipient_delimiter: z
-    .string()
-    .transform((delimiters, ctx) => {
-      if (delimiters === 'none') return ''
-      if (/[%!]/.test(delimiters)) {
-        return value.wrong(
-          ctx,
-          'contains % or !, by which a local part asks for delivery elsewhere',
-        )
-      }
-      if (/^[^a-z0-9\s@".\\]{0,8}$/i.test(delimiters)) return [...new Set(delimiters)].join('')
-      return value.wrong(ctx, "is not a character such as '+', several such as '+-', or none")
-    })
-    .default(''),
-  x500: value.flag.default(false),
+const filter = value.textRead((text, wrong) => {
+  const problem = filterProblem(text)
+  return problem ? wrong(problem) : text
+})
+
+const delimiters = value.textRead((text, wrong) => {
+  if (text === 'none') return ''
+  if (/[%!]/.test(text)) {
+    return wrong('contains % or !, by which a local part asks for delivery elsewhere')
+  }
+  if (/^[^a-z0-9\s@".\\]{0,8}$/i.test(text)) return [...new Set(text)].join('')
+  return wrong("is not a character such as '+', several such as '+-', or none")
+})
+
+export const gal = {
+  mode: v.optional(value.word('live', 'snapshot', 'received'), 'live'),
+  attributes: v.optional(
+    v.pipe(
+      value.list(attribute),
+      v.check((names) => names.length > 0, 'is empty, so nobody would be found'),
+    ),
+    ['proxyAddresses', 'mail'],
+  ),
+  filter: v.optional(filter, '(objectClass=*)'),
+  any_domain: v.optional(value.flag, 'false'),
+  always_accept: v.optional(value.localParts, ['postmaster']),
+  recipient_delimiter: v.optional(delimiters, ''),
+  x500: v.optional(value.flag, 'false'),
   authenticated_only_attribute: attributeOr('msExchRequireAuthToSendTo'),
   host_attribute: attributeOr(''),
   routing_attribute: attributeOr(''),
-  cache_found: value.duration().default(15 * 60_000),
-  cache_absent: value.duration().default(60_000),
-  cache_stale: value.duration().default(4 * 3_600_000),
-  cache_size: value.count(1, 10_000_000).default(100_000),
-})
-export type GalSettings = Readonly<z.output<typeof gal>>
+  cache_found: v.optional(value.duration(), '15m'),
+  cache_absent: v.optional(value.duration(), '1m'),
+  cache_stale: v.optional(value.duration(), '4h'),
+  cache_size: v.optional(value.count(1, 10_000_000), '100000'),
+}
+export type GalSettings = Readonly<value.Values<typeof gal>>
 
 /** Node's timers count milliseconds in 31 bits; one set for longer fires at once. */
 const LONGEST_TIMER = '24d'
 
 /** @param configDir the folder that relative file names start from */
-export const snapshot = (configDir: string) =>
-  z.strictObject({
-    // Beside the queue folder, if that is where Haraka puts it by default.
-    file: value.file(configDir).default(path.resolve(configDir, '..', 'gal_relay.snapshot')),
-    full_every: value.duration('1s', LONGEST_TIMER).default(6 * 3_600_000),
-    changes_every: value.duration('1s', '10m').default(30_000),
-    usable_for: value.duration().default(7 * 86_400_000),
-    shrink_limit: value.share.default(0.2),
-    share: value.word('none', 'redis').default('none'),
-    key_file: value.file(configDir).default(''),
-    // '': Redis if there is one, otherwise the file itself.
-    received_from: value.fileOr('redis', configDir).default(''),
-  })
-export type SnapshotKeys = Readonly<z.output<ReturnType<typeof snapshot>>> & Believing
+export const snapshot = (configDir: string) => ({
+  // Beside the queue folder, if that is where Haraka puts it by default.
+  file: v.optional(value.file(configDir), '../gal_relay.snapshot'),
+  full_every: v.optional(value.duration('1s', LONGEST_TIMER), '6h'),
+  changes_every: v.optional(value.duration('1s', '10m'), '30s'),
+  usable_for: v.optional(value.duration(), '7d'),
+  shrink_limit: v.optional(value.share, '20%'),
+  share: v.optional(value.word('none', 'redis'), 'none'),
+  key_file: v.optional(value.file(configDir), ''),
+  // '': Redis if there is one, otherwise the file itself.
+  received_from: v.optional(value.fileOr('redis', configDir), ''),
+})
+export type SnapshotKeys = Readonly<value.Values<ReturnType<typeof snapshot>>> & Believing
 
 /** Whose files the install trusts. */
 interface Believing {
@@ -142,56 +139,52 @@ const LDAPI_SOCKET = '/var/run/slapd/ldapi'
 /** The ports of LDAP over TLS and of a Global Catalog over TLS. */
 const TLS_PORTS = new Set(['636', '3269'])
 
-const serverUrl = z.string().transform((url, ctx): ServerUrl => {
+const serverUrl = value.textRead((url, wrong): ServerUrl => {
   const [, schemeText = '', rest = ''] = /^([a-z]+):\/\/(.*)$/i.exec(url) ?? []
-  if (schemeText.toLowerCase() === 'ldapi') return socketUrl(url, rest, ctx)
+  if (schemeText.toLowerCase() === 'ldapi') return socketUrl(url, rest, wrong)
   const scheme = (['ldap', 'ldaps', 'srv'] as const).find(
     (name) => name === schemeText.toLowerCase(),
   )
   if (/[\s,]+\S*:\/\//.test(url) || (!scheme && /[\s,]/.test(url))) {
-    return value.wrong(ctx, value.ONE_EACH)
+    return wrong(value.ONE_EACH)
   }
   if (!scheme) {
     const [, host = '', port = ''] = /^([^/:]+)(?::(\d+))?$/.exec(url) ?? []
     const meant = TLS_PORTS.has(port) ? 'ldaps' : 'ldap'
     const hint = parseDomain(host) ? `; probably meant: ${meant}://${url}` : ''
-    return value.wrong(ctx, `is not an ldap://, ldaps://, ldapi:// or srv:// URL${hint}`)
+    return wrong(`is not an ldap://, ldaps://, ldapi:// or srv:// URL${hint}`)
   }
   if (rest.includes('@')) {
-    return value.wrong(
-      ctx,
-      'contains a user name or password; put these into bind_dn and bind_password',
-    )
+    return wrong('contains a user name or password; put these into bind_dn and bind_password')
   }
   const [, authority = '', path = ''] = /^([^/?]*)\/?(.*)$/.exec(rest) ?? []
-  if (dnProblem(path)) return value.wrong(ctx, 'has more than a host and a port after ://')
+  if (dnProblem(path)) return wrong('has more than a host and a port after ://')
   if (path !== '') {
-    return value.wrong(ctx, `has '${path}' after the host; a search base goes into base = ${path}`)
+    return wrong(`has '${path}' after the host; a search base goes into base = ${path}`)
   }
   const [, ipv6, name, portText] =
     /^(?:\[([\da-f:.]+)\]|([^:[\]]+))(?::(\d+))?$/i.exec(authority) ?? []
   const host = ipv6 ?? name
   const port = portText === undefined ? LDAP_PORT[scheme] : Number(portText)
   const named = ipv6 !== undefined || (name && (/^[\d.]+$/.test(name) || parseDomain(name)))
-  if (!host || !named) return value.wrong(ctx, 'has no host name or [IPv6] address after ://')
+  if (!host || !named) return wrong('has no host name or [IPv6] address after ://')
   if (scheme === 'srv' && portText !== undefined) {
-    return value.wrong(ctx, 'must not have a port; SRV records name it')
+    return wrong('must not have a port; SRV records name it')
   }
   if (scheme !== 'srv' && (port < 1 || port > 65535)) {
-    return value.wrong(ctx, 'has a port that is not from 1 to 65535')
+    return wrong('has a port that is not from 1 to 65535')
   }
   return { scheme, host, port, text: redactUserinfo(url) }
 })
 
-function socketUrl(url: string, rest: string, ctx: z.RefinementCtx<unknown>): ServerUrl {
+function socketUrl(url: string, rest: string, wrong: value.Wrong): ServerUrl {
   const [, encoded = ''] = /^([^/]*)\/?$/.exec(rest) ?? [undefined, '?']
   let host = ''
   try {
     host = decodeURIComponent(encoded) || LDAPI_SOCKET
   } catch {}
   if (path.isAbsolute(host)) return { scheme: 'ldapi', host, port: 0, text: url }
-  return value.wrong(
-    ctx,
+  return wrong(
     'does not name a socket: ldapi:/// for the usual one, or ldapi://%2Fvar%2Frun%2Fslapd%2Fldapi',
   )
 }
@@ -200,60 +193,61 @@ function socketUrl(url: string, rest: string, ctx: z.RefinementCtx<unknown>): Se
 // within a dc= or after a name that is not a DN.
 const COMMENT_BEHIND_DN = /\s;(?!\s*[\w.-]+\s*=)|\bdc=[^,]*\s#|^[^=]*\s#\s/i
 
-const dn = z.string().transform((name, ctx) => {
-  if (COMMENT_BEHIND_DN.test(name)) return value.wrong(ctx, value.COMMENT)
+const dn = value.textRead((name, wrong) => {
+  if (COMMENT_BEHIND_DN.test(name)) return wrong(value.COMMENT)
   const problem = dnProblem(name)
   if (!problem) return name
   const domain = parseDomain(name)
   const meant = domain?.includes('.') && `dc=${domain.split('.').join(',dc=')}`
-  if (meant) return value.wrong(ctx, `is not a DN; probably meant: ${meant}`)
+  if (meant) return wrong(`is not a DN; probably meant: ${meant}`)
   // The problem text repeats the value.
-  return value.wrong(ctx, redactUserinfo(name) === name ? `is not a DN: ${problem}` : 'is not a DN')
+  return wrong(redactUserinfo(name) === name ? `is not a DN: ${problem}` : 'is not a DN')
 })
 
 /** Besides DNs, Active Directory accepts user@domain and DOMAIN\user. */
-const bindName = z
-  .string()
-  .transform((name, ctx) => (COMMENT_BEHIND_DN.test(name) ? value.wrong(ctx, value.COMMENT) : name))
+const bindName = value.textRead((name, wrong) =>
+  COMMENT_BEHIND_DN.test(name) ? wrong(value.COMMENT) : name,
+)
 
 /** A host as a referral names it, without scheme and port. */
-const referralHost = z.string().transform((text, ctx) => {
+const referralHost = value.textRead((text, wrong) => {
   const host = /^\[?([\da-f:.]+)\]?$/i.exec(text)?.[1] ?? text
   if (parseDomain(host) || isIP(host)) return host.toLowerCase()
   const [, meant] = /^(?:ldaps?:\/\/)?([^/:]+)(?::\d+)?\/?$/i.exec(text) ?? []
-  return value.wrong(ctx, `is not a host name${meant ? `; probably meant: ${meant}` : ''}`)
+  return wrong(`is not a host name${meant ? `; probably meant: ${meant}` : ''}`)
 })
 
 /** @param configDir the folder that relative file names start from */
-export const ldap = (configDir: string) =>
-  z.strictObject({
-    url: value.list(serverUrl).optional(),
-    // An empty base is valid: with it, a Global Catalog searches the whole forest.
-    base: z
-      .union([z.string().transform((one) => [one]), z.array(z.string())])
-      .transform((all) => (all.length === 0 ? [''] : all))
-      .pipe(z.array(dn))
-      .optional(),
-    bind_method: value.word('simple', 'external').default('simple'),
-    bind_dn: bindName.default(''),
-    bind_password: value.text.default(''),
-    bind_password_file: value.file(configDir).default(''),
-    dereference: value.word('never', 'search', 'find', 'always').default('never'),
-    starttls: value.flag.default(false),
-    tls_ca: value.file(configDir).default(''),
-    tls_cert: value.file(configDir).default(''),
-    tls_key: value.file(configDir).default(''),
-    tls_verify: value.flag.default(true),
-    connections: value.count(1, 100).default(2),
-    connect_timeout: value.duration('10ms', '25s').default(2000),
-    query_timeout: value.duration('10ms', '25s').default(2000),
-    // Shorter than the time for which Haraka lets a plugin keep a client waiting (plugin_timeout, 30 s).
-    answer_within: value.duration('10ms', '25s').default(5000),
-    retry_after: value.durationRange.default({ least: 1000, most: 30_000 }),
-    referrals: value.word('report', 'follow').default('report'),
-    referral_hosts: value.list(referralHost).default([]),
-  })
-export type LdapKeys = z.output<ReturnType<typeof ldap>>
+export const ldap = (configDir: string) => ({
+  url: v.optional(value.list(serverUrl)),
+  // An empty base is valid: with it, a Global Catalog searches the whole forest.
+  base: v.optional(
+    v.pipe(
+      value.oneOrMore,
+      v.transform((given) => (given.length === 0 ? [''] : [given].flat())),
+      v.array(dn),
+    ),
+  ),
+  bind_method: v.optional(value.word('simple', 'external'), 'simple'),
+  bind_dn: v.optional(bindName, ''),
+  bind_password: v.optional(value.text, ''),
+  bind_password_file: v.optional(value.file(configDir), ''),
+  dereference: v.optional(value.word('never', 'search', 'find', 'always'), 'never'),
+  starttls: v.optional(value.flag, 'false'),
+  tls_ca: v.optional(value.file(configDir), ''),
+  tls_cert: v.optional(value.file(configDir), ''),
+  tls_key: v.optional(value.file(configDir), ''),
+  tls_verify: v.optional(value.flag, 'true'),
+  connections: v.optional(value.count(1, 100), '2'),
+  connect_timeout: v.optional(value.duration('10ms', '25s'), '2s'),
+  query_timeout: v.optional(value.duration('10ms', '25s'), '2s'),
+  // Shorter than the time for which Haraka lets a plugin keep a client waiting (plugin_timeout, 30 s).
+  answer_within: v.optional(value.duration('10ms', '25s'), '5s'),
+  retry_after: v.optional(value.durationRange, '1s to 30s'),
+  referrals: v.optional(value.word('report', 'follow'), 'report'),
+  referral_hosts: v.optional(value.list(referralHost), []),
+})
+export type LdapKeys = value.Values<ReturnType<typeof ldap>>
 export type LdapSettings = Readonly<
   Omit<LdapKeys, 'url' | 'base'> & {
     readonly url: readonly ServerUrl[]
@@ -262,63 +256,60 @@ export type LdapSettings = Readonly<
 > &
   Believing
 
-const domainPattern = z.string().transform((text, ctx) => {
-  if (/[\s,]/.test(text)) return value.wrong(ctx, value.ONE_EACH)
+const domainPattern = value.textRead((text, wrong) => {
+  if (/[\s,]/.test(text)) return wrong(value.ONE_EACH)
   const parsed = parseSentTo(text)
-  if ('problem' in parsed) return value.wrong(ctx, parsed.problem)
+  if ('problem' in parsed) return wrong(parsed.problem)
   if (parsed.match !== 'address') return parsed
-  return value.wrong(ctx, `is an address; probably meant: ${exactText(parsed.domain)}`)
+  return wrong(`is an address; probably meant: ${exactText(parsed.domain)}`)
 })
 
 /** A `[directory NAME]` section. @param configDir the folder that relative file names start from */
 export const directory = (configDir: string) => {
   // These two say what is ours, which no directory decides.
-  const { any_domain, always_accept, ...ofGal } = gal.shape
-  return z.strictObject({
-    domains: value.list(domainPattern).default([]),
+  const { any_domain, always_accept, ...ofGal } = gal
+  return {
+    domains: v.optional(value.list(domainPattern), []),
     ...ofGal,
-    ...ldap(configDir).shape,
-    ...snapshot(configDir).shape,
-  })
+    ...ldap(configDir),
+    ...snapshot(configDir),
+  }
 }
-export type DirectoryKeys = z.output<ReturnType<typeof directory>>
+export type DirectoryKeys = value.Values<ReturnType<typeof directory>>
 
-export const http = z.strictObject({
-  enabled: value.flag.default(false),
-  allow: value.list(value.network).prefault(['127.0.0.1', '::1']),
-})
+export const http = {
+  enabled: v.optional(value.flag, 'false'),
+  allow: v.optional(value.list(value.network), ['127.0.0.1', '::1']),
+}
 
 /** Harvest defence. */
-export const harvest = z.strictObject({
-  enabled: value.flag.default(false),
-  unknown_limit: value.count(3, 1_000_000).default(30),
-  unknown_share: value.share.default(0.8),
-  window: value.duration('1s', '1d').default(10 * 60_000),
-  hold_off: value.duration('1s', LONGEST_TIMER).default(30 * 60_000),
-  slow_down: value.delayRange('1m').default({ least: 0, most: 5000 }),
-  network: value.networkBits.default({ ipv4: 32, ipv6: 64 }),
-  exempt: value.list(value.network).default([]),
-})
+export const harvest = {
+  enabled: v.optional(value.flag, 'false'),
+  unknown_limit: v.optional(value.count(3, 1_000_000), '30'),
+  unknown_share: v.optional(value.share, '80%'),
+  window: v.optional(value.duration('1s', '1d'), '10m'),
+  hold_off: v.optional(value.duration('1s', LONGEST_TIMER), '30m'),
+  slow_down: v.optional(value.delayRange('1m'), '0s to 5s'),
+  network: v.optional(value.networkBits, '32, 64'),
+  exempt: v.optional(value.list(value.network), []),
+}
 
-const redisUrl = z.string().transform((text, ctx) => {
+const redisUrl = value.textRead((text, wrong) => {
   const parsed = parseRedisUrl(text)
-  return typeof parsed === 'string' ? value.wrong(ctx, parsed) : parsed
+  return typeof parsed === 'string' ? wrong(parsed) : parsed
 })
 
 /** @param configDir the folder that relative file names start from */
-export const redis = (configDir: string) =>
-  z.strictObject({
-    url: value.list(redisUrl).default([]),
-    password_file: value.file(configDir).default(''),
-    tls_ca: value.file(configDir).default(''),
-    prefix: z.string().default(REDIS_PREFIX),
-  })
+export const redis = (configDir: string) => ({
+  url: v.optional(value.list(redisUrl), []),
+  password_file: v.optional(value.file(configDir), ''),
+  tls_ca: v.optional(value.file(configDir), ''),
+  prefix: v.optional(value.text, REDIS_PREFIX),
+})
 
 /** Keys that may be repeated, written with `[]`. */
 export const LIST_KEYS: ReadonlySet<string> = new Set(
-  [listenerKeys, gal, ldap(''), directory(''), http, harvest, redis('')].flatMap(({ shape }) =>
-    Object.entries<z.ZodType>(shape).flatMap(([key, type]) =>
-      type.safeParse([]).success ? [key] : [],
-    ),
+  [listenerKeys, gal, ldap(''), directory(''), http, harvest, redis('')].flatMap((fields) =>
+    Object.entries<value.Field>(fields).flatMap(([key, field]) => (v.is(field, []) ? [key] : [])),
   ),
 )

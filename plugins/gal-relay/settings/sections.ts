@@ -1,13 +1,13 @@
 // The sections of gal_relay.ini, each read with its schema. Errors become problems with file,
 // section, key, value and, if it can be guessed, what was meant.
-import type { ZodError, z } from 'zod'
+import * as v from 'valibot'
 import { didYouMean } from '../routing/did-you-mean'
 import { parseDomain } from '../routing/routes'
 import type { Ini } from './ini'
 import { type Problem, shownValue } from './problem'
 import * as schema from './schema'
 import type { Steps } from './steps'
-import { COMMENT, ONE_EACH } from './values'
+import { COMMENT, type Field, type Fields, ONE_EACH, type Values } from './values'
 
 export const FILE = 'config/gal_relay.ini'
 
@@ -45,8 +45,7 @@ export class SectionReader {
   }
 
   /** @returns `undefined` if the section has a problem */
-  *read<T extends z.ZodObject>(section: string, object: T): Steps<z.output<T> | undefined> {
-    const fields: Readonly<Record<string, z.ZodType>> = object.shape
+  *read<T extends Fields>(section: string, fields: T): Steps<Values<T> | undefined> {
     const before = this.problems.length
     const given = new Map<string, string | readonly string[]>()
     for (const [key, value] of this.entries(section)) {
@@ -54,36 +53,37 @@ export class SectionReader {
       if (Object.hasOwn(fields, key)) given.set(key, value)
       else this.report({ section, key, what: unknownKey(section, key, fields) })
     }
-    const beginnings = [...given].map(([key, value]) => [key, pieceOf(value, 0)])
-    const result = object.safeParse(Object.fromEntries(beginnings), ONCE)
-    if (!result.success) this.reportIssues(section, given, result.error)
-    const data: Record<string, unknown> = { ...result.data }
-    const isWrong = (key: string) =>
-      result.error?.issues.some(({ path }) => path[0] === key && path.length === 1)
-    for (const [key, value] of given) {
-      const field = fields[key]
-      // An error in the value as a whole has been reported.
-      if (!field || typeof value === 'string' || value.length <= PIECE || isWrong(key)) continue
-      data[key] = yield* this.readRest(section, key, value, field, data[key])
+    const values: Record<string, unknown> = {}
+    for (const [key, field] of Object.entries<Field>(fields)) {
+      const value = yield* this.readKey(section, key, given.get(key), field)
+      if (value !== undefined) values[key] = value
     }
-    return this.problems.length > before ? undefined : (data as z.output<T>)
+    return this.problems.length > before ? undefined : (values as Values<T>)
   }
 
-  /** Reads a long list piece by piece, starting after its first piece. */
-  private *readRest(
+  /**
+   * Reads a long list piece by piece.
+   * @param given `undefined` for the default
+   */
+  private *readKey(
     section: string,
     key: string,
-    values: readonly string[],
-    field: z.ZodType,
-    first: unknown,
-  ): Steps<unknown[]> {
-    const all: unknown[] = Array.isArray(first) ? first : []
-    for (let at = PIECE; at < values.length; at += PIECE) {
+    given: string | readonly string[] | undefined,
+    field: Field,
+  ): Steps<unknown> {
+    if (!Array.isArray(given) || given.length <= PIECE) {
+      const result = v.safeParse(field, given)
+      if (!result.success) this.reportIssues(section, key, given, result.issues)
+      return result.output
+    }
+    const all: unknown[] = []
+    for (let at = 0; at < given.length; at += PIECE) {
       yield
-      const result = field.safeParse(pieceOf(values, at))
-      if (!result.success) {
-        this.reportIssues(section, new Map([[key, values]]), result.error, [key], at)
-      } else if (Array.isArray(result.data)) all.push(...result.data)
+      const { output, issues = [] } = v.safeParse(field, given.slice(at, at + PIECE))
+      this.reportIssues(section, key, given, issues, at)
+      // The same would be wrong with each piece.
+      if (issues.some(({ path }) => !path)) break
+      if (Array.isArray(output)) all.push(...output)
     }
     return all
   }
@@ -100,55 +100,47 @@ export class SectionReader {
     }
   }
 
+  /** @param from the index in the list of the first value that was read */
   private reportIssues(
     section: string,
-    values: ReadonlyMap<string, string | readonly string[]>,
-    error: ZodError,
-    place: readonly string[] = [],
+    key: string,
+    given: string | readonly string[] | undefined,
+    issues: readonly v.BaseIssue<unknown>[],
     from = 0,
   ): void {
-    for (const issue of error.issues) {
-      const [key, inPiece] = [...place, ...issue.path] as [string, number | undefined]
-      const index = inPiece === undefined ? undefined : from + inPiece
-      const value = values.get(key)
-      const one = Array.isArray(value) && index !== undefined ? value[index] : value
+    for (const { kind, message, path } of issues) {
+      const place = path?.[0].key
+      const index = typeof place === 'number' ? from + place : undefined
+      const value = Array.isArray(given) && index !== undefined ? given[index] : given
+      const what = kind === 'schema' ? `takes one value; write ${key} = …, without []` : message
       this.problems.push({
         file: FILE,
         line: this.ini.lineOf(section, key, index),
         section,
-        key: Array.isArray(value) ? `${key}[]` : key,
-        value: one === undefined ? undefined : shown(key, one),
-        what: orComment(
-          issue.code === 'custom' ? issue.message : `takes one value; write ${key} = …, without []`,
-          one,
-        ),
+        key: Array.isArray(given) ? `${key}[]` : key,
+        value: value === undefined ? undefined : shown(key, value),
+        what: orComment(what, value),
       })
     }
   }
 }
 
-/** zod would compile each schema, which only pays if it is used many times. */
-const ONCE = { jitless: true }
-
 /** How many values of a list are read in one step. */
 const PIECE = 50
-
-const pieceOf = (value: string | readonly string[], from: number) =>
-  typeof value === 'string' ? value : value.slice(from, from + PIECE)
 
 /** Every key, by section; a `[listener …]` section may have those of the first three. */
 export const SECTION_KEYS: Readonly<Record<string, readonly string[]>> = {
   main: Object.keys(schema.main),
   routing: Object.keys(schema.routing),
   restrictions: Object.keys(schema.restrictions),
-  gal: Object.keys(schema.gal.shape),
-  ldap: Object.keys(schema.ldap('').shape),
-  snapshot: Object.keys(schema.snapshot('').shape),
+  gal: Object.keys(schema.gal),
+  ldap: Object.keys(schema.ldap('')),
+  snapshot: Object.keys(schema.snapshot('')),
   // Plus those of [gal], [ldap] and [snapshot].
   directory: ['domains'],
-  http: Object.keys(schema.http.shape),
-  harvest: Object.keys(schema.harvest.shape),
-  redis: Object.keys(schema.redis('').shape),
+  http: Object.keys(schema.http),
+  harvest: Object.keys(schema.harvest),
+  redis: Object.keys(schema.redis('')),
 }
 const SECTIONS: readonly string[] = [
   ...Object.keys(SECTION_KEYS).filter((section) => section !== 'directory'),

@@ -1,6 +1,5 @@
 // Turns gal_relay.ini into one immutable, validated policy per listener. All problems are found and
 // reported, not just the first; if there is one, there are no settings.
-import type { z } from 'zod'
 import type { RoutingPolicy } from '../routing/decide'
 import { localParts } from '../routing/local-parts'
 import { type NetworkList, networkListSteps, parseIp } from '../routing/networks'
@@ -25,6 +24,7 @@ import { readRoutes } from './routes-section'
 import * as schema from './schema'
 import { SectionReader } from './sections'
 import { atOnce, type Steps } from './steps'
+import type { Values } from './values'
 
 export type { ServerUrl } from '../ldap/options'
 export type { SnapshotSettings } from './list-channel'
@@ -58,7 +58,7 @@ export interface Settings {
 }
 
 export type HarvestSettings = Readonly<
-  Omit<z.output<typeof schema.harvest>, 'exempt'> & {
+  Omit<Values<typeof schema.harvest>, 'exempt'> & {
     /** Networks that are never counted. */
     readonly exempt: NetworkList
   }

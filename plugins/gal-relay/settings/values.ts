@@ -1,46 +1,69 @@
-// The kinds of value that a setting can have, as zod types that turn ini text into what the code uses.
+// The kinds of value that a setting can have, as schemas that turn ini text into what the code uses.
 import path from 'node:path'
-import { z } from 'zod'
+import * as v from 'valibot'
 import { parseNetwork } from '../routing/networks'
 
+/** The schema of one key; a default is text too. */
+export type Field = v.GenericSchema
+/** The keys of a section. */
+export type Fields = Readonly<Record<string, Field>>
+export type Values<T extends Fields> = v.InferOutput<v.ObjectSchema<T, undefined>>
+
+/** Reports what is wrong with a value. The result is for readers, which must return something. */
+export type Wrong = (message: string) => never
+
+const reading = <I, O>(read: (given: I, wrong: Wrong) => O) =>
+  v.rawTransform<I, O>(({ dataset, addIssue, NEVER }) =>
+    read(dataset.value, (message) => {
+      addIssue({ message })
+      return NEVER
+    }),
+  )
+
+/** A text that `read` turns into the value. */
+export const textRead = <T>(read: (text: string, wrong: Wrong) => T) =>
+  v.pipe(v.string(), reading(read))
+
+/** The value of a key written once, or those of one written with `[]`. */
+export const oneOrMore = v.union([v.string(), v.array(v.string())])
+
 /** Booleans as in Haraka, except that any other word is an error instead of false. */
-export const flag = z.string().transform((text, ctx) => {
+export const flag = textRead((text, wrong) => {
   if (/^(true|yes|ok|enabled|on|1)$/i.test(text)) return true
   if (/^(false|no|disabled|off|0)$/i.test(text)) return false
-  return wrong(ctx, text === '' ? 'is empty; it is true or false' : 'is neither true nor false')
+  return wrong(text === '' ? 'is empty; it is true or false' : 'is neither true nor false')
 })
 
 /** A boolean or the given word. */
 export const flagOr = <const T extends string>(word: T) =>
-  z.string().transform((text, ctx) => {
+  textRead((text, wrong) => {
     if (text.toLowerCase() === word) return word
-    const read = flag.safeParse(text)
-    if (read.success) return read.data
+    const read = v.safeParse(flag, text)
+    if (read.success) return read.output
     return wrong(
-      ctx,
       text === '' ? `is empty; it is true, false or ${word}` : `is not true, false or ${word}`,
     )
   })
 
 export const word = <const T extends string>(...choices: readonly T[]) =>
-  z.string().transform((text, ctx) => {
+  textRead((text, wrong) => {
     const choice = choices.find((name) => name === text.toLowerCase())
-    return choice ?? wrong(ctx, `is not one of ${choices.join(', ')}`)
+    return choice ?? wrong(`is not one of ${choices.join(', ')}`)
   })
 
 const UNIT = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
 /** `500ms`, `30s`, `15m`, `4h`, `7d` → milliseconds */
 export const duration = (least = '0s', most = '366d') =>
-  z.string().transform((text, ctx) => {
+  textRead((text, wrong) => {
     const milliseconds = parseDuration(text)
     if (milliseconds === undefined) {
-      if (/^\d+$/.test(text)) return wrong(ctx, `has no unit; probably meant: ${text}s`)
-      return wrong(ctx, 'is not a duration such as 500ms, 30s, 15m, 4h or 7d')
+      if (/^\d+$/.test(text)) return wrong(`has no unit; probably meant: ${text}s`)
+      return wrong('is not a duration such as 500ms, 30s, 15m, 4h or 7d')
     }
     const inRange =
       milliseconds >= (parseDuration(least) ?? 0) && milliseconds <= (parseDuration(most) ?? 0)
-    return inRange ? milliseconds : wrong(ctx, `is not from ${least} to ${most}`)
+    return inRange ? milliseconds : wrong(`is not from ${least} to ${most}`)
   })
 
 interface DurationRange {
@@ -48,53 +71,46 @@ interface DurationRange {
   readonly most: number
 }
 
-function parseRange(
-  text: string,
-  ctx: z.RefinementCtx<unknown>,
-  example: string,
-): DurationRange | undefined {
+function parseRange(text: string): DurationRange | undefined {
   const [, leastText = '', mostText = ''] = /^(\S+)\s+to\s+(\S+)$/.exec(text) ?? []
   const [least, most] = [parseDuration(leastText), parseDuration(mostText)]
-  if (least !== undefined && most !== undefined) return { least, most }
-  return wrong(ctx, `is not a range of durations such as ${example}`)
+  return least !== undefined && most !== undefined ? { least, most } : undefined
 }
 
 /** `0s to 5s`, or `0s`, → how long a client is kept waiting, in milliseconds */
 export const delayRange = (most: string) =>
-  z.string().transform((text, ctx) => {
-    const range = parseRange(text === '0s' ? '0s to 0s' : text, ctx, '0s to 5s')
-    if (!range) return z.NEVER
-    if (range.most > (parseDuration(most) ?? 0)) return wrong(ctx, `is longer than ${most}`)
+  textRead((text, wrong) => {
+    const range = parseRange(text === '0s' ? '0s to 0s' : text)
+    if (!range) return wrong('is not a range of durations such as 0s to 5s')
+    if (range.most > (parseDuration(most) ?? 0)) return wrong(`is longer than ${most}`)
     return range.most < range.least
-      ? wrong(ctx, 'is not a range: the first duration is longer than the second')
+      ? wrong('is not a range: the first duration is longer than the second')
       : range
   })
 
 /** `32, 64`: how many bits of an IPv4 and of an IPv6 address name its network */
-export const networkBits = z
-  .union([z.string(), z.array(z.string()).transform((all) => all.join(','))])
-  .transform((text, ctx) => {
+export const networkBits = v.pipe(
+  oneOrMore,
+  reading((given, wrong) => {
+    const text = [given].flat().join(',')
     const [, first = '', second = ''] = /^\/?(\d{1,3})\s*,\s*\/?(\d{1,3})$/.exec(text) ?? []
     const [ipv4, ipv6] = [Number(first), Number(second)]
     if (first === '' || ipv4 < 8 || ipv4 > 32 || ipv6 < 16 || ipv6 > 128) {
       return wrong(
-        ctx,
         'is not the bits of an IPv4 network (8 to 32) and of an IPv6 network (16 to 128): 32, 64',
       )
     }
     return { ipv4, ipv6 }
-  })
+  }),
+)
 
 /** `1s to 30s` → milliseconds */
-export const durationRange = z.string().transform((text, ctx) => {
-  const range = parseRange(text, ctx, '1s to 30s')
-  if (!range) return z.NEVER
-  if (range.most > UNIT.d) return wrong(ctx, 'is longer than a day')
+export const durationRange = textRead((text, wrong) => {
+  const range = parseRange(text)
+  if (!range) return wrong('is not a range of durations such as 1s to 30s')
+  if (range.most > UNIT.d) return wrong('is longer than a day')
   if (range.least === 0 || range.most < range.least) {
-    return wrong(
-      ctx,
-      'is not a range: the first duration is above zero and not longer than the second',
-    )
+    return wrong('is not a range: the first duration is above zero and not longer than the second')
   }
   return { least: range.least, most: range.most }
 })
@@ -105,21 +121,21 @@ function parseDuration(text: string): number | undefined {
 }
 
 export const count = (least: number, most: number) =>
-  z.string().transform((text, ctx) => {
+  textRead((text, wrong) => {
     const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
     if (number >= least && number <= most) return number
-    return wrong(ctx, `is not a whole number from ${least} to ${most}`)
+    return wrong(`is not a whole number from ${least} to ${most}`)
   })
 
 /** `20%` → 0.2 */
-export const share = z.string().transform((text, ctx) => {
+export const share = textRead((text, wrong) => {
   const [, percent] = /^(\d{1,3})\s*%$/.exec(text) ?? []
   if (percent !== undefined && Number(percent) <= 100) return Number(percent) / 100
   const meant = /^\d{1,2}$/.test(text) ? `; probably meant: ${text}%` : ''
-  return wrong(ctx, `is not a share from 0% to 100%${meant}`)
+  return wrong(`is not a share from 0% to 100%${meant}`)
 })
 
-export const text = z.string()
+export const text = v.string()
 
 /** The hint for a value that a comment may follow. */
 export const COMMENT = 'a comment needs a line of its own'
@@ -132,60 +148,58 @@ function quotedProblem(name: string): string | undefined {
 }
 
 /** An account name as clients authenticate with it. */
-export const account = z.string().transform((name, ctx) => {
-  if (hasComment(name)) return wrong(ctx, COMMENT)
-  if (name.includes(',')) return wrong(ctx, ONE_EACH)
+export const account = textRead((name, wrong) => {
+  if (hasComment(name)) return wrong(COMMENT)
+  if (name.includes(',')) return wrong(ONE_EACH)
   const problem = quotedProblem(name)
-  return problem ? wrong(ctx, problem) : name
+  return problem ? wrong(problem) : name
 })
 
 /** A path, made absolute from Haraka's config folder; '' stays ''. */
 export const file = (configDir: string) =>
-  z.string().transform((name, ctx) => {
-    if (hasComment(name)) return wrong(ctx, COMMENT)
+  textRead((name, wrong) => {
+    if (hasComment(name)) return wrong(COMMENT)
     return name === '' ? '' : path.resolve(configDir, name)
   })
 
 /** The same, or the given word. */
 export const fileOr = (word: string, configDir: string) => {
   const name = file(configDir)
-  return z.string().transform((text, ctx) => {
+  return textRead((text, wrong) => {
     if (text.toLowerCase() === word) return word
-    const read = name.safeParse(text)
-    return read.success ? read.data : wrong(ctx, read.error.issues[0]?.message ?? '')
+    const read = v.safeParse(name, text)
+    return read.success ? read.output : wrong(read.issues[0].message)
   })
 }
 
 /** A key that may be repeated. Without `[]` it is a list of one; an empty value adds nothing. */
-export const list = <T extends z.ZodType<unknown, string>>(item: T) =>
-  z
-    .union([z.string().transform((one) => (one === '' ? [] : [one])), z.array(z.string())])
-    .pipe(z.array(item))
+export const list = <T extends v.GenericSchema<string, unknown>>(item: T) =>
+  v.pipe(
+    oneOrMore,
+    v.transform((given) => (given === '' ? [] : [given].flat())),
+    v.array(item),
+  )
 
 /** Local parts, separated by commas or in a key that may be repeated. */
-export const localParts = z
-  .union([z.string().transform((one) => [one]), z.array(z.string())])
-  .transform((all, ctx) => {
+export const localParts = v.pipe(
+  oneOrMore,
+  reading((given, wrong) => {
+    const all = [given].flat()
     const parts = all.flatMap((one) => one.split(',').map((part) => part.trim())).filter(Boolean)
-    if (all.some(hasComment)) return wrong(ctx, COMMENT)
+    if (all.some(hasComment)) return wrong(COMMENT)
     if (parts.some((part) => part.includes('@'))) {
-      return wrong(ctx, 'takes local parts, without @ and domain')
+      return wrong('takes local parts, without @ and domain')
     }
     const problem = parts.map(quotedProblem).find(Boolean)
-    return problem ? wrong(ctx, problem) : parts
-  })
+    return problem ? wrong(problem) : parts
+  }),
+)
 
 /** For lists. */
 export const ONE_EACH = 'contains more than one value; write a line for each'
 
-export const network = z.string().transform((entry, ctx) => {
-  if (/[\s,]/.test(entry)) return wrong(ctx, ONE_EACH)
+export const network = textRead((entry, wrong) => {
+  if (/[\s,]/.test(entry)) return wrong(ONE_EACH)
   const parsed = parseNetwork(entry)
-  return 'problem' in parsed ? wrong(ctx, parsed.problem) : parsed
+  return 'problem' in parsed ? wrong(parsed.problem) : parsed
 })
-
-/** Reports what is wrong with the value. The result is for transforms, which must return something. */
-export function wrong(ctx: z.RefinementCtx<unknown>, message: string): never {
-  ctx.addIssue({ code: 'custom', message })
-  return z.NEVER
-}

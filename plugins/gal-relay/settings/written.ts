@@ -1,5 +1,6 @@
 // Values as they would be written in gal_relay.ini, and the default of each key.
-import type { z } from 'zod'
+import * as v from 'valibot'
+import type { Field } from './values'
 
 const UNITS = [
   ['d', 86_400_000],
@@ -20,15 +21,13 @@ function durationText(milliseconds: number): string {
  * @param field the key's schema
  * @returns a text for which the schema gives the same value; for a list, one text for each item
  */
-export function writtenValue(value: unknown, field: z.ZodType): string | readonly string[] {
+export function writtenValue(value: unknown, field: Field): string | readonly string[] {
   if (Array.isArray(value)) return value.map(textOf)
   if (typeof value !== 'number') return textOf(value)
-  if (takes(field, `${value}`)) return `${value}`
+  if (v.is(field, `${value}`)) return `${value}`
   const share = `${Math.round(value * 100)}%`
-  return takes(field, share) ? share : durationText(value)
+  return v.is(field, share) ? share : durationText(value)
 }
-
-const takes = (field: z.ZodType, text: string) => field.safeParse(text, { jitless: true }).success
 
 function textOf(value: unknown): string {
   if (typeof value !== 'object' || value === null) return String(value ?? '')
