@@ -8,9 +8,11 @@ const SMALL = 65_536
 /** Whether to read a large message. @param id its message ID */
 export type IsWanted = (id: number, length: number) => boolean
 
+const EMPTY: Buffer = Buffer.alloc(0)
+
 export class Incoming {
   /** Only the first `#length` bytes are used; there may be room for more after them. */
-  #store: Buffer = Buffer.alloc(0)
+  #store = EMPTY
   #length = 0
   /** Bytes left of the message that is being skipped. */
   #toSkip = 0
@@ -63,7 +65,8 @@ export class Incoming {
   /** Values already read share this memory, so only the incomplete message is kept and added to. */
   #keep(bytes: Buffer, at: number): void {
     if (at === 0 && this.#length > 0) return
-    this.#store = bytes.subarray(at)
+    // An empty part would hold the memory of the last chunk for as long as the connection is idle.
+    this.#store = at < bytes.length ? bytes.subarray(at) : EMPTY
     this.#length = this.#store.length
   }
 }
