@@ -1,7 +1,6 @@
-// The documentation is true: every configuration in it is read by the settings' own reader, the whole
-// ones run in a real Haraka with a directory of their kind, the commands are run, log lines, metrics,
-// replies and links are as they are there. (docs/commands.md: test/cli/docs.test.ts; the layouts of
-// certain mail systems: test/layouts.test.ts.)
+// The documentation is true: every configuration in it is valid, the whole ones run in a real Haraka with a
+// directory of their kind, the commands are run, and log lines, metrics, replies and links are right.
+// (docs/commands.md: test/cli/docs.test.ts; the layouts of certain mail systems: test/layouts.test.ts.)
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -54,7 +53,7 @@ describe('configurations in the docs', () => {
     })
   }
 
-  test('nothing stands in a block of a kind that nobody runs', () => {
+  test('every block is of a kind that is run', () => {
     const run = ['ini', 'sh', 'log', 'conf', 'ldif', 'yaml', 'console', 'old', 'js']
     const other = blocks.filter(({ language }) => !run.includes(language))
     assert.deepEqual(
@@ -153,7 +152,7 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
         'config/corp-ca.pem': readFileSync(samba.ca, 'utf8'),
       }
       const exchange = real(wholeOf('exchange-ad.md'), replacements)
-      // By proxyAddresses alone: what is in Bob's `mail` is not his.
+      // Only proxyAddresses count: the address in Bob's `mail` is not his.
       await runs(exchange, {
         known: ['alice@example.com', 'robert@example.com'],
         inside: '192.168.1.25',
@@ -286,7 +285,7 @@ ${text}`,
     }
   })
 
-  test('migrating.md: each configuration finds whom the old one found', async () => {
+  test('migrating.md: each configuration finds the recipients that the old one found', async () => {
     const authority = makeAuthority()
     const slapd = await startSlapd({
       schema: [
@@ -307,7 +306,7 @@ ${text}`,
           mailAlternateAddress: `${name}.alternate@example.com`,
           mailLocalAddress: `${name}.local@example.com`,
         },
-        // In the directory, and no recipient by the old filter
+        // In the directory, but by the old filter no recipient
         ...(name === 'one'
           ? [
               {
@@ -493,7 +492,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
   })
 })
 
-/** A line of the log without what differs from install to install. */
+/** @returns a line of the log without what differs from install to install */
 const spoken = (line: string) =>
   line
     .replace(/^.*\[gal-relay\] /, '')
@@ -593,24 +592,21 @@ describe('reference in the docs', () => {
   })
 
   test('troubleshooting.md shows the line in the log, and its commands run', async () => {
-    const haraka = await startHaraka({
-      hostList: ['example.com'],
-      ini: '[gal]\nattributes[] = mail\n[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n',
-    })
-    try {
+    const ini = '[gal]\nattributes[] = mail\n[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n'
+    await shared.with(ini, ['example.com'], async (haraka) => {
       await rcpt(haraka, '203.0.113.9', 'nobody@example.com')
       const fields = (line: string) => [...line.matchAll(/ (\w+)=/g)].map(([, name]) => name)
       const line = await haraka.waitForLog(/deferred ip=/)
       const [shown] = of('troubleshooting.md', 'log')
       assert.deepEqual(fields(shown?.text ?? ''), fields(line.replace(/^.*deferred/, ' deferred')))
       const bin = shims(haraka.dir, { npx: `shift; exec ${process.execPath} ${COMMAND} "$@"` })
-      // Those that look into a log file are run in log-formats.test.ts.
+      // Commands that read a log file are run in log-formats.test.ts.
       const commands = of('troubleshooting.md', 'sh').filter(
         ({ text }) => !/haraka\.log/.test(text),
       )
       assert.ok(commands.length >= 2)
       for (const { text } of commands) {
-        // The directory is away here, which check and explain say by their exit code.
+        // The directory is away here, which check and explain report by their exit code.
         const output = await shell(
           text.replace(/check --json$/m, '$& || test $? = 1'),
           haraka.dir,
@@ -620,9 +616,7 @@ describe('reference in the docs', () => {
         )
         assert.match(output, /451 4\.4\.3|"problems":/)
       }
-    } finally {
-      await haraka.stop()
-    }
+    })
   })
 
   test('commands of other pages are among those that are run', () => {
