@@ -138,7 +138,7 @@ describe('a message', () => {
     })
   }
 
-  test('for foreign recipients reaches outbound byte for byte, a copy for each domain', async () => {
+  test('for foreign recipients reaches the outbound queue byte for byte, a copy for each domain', async () => {
     const to = ['x@foreign.example', 'y@foreign.example', 'z@other.example']
     const { rcpt, data } = await send(haraka, TRUSTED, to)
     assert.deepEqual([...codes(rcpt), data?.code], [250, 250, 250, 250])
@@ -154,7 +154,7 @@ describe('a message', () => {
     for (const { body } of outbound) assertSameBytes(body, RECEIVED_OUTBOUND)
   })
 
-  test('for both kinds goes both ways, each once and with its own recipients only', async () => {
+  test('for both kinds arrives in both queues, once and only with the recipients of each', async () => {
     const to = ['alice@example.com', 'x@foreign.example', 'bob@example.com', 'y@partner.example']
     const { rcpt, data } = await send(haraka, TRUSTED, to)
     assert.deepEqual([...codes(rcpt), data?.code], [250, 250, 250, 250, 250])
@@ -173,7 +173,7 @@ describe('a message', () => {
     for (const { body } of outbound) assertSameBytes(body, RECEIVED_OUTBOUND)
   })
 
-  test('of a stranger for both kinds goes both ways too', async () => {
+  test('from a stranger for both kinds arrives in both queues too', async () => {
     const { rcpt, data } = await send(haraka, STRANGER, ['y@partner.example', 'alice@example.com'])
     assert.deepEqual([...codes(rcpt), data?.code], [250, 250, 250])
     assert.deepEqual(post.recipients, {
@@ -182,7 +182,7 @@ describe('a message', () => {
     })
   })
 
-  test('in one connection after another leaves nothing behind', async () => {
+  test('after another on one connection has only its own recipients', async () => {
     const smtp = await connect(haraka, TRUSTED)
     for (const to of [
       ['x@foreign.example', 'alice@example.com'],
@@ -204,7 +204,7 @@ describe('a message', () => {
     })
   })
 
-  test('with mixed = defer takes one kind, and has the other brought later', async () => {
+  test('with mixed = defer is taken for one kind, and the other is deferred', async () => {
     const inboundFirst = await send(
       haraka,
       TRUSTED,
@@ -248,7 +248,7 @@ describe('a message', () => {
     ['DENYSOFT', 450],
     ['DENY', 550],
   ] as const) {
-    test(`that the queue plugin answers with ${answer} goes nowhere, and the sender gets that answer`, async () => {
+    test(`that the queue plugin answers with ${answer} is not stored anywhere, and the sender gets that answer`, async () => {
       haraka.queueAnswers(answer)
       for (const to of [['alice@example.com'], ['x@foreign.example', 'alice@example.com']]) {
         const { data } = await send(haraka, TRUSTED, to)
@@ -270,7 +270,7 @@ describe('a message', () => {
     assert.deepEqual(post.recipients, { queue: [], outbound: [] })
   })
 
-  test('shows other plugins whether the client is trusted, whoever its recipients are', async () => {
+  test('shows other plugins whether the client is trusted, whatever its recipients', async () => {
     const cases = [
       { client: TRUSTED, to: 'alice@example.com', trusted: true },
       { client: TRUSTED, to: 'x@foreign.example', trusted: true },
@@ -345,14 +345,14 @@ describe('an outbound queue that cannot be written', () => {
     assert.equal(haraka.logLines(/\[ERROR\].*the outbound queue could not be written/).length, 2)
   })
 
-  test('does not concern inbound mail', async () => {
+  test('does not affect inbound mail', async () => {
     const { data } = await withoutQueue(() => send(haraka, STRANGER, ['alice@example.com']))
     assert.equal(data?.code, 250)
     assert.deepEqual(post.recipients, { queue: [['alice@example.com']], outbound: [] })
   })
 })
 
-describe('an outbound queue that takes its time', () => {
+describe('an outbound queue that is slow', () => {
   const SLOW = `exports.hook_pre_send_trans_email = function (next, connection) {
   connection.lognotice(this, 'takes its time')
   setTimeout(next, 3000)
@@ -377,7 +377,7 @@ describe('an outbound queue that takes its time', () => {
     after(() => haraka?.stop())
 
     for (const to of cases) {
-      test(`has it, for ${to.join(', ')}`, async () => {
+      test(`gets the message, for ${to.join(', ')}`, async () => {
         const { data } = await send(haraka, TRUSTED, to)
         assert.equal(data?.code, 250, data?.line)
         assert.deepEqual(post.recipients, {
@@ -423,7 +423,7 @@ describe('an outbound queue that takes its time', () => {
 })
 
 describe('beside other plugins', () => {
-  test('queue/lmtp notes nothing on the part of a message that is not its own', async () => {
+  test('queue/lmtp adds no note to the part of a message that it does not deliver', async () => {
     const haraka = await start({ plugins: ['gal-relay', 'queue/lmtp'] })
     try {
       assert.equal(
@@ -445,7 +445,7 @@ describe('beside other plugins', () => {
     }
   })
 
-  test('a data_post plugin that ends its hook sends no colleague into the outbound queue', async () => {
+  test('a data_post plugin that ends its hook puts no inbound recipient into the outbound queue', async () => {
     const haraka = await start({
       plugins: ['ends-data-post', 'gal-relay', 'test-queue'],
       files: { 'plugins/ends-data-post.js': 'exports.hook_data_post = (next) => next(OK)\n' },

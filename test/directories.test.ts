@@ -70,7 +70,7 @@ async function iniOf(
     const lines = [heading, `url[] = ${server}`, `base = ${unitOfDirectory(index, name)}`, '']
     ini = ini.replace(`${heading}\n`, lines.join('\n'))
   }
-  // A key may come back to a section that is there.
+  // A section may appear twice, so that keys can be added at the end.
   const base = ldap ? `[ldap]\nurl[] = ${url}\nbase = ${unitOf(index)}\n` : ''
   const gal = ini.includes('[gal]\n')
     ? ini.replace('[gal]\n', `[gal]\nmode = ${mode}\n`)

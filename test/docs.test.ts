@@ -32,7 +32,7 @@ import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
 import { sharedHaraka } from './support/shared-haraka'
-import { packInto, shell, shims, which } from './support/shell'
+import { packedPackage, shell, shims, which } from './support/shell'
 import { startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
@@ -70,7 +70,7 @@ describe('configurations in the docs', () => {
 interface Expected {
   /** Addresses at example.com that the directory has, as the page says. */
   readonly known: readonly string[]
-  /** Addresses that it has, and that the page leaves out. */
+  /** Addresses that the directory has, but the page's filter leaves out. */
   readonly unknown?: readonly string[]
   /** A client that may relay. */
   readonly inside: string
@@ -237,7 +237,7 @@ describe('LDAP servers in the docs', { skip: skipWithout('slapd', 'slapadd', 'op
     }
   })
 
-  test('openldap.md: slapd reads its lines', async () => {
+  test('openldap.md: slapd accepts its lines', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'slapd-'))
     try {
       for (const { text } of of('openldap.md', 'conf')) {
@@ -392,7 +392,7 @@ ${text}`,
 // ── Getting started, step by step ────────────────────────────────────────────────────────────────
 
 describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl', 'curl') }, () => {
-  test('does, on a new install with npm, what it says', async () => {
+  test('works as described, on a new install with npm', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'docs-'))
     const dir = path.join(folder, 'mx')
     const authority = makeAuthority()
@@ -428,7 +428,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
       await haraka.waitForLog(/directory .* is up/)
     }
     try {
-      const { file: tarball } = await packInto(folder)
+      const { file: tarball } = await packedPackage()
       const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
       await promisify(execFile)(process.execPath, [bin, '-i', dir])
       writeFileSync(file('plugins'), 'rcpt_to.in_host_list\n')
@@ -502,7 +502,7 @@ const spoken = (line: string) =>
 // ── Reference ────────────────────────────────────────────────────────────────────────────────────
 
 describe('reference in the docs', () => {
-  test('every link to a file of the project leads to one, and to a heading that it has', () => {
+  test('every link to a file of the project leads to an existing file and heading', () => {
     const anchor = (heading: string) =>
       heading
         .toLowerCase()
@@ -572,7 +572,7 @@ describe('reference in the docs', () => {
     assert.deepEqual(unknown, [])
   })
 
-  test('troubleshooting.md knows every rule that can refuse, and its reply', () => {
+  test('troubleshooting.md lists every rule that can refuse, and its reply', () => {
     const page = readPage('docs/troubleshooting.md')
     const refusing = Object.entries(RULES).flatMap(([rule, line]) =>
       'reply' in line ? [rule] : [],
@@ -622,9 +622,9 @@ describe('reference in the docs', () => {
   test('commands of other pages are among those that are run', () => {
     const run = [
       ...['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics'],
-      // In readme.test.ts and recipe.test.ts.
+      // They are run in readme.test.ts and recipe.test.ts.
       ...['README', 'plugins'],
-      // In edge/docs.test.ts.
+      // They are run in edge/docs.test.ts.
       'edge',
     ]
     const pages = new Set(
@@ -634,7 +634,7 @@ describe('reference in the docs', () => {
       [...pages].filter((page) => !run.some((name) => page.includes(name))),
       [],
     )
-    // This one is in getting-started.md too.
+    // getting-started.md has this command too.
     assert.deepEqual(
       of('metrics.md', 'sh').map(({ text }) => text),
       ['npm install express\n'],

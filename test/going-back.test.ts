@@ -100,7 +100,7 @@ describe('where no other plugin accepts recipients', () => {
     shared.with(ini, undefined, use)
 
   for (const enforce of ['false', 'relaying']) {
-    test(`enforce = ${enforce} accepts those at our domains, and lets nobody relay`, () =>
+    test(`enforce = ${enforce} accepts recipients at our domains, and lets no stranger relay`, () =>
       withShared(ini(enforce), async (haraka) => {
         const given = await send(
           haraka,
@@ -119,7 +119,7 @@ describe('where no other plugin accepts recipients', () => {
       }))
   }
 
-  test('check and the status page say so', () =>
+  test('check and the status page say that any recipient is accepted', () =>
     withShared(ini('false', '[http]\nenabled = true'), async (haraka) => {
       const url = `http://127.0.0.1:${web}/gal-relay/`
       await until(() =>
@@ -181,7 +181,7 @@ describe('where no other plugin accepts recipients', () => {
       assert.deepEqual(codes(given), [250, 250, 250, 451, 451, 550])
     }))
 
-  test('what the directory says is observed all the same, once', () =>
+  test('each recipient is observed once nevertheless', () =>
     withShared(ini('relaying'), async (haraka) => {
       // Other clients' recipients may still be observed.
       const client = '192.0.2.78'
@@ -269,7 +269,7 @@ describe('where another plugin accepts recipients', () => {
       },
     ))
 
-  test('a plugin of the install that accepts counts, and one that only looks on does not', async () => {
+  test('a plugin of the install that accepts recipients counts; one that only watches does not', async () => {
     const accepts = `exports.hook_rcpt = (next, connection, [{ user }]) => next(user === 'alice' ? OK : CONT)`
     const looks = `exports.hook_rcpt = (next) => next() // never OK`
     const plugins = ['gal-relay', 'local', 'test-queue']

@@ -82,7 +82,7 @@ describe('a failure', () => {
     })
   }
 
-  test('of the log is the end of it', () => {
+  test('of the log itself is ignored', () => {
     onFailure(fail)
     failed('the work', error)
     unattended('the work', fail)

@@ -9,7 +9,7 @@ import { type Haraka, startHaraka } from './support/haraka'
 import { shell } from './support/shell'
 import { connectSmtp } from './support/smtp'
 
-/** Counts of `sort | uniq -c`, by what was counted. */
+/** The counts of `sort | uniq -c`, by the line that was counted. */
 type Counted = Readonly<Record<string, number>>
 
 async function counted(command: string, dir: string): Promise<Counted> {
@@ -105,7 +105,7 @@ base = ${directory.base}
       assert.deepEqual(found, [{ 'rule not-in-gal': 1 }, { 'recipient nobody@example.com': 1 }])
     })
 
-    test('has the way of each accepted recipient', async () => {
+    test('shows where each accepted recipient goes', async () => {
       const lines = haraka.logLines(/accepted\b.*recipient[=":]+(one|alice|desk)@/)
       const fields = (line: string, ...names: string[]) =>
         names.map((name) => {
@@ -142,7 +142,7 @@ base = ${directory.base}
       assert.deepEqual(names(line), names(shown?.text ?? ''))
     })
 
-    test('names the plugin once in what it says at start', () => {
+    test('names the plugin once in each line at start', () => {
       const lines = haraka.logLines(/inbound domains: |may relay|only observes/)
       assert.ok(lines.length >= 3, lines.join('\n'))
       for (const line of lines) assert.equal(line.split('gal-relay').length, 2, line)
@@ -159,7 +159,7 @@ describe('the log with level = notice', () => {
   })
   after(() => haraka?.stop())
 
-  test('names the plugin once in what it says of a reload that failed', async () => {
+  test('names the plugin once in each line about a failed reload', async () => {
     try {
       haraka.writeConfig('gal_relay.ini', `${ini}bese = x\n[gla]\n`)
       await haraka.waitForLog(/the settings were not reloaded/)
@@ -174,7 +174,7 @@ describe('the log with level = notice', () => {
     }
   })
 
-  test('has no line of an accepted recipient, until log.ini says so', async () => {
+  test('has no line for an accepted recipient until the level is info', async () => {
     const smtp = await connectSmtp({
       port: haraka.port,
       proxy: { client: '203.0.113.9', local: '10.0.0.5:25' },

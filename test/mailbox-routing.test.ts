@@ -1,6 +1,6 @@
 // The pages of docs/ on mail that goes where the directory says, and on several companies. The whole
-// configuration of each page runs with directories of its kind, and each recipient of the page's table goes
-// to the server that the table names, with the address that is there.
+// configuration of each page runs with directories of its kind, and each recipient goes to the server and
+// address in the page's table.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
@@ -25,7 +25,7 @@ const { runJson } = loadCommand()
 const shared = sharedHaraka({})
 after(() => shared.stop())
 
-/** Of the servers of all pages but one; made when it is first needed. */
+/** The authority of the servers of nearly all pages, made when it is first needed. */
 let authority: CertificateAuthority | undefined
 let certificate: Certificate | undefined
 function ours() {
@@ -40,7 +40,7 @@ const PASSWORD = 'Pa55-word!'
 /** A row of a page's table. */
 interface Row {
   readonly address: string
-  /** undefined when it is unknown */
+  /** undefined if the recipient is unknown */
   readonly leavesAs: string | undefined
   /** A next hop as the page writes it, `queue plugins`, `MX hosts` or `unknown`. */
   readonly to: string
@@ -276,7 +276,7 @@ describe('mailbox-servers.md', () => {
         'mailbox-servers.md',
         [
           ['ldap://ldap1.corp.example', ds.url],
-          // It has no TLS here.
+          // This server has no TLS.
           ['starttls = true\ntls_ca = corp-ca.pem\n', ''],
           ['bind_dn = cn=haraka,ou=services,dc=corp,dc=example', `bind_dn = ${ds.bindDn}`],
           ['base = dc=corp,dc=example', `base = ${ds.base}`],

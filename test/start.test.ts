@@ -39,7 +39,7 @@ describe('a start with settings that cannot be used', { concurrency: 2 }, () => 
     return failure
   }
 
-  test('fails with every problem: where, what, and what was probably meant', async () => {
+  test('fails and names every problem: where, what, and what was probably meant', async () => {
     const output = await harakaStartFailure({
       ini: `enabeld = false
 [restrictons]
@@ -117,7 +117,7 @@ bind_password = second
     assert.match(output, new RegExp(`gal-relay: ${wanted.length} problems in the settings`))
   })
 
-  test('is said once, without a stack, whatever the number of processes', async () => {
+  test('logs each problem once, without a stack, whatever the number of processes', async () => {
     const cluster = { nodes: 2, ini: '[routes]\nexample.com = inbound\n' }
     for (const output of [await withoutFile(), await harakaStartFailure(cluster)]) {
       assert.equal(output.match(/url\[\]: is missing/g)?.length, 1, output)
@@ -136,7 +136,7 @@ describe('a start', { concurrency: 2 }, () => {
   const shared = sharedHaraka({})
   after(() => shared.stop())
 
-  test('tells who may relay on each listener, and what is inbound', async () => {
+  test('logs who may relay on each listener, and which domains are inbound', async () => {
     const log = await startLog({
       hostList: ['Host.Example', 'münchen.example', 'not a domain'],
       files: { 'config/host_list_regex': '.*\\.corp\\.example\n' },
@@ -186,7 +186,7 @@ hosts[] =
     }
   })
 
-  test('warns once of restrictions that count for nothing (Q256856)', async () => {
+  test('warns once of restrictions that have no effect (Q256856)', async () => {
     const ini = `${LDAP}[routing]\nreroute = false\n[restrictions]\nauthenticated = true\nhosts[] = 192.168.1.0/24\n`
     const log = await startLog({ ini })
     const warnings = said(log, 'WARN')
@@ -197,7 +197,7 @@ hosts[] =
     )
   })
 
-  test('warns of plugins that would answer first', async () => {
+  test('warns of plugins that answer first', async () => {
     const plugins = ['rcpt_to.in_host_list', 'gal-relay', 'test-queue']
     const log = await startLog({ ini: LDAP, plugins })
     const [warning, ...more] = said(log, 'WARN')
@@ -214,7 +214,7 @@ hosts[] =
     assert.deepEqual(said(after, 'WARN'), [])
   })
 
-  test('says each line once in a cluster', async () => {
+  test('logs each line once in a cluster', async () => {
     const options: HarakaOptions = {
       nodes: 2,
       plugins: ['rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
@@ -308,7 +308,7 @@ bind_password = geheim-10
     assert.doesNotMatch(output, /geheim/)
   })
 
-  test('is not shown by one that succeeds, nor later, at the highest log level', async () => {
+  test('is not shown by a start that succeeds, nor later, at the highest log level', async () => {
     const haraka = await startHaraka({
       logLevel: 'debug',
       ini: `${routes}${LDAP}bind_dn = cn=reader\nbind_password = geheim-2\n`,

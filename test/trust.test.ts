@@ -119,7 +119,7 @@ authenticated = true
     })
   }
 
-  test('is what Haraka wants at MAIL on port 587, trusted or not', async () => {
+  test('is required by Haraka at MAIL on port 587, trusted or not', async () => {
     const nobody = await connect(haraka, '10.1.1.9', '10.0.0.6:587')
     assert.equal((await nobody.mail('a@b.example')).line, '550 Authentication required')
     await nobody.quit()
@@ -179,7 +179,7 @@ exports.open = (next, connection) => {
     },
   }
   for (const [name, options] of Object.entries(cases)) {
-    test(`opens no relay and sends nobody astray: ${name}`, async () => {
+    test(`opens no relay and misroutes no mail: ${name}`, async () => {
       const haraka = await start('', options)
       try {
         const smtp = await connect(haraka, '203.0.113.9')

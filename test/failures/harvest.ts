@@ -108,7 +108,7 @@ ${HARVEST}`
 const ask = (faults: Faults, { dir }: Haraka) =>
   runCommand(['harvest', '-c', dir], { env: faults.env })
 
-/** Either side of it throws. The command says that it could not do it. */
+/** Each side of the socket throws. The command reports by its exit code that it has failed. */
 async function theSocket(faults: Faults, haraka: Haraka): Promise<void> {
   assert.equal((await ask(faults, haraka)).code, 0)
   for (const what of ['connection of the gal-relay command', 'request of the gal-relay command']) {

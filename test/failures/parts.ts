@@ -140,7 +140,7 @@ export async function connections(faults: Faults, slapd: Slapd): Promise<void> {
     await until(() => resting.report().every(({ state }) => state === 'idle'))
     // The server refuses this control, which only Active Directory knows.
     await new Promise<void>((resolve) => notifyOfChanges(connection, slapd.base, () => {}, resolve))
-    // Many changes at once are applied step by step.
+    // A large batch of changes is applied in steps.
     const table = new AddressTable(new Uint32Array(slotsFor(4096) * 2), 4096, 0)
     const hashes = Uint32Array.from({ length: 6000 }, (_, i) => (i * 2654435761) >>> 0)
     const batch = { added: hashes, removed: new Uint32Array(0), confirmedAt: 0, feed: 0 }

@@ -316,7 +316,7 @@ export async function cluster(faults: Faults): Promise<void> {
   }
 }
 
-/** The gal-relay command ends with the stack and says that it could not do it. */
+/** The gal-relay command prints the stack and reports by its exit code that it has failed. */
 export async function command(faults: Faults, slapd: Slapd): Promise<void> {
   // So far away that progress is reported before the list has been read.
   const proxy = await startTcpProxy(slapd.port)
