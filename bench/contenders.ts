@@ -1,15 +1,16 @@
-// The servers to compare: all answer RCPT TO from the same list, and each is started afresh.
+// The servers to compare: all answer RCPT TO from the same list.
 import { execFile } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { type HarakaOptions, startHaraka } from '../test/support/haraka'
+import type { HarakaOptions } from '../test/support/haraka'
 import { startPostfix } from '../test/support/postfix'
 import { type Child, startChild } from '../test/support/processes'
 import { findProgram } from '../test/support/programs'
 import { type Slapd, startSlapd } from '../test/support/slapd'
 import { cpuOf } from './cpu'
+import { startServer, stopServer } from './servers'
 
 export interface Running {
   readonly port: number
@@ -37,12 +38,13 @@ const AWAY = 4
 /** A directory, near and far. */
 export interface Site {
   readonly slapd: Slapd
-  /** The URL at which it appears some milliseconds away. */
+  /** The URL at which it appears some milliseconds away; only if asked for. */
   readonly away: string
   stop(): Promise<void>
 }
 
-export async function startSite(entries: number): Promise<Site> {
+/** @param isAway whether the directory is needed at a distance too */
+export async function startSite(entries: number, isAway = false): Promise<Site> {
   const slapd = await startSlapd({
     entries: (function* () {
       for (let i = 0; i < entries; i++) {
@@ -51,12 +53,12 @@ export async function startSite(entries: number): Promise<Site> {
       }
     })(),
   })
-  const { url, child } = await delayed(slapd)
+  const far = isAway ? await delayed(slapd) : undefined
   return {
     slapd,
-    away: url,
+    away: far?.url ?? '',
     async stop() {
-      await child.end()
+      await far?.child.end()
       await slapd.stop()
     },
   }
@@ -206,14 +208,14 @@ export function haraka(name: string, options: HarakaOptions, ready?: RegExp): Co
   return {
     name,
     async start() {
-      const running = await startHaraka({ proxy: false, ...options })
+      const running = await startServer(options)
       if (ready) await running.waitForLog(ready, 300_000)
       return {
         port: running.port,
         pid: running.pid,
         cpu: () => cpuOf(running.pid),
         forget: () => running.forgetLog(),
-        stop: async () => void (await running.stop()),
+        stop: () => stopServer(running),
       }
     },
   }

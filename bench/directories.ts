@@ -10,13 +10,14 @@ import {
   companyUser,
   startCompanies,
 } from '../test/support/companies'
-import { type Haraka, startHaraka } from '../test/support/haraka'
+import type { Haraka } from '../test/support/haraka'
 import { childrenOf } from '../test/support/processes'
 import type { Slapd } from '../test/support/slapd'
 import { startTcpProxy } from '../test/support/tcp-proxy'
 import { until } from '../test/support/until'
 import { type Addressed, Clients, recipientLoad } from './client'
 import { type Contender, haraka } from './contenders'
+import { startServer, stopServer } from './servers'
 import type { Sizes } from './sizes'
 import { table } from './table'
 import { comparedAll, median, medianOf, times } from './turns'
@@ -88,8 +89,7 @@ async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
   for (const mode of ['live', 'snapshot'])
     for (const count of [1, sizes.companies]) {
       const begin = performance.now()
-      const running = await startHaraka({
-        proxy: false,
+      const running = await startServer({
         ini: iniOf({ directories: count, gal: [`mode = ${mode}`] }),
       })
       try {
@@ -116,7 +116,7 @@ async function holdings(iniOf: IniOf, sizes: Sizes): Promise<void> {
           String(socketsOf(running.pid)),
         ])
       } finally {
-        await running.stop()
+        await stopServer(running)
       }
     }
   const head = ['started ms', 'lists ms', 'RSS MB', 'RSS MB, all asked', 'reader MB', 'sockets']
@@ -131,7 +131,7 @@ async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {
   const proxy = await startTcpProxy(slapd.port)
   const first = `ldap://127.0.0.1:${proxy.port}`
   const gal = ['cache_found = 0s', 'cache_absent = 0s', 'cache_stale = 0s']
-  const running = await startHaraka({ proxy: false, ini: iniOf({ directories: 2, first, gal }) })
+  const running = await startServer({ ini: iniOf({ directories: 2, first, gal }) })
   const next = (company: number) => {
     let count = 0
     const users = Math.min(sizes.companyRecipients, ASKED)
@@ -172,7 +172,7 @@ async function beside(slapd: Slapd, iniOf: IniOf, sizes: Sizes): Promise<void> {
   } finally {
     isOver = true
     await Promise.all(others)
-    await running.stop()
+    await stopServer(running)
     await proxy.stop()
   }
 }

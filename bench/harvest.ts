@@ -15,7 +15,6 @@ import { compared, medianOf, times } from './turns'
 
 const NAMES = 20_000
 const SENDERS = 1000
-const SERVERS = 3
 
 const COUNTING = '[harvest]\nenabled = true\nslow_down = 0s'
 
@@ -97,7 +96,7 @@ network = 24, 64
 ${redis ? `[redis]\nurl = ${redis}` : ''}
 `
   const servers = await Promise.all(
-    Array.from({ length: SERVERS }, () => startHaraka({ ini, nodes: 2, logLevel: 'warn' })),
+    Array.from({ length: sizes.defended }, () => startHaraka({ ini, nodes: 2, logLevel: 'warn' })),
   )
   // Give all servers time to find Redis.
   if (redis) await sleep(3000)
@@ -121,7 +120,9 @@ ${redis ? `[redis]\nurl = ${redis}` : ''}
     const all = servers.flatMap((one, i) => [0, 1, 2].map((j) => harvester(one, i * 3 + j + 1)))
     for (let number = 0; number < senders; number += 5) {
       await Promise.all(
-        [0, 1, 2, 3, 4].map((i) => sender(servers[(number + i) % SERVERS] as Haraka, number + i)),
+        [0, 1, 2, 3, 4].map((i) =>
+          sender(servers[(number + i) % servers.length] as Haraka, number + i),
+        ),
       )
     }
     await Promise.all(all)

@@ -36,7 +36,7 @@ export function recipients(entries: number): () => Addressed {
 /** @param words selects the rows whose names contain all of them; if empty, every row */
 export async function rcpt(sizes: Sizes, words: readonly string[]): Promise<void> {
   const { entries } = sizes
-  const site = await startSite(entries)
+  const site = await startSite(entries, true)
   try {
     const rows = [
       live(site, 'cold', 'near'),

@@ -10,6 +10,7 @@ import { message } from './message'
 import { publish } from './publish'
 import { large, rcpt } from './rcpt'
 import { reload } from './reload'
+import { reuseServers, stopIdleServers } from './servers'
 import { FULL, type Sizes, TRY } from './sizes'
 import { sync } from './sync'
 import { transaction } from './transaction'
@@ -53,6 +54,7 @@ Without PART: ${USUAL.join(', ')}. WORD…: rows whose names hold these words.
 
 async function main(args: readonly string[]): Promise<number> {
   const sizes = args.includes('--try') ? TRY : FULL
+  if (sizes === TRY) reuseServers()
   const [part, ...words] = args.filter((arg) => arg !== '--try')
   const parts = part === 'all' ? Object.keys(PARTS) : part === undefined ? USUAL : [part]
   for (const [number, name] of parts.entries()) {
@@ -67,6 +69,8 @@ async function main(args: readonly string[]): Promise<number> {
   return 0
 }
 
-void main(process.argv.slice(2)).then((code) => {
-  process.exitCode = code
-})
+void main(process.argv.slice(2))
+  .finally(stopIdleServers)
+  .then((code) => {
+    process.exitCode = code
+  })

@@ -10,8 +10,6 @@ export interface Sizes {
   readonly active: number
   /** Processes per server. */
   readonly processes: number
-  /** Whether the server that counts as 1 is started once for all rows instead of once per row. */
-  readonly sharesCeiling: boolean
   /** Whether clients stay awake while they wait: waking them would be charged to the server. */
   readonly awake: boolean
   /** Turns of each server, and recipients per turn. */
@@ -33,6 +31,8 @@ export interface Sizes {
   /** Companies, each with its own directory, and recipients per company. */
   readonly companies: number
   readonly companyRecipients: number
+  /** Servers against which a dictionary is run. */
+  readonly defended: number
   /** Servers that receive a list. */
   readonly gateways: number
   /** How long mail is measured without a sync, in seconds. */
@@ -44,7 +44,6 @@ export const FULL: Sizes = {
   large: 1_000_000,
   active: 5000,
   processes: 5,
-  sharesCeiling: false,
   awake: true,
   rounds: 40,
   turn: 2000,
@@ -57,6 +56,7 @@ export const FULL: Sizes = {
   reloads: 5,
   companies: 500,
   companyRecipients: 1000,
+  defended: 3,
   gateways: 10,
   seconds: 15,
 }
@@ -66,7 +66,6 @@ export const TRY: Sizes = {
   large: 200,
   active: 20,
   processes: 1,
-  sharesCeiling: true,
   awake: false,
   rounds: 2,
   turn: 100,
@@ -79,6 +78,7 @@ export const TRY: Sizes = {
   reloads: 1,
   companies: 20,
   companyRecipients: 5,
+  defended: 1,
   gateways: 2,
   seconds: 1,
 }

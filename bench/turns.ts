@@ -76,7 +76,6 @@ export async function compared(
   row: Contender,
   load: () => Load,
   sizes: Sizes,
-  shared?: Subject,
 ): Promise<Compared> {
   const pairs: Pair[] = []
   for (let i = 0; i < sizes.processes; i++) {
@@ -87,15 +86,14 @@ export async function compared(
       return subject
     }
     try {
-      const both = [shared ?? (await start(ceiling)), await start(row)] as const
-      const from = both[0].turns.length
+      const both = [await start(ceiling), await start(row)] as const
       // V8 returns memory of an idle process, which the first one was while the second started.
       for (const subject of both) await subject.unmeasured(sizes.before)
       for (let round = 0; round < sizes.rounds / sizes.processes; round++) {
         const pair = round % 2 === 0 ? both : both.toReversed()
         for (const subject of pair) await subject.turn(sizes.turn)
       }
-      pairs.push({ beside: both[0].turns.slice(from), turns: both[1].turns })
+      pairs.push({ beside: both[0].turns, turns: both[1].turns })
     } finally {
       for (const subject of own) await subject.stop()
     }
@@ -110,14 +108,9 @@ export async function comparedAll(
   load: () => Load,
   sizes: Sizes,
 ): Promise<Compared[]> {
-  const shared = sizes.sharesCeiling ? await Subject.start(ceiling, load(), sizes) : undefined
-  try {
-    const measured: Compared[] = []
-    for (const row of rows) measured.push(await compared(ceiling, row, load, sizes, shared))
-    return measured
-  } finally {
-    await shared?.stop()
-  }
+  const measured: Compared[] = []
+  for (const row of rows) measured.push(await compared(ceiling, row, load, sizes))
+  return measured
 }
 
 export function median(values: readonly number[]): number {

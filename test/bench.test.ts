@@ -1,4 +1,4 @@
-// The bench still runs: with a little of everything, where the figures mean nothing.
+// The bench still works: `--try` runs a little of everything. Its figures mean nothing.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import path from 'node:path'
@@ -13,13 +13,13 @@ async function bench(...args: string[]): Promise<string> {
   return stdout
 }
 
-/** The rows of a table by their first cells, which may hold single spaces. */
+/** @returns the rows of the tables by their first cells, which may contain single spaces */
 function rows(output: string): Map<string, string[]> {
   const cells = output.split('\n').map((line) => line.trim().split(/ {2,}/))
   return new Map(cells.map(([name = '', ...others]) => [name, others]))
 }
 
-// Some wait most of the time.
+// Some parts mostly wait.
 describe('npm run bench', { concurrency: 2 }, () => {
   test('a recipient, in each mode', { skip: skipWithout('slapd') }, async () => {
     const table = rows(await bench('rcpt'))

@@ -1,5 +1,5 @@
-// Whole messages through a real Haraka: each recipient's copy goes its way exactly once and byte for
-// byte, and whatever cannot be taken is answered so that the sender keeps it.
+// Whole messages through a real Haraka: each recipient's copy arrives exactly once and byte for byte, and a
+// message that cannot be taken gets a reply that makes the sender keep it.
 import assert from 'node:assert/strict'
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -32,10 +32,21 @@ const TRUSTED = '192.168.1.7'
 const STRANGER = '203.0.113.9'
 
 let directory: EmbeddedLdap
+/** The server of all tests that need no other plugins. */
+let haraka: Haraka
+let post: Post
 before(async () => {
   directory = await startEmbeddedLdap(['alice@example.com', 'bob@example.com'])
+  haraka = await start({
+    plugins: ['gal-relay', 'test-queue', 'seen'],
+    files: { 'plugins/seen.js': SEEN },
+  })
+  post = new Post(haraka)
 })
-after(() => directory.stop())
+after(async () => {
+  await haraka?.stop()
+  await directory?.stop()
+})
 
 function start(options: HarakaOptions = {}): Promise<Haraka> {
   const ldap = `[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`
@@ -72,7 +83,7 @@ async function send(
 
 const codes = (replies: readonly Reply[]) => replies.map(({ code }) => code)
 
-/** What lies where since the last look: the queue plugin's envelopes, then outbound's. */
+/** What has arrived since the last look: the queue plugin's envelopes, then those of the outbound queue. */
 class Post {
   #delivered = 0
   readonly #outbound = new Set<string>()
@@ -95,7 +106,7 @@ class Post {
   }
 }
 
-/** The message as it was sent, with nothing but the lines before it that Haraka puts there. */
+/** Asserts that it is the message as it was sent, after nothing but the lines that Haraka adds. */
 function assertSameBytes(body: Buffer, added: RegExp): void {
   assert.deepEqual(body.subarray(-MESSAGE.length), MESSAGE)
   assert.match(body.subarray(0, -MESSAGE.length).toString('latin1'), added)
@@ -106,16 +117,6 @@ const RECEIVED_OUTBOUND =
   /^Received: \(Haraka outbound\); .*\r\nReceived: from client\.test \([^)]*\)\r\n(\t.*\r\n)+$/
 
 describe('a message', () => {
-  let haraka: Haraka
-  let post: Post
-  before(async () => {
-    haraka = await start({
-      plugins: ['gal-relay', 'test-queue', 'seen'],
-      files: { 'plugins/seen.js': SEEN },
-    })
-    post = new Post(haraka)
-  })
-  after(() => haraka.stop())
   afterEach(() => haraka.queueAnswers('OK'))
 
   for (const client of [STRANGER, TRUSTED]) {
@@ -137,7 +138,7 @@ describe('a message', () => {
     })
   }
 
-  test('for foreign recipients reaches outbound byte for byte, a copy for each domain', async () => {
+  test('for foreign recipients reaches the outbound queue byte for byte, a copy for each domain', async () => {
     const to = ['x@foreign.example', 'y@foreign.example', 'z@other.example']
     const { rcpt, data } = await send(haraka, TRUSTED, to)
     assert.deepEqual([...codes(rcpt), data?.code], [250, 250, 250, 250])
@@ -153,7 +154,7 @@ describe('a message', () => {
     for (const { body } of outbound) assertSameBytes(body, RECEIVED_OUTBOUND)
   })
 
-  test('for both kinds goes both ways, each once and with its own recipients only', async () => {
+  test('for both kinds arrives in both queues, once and only with the recipients of each', async () => {
     const to = ['alice@example.com', 'x@foreign.example', 'bob@example.com', 'y@partner.example']
     const { rcpt, data } = await send(haraka, TRUSTED, to)
     assert.deepEqual([...codes(rcpt), data?.code], [250, 250, 250, 250, 250])
@@ -172,7 +173,7 @@ describe('a message', () => {
     for (const { body } of outbound) assertSameBytes(body, RECEIVED_OUTBOUND)
   })
 
-  test('of a stranger for both kinds goes both ways too', async () => {
+  test('from a stranger for both kinds arrives in both queues too', async () => {
     const { rcpt, data } = await send(haraka, STRANGER, ['y@partner.example', 'alice@example.com'])
     assert.deepEqual([...codes(rcpt), data?.code], [250, 250, 250])
     assert.deepEqual(post.recipients, {
@@ -181,7 +182,7 @@ describe('a message', () => {
     })
   })
 
-  test('in one connection after another leaves nothing behind', async () => {
+  test('after another on one connection has only its own recipients', async () => {
     const smtp = await connect(haraka, TRUSTED)
     for (const to of [
       ['x@foreign.example', 'alice@example.com'],
@@ -203,7 +204,7 @@ describe('a message', () => {
     })
   })
 
-  test('with mixed = defer takes one kind, and has the other brought later', async () => {
+  test('with mixed = defer is taken for one kind, and the other is deferred', async () => {
     const inboundFirst = await send(
       haraka,
       TRUSTED,
@@ -227,7 +228,7 @@ describe('a message', () => {
     assert.deepEqual(post.recipients, { queue: [], outbound: [['x@foreign.example']] })
   })
 
-  test('whose recipients are refused leaves no trace in any queue', async () => {
+  test('whose recipients are refused leaves nothing in any queue', async () => {
     const all = await send(haraka, STRANGER, [
       'x@foreign.example',
       'nobody@example.com',
@@ -247,7 +248,7 @@ describe('a message', () => {
     ['DENYSOFT', 450],
     ['DENY', 550],
   ] as const) {
-    test(`that the queue plugin answers with ${answer} goes nowhere, and the sender gets that answer`, async () => {
+    test(`that the queue plugin answers with ${answer} is not stored anywhere, and the sender gets that answer`, async () => {
       haraka.queueAnswers(answer)
       for (const to of [['alice@example.com'], ['x@foreign.example', 'alice@example.com']]) {
         const { data } = await send(haraka, TRUSTED, to)
@@ -262,14 +263,14 @@ describe('a message', () => {
     })
   }
 
-  test('that no queue plugin wants is deferred as a whole', async () => {
+  test('that no queue plugin takes is deferred as a whole', async () => {
     haraka.queueAnswers('CONT')
     const { data } = await send(haraka, TRUSTED, ['alice@example.com', 'x@foreign.example'])
     assert.equal(data?.code, 451)
     assert.deepEqual(post.recipients, { queue: [], outbound: [] })
   })
 
-  test('shows other plugins whether the client is trusted, whoever its recipients are', async () => {
+  test('shows other plugins whether the client is trusted, whatever its recipients', async () => {
     const cases = [
       { client: TRUSTED, to: 'alice@example.com', trusted: true },
       { client: TRUSTED, to: 'x@foreign.example', trusted: true },
@@ -293,17 +294,13 @@ describe('a message', () => {
 })
 
 describe('an outbound queue that cannot be written', () => {
-  let haraka: Haraka
-  let post: Post
   before(async () => {
-    haraka = await start()
-    // It begins with reading its queue, some time after it listens, and ends when it cannot.
+    // Some time after it listens, Haraka reads its queue, and it ends if it cannot.
     await haraka.waitForLog(/files in my temp fail queue/)
-    post = new Post(haraka)
+    post.fresh
   })
-  after(() => haraka.stop())
 
-  /** Nobody can write below a file, root neither. */
+  /** Not even root can write below a file. */
   async function withoutQueue<T>(work: () => Promise<T>): Promise<T> {
     const queue = path.join(haraka.dir, 'queue')
     renameSync(queue, `${queue}-away`)
@@ -348,14 +345,14 @@ describe('an outbound queue that cannot be written', () => {
     assert.equal(haraka.logLines(/\[ERROR\].*the outbound queue could not be written/).length, 2)
   })
 
-  test('does not concern inbound mail', async () => {
+  test('does not affect inbound mail', async () => {
     const { data } = await withoutQueue(() => send(haraka, STRANGER, ['alice@example.com']))
     assert.equal(data?.code, 250)
     assert.deepEqual(post.recipients, { queue: [['alice@example.com']], outbound: [] })
   })
 })
 
-describe('an outbound queue that takes its time', () => {
+describe('an outbound queue that is slow', () => {
   const SLOW = `exports.hook_pre_send_trans_email = function (next, connection) {
   connection.lognotice(this, 'takes its time')
   setTimeout(next, 3000)
@@ -367,51 +364,66 @@ describe('an outbound queue that takes its time', () => {
     })
   const foreign = ['x@foreign.example', 'z@other.example']
 
-  for (const to of [foreign, ['alice@example.com', ...foreign]]) {
-    test(`has it, longer than Haraka waits for a plugin, for ${to.join(', ')}`, async () => {
-      const haraka = await slow({ 'config/gal-relay.timeout': '1\n' })
-      try {
+  const cases = [foreign, ['alice@example.com', ...foreign]]
+  const queued = (to: readonly string[]) => (to.length > 2 ? [['alice@example.com']] : [])
+
+  describe('longer than Haraka waits for a plugin', () => {
+    let haraka: Haraka
+    let post: Post
+    before(async () => {
+      haraka = await slow({ 'config/gal-relay.timeout': '1\n' })
+      post = new Post(haraka)
+    })
+    after(() => haraka?.stop())
+
+    for (const to of cases) {
+      test(`gets the message, for ${to.join(', ')}`, async () => {
         const { data } = await send(haraka, TRUSTED, to)
         assert.equal(data?.code, 250, data?.line)
-        assert.deepEqual(new Post(haraka).recipients, {
-          queue: to.length > 2 ? [['alice@example.com']] : [],
+        assert.deepEqual(post.recipients, {
+          queue: queued(to),
           outbound: foreign.map((one) => [one]),
         })
         assert.doesNotMatch(haraka.log(), /timed out/)
-      } finally {
-        await haraka.stop()
-      }
-    })
+      })
+    }
+  })
 
-    test(`keeps nothing of a client that does not wait, for ${to.join(', ')}`, async () => {
+  describe('longer than the client waits', () => {
+    let haraka: Haraka
+    let post: Post
+    before(async () => {
       const file = path.join(path.dirname(require.resolve('haraka/package.json')), 'config')
-      const haraka = await slow({
+      haraka = await slow({
         // The message is in a file, which Haraka closes when the client goes.
         'config/connection.ini': readFileSync(path.join(file, 'connection.ini'), 'utf8')
           .replace(/^hosts\[\] =$/m, 'hosts[] = 127.0.0.1')
           .replace(/^\[main\]$/m, '[main]\nspool_after = 0'),
       })
-      try {
+      post = new Post(haraka)
+    })
+    after(() => haraka?.stop())
+
+    for (const to of cases) {
+      test(`keeps nothing of the message, for ${to.join(', ')}`, async () => {
+        post.fresh
+        const from = haraka.log().length
         const smtp = await connect(haraka, TRUSTED)
         const sent = smtp.transaction('a@b.example', to, MESSAGE)
-        await haraka.waitForLog(/takes its time/)
+        await haraka.waitForLog(/takes its time/, undefined, from)
         smtp.close()
         await assert.rejects(sent)
-        await haraka.waitForLog(/could not be written: Error: the client has gone/)
-        assert.deepEqual(new Post(haraka).recipients, {
-          queue: to.length > 2 ? [['alice@example.com']] : [],
-          outbound: [],
-        })
+        const gone = /could not be written: Error: the client has gone/
+        await haraka.waitForLog(gone, undefined, from)
+        assert.deepEqual(post.recipients, { queue: queued(to), outbound: [] })
         assert.equal((await send(haraka, TRUSTED, to)).data?.code, 250)
-      } finally {
-        await haraka.stop()
-      }
-    })
-  }
+      })
+    }
+  })
 })
 
 describe('beside other plugins', () => {
-  test('queue/lmtp notes nothing on the part of a message that is not its own', async () => {
+  test('queue/lmtp adds no note to the part of a message that it does not deliver', async () => {
     const haraka = await start({ plugins: ['gal-relay', 'queue/lmtp'] })
     try {
       assert.equal(
@@ -433,7 +445,7 @@ describe('beside other plugins', () => {
     }
   })
 
-  test('a data_post plugin that ends its hook sends no colleague into the outbound queue', async () => {
+  test('a data_post plugin that ends its hook puts no inbound recipient into the outbound queue', async () => {
     const haraka = await start({
       plugins: ['ends-data-post', 'gal-relay', 'test-queue'],
       files: { 'plugins/ends-data-post.js': 'exports.hook_data_post = (next) => next(OK)\n' },
@@ -458,7 +470,7 @@ describe('beside other plugins', () => {
   })
 })
 
-/** Writes down what a plugin sees in each hook. */
+/** Records what a plugin sees in each hook. */
 const SEEN = `const fs = require('node:fs')
 const path = require('node:path')
 const file = path.join(process.env.HARAKA, 'seen')

@@ -1,5 +1,5 @@
 // The rulebook's cases for several directories and for mail that goes where the directory says, live and
-// from lists in memory: each is asked of a real Haraka, and of the command, which must say the same.
+// from lists in memory. Each is put to a real Haraka, and to the command, which must say the same.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Explanation } from '../plugins/gal-relay/advice/explain'
@@ -25,18 +25,18 @@ const skip = skipWithout('slapd', 'slapadd')
 
 const command = loadCommand()
 
+let slapd: Slapd
+const shared = sharedHaraka({ auth: PASSWORDS })
+before(async () => {
+  if (!skip) slapd = await startSlapd({ entries: directoryScenarios.flatMap(allEntriesOf) })
+})
+after(async () => {
+  await shared.stop()
+  await slapd?.stop()
+})
+
 for (const mode of ['live', 'snapshot'] as const) {
   describe(`directories.json and edges.json, mode = ${mode}`, { skip }, () => {
-    let slapd: Slapd
-    const shared = sharedHaraka({ auth: PASSWORDS })
-    before(async () => {
-      slapd = await startSlapd({ entries: directoryScenarios.flatMap(allEntriesOf) })
-    })
-    after(async () => {
-      await shared.stop()
-      await slapd?.stop()
-    })
-
     directoryScenarios.forEach((scenario, index) => {
       test(`${scenario.name} (${scenario.source})`, async () => {
         const ini = await iniOf(scenario, index, slapd.url, mode)
@@ -54,7 +54,7 @@ for (const mode of ['live', 'snapshot'] as const) {
   })
 }
 
-/** With servers, bases and the way in which all directories are asked. */
+/** @returns the scenario's settings with servers and bases, and all directories in this mode */
 async function iniOf(
   scenario: Scenario,
   index: number,
@@ -70,7 +70,7 @@ async function iniOf(
     const lines = [heading, `url[] = ${server}`, `base = ${unitOfDirectory(index, name)}`, '']
     ini = ini.replace(`${heading}\n`, lines.join('\n'))
   }
-  // A key may come back to a section that is there.
+  // A section may appear twice, so that keys can be added at the end.
   const base = ldap ? `[ldap]\nurl[] = ${url}\nbase = ${unitOf(index)}\n` : ''
   const gal = ini.includes('[gal]\n')
     ? ini.replace('[gal]\n', `[gal]\nmode = ${mode}\n`)
@@ -78,13 +78,13 @@ async function iniOf(
   return `${gal}\n${base}`
 }
 
-/** All that can be read are. */
+/** Waits until every list that can be read is in force. */
 function listsInForce(haraka: Haraka, { directories = {}, ldap = true }: Scenario): Promise<void> {
   const up = Object.values(directories).filter(({ down }) => !down).length + (ldap ? 1 : 0)
   return until(() => haraka.logLines(/the list is in force/).length >= up)
 }
 
-/** @returns a line for each answer of `gal-relay explain --json` that is another */
+/** @returns a line for each answer of `gal-relay explain --json` that differs */
 async function explained(haraka: Haraka, { cases }: Scenario): Promise<string[]> {
   const wrong: string[] = []
   for (const one of cases) {
@@ -117,7 +117,7 @@ function expectedOf({ reply, path, next_hops, delivered_as, directory }: Case) {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined))
 }
 
-/** The port that is the default may be left out. */
+/** @returns the explanation's value; next hops with the port, even if it is the default */
 function saidBy(explanation: Explanation, key: string): unknown {
   if (key !== 'next_hops') return explanation[key as keyof Explanation]
   return explanation.next_hops.map((hop) => (/:\d+$/.test(hop) ? hop : `${hop}:25`))

@@ -1,7 +1,6 @@
-// The documentation is true: every configuration in it is read by the settings' own reader, the whole
-// ones run in a real Haraka with a directory of their kind, the commands are run, log lines, metrics,
-// replies and links are as they are there. (docs/commands.md: test/cli/docs.test.ts; the layouts of
-// certain mail systems: test/layouts.test.ts.)
+// The documentation is true: every configuration in it is valid, the whole ones run in a real Haraka with a
+// directory of their kind, the commands are run, and log lines, metrics, replies and links are right.
+// (docs/commands.md: test/cli/docs.test.ts; the layouts of certain mail systems: test/layouts.test.ts.)
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -33,7 +32,7 @@ import { freePort } from './support/ports'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
 import { sharedHaraka } from './support/shared-haraka'
-import { packInto, shell, shims, which } from './support/shell'
+import { packedPackage, shell, shims, which } from './support/shell'
 import { startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 
@@ -54,7 +53,7 @@ describe('configurations in the docs', () => {
     })
   }
 
-  test('nothing stands in a block of a kind that nobody runs', () => {
+  test('every block is of a kind that is run', () => {
     const run = ['ini', 'sh', 'log', 'conf', 'ldif', 'yaml', 'console', 'old', 'js']
     const other = blocks.filter(({ language }) => !run.includes(language))
     assert.deepEqual(
@@ -71,7 +70,7 @@ describe('configurations in the docs', () => {
 interface Expected {
   /** Addresses at example.com that the directory has, as the page says. */
   readonly known: readonly string[]
-  /** Addresses that it has, and that the page leaves out. */
+  /** Addresses that the directory has, but the page's filter leaves out. */
   readonly unknown?: readonly string[]
   /** A client that may relay. */
   readonly inside: string
@@ -153,7 +152,7 @@ describe('Active Directory in the docs', { skip: skipWithoutSamba() }, () => {
         'config/corp-ca.pem': readFileSync(samba.ca, 'utf8'),
       }
       const exchange = real(wholeOf('exchange-ad.md'), replacements)
-      // By proxyAddresses alone: what is in Bob's `mail` is not his.
+      // Only proxyAddresses count: the address in Bob's `mail` is not his.
       await runs(exchange, {
         known: ['alice@example.com', 'robert@example.com'],
         inside: '192.168.1.25',
@@ -238,7 +237,7 @@ describe('LDAP servers in the docs', { skip: skipWithout('slapd', 'slapadd', 'op
     }
   })
 
-  test('openldap.md: slapd reads its lines', async () => {
+  test('openldap.md: slapd accepts its lines', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'slapd-'))
     try {
       for (const { text } of of('openldap.md', 'conf')) {
@@ -286,7 +285,7 @@ ${text}`,
     }
   })
 
-  test('migrating.md: each configuration finds whom the old one found', async () => {
+  test('migrating.md: each configuration finds the recipients that the old one found', async () => {
     const authority = makeAuthority()
     const slapd = await startSlapd({
       schema: [
@@ -307,7 +306,7 @@ ${text}`,
           mailAlternateAddress: `${name}.alternate@example.com`,
           mailLocalAddress: `${name}.local@example.com`,
         },
-        // In the directory, and no recipient by the old filter
+        // In the directory, but by the old filter no recipient
         ...(name === 'one'
           ? [
               {
@@ -393,7 +392,7 @@ ${text}`,
 // ── Getting started, step by step ────────────────────────────────────────────────────────────────
 
 describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl', 'curl') }, () => {
-  test('does, on a new install with npm, what it says', async () => {
+  test('works as described, on a new install with npm', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'docs-'))
     const dir = path.join(folder, 'mx')
     const authority = makeAuthority()
@@ -429,7 +428,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
       await haraka.waitForLog(/directory .* is up/)
     }
     try {
-      const { file: tarball } = await packInto(folder)
+      const { file: tarball } = await packedPackage()
       const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
       await promisify(execFile)(process.execPath, [bin, '-i', dir])
       writeFileSync(file('plugins'), 'rcpt_to.in_host_list\n')
@@ -493,7 +492,7 @@ describe('getting-started.md', { skip: skipWithout('slapd', 'slapadd', 'openssl'
   })
 })
 
-/** A line of the log without what differs from install to install. */
+/** @returns a line of the log without what differs from install to install */
 const spoken = (line: string) =>
   line
     .replace(/^.*\[gal-relay\] /, '')
@@ -503,7 +502,7 @@ const spoken = (line: string) =>
 // ── Reference ────────────────────────────────────────────────────────────────────────────────────
 
 describe('reference in the docs', () => {
-  test('every link to a file of the project leads to one, and to a heading that it has', () => {
+  test('every link to a file of the project leads to an existing file and heading', () => {
     const anchor = (heading: string) =>
       heading
         .toLowerCase()
@@ -573,7 +572,7 @@ describe('reference in the docs', () => {
     assert.deepEqual(unknown, [])
   })
 
-  test('troubleshooting.md knows every rule that can refuse, and its reply', () => {
+  test('troubleshooting.md lists every rule that can refuse, and its reply', () => {
     const page = readPage('docs/troubleshooting.md')
     const refusing = Object.entries(RULES).flatMap(([rule, line]) =>
       'reply' in line ? [rule] : [],
@@ -593,24 +592,21 @@ describe('reference in the docs', () => {
   })
 
   test('troubleshooting.md shows the line in the log, and its commands run', async () => {
-    const haraka = await startHaraka({
-      hostList: ['example.com'],
-      ini: '[gal]\nattributes[] = mail\n[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n',
-    })
-    try {
+    const ini = '[gal]\nattributes[] = mail\n[ldap]\nurl[] = ldap://127.0.0.1:1\nbase = dc=test\n'
+    await shared.with(ini, ['example.com'], async (haraka) => {
       await rcpt(haraka, '203.0.113.9', 'nobody@example.com')
       const fields = (line: string) => [...line.matchAll(/ (\w+)=/g)].map(([, name]) => name)
       const line = await haraka.waitForLog(/deferred ip=/)
       const [shown] = of('troubleshooting.md', 'log')
       assert.deepEqual(fields(shown?.text ?? ''), fields(line.replace(/^.*deferred/, ' deferred')))
       const bin = shims(haraka.dir, { npx: `shift; exec ${process.execPath} ${COMMAND} "$@"` })
-      // Those that look into a log file are run in log-formats.test.ts.
+      // Commands that read a log file are run in log-formats.test.ts.
       const commands = of('troubleshooting.md', 'sh').filter(
         ({ text }) => !/haraka\.log/.test(text),
       )
       assert.ok(commands.length >= 2)
       for (const { text } of commands) {
-        // The directory is away here, which check and explain say by their exit code.
+        // The directory is away here, which check and explain report by their exit code.
         const output = await shell(
           text.replace(/check --json$/m, '$& || test $? = 1'),
           haraka.dir,
@@ -620,17 +616,15 @@ describe('reference in the docs', () => {
         )
         assert.match(output, /451 4\.4\.3|"problems":/)
       }
-    } finally {
-      await haraka.stop()
-    }
+    })
   })
 
   test('commands of other pages are among those that are run', () => {
     const run = [
       ...['getting-started', 'leaving', 'samba', 'migrating', 'troubleshooting', 'metrics'],
-      // In readme.test.ts and recipe.test.ts.
+      // They are run in readme.test.ts and recipe.test.ts.
       ...['README', 'plugins'],
-      // In edge/docs.test.ts.
+      // They are run in edge/docs.test.ts.
       'edge',
     ]
     const pages = new Set(
@@ -640,7 +634,7 @@ describe('reference in the docs', () => {
       [...pages].filter((page) => !run.some((name) => page.includes(name))),
       [],
     )
-    // This one is in getting-started.md too.
+    // getting-started.md has this command too.
     assert.deepEqual(
       of('metrics.md', 'sh').map(({ text }) => text),
       ['npm install express\n'],

@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, startHaraka } from './support/haraka'
-import { npm, packInto } from './support/shell'
+import { npm, packedPackage } from './support/shell'
 import { connectSmtp } from './support/smtp'
 
 const run = promisify(execFile)
@@ -18,7 +18,7 @@ const MESSAGE = 'Subject: hello\r\n\r\nhello\r\n'
 describe('a new install', () => {
   let folder: string
   let directory: EmbeddedLdap
-  /** The mail server behind, that queue/smtp_forward hands the mail to. */
+  /** The mail server that queue/smtp_forward passes the mail to. */
   let mailbox: Haraka
   let files: readonly string[]
   /** What `haraka -i` enables. */
@@ -26,7 +26,7 @@ describe('a new install', () => {
 
   before(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'drop-in-'))
-    const pack = await packInto(folder)
+    const pack = await packedPackage()
     files = pack.contents
 
     const haraka = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
@@ -56,7 +56,7 @@ describe('a new install', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  test('gets what it needs, and nothing else', () => {
+  test('gets the files that it needs, and no others', () => {
     for (const file of [
       'README.md',
       'LICENSE',
@@ -81,7 +81,7 @@ describe('a new install', () => {
     ['in place of rcpt_to.in_host_list, nodes unset', 'unset', ['gal-relay']],
     ['before rcpt_to.in_host_list, nodes = 2', 2, ['gal-relay', 'rcpt_to.in_host_list']],
   ] as const) {
-    test(`answers as everywhere: ${name}`, async () => {
+    test(`gives the usual answers: ${name}`, async () => {
       const dir = path.join(folder, 'mx')
       const enabled: readonly string[] = enable
       const plugins = defaults.flatMap((plugin) =>

@@ -1,5 +1,4 @@
-// What the documentation greps out of the log is there in each of Haraka's formats; and `gal-relay trace`
-// finds a recipient's lines in all of them.
+// What the documentation greps out of the log is there in each of Haraka's formats.
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -10,7 +9,7 @@ import { type Haraka, startHaraka } from './support/haraka'
 import { shell } from './support/shell'
 import { connectSmtp } from './support/smtp'
 
-/** Counts of `sort | uniq -c`, by what was counted. */
+/** The counts of `sort | uniq -c`, by the line that was counted. */
 type Counted = Readonly<Record<string, number>>
 
 async function counted(command: string, dir: string): Promise<Counted> {
@@ -29,13 +28,17 @@ const greps = ['docs/troubleshooting.md', 'docs/getting-started.md'].flatMap((pa
 )
 const grep = (word: string) => greps.find((line) => line.includes(word)) ?? assert.fail(word)
 
+let directory: EmbeddedLdap
+before(async () => {
+  directory = await startEmbeddedLdap(['alice@example.com'])
+})
+after(() => directory?.stop())
+
 for (const format of ['default', 'logfmt', 'json']) {
   describe(`the log with format = ${format}`, () => {
-    let directory: EmbeddedLdap
     let haraka: Haraka
     let file: string
     before(async () => {
-      directory = await startEmbeddedLdap(['alice@example.com'])
       haraka = await startHaraka({
         auth: { carol: 'carol-secret' },
         files: { 'config/log.ini': `[main]\nlevel=info\nformat=${format}\n` },
@@ -74,10 +77,7 @@ base = ${directory.base}
       file = path.join(haraka.dir, 'haraka.log')
       writeFileSync(file, haraka.log())
     })
-    after(async () => {
-      await haraka.stop()
-      await directory.stop()
-    })
+    after(() => haraka?.stop())
 
     const run = (command: string) =>
       counted(command.replaceAll('/var/log/haraka.log', file), haraka.dir)
@@ -105,7 +105,7 @@ base = ${directory.base}
       assert.deepEqual(found, [{ 'rule not-in-gal': 1 }, { 'recipient nobody@example.com': 1 }])
     })
 
-    test('has the way of each accepted recipient', async () => {
+    test('shows where each accepted recipient goes', async () => {
       const lines = haraka.logLines(/accepted\b.*recipient[=":]+(one|alice|desk)@/)
       const fields = (line: string, ...names: string[]) =>
         names.map((name) => {
@@ -142,7 +142,7 @@ base = ${directory.base}
       assert.deepEqual(names(line), names(shown?.text ?? ''))
     })
 
-    test('names the plugin once in what it says at start', () => {
+    test('names the plugin once in each line at start', () => {
       const lines = haraka.logLines(/inbound domains: |may relay|only observes/)
       assert.ok(lines.length >= 3, lines.join('\n'))
       for (const line of lines) assert.equal(line.split('gal-relay').length, 2, line)
@@ -151,34 +151,15 @@ base = ${directory.base}
 }
 
 describe('the log with level = notice', () => {
-  test('has no line of an accepted recipient, until log.ini says so', async () => {
-    const directory = await startEmbeddedLdap(['alice@example.com'])
-    const ini = `[routes]\nexample.com = inbound\n[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`
-    const haraka = await startHaraka({ logLevel: 'notice', ini })
-    try {
-      const smtp = await connectSmtp({
-        port: haraka.port,
-        proxy: { client: '203.0.113.9', local: '10.0.0.5:25' },
-      })
-      await smtp.ehlo()
-      await smtp.transaction('a@b.example', ['alice@example.com', 'nobody@example.com'])
-      await haraka.waitForLog(/\] refused /)
-      assert.deepEqual(haraka.logLines(/\] accepted /), [])
-      haraka.writeConfig('log.ini', '[main]\nlevel=info\nformat=default\n')
-      await haraka.waitForLog(/loglevel: INFO/)
-      await smtp.rcpt('alice@example.com')
-      await haraka.waitForLog(/\[gal-relay\] accepted .*rule=in-gal/)
-      await smtp.quit()
-    } finally {
-      await haraka.stop()
-      await directory.stop()
-    }
+  let haraka: Haraka
+  let ini: string
+  before(async () => {
+    ini = `[routes]\nexample.com = inbound\n[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`
+    haraka = await startHaraka({ logLevel: 'notice', ini })
   })
+  after(() => haraka?.stop())
 
-  test('names the plugin once in what it says of a reload that failed', async () => {
-    const directory = await startEmbeddedLdap(['alice@example.com'])
-    const ini = `[ldap]\nurl[] = ${directory.url}\nbase = ${directory.base}\n`
-    const haraka = await startHaraka({ logLevel: 'notice', ini })
+  test('names the plugin once in each line about a failed reload', async () => {
     try {
       haraka.writeConfig('gal_relay.ini', `${ini}bese = x\n[gla]\n`)
       await haraka.waitForLog(/the settings were not reloaded/)
@@ -189,8 +170,23 @@ describe('the log with level = notice', () => {
         assert.equal(line.split('gal-relay').length, 2, line)
       }
     } finally {
-      await haraka.stop()
-      await directory.stop()
+      haraka.writeConfig('gal_relay.ini', ini)
     }
+  })
+
+  test('has no line for an accepted recipient until the level is info', async () => {
+    const smtp = await connectSmtp({
+      port: haraka.port,
+      proxy: { client: '203.0.113.9', local: '10.0.0.5:25' },
+    })
+    await smtp.ehlo()
+    await smtp.transaction('a@b.example', ['alice@example.com', 'nobody@example.com'])
+    await haraka.waitForLog(/\] refused /)
+    assert.deepEqual(haraka.logLines(/\] accepted /), [])
+    haraka.writeConfig('log.ini', '[main]\nlevel=info\nformat=default\n')
+    await haraka.waitForLog(/loglevel: INFO/)
+    await smtp.rcpt('alice@example.com')
+    await haraka.waitForLog(/\[gal-relay\] accepted .*rule=in-gal/)
+    await smtp.quit()
   })
 })

@@ -1,34 +1,48 @@
-// The pages of docs/ on mail that goes where the directory says, and on several companies: the whole
-// configuration of each runs with directories of their kind, and each recipient of the page's table goes where
-// it should, by the address that is there.
+// The pages of docs/ on mail that goes where the directory says, and on several companies. The whole
+// configuration of each page runs with directories of its kind, and each recipient goes to the server and
+// address in the page's table.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { describe, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import type { Explanation } from '../plugins/gal-relay/advice/explain'
 import type { QueueNote } from '../plugins/gal-relay/delivery/queue-note'
-import { type CertificateAuthority, makeAuthority } from './support/certificates'
+import { type Certificate, type CertificateAuthority, makeAuthority } from './support/certificates'
 import { loadCommand } from './support/command'
 import { blocksOf, isWhole, type Replacements, readPage, real, wholeOf } from './support/docs'
 import { skipWithoutDs389, startDs389 } from './support/ds389'
-import { type Haraka, startHaraka } from './support/haraka'
+import type { Haraka } from './support/haraka'
 import * as layouts from './support/layouts'
 import { skipWithout } from './support/programs'
 import { skipWithoutSamba, startSamba } from './support/samba'
+import { sharedHaraka } from './support/shared-haraka'
 import { type SlapdEntry, startSlapd, unitEntry } from './support/slapd'
 import { connectSmtp } from './support/smtp'
 import { until } from './support/until'
 
 const { runJson } = loadCommand()
 
+const shared = sharedHaraka({})
+after(() => shared.stop())
+
+/** The authority of the servers of nearly all pages, made when it is first needed. */
+let authority: CertificateAuthority | undefined
+let certificate: Certificate | undefined
+function ours() {
+  authority ??= makeAuthority()
+  certificate ??= authority.issue()
+  return { authority, certificate }
+}
+after(() => authority?.remove())
+
 const PASSWORD = 'Pa55-word!'
 
 /** A row of a page's table. */
 interface Row {
   readonly address: string
-  /** undefined when it is unknown */
+  /** undefined if the recipient is unknown */
   readonly leavesAs: string | undefined
-  /** A next hop as the page has it, `queue plugins`, `MX hosts` or `unknown`. */
+  /** A next hop as the page writes it, `queue plugins`, `MX hosts` or `unknown`. */
   readonly to: string
 }
 
@@ -44,21 +58,26 @@ function tableOf(page: string): Row[] {
 }
 
 /**
- * @param replacements what stands for the directories in the test
- * @param mode for all of them
+ * @param replacements the directories of the test in place of the page's
+ * @param mode of all directories
  */
 function iniOf(page: string, replacements: Replacements, mode: 'live' | 'snapshot'): string {
   const [routing] = blocksOf(`docs/${page}`).filter(
     ({ language, text }) => language === 'ini' && !isWhole({ text }) && /_attribute = /.test(text),
   )
-  // A page that first leaves the routing to others shows the lines for it alone.
+  // A page whose whole configuration leaves routing to others shows the lines for routing separately.
   const whole = wholeOf(page).replace('[gal]\n', routing?.text ?? '[gal]\n')
   return real(whole, replacements).replace('[gal]\n', `[gal]\nmode = ${mode}\n`)
 }
 
 async function routes(haraka: Haraka, page: string): Promise<void> {
+  for (const folder of ['delivered', 'queue']) {
+    for (const file of readdirSync(path.join(haraka.dir, folder))) {
+      rmSync(path.join(haraka.dir, folder, file))
+    }
+  }
   const table = tableOf(page)
-  // Servers that are being connected to for the first time
+  // The servers are being connected to for the first time.
   const isWell = async () => (await send(haraka, table)).every((line) => !line.startsWith('4'))
   await until(isWell, haraka.log)
   const replies = await send(haraka, table, 'Subject: x\r\n\r\nx\r\n')
@@ -70,13 +89,13 @@ async function routes(haraka: Haraka, page: string): Promise<void> {
   await explains(haraka, table)
 }
 
-/** Where each copy goes, and for whom: `<hop> <address>`. Two addresses of one mailbox are one. */
+/** The copies as `<hop> <address>`. Two addresses of one mailbox get one copy. */
 function expectedOf(table: readonly Row[]): string[] {
   const all = table.flatMap(({ leavesAs, to }) => (leavesAs ? `${to} ${leavesAs}` : []))
   return [...new Set(all)].sort()
 }
 
-/** The same of what the queue plugin has, and of what waits in the outbound queue. */
+/** The same for what the queue plugin has taken and what waits in the outbound queue. */
 function taken(haraka: Haraka): string[] {
   const queued = haraka.delivered().flatMap(({ rcpt_to }) => rcpt_to)
   const waiting = haraka.outboundMessages().flatMap(({ rcpt_to, domain, notes }) => {
@@ -119,30 +138,25 @@ async function explains(haraka: Haraka, table: readonly Row[]): Promise<void> {
   }
 }
 
-/** By look-ups and from the list in memory. */
+/** Live, and with the list in memory. */
 async function routesBothWays(
   page: string,
   replacements: Replacements,
   files: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const haraka = await startHaraka({ ini: iniOf(page, replacements, 'live'), files })
-  try {
-    await routes(haraka, page)
-    for (const folder of ['delivered', 'queue']) {
-      for (const file of readdirSync(path.join(haraka.dir, folder))) {
-        rmSync(path.join(haraka.dir, folder, file))
-      }
-    }
-    haraka.forgetLog()
-    const ini = iniOf(page, replacements, 'snapshot')
-    await haraka.reload(ini)
-    const directories = 1 + (ini.match(/^\[directory /gm)?.length ?? 0)
+  await shared.with(
+    iniOf(page, replacements, 'live'),
+    undefined,
+    (haraka) => routes(haraka, page),
+    files,
+  )
+  const ini = iniOf(page, replacements, 'snapshot')
+  const directories = 1 + (ini.match(/^\[directory /gm)?.length ?? 0)
+  await shared.with(ini, undefined, async (haraka) => {
     const inForce = () => haraka.logLines(/the list is in force/).length
     await until(() => inForce() >= directories, haraka.log)
     await routes(haraka, page)
-  } finally {
-    await haraka.stop()
-  }
+  })
 }
 
 const account = (dn: string): SlapdEntry => ({
@@ -152,7 +166,7 @@ const account = (dn: string): SlapdEntry => ({
   sn: undefined,
 })
 
-/** The entries of mailbox-servers.md, as they are in its table. */
+/** The entries in the table of mailbox-servers.md. */
 function mailboxes(): [name: string, attributes: Record<string, string>][] {
   const rows = readPage('docs/mailbox-servers.md').matchAll(
     /^\| `(\w+)@example\.com` \| ([^|]*) \|/gm,
@@ -221,31 +235,29 @@ describe('hybrid-exchange.md', { skip: skipWithoutSamba() }, () => {
 
 describe('mailbox-servers.md', () => {
   const openldap = skipWithout('slapd', 'slapadd', 'openssl')
-  test('with OpenLDAP', { skip: openldap }, () =>
-    withAuthority(async (authority) => {
-      const base = 'dc=corp,dc=example'
-      const slapd = await startSlapd({
-        suffix: base,
-        tls: authority.issue(),
-        entries: [
-          unitEntry(`ou=services,${base}`),
-          account(`cn=haraka,ou=services,${base}`),
-          ...mailboxes().map(([name, attributes]) => ({
-            dn: `uid=${name},${base}`,
-            ...attributes,
-          })),
-        ],
+  test('with OpenLDAP', { skip: openldap }, async () => {
+    const base = 'dc=corp,dc=example'
+    const slapd = await startSlapd({
+      suffix: base,
+      tls: ours().certificate,
+      entries: [
+        unitEntry(`ou=services,${base}`),
+        account(`cn=haraka,ou=services,${base}`),
+        ...mailboxes().map(([name, attributes]) => ({
+          dn: `uid=${name},${base}`,
+          ...attributes,
+        })),
+      ],
+    })
+    try {
+      await routesBothWays('mailbox-servers.md', [['ldap://ldap1.corp.example', slapd.url]], {
+        'config/gal_relay.password': `${PASSWORD}\n`,
+        'config/corp-ca.pem': readFileSync(ours().authority.ca, 'utf8'),
       })
-      try {
-        await routesBothWays('mailbox-servers.md', [['ldap://ldap1.corp.example', slapd.url]], {
-          'config/gal_relay.password': `${PASSWORD}\n`,
-          'config/corp-ca.pem': readFileSync(authority.ca, 'utf8'),
-        })
-      } finally {
-        await slapd.stop()
-      }
-    }),
-  )
+    } finally {
+      await slapd.stop()
+    }
+  })
 
   test('with 389 Directory Server', { skip: skipWithoutDs389() }, async () => {
     const base = 'dc=corp,dc=test'
@@ -264,7 +276,7 @@ describe('mailbox-servers.md', () => {
         'mailbox-servers.md',
         [
           ['ldap://ldap1.corp.example', ds.url],
-          // It has no TLS here.
+          // This server has no TLS.
           ['starttls = true\ntls_ca = corp-ca.pem\n', ''],
           ['bind_dn = cn=haraka,ou=services,dc=corp,dc=example', `bind_dn = ${ds.bindDn}`],
           ['base = dc=corp,dc=example', `base = ${ds.base}`],
@@ -280,46 +292,45 @@ describe('mailbox-servers.md', () => {
 describe('several-companies.md', {
   skip: skipWithout('slapd', 'slapadd', 'openssl'),
 }, () => {
-  test('with two OpenLDAP servers that know nothing of each other', () =>
-    withAuthority((alpha) =>
-      withAuthority(async (beta) => {
-        const person = (base: string, ...addresses: string[]) =>
-          addresses.map((address) => ({
-            dn: `uid=${address.replace('@', '-')},${base}`,
-            mail: address,
-            proxyAddresses: `SMTP:${address}`,
-          }))
-        const company = (name: string, authority: CertificateAuthority, addresses: string[]) => {
-          const suffix = `dc=${name},dc=example`
-          const entries = [account(`cn=haraka,${suffix}`), ...person(suffix, ...addresses)]
-          return startSlapd({ suffix, tls: authority.issue(), entries })
-        }
-        const slapds = await Promise.all([
-          company('alpha', alpha, ['alice@alpha.example', 'stray@beta.example']),
-          company('beta', beta, [
-            'bob@beta.example',
-            'bob@hr.beta.example',
-            'bob@beta-shop.example',
-            'nobody@alpha.example',
-          ]),
-        ])
-        try {
-          const urls = ['ldap://dc1.alpha.example', 'ldap://ldap1.beta.example']
-          await routesBothWays(
-            'several-companies.md',
-            urls.map((url, index) => [url, slapds[index]?.url ?? ''] as const),
-            {
-              'config/alpha.password': `${PASSWORD}\n`,
-              'config/beta.password': `${PASSWORD}\n`,
-              'config/alpha-ca.pem': readFileSync(alpha.ca, 'utf8'),
-              'config/beta-ca.pem': readFileSync(beta.ca, 'utf8'),
-            },
-          )
-        } finally {
-          for (const slapd of slapds) await slapd.stop()
-        }
-      }),
-    ))
+  test('with two OpenLDAP servers that know nothing of each other', async () => {
+    const [alpha, beta] = [ours().authority, makeAuthority()]
+    const person = (base: string, ...addresses: string[]) =>
+      addresses.map((address) => ({
+        dn: `uid=${address.replace('@', '-')},${base}`,
+        mail: address,
+        proxyAddresses: `SMTP:${address}`,
+      }))
+    const company = (name: string, authority: CertificateAuthority, addresses: string[]) => {
+      const suffix = `dc=${name},dc=example`
+      const entries = [account(`cn=haraka,${suffix}`), ...person(suffix, ...addresses)]
+      return startSlapd({ suffix, tls: authority.issue(), entries })
+    }
+    const slapds = await Promise.all([
+      company('alpha', alpha, ['alice@alpha.example', 'stray@beta.example']),
+      company('beta', beta, [
+        'bob@beta.example',
+        'bob@hr.beta.example',
+        'bob@beta-shop.example',
+        'nobody@alpha.example',
+      ]),
+    ])
+    try {
+      const urls = ['ldap://dc1.alpha.example', 'ldap://ldap1.beta.example']
+      await routesBothWays(
+        'several-companies.md',
+        urls.map((url, index) => [url, slapds[index]?.url ?? ''] as const),
+        {
+          'config/alpha.password': `${PASSWORD}\n`,
+          'config/beta.password': `${PASSWORD}\n`,
+          'config/alpha-ca.pem': readFileSync(alpha.ca, 'utf8'),
+          'config/beta-ca.pem': readFileSync(beta.ca, 'utf8'),
+        },
+      )
+    } finally {
+      for (const slapd of slapds) await slapd.stop()
+      beta.remove()
+    }
+  })
 })
 
 describe('layouts that name servers', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () => {
@@ -336,38 +347,25 @@ describe('layouts that name servers', { skip: skipWithout('slapd', 'slapadd', 'o
       urls: ['ldap://ucs1.corp.example:7389', 'ldap://ucs2.corp.example:7389'],
     },
   ]) {
-    test(page, () =>
-      withAuthority(async (authority) => {
-        const slapd = await startSlapd({ suffix: base, tls: authority.issue(), ...options })
-        const [, ca = ''] = /^tls_ca = (.*)$/m.exec(wholeOf(page)) ?? []
-        const [first = '', second = ''] = urls
-        try {
-          await routesBothWays(
-            page,
-            [
-              [`${first}\n`, `${slapd.url}\n`],
-              [`${second}\n`, 'ldap://127.0.0.1:1\n'],
-            ],
-            {
-              'config/gal_relay.password': `${PASSWORD}\n`,
-              [`config/${ca}`]: readFileSync(authority.ca, 'utf8'),
-            },
-          )
-        } finally {
-          await slapd.stop()
-        }
-      }),
-    )
+    test(page, async () => {
+      const slapd = await startSlapd({ suffix: base, tls: ours().certificate, ...options })
+      const [, ca = ''] = /^tls_ca = (.*)$/m.exec(wholeOf(page)) ?? []
+      const [first = '', second = ''] = urls
+      try {
+        await routesBothWays(
+          page,
+          [
+            [`${first}\n`, `${slapd.url}\n`],
+            [`${second}\n`, 'ldap://127.0.0.1:1\n'],
+          ],
+          {
+            'config/gal_relay.password': `${PASSWORD}\n`,
+            [`config/${ca}`]: readFileSync(ours().authority.ca, 'utf8'),
+          },
+        )
+      } finally {
+        await slapd.stop()
+      }
+    })
   }
 })
-
-async function withAuthority(
-  use: (authority: CertificateAuthority) => Promise<void>,
-): Promise<void> {
-  const authority = makeAuthority()
-  try {
-    await use(authority)
-  } finally {
-    authority.remove()
-  }
-}

@@ -1,4 +1,4 @@
-// The README's first example is a complete configuration, and does what is said there.
+// The README's first example is a complete configuration, and does what the README says.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { blocksOf, real } from './support/docs'
 import { startEmbeddedLdap } from './support/embedded-ldap'
 import { REPOSITORY, startHaraka } from './support/haraka'
-import { npm, shell } from './support/shell'
+import { packedPackage, shell } from './support/shell'
 import { connectSmtp } from './support/smtp'
 
 const README = readFileSync(path.join(REPOSITORY, 'README.md'), 'utf8')
@@ -58,20 +58,19 @@ test('takes mail for one domain, and lets one network relay', async () => {
   }
 })
 
-test('its two minutes lead from a new Haraka to the first correct answers', async () => {
+test('its two-minute instructions lead from a new Haraka to the first correct answers', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'readme-'))
   const dir = path.join(folder, 'mx')
   const directory = await startEmbeddedLdap(['alice@example.com'])
   try {
-    const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]
-    const { stdout } = await npm(REPOSITORY, ...pack)
+    const { file } = await packedPackage()
     const bin = path.join(path.dirname(require.resolve('haraka/package.json')), 'bin', 'haraka')
     await promisify(execFile)(process.execPath, [bin, '-i', dir])
     const blocks = blocksOf('README.md').filter(({ language }) => language === 'sh')
     assert.equal(blocks.length, 1)
     const commands = real(blocks[0]?.text ?? '', [
       ['npm install', 'npm install --no-audit --no-fund --prefer-offline'],
-      ['haraka-plugin-gal-relay', path.join(folder, JSON.parse(stdout)[0].filename)],
+      ['haraka-plugin-gal-relay', file],
       ['ldap://dc1.corp.example', directory.url],
     ])
     assert.match(await shell(commands, dir), /\n0 problems, 0 warnings\n$/)

@@ -1,6 +1,6 @@
-// `npm test`: runs the compiled tests with Node's own test runner, six files at a time, since many wait
-// for something most of the time. `npm test -- vectors` runs the files whose path holds that word.
-// Where CI=true a skipped test is a failure: a green run there means that everything ran.
+// `npm test`: runs the compiled tests with Node's own test runner, six files at a time, since many of them
+// mostly wait. `npm test -- vectors` runs the files whose path contains that word. If CI=true, a skipped
+// test is a failure, so that a green run means that everything ran.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -8,12 +8,12 @@ import { run } from 'node:test'
 import { spec as Spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
 
-// A file whose servers outlive a failure would otherwise never end.
+// Without this limit, a file whose servers outlive a failure would never end.
 const FIVE_MINUTES = 300_000
 const SUMMARY = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /
 
-// The longest: one of these alone at the end would leave half of the machine idle. Those that keep it
-// busy and those that wait come by turns.
+// The longest files: one of them running alone at the end would leave half of the machine idle. Files that
+// keep it busy and files that mostly wait take turns.
 const FIRST = [
   'faults',
   'snapshot-cluster',
@@ -60,7 +60,7 @@ if (files.length === 0) {
   process.exit(1)
 }
 
-// What test files make once for all of them.
+// For what is made once and shared by the test files.
 process.env.TEST_RUN_FOLDER = mkdtempSync(path.join(tmpdir(), 'gal-relay-tests-'))
 process.on('exit', () => rmSync(process.env.TEST_RUN_FOLDER, { recursive: true, force: true }))
 
@@ -78,7 +78,7 @@ tests.on('test:diagnostic', ({ message }) => {
 })
 tests.compose(new Spec()).pipe(process.stdout)
 
-// The reporter tells of failures after the summary, which is to be the last that is printed.
+// The reporter prints failures after the summary, so the summary is printed once more at the end.
 process.on('exit', () => {
   if (process.env.CI === 'true' && skipped.length > 0) {
     process.exitCode = 1

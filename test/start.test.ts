@@ -1,9 +1,10 @@
-// What a postmaster sees when Haraka starts: the full list of what is wrong, or who may relay and
-// what will probably surprise.
+// What a postmaster sees when Haraka starts: all problems of the settings, or who may relay, and warnings
+// about settings that are probably not meant.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, type HarakaOptions, harakaStartFailure, startHaraka } from './support/haraka'
+import { sharedHaraka } from './support/shared-haraka'
 import { connectSmtp } from './support/smtp'
 
 let directory: EmbeddedLdap
@@ -14,14 +15,14 @@ before(async () => {
 })
 after(() => directory.stop())
 
-/** Starts Haraka with these settings, and gives its log once it is ready. */
+/** Starts Haraka with these settings. @returns its log once it is ready */
 async function startLog(options: HarakaOptions): Promise<string> {
   const haraka = await startHaraka(options)
   await haraka.stop()
   return haraka.log()
 }
 
-/** The plugin's own lines of the given level on the settings, without time stamp. */
+/** @returns the plugin's lines about the settings at this level, without their time stamps */
 function said(log: string, level: string): string[] {
   const mark = `[${level}] [-] [gal-relay] `
   return log.split('\n').flatMap((line) => {
@@ -32,7 +33,13 @@ function said(log: string, level: string): string[] {
 }
 
 describe('a start with settings that cannot be used', { concurrency: 2 }, () => {
-  test('fails with every problem: where, what, and what was probably meant', async () => {
+  let failure: Promise<string> | undefined
+  const withoutFile = () => {
+    failure ??= harakaStartFailure({})
+    return failure
+  }
+
+  test('fails and names every problem: where, what, and what was probably meant', async () => {
     const output = await harakaStartFailure({
       ini: `enabeld = false
 [restrictons]
@@ -110,23 +117,26 @@ bind_password = second
     assert.match(output, new RegExp(`gal-relay: ${wanted.length} problems in the settings`))
   })
 
-  test('is said once, without a stack, whatever the number of processes', async () => {
-    for (const nodes of [0, 2]) {
-      const output = await harakaStartFailure({ nodes, ini: '[routes]\nexample.com = inbound\n' })
+  test('logs each problem once, without a stack, whatever the number of processes', async () => {
+    const cluster = { nodes: 2, ini: '[routes]\nexample.com = inbound\n' }
+    for (const output of [await withoutFile(), await harakaStartFailure(cluster)]) {
       assert.equal(output.match(/url\[\]: is missing/g)?.length, 1, output)
       assert.doesNotMatch(output, /\bat (readSettings|Plugin\.register)\b/)
     }
   })
 
   test('an absent file means a directory is missing', async () => {
-    const output = await harakaStartFailure({})
+    const output = await withoutFile()
     assert.match(output, /\[ldap\] url\[\]: is missing: url\[\] = ldaps:\/\/dc1\.corp\.example/)
     assert.match(output, /\[ldap\] base: is missing: base = dc=corp,dc=example/)
   })
 })
 
 describe('a start', { concurrency: 2 }, () => {
-  test('tells who may relay on each listener, and what is inbound', async () => {
+  const shared = sharedHaraka({})
+  after(() => shared.stop())
+
+  test('logs who may relay on each listener, and which domains are inbound', async () => {
     const log = await startLog({
       hostList: ['Host.Example', 'münchen.example', 'not a domain'],
       files: { 'config/host_list_regex': '.*\\.corp\\.example\n' },
@@ -162,10 +172,23 @@ hosts[] =
     ])
   })
 
-  test('warns once of restrictions that count for nothing (Q256856)', async () => {
-    const log = await startLog({
-      ini: `${LDAP}[routing]\nreroute = false\n[restrictions]\nauthenticated = true\nhosts[] = 192.168.1.0/24\n`,
-    })
+  test('warns of an open relay, and so does a reload', async () => {
+    const open = (why: string) => [
+      `OPEN RELAY on listeners without a section of their own: anybody may send mail anywhere through it (${why})`,
+    ]
+    for (const [setting, warnings] of [
+      ['open = true', open('open = true')],
+      ['hosts[] = 0.0.0.0/0', open('hosts[] = 0.0.0.0/0 matches every address')],
+    ] as const) {
+      await shared.with(`${LDAP}[restrictions]\n${setting}\n`, undefined, async ({ log }) => {
+        assert.deepEqual(said(log(), 'WARN'), warnings)
+      })
+    }
+  })
+
+  test('warns once of restrictions that have no effect (Q256856)', async () => {
+    const ini = `${LDAP}[routing]\nreroute = false\n[restrictions]\nauthenticated = true\nhosts[] = 192.168.1.0/24\n`
+    const log = await startLog({ ini })
     const warnings = said(log, 'WARN')
     assert.equal(warnings.length, 1, log)
     assert.match(
@@ -174,19 +197,7 @@ hosts[] =
     )
   })
 
-  test('warns of an open relay', async () => {
-    for (const [setting, why] of [
-      ['open = true', 'open = true'],
-      ['hosts[] = 0.0.0.0/0', 'hosts[] = 0.0.0.0/0 matches every address'],
-    ]) {
-      const log = await startLog({ ini: `${LDAP}[restrictions]\n${setting}\n` })
-      assert.deepEqual(said(log, 'WARN'), [
-        `OPEN RELAY on listeners without a section of their own: anybody may send mail anywhere through it (${why})`,
-      ])
-    }
-  })
-
-  test('warns of plugins that would answer first', async () => {
+  test('warns of plugins that answer first', async () => {
     const plugins = ['rcpt_to.in_host_list', 'gal-relay', 'test-queue']
     const log = await startLog({ ini: LDAP, plugins })
     const [warning, ...more] = said(log, 'WARN')
@@ -203,7 +214,7 @@ hosts[] =
     assert.deepEqual(said(after, 'WARN'), [])
   })
 
-  test('says each line once in a cluster', async () => {
+  test('logs each line once in a cluster', async () => {
     const options: HarakaOptions = {
       nodes: 2,
       plugins: ['rcpt_to.in_host_list', 'gal-relay', 'test-queue'],
@@ -220,7 +231,7 @@ hosts[] =
     assert.equal(warnings.length, 3, warnings.join('\n'))
   })
 
-  test('without a directory is possible where the plugin takes no part, and it changes nothing', async () => {
+  test('without a directory is possible if the plugin is disabled, which then changes nothing', async () => {
     const options: HarakaOptions = {
       ini: 'enabled = false\n',
       hostList: ['host.example'],
@@ -297,7 +308,7 @@ bind_password = geheim-10
     assert.doesNotMatch(output, /geheim/)
   })
 
-  test('is not shown by one that succeeds, nor later, at the highest log level', async () => {
+  test('is not shown by a start that succeeds, nor later, at the highest log level', async () => {
     const haraka = await startHaraka({
       logLevel: 'debug',
       ini: `${routes}${LDAP}bind_dn = cn=reader\nbind_password = geheim-2\n`,

@@ -1,5 +1,5 @@
-// Who is trusted to relay, when other plugins have their own ideas: AUTH, XCLIENT, the PROXY protocol,
-// and plugins that set connection.relaying. The rules decide alone.
+// Who may relay when other plugins have a say too: AUTH, XCLIENT, the PROXY protocol, and plugins that set
+// connection.relaying. Only the rules decide.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from './support/haraka'
 import { freePort } from './support/ports'
+import { sharedHaraka } from './support/shared-haraka'
 import { connectSmtp, type SmtpClient } from './support/smtp'
 
 const MESSAGE = 'Subject: hello\r\n\r\nhello\r\n'
@@ -19,21 +20,21 @@ before(async () => {
 })
 after(() => directory.stop())
 
-function start(
-  ini: string,
-  options: HarakaOptions = {},
-  { url, base } = directory,
-): Promise<Haraka> {
+function iniOf(more: string, { url, base } = directory): string {
   const ldap = `[ldap]\nurl[] = ${url}\nbase = ${base}\n`
+  return `[routes]\nexample.com = inbound\npartner.example = always-relay\n${more}${ldap}`
+}
+
+function start(ini: string, options: HarakaOptions = {}, from = directory): Promise<Haraka> {
   return startHaraka({
-    ini: `[routes]\nexample.com = inbound\npartner.example = always-relay\n${ini}${ldap}`,
+    ini: iniOf(ini, from),
     auth: PASSWORDS,
     ...options,
     files: { 'plugins/seen.js': SEEN, ...options.files },
   })
 }
 
-/** Writes down what a plugin further down the list sees. */
+/** Records what a plugin further down the list sees. */
 const SEEN = `const fs = require('node:fs')
 const path = require('node:path')
 const file = path.join(process.env.HARAKA, 'seen')
@@ -66,22 +67,32 @@ async function rcpt(smtp: SmtpClient, to: string): Promise<string> {
   return (rcpt[0] ?? mail).line.slice(0, 9)
 }
 
+const besideSeen = sharedHaraka({
+  auth: PASSWORDS,
+  plugins: ['gal-relay', 'test-queue', 'seen'],
+  files: { 'plugins/seen.js': SEEN },
+})
+const besideDelayDeny = sharedHaraka({
+  auth: PASSWORDS,
+  plugins: ['delay_deny', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
+})
+after(() => Promise.all([besideSeen.stop(), besideDelayDeny.stop()]))
+
 describe('an account', () => {
   let haraka: Haraka
   before(async () => {
-    haraka = await start(
-      `[listener *:587]
+    const ini = iniOf(`[listener *:587]
 authenticated = true
 never[] = 10.6.6.6
 [listener 10.0.0.6:587]
 authenticated = false
 [listener *:26]
 authenticated = true
-`,
-      { plugins: ['gal-relay', 'test-queue', 'seen'] },
-    )
+`)
+    await besideSeen.with(ini, undefined, async (shared) => {
+      haraka = shared
+    })
   })
-  after(() => haraka.stop())
 
   async function as(account: keyof typeof PASSWORDS, client: string, local: string) {
     const smtp = await connect(haraka, client, local)
@@ -108,7 +119,7 @@ authenticated = true
     })
   }
 
-  test('is what Haraka wants at MAIL on port 587, trusted or not', async () => {
+  test('is required by Haraka at MAIL on port 587, trusted or not', async () => {
     const nobody = await connect(haraka, '10.1.1.9', '10.0.0.6:587')
     assert.equal((await nobody.mail('a@b.example')).line, '550 Authentication required')
     await nobody.quit()
@@ -121,7 +132,7 @@ authenticated = true
     ['guest', false],
     ['carol', true],
   ] as const) {
-    test(`${account}, given in the middle of a transaction, counts as ever`, async () => {
+    test(`${account}, authenticated in the middle of a transaction, counts as always`, async () => {
       const smtp = await connect(haraka, '10.1.2.1', '10.0.0.5:26')
       await smtp.mail('a@b.example')
       assert.equal((await smtp.rcpt(FOREIGN)).code, 550)
@@ -168,7 +179,7 @@ exports.open = (next, connection) => {
     },
   }
   for (const [name, options] of Object.entries(cases)) {
-    test(`opens no relay and sends nobody astray: ${name}`, async () => {
+    test(`opens no relay and misroutes no mail: ${name}`, async () => {
       const haraka = await start('', options)
       try {
         const smtp = await connect(haraka, '203.0.113.9')
@@ -198,22 +209,21 @@ exports.open = (next, connection) => {
 })
 
 describe('a plugin that overrides refusals', () => {
-  for (const [name, options] of Object.entries<HarakaOptions>({
-    delay_deny: { plugins: ['delay_deny', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'] },
-    'one with a deny hook of its own': {
-      plugins: ['forgives', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
-      files: { 'plugins/forgives.js': 'exports.hook_deny = (next) => next(OK)\n' },
-    },
-  })) {
+  const besideForgiving = sharedHaraka({
+    plugins: ['forgives', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
+    files: { 'plugins/forgives.js': 'exports.hook_deny = (next) => next(OK)\n' },
+  })
+  after(() => besideForgiving.stop())
+
+  for (const [name, shared] of [
+    ['delay_deny', besideDelayDeny],
+    ['one with a deny hook of its own', besideForgiving],
+  ] as const) {
     test(`finds that an answer to a recipient is final: ${name}`, async () => {
       let isStopped = false
       const ownDirectory = await startEmbeddedLdap(['alice@example.com'])
-      const haraka = await start(
-        '[restrictions]\nhosts[] = 10.1.0.0/16\n',
-        { hostList: ['example.com'], ...options },
-        ownDirectory,
-      )
-      try {
+      const ini = iniOf('[restrictions]\nhosts[] = 10.1.0.0/16\n', ownDirectory)
+      const use = async (haraka: Haraka) => {
         const stranger = await connect(haraka, '203.0.113.9')
         const trusted = await connect(haraka, '10.1.0.1')
         assert.equal(await rcpt(stranger, FOREIGN), '550 5.7.1')
@@ -227,8 +237,10 @@ describe('a plugin that overrides refusals', () => {
           assert.equal(await rcpt(smtp, 'other@example.com'), '451 4.4.3')
           await smtp.quit()
         }
+      }
+      try {
+        await shared.with(ini, ['example.com'], use)
       } finally {
-        await haraka.stop()
         if (!isStopped) await ownDirectory.stop()
       }
     })
@@ -237,13 +249,8 @@ describe('a plugin that overrides refusals', () => {
 
 describe('the address', () => {
   test('is what the PROXY line says, from the connect stage on', async () => {
-    const haraka = await start(
-      '[restrictions]\nhosts[] = 10.1.0.0/16\nlocal_addresses[] = 10.0.0.8\n',
-      {
-        plugins: ['gal-relay', 'test-queue', 'seen'],
-      },
-    )
-    try {
+    const ini = iniOf('[restrictions]\nhosts[] = 10.1.0.0/16\nlocal_addresses[] = 10.0.0.8\n')
+    await besideSeen.with(ini, undefined, async (haraka) => {
       for (const [client, local, trusted] of [
         ['10.1.0.1', '10.0.0.5:25', true],
         ['10.2.0.1', '10.0.0.5:25', false],
@@ -256,18 +263,13 @@ describe('the address', () => {
         await smtp.quit()
         assert.equal(seen(haraka, 'connect').at(-1)?.split(' ')[1], String(trusted), client)
       }
-    } finally {
-      await haraka.stop()
-    }
+    })
   })
 
   test('is not what the client says in a PROXY line of its own', async () => {
     const trusted = '10.1.0.1'
-    const haraka = await start(
-      '[restrictions]\nhosts[] = 10.1.0.0/16\n[listener 10.0.0.9:25]\nenabled = false\n',
-      { plugins: ['delay_deny', 'gal-relay', 'test-queue'] },
-    )
-    try {
+    const ini = '[restrictions]\nhosts[] = 10.1.0.0/16\n[listener 10.0.0.9:25]\nenabled = false\n'
+    await besideDelayDeny.with(iniOf(ini), ['example.com'], async (haraka) => {
       for (const [before, after] of [
         ['10.0.0.5:25', '10.0.0.5 4 25'],
         ['10.0.0.5:25', '10.0.0.9 4 25'],
@@ -281,12 +283,10 @@ describe('the address', () => {
           await assert.rejects(smtp.ehlo(), /closed the connection|ECONNRESET|EPIPE/)
         }
       }
-    } finally {
-      await haraka.stop()
-    }
+    })
   })
 
-  test('is what XCLIENT says, once it has spoken', async () => {
+  test('is what XCLIENT says, once it has been sent', async () => {
     const port = await freePort()
     const haraka = await start(
       `[restrictions]

@@ -1,4 +1,4 @@
-// Next hops over TLS that do what next hops do.
+// Next hops over TLS that behave well or badly.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
@@ -10,16 +10,16 @@ export type Conduct =
   | 'good'
   /** Says nothing at all. */
   | 'silent'
-  /** Ends the connection instead of a greeting. */
+  /** Closes the connection instead of sending a greeting. */
   | 'closes'
-  /** Resets the connection instead of an answer to EHLO. */
+  /** Resets the connection instead of answering EHLO. */
   | 'resets'
-  /** Resets it instead of an answer to MAIL. */
+  /** Resets the connection instead of answering MAIL. */
   | 'resets later'
 
 export interface Hop {
   readonly port: number
-  /** How many messages it took. */
+  /** The number of messages it has taken. */
   readonly taken: number
   stop(): Promise<void>
 }

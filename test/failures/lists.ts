@@ -1,5 +1,5 @@
-// Lists that go from one server to others, by a file and by Redis, while all of it that nobody waits for
-// throws: they arrive, and whatever is told to end does so.
+// Lists that go from one server to others, by a file and by Redis, while everything in it that nobody waits
+// for throws: they arrive, and whatever is told to end does so.
 import path from 'node:path'
 import { Sharing } from '../../plugins/gal-relay/gal/snapshot/sharing'
 import type { ListChannel } from '../../plugins/gal-relay/settings/list-channel'
@@ -9,7 +9,7 @@ import { VALID } from '../gal/load'
 import type { Faults } from '../support/faults'
 import { channelBy, listFolder, startGateway } from '../support/published-list'
 import { startRedis } from '../support/redis-server'
-import { type Slapd, startSlapd } from '../support/slapd'
+import type { Slapd } from '../support/slapd'
 import { until } from '../support/until'
 
 interface Server {
@@ -39,9 +39,8 @@ function startSharing({ url, base }: Slapd, channel: ListChannel, file: string):
   }
 }
 
-export async function publishedLists(faults: Faults): Promise<void> {
+export async function publishedLists(faults: Faults, slapd: Slapd): Promise<void> {
   const { folder, key, remove } = listFolder()
-  const slapd = await startSlapd({ entries: VALID })
   const redis = await startRedis()
   const secret = key()
   const says = ({ log }: Server, text: RegExp) =>
@@ -77,7 +76,7 @@ export async function publishedLists(faults: Faults): Promise<void> {
     await first.stop()
     faults.end()
   } finally {
-    await Promise.all([redis.stop(), slapd.stop()])
+    await redis.stop()
     remove()
   }
 }

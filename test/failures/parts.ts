@@ -1,5 +1,5 @@
-// Parts of the plugin in the process of the test, where what a whole server meets once a day can be
-// had in a moment.
+// Parts of the plugin in the process of the test, where what a whole server meets once a day happens in a
+// moment.
 import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { setServers } from 'node:dns/promises'
@@ -29,10 +29,9 @@ import { DomainMap } from '../../plugins/gal-relay/routing/domain-map'
 import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { GAL, LDAP, recordedLog, SNAPSHOT, serverUrl, testList } from '../gal/lists'
 import { assertNothingWrong, startLoad, VALID } from '../gal/load'
-import { makeAuthority } from '../support/certificates'
 import { startDns } from '../support/dns-server'
 import type { Faults } from '../support/faults'
-import { startSlapd } from '../support/slapd'
+import type { Slapd } from '../support/slapd'
 import { startStalledPort } from '../support/stalled-port'
 import { type Behaviour, startTcpProxy } from '../support/tcp-proxy'
 import { until } from '../support/until'
@@ -44,15 +43,13 @@ const TIMES = {
   retry_after: { least: 50, most: 300 },
 }
 
-/** Servers that do all that servers do, found in the DNS, over TLS. */
-export async function directory(faults: Faults): Promise<void> {
-  const authority = makeAuthority()
-  const slapd = await startSlapd({ entries: VALID, tls: authority.issue() })
+/** Servers with every kind of fault, found in the DNS, over TLS. */
+export async function directory(faults: Faults, slapd: Slapd, ca: string): Promise<void> {
   const proxy = await startTcpProxy(slapd.port)
   const record = { priority: 0, weight: 1, port: proxy.port, target: 'localhost' }
   const name = '_ldap._tcp.corp.test'
   const dns = await startDns({ [name]: { fails: true } })
-  // Nobody answers there.
+  // A DNS server that never answers.
   const mute = createSocket('udp4').bind(0, '127.0.0.1')
   await once(mute, 'listening')
   setServers([`127.0.0.1:${mute.address().port}`])
@@ -60,7 +57,7 @@ export async function directory(faults: Faults): Promise<void> {
     ...TIMES,
     url: [serverUrl('srv://corp.test'), serverUrl(`ldap://127.0.0.1:${proxy.port}`)],
     starttls: true,
-    tls_ca: authority.ca,
+    tls_ca: ca,
   }
   faults.begin('start')
   const list = testList(ldap)
@@ -105,7 +102,7 @@ export async function directory(faults: Faults): Promise<void> {
     await sleep(1000)
     proxy.behave({ kind: 'pass' })
     await load.untilAnswered()
-    // By the DNS too, whose look-up has failed each time that something else has.
+    // The look-up in the DNS has failed along with everything else, and succeeds now too.
     const byDns = `ldap://localhost:${proxy.port}`
     await until(() => list.report().servers.some(({ server }) => server === byDns))
     faults.end()
@@ -114,15 +111,13 @@ export async function directory(faults: Faults): Promise<void> {
     const asked = await load.stop()
     await list.close()
     mute.close()
-    await Promise.all([proxy.stop(), dns.stop(), slapd.stop()])
-    authority.remove()
+    await Promise.all([proxy.stop(), dns.stop()])
     assertNothingWrong(asked, 60_000)
   }
 }
 
-/** Idle connections, and what else nobody waits for. */
-export async function connections(faults: Faults): Promise<void> {
-  const slapd = await startSlapd({ entries: VALID })
+/** Idle connections, and other work that nobody waits for. */
+export async function connections(faults: Faults, slapd: Slapd): Promise<void> {
   const proxy = await startTcpProxy(slapd.port)
   const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
   const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
@@ -143,18 +138,18 @@ export async function connections(faults: Faults): Promise<void> {
     const connection = await openConnection(endpoint, ldap, signal)
     faults.begin('idle')
     await until(() => resting.report().every(({ state }) => state === 'idle'))
-    // The server refuses this one, which only Active Directory knows.
+    // The server refuses this control, which only Active Directory knows.
     await new Promise<void>((resolve) => notifyOfChanges(connection, slapd.base, () => {}, resolve))
-    // Many changes at once are applied step by step.
+    // A large batch of changes is applied in steps.
     const table = new AddressTable(new Uint32Array(slotsFor(4096) * 2), 4096, 0)
     const hashes = Uint32Array.from({ length: 6000 }, (_, i) => (i * 2654435761) >>> 0)
     const batch = { added: hashes, removed: new Uint32Array(0), confirmedAt: 0, feed: 0 }
     assert.equal(await applyBatch(batch, table), true)
     const stalled = await startStalledPort()
     await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
-    // The fault was in the first one's time-out; this one's is on time,
+    // The fault was in the first connection's time-out; this one is on time,
     await assert.rejects(openConnection({ ...endpoint, port: stalled.port }, ldap, signal))
-    // and this process has stopped when this one's is over.
+    // and here, this process is busy until after the time-out.
     const late = openConnection({ ...endpoint, port: stalled.port }, ldap, signal)
     const end = performance.now() + 2 * TIMES.connect_timeout
     while (performance.now() < end);
@@ -177,7 +172,7 @@ export async function connections(faults: Faults): Promise<void> {
     for (const resolve of [addresses, () => never]) {
       const attempt = new AbortController()
       const connecting = connectTo('dir.test', stalled.port, attempt.signal, resolve)
-      // The first is tried by now, not yet the second.
+      // By now the first address has been tried, but not yet the second.
       await sleep(50)
       attempt.abort()
       await assert.rejects(connecting)
@@ -193,7 +188,7 @@ export async function connections(faults: Faults): Promise<void> {
     })
     proxy.behave({ kind: 'pass' })
     await lists.lookup(recipientOf('user0', 'example.com'))
-    // One that has the recipient does not wait for ever for the other.
+    // A directory that has the recipient does not wait for the other for ever.
     const ask = (answer: GalAnswer | Promise<GalAnswer>) => ({
       saysWhere: true,
       list: { lookup: () => answer },
@@ -207,14 +202,13 @@ export async function connections(faults: Faults): Promise<void> {
     assert.ok(answer.controls.size > 0)
   } finally {
     await Promise.all([idle.close(), resting.close(), lists.close()])
-    await Promise.all([proxy.stop(), slapd.stop()])
+    await proxy.stop()
   }
 }
 
-/** The list is kept: here, and by a process that cannot be started at first. */
-export async function list(faults: Faults): Promise<void> {
+/** A list that is kept here, and one by a process that cannot be started at first. */
+export async function list(faults: Faults, slapd: Slapd): Promise<void> {
   const folder = mkdtempSync(path.join(tmpdir(), 'list-'))
-  const slapd = await startSlapd({ entries: VALID })
   const settings = (file: string) => ({
     gal: { ...GAL, mode: 'snapshot' as const },
     ldap: { ...LDAP, url: [serverUrl(slapd.url)], retry_after: TIMES.retry_after },
@@ -279,7 +273,6 @@ export async function list(faults: Faults): Promise<void> {
     reader.close()
     later.close()
     for (const follower of followers) await follower.close()
-    await slapd.stop()
     rmSync(folder, { recursive: true, force: true })
   }
 }

@@ -1,4 +1,4 @@
-// Whole servers, under a load of recipients, while all that nobody waits for throws.
+// Whole servers under a load of recipients, while everything that nobody waits for throws.
 import assert from 'node:assert/strict'
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,6 +16,7 @@ import { type Slapd, startSlapd } from '../support/slapd'
 import { connectSmtp, type Reply, type SmtpClient } from '../support/smtp'
 import { startTcpProxy } from '../support/tcp-proxy'
 import { until } from '../support/until'
+import { HARVEST, sendToUnknown, throwEach } from './harvest'
 import { startHop } from './hops'
 
 const STRANGER = { client: '203.0.113.9', local: '10.0.0.5:25' }
@@ -29,7 +30,7 @@ const STATES = [
   ['451 4.4.3 ', 'unavailable'],
 ] as const
 
-/** Recipients by SMTP; each connection brings some. A connection that is lost is a wrong answer. */
+/** RCPTs, several on each connection. A lost connection counts as a wrong answer. */
 async function rcptLoad(haraka: Haraka): Promise<Load> {
   const free: SmtpClient[] = []
   async function answer(address: string): Promise<{ state: string }> {
@@ -85,13 +86,13 @@ async function rcptOf(haraka: Haraka, address: string): Promise<Reply> {
 }
 
 async function statusOf(port: number): Promise<number> {
-  // A connection that is kept may be closed by the server at the moment it is used again.
+  // The server may close a kept connection at the moment when it is used again.
   const headers = { connection: 'close' }
   const { status } = await fetch(`http://127.0.0.1:${port}/gal-relay/`, { headers })
   return status
 }
 
-/** Every failure is in the log, with its stack, and the process goes on. */
+/** Asserts that the log has every failure with its stack, and that the process goes on. */
 async function assertLogged(haraka: Haraka, faults: Faults, except: readonly string[]) {
   const log = haraka.log()
   const names = new Set(faults.thrown().map(({ what }) => what))
@@ -113,10 +114,9 @@ function assertRight(asked: Awaited<ReturnType<Load['stop']>>): void {
 }
 
 /** One process that asks the directory, delivers by next hops, and has a status page. */
-export async function oneProcess(faults: Faults): Promise<void> {
+export async function oneProcess(faults: Faults, slapd: Slapd): Promise<void> {
   const authority = makeAuthority()
   const certificate = authority.issue()
-  const slapd = await startSlapd({ entries: VALID })
   const proxy = await startTcpProxy(slapd.port)
   const good = await startHop(certificate, 'good')
   const bad = [
@@ -181,7 +181,7 @@ base = ${slapd.base}
   let sent = 0
   try {
     await load.untilAnswered()
-    // Where the second part of a message cannot be stored after the first was, the sender hears of it.
+    // If a message's second part cannot be stored after the first was, the sender hears of it.
     const queue = path.join(haraka.dir, 'queue')
     renameSync(queue, `${queue}.away`)
     await send(haraka, [VALID[0] as string, 'a@good.test']).catch(() => {})
@@ -217,7 +217,7 @@ base = ${slapd.base}
     }
     change('thrown-away', '0s')
     await thrown('settings: reload of the settings', 'settings: look at a file of the settings')
-    // Another list takes the place of the one that has other settings.
+    // An address list with other settings replaces the former one.
     change('taken', '1ms')
     await thrown('changed file of the settings', 'end of a former address list')
     await thrown('next hop time-out')
@@ -226,7 +226,7 @@ base = ${slapd.base}
     assert.equal(await statusOf(http), 200)
     assert.equal(await send(haraka, ['a@good.test']), 250)
     sent++
-    // Better one copy twice than one lost.
+    // A message may arrive twice, but must not be lost.
     await until(() => good.taken >= sent)
     await until(() => new Set(lmtp.taken).size === 2)
     assert.equal(haraka.pid, pid)
@@ -240,7 +240,7 @@ base = ${slapd.base}
     await load.stop()
     await haraka.stop('SIGKILL')
     await Promise.all([good.stop(), ...bad.map((one) => one.stop()), lmtp.stop()])
-    await Promise.all([proxy.stop(), slapd.stop()])
+    await proxy.stop()
     authority.remove()
   }
 }
@@ -258,13 +258,13 @@ changes_every = 1s
 enabled = true
 `
 
-/** Several processes that have the list in memory, and one that keeps it. */
+/** Several processes that have the list in memory and count unknown recipients, and one that keeps the list. */
 export async function cluster(faults: Faults): Promise<void> {
   const slapd = await startSlapd({ entries: VALID })
   const [http = 0] = await freePorts(1)
   faults.begin('start')
   const haraka = await startHaraka({
-    ini: snapshotIni(slapd),
+    ini: `${snapshotIni(slapd)}${HARVEST}`,
     nodes: 2,
     isGraceful: true,
     env: faults.env,
@@ -274,13 +274,17 @@ export async function cluster(faults: Faults): Promise<void> {
   try {
     await load.untilAnswered()
     await haraka.waitForLog(/\[gal-relay\] snapshot: 100 recipients/)
+    assert.ok(faults.thrown().some(({ what }) => what === 'start of a worker'))
+    await throwEach(faults, haraka, ['message of the master process', 'message of a worker'])
+    faults.begin('')
+    await sendToUnknown(haraka)
     for (const turn of ['list', 'list again']) {
       faults.begin(turn)
       await slapd.add(`${turn.replace(' ', '')}@example.com`)
       for (let i = 0; i < 4; i++) await statusOf(http)
       await sleep(turn === 'list' ? 7000 : 5500)
     }
-    // Of all that the master says, the question for a report is to be lost: it waits for that in vain.
+    // The master's question for a report gets lost, so that it waits for the answer in vain.
     let asked = 0
     await until(async () => {
       faults.begin(`question ${++asked}`, 'message of the master process')
@@ -297,13 +301,13 @@ export async function cluster(faults: Faults): Promise<void> {
     assert.equal((await rcptOf(haraka, 'listagain@example.com')).code, 250)
     faults.begin('end')
     await sleep(2 * READ_EVERY)
-    // As the system does when memory runs out.
+    // The system does this when memory runs out.
     const keeper = haraka.workers.find((pid) => childrenOf(pid).length > 0)
     assert.ok(keeper)
     process.kill(keeper, 'SIGKILL')
     await until(() => faults.thrown().some(({ what }) => what === 'end of a worker'))
     await haraka.end()
-    // Nobody is left to be told of the first; the parent's failure to hear came before the second.
+    // Nobody is left to hear of the first; the parent could not hear of the second because of a failure.
     await assertLogged(haraka, faults, ['end of the parent process', 'start of keeping the list'])
   } finally {
     await load.stop()
@@ -312,10 +316,9 @@ export async function cluster(faults: Faults): Promise<void> {
   }
 }
 
-/** The gal-relay command ends with the stack and says that it could not do it. */
-export async function command(faults: Faults): Promise<void> {
-  const slapd = await startSlapd({ entries: VALID })
-  // So far away that reading the list takes longer than until its progress is told.
+/** The gal-relay command prints the stack and reports by its exit code that it has failed. */
+export async function command(faults: Faults, slapd: Slapd): Promise<void> {
+  // So far away that progress is reported before the list has been read.
   const proxy = await startTcpProxy(slapd.port)
   proxy.behave({ kind: 'delay', milliseconds: 300 })
   const dir = mkdtempSync(path.join(tmpdir(), 'command-'))
@@ -332,7 +335,7 @@ export async function command(faults: Faults): Promise<void> {
     faults.begin('')
     assert.equal((await sync()).code, 0)
   } finally {
-    await Promise.all([proxy.stop(), slapd.stop()])
+    await proxy.stop()
     rmSync(dir, { recursive: true, force: true })
   }
 }

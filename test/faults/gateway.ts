@@ -1,5 +1,5 @@
-// A real Haraka that asks a directory, under a steady load of RCPTs on connections that stay open,
-// valid and unknown recipients by turns. It may be restarted; every reply that it ever gave counts.
+// A real Haraka that asks directories, under a steady load of RCPTs on connections that stay open. Valid
+// and unknown recipients take turns. It may be restarted; every reply that it ever gave counts.
 import assert from 'node:assert/strict'
 import { type Asked, assertNothingWrong, type Load, startLoad } from '../gal/load'
 import { type Haraka, startHaraka } from '../support/haraka'
@@ -12,105 +12,111 @@ export const QUERY_TIMEOUT = 800
 const ANSWER_WITHIN = 2500
 const END_WITHIN = 2000
 
-/** What of each Haraka's `[gal]` and `[snapshot]` the tests need. */
+/** How a directory is asked: keys of `[gal]`, and for the list in memory of `[directory]`. */
 export const LIVE = 'cache_found = 0s\ncache_absent = 0s\ncache_stale = 0s\n'
 export const CACHED = 'cache_found = 1s\ncache_absent = 0s\ncache_stale = 4h\n'
-export const SNAPSHOT = `mode = snapshot\n${LIVE}[snapshot]\nchanges_every = 1s\n`
+export const SNAPSHOT = `mode = snapshot\n${LIVE}changes_every = 1s\n`
 
-export interface GatewayOptions {
+/** VALID of load.ts are in a directory at each of these domains. */
+export const DOMAINS = ['example.com', 'second.example', 'third.example'] as const
+export type Domain = (typeof DOMAINS)[number]
+
+/** The domain of the directory that nothing is ever wrong with. */
+export const BESIDE = 'beside.example'
+
+/** An address of VALID at another domain. */
+export const addressAt = (domain: string, address: string) => address.replace(/@.*/, `@${domain}`)
+
+export interface DirectoryOptions {
   readonly urls: readonly string[]
   readonly base: string
-  /** The lines of `[gal]`, and more sections. */
+  /** LIVE, CACHED or SNAPSHOT; example.com must not have the list in memory. */
   readonly gal: string
-  /** More lines of `[ldap]`. */
+}
+
+export interface GatewayOptions {
+  /** The directory of each domain. The one of example.com is the default directory. */
+  readonly directories: Readonly<Partial<Record<Domain, DirectoryOptions>>>
+  /** More lines of `[ldap]`, and of each `[directory]`. */
   readonly ldap: string
   /** Milliseconds for connecting and for a search; default QUERY_TIMEOUT */
   readonly timeout?: number
   /** See `LoadOptions`. */
   readonly pause: number
-  /** A second directory with which nothing is ever wrong; it has VALID at BESIDE. */
+  /** A directory with which nothing is ever wrong; it has VALID at BESIDE. */
   readonly beside?: { readonly url: string; readonly base: string }
-  /** A line of the log before which no mail comes in. */
-  readonly ready?: RegExp
+  /** Resolves when mail may come in. */
+  readonly ready?: (haraka: Haraka) => Promise<void>
 }
 
-/** The domain of the second directory. */
-export const BESIDE = 'beside.example'
-
-export interface Gateway {
+/** One domain of a gateway, and the mail to it. */
+export interface Recipients {
   readonly haraka: Haraka
-  /** The load on it since it was started last. */
+  /** Since the gateway was last started. */
   readonly load: Load
-  /** The next replies. */
+  /** Waits for the next replies. */
   next(): Promise<Asked[]>
-  /** How long recipients of the second directory take now: a median in milliseconds. */
-  beside(): number
   /**
    * Waits until all recipients are answered, and no slower than before.
    * @param normal a median in milliseconds
    * @returns how many milliseconds that took, by a stopwatch
    */
   untilNormal(normal: () => number): Promise<number>
+}
+
+export interface Gateway {
+  readonly haraka: Haraka
+  /** @throws Error if the gateway has no directory for the domain */
+  at(domain: Domain): Recipients
+  /** How long recipients of the directory beside take now: a median in milliseconds. */
+  beside(): number
   /**
    * Ends it in the middle of the load and starts it again, and the load with it.
-   * @param how SIGTERM ends it at once; at a graceful end it must not be kept by anything
-   * @throws AssertionError when that takes longer than it may
+   * @param how SIGTERM ends it at once; nothing may keep it from ending gracefully
+   * @throws AssertionError if that takes too long
    */
   restart(how: 'graceful' | 'SIGTERM'): Promise<void>
-  /** @throws AssertionError when a reply was wrong or late, or the log tells of a bug */
+  /** @throws AssertionError if a reply was wrong or late, or the log shows a bug */
   assertNothingWrong(): void
-  /** Ends it all. */
   close(): Promise<void>
 }
 
+/** The number of connections for each domain. */
 const CLIENTS = 4
-/** So many replies show how it is now. */
+/** The number of replies that show how it is now. */
 const RECENT = 16
-/** Then comes another transaction on the same connection. */
+/** Recipients in one transaction; another follows on the same connection. */
 const RECIPIENTS = 100
 
-/** @throws what the first threw that did not start; then none is left */
-export async function startGateways(options: readonly GatewayOptions[]): Promise<Gateway[]> {
-  const started = await Promise.allSettled(options.map(startGateway))
-  const gateways = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
-  const failed = started.find((one) => one.status === 'rejected')
-  if (!failed) return gateways
-  await Promise.all(gateways.map((one) => one.close()))
-  throw failed.reason
-}
-
-async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { urls, base, gal, ldap, timeout = QUERY_TIMEOUT, pause, beside } = options
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { directories, pause, beside } = options
   const haraka = await startHaraka({
     plugins: ['gal-relay', 'test-queue', 'test-heap'],
     logLevel: 'notice',
     proxy: false,
     isGraceful: true,
-    ini: `[routes]
-example.com = inbound
-${BESIDE} = inbound
-[ldap]
-${urls.map((url) => `url[] = ${url}\n`).join('')}base = ${base}
-connect_timeout = ${timeout}ms
-query_timeout = ${timeout}ms
-answer_within = ${ANSWER_WITHIN}ms
-${ldap}
-[gal]
-${gal}
-${beside ? besideIni(beside) : ''}
-`,
+    ini: iniOf(options),
   })
-  if (options.ready) await haraka.waitForLog(options.ready)
-  const open = () => openSession(haraka.port, pause, beside !== undefined)
-  let session = await open()
+  const domains = Object.keys(directories) as Domain[]
+  const open = () => openSession(haraka.port, pause, domains, beside !== undefined)
+  const opened = async () => {
+    await options.ready?.(haraka)
+    return open()
+  }
+  let session = await opened().catch(async (error) => {
+    await haraka.stop('SIGKILL')
+    throw error
+  })
 
   function assertSession(): void {
-    const asked = session.load.since(0)
-    assertNothingWrong(asked, ANSWER_WITHIN)
-    const strange = asked.filter(({ state }) => !REGULAR.has(state))
-    assert.deepEqual(strange.slice(0, 3), [])
+    for (const load of session.loads.values()) {
+      const asked = load.since(0)
+      assertNothingWrong(asked, ANSWER_WITHIN)
+      const strange = asked.filter(({ state }) => !REGULAR.has(state))
+      assert.deepEqual(strange.slice(0, 3), [])
+    }
     assert.deepEqual(haraka.logLines(BUG), [])
-    // Whatever befalls the first directory.
+    // Whatever befalls the other directories.
     const others = session.beside?.since(0) ?? []
     assert.equal(others.length > 0, beside !== undefined)
     const right = (isValid: boolean) => (isValid ? 'found' : 'absent')
@@ -121,45 +127,56 @@ ${beside ? besideIni(beside) : ''}
   async function end(how: 'graceful' | 'SIGTERM'): Promise<void> {
     // Haraka waits for its clients when it ends gracefully.
     if (how === 'graceful') session.hangUp()
-    else session.isEnding = true
+    else session.allowLostConnections()
     const stopwatch = startStopwatch()
     const { signal, code } = await haraka.end(how === 'graceful' ? 'SIGINT' : 'SIGTERM')
     const took = stopwatch.now
     stopwatch.stop()
     assert.ok(took < END_WITHIN, `it took ${took} ms to end at ${how}: ${signal ?? code}`)
     session.hangUp()
-    await Promise.all([session.load.stop(), session.beside?.stop()])
+    await session.stop()
     assertSession()
+  }
+
+  function recipientsAt(domain: Domain): Recipients {
+    const load = () => {
+      const found = session.loads.get(domain)
+      if (!found) throw new Error(`no directory for ${domain}`)
+      return found
+    }
+    return {
+      haraka,
+      get load() {
+        return load()
+      },
+      async next() {
+        const from = load().now
+        await until(() => load().since(from).length >= RECENT)
+        return load().since(from)
+      },
+      async untilNormal(normal) {
+        const from = load().now
+        const stopwatch = startStopwatch()
+        const recent = () => load().since(from).slice(-RECENT)
+        const isNormal = () => {
+          const replies = recent()
+          const isAnswered = replies.every(({ state }) => state !== 'unavailable')
+          return replies.length === RECENT && isAnswered && median(replies) <= normal() * 2
+        }
+        try {
+          await until(isNormal, () => `${domain}: ${described(recent())}`)
+          return stopwatch.now
+        } finally {
+          stopwatch.stop()
+        }
+      },
+    }
   }
 
   return {
     haraka,
-    get load() {
-      return session.load
-    },
-    async next() {
-      const { load } = session
-      const from = load.now
-      await until(() => load.since(from).length >= RECENT)
-      return load.since(from)
-    },
+    at: recipientsAt,
     beside: () => median(session.beside?.since(0).slice(-RECENT) ?? []),
-    async untilNormal(normal) {
-      const { load } = session
-      const from = load.now
-      const stopwatch = startStopwatch()
-      const isNormal = () => {
-        const recent = load.since(from).slice(-RECENT)
-        const isAnswered = recent.every(({ state }) => state !== 'unavailable')
-        return recent.length === RECENT && isAnswered && median(recent) <= normal() * 2
-      }
-      try {
-        await until(isNormal, () => told(load.since(from).slice(-RECENT)))
-        return stopwatch.now
-      } finally {
-        stopwatch.stop()
-      }
-    },
     async restart(how) {
       await end(how)
       await haraka.restart()
@@ -168,13 +185,39 @@ ${beside ? besideIni(beside) : ''}
     assertNothingWrong: assertSession,
     async close() {
       session.hangUp()
-      await Promise.all([session.load.stop(), session.beside?.stop()])
+      await session.stop()
       await haraka.stop('SIGTERM')
     },
   }
 }
 
-/** It is well, however busy the machine is. */
+function iniOf({
+  directories,
+  ldap,
+  timeout = QUERY_TIMEOUT,
+  beside,
+}: Omit<GatewayOptions, 'pause'>): string {
+  const [first, ...others] = Object.entries(directories)
+  const server = ({ urls, base }: DirectoryOptions) =>
+    `${urls.map((url) => `url[] = ${url}\n`).join('')}base = ${base}\n${ldap}`
+  const section = ([domain, directory]: [string, DirectoryOptions]) =>
+    `[directory ${domain}]\ndomains[] = ${domain}\n${server(directory)}${directory.gal}`
+  assert.ok(first && first[0] === DOMAINS[0])
+  return `[routes]
+${[...Object.keys(directories), BESIDE].map((domain) => `${domain} = inbound\n`).join('')}
+[ldap]
+connect_timeout = ${timeout}ms
+query_timeout = ${timeout}ms
+answer_within = ${ANSWER_WITHIN}ms
+${server(first[1])}
+[gal]
+${first[1].gal}
+${others.map(section).join('')}
+${beside ? besideIni(beside) : ''}
+`
+}
+
+/** A busy machine must not make this directory time out. */
 const besideIni = ({ url, base }: { readonly url: string; readonly base: string }) => `
 [directory beside]
 domains[] = ${BESIDE}
@@ -186,24 +229,29 @@ answer_within = 25s
 `
 
 interface Session {
-  readonly load: Load
-  /** On the second directory, with connections of its own. */
+  readonly loads: ReadonlyMap<Domain, Load>
   readonly beside: Load | undefined
-  /** Connections may be lost from now on. */
-  isEnding: boolean
-  /** Ends all connections, whatever is under way. */
+  /** The server may close connections from now on. */
+  allowLostConnections(): void
+  /** Closes all connections, whatever they are waiting for. */
   hangUp(): void
+  /** Ends the loads. */
+  stop(): Promise<void>
 }
 
-async function openSession(port: number, pause: number, isBeside: boolean): Promise<Session> {
-  const connectAll = () => Promise.all(Array.from({ length: CLIENTS }, () => connect(port)))
-  const clients = await connectAll()
-  const others = isBeside ? await connectAll() : []
-
-  const answerer = (all: readonly SmtpClient[]) => {
-    const free = all.map((smtp) => ({ smtp, recipients: 0 }))
-    return (address: string) => answer(address, free)
+async function openSession(
+  port: number,
+  pause: number,
+  domains: readonly Domain[],
+  isBeside: boolean,
+): Promise<Session> {
+  const connected = async (domain: string) => {
+    const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connect(port)))
+    return [domain, clients] as const
   }
+  const all = new Map(await Promise.all([...domains, BESIDE].map(connected)))
+  let isEnding = false
+
   async function answer(address: string, free: Client[]): Promise<{ state: string }> {
     const client = free.pop()
     assert.ok(client)
@@ -215,34 +263,42 @@ async function openSession(port: number, pause: number, isBeside: boolean): Prom
       const { line } = await client.smtp.rcpt(address)
       return { state: STATES.find(([start]) => line.startsWith(start))?.[1] ?? line }
     } catch (error) {
-      return { state: session.isEnding ? ENDED : String(error) }
+      return { state: isEnding ? ENDED : String(error) }
     } finally {
       free.push(client)
     }
   }
+  function start(domain: string, every: number): Load {
+    const free = (all.get(domain) ?? []).map((smtp) => ({ smtp, recipients: 0 }))
+    const answerer = { answer: (address: string) => answer(addressAt(domain, address), free) }
+    return startLoad(answerer, { askers: CLIENTS, pause: every })
+  }
 
-  const session: Session = {
-    load: startLoad({ answer: answerer(clients) }, { askers: CLIENTS, pause }),
-    beside: isBeside ? startLoad({ answer: besideOf(answerer(others)) }, LOAD_BESIDE) : undefined,
-    isEnding: false,
+  const beside = isBeside ? start(BESIDE, PAUSE_BESIDE) : undefined
+  const loads = new Map(domains.map((domain) => [domain, start(domain, pause)]))
+  return {
+    loads,
+    beside,
+    allowLostConnections() {
+      isEnding = true
+    },
     hangUp() {
-      session.isEnding = true
-      for (const client of [...clients, ...others]) client.close()
+      isEnding = true
+      for (const client of [...all.values()].flat()) client.close()
+    },
+    async stop() {
+      await Promise.all([beside, ...loads.values()].map((load) => load?.stop()))
     },
   }
-  return session
 }
 
 interface Client {
   readonly smtp: SmtpClient
-  /** So far. */
+  /** The number of recipients so far. */
   recipients: number
 }
 
-const LOAD_BESIDE = { askers: CLIENTS, pause: 250 }
-
-const besideOf = (answer: (address: string) => Promise<{ state: string }>) => (address: string) =>
-  answer(address.replace(/@.*/, `@${BESIDE}`))
+const PAUSE_BESIDE = 250
 
 async function connect(port: number): Promise<SmtpClient> {
   const smtp = await connectSmtp({ port })
@@ -261,13 +317,13 @@ const REGULAR: ReadonlySet<string> = new Set([...STATES.map(([, state]) => state
 const BUG =
   /\[CRIT\]|\[ERROR\].*(failed:|failure in|process that keeps)|plugin timeout|exception|naturally|^\s+at /i
 
-/** @returns milliseconds; of none, infinitely many */
+/** @returns milliseconds; Infinity for an empty list */
 export function median(asked: readonly Asked[]): number {
   const all = asked.map(({ took }) => took).sort((a, b) => a - b)
   return all[Math.floor(all.length / 2)] ?? Number.POSITIVE_INFINITY
 }
 
-function told(asked: readonly Asked[]): string {
+function described(asked: readonly Asked[]): string {
   const states = new Set(asked.map(({ state }) => state))
   return `${asked.length} replies, ${[...states].join(' and ')}, median ${median(asked)} ms`
 }

@@ -1,5 +1,5 @@
-// Directories that real Harakas ask, and what goes wrong with them: the faults of gal/, and those that
-// are in a server's certificate, in an account, or in its result codes.
+// Directories that real Harakas ask, and what goes wrong with them: the faults of gal/, and faults of a
+// server's certificate, of an account, and of result codes.
 import { appendFileSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -19,29 +19,39 @@ import { type Samba, skipWithoutSamba, startSamba } from '../support/samba'
 import type { SlapdEntry } from '../support/slapd'
 import { type StalledPort, startStalledPort } from '../support/stalled-port'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy'
+import { addressAt, DOMAINS, type Domain } from './gateway'
 
-/** The lines of `[ldap]` for a directory with the valid addresses of load.ts, and its faults. */
+/** A directory with the valid addresses of load.ts at each domain of gateway.ts, and its faults. */
 export interface Place {
   readonly url: string
-  /** Another way to the same addresses, with which nothing is ever wrong. */
+  /** Another server with the same addresses; nothing is ever wrong with it. */
   readonly second: string
   readonly base: string
+  /** More lines of `[ldap]`. */
   readonly ldap: string
-  /** By their names in the scenario. */
+  /** @param fault its name in the scenario */
   begin(fault: string): Promise<void>
   end(fault: string): Promise<void>
   close(): Promise<void>
 }
 
-/** Places for all these faults, one after the other. */
+/** A place and its faults, which come one after the other. */
 export interface Scenario {
   readonly name: string
   readonly skip: string | false
-  /** Milliseconds from a reply to the next RCPT on the same connection; a server must bear it. */
+  /** Milliseconds from a reply to the next RCPT on the same connection, so that the server keeps up. */
   readonly pause: number
   readonly faults: readonly string[]
   open(): Promise<Place>
 }
+
+/** The valid addresses of load.ts at another domain, in the unit that has those of load.ts. */
+export const entriesAt = (domain: Domain): SlapdEntry[] =>
+  VALID.map((address, i) => ({
+    dn: `uid=r${i}.${domain},ou=staff,${PEOPLE}`,
+    mail: addressAt(domain, address),
+  }))
+const MORE = DOMAINS.slice(1).flatMap(entriesAt)
 
 type OnTheWay = FaultOf<{ readonly proxy: TcpProxy }>
 
@@ -65,7 +75,7 @@ const HANGING_CONNECT: OnTheWay = {
   },
 }
 
-/** As the first of several servers may be when Haraka starts. */
+/** The first of several servers may be in this state when Haraka starts. */
 export const DEAD_AT_START: ReadonlySet<string> = new Set([CLOSED_PORT.name, HANGING_CONNECT.name])
 
 const RESULT_CODES = { sizeLimitExceeded: 4, referral: 10, busy: 51, unavailable: 52 }
@@ -78,7 +88,7 @@ const resultCodes = Object.entries(RESULT_CODES).map(
   }),
 )
 
-/** Until the file is written again: else it would not be tried for five minutes. */
+/** Ends with the file written anew; otherwise the account would not be tried for five minutes. */
 const wrongPassword = (file: string): Fault => ({
   name: WRONG_PASSWORD,
   async begin({ slapd, proxy }) {
@@ -94,7 +104,7 @@ const WRONG_PASSWORD = 'the password is no longer right'
 
 const CERTIFICATES: Readonly<Record<string, CertificateOptions>> = {
   'its certificate is expired': { isExpired: true },
-  'its certificate is signed by itself': { isSelfSigned: true },
+  'its certificate is self-signed': { isSelfSigned: true },
   'its certificate is for another name': { names: ['DNS:dc.elsewhere.example'] },
 }
 
@@ -120,14 +130,14 @@ function placeOf<T extends { readonly proxy: TcpProxy }>(
 
 const ON_THE_WAY = [...FAULTS_ON_THE_WAY, CLOSED_PORT, HANGING_CONNECT, ...resultCodes]
 
-/** What is between us and the server, or what it answers. */
+/** Faults between us and the server, and of its answers. */
 const OPENLDAP: Scenario = {
   name: 'OpenLDAP',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
   pause: 150,
   faults: namesOf(ON_THE_WAY),
   async open() {
-    const [first, second] = await Promise.all([site(), site()])
+    const [first, second] = await Promise.all([site({ entries: MORE }), site({ entries: MORE })])
     return placeOf(first, ON_THE_WAY, {
       url: `ldap://127.0.0.1:${first.proxy.port}`,
       second: second.slapd.url,
@@ -137,7 +147,7 @@ const OPENLDAP: Scenario = {
   },
 }
 
-/** What is wrong with the server itself. */
+/** Faults of the server itself. */
 const OPENLDAP_WITH_TLS: Scenario = {
   name: 'OpenLDAP with TLS',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
@@ -146,7 +156,10 @@ const OPENLDAP_WITH_TLS: Scenario = {
   async open() {
     const authority = makeAuthority()
     const [used, good] = [authority.issue(), authority.issue()]
-    const [first, second] = await Promise.all([site({ tls: used }), site()])
+    const [first, second] = await Promise.all([
+      site({ tls: used, entries: MORE }),
+      site({ entries: MORE }),
+    ])
     const { slapd, proxy } = first
     const folder = mkdtempSync(path.join(tmpdir(), 'outages-'))
     const file = path.join(folder, 'password')
@@ -174,7 +187,7 @@ const OPENLDAP_WITH_TLS: Scenario = {
   },
 }
 
-/** The domain's administrator, for an OpenLDAP server. */
+/** The Samba domain's administrator as entries of an OpenLDAP server. */
 function sameAccount({ bindDn, password }: Samba): SlapdEntry[] {
   const role = { objectClass: 'organizationalRole', sn: undefined }
   const account = { objectClass: ['organizationalRole', 'simpleSecurityObject'], sn: undefined }
@@ -195,13 +208,16 @@ const ACTIVE_DIRECTORY: Scenario = {
   faults: namesOf(AWAY),
   async open() {
     const samba = await startSamba()
-    const second = await site({ entries: sameAccount(samba) })
+    const second = await site({ entries: [...sameAccount(samba), ...MORE] })
     const proxy = await startTcpProxy(389, { host: samba.host })
     await samba.add({ dn: PEOPLE, attributes: { objectClass: 'organizationalUnit', ou: 'people' } })
     await samba.add(
       ...VALID.map((address, i) => ({
         dn: `cn=r${i},${PEOPLE}`,
-        attributes: { objectClass: 'contact', proxyAddresses: `SMTP:${address}` },
+        attributes: {
+          objectClass: 'contact',
+          proxyAddresses: DOMAINS.map((domain) => `SMTP:${addressAt(domain, address)}`),
+        },
       })),
     )
     return placeOf({ proxy }, AWAY, {

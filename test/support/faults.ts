@@ -1,5 +1,5 @@
-// Has all guarded work of a process throw, each once in a turn. A test begins turns and reads what was
-// thrown; other processes load this file (`node --require`) and have both from the folder that
+// Makes all guarded work of a process throw, each once in a turn. A test begins turns and reads what was
+// thrown; other processes load this file (`node --require`) and share both through the folder that
 // TEST_FAULTS names.
 
 import { setServers } from 'node:dns/promises'
@@ -16,10 +16,10 @@ export interface Thrown {
 }
 
 export interface Faults {
-  /** For a process that is to have them too. */
+  /** The environment of another process that has these faults too. */
   readonly env: Readonly<Record<string, string>>
-  /** Everything may throw once more, or this only. */
-  begin(turn: string, only?: string): void
+  /** Everything may throw once more or, if names are given, only the work of these names. */
+  begin(turn: string, ...only: string[]): void
   /** Nothing throws any more. */
   end(): void
   thrown(): Thrown[]
@@ -28,8 +28,8 @@ export interface Faults {
 
 export function makeFaults(): Faults {
   const folder = mkdtempSync(path.join(tmpdir(), 'faults-'))
-  const begin = (turn: string, only = '') => {
-    const text = only ? `${turn}\t${only}` : turn
+  const begin = (turn: string, ...only: string[]) => {
+    const text = [turn, ...only].join('\t')
     writeFileSync(path.join(folder, 'turn'), text)
     turns.set(folder, text)
   }
@@ -53,16 +53,13 @@ export function makeFaults(): Faults {
   }
 }
 
-/** Those that this process has begun, by their folders. */
+/** The turns that this process has begun, by folder. */
 const turns = new Map<string, string>()
 
-/**
- * Work is begun thousands of times a second: what other processes have begun is not read each time, but once
- * in so many milliseconds.
- */
+/** How often the turn of another process is read, in milliseconds: work starts thousands of times a second. */
 export const READ_EVERY = 5
 
-/** @returns a function that returns the turn that has begun last, or did some milliseconds ago */
+/** @returns a function that returns the current turn, which may be some milliseconds old */
 function turnIn(folder: string): () => string {
   let text = ''
   let readAt = Number.NEGATIVE_INFINITY
@@ -77,20 +74,20 @@ function turnIn(folder: string): () => string {
   }
 }
 
-/** What is thrown in place of work; its stack is to be in the log. */
+/** Makes work in this process throw instead of running; the stack must appear in the log. */
 export function throwIn(folder: string): void {
   const turnNow = turnIn(folder)
   let current = turnNow().split('\t')[0] ?? ''
-  // A process that was started again because something threw goes on.
+  // A process that was restarted because something threw does not throw the same again.
   const before = readFileSync(path.join(folder, 'thrown'), 'utf8')
     .split('\n')
     .filter((line) => line.startsWith(`${current}\t`))
   const thrown = new Set(before.map((line) => line.split('\t')[2] ?? ''))
   injectFaults((what) => {
-    const [turn = '', only = what] = turnNow().split('\t')
+    const [turn = '', ...only] = turnNow().split('\t')
     if (turn !== current) thrown.clear()
     current = turn
-    if (turn === '' || only !== what || thrown.has(what)) return
+    if (turn === '' || thrown.has(what) || (only.length > 0 && !only.includes(what))) return
     thrown.add(what)
     appendFileSync(path.join(folder, 'thrown'), `${turn}\t${process.pid}\t${what}\n`)
     throw new Error(`fault in ${what}`)

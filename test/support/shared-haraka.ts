@@ -5,7 +5,7 @@ import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
 
 export interface SharedHaraka {
   /**
-   * @param hostList read when Haraka starts: with one it has a Haraka of its own
+   * @param hostList the domains of `config/host_list`
    * @param use is given a Haraka with these settings
    * @param files that the settings name
    */
@@ -21,21 +21,9 @@ export interface SharedHaraka {
 export function sharedHaraka(options: HarakaOptions): SharedHaraka {
   let shared: Haraka | undefined
   return {
-    async with(ini, hostList = [], use, files = {}) {
-      if (hostList.length > 0) {
-        const own = await startHaraka({
-          ...options,
-          ini,
-          hostList,
-          files: { ...options.files, ...files },
-        })
-        try {
-          await use(own)
-        } finally {
-          await own.stop()
-        }
-        return
-      }
+    async with(ini, hostList = [], use, more = {}) {
+      const domains = hostList.map((domain) => `${domain}\n`).join('')
+      const files = { ...options.files, 'config/host_list': domains, ...more }
       if (shared) {
         shared.forgetLog()
         for (const [file, text] of Object.entries(files)) {
@@ -43,7 +31,7 @@ export function sharedHaraka(options: HarakaOptions): SharedHaraka {
         }
         await shared.reload(ini)
       } else {
-        shared = await startHaraka({ ...options, ini, files: { ...options.files, ...files } })
+        shared = await startHaraka({ ...options, ini, files })
       }
       await use(shared)
     },

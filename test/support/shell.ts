@@ -1,13 +1,23 @@
-// The commands of the documentation, run by a shell as a postmaster's.
+// Runs the commands of the documentation in a shell, as a postmaster does.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { REPOSITORY } from './haraka'
 import { findProgram } from './programs'
 
-/** @returns what it printed; @throws Error with that, when a command fails */
+/** @returns what the commands printed; @throws Error with that if one fails */
 export async function shell(
   commands: string,
   cwd: string,
@@ -22,28 +32,50 @@ export async function shell(
   return stdout
 }
 
-/** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */
+/** Runs npm as a postmaster does, outside of the `npm test` that this may be part of. */
 export function npm(cwd: string, ...args: string[]) {
   return promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), maxBuffer: 1 << 24 })
 }
 
-/**
- * Packs this package as it would be published; dist/ as it is, since building it would empty it under
- * other tests.
- *
- * @returns the packed file, in that folder, and the paths of what is in it
- */
-export async function packInto(
-  folder: string,
-): Promise<{ readonly file: string; readonly contents: readonly string[] }> {
-  const { stdout } = await npm(
-    REPOSITORY,
-    ...['pack', '--ignore-scripts', '--json', '--pack-destination', folder],
-  )
-  const [{ filename, files }] = JSON.parse(stdout) as [
-    { readonly filename: string; readonly files: readonly { readonly path: string }[] },
-  ]
-  return { file: path.join(folder, filename), contents: files.map((one) => one.path) }
+/** This package as it would be published. */
+export interface PackedPackage {
+  readonly file: string
+  /** The paths of the files in it. */
+  readonly contents: readonly string[]
+}
+
+/** Packs dist/ as it is: building it would empty it while other tests use it. The test files of one run share it. */
+export async function packedPackage(): Promise<PackedPackage> {
+  const shared = path.join(runFolder(), 'packed')
+  if (!existsSync(shared)) {
+    const folder = mkdtempSync(`${shared}-`)
+    const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]
+    const { stdout } = await npm(REPOSITORY, ...pack)
+    writeFileSync(path.join(folder, 'pack.json'), stdout)
+    try {
+      renameSync(folder, shared)
+    } catch (error) {
+      // Another test file was faster.
+      if (!existsSync(shared)) throw error
+    }
+  }
+  const [{ filename, files }] = JSON.parse(
+    readFileSync(path.join(shared, 'pack.json'), 'utf8'),
+  ) as [{ readonly filename: string; readonly files: readonly { readonly path: string }[] }]
+  return { file: path.join(shared, filename), contents: files.map((one) => one.path) }
+}
+
+let ownFolder: string | undefined
+
+/** The folder of the test run, or of this process if the test file is run by itself. */
+function runFolder(): string {
+  const { TEST_RUN_FOLDER } = process.env
+  if (TEST_RUN_FOLDER) return TEST_RUN_FOLDER
+  if (ownFolder) return ownFolder
+  const folder = mkdtempSync(path.join(tmpdir(), 'run-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  ownFolder = folder
+  return folder
 }
 
 function plainEnvironment(): Record<string, string | undefined> {
@@ -51,7 +83,7 @@ function plainEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
 }
 
-/** Puts programs of these names before all others. @returns their folder */
+/** Writes programs that are to take precedence over others of their names. @returns their folder, for PATH */
 export function shims(folder: string, programs: Readonly<Record<string, string>>): string {
   const bin = path.join(folder, 'bin')
   mkdirSync(bin)

@@ -1,6 +1,6 @@
-// Reads the plugin's code with TypeScript's own checker: what of it runs outside of all that somebody
-// waits for, and whether it is guarded.
-import { readFileSync } from 'node:fs'
+// Reads the plugin's code with TypeScript's own checker and finds the work that nobody waits for, and
+// whether it is guarded.
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { CallExpression, NewExpression, Node } from 'typescript/unstable/ast'
 import { REPOSITORY } from './haraka'
@@ -13,8 +13,9 @@ export interface Found {
   readonly why: string
 }
 
-/** What has been given a guard, by the name it has in the log. */
+/** Work with a guard. */
 export interface GuardedWork {
+  /** Its name in the log. */
   readonly what: string
   readonly at: string
 }
@@ -22,8 +23,9 @@ export interface GuardedWork {
 const GUARD = 'plugins/gal-relay/guard.ts'
 const HARAKA = 'plugins/haraka.d.ts'
 const PLUGIN = /^plugins\/.*(?<!\.d)\.ts$/
+export const SAMPLES = 'test/support/unguarded-samples.ts'
 
-/** Place of the name among the arguments. */
+/** The index of the argument that is the name. */
 const GUARDS: Readonly<Record<string, number>> = {
   guard: 0,
   unattended: 0,
@@ -32,7 +34,7 @@ const GUARDS: Readonly<Record<string, number>> = {
   every: 1,
 }
 
-/** Libraries that call a function before they return, or while somebody waits for them. */
+/** Libraries that call a function before they return, or while it is awaited. */
 const AT_ONCE: readonly [library: RegExp, why: string][] = [
   [/\/lib\/lib\.es[^/]*$/, 'ECMAScript: at once, or what it throws settles a promise'],
   [/^node_modules\/zod\//, 'while settings are read'],
@@ -41,7 +43,7 @@ const AT_ONCE: readonly [library: RegExp, why: string][] = [
   [/^node_modules\/cockatiel\//, 'at once'],
 ]
 
-/** Functions of ours that others call, and that need no guard. */
+/** Functions of ours that others call without a guard, and why they need none. */
 const UNGUARDED: readonly [file: string, text: RegExp, why: string][] = [
   ['haraka/internals.ts', /^connection\.received_line = /, 'catches by itself'],
   ['haraka/internals.ts', /^sender\.format = /, 'Haraka calls it within its own try'],
@@ -53,14 +55,37 @@ const UNGUARDED: readonly [file: string, text: RegExp, why: string][] = [
   ['cli/main.ts', /^console\.log = console\.error$/, "Node's own"],
 ]
 
-/**
- * @param which files, by their names in the repository; default all of the plugin's
- * @throws Error when the code cannot be read
- */
-export async function inspectCode(which = PLUGIN): Promise<{
+interface Inspected {
   readonly unguarded: readonly Found[]
   readonly work: readonly GuardedWork[]
-}> {
+}
+
+let inspected: Promise<Inspected> | undefined
+
+/**
+ * @param file SAMPLES; default all files of the plugin
+ * @throws Error if the code cannot be read
+ */
+export async function inspectCode(file?: string): Promise<Inspected> {
+  inspected ??= inspectOnce()
+  const { unguarded, work } = await inspected
+  const isWanted = ({ at }: { readonly at: string }) => at.startsWith(`${SAMPLES}:`) === !!file
+  return { unguarded: unguarded.filter(isWanted), work: work.filter(isWanted) }
+}
+
+/** It takes seconds, so that the test files of one run share the result. */
+async function inspectOnce(): Promise<Inspected> {
+  const folder = process.env.TEST_RUN_FOLDER
+  if (!folder) return inspect()
+  const file = path.join(folder, 'inspected-code')
+  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Inspected
+  const result = await inspect()
+  writeFileSync(`${file}-${process.pid}`, JSON.stringify(result))
+  renameSync(`${file}-${process.pid}`, file)
+  return result
+}
+
+async function inspect(): Promise<Inspected> {
   const { API, SignatureKind } = await import('typescript/unstable/sync')
   const { SyntaxKind } = await import('typescript/unstable/ast')
   const is = await import('typescript/unstable/ast/is')
@@ -101,12 +126,12 @@ export async function inspectCode(which = PLUGIN): Promise<{
     const type = checker.getTypeAtLocation(node)
     const some = type && checker.getNonNullableType(type)
     if (!some || checker.getSignaturesOfType(some, SignatureKind.Call).length === 0) return false
-    // What only the type `Guarded` has.
+    // A property that only the type `Guarded` has.
     const isGuarded = checker.getPropertiesOfType(some).some(({ name }) => /guarded/.test(name))
     return !isGuarded && !isEmpty(node) && !settles(node)
   }
 
-  /** Where what is called is declared: `node_modules/zod/…`, or undefined when that is our own code. */
+  /** @returns the file of a declaration, such as `node_modules/zod/…`; undefined for our own code */
   const foreign = (where: string | undefined): string | undefined => {
     const file = path.relative(REPOSITORY, where ?? '')
     if (/(^|\/)node_modules\//.test(file)) return file.slice(file.indexOf('node_modules/'))
@@ -116,7 +141,7 @@ export async function inspectCode(which = PLUGIN): Promise<{
 
   for (const name of program.getSourceFileNames()) {
     const file = path.relative(REPOSITORY, name)
-    if (!which.test(file) || file === GUARD) continue
+    if ((!PLUGIN.test(file) && file !== SAMPLES) || file === GUARD) continue
     const source = program.getSourceFile(name)
     if (!source) throw new Error(`${name} cannot be read`)
     const code = readFileSync(name, 'utf8')
@@ -144,7 +169,7 @@ export async function inspectCode(which = PLUGIN): Promise<{
     const visit = (node: Node): void => {
       node.forEachChild(visit)
       if (is.isVoidExpression(node)) found(node, 'void')
-      // One that is kept somewhere is awaited by whoever takes it from there.
+      // A promise that is stored somewhere is awaited by the code that takes it from there.
       if (
         is.isExpressionStatement(node) &&
         !is.isBinaryExpression(node.expression) &&

@@ -1,6 +1,6 @@
 // Tells the test that started this Haraka when a process of it is ready, whatever the log level, and
 // ends it when that test is gone. Listed last, so that every other plugin has had its turn.
-// At SIGWINCH gal_relay.ini is read at once, which else is five seconds after it was written.
+// At SIGWINCH gal_relay.ini and host_list are read at once; otherwise that takes five seconds.
 const path = require('node:path')
 const configReader = require('haraka-config/lib/reader')
 
@@ -16,10 +16,15 @@ exports.register = function () {
 }
 
 function reload() {
-  const file = path.join(process.env.HARAKA, 'config', 'gal_relay.ini')
-  const { type, options, cb } = configReader._read_args[file]
-  configReader.load_config(file, type, options)
-  cb()
+  readAgain('host_list')
+  readAgain('gal_relay.ini').cb()
+}
+
+function readAgain(name) {
+  const file = path.join(process.env.HARAKA, 'config', name)
+  const args = configReader._read_args[file]
+  if (args) configReader.load_config(file, args.type, args.options)
+  return args
 }
 
 exports.master_ready = (next, server) => {
