@@ -16,6 +16,8 @@ import { until } from '../support/until'
 const { runCommand, runJson } = loadCommand()
 
 const LISTENER = '10.0.0.5:25'
+/** Without a line for each recipient: these tests search the log again and again. */
+const LOG_LEVEL = 'notice'
 const PROVIDER = '192.0.2.10'
 const STRANGER = ['somebody@example.com']
 
@@ -142,7 +144,7 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
       let ini: string
       before(async () => {
         ini = iniOf(slapd, 'exempt[] = 198.51.100.0/24')
-        haraka = await startHaraka({ nodes, ini })
+        haraka = await startHaraka({ nodes, ini, logLevel: LOG_LEVEL })
       })
       after(() => haraka.stop())
 
@@ -240,10 +242,11 @@ describe('harvest defence of two servers that share Redis', {
     web = await freePort()
     ini = iniOf(slapd, '', `[redis]\nurl = redis://127.0.0.1:${network.port}\n`)
     servers = [
-      await startHaraka({ nodes: 2, ini }),
+      await startHaraka({ nodes: 2, ini, logLevel: LOG_LEVEL }),
       // With the settings that other plugins use, too.
       await startHaraka({
         ini: iniOf(slapd, '', '[http]\nenabled = true\n'),
+        logLevel: LOG_LEVEL,
         files: {
           'config/redis.ini': `[server]\nhost=127.0.0.1\nport=${network.port}\n`,
           'config/http.ini': `listen=127.0.0.1:${web}\n`,
@@ -343,13 +346,13 @@ describe('harvest defence of two servers that share Redis', {
     for (const one of servers) {
       const codes = await asks(one, PROVIDER, [...VALID.slice(0, 30), 'x@example.com'])
       assert.deepEqual(codes, [...Array(30).fill(250), 550])
-      const names = await asks(one, client, invented(200))
+      const names = await asks(one, client, invented(100))
       // Each process counts for itself, and one server has two workers.
       assert.ok(
         countOf(names, 550) >= 30 && countOf(names, 550) <= 70,
         `${countOf(names, 550)} names`,
       )
-      assert.equal(countOf(names, 550) + countOf(names, 421), 200)
+      assert.equal(countOf(names, 550) + countOf(names, 421), 100)
       await until(() => away(one) > 0)
     }
     await until(async () => /^gal_relay_redis_up 0$/m.test(await shown('metrics')))
