@@ -1,10 +1,11 @@
-// Three servers with `share = redis`: one of them reads the directory, whatever befalls it, and the list goes
-// on in all of them.
+// Three servers with `share = redis`: one of them reads the directory, another one takes over if that fails,
+// and all of them follow the list.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Edge, keyFileIn, SECRET, withQuestions } from '../support/edge'
 import { startHaraka } from '../support/haraka'
 import { sharedListIni } from '../support/list-readers'
@@ -19,15 +20,17 @@ const SERVERS = 3
 const PEOPLE = Array.from({ length: 50 }, (_, n) => `known${n}@example.com`)
 const FOUND = '250 recip'
 const ABSENT = '550 5.1.1'
-/** Milliseconds in which another server is to take over, and then reads the list. */
+/** Milliseconds within which another server takes over, and reads the list. */
 const TAKES_OVER = 15_000
+/** Milliseconds between two looks at the processes that read, each of which costs a few hundred system calls. */
+const LOOKED_AT_EVERY = 100
 
 interface Process {
   readonly pid: number
   readonly isStopped: boolean
 }
 
-/** The one that it has started and that keeps lists. */
+/** @returns the child process that keeps lists */
 function syncProcessOf(parent: number): Process | undefined {
   try {
     for (const pid of childrenOf(parent)) {
@@ -48,7 +51,7 @@ interface Server {
   readonly ldap: TcpProxy
 }
 
-/** The process that keeps the list of a server, and the one below it that reads the directory. */
+/** @returns the process that keeps the list of a server, and its child, which reads the directory */
 function partsOf({ haraka }: Server): { readonly keeper?: Process; readonly reader?: Process } {
   const keeper = syncProcessOf(haraka.pid)
   const reader = keeper && syncProcessOf(keeper.pid)
@@ -62,7 +65,10 @@ describe('a list that servers share', {
   let redis: RedisServer
   let servers: Server[]
   let count = 0
-  /** For how long two have read the directory at a time, milliseconds: one that goes on after it stood still ends at once. */
+  /**
+   * The longest time for which two servers have read the directory, milliseconds. A process that was stopped ends
+   * as soon as it goes on.
+   */
   let longest = 0
   let twoSince: number | undefined
   let watch: NodeJS.Timeout
@@ -96,7 +102,7 @@ describe('a list that servers share', {
         return { haraka: withQuestions(haraka, key), redis: proxy, ldap }
       }),
     )
-    watch = setInterval(readers, 100)
+    watch = setInterval(readers, LOOKED_AT_EVERY)
   })
   after(async () => {
     clearInterval(watch)
@@ -110,9 +116,10 @@ describe('a list that servers share', {
   async function theReader(): Promise<Server> {
     let only: Server | undefined
     await until(
-      () => {
+      async () => {
         const [one, ...others] = readers()
         only = others.length === 0 ? one : undefined
+        if (!only) await sleep(LOOKED_AT_EVERY)
         return only !== undefined
       },
       undefined,
@@ -122,17 +129,21 @@ describe('a list that servers share', {
     return only
   }
 
-  /** Another one than that reads within the time, alone, and the list goes on in all that are there. */
+  /** Another server than that one takes over in time, and reads alone. */
   async function isTakenOver(from: Server): Promise<Server> {
     await until(
-      () => readers().some((one) => one !== from),
+      async () => {
+        const isAnother = readers().some((one) => one !== from)
+        if (!isAnother) await sleep(LOOKED_AT_EVERY)
+        return isAnother
+      },
       () => servers.map(({ haraka }) => haraka.log().slice(-800)).join('\n---\n'),
       TAKES_OVER,
     )
     return theReader()
   }
 
-  /** @param asked every server has it in its list, and none asks the directory for it */
+  /** @param asked servers that follow what is added and deleted */
   async function isFollowed(asked = answering()): Promise<void> {
     const one = `new${count++}@example.com`
     await slapd.add(one)
@@ -189,7 +200,7 @@ describe('a list that servers share', {
       for (const pid of stopped.reverse()) process.kill(pid, 'SIGCONT')
       await isFollowed()
       assert.ok(longest < 2000, `two for ${longest} ms`)
-      // It does not publish any more.
+      // The one that was stopped does not publish any more.
       assert.deepEqual(others.map(lastNumber), numbers)
     })
   }
@@ -200,7 +211,7 @@ describe('a list that servers share', {
     const others = servers.filter((one) => one !== reader)
     await isTakenOver(reader)
     await isFollowed(others)
-    // It can ask the directory.
+    // Cut off from Redis, it can still ask the directory.
     assert.deepEqual(await reader.haraka.ask('nobody@example.com', PEOPLE[0] ?? ''), [
       ABSENT,
       FOUND,
@@ -216,7 +227,7 @@ describe('a list that servers share', {
     reader.ldap.behave({ kind: 'reset' })
     await until(() => reader.haraka.log().includes('its directory does not answer'))
     await isTakenOver(reader)
-    // It needs no directory for that.
+    // The former reader needs no directory for that.
     await isFollowed()
     reader.ldap.behave({ kind: 'pass' })
     assert.ok(longest < 2000, `two for ${longest} ms`)
@@ -224,7 +235,15 @@ describe('a list that servers share', {
 
   test('Redis is away: each goes on with what it has, and asks the directory', async () => {
     await redis.kill()
-    await until(() => readers().length === 0, undefined, TAKES_OVER)
+    await until(
+      async () => {
+        const isNone = readers().length === 0
+        if (!isNone) await sleep(LOOKED_AT_EVERY)
+        return isNone
+      },
+      undefined,
+      TAKES_OVER,
+    )
     await slapd.add('meanwhile@example.com')
     for (const { haraka } of servers) await haraka.answers('meanwhile@example.com', FOUND)
     await redis.restart()

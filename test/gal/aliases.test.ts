@@ -1,14 +1,11 @@
-// Alias objects (RFC 4512 §2.6): entries that stand for others, which may be outside of the base.
+// Alias objects (RFC 4512 §2.6): entries that stand for others, which may be outside the base.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { skipWithout } from '../support/programs'
 import { type Slapd, type SlapdEntry, startSlapd, unitEntry } from '../support/slapd'
 import { until } from '../support/until'
-import { serverUrl, testList } from './lists'
+import { type KeepingProcess, serverUrl, startKeepingProcess, testList } from './lists'
 
 const SUFFIX = 'dc=corp,dc=test'
 const [PEOPLE, ELSEWHERE, OTHER_NAME] = ['people', 'elsewhere', 'other name'].map(
@@ -37,14 +34,14 @@ const ENTRIES: readonly SlapdEntry[] = [
 
 describe('alias objects', { skip: skipWithout('slapd', 'slapadd') }, () => {
   let slapd: Slapd
-  let folder: string
+  let lists: KeepingProcess
   before(async () => {
     slapd = await startSlapd({ entries: ENTRIES })
-    folder = mkdtempSync(path.join(tmpdir(), 'gal-aliases-'))
+    lists = startKeepingProcess()
   })
   after(async () => {
+    await lists?.stop()
     await slapd?.stop()
-    rmSync(folder, { recursive: true, force: true })
   })
 
   const CASES: readonly (readonly [
@@ -65,7 +62,7 @@ describe('alias objects', { skip: skipWithout('slapd', 'slapadd') }, () => {
         const list = testList(
           { url: [serverUrl(slapd.url)], base: [base], dereference },
           { mode, attributes: ['mail'] },
-          { file: path.join(folder, `${dereference} ${base}`), changes_every: 1000 },
+          { file: lists.newFile(), changes_every: 1000 },
         )
         try {
           list.start()
@@ -81,11 +78,11 @@ describe('alias objects', { skip: skipWithout('slapd', 'slapadd') }, () => {
     }
   }
 
-  test('who comes, changes and goes behind an alias is followed', async () => {
+  test('entries that an alias stands for are followed as they come, change and go', async () => {
     const list = testList(
       { url: [serverUrl(slapd.url)], base: [PEOPLE], dereference: 'search' },
       { mode: 'snapshot', attributes: ['mail'] },
-      { file: path.join(folder, 'followed'), changes_every: 1000 },
+      { file: lists.newFile(), changes_every: 1000 },
     )
     try {
       list.start()

@@ -1,6 +1,5 @@
-// What befalls one directory changes nothing for the recipients of another: connections, waiting
-// searches, caches and what the log has said are each one's own. And a directory that nobody asks has no
-// connection.
+// A fault of one directory changes nothing for the recipients of another: each has its own connections,
+// waiting searches, cache, and record of what has been logged. A directory that nobody asks has no connection.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -26,7 +25,7 @@ const TIMES = {
   answer_within: 6000,
   retry_after: { least: 100, most: 1000 },
 }
-/** Nobody waits so long for a directory that is well, whatever the machine does besides. */
+/** Milliseconds within which a directory that is well answers, whatever else the machine does. */
 const LONG = 1500
 
 const FAULTS: readonly (readonly [string, Behaviour | 'closed'])[] = [
@@ -50,11 +49,18 @@ function directoriesOf(urls: Readonly<Record<string, string>>): Directories {
   return { all, byDomain, otherwise: [], without: [] }
 }
 
-describe('of two directories, one', { skip: skipWithout('slapd', 'slapadd') }, () => {
+interface Site {
+  /** In front of the directory named ill. */
+  readonly proxy: TcpProxy
+  readonly logs: ReadonlyMap<string, RecordedLog>
+  readonly lists: DirectoryLists
+}
+
+describe('of two directories, one', {
+  skip: skipWithout('slapd', 'slapadd'),
+  concurrency: 5,
+}, () => {
   let slapd: Slapd
-  let proxy: TcpProxy
-  let logs: Map<string, RecordedLog>
-  let lists: DirectoryLists
 
   before(async () => {
     slapd = await startSlapd({
@@ -65,25 +71,25 @@ describe('of two directories, one', { skip: skipWithout('slapd', 'slapadd') }, (
   })
   after(() => slapd?.stop())
 
-  async function withLists(run: () => Promise<void>): Promise<void> {
-    proxy = await startTcpProxy(slapd.port)
-    logs = new Map()
+  async function withLists(run: (site: Site) => Promise<void>): Promise<void> {
+    const proxy = await startTcpProxy(slapd.port)
+    const logs = new Map<string, RecordedLog>()
     const ill = `ldap://127.0.0.1:${proxy.port}`
-    lists = new DirectoryLists(directoriesOf({ ill, well: slapd.url }), (name) => {
+    const lists = new DirectoryLists(directoriesOf({ ill, well: slapd.url }), (name) => {
       const log = recordedLog()
       logs.set(name, log)
       return log
     })
     lists.start()
     try {
-      await run()
+      await run({ proxy, logs, lists })
     } finally {
       await lists.close()
       await proxy.stop()
     }
   }
 
-  const loadOn = (name: string, askers?: number) =>
+  const loadOn = ({ lists }: Site, name: string, askers?: number) =>
     startLoad(
       {
         answer: async (address) =>
@@ -91,18 +97,16 @@ describe('of two directories, one', { skip: skipWithout('slapd', 'slapadd') }, (
       },
       { askers },
     )
-  const begin = (fault: Behaviour | 'closed') => {
-    if (fault === 'closed') proxy.closePort()
-    else proxy.behave(fault)
-  }
 
   for (const [name, fault] of FAULTS) {
     test(`${name}: the recipients of the other one are answered as ever`, () =>
-      withLists(async () => {
-        const ill = loadOn('ill', 50)
-        const well = loadOn('well')
+      withLists(async (site) => {
+        const { proxy, logs } = site
+        const ill = loadOn(site, 'ill', 50)
+        const well = loadOn(site, 'well')
         await Promise.all([ill.untilAnswered(), well.untilAnswered()])
-        begin(fault)
+        if (fault === 'closed') proxy.closePort()
+        else proxy.behave(fault)
         await until(() => ill.since(0).some(({ state }) => state === 'unavailable'))
         const from = well.now
         await sleep(3 * TIMES.query_timeout)
@@ -116,8 +120,8 @@ describe('of two directories, one', { skip: skipWithout('slapd', 'slapadd') }, (
       }))
   }
 
-  test('has too many searches waiting: what is beyond is unavailable at once, the other is asked', () =>
-    withLists(async () => {
+  test('has too many searches waiting: one more is unavailable at once, and the other directory is asked', () =>
+    withLists(async ({ proxy, lists }) => {
       const ask = (local: string, name: string) =>
         lists.lookup(recipientOf(local, `${name}.example`))
       await Promise.all([ask('user0', 'ill'), ask('user0', 'well')])
@@ -174,7 +178,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
     }
   })
 
-  test('has one connection while it is idle, none after a while, and is asked again as ever', async () => {
+  test('has one connection while it is idle, none after a while, and is asked again as before', async () => {
     const ldap = { ...LDAP, ...TIMES, url: [serverUrl(`ldap://127.0.0.1:${proxy.port}`)] }
     const options = { isOnDemand: true, idle: 200, restAfter: 2000 }
     const log = recordedLog()
@@ -201,7 +205,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
     }
   })
 
-  test('is tried again at once when somebody misses it', async () => {
+  test('is tried again at once when a recipient is looked up', async () => {
     const ldap = {
       ...LDAP,
       ...TIMES,
@@ -214,7 +218,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
       proxy.closePort()
       await ask()
       assert.equal(list.report()[0]?.state, 'down')
-      // Nobody asks, so that it is left alone for longer and longer.
+      // While nobody asks, it is left alone for longer and longer.
       await sleep(8000)
       await proxy.openPort()
       await until(async () => (await ask()).state === 'found', undefined, 10_000)

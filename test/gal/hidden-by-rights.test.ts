@@ -1,18 +1,21 @@
-// What Active Directory hides from an account its searches do not tell: they go on as if it were not there.
-// Whoever has a hidden address is not absent, live and from the list in memory.
+// Searches in Active Directory do not say what is hidden from an account: they treat it as missing. A recipient
+// with a hidden address is not called absent, neither live nor from the list in memory.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { type Samba, skipWithoutSamba, startSamba } from '../support/samba'
 import { until } from '../support/until'
-import { serverUrl, type TestList, testList } from './lists'
+import {
+  type KeepingProcess,
+  serverUrl,
+  startKeepingProcess,
+  type TestList,
+  testList,
+} from './lists'
 
 const BASE = 'dc=corp,dc=test'
 const PASSWORD = 'Read3r-Secret!'
-/** Of these attributes, in the schema. */
+/** The schema's GUIDs of these attributes. */
 const MAIL = 'bf967961-0de6-11d0-a285-00aa003049e2'
 const DEPARTMENT = 'bf96794f-0de6-11d0-a285-00aa003049e2'
 
@@ -24,7 +27,9 @@ const person = (name: string, attributes: Record<string, string>) => ({
 describe('what an account may not read in Active Directory', { skip: skipWithoutSamba() }, () => {
   let samba: Samba
   let access: Partial<LdapSettings>
+  let lists: KeepingProcess
   before(async () => {
+    lists = startKeepingProcess()
     samba = await startSamba()
     await samba.add(
       { dn: `ou=people,${BASE}`, attributes: { objectClass: 'organizationalUnit', ou: 'people' } },
@@ -39,7 +44,10 @@ describe('what an account may not read in Active Directory', { skip: skipWithout
       tls_ca: samba.ca,
     }
   })
-  after(() => samba?.stop())
+  after(async () => {
+    await lists?.stop()
+    await samba?.stop()
+  })
 
   async function bothWays(
     gal: Partial<GalSettings>,
@@ -47,12 +55,11 @@ describe('what an account may not read in Active Directory', { skip: skipWithout
     warning?: RegExp,
     ldap: Partial<LdapSettings> = {},
   ): Promise<void> {
-    const folder = mkdtempSync(join(tmpdir(), 'hidden-by-rights-'))
     const live = testList({ ...access, ...ldap }, gal)
     const kept = testList(
       { ...access, ...ldap },
       { ...gal, mode: 'snapshot' },
-      { file: join(folder, 'list'), changes_every: 20_000 },
+      { file: lists.newFile(), changes_every: 20_000 },
     )
     const isInForce = ({ report, log }: TestList) =>
       report().snapshot?.isCurrent || log.lines.some((line) => /are looked up live/.test(line))
@@ -73,7 +80,6 @@ describe('what an account may not read in Active Directory', { skip: skipWithout
       if (warning) assert.match(said[0] ?? '', warning)
     } finally {
       await Promise.all([live.close(), kept.close()])
-      rmSync(folder, { recursive: true, force: true })
     }
   }
 

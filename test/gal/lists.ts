@@ -1,5 +1,8 @@
 // Address lists for the tests in this folder: settings with their defaults, short ways to ask, and a
 // log that can be read.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
 import type { GalAnswer } from '../../plugins/gal-relay/gal/address-list'
 import {
   createAddressList,
@@ -101,6 +104,32 @@ export interface TestList extends GlobalAddressList {
   becomes(address: string, state: string, within?: number): Promise<void>
   /** What it answers, with everything that it says. */
   answer(address: string): Promise<GalAnswer>
+}
+
+/** Keeps the lists in memory of a test file in one process. */
+export interface KeepingProcess {
+  /** @returns where one more list may be kept */
+  newFile(): string
+  /** Ends the process and removes the files. */
+  stop(): Promise<void>
+}
+
+/** Starting a process for each list takes longer than reading a small list. */
+export function startKeepingProcess(): KeepingProcess {
+  const folder = mkdtempSync(path.join(tmpdir(), 'gal-lists-'))
+  let count = 0
+  const newFile = () => path.join(folder, `list${++count}`)
+  // The process lives as long as it keeps any list. Nothing listens there, and so this one is never read.
+  const url = [serverUrl('ldap://127.0.0.1:1')]
+  const list = testList({ url }, { mode: 'snapshot' }, { file: newFile() })
+  list.start()
+  return {
+    newFile,
+    async stop() {
+      await list.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
 }
 
 /** A list that is not cached, unless the settings say so. */

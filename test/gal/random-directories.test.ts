@@ -1,18 +1,21 @@
-// On no directory is a recipient who is there refused, or one who is not there accepted; what is there
-// for everybody to find is found, and where all can be searched who is unknown is said to be so. The
-// look-up and the list in memory never contradict each other. FUZZ_SEED repeats a run, FUZZ_PATH the
-// one that failed.
+// Whatever the directory is like, no recipient in it is refused, and none that is not in it is accepted.
+// An address that every account can find is found, and where everything can be searched, an unknown one is
+// called absent. The look-up and the list in memory never contradict each other. FUZZ_SEED repeats a run,
+// and FUZZ_PATH the directory that failed.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import type { GalAnswer } from '../../plugins/gal-relay/gal/address-list'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { until } from '../support/until'
-import { serverUrl, type TestList, testList } from './lists'
+import {
+  type KeepingProcess,
+  serverUrl,
+  startKeepingProcess,
+  type TestList,
+  testList,
+} from './lists'
 import {
   CHILD_OPTIONS,
   type RandomDirectory,
@@ -25,16 +28,22 @@ import {
 } from './random-directories'
 
 const DIRECTORIES = 25
-/** A failure is made smaller for so long at most, milliseconds. */
+/** Milliseconds after which a failing directory is not made smaller any more. */
 const SHRINKING = 150_000
 
 const skip = skipWithout('slapd', 'slapadd')
 
 let child: Slapd
+let lists: KeepingProcess
 before(async () => {
-  if (!skip) child = await startSlapd(CHILD_OPTIONS)
+  if (skip) return
+  child = await startSlapd(CHILD_OPTIONS)
+  lists = startKeepingProcess()
 })
-after(() => child?.stop())
+after(async () => {
+  await lists?.stop()
+  await child?.stop()
+})
 
 test('directories made at random', { skip }, async (t) => {
   const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31)
@@ -66,9 +75,8 @@ type State = 'found' | 'absent' | 'unavailable'
 
 async function asked(slapd: Slapd, directory: RandomDirectory, truth: Truth): Promise<State[]> {
   const { gal, ldap } = settingsOf(directory, child.port)
-  const folder = mkdtempSync(path.join(tmpdir(), 'random-directory-'))
   const all = { ...ldap, url: [serverUrl(slapd.url)] }
-  const file = { file: path.join(folder, 'list'), changes_every: 1000 }
+  const file = { file: lists.newFile(), changes_every: 1000 }
   const live = testList(all, gal)
   const kept = testList(all, { ...gal, mode: 'snapshot' }, file)
   try {
@@ -83,11 +91,10 @@ async function asked(slapd: Slapd, directory: RandomDirectory, truth: Truth): Pr
     return [...fromLive.values(), ...fromMemory.values()].map(({ state }) => state)
   } finally {
     await Promise.all([live.close(), kept.close()])
-    rmSync(folder, { recursive: true, force: true })
   }
 }
 
-/** It has a list, or has tried to read one. */
+/** The list is in force, or reading it has failed. */
 function isReady(list: TestList, { isWhole }: Truth): boolean {
   const { snapshot } = list.report()
   if (snapshot?.sync?.lastError !== undefined) return true

@@ -1,10 +1,7 @@
-// "Not in the list" is said only where the directory could have found the address: what one attribute
-// shows says nothing of another. Each case live and from the list in memory; found by one and absent by
-// the other would be a contradiction.
+// An address is called absent only where the directory could have found it: what one attribute shows says
+// nothing about another. Each case is looked up live and in the list in memory, which must not contradict
+// each other.
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { freePort } from '../support/ports'
@@ -17,7 +14,13 @@ import {
   unitEntry,
 } from '../support/slapd'
 import { until } from '../support/until'
-import { serverUrl, type TestList, testList } from './lists'
+import {
+  type KeepingProcess,
+  serverUrl,
+  startKeepingProcess,
+  type TestList,
+  testList,
+} from './lists'
 
 const SCHEMA = [
   `attributetype ( 1.3.6.1.4.1.4203.666.1.801 NAME ( 'alias' 'aliasAddress' )
@@ -43,15 +46,21 @@ const PEOPLE: readonly SlapdEntry[] = [
 
 type Answers = Readonly<Record<string, string>>
 
-/** What both ways answer. */
+let lists: KeepingProcess
+before(() => {
+  lists = startKeepingProcess()
+})
+after(() => lists.stop())
+
+/** What both lists answer. */
 interface Case {
   readonly attributes?: string[]
   readonly ldap?: Partial<LdapSettings>
   readonly gal?: Partial<GalSettings>
   readonly live: Answers
-  /** From memory, where that is something else. */
+  /** Answers from memory that differ from these. */
   readonly snapshot?: Answers
-  /** Of the live list's log. */
+  /** A line that the live list logs once. */
   readonly log?: RegExp
   /** The account may not read the whole list. */
   readonly isUnlisted?: boolean
@@ -81,13 +90,12 @@ async function bothWays(slapd: Slapd, one: Case): Promise<void> {
     ...one.ldap,
   }
   const gal = { ...(one.attributes ? { attributes: one.attributes } : {}), ...one.gal }
-  const folder = mkdtempSync(join(tmpdir(), 'searchable-'))
   const live = testList(ldap, gal)
   const kept = testList(
     ldap,
     { ...gal, mode: 'snapshot' },
-    // Long enough that the list stays current while a busy machine lets it wait.
-    { file: join(folder, 'list'), changes_every: 20_000 },
+    // Long enough that the list stays current even if a busy machine makes it wait.
+    { file: lists.newFile(), changes_every: 20_000 },
   )
   try {
     await answered(live, one.live, 'live')
@@ -103,7 +111,6 @@ async function bothWays(slapd: Slapd, one: Case): Promise<void> {
     await answered(kept, { ...one.live, ...one.snapshot }, 'snapshot')
   } finally {
     await Promise.all([live.close(), kept.close()])
-    rmSync(folder, { recursive: true, force: true })
   }
 }
 
@@ -224,7 +231,6 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       ],
       entries: [{ ...ann, restricted: 'TRUE', server: 'ex1', routed: 'smtp:ann@far.example' }],
     })
-    const folder = mkdtempSync(join(tmpdir(), 'searchable-'))
     const ldap = { url: [serverUrl(other.url)], base: [other.base] }
     const gal = {
       authenticated_only_attribute: 'restrictedName',
@@ -232,7 +238,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       routing_attribute: 'routedName',
     }
     const live = testList(ldap, gal)
-    const kept = testList(ldap, { ...gal, mode: 'snapshot' }, { file: join(folder, 'list') })
+    const kept = testList(ldap, { ...gal, mode: 'snapshot' }, { file: lists.newFile() })
     try {
       kept.start()
       await until(() => isInForce(kept))
@@ -246,7 +252,6 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     } finally {
       await Promise.all([live.close(), kept.close()])
       await other.stop()
-      rmSync(folder, { recursive: true, force: true })
     }
   })
 

@@ -1,5 +1,5 @@
-// `enforce = false`: an install answers as it did before the plugin was there, and the log says where
-// the plugin would have answered otherwise.
+// `enforce = false`: an install answers as it did before the plugin was installed, and the log says where
+// the plugin would have answered differently.
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { after, before, describe, test } from 'node:test'
@@ -29,7 +29,7 @@ const OBSERVE = '[main]\nenforce = false\n'
 const DIFFERS = /\[NOTICE\].*\[gal-relay\] observed DIFFERS /
 const OBSERVED = /\[gal-relay\] observed /
 
-/** An install that knew its domains and its network before. */
+/** An install that handles its domains and its network without the plugin. */
 const BEFORE: HarakaOptions = {
   plugins: ['relay', 'rcpt_to.in_host_list', 'test-queue'],
   auth: PASSWORDS,
@@ -53,7 +53,7 @@ describe('an install that observes answers as it did before', () => {
     await ldap.stop()
   })
 
-  /** One for all scenarios that have the same host_list. */
+  /** One pair for all scenarios with the same host_list. */
   const pairs = new Map<string, Pair>()
   async function pairFor(scenario: Scenario, index: number): Promise<Pair> {
     const { host_list } = scenario
@@ -106,7 +106,7 @@ describe('an install that observes answers as it did before', () => {
     })
   })
 
-  test('and the log has nothing else', async () => {
+  test('and logs nothing else', async () => {
     for (const pair of pairs.values()) {
       await pair.with_.end()
       assert.deepEqual(linesOf(pair), countsOf(pair))
@@ -118,9 +118,9 @@ describe('an install that observes answers as it did before', () => {
 interface Pair {
   readonly without: Haraka
   readonly with_: Haraka
-  /** Of the metrics. */
+  /** Where the metrics are served. */
   readonly port: number
-  /** Recipients observed so far, and those with another answer. */
+  /** Recipients observed so far, and those that the plugin would have answered differently. */
   observed: number
   differences: number
 }
@@ -142,111 +142,112 @@ async function replies(haraka: Haraka, { client, local, auth, from, to }: Case) 
   }
 }
 
+/** Answers some recipients by itself, and leaves all others to the next plugins. */
+const MOODY = `exports.hook_rcpt = (next, connection, [{ user }]) => {
+  if (user === 'later') return next(DENYSOFT, 'not now')
+  if (user === 'gone') return next(DENYDISCONNECT, 'go away')
+  next()
+}
+exports.hook_rcpt_ok = (next, connection, { user }) => user === 'second' ? next(DENY, 'no') : next()
+exports.hook_deny = (next, connection, [, , , , [recipient]]) =>
+  next(recipient?.user === 'later' && recipient.host === 'pardoned.example' ? OK : CONT)`
+
 describe('observing', () => {
+  const inside = { client: '192.168.1.7', local: '10.0.0.5:25' }
+  const outside = { client: '192.0.2.77', local: '10.0.0.5:25' }
   const entries = entriesOf(
     { name: '', source: '', ini: '', gal: ['alice@example.com'], cases: [] },
     0,
   )
-  const ini = (url: string) =>
+  let ldap: Awaited<ReturnType<typeof startEmbeddedLdap>>
+  let haraka: Haraka
+  const ini = (url = ldap.url) =>
     `[routes]\nexample.com = inbound\n[ldap]\nurl[] = ${url}\nbase = ${unitOf(0)}\n`
 
-  test('logs what both said, and changes neither the way of a message nor its results', async () => {
-    const ldap = await startEmbeddedLdap(entries)
-    const haraka = await startHaraka(observing(BEFORE, ini(ldap.url)))
-    try {
-      const inside = { client: '192.168.1.7', local: '10.0.0.5:25' }
-      const outside = { client: '192.0.2.77', local: '10.0.0.5:25' }
-      const body = 'Subject: way\r\n\r\nbody\r\n'
-      const submitted = await send(haraka, inside, ['alice@example.com', 'bob@far.example'], body)
-      assert.deepEqual(submitted, [250, 250, 250])
-      const received = await send(
-        haraka,
-        outside,
-        ['alice@example.com', 'nobody@example.com'],
-        body,
-      )
-      assert.deepEqual(received, [250, 250, 250])
-      assert.deepEqual(await send(haraka, outside, ['bob@far.example']), [550])
-      await haraka.end()
-
-      // Haraka without the plugin sends all of a relaying client's mail by its outbound queue.
-      const out = haraka.outboundMessages().flatMap(({ rcpt_to }) => rcpt_to)
-      assert.deepEqual(out.sort(), ['alice@example.com', 'bob@far.example'])
-      assert.deepEqual(
-        haraka.delivered().map(({ rcpt_to, relaying }) => [rcpt_to, relaying.data_post]),
-        [[['alice@example.com', 'nobody@example.com'], false]],
-      )
-      const lines = haraka.logLines(OBSERVED).map((line) => line.replace(/^.*\] observed/, ''))
-      assert.deepEqual(lines.map(brief), [
-        ' ip=192.168.1.7 recipient=alice@example.com rule=in-gal reply=250 answered=250',
-        ' DIFFERS ip=192.168.1.7 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered=250',
-        ' ip=192.0.2.77 recipient=alice@example.com rule=in-gal reply=250 answered=250',
-        ' DIFFERS ip=192.0.2.77 recipient=nobody@example.com rule=not-in-gal reply="550 5.1.1 Recipient unknown" answered=250',
-        ' ip=192.0.2.77 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered="550 I cannot deliver mail for <bob@far.example>"',
-      ])
-      assert.deepEqual(haraka.logLines(/\[(ERROR|CRIT)\].*gal-relay/), [])
-      assert.match(haraka.log(), /only observes \(enforce = false\)/)
-    } finally {
-      await haraka.stop()
-      await ldap.stop()
-    }
-  })
-
-  test('knows the answers of other plugins, also those that end the connection', async () => {
-    const ldap = await startEmbeddedLdap(entries)
-    const moody = `exports.hook_rcpt = (next, connection, [{ user }]) => {
-      if (user === 'later') return next(DENYSOFT, 'not now')
-      if (user === 'gone') return next(DENYDISCONNECT, 'go away')
-      next()
-    }
-    exports.hook_rcpt_ok = (next, connection, { user }) => user === 'second' ? next(DENY, 'no') : next()
-    exports.hook_deny = (next, connection, [, , , , [recipient]]) =>
-      next(recipient?.user === 'later' && recipient.host === 'pardoned.example' ? OK : CONT)`
+  before(async () => {
+    ldap = await startEmbeddedLdap(entries)
     const install = {
       ...BEFORE,
       plugins: ['moody', ...(BEFORE.plugins ?? [])],
-      files: { ...BEFORE.files, 'plugins/moody.js': moody },
+      files: { ...BEFORE.files, 'plugins/moody.js': MOODY },
     }
-    const haraka = await startHaraka(observing(install, ini(ldap.url)))
-    try {
-      const to = [
-        'later@example.com',
-        'second@example.com',
-        'later@pardoned.example',
-        'alice@example.com',
-        'gone@example.com',
-      ]
-      const smtp = await connectSmtp({
-        port: haraka.port,
-        proxy: { client: '192.0.2.77', local: '10.0.0.5:25' },
-      })
-      await smtp.ehlo()
-      const { rcpt } = await smtp.transaction('me@sender.example', to)
-      assert.deepEqual(
-        rcpt.map(({ line }) => line),
-        [
-          '450 not now',
-          '550 no',
-          '550 I cannot deliver mail for <later@pardoned.example>',
-          '250 recipient <alice@example.com> OK',
-          '550 go away',
-        ],
-      )
-      await until(() => haraka.logLines(OBSERVED).length >= to.length)
-      const answered = haraka
-        .logLines(OBSERVED)
-        .map((line) => line.replace(/^.*observed(?: (DIFFERS))?.* answered=/, '$1 '))
-      assert.deepEqual(answered.sort(), [
-        ' "550 I cannot deliver mail for <later@pardoned.example>"',
-        ' "550 go away"',
-        ' "550 no"',
-        ' 250',
-        'DIFFERS "450 not now"',
-      ])
-    } finally {
-      await haraka.stop()
-      await ldap.stop()
-    }
+    haraka = await startHaraka(observing(install, ini()))
+  })
+  after(async () => {
+    await haraka?.stop()
+    await ldap?.stop()
+  })
+
+  /** The settings count, and the log begins with their reload. */
+  async function withSettings(text: string): Promise<void> {
+    haraka.forgetLog()
+    await haraka.reload(text)
+  }
+  const untilObserved = (count: number) =>
+    until(() => haraka.logLines(OBSERVED).length >= count, `${count} recipients are observed`)
+
+  test('logs both answers, and changes neither where a message goes nor its results', async () => {
+    await withSettings(`${OBSERVE}${ini()}`)
+    const body = 'Subject: way\r\n\r\nbody\r\n'
+    const submitted = await send(haraka, inside, ['alice@example.com', 'bob@far.example'], body)
+    assert.deepEqual(submitted, [250, 250, 250])
+    const received = await send(haraka, outside, ['alice@example.com', 'nobody@example.com'], body)
+    assert.deepEqual(received, [250, 250, 250])
+    assert.deepEqual(await send(haraka, outside, ['bob@far.example']), [550])
+    await untilObserved(5)
+
+    // Haraka without the plugin sends all of a relaying client's mail by its outbound queue.
+    const out = haraka.outboundMessages().flatMap(({ rcpt_to }) => rcpt_to)
+    assert.deepEqual(out.sort(), ['alice@example.com', 'bob@far.example'])
+    assert.deepEqual(
+      haraka.delivered().map(({ rcpt_to, relaying }) => [rcpt_to, relaying.data_post]),
+      [[['alice@example.com', 'nobody@example.com'], false]],
+    )
+    const lines = haraka.logLines(OBSERVED).map((line) => line.replace(/^.*\] observed/, ''))
+    assert.deepEqual(lines.map(brief), [
+      ' ip=192.168.1.7 recipient=alice@example.com rule=in-gal reply=250 answered=250',
+      ' DIFFERS ip=192.168.1.7 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered=250',
+      ' ip=192.0.2.77 recipient=alice@example.com rule=in-gal reply=250 answered=250',
+      ' DIFFERS ip=192.0.2.77 recipient=nobody@example.com rule=not-in-gal reply="550 5.1.1 Recipient unknown" answered=250',
+      ' ip=192.0.2.77 recipient=bob@far.example rule=no-relay-nobody reply="550 5.7.1 Relaying is prohibited" answered="550 I cannot deliver mail for <bob@far.example>"',
+    ])
+    assert.deepEqual(haraka.logLines(/\[(ERROR|CRIT)\].*gal-relay/), [])
+    assert.match(haraka.log(), /only observes \(enforce = false\)/)
+  })
+
+  test('knows the answers of other plugins, also those that end the connection', async () => {
+    await withSettings(`${OBSERVE}${ini()}`)
+    const to = [
+      'later@example.com',
+      'second@example.com',
+      'later@pardoned.example',
+      'alice@example.com',
+      'gone@example.com',
+    ]
+    const smtp = await connectSmtp({ port: haraka.port, proxy: outside })
+    await smtp.ehlo()
+    const { rcpt } = await smtp.transaction('me@sender.example', to)
+    assert.deepEqual(
+      rcpt.map(({ line }) => line),
+      [
+        '450 not now',
+        '550 no',
+        '550 I cannot deliver mail for <later@pardoned.example>',
+        '250 recipient <alice@example.com> OK',
+        '550 go away',
+      ],
+    )
+    await untilObserved(to.length)
+    const answered = haraka
+      .logLines(OBSERVED)
+      .map((line) => line.replace(/^.*observed(?: (DIFFERS))?.* answered=/, '$1 '))
+    assert.deepEqual(answered.sort(), [
+      ' "550 I cannot deliver mail for <later@pardoned.example>"',
+      ' "550 go away"',
+      ' "550 no"',
+      ' 250',
+      'DIFFERS "450 not now"',
+    ])
   })
 
   test('does not wait for a directory that never answers', async () => {
@@ -255,92 +256,71 @@ describe('observing', () => {
     const address = silent.address()
     assert.ok(address && typeof address === 'object')
     const times = 'connect_timeout = 8s\nquery_timeout = 8s\nanswer_within = 10s\n'
-    const url = `ldap://127.0.0.1:${address.port}`
-    const haraka = await startHaraka(observing(BEFORE, ini(url) + times))
+    await withSettings(`${OBSERVE}${ini(`ldap://127.0.0.1:${address.port}`)}${times}`)
     try {
-      const codes = await send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, [
-        'alice@example.com',
-        'nobody@example.com',
-        'bob@far.example',
-      ])
-      assert.deepEqual(codes, [250, 250, 550])
+      const to = ['alice@example.com', 'nobody@example.com', 'bob@far.example']
+      assert.deepEqual(await send(haraka, outside, to), [250, 250, 550])
       assert.deepEqual(haraka.logLines(/rule=directory-unavailable/), [], 'verdicts so far')
-      // The verdict comes when the directory has been given up, after the client has gone.
+      // The verdict comes when the plugin gives the directory up, after the client has gone.
       await haraka.waitForLog(/observed DIFFERS .*nobody@example.com.* rule=directory-unavailable /)
+      await untilObserved(to.length)
     } finally {
-      await haraka.stop()
       silent.close()
     }
   })
 
   test('one listener observes while another enforces; a reload changes which', async () => {
-    const ldap = await startEmbeddedLdap(entries)
-    const listeners = `[listener *:25]\nenforce = false\n${ini(ldap.url)}`
-    const haraka = await startHaraka({ ...observing(BEFORE, ''), ini: listeners })
-    try {
-      const to = async (local: string) =>
-        (await send(haraka, { client: '192.168.1.7', local }, ['bob@far.example']))[0]
-      assert.equal(await to('10.0.0.5:25'), 250)
-      assert.equal(await to('10.0.0.5:2525'), 550)
-      await haraka.reload(`[listener *:2525]\nenforce = false\n${ini(ldap.url)}`)
-      assert.equal(await to('10.0.0.5:25'), 550)
-      assert.equal(await to('10.0.0.5:2525'), 250)
-    } finally {
-      await haraka.stop()
-      await ldap.stop()
-    }
+    const to = async (local: string) =>
+      (await send(haraka, { ...inside, local }, ['bob@far.example']))[0]
+    await withSettings(`[listener *:25]\nenforce = false\n${ini()}`)
+    assert.equal(await to('10.0.0.5:25'), 250)
+    assert.equal(await to('10.0.0.5:2525'), 550)
+    await haraka.reload(`[listener *:2525]\nenforce = false\n${ini()}`)
+    assert.equal(await to('10.0.0.5:25'), 550)
+    assert.equal(await to('10.0.0.5:2525'), 250)
+    await untilObserved(2)
   })
 
-  test('behind a plugin that rewrites and before those that accept, as the docs have it', async () => {
-    const ldap = await startEmbeddedLdap(entries)
-    const haraka = await startHaraka({
+  test('behind a plugin that rewrites and before those that accept, as the docs say', async () => {
+    const other = await startHaraka({
       ...BEFORE,
       plugins: ['aliases', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
       files: {
         'config/aliases': '{"sales@example.com":{"action":"alias","to":"gone@example.com"}}',
       },
-      ini: `${OBSERVE}${ini(ldap.url)}`,
+      ini: `${OBSERVE}${ini()}`,
     })
     try {
-      const client = { client: '192.0.2.77', local: '10.0.0.5:25' }
       const to = ['sales@example.com', 'alice@example.com', 'nobody@example.com']
-      assert.deepEqual(await send(haraka, client, to), [250, 250, 250])
-      await until(() => haraka.logLines(OBSERVED).length >= to.length)
-      const differing = haraka.logLines(DIFFERS).map((line) => / recipient=(\S+)/.exec(line)?.[1])
+      assert.deepEqual(await send(other, outside, to), [250, 250, 250])
+      await until(() => other.logLines(OBSERVED).length >= to.length)
+      const differing = other.logLines(DIFFERS).map((line) => / recipient=(\S+)/.exec(line)?.[1])
       assert.deepEqual(differing, ['sales@example.com', 'nobody@example.com'])
     } finally {
-      await haraka.stop()
-      await ldap.stop()
+      await other.stop()
     }
   })
 
-  test('begins with a reload that asks for it, for those too whom another plugin accepts before', async () => {
-    const ldap = await startEmbeddedLdap(entries)
-    const haraka = await startHaraka({ ...observing(BEFORE, ''), ini: ini(ldap.url) })
-    try {
-      await haraka.waitForLog(/rcpt_to\.in_host_list comes before gal-relay .* is not asked/)
-      const nobody = () =>
-        send(haraka, { client: '192.0.2.77', local: '10.0.0.5:25' }, ['nobody@example.com'])
-      assert.deepEqual(await nobody(), [250])
-      assert.deepEqual(haraka.logLines(OBSERVED), [])
-      const from = haraka.log().length
-      await haraka.reload(`${OBSERVE}${ini(ldap.url)}`)
-      await haraka.waitForLog(/accepts .*: once enforced, gal-relay is not asked/, undefined, from)
-      for (let sent = 0; sent < 2; sent++) assert.deepEqual(await nobody(), [250])
-      await until(() => haraka.logLines(OBSERVED).length >= 2)
-      assert.equal(haraka.logLines(DIFFERS).length, 2)
-      assert.equal(haraka.logLines(OBSERVED).length, 2)
-    } finally {
-      await haraka.stop()
-      await ldap.stop()
-    }
+  test('begins with a reload, also for recipients that another plugin accepts before', async () => {
+    await withSettings(ini())
+    await haraka.waitForLog(/rcpt_to\.in_host_list comes before gal-relay .* is not asked/)
+    const nobody = () => send(haraka, outside, ['nobody@example.com'])
+    assert.deepEqual(await nobody(), [250])
+    assert.deepEqual(haraka.logLines(OBSERVED), [])
+    const from = haraka.log().length
+    await haraka.reload(`${OBSERVE}${ini()}`)
+    await haraka.waitForLog(/accepts .*: once enforced, gal-relay is not asked/, undefined, from)
+    for (let sent = 0; sent < 2; sent++) assert.deepEqual(await nobody(), [250])
+    await untilObserved(2)
+    assert.equal(haraka.logLines(DIFFERS).length, 2)
+    assert.equal(haraka.logLines(OBSERVED).length, 2)
   })
 })
 
 const FIELDS = /^( DIFFERS)?.* (ip=\S+) .*(recipient=\S+) .*(rule=.*)$/
 const brief = (line: string) => line.replace(FIELDS, '$1 $2 $3 $4')
 
-/** @returns the codes of the replies to each recipient, and to the message if there is one */
+/** @returns the codes of the replies to each recipient, and to the message if one is sent */
 async function send(
   haraka: Haraka,
   proxy: { client: string; local: string },
@@ -357,7 +337,7 @@ async function send(
   }
 }
 
-describe('verdict and answer of one recipient meet', () => {
+describe('verdict and answer of one recipient are brought together', () => {
   const routing = {
     reroute: true,
     routes: routeTable([]),
@@ -406,7 +386,7 @@ describe('verdict and answer of one recipient meet', () => {
     assert.equal((await one).given, undefined)
   })
 
-  test('mixed = defer counts those before it, in order, however late their verdicts', async () => {
+  test('mixed = defer counts the recipients before it, in order, however late their verdicts are', async () => {
     const observed = new ObservedTransaction()
     let say: (found: Listing) => void = () => {}
     const first = observed.add(

@@ -7,6 +7,7 @@ import { randomInt } from 'node:crypto'
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   renameSync,
@@ -20,6 +21,7 @@ import { type Attributes, ldifAdd, ldifDelete, ldifMove, ldifReplace, ldifRestor
 import { untilListening } from './ports'
 import { startChild } from './processes'
 import { findProgram, skipWithout } from './programs'
+import { until } from './until'
 
 export interface SambaEntry {
   readonly dn: string
@@ -59,6 +61,8 @@ export interface Samba {
 
 const BASE = 'dc=corp,dc=test'
 const PASSWORD = 'Adm1n-Secret!'
+/** Milliseconds for another test file to provision the domain, however busy the machine is. */
+const PATIENCE = 180_000
 
 const SCHEMA_UPDATE = 'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n'
 
@@ -179,10 +183,35 @@ function ownRunFolder(): string {
 
 let provisioned: Promise<string> | undefined
 
-/** @returns the folder of a domain that no controller has run in */
+/**
+ * Test files that ask at the same time wait for the first one: provisioning takes several seconds of a processor.
+ * @returns the folder of a domain that no controller has run in
+ */
 async function provision(): Promise<string> {
   const domain = join(RUN_FOLDER, 'samba')
+  const lock = `${domain}.lock`
+  await until(() => existsSync(domain) || isTaken(lock), 'a domain is provisioned', PATIENCE)
   if (existsSync(domain)) return domain
+  try {
+    renameSync(await provisionOnce(), domain)
+  } finally {
+    rmSync(lock, { recursive: true })
+  }
+  return domain
+}
+
+/** @returns whether this process has made the folder, and not another one */
+function isTaken(lock: string): boolean {
+  try {
+    mkdirSync(lock)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+async function provisionOnce(): Promise<string> {
   const folder = mkdtempSync(join(RUN_FOLDER, 'provision-'))
   // The system's own smb.conf would get in the way.
   const empty = join(folder, 'empty.conf')
@@ -194,14 +223,7 @@ async function provision(): Promise<string> {
   ])
   const conf = join(folder, 'etc', 'smb.conf')
   writeFileSync(conf, readFileSync(conf, 'utf8').replaceAll(folder, FOLDER))
-  try {
-    renameSync(folder, domain)
-  } catch (error) {
-    // Another test file was faster.
-    if (!existsSync(domain)) throw error
-    rmSync(folder, { recursive: true, force: true })
-  }
-  return domain
+  return folder
 }
 
 /** Where smb.conf names the folder of a copy. */

@@ -1,6 +1,6 @@
-// The directory stops telling of changes, in every way that may happen, and changes meanwhile: from
-// then on nothing is called absent that the directory did not just confirm, and in the end the list is
-// what the directory is.
+// The directory stops reporting changes, in every way that may happen, and changes meanwhile: from then on
+// no address is called absent unless the directory has just confirmed that, and in the end the list matches
+// the directory.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
@@ -62,10 +62,10 @@ function listBehind(
 
 const isCurrent = (list: TestList) => list.report().snapshot?.isCurrent === true
 
-// Longer than any test waits, so that a test that failed does not ask for ever.
+// Longer than any test waits. A test that failed does not ask for ever.
 const ASKED_FOR = 120_000
 
-/** Asks all the time. */
+/** Asks again and again. */
 function keepAsking(list: TestList, address: string) {
   const answers = new Set<string>()
   let isOver = false
@@ -79,9 +79,9 @@ function keepAsking(list: TestList, address: string) {
     }
   })()
   return {
-    /** Waits until it has been answered so. */
+    /** Waits until that has been the answer. */
     heard: (answer: string) => until(() => answers.has(answer)),
-    /** What was answered, each once. */
+    /** @returns the answers, each once */
     async stop() {
       isOver = true
       await asking
@@ -90,7 +90,7 @@ function keepAsking(list: TestList, address: string) {
   }
 }
 
-/** In the end the list is what the directory is, and stays so by itself. */
+/** In the end the list matches the directory, and follows it. */
 async function assertFollows({ slapd, list }: Pick<Site, 'slapd' | 'list'>): Promise<void> {
   await slapd.add('later@example.com')
   await list.becomes('later@example.com', 'found')
@@ -100,6 +100,7 @@ async function assertFollows({ slapd, list }: Pick<Site, 'slapd' | 'list'>): Pro
 
 describe('the feed of changes is lost', {
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'faketime'),
+  concurrency: 4,
 }, () => {
   test('the connections are cut, and an entry is made and one deleted before they are back', () =>
     withSite(async (site) => {
@@ -202,44 +203,6 @@ describe('the feed of changes is lost', {
       assert.equal(await list.ask('stays@example.com'), 'found')
     } finally {
       await list.close()
-      await slapd.stop()
-      rmSync(folder, { recursive: true })
-    }
-  })
-
-  test('more and more is deleted, and the process that keeps the list is another one', async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
-    const many = Array.from({ length: 600 }, (_, i) => `person${i}@example.com`)
-    const slapd = await startSlapd({ entries: many })
-    const ldap = { url: [serverUrl(slapd.url)], base: [slapd.base] }
-    const snapshot = { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY }
-    const open = () => testList(ldap, { mode: 'snapshot' }, snapshot)
-    const remove = (from: number, to: number) =>
-      slapd.delete(...many.slice(from, to).map((address) => slapd.dnOf(address)))
-    const lists = [open()]
-    const isRefused = (list: TestList) =>
-      until(() => list.log.lines.some((line) => /not read: .*where there were 600/.test(line)))
-    try {
-      const [first] = lists as [TestList]
-      first.start()
-      await until(() => isCurrent(first))
-      await remove(0, 100)
-      await first.becomes('person50@example.com', 'absent')
-      await remove(100, 200)
-      await isRefused(first)
-      await first.close()
-      const next = open()
-      lists.push(next)
-      next.start()
-      await isRefused(next)
-      assert.equal(await next.ask('person599@example.com'), 'found')
-      const { addresses = 0 } = next.report().snapshot ?? {}
-      assert.ok(addresses >= 480, `${addresses} recipients are in force`)
-      await slapd.add('new@example.com', ...many.slice(0, 100))
-      await until(() => isCurrent(next))
-      assert.equal(await next.ask('person150@example.com'), 'absent')
-    } finally {
-      for (const list of lists) await list.close()
       await slapd.stop()
       rmSync(folder, { recursive: true })
     }
@@ -409,6 +372,47 @@ describe('the feed of changes is lost', {
   })
 })
 
+// One process keeps all lists of this file: there is another one only while no other test runs.
+test('more and more is deleted, and the process that keeps the list is another one', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
+}, async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
+  const many = Array.from({ length: 600 }, (_, i) => `person${i}@example.com`)
+  const slapd = await startSlapd({ entries: many })
+  const ldap = { url: [serverUrl(slapd.url)], base: [slapd.base] }
+  const snapshot = { file: path.join(folder, 'list'), changes_every: CHANGES_EVERY }
+  const open = () => testList(ldap, { mode: 'snapshot' }, snapshot)
+  const remove = (from: number, to: number) =>
+    slapd.delete(...many.slice(from, to).map((address) => slapd.dnOf(address)))
+  const lists = [open()]
+  const isRefused = (list: TestList) =>
+    until(() => list.log.lines.some((line) => /not read: .*where there were 600/.test(line)))
+  try {
+    const [first] = lists as [TestList]
+    first.start()
+    await until(() => isCurrent(first))
+    await remove(0, 100)
+    await first.becomes('person50@example.com', 'absent')
+    await remove(100, 200)
+    await isRefused(first)
+    await first.close()
+    const next = open()
+    lists.push(next)
+    next.start()
+    await isRefused(next)
+    assert.equal(await next.ask('person599@example.com'), 'found')
+    const { addresses = 0 } = next.report().snapshot ?? {}
+    assert.ok(addresses >= 480, `${addresses} recipients are in force`)
+    await slapd.add('new@example.com', ...many.slice(0, 100))
+    await until(() => isCurrent(next))
+    assert.equal(await next.ask('person150@example.com'), 'absent')
+  } finally {
+    for (const list of lists) await list.close()
+    await slapd.stop()
+    rmSync(folder, { recursive: true })
+  }
+})
+
 describe('a domain controller', { skip: ACTIVE_DIRECTORY.skip }, () => {
   const contact = (name: string) => ({
     name,
@@ -447,7 +451,7 @@ describe('a domain controller', { skip: ACTIVE_DIRECTORY.skip }, () => {
     }
   }
 
-  /** How a search with a cookie (`MSDS…`) is made one that the server does not take as it is. */
+  /** How a search with a cookie (`MSDS…`) is changed into one that the server does not accept. */
   const spoilt: readonly [what: string, word: string, instead: string, isLost: boolean][] = [
     ['cannot read the cookie any more, and begins again', 'MSDS', '????', false],
     ['refuses the cookie', DIRSYNC, DIRSYNC.replace(/.$/, '9'), true],
@@ -476,7 +480,7 @@ describe('a domain controller', { skip: ACTIVE_DIRECTORY.skip }, () => {
     })
   }
 
-  test('is another one, with other change numbers and other objects of the same names', () =>
+  test('is replaced by another one, with other change numbers and other objects of the same names', () =>
     withList(async (list, proxy) => {
       await list.becomes('new@example.com', 'absent')
       const asking = keepAsking(list, 'stays3@example.com')
