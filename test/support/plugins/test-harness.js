@@ -1,6 +1,6 @@
-// Tells the test that started this Haraka when a process of it is ready, whatever the log level, and
-// ends it when that test is gone. Listed last, so that every other plugin has had its turn.
-// At SIGWINCH gal_relay.ini is read at once, which else is five seconds after it was written.
+// Prints when a process of this Haraka is ready, whatever the log level, for the test that started it,
+// and ends the process when that test is gone. It is listed last, so that every other plugin runs first.
+// At SIGWINCH log.ini and gal_relay.ini are read at once instead of seconds after they were written.
 const path = require('node:path')
 const configReader = require('haraka-config/lib/reader')
 
@@ -16,10 +16,13 @@ exports.register = function () {
 }
 
 function reload() {
-  const file = path.join(process.env.HARAKA, 'config', 'gal_relay.ini')
-  const { type, options, cb } = configReader._read_args[file]
-  configReader.load_config(file, type, options)
-  cb()
+  for (const name of ['log.ini', 'gal_relay.ini']) {
+    const file = path.join(process.env.HARAKA, 'config', name)
+    const { type, options, cb } = configReader._read_args[file] ?? {}
+    if (!cb) continue
+    configReader.load_config(file, type, options)
+    cb()
+  }
 }
 
 exports.master_ready = (next, server) => {
