@@ -14,11 +14,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
-import {
-  loadCommand,
-  runCommand as runProcess,
-  runJson as runProcessJson,
-} from '../support/command'
+import { loadCommand, runCommand as runProcess } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { type HarakaOptions, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
@@ -377,54 +373,51 @@ nobody@moved.example = refuse
   })
 
   test('express, in the install or beside a Haraka that is installed for all', async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'install-'))
-    const root = path.join(folder, 'mx')
-    const modules = path.join(folder, 'lib', 'node_modules')
-    const bin = path.join(folder, 'bin')
-    const said = async () => {
-      const args = ['check', '--config', root]
-      const env = { PATH: bin }
-      // What it has found of packages stays in the memory of a process.
-      const { json } = await runProcessJson<Omit<Report, 'lines' | 'code'>>(args, { env })
-      const findings = json.sections.flatMap((section) => section.findings)
-      return findings.filter(({ text }) => /express|status page/.test(text))
+    const files = { 'config/http.ini': 'listen=127.0.0.1:8080\n' }
+    interface Places {
+      readonly install: string
+      readonly besideHaraka: string
     }
-    const express = (where: string) => {
+    /** Each time in a new folder, since the process remembers what it has found of packages. */
+    const said = async (put: (places: Places) => void) => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'install-'))
+      const root = path.join(folder, 'mx')
+      const modules = path.join(folder, 'lib', 'node_modules')
+      const bin = path.join(folder, 'bin')
+      try {
+        writeInstall(root, [25], { ini: `[http]\nenabled = true\n${directory}`, files })
+        mkdirSync(path.join(modules, 'haraka', 'bin'), { recursive: true })
+        mkdirSync(bin)
+        writeFileSync(path.join(modules, 'haraka', 'bin', 'haraka'), '')
+        symlinkSync(path.join(modules, 'haraka', 'bin', 'haraka'), path.join(bin, 'haraka'))
+        put({ install: path.join(root, 'node_modules'), besideHaraka: modules })
+        const args = ['check', '--config', root]
+        const env = { PATH: bin }
+        const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(args, { env })
+        const findings = json.sections.flatMap((section) => section.findings)
+        return findings.filter(({ text }) => /express|status page/.test(text))
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    }
+    const express = (where: string, version?: string) => {
       mkdirSync(path.join(where, 'express'), { recursive: true })
       writeFileSync(path.join(where, 'express', 'index.js'), '')
+      const file = path.join(where, 'express', 'package.json')
+      if (version) writeFileSync(file, JSON.stringify({ version }))
     }
-    try {
-      const files = { 'config/http.ini': 'listen=127.0.0.1:8080\n' }
-      writeInstall(root, [25], { ini: `[http]\nenabled = true\n${directory}`, files })
-      mkdirSync(path.join(modules, 'haraka', 'bin'), { recursive: true })
-      mkdirSync(bin)
-      writeFileSync(path.join(modules, 'haraka', 'bin', 'haraka'), '')
-      symlinkSync(path.join(modules, 'haraka', 'bin', 'haraka'), path.join(bin, 'haraka'))
-      const [missing, ...more] = await said()
-      assert.deepEqual([missing?.level, more], ['note', []])
-      assert.match(missing?.text ?? '', /^express was found neither in .*mx nor beside /)
-      express(modules)
-      assert.deepEqual(await said(), [])
-      rmSync(path.join(modules, 'express'), { recursive: true })
-      express(path.join(root, 'node_modules'))
-      assert.deepEqual(await said(), [])
-      const version = (text: string) =>
-        writeFileSync(
-          path.join(root, 'node_modules', 'express', 'package.json'),
-          JSON.stringify({ version: text }),
-        )
-      for (const fine of ['4.8.0', '4.21.2', '5.1.0', 'next']) {
-        version(fine)
-        assert.deepEqual(await said(), [], fine)
-      }
-      for (const old of ['2.5.11', '3.21.2', '4.7.4']) {
-        version(old)
-        const [found] = await said()
-        assert.equal(found?.level, 'warning')
-        assert.match(found?.text ?? '', new RegExp(`express ${old} \\(.*\\) is too old for Haraka`))
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
+    const [missing, ...more] = await said(() => {})
+    assert.deepEqual([missing?.level, more], ['note', []])
+    assert.match(missing?.text ?? '', /^express was found neither in .*mx nor beside /)
+    assert.deepEqual(await said(({ besideHaraka }) => express(besideHaraka)), [])
+    assert.deepEqual(await said(({ install }) => express(install)), [])
+    for (const fine of ['4.8.0', '4.21.2', '5.1.0', 'next']) {
+      assert.deepEqual(await said(({ install }) => express(install, fine)), [], fine)
+    }
+    for (const old of ['2.5.11', '3.21.2', '4.7.4']) {
+      const [found] = await said(({ install }) => express(install, old))
+      assert.equal(found?.level, 'warning')
+      assert.match(found?.text ?? '', new RegExp(`express ${old} \\(.*\\) is too old for Haraka`))
     }
   })
 

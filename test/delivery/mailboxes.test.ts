@@ -1,10 +1,10 @@
-// Mail for mailboxes on several servers, where the directory says so: each copy arrives once, at the right
-// server, under the right name; and every name that people see is the one that was sent.
+// Mail for mailboxes on several servers, as the directory says: each copy arrives once, at the right server
+// and under the right address, and senders see only the address that they wrote.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import type { Explanation } from '../../plugins/gal-relay/advice/explain'
-import { runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import {
   type MailboxGateway,
   type SendOptions,
@@ -14,6 +14,8 @@ import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
 import { until } from '../support/until'
+
+const { runJson } = loadCommand()
 
 const SINKS = ['ex1', 'ex2', 'ex3', 'cloud', 'backup', 'senders', 'refusing', 'default'] as const
 type SinkName = (typeof SINKS)[number]
@@ -35,7 +37,7 @@ const SAY_WHAT_PLUGINS_SEE = `exports.hook_data_post = function (next, connectio
 describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink') }, () => {
   const sinks = {} as Record<SinkName, SmtpSink>
   let gateway: MailboxGateway
-  /** The messages of earlier tests. */
+  /** Messages of earlier tests. */
   let seen = new Set<string>()
 
   before(async () => {
@@ -122,7 +124,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
 
   type Copies = Readonly<Record<string, readonly string[]>>
 
-  /** Where a copy of the last message has arrived, and for whom. */
+  /** The recipients of the last message by where a copy has arrived for them. */
   function copies(): Copies {
     const arrived = [
       ...SINKS.map((name) => [name, fresh(name).flatMap(({ rcpt_to }) => rcpt_to)] as const),
