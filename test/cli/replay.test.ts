@@ -114,7 +114,7 @@ base = dc=down
       const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
       await smtp.ehlo()
       if (auth) assert.equal((await smtp.auth(auth, 'carol-secret')).code, 235)
-      // In each transaction some are refused.
+      // Each transaction has some recipients that are refused.
       for (const start of [0, 20, 40, 60])
         await send(smtp, ['nobody@example.com', ...ALL.slice(start, start + 20)])
       await smtp.quit()
@@ -159,7 +159,7 @@ base = dc=down
         assert.equal(json.not_compared.deferred, DOWN)
         assert.equal(json.compared, TOTAL - DOWN)
 
-        // Without the row its recipients are foreign: those who may relay still send to them.
+        // Without the row its recipients are foreign, and only clients that may relay still reach them.
         const rows = ROWS.replace('partner.example = always-relay\n', '')
         const changed = await replay(install('changed', iniOf(rows)), file)
         const strangers = CLIENTS.filter(({ client }) => !/^10\.1\.0\.1|^192/.test(client))
@@ -193,7 +193,7 @@ base = dc=down
     assert.deepEqual(json.list, [])
   })
 
-  test('what another plugin refuses, and what nobody accepts, is told apart', async () => {
+  test('recipients that another plugin refuses are kept apart from those that no plugin accepts', async () => {
     const haraka = await startHaraka({
       plugins: ['denies', 'rcpt_to.in_host_list', 'test-queue'],
       hostList: ['example.com'],
@@ -242,7 +242,7 @@ exports.deny = (next, connection, [address]) => address.user === 'bad' ? next(DE
     assert.equal(json.compared, TOTAL - DOWN)
   })
 
-  test('the list in memory knows where mail goes too: nobody else is asked', async () => {
+  test('the list in memory knows where mail goes, too, and no directory is asked', async () => {
     const log = write('mailboxes.log', await logOf('level=notice\nformat=default\n'))
     const gal = `[gal]\nmode = snapshot\nhost_attribute = mailHost\n[snapshot]\nfile = ${folder}/mailboxes.snapshot\n`
     const ini = iniOf(ROWS).replace('[directory DOWN]', '[directory DOWN]\nmode = live') + gal
@@ -325,7 +325,7 @@ exports.deny = (next, connection, [address]) => address.user === 'bad' ? next(DE
     )
   })
 
-  test('input that is none, or not there, is a sentence and exit code 2', async () => {
+  test('a file that is missing or is no log ends with one sentence and exit code 2', async () => {
     const dir = install('same', iniOf(ROWS))
     for (const [args, sentence] of [
       [['/no/such.log'], /^there is no file \/no\/such\.log$/m],

@@ -1,5 +1,5 @@
-// Beside other plugins: one test for each line of the table in docs/plugins.md, with the plugins
-// themselves.
+// The plugin together with other plugins, which are the real ones: a test for each line of the table in
+// docs/plugins.md.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
@@ -24,13 +24,13 @@ const HOP = 'bob@hop.test'
 const FOREIGN = 'x@foreign.test'
 const ALL = [PLAIN, HOP, FOREIGN]
 
-/** Where a copy arrived, and for whom. */
+/** The recipients of the copies that arrived at each place. */
 type Arrived = Readonly<Record<'plain' | 'hop' | 'foreign', readonly string[]>>
 const NOTHING: Arrived = { plain: [], hop: [], foreign: [] }
 const EACH: Arrived = { plain: [PLAIN], hop: [HOP], foreign: [FOREIGN] }
 
 describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
-  // Behind a queue plugin, the next hop of a row, and the one of a foreign domain.
+  // The server behind a queue plugin, the next hop of a row, and the next hop of a foreign domain.
   let plain: SmtpSink
   let hop: SmtpSink
   let foreign: SmtpSink
@@ -56,7 +56,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
   const recipients = (sink: SmtpSink) => fresh(sink).flatMap(({ rcpt_to }) => rcpt_to)
   const smtpForward = () => `host=127.0.0.1\nport=${plain.port}\n`
 
-  /** One Haraka for all the tests of a suite, each with domains and addresses of its own. */
+  /** Starts one Haraka for all tests of a suite, each of which has its own domains and addresses. */
   function beside(options: () => Partial<GatewayOptions>): () => Gateway {
     let gateway: Gateway
     before(async () => {
@@ -106,7 +106,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     foreign: recipients(foreign).sort(),
   })
 
-  /** smtp-sink writes a message down some time after it has taken it. */
+  /** Waits, because smtp-sink writes a message to its file some time after it has accepted it. */
   async function assertArrived(gateway: Gateway, expected: Arrived): Promise<void> {
     await until(
       () => gateway.queueFiles().length === 0,
@@ -114,13 +114,13 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     )
     await until(() => isDeepStrictEqual(now(), expected), '', 20_000).catch(() => {})
     assert.deepEqual(now(), expected)
-    // What should not have come could still do so.
+    // A copy that should not arrive could still do so.
     await sleep(200)
     assert.deepEqual(now(), expected)
   }
-  describe('before us', () => {
+  describe('before gal-relay', () => {
     const gateway = beside(() => ({
-      // The first one takes the mail.
+      // The first one is the queue plugin.
       plugins: [
         ...['test-queue', 'access', 'rcpt_to.in_host_list', 'recipient-routes'],
         ...['queue/smtp_forward', 'gal-relay'],
@@ -136,25 +136,25 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       },
     }))
 
-    it('rcpt_to.in_host_list accepts its domains unasked, and is warned about', async () => {
+    it('rcpt_to.in_host_list accepts its domains without a look-up, and the start warns about it', async () => {
       const { rcpt } = await send(gateway(), STRANGER, ['no@listed.test', FOREIGN])
       assert.deepEqual(rcpt, [250, 550])
       await gateway().waitForLog(/plugin rcpt_to\.in_host_list comes before gal-relay/)
     })
 
-    it('queue/smtp_forward with check_recipient accepts its domains unasked, and is warned about', async () => {
+    it('queue/smtp_forward with check_recipient accepts its domains without a look-up, and the start warns about it', async () => {
       await gateway().waitForLog(/plugin queue\/smtp_forward comes before gal-relay/)
       const { rcpt } = await send(gateway(), STRANGER, ['no@checked.test', FOREIGN])
       assert.deepEqual(rcpt, [250, 550])
     })
 
-    it('recipient-routes accepts its recipients unasked, and is warned about', async () => {
+    it('recipient-routes accepts its recipients without a look-up, and the start warns about it', async () => {
       const { rcpt } = await send(gateway(), STRANGER, ['no@routed.test', FOREIGN])
       assert.deepEqual(rcpt, [250, 550])
       await gateway().waitForLog(/plugin recipient-routes comes before gal-relay/)
     })
 
-    it('access refuses its blacklist, and accepts its whitelist when told to, with a warning', async () => {
+    it('access with accept = true refuses its blacklist and accepts its whitelist, and the start warns about it', async () => {
       await gateway().waitForLog(/plugin access comes before gal-relay/)
       const { rcpt } = await send(gateway(), STRANGER, [
         PLAIN,
@@ -165,19 +165,19 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
 
-  describe('before us with all = true', () => {
+  describe('before gal-relay, with all = true,', () => {
     const gateway = beside(() => ({
       plugins: ['relay', 'gal-relay', 'test-queue'],
       files: { 'config/relay.ini': '[relay]\nacl=false\nforce_routing=false\nall=true\n' },
     }))
 
-    it('relay makes an open relay, which is warned about', async () => {
+    it('relay makes an open relay, and the start warns about it', async () => {
       await gateway().waitForLog(/OPEN RELAY: plugin relay comes before gal-relay/)
       assert.deepEqual((await send(gateway(), STRANGER, [FOREIGN])).rcpt, [250])
     })
   })
 
-  describe('after us', () => {
+  describe('after gal-relay', () => {
     const gateway = beside(() => {
       const nexthop = `127.0.0.1:${plain.port}`
       const destinations = {
@@ -214,30 +214,30 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       assert.deepEqual(rcpt, [250, 550])
     })
 
-    it('relay lets nobody relay whom our restrictions do not: relay_acl_allow and relay_dest_domains', async () => {
+    it('relay_acl_allow and relay_dest_domains let nobody relay: the restrictions decide', async () => {
       const { rcpt } = await send(gateway(), STRANGER, [FOREIGN, 'y@accepted.test', PLAIN])
       assert.deepEqual(rcpt, [550, 550, 250])
     })
 
-    it('relay says where foreign domains without a row go, and nothing over a row', async () => {
+    it('relay says where mail for foreign domains without a row goes; a row takes precedence', async () => {
       const to = [HOP, FOREIGN, 'y@other.test']
       assert.equal((await send(gateway(), TRUSTED, to)).data?.code, 250)
       await assertArrived(gateway(), { ...EACH, plain: ['y@other.test'] })
     })
 
-    it('recipient-routes is asked for no recipient; it says where foreign domains without a row go', async () => {
+    it('recipient-routes is never asked about a recipient; it says where mail for foreign domains without a row goes', async () => {
       const { rcpt } = await send(gateway(), STRANGER, ['no@in.test', 'y@routed.test'])
       assert.deepEqual(rcpt, [550, 550])
       assert.equal((await send(gateway(), TRUSTED, [HOP, 'y@routed.test'])).data?.code, 250)
       await assertArrived(gateway(), { plain: ['y@routed.test'], hop: [HOP], foreign: [] })
     })
 
-    it('aliases is never asked, and warned about', async () => {
+    it('aliases is never asked, and the start warns about it', async () => {
       assert.deepEqual((await send(gateway(), STRANGER, ['team@in.test'])).rcpt, [550])
       await gateway().waitForLog(/plugin aliases comes after gal-relay .* is never asked/)
     })
 
-    it('access before us refuses its blacklist, and accepts nobody unless told to', async () => {
+    it('access before gal-relay, without accept = true, refuses its blacklist and accepts nobody', async () => {
       const { rcpt } = await send(gateway(), STRANGER, ['carl@in.test', PLAIN, FOREIGN])
       assert.deepEqual(rcpt, [550, 250, 550])
       assert.deepEqual(gateway().logLines(/plugin access comes before/), [])
@@ -274,7 +274,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       },
     }))
 
-    it('gets the plain inbound recipients and nobody else, whoever sends', async () => {
+    it('queue/smtp_forward gets the plain inbound recipients and nobody else, whoever sends', async () => {
       const { data } = await send(gateway(), TRUSTED, ALL)
       assert.equal(data?.code, 250)
       await assertArrived(gateway(), EACH)
@@ -287,7 +287,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       })
     })
 
-    it('ldap with [aliases]: what it puts into the place of a recipient is decided', async () => {
+    it('ldap with [aliases]: the recipients that it substitutes are decided', async () => {
       assert.deepEqual((await send(gateway(), STRANGER, ['out@in.test'])).rcpt, [550])
       assert.equal((await send(gateway(), STRANGER, ['both@in.test'])).data?.code, 250)
       await assertArrived(gateway(), { ...NOTHING, plain: [PLAIN, 'carl@in.test'] })
@@ -299,7 +299,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       })
     })
 
-    it('aliases: what an alias stands for is decided, and goes its way', async () => {
+    it('aliases: the targets of an alias are decided, and each is delivered its own way', async () => {
       assert.equal((await send(gateway(), STRANGER, ['team@in.test'])).data?.code, 250)
       await assertArrived(gateway(), { plain: [PLAIN], hop: [HOP], foreign: [] })
       assert.equal((await send(gateway(), STRANGER, ['moved@in.test'])).data?.code, 250)
@@ -307,7 +307,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       await assertArrived(gateway(), { plain, hop: [HOP], foreign: [] })
     })
 
-    it('aliases: an alias is no way to relay, and leaves nobody behind when it is refused', async () => {
+    it('aliases: an alias is no way to relay, and no target is left when it is refused', async () => {
       const to = ['away@in.test', 'mixed@in.test', 'gone@in.test', PLAIN]
       assert.deepEqual((await send(gateway(), STRANGER, to)).rcpt, [550, 550, 550, 250])
       await assertArrived(gateway(), { plain: [PLAIN], hop: [], foreign: [] })
@@ -332,7 +332,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       await assertArrived(gateway(), NOTHING)
     })
 
-    it('aliases: with mixed = defer an alias of both kinds goes both ways in its own transaction', async () => {
+    it('aliases: with mixed = defer an alias for both kinds goes both ways in its own transaction', async () => {
       await gateway().setIni(`[routing]\nmixed = defer\n${trusted}`)
       try {
         assert.deepEqual((await send(gateway(), TRUSTED, ['mixed@in.test', HOP])).rcpt, [250, 452])
@@ -342,7 +342,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
       }
     })
 
-    it('rspamd looks at the mail of every client that may not relay, wherever it goes', async () => {
+    it('rspamd scans mail from every client that may not relay, wherever it goes', async () => {
       const scanned: number[] = []
       for (const client of [STRANGER, TRUSTED]) {
         for (const to of [[PLAIN], [HOP], ['y@backup.test'], [PLAIN, HOP]]) {
@@ -381,7 +381,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     describe('as Haraka ships it', () => {
       const gateway = beside(() => proxy(true))
 
-      it('delivers the rest twice or in the wrong place, and is warned about', async () => {
+      it('delivers the other recipients twice or to the wrong place, and the start warns about it', async () => {
         const line = await gateway().waitForLog(WARNING)
         assert.match(line, /set \[routing\] mixed = defer and enable_outbound = false in /)
         assert.equal((await send(gateway(), TRUSTED, ALL)).data?.code, 250)
@@ -392,7 +392,7 @@ describe('beside other plugins', { skip: skipWithout('smtp-sink') }, () => {
     })
   })
 
-  // A filter that marks messages, as their subject says.
+  // A filter that marks messages as their subject says.
   const MARKS = `
 exports.hook_data_post = (next, { transaction }) => {
   const { notes, header } = transaction
@@ -455,7 +455,7 @@ exports.hook_data_post = (next, { transaction }) => {
     assert.deepEqual(signed(plain, hop, foreign), [FOREIGN, 'y@backup.test'])
   }
 
-  describe('before us, with queue/smtp_forward after us,', () => {
+  describe('before gal-relay and queue/smtp_forward', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'quarantine-'))
     after(() => rmSync(folder, { recursive: true, force: true }))
     const gateway = beside(() =>
@@ -471,7 +471,7 @@ exports.hook_data_post = (next, { transaction }) => {
     it('dkim signs what leaves for a client that may relay, only', () =>
       isSignedWhenItLeaves(gateway()))
 
-    it('what queue/quarantine has kept can be sent again, to the same recipients the same way', async () => {
+    it('queue/quarantine: a message that it kept can be sent again, to the same recipients the same way', async () => {
       for (const to of parts) {
         await send(gateway(), TRUSTED, to, 'quarantine action')
         const all = readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -497,7 +497,7 @@ exports.hook_data_post = (next, { transaction }) => {
       })
     })
 
-    it('queue/quarantine keeps a copy; with an action nothing of the message goes out', async () => {
+    it('queue/quarantine keeps a copy; with an action no part of the message goes out', async () => {
       const kept = () =>
         existsSync(folder)
           ? readdirSync(folder, { recursive: true, withFileTypes: true }).filter((f) => f.isFile())
@@ -514,7 +514,7 @@ exports.hook_data_post = (next, { transaction }) => {
     })
   })
 
-  describe('after us', () => {
+  describe('after gal-relay, filters and queue plugins', () => {
     const gateway = beside(() => {
       const sections = ['hop.test', 'foreign.test', 'in.test'].map(
         (domain) => `[${domain}]\n${smtpForward()}`,
@@ -543,7 +543,7 @@ exports.hook_data_post = (next, { transaction }) => {
     it('dkim signs what leaves for a client that may relay, only', () =>
       isSignedWhenItLeaves(gateway()))
 
-    it('dkim signs all of what goes to the outbound queue when some of it leaves', async () => {
+    it('dkim signs everything that goes to the outbound queue if some of it leaves', async () => {
       await send(gateway(), TRUSTED, [HOP, FOREIGN])
       await send(gateway(), TRUSTED, [PLAIN, HOP, FOREIGN])
       await assertArrived(gateway(), {
@@ -555,7 +555,7 @@ exports.hook_data_post = (next, { transaction }) => {
     })
   })
 
-  describe('after us, with queue/lmtp before queue/smtp_forward,', () => {
+  describe('after gal-relay, with queue/lmtp before queue/smtp_forward,', () => {
     const gateway = beside(() =>
       markingAndSigning(['marks', 'gal-relay', 'queue/lmtp', 'queue/smtp_forward', 'dkim']),
     )
@@ -578,7 +578,7 @@ exports.hook_data_post = (next, { transaction }) => {
       assert.deepEqual(signed(lmtp, foreign), [FOREIGN])
     })
 
-    it('queue/discard missing: what a filter marks is deferred, and does not go out', async () => {
+    it('queue/discard missing: a message that a filter marks is deferred, and does not go out', async () => {
       for (const to of [[HOP], [FOREIGN]]) {
         assert.equal((await send(gateway(), TRUSTED, to, 'discard')).data?.code, 450)
       }
@@ -604,7 +604,7 @@ const ALIASES = JSON.stringify({
   'black@in.test': { action: 'drop' },
 })
 
-/** Does what haraka-plugin-ldap does, which cannot be loaded without a directory of its own. */
+/** Replaces recipients as haraka-plugin-ldap does, which does not load without its own directory. */
 const LDAP = `exports.hook_rcpt = function (next, connection, [{ address }]) {
   const targets = { 'both@in.test': ['${PLAIN}', 'carl@in.test'], 'out@in.test': ['${FOREIGN}'] }[address]
   const { rcpt_to } = connection.transaction

@@ -22,7 +22,7 @@ const ENDS_DATA_POST = `exports.hook_data_post = (next, { transaction }) =>
 `
 
 describe('a stamp', () => {
-  it('is that of all processes with the same environment, and of no others', () => {
+  it('is the same in all processes with the same environment, and in no others', () => {
     const env = {}
     const stamp = loopStamp(env)
     assert.match(stamp, /^[\w-]{22}$/)
@@ -32,14 +32,14 @@ describe('a stamp', () => {
     assert.equal(loopStamp({ ...shared }), loopStamp({ ...shared }))
   })
 
-  it('stands in a comment before the date, whatever stands before it', () => {
+  it('is in a comment before the date, whatever precedes it', () => {
     const stamp = loopStamp({})
     assert.ok(stamped(RECEIVED, stamp).endsWith(`id 1.1\r\n\t(gal-relay ${stamp});\r\n\tnow`))
     const sly = RECEIVED.replace('id 1.1', 'id 1.1 envelope-from <"(gal-relay AAAA);"@a.test>')
     assert.ok(stamped(sly, stamp).endsWith(`@a.test>\r\n\t(gal-relay ${stamp});\r\n\tnow`))
   })
 
-  it('is counted by lines; another server’s, one cut short or made up is not', () => {
+  it('is counted once a line; stamps of other servers, truncated and forged ones are not counted', () => {
     const stamp = loopStamp({})
     const ours = stamped(RECEIVED, stamp)
     const folded = ours.replace(' (gal-relay ', '\n (gal-relay\n\t')
@@ -138,7 +138,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     return left(recipient, subject)
   }
 
-  it('may come several times, as from a filter or a list, and no more when it keeps coming', async () => {
+  it('may come several times, as from a filter or a list, and is refused if it keeps coming', async () => {
     let message = 'Subject: pass 0\r\n\r\nHello.\r\n'
     for (let pass = 1; pass <= MAX_PASSES; pass++) {
       message = message.replace(/Subject: pass \d+/, `Subject: pass ${pass}`)
@@ -158,7 +158,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     )
   })
 
-  it('is the same to all its recipients, and tells nothing of them', async () => {
+  it('has the same stamp for all recipients, and reveals nothing about them', async () => {
     const seen = await copy('bob@in.test', 'blind copies')
     assert.match(await send(seen, 'dora@plain.test'), /^250/)
     const stamps = [
@@ -168,21 +168,21 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
       gateway.delivered().at(-1)?.body.toString('latin1') ?? '',
     ].map((message) => STAMP.exec(message)?.[1])
     assert.deepEqual(stamps, Array(stamps.length).fill(stamps[0]))
-    // carl and x@for.test had one too, dora and y@for.test had not.
+    // carl and x@for.test got a copy too, dora and y@for.test did not.
     for (const guess of ['bob@in.test', 'carl@in.test', 'x@for.test', 'y@for.test']) {
       assert.match(await send(seen, guess), /^250/, guess)
     }
   })
 
-  it('with another server’s stamps, or made-up ones, is taken', async () => {
+  it('is accepted with the stamps of another server, or forged ones', async () => {
     const lines = Array.from({ length: 90 }, () => stamped(RECEIVED, loopStamp({})))
     const message = lines.map((line) => `Received: ${line}\r\n`).join('')
     assert.match(await send(`${message}Subject: forged\r\n\r\nHello.\r\n`, 'bob@in.test'), /^250/)
   })
 
-  it('that is made of such lines costs no more with them, however many recipients it has', async () => {
+  it('costs no more with such lines than with others, however many recipients it has', async () => {
     const recipients = Array.from({ length: 5000 }, (_, index) => `r${index}@away.test`)
-    // As many lines as Haraka reads; it counts Received lines only where an empty line ends them.
+    // As many lines as Haraka reads. It counts Received lines only if an empty line ends the header.
     async function takes(line: string): Promise<number> {
       const client = await gateway.client()
       await client.mail('a@sender.test')
@@ -200,7 +200,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     assert.ok(made < 4 * plain + 1000, `${made} ms, ${plain} ms without`)
   })
 
-  it('brings nothing into the log that a terminal obeys', async () => {
+  it('puts nothing into the log that a terminal would execute', async () => {
     const line = `Received: ${STAMP.exec(await copy('bob@in.test', 'seen'))?.[0]}; now\r\n`
     const message = `${line.repeat(MAX_PASSES)}Subject: x\r\n\r\nHello.\r\n`
     const client = await gateway.client()
@@ -215,7 +215,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     assert.doesNotMatch(logged, /\p{C}/u)
   })
 
-  it('that another plugin ends data_post for is refused all the same when it keeps coming', async () => {
+  it('is refused if it keeps coming, even if another plugin ends data_post for it', async () => {
     const line = `Received: ${stamped(RECEIVED, loopStamp({ ...SECRET }))}\r\n`
     const client = await connectSmtp({ port: gateway.ports[1] ?? 0 })
     await client.ehlo()

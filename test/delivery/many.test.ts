@@ -29,7 +29,7 @@ const DESTINATION: Destination = {
   ...{ recipient: recipientOf('u', 'in.test'), kind: 'inbound', hops: [] },
   ...{ row: 'in.test', rerouted: undefined, refused: undefined },
 }
-/** No directory says where mail goes. */
+/** No directory has attributes that say where mail goes. */
 const NONE: Directories = { all: [], otherwise: [], byDomain: new DomainMap(), without: [] }
 
 describe('a message for many recipients', () => {
@@ -56,13 +56,13 @@ describe('a message for many recipients', () => {
     await lmtp?.stop()
   })
 
-  it('behind lmtp:// has to come in several transactions, and each gets one copy', async () => {
+  it('behind lmtp:// has to come in several transactions, and each recipient gets one copy', async () => {
     const all = Array.from({ length: 230 }, (_, i) => `anna+${i}@lmtp.test`)
     const counts: number[] = []
     const client = await gateway.client()
     let left = all
     while (left.length > 0) {
-      // Others of the same message are not concerned.
+      // Other recipients of the same message are not affected.
       const to = [...left, 'anna@in.test']
       const { rcpt, data } = await client.transaction('a@sender.test', to, MESSAGE)
       assert.equal(data?.code, 250)
@@ -99,7 +99,7 @@ describe('a message for many recipients', () => {
     await client.quit()
   })
 
-  test('one alias for more recipients behind lmtp:// than that is not put off for ever', () => {
+  test('an alias for more recipients than one transaction may have by lmtp:// is not deferred for ever', () => {
     const before = new AcceptedBefore()
     const hops = [{ protocol: 'lmtp', host: 'h', port: 24, text: 'lmtp://h' }] as const
     const one = { ...accepted('outbound'), hops }
@@ -137,8 +137,8 @@ test('a bounce names many recipients as they were written', () => {
   )
 })
 
-describe('a recipient costs the same, however many stand before it', () => {
-  /** How often an element of an array is looked at, and how many are looked at by its methods. */
+describe('a recipient costs the same, however many precede it', () => {
+  /** An array that counts how often its elements are read, by its own methods too. */
   function counted<T extends object>(array: T): { array: T; reads: () => number } {
     let reads = 0
     const get = (target: T, key: string | symbol, receiver: unknown) => {
@@ -166,7 +166,7 @@ describe('a recipient costs the same, however many stand before it', () => {
         const verdict = accepted('queue')
         assert.equal(delivery.before.refusal(verdict, 'defer'), undefined)
         acceptRecipient(delivery, transaction, target, DESTINATION, verdict, NONE)
-        // Each third is refused by another plugin.
+        // Another plugin refuses every third one.
         if (i % 3 === 0) {
           array.pop()
           rcpt_count.reject++
@@ -180,7 +180,7 @@ describe('a recipient costs the same, however many stand before it', () => {
     assert.equal(readsFor(3000), 10 * readsFor(300))
   })
 
-  test('with mixed = defer, only those count that Haraka accepted', () => {
+  test('with mixed = defer only recipients that Haraka accepted count', () => {
     const rcpt_to: Haraka.Address[] = []
     const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
     const transaction = { rcpt_to, rcpt_count } as unknown as Haraka.Transaction

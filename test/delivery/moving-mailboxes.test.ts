@@ -25,13 +25,13 @@ const MOVES: readonly Move[] = [
   ['down', CLOUD, { mailRoutingAddress: [], mailHost: 'new' }, undefined],
   ['up', HOST, { mailRoutingAddress: 'z@new-cloud.test', mailHost: [] }, 'z@new-cloud.test'],
 ]
-/** Those that move to this server. */
+/** Mailboxes that move to this server. */
 const HOME: readonly Move[] = [
   ['queue', HOST, { mailHost: 'here' }, undefined],
   ['box', HOST, { mailHost: 'here', mailRoutingAddress: 'b@here.test' }, 'b@here.test'],
   ['back', CLOUD, { mailRoutingAddress: [] }, undefined],
 ]
-/** Those of which the directory comes to say nothing that can be followed. */
+/** Mailboxes of which the directory no longer says anything that can be followed. */
 const UNMOVED = ['gone', 'doubtful', 'strange', 'same']
 
 describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sink') }, () => {
@@ -114,7 +114,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     }
   }
 
-  it('follows each that has moved, under the name by which it is known there', async () => {
+  it('follows each mailbox that has moved, to the address by which it is known there', async () => {
     const all = [...MOVES, ...HOME]
     const before = gateway.haraka.delivered().length
     for (const [name] of all) await sendInVain(name)
@@ -131,7 +131,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     assert.deepEqual(new Set(queued.map(({ mail_from }) => mail_from)), new Set(['a@sender.test']))
   })
 
-  it('parts from others that it waits with, when it moves alone', async () => {
+  it('leaves the others that it waits with, if it moves alone', async () => {
     await sendInVain('ann', 'bob')
     assert.equal(gateway.haraka.queueFiles().length, 1)
     const arrived = await whatArrives(other, 1, () => modify('bob', { mailHost: 'new' }))
@@ -148,7 +148,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     }
   })
 
-  it('keeps its host while the directory does not say another, whatever the rows say', async () => {
+  it('keeps its host while the directory names no other, whatever the rows say', async () => {
     for (const name of UNMOVED) await sendInVain(name)
     await gateway.set({ routes: [`corp.test = inbound ${hopTo(other.port)}`] })
     await gateway.slapd.delete(gateway.slapd.dnOf('gone@corp.test'))
@@ -184,7 +184,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     await gateway.set({ routes: routes() })
   })
 
-  it('still waits for where it was last known to be', async () => {
+  it('waits for the host where it was last known to be', async () => {
     const next = await freePort()
     await sendInVain('carl')
     await modify('carl', { mailHost: hopTo(next), mailRoutingAddress: 'a.nn@next.test' })
@@ -205,7 +205,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     })
   })
 
-  it('bounces with the name as it was sent, after it has moved', async () => {
+  it('bounces with the address that the sender wrote, after the mailbox has moved', async () => {
     const refusing = await startSink({ args: ['-f', 'RCPT', '-B', '550 5.1.1 nobody here'] })
     try {
       await sendInVain('dora')
@@ -221,7 +221,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     }
   })
 
-  it('keeps no password in its file, and waits while nobody knows it any more', async () => {
+  it('has no password in its file, and waits while the settings no longer have it', async () => {
     await sendInVain('hugo')
     await whileDirectoryIsDown(async () => {
       await gateway.set({ hosts: hosts() })
@@ -234,7 +234,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     await modify('hugo', { mailHost: 'here' })
   })
 
-  it('for several names of a mailbox leaves once, and follows it', async () => {
+  it('for several addresses of a mailbox leaves once, and follows it', async () => {
     await sendInVain('emil', 'sales')
     const arrived = await whatArrives(other, 1, async () => {
       await modify('emil', { mailRoutingAddress: 'a@new-cloud.test' })
@@ -281,7 +281,7 @@ describe('mail for a mailbox elsewhere', { skip: skipWithout('slapd') }, () => {
   })
   after(() => gateway?.stop())
 
-  it('has in its file what it needs to be followed, and no more', async () => {
+  it('has in its file what is needed to follow the mailbox, and no more', async () => {
     const before = new Set(gateway.haraka.queueFiles())
     const { data } = await gateway.send(['Ann+x@corp.test', 'moon@corp.test', 'sky@corp.test'])
     assert.equal(data?.code, 250)
@@ -312,7 +312,7 @@ describe('mail for a mailbox elsewhere', { skip: skipWithout('slapd') }, () => {
     })
   })
 
-  it('with mixed = defer comes in a transaction of its own', async () => {
+  it('has to come in its own transaction with mixed = defer', async () => {
     await gateway.set({ ini: '[routing]\nmixed = defer' })
     const client = await connectSmtp({ port: gateway.haraka.port })
     await client.ehlo()

@@ -78,7 +78,7 @@ describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
         arrived.flatMap(({ rcpt_to }) => rcpt_to).sort(),
         people.filter((address) => address.endsWith(`@${domains[index]}`)),
       )
-      // By LMTP each recipient has a transaction of its own.
+      // By LMTP each recipient has its own transaction.
       assert.equal(arrived.length, index === 9 ? 10 : 1)
       for (const { body, mail_from } of arrived) {
         assert.deepEqual([mail_from, body], ['a@sender.test', 'Hello.\n'])
@@ -87,7 +87,7 @@ describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
     assert.equal(gateway.delivered().length, delivered)
   })
 
-  it('shows no other recipient in any copy, and has the same headers as when it is not split', async () => {
+  it('names no other recipient in any copy, and has the same headers as an unsplit message', async () => {
     await send('alone', 'anna@in.test')
     await send('alone', 'anna@in.test', 'bcc@d3.test', 'r1@d0.test')
     const [alone, split, ...others] = gateway.delivered().slice(delivered)
@@ -97,7 +97,7 @@ describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
         .toString()
         .replace(/\r\n\r\n[\s\S]*$/, '')
         .replace(/\r\n\t/g, ' ')
-        // What differs from one transaction to the next.
+        // These differ from one transaction to the next.
         .replace(/ id \S+| \(gal-relay [^)]*\)|;[^;]*$/gm, '')
     assert.equal(headers(split), headers(alone))
     const copies = () => [
@@ -135,7 +135,7 @@ describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
           async () => (await postfix.queue()).length === 0,
           () => `${postfix.log().slice(-3000)}\n${gateway.log().slice(-2000)}`,
           undefined,
-          // Each look starts a program.
+          // Each query starts a program.
           300,
         )
         await until(() => gateway.queueFiles().length === 0, 'outbound delivers')

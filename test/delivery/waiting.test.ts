@@ -15,7 +15,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
   let other: SmtpSink
   let gateway: Gateway
   let down: number
-  // Each test has domains of its own.
+  // Each test has its own domains.
   const row = (domain: string, port: number) => `${domain} = inbound smtp://127.0.0.1:${port}`
   const people = ['stays', 'moves', 'gone', 'plain', 'lmtp', 'full', 'renamed'].flatMap((name) => [
     `one@${name}.test`,
@@ -48,7 +48,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
     (await sink.taken(count)).flatMap(({ rcpt_to }) => rcpt_to).sort()
   const empty = () => until(() => gateway.queueFiles().length === 0, 'the queue gets empty')
 
-  it('survives a graceful and a sudden end', async () => {
+  it('survives a shutdown and a kill', async () => {
     await gateway.setRoutes([row('stays.test', down)])
     await send('one@stays.test')
     await deferred()
@@ -65,7 +65,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
     }
   })
 
-  it('moves when its row names another host, and stays with the host of a row that is gone', async () => {
+  it('moves if its row names another host, and keeps its host if the row is gone', async () => {
     const routes = [row('gone.test', down), row('plain.test', down), row('renamed.test', down)]
     await gateway.setRoutes([row('moves.test', down), ...routes])
     const from = gateway.log().length
@@ -87,7 +87,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
     }
   })
 
-  it('goes recipient by recipient when its row comes to name an LMTP host', async () => {
+  it('goes recipient by recipient after its row has been changed to an LMTP host', async () => {
     let full = true
     const lmtp = await startLmtp((recipient) =>
       full && recipient.startsWith('two') ? '452 4.2.2 mailbox full' : '250 2.0.0 OK',
@@ -112,7 +112,7 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
     }
   })
 
-  it('for an LMTP host comes to each recipient once, whichever of them is deferred', async () => {
+  it('reaches each recipient behind an LMTP host once, whichever of them is deferred', async () => {
     let full = true
     const lmtp = await startLmtp((recipient) =>
       full && recipient.startsWith('two') ? '452 4.2.2 mailbox full' : '250 2.0.0 OK',

@@ -91,19 +91,19 @@ describe('the demo', () => {
     ['SIGTERM', 'swaks', () => process.env.PATH, /^swaks /, skipWithout('swaks')],
   ] as const
   for (const [signal, tool, searchPath, pattern, skip] of cases) {
-    test(`is as it prints, with ${tool}, until ${signal}`, async (t) => {
+    test(`does what it prints, with ${tool}, until ${signal}`, async (t) => {
       const [mx = 0, submission = 0] = await freePorts(2)
       const env = { PATH: searchPath() }
       const demo = await startDemo([mx, submission], env)
       try {
         await demo.waitForLine(/Ctrl-C/)
-        await t.test('what it prints to try gives the replies that it prints', { skip }, () =>
+        await t.test('each command to try gets the reply that it prints', { skip }, () =>
           doesAsPrinted(demo, env, pattern),
         )
         // It prints the same whatever the tool is.
         if (tool === 'nc') {
           await t.test(
-            'what it prints to explain says which directory has the recipient, and where the mail goes',
+            'the command to explain says which directory has the recipient, and where the mail goes',
             () => explainsAsPrinted(demo),
           )
         }
@@ -119,7 +119,7 @@ describe('the demo', () => {
       }
     })
 
-    test(`ends at ${signal} while it starts, too`, async () => {
+    test(`ends at ${signal} while it starts`, async () => {
       const demo = await startDemo(await freePorts(2))
       await demo.waitForLine(/Starting/)
       assert.deepEqual(await demo.end(signal), { code: 0, signal: null })
@@ -127,7 +127,7 @@ describe('the demo', () => {
   }
 })
 
-test('a port in use is one sentence', async () => {
+test('a port in use ends it with one sentence', async () => {
   const [taken = 0, free = 0] = await freePorts(2)
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(taken, '127.0.0.1', resolve))
@@ -145,7 +145,7 @@ test('a port in use is one sentence', async () => {
   }
 })
 
-test('arguments that are no ports are one sentence', async () => {
+test('arguments that are not ports end it with one sentence', async () => {
   for (const args of [['mail'], [2525, 2525], [2525, 2587, 1], [2525, 0]]) {
     const demo = await startDemo(args)
     assert.deepEqual(await demo.exited, { code: 1, signal: null })

@@ -24,7 +24,7 @@ const WIDE: Look = { width: 1200, scheme: 'light' }
 
 after(stopChromium)
 
-/** What each state says at the top, and in which colours. */
+/** What the page says at the top in each state, and in which colours. */
 const SAYS: Readonly<
   Record<StateName, { readonly says: RegExp; readonly colours: readonly string[] }>
 > = {
@@ -56,7 +56,7 @@ describe('the status page in each of its states', { skip }, () => {
     { width: 400, scheme: 'dark' },
   ]
   for (const name of STATE_NAMES) {
-    test(`${name}: in light and dark, wide and narrow, nothing sticks out or stands alone, all is legible`, async () => {
+    test(`${name}: in light and dark, wide and narrow, nothing overflows or is left alone in a row, and all is legible`, async () => {
       const { query = '' } = STATES[name]
       await withPage(await sharedPage(WIDE), async (page) => {
         await page.goto(`${servers.get(name)?.url}${query}`)
@@ -71,7 +71,7 @@ describe('the status page in each of its states', { skip }, () => {
           assert.deepEqual([...new Set(conditions)], SAYS[name].colours, which)
           const inRows = await page.evaluate<number[]>(FIGURES_IN_ROWS)
           assert.equal(new Set(inRows).size, inRows.length > 0 ? 1 : 0, `${which}: ${inRows}`)
-          // Names without end do not squeeze the column beside them.
+          // Long names do not squeeze the column beside them.
           const rule = page.locator('#refusals td:last-child code')
           const box = (await rule.count()) > 0 && (await rule.first().boundingBox())
           assert.ok(!box || box.height < 25, `a rule in one line: ${which}`)
@@ -82,7 +82,7 @@ describe('the status page in each of its states', { skip }, () => {
     })
   }
 
-  test('with ten million answers: sums, an hour of bars, whole tens of minutes, and parts of what is long', async () => {
+  test('with ten million answers: totals, an hour of bars, a label every ten minutes, and long lists in pages', async () => {
     await withPage(await sharedPage(WIDE), async (page) => {
       await page.goto(servers.get('well')?.url ?? '')
       assert.equal(await page.locator('.figure.all b').textContent(), '10,000,000')
@@ -101,7 +101,7 @@ describe('the status page in each of its states', { skip }, () => {
     })
   })
 
-  test('differences in both directions are apart, and each leads to its recipients', async () => {
+  test('differences in both directions are separate, and each links to its recipients', async () => {
     await withPage(await sharedPage(WIDE), async (page) => {
       await page.goto(servers.get('observing')?.url ?? '')
       const rows = page.locator('.differences tbody tr')
@@ -120,7 +120,7 @@ describe('the status page in each of its states', { skip }, () => {
 })
 
 const CONDITIONS = `[...document.querySelectorAll('.condition')].map((one) => one.classList[1])`
-/** How many figures are in each row of them. */
+/** The number of figures in each row of figures. */
 const FIGURES_IN_ROWS = `[...[...document.querySelectorAll('.figure')].reduce((rows, one) => {
   const { top } = one.getBoundingClientRect()
   return rows.set(top, (rows.get(top) ?? 0) + 1)
@@ -152,7 +152,7 @@ describe('the status page of a busy install', { skip }, () => {
   })
   after(() => server.close())
 
-  test('filters as one types, keeps that over a refresh, and says when it cannot be refreshed', async () => {
+  test('filters as the user types, keeps the filter over a refresh, and says if it cannot refresh', async () => {
     const own = await newPage(WIDE)
     await withPage(own, async (page) => {
       await page.clock.install()
@@ -192,7 +192,7 @@ describe('the status page of a busy install', { skip }, () => {
     await own.context().close()
   })
 
-  test('a rule leads to the explanation of that very answer', async () => {
+  test('a rule links to the explanation of that very answer', async () => {
     await withPage(await sharedPage(WIDE), async (page) => {
       await page.goto(`${url}?rule=no-relay-nobody`)
       await page.locator('#refusals a:visible').first().click()
@@ -214,7 +214,7 @@ describe('the status page of a busy install', { skip }, () => {
   })
 })
 
-describe('what strangers send, in the browser of the postmaster', { skip }, () => {
+describe('hostile text from strangers, in the browser of the postmaster', { skip }, () => {
   test('does not run, and does not become markup', async () => {
     const ldap = await startEmbeddedLdap([{ dn: `uid=alice,${BASE}`, mail: 'alice@example.com' }])
     const [port = 0] = await freePorts(1)
@@ -269,7 +269,7 @@ describe('what strangers send, in the browser of the postmaster', { skip }, () =
             await page.goto(`${url}?${new URLSearchParams({ client: one, rule: one })}`)
             await unharmed(page)
           }
-          // Were a text ever to become markup, the policy would still not let it run.
+          // Even if a text became markup, the policy would not let it run.
           await page.evaluate(`
             document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.ran=1">')
             const script = document.createElement('script')
