@@ -1,5 +1,5 @@
-// `gal-relay check`: each kind of broken configuration and broken directory is found and named, and a
-// sound one passes, on OpenLDAP and on Active Directory.
+// `gal-relay check` finds and names each kind of faulty configuration and faulty directory, and passes sound
+// ones, with OpenLDAP and with Active Directory.
 import assert from 'node:assert/strict'
 import {
   chmodSync,
@@ -14,11 +14,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { type CertificateAuthority, makeAuthority } from '../support/certificates'
-import {
-  loadCommand,
-  runCommand as runProcess,
-  runJson as runProcessJson,
-} from '../support/command'
+import { loadCommand, runCommand as runProcess } from '../support/command'
 import { type EmbeddedLdap, startEmbeddedLdap } from '../support/embedded-ldap'
 import { type HarakaOptions, writeInstall } from '../support/haraka'
 import { freePort } from '../support/ports'
@@ -74,7 +70,7 @@ function hasNot({ lines }: Report, ...patterns: RegExp[]): void {
 
 const AS_ROOT = { skip: process.getuid?.() === 0 ? false : 'needs root' }
 
-/** Plugin relay lets everybody relay. */
+/** With this, plugin relay lets everybody relay. */
 const ALL = { 'config/relay.ini': '[relay]\nall = true\n' }
 
 describe('settings', () => {
@@ -112,7 +108,7 @@ bind_pasword = hunter2
     assert.equal(report.problems, report.lines.filter((line) => line.startsWith('problem')).length)
   })
 
-  test('lines that nobody can read are not printed, in no file', async () => {
+  test('lines that cannot be parsed are not printed, whatever their file', async () => {
     const root = mkdtempSync(path.join(tmpdir(), 'install-'))
     try {
       const ini = `${directory}bind password = hunter2\n*.a.test = forward smtp://joe:hunter2@gw.test\n`
@@ -145,7 +141,7 @@ bind_pasword = hunter2
     )
   })
 
-  test('gal_relay.ini, and another file that may be taken for it', async () => {
+  test('gal_relay.ini, and another file that may be mistaken for it', async () => {
     const files = { 'config/gal-relay.ini': directory, 'config/gal_relay.ini.bak': directory }
     const report = await check({ ini: directory, files })
     const said = report.lines.filter((line) => /config\/\S+ is not read/.test(line))
@@ -175,7 +171,7 @@ bind_pasword = hunter2
     has(report, /^warning plugin aliases comes after gal-relay/)
   })
 
-  test('other plugins will answer before ours, which only observes so far', async () => {
+  test('other plugins will answer before ours, which only observes for now', async () => {
     const observe = `[main]\nenforce = false\n${directory}`
     const run = (...plugins: string[]) => check({ ini: observe, plugins, files: ALL })
     const before = await run('relay', 'rcpt_to.in_host_list', 'gal-relay', 'aliases')
@@ -186,7 +182,7 @@ bind_pasword = hunter2
       /^warning plugin aliases comes after gal-relay .* once enforced, is never asked: move it before$/,
     )
     hasNot(before, /for those, gal-relay is not asked/)
-    // Who comes after a plugin that rewrites is not looked at before it.
+    // It observes recipients before other plugins do, except behind one that rewrites them.
     has(
       await run('aliases', 'rcpt_to.in_host_list', 'gal-relay'),
       /^warning .*host_list: for those, gal-relay is not asked\. Put it behind gal-relay$/,
@@ -259,7 +255,7 @@ bind_pasword = hunter2
     has(listed, /^problem listener \*:\*: the internet may relay; gal-relay who-may-relay /)
   })
 
-  test('rows and entries that another one swallows', async () => {
+  test('rows and entries that another one makes redundant', async () => {
     const ini = `[routes]
 example.com = inbound
 sub.example.com = inbound
@@ -284,7 +280,7 @@ never[] = 192.168.1.0;255.255.255.248
     hasNot(report, /^warning .*other\.example\.com/, /^warning .*10\.0\.0\.1/)
   })
 
-  test('rows that cannot count, and host_list against a row', async () => {
+  test('rows without effect, and host_list against a row', async () => {
     const routes =
       '[routes]\npartner.example = always-relay\nours.example = forward smtp://192.0.2.25\n'
     const off = await check({ ini: `${routes}[routing]\nreroute = false\n${directory}` })
@@ -325,7 +321,7 @@ nobody@moved.example = refuse
       /^warning \[routes\] old\.example = reroute new\.example .*\(ann\.old@new\.example\)/,
     )
     hasNot(report, /scan@example\.com =/)
-    // It is looked up as whom it becomes.
+    // The address that it is rerouted to is looked up.
     hasNot(report, /alice@moved\.example = refuse/)
     has(report, /nobody@moved\.example = refuse makes no difference: the directory does not/)
     const open = `[restrictions]\nopen = true\n[routes]\nexample.com = inbound\na@example.com = refuse\n`
@@ -344,7 +340,7 @@ nobody@moved.example = refuse
     hasNot(await check({ ini: routes + directory }), /mixed/)
   })
 
-  test('next hops: ourselves, by name too, and names that nobody knows', async () => {
+  test('next hops: this Haraka, by name too, and names that do not resolve', async () => {
     const routes = (hop: string) => `[routes]\nexample.com = inbound smtp://${hop}\n${directory}`
     const self = await check({ ini: routes('127.0.0.1:25') })
     assert.equal(self.code, 1)
@@ -377,54 +373,51 @@ nobody@moved.example = refuse
   })
 
   test('express, in the install or beside a Haraka that is installed for all', async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'install-'))
-    const root = path.join(folder, 'mx')
-    const modules = path.join(folder, 'lib', 'node_modules')
-    const bin = path.join(folder, 'bin')
-    const said = async () => {
-      const args = ['check', '--config', root]
-      const env = { PATH: bin }
-      // What it has found of packages stays in the memory of a process.
-      const { json } = await runProcessJson<Omit<Report, 'lines' | 'code'>>(args, { env })
-      const findings = json.sections.flatMap((section) => section.findings)
-      return findings.filter(({ text }) => /express|status page/.test(text))
+    const files = { 'config/http.ini': 'listen=127.0.0.1:8080\n' }
+    interface Places {
+      readonly install: string
+      readonly besideHaraka: string
     }
-    const express = (where: string) => {
+    /** Uses a new folder each time, because the process caches which packages it has found. */
+    const said = async (put: (places: Places) => void) => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'install-'))
+      const root = path.join(folder, 'mx')
+      const modules = path.join(folder, 'lib', 'node_modules')
+      const bin = path.join(folder, 'bin')
+      try {
+        writeInstall(root, [25], { ini: `[http]\nenabled = true\n${directory}`, files })
+        mkdirSync(path.join(modules, 'haraka', 'bin'), { recursive: true })
+        mkdirSync(bin)
+        writeFileSync(path.join(modules, 'haraka', 'bin', 'haraka'), '')
+        symlinkSync(path.join(modules, 'haraka', 'bin', 'haraka'), path.join(bin, 'haraka'))
+        put({ install: path.join(root, 'node_modules'), besideHaraka: modules })
+        const args = ['check', '--config', root]
+        const env = { PATH: bin }
+        const { json } = await runJson<Omit<Report, 'lines' | 'code'>>(args, { env })
+        const findings = json.sections.flatMap((section) => section.findings)
+        return findings.filter(({ text }) => /express|status page/.test(text))
+      } finally {
+        rmSync(folder, { recursive: true, force: true })
+      }
+    }
+    const express = (where: string, version?: string) => {
       mkdirSync(path.join(where, 'express'), { recursive: true })
       writeFileSync(path.join(where, 'express', 'index.js'), '')
+      const file = path.join(where, 'express', 'package.json')
+      if (version) writeFileSync(file, JSON.stringify({ version }))
     }
-    try {
-      const files = { 'config/http.ini': 'listen=127.0.0.1:8080\n' }
-      writeInstall(root, [25], { ini: `[http]\nenabled = true\n${directory}`, files })
-      mkdirSync(path.join(modules, 'haraka', 'bin'), { recursive: true })
-      mkdirSync(bin)
-      writeFileSync(path.join(modules, 'haraka', 'bin', 'haraka'), '')
-      symlinkSync(path.join(modules, 'haraka', 'bin', 'haraka'), path.join(bin, 'haraka'))
-      const [missing, ...more] = await said()
-      assert.deepEqual([missing?.level, more], ['note', []])
-      assert.match(missing?.text ?? '', /^express was found neither in .*mx nor beside /)
-      express(modules)
-      assert.deepEqual(await said(), [])
-      rmSync(path.join(modules, 'express'), { recursive: true })
-      express(path.join(root, 'node_modules'))
-      assert.deepEqual(await said(), [])
-      const version = (text: string) =>
-        writeFileSync(
-          path.join(root, 'node_modules', 'express', 'package.json'),
-          JSON.stringify({ version: text }),
-        )
-      for (const fine of ['4.8.0', '4.21.2', '5.1.0', 'next']) {
-        version(fine)
-        assert.deepEqual(await said(), [], fine)
-      }
-      for (const old of ['2.5.11', '3.21.2', '4.7.4']) {
-        version(old)
-        const [found] = await said()
-        assert.equal(found?.level, 'warning')
-        assert.match(found?.text ?? '', new RegExp(`express ${old} \\(.*\\) is too old for Haraka`))
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
+    const [missing, ...more] = await said(() => {})
+    assert.deepEqual([missing?.level, more], ['note', []])
+    assert.match(missing?.text ?? '', /^express was found neither in .*mx nor beside /)
+    assert.deepEqual(await said(({ besideHaraka }) => express(besideHaraka)), [])
+    assert.deepEqual(await said(({ install }) => express(install)), [])
+    for (const fine of ['4.8.0', '4.21.2', '5.1.0', 'next']) {
+      assert.deepEqual(await said(({ install }) => express(install, fine)), [], fine)
+    }
+    for (const old of ['2.5.11', '3.21.2', '4.7.4']) {
+      const [found] = await said(({ install }) => express(install, old))
+      assert.equal(found?.level, 'warning')
+      assert.match(found?.text ?? '', new RegExp(`express ${old} \\(.*\\) is too old for Haraka`))
     }
   })
 
@@ -494,7 +487,7 @@ nobody@moved.example = refuse
       chownSync(lists, 0, 65534)
       chmodSync(lists, 0o775)
       assert.deepEqual(await said('user=nobody\ngroup=nogroup\n'), [])
-      // Who owns queue/ is probably who Haraka runs as, under systemd.
+      // Under systemd, Haraka probably runs as the owner of queue/.
       chmodSync(lists, 0o755)
       const [guessed = ''] = await said('')
       assert.match(guessed, /^warning .*lists cannot be written by nobody, who owns queue\//)
@@ -506,7 +499,7 @@ nobody@moved.example = refuse
     }
   })
 
-  test('a list that another user has made, and one for other settings', AS_ROOT, async () => {
+  test('a list that another user has written, and one for other settings', AS_ROOT, async () => {
     const root = mkdtempSync(path.join(tmpdir(), 'install-'))
     const ini = `[gal]\nmode = snapshot\n${directory}`
     const said = async (smtp: string, text = ini) => {
@@ -551,7 +544,7 @@ nobody@moved.example = refuse
     }
   })
 
-  test('files with a secret in them that everybody may read', async () => {
+  test('files with a secret that everybody may read', async () => {
     const root = mkdtempSync(path.join(tmpdir(), 'install-'))
     const said = async (credentials: string) => {
       const ini = `${directory}bind_dn = cn=reader\n${credentials}\n`
@@ -563,7 +556,7 @@ nobody@moved.example = refuse
         .map(({ level, text }) => `${level} ${text}`)
     }
     try {
-      // Nobody else gets into the folder.
+      // Other users cannot enter the folder.
       assert.deepEqual(await said('bind_password_file = secret'), [])
       chmodSync(root, 0o755)
       const [named = '', ...more] = await said('bind_password_file = secret')
@@ -670,7 +663,7 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     )
   })
 
-  test('TLS: a stranger signed the certificate, or it is for another name', async () => {
+  test('TLS: the certificate is signed by another authority, or is for another name', async () => {
     const stranger = await check({ ini: ini({ tls_ca: strangers.ca }) })
     assert.equal(stranger.code, 1)
     has(stranger, /^problem TLS: .*; set tls_ca to the file with its authority's certificate$/)
@@ -719,7 +712,7 @@ describe('OpenLDAP', { skip: skipWithout('slapd', 'slapadd', 'openssl') }, () =>
     has(filter, /^problem no entry has an address .* correct\?$/)
   })
 
-  test('the account sees the base, and none of the entries in it', async () => {
+  test('the account may read the base, and none of the entries in it', async () => {
     const blind = await startSlapd({
       entries: ['alice@example.com'],
       access: [

@@ -1,4 +1,4 @@
-// gal-relay init: from an empty Haraka and a directory to the first correct answers, without a question.
+// gal-relay init: from an empty Haraka and a directory to the first correct answers, without any question.
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -34,7 +34,7 @@ describe('gal-relay init', () => {
 
   const iniOf = (dir: string) => readFileSync(path.join(dir, 'config', 'gal_relay.ini'), 'utf8')
 
-  /** What a Haraka answers there: first it observes, then it is enforced. */
+  /** The replies of a Haraka there, first while the plugin observes, then while it enforces. */
   async function answers(dir: string, to: readonly string[]) {
     const hostList = readFileSync(path.join(dir, 'config', 'host_list'), 'utf8').split('\n')
     const haraka = await startHaraka({ dir, hostList: hostList.filter(Boolean), proxy: false })
@@ -47,9 +47,7 @@ describe('gal-relay init', () => {
     }
     try {
       const observed = await ask()
-      const from = haraka.log().length
-      haraka.writeConfig('gal_relay.ini', iniOf(dir).replace('enforce = false', 'enforce = true'))
-      await haraka.waitForLog(/settings reloaded/, undefined, from)
+      await haraka.reload(iniOf(dir).replace('enforce = false', 'enforce = true'))
       return { observed, enforced: await ask() }
     } finally {
       await haraka.stop()
@@ -85,7 +83,7 @@ describe('gal-relay init', () => {
       assert.match(ini, /^; inbound by config\/host_list, without a row: example\.com$/m)
       await leadsToAnswers(dir, 'alice@example.com', 'nobody@example.com')
 
-      // Nothing in the install says which domains are ours: nearly all addresses of the directory do.
+      // No file of the install says which domains are ours; nearly all addresses of the directory do.
       const empty = install()
       assert.equal((await init(empty, '--url', slapd.url)).code, 0)
       assert.match(iniOf(empty), /^; most addresses .*\n@example\.com = inbound$/m)
@@ -94,7 +92,7 @@ describe('gal-relay init', () => {
     }
   })
 
-  test('with Samba, which DNS names', { skip: skipWithoutSamba() }, async () => {
+  test('with Samba, found by DNS', { skip: skipWithoutSamba() }, async () => {
     const samba = await startSamba()
     const dns = await startDns({
       '_ldap._tcp.corp.test': {
@@ -138,7 +136,7 @@ describe('gal-relay init', () => {
       assert.match(ini, /^url\[\] = srv:\/\/corp\.test$/m)
       assert.match(ini, /^base = DC=corp,DC=test$/m)
       assert.match(ini, /\n\[gal\]\n; .*\nattributes\[\] = proxyAddresses\n\[ldap\]\n/)
-      // A Haraka asks the system's DNS.
+      // Haraka asks the DNS of the system.
       const known = ini.replace('srv://corp.test', `ldap://${samba.host}`)
       writeFileSync(path.join(dir, 'config', 'gal_relay.ini'), known)
       await leadsToAnswers(dir, 'a@corp.test', 'nobody@corp.test')
@@ -148,7 +146,7 @@ describe('gal-relay init', () => {
     }
   })
 
-  test('with 389 Directory Server, which rcpt_to.ldap asks already', {
+  test('with 389 Directory Server, which rcpt_to.ldap already asks', {
     skip: skipWithoutDs389(),
   }, async () => {
     const ds = await startDs389({
@@ -186,7 +184,7 @@ describe('gal-relay init', () => {
     }
   })
 
-  test('writes nothing over a file that is there, and none when something is wrong', async () => {
+  test('overwrites no file, and writes none if something is wrong', async () => {
     const there = install({ ini: '; mine\n' })
     const twice = await init(there, '--url', 'ldap://127.0.0.1:9')
     assert.equal(twice.code, 2)

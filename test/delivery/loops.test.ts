@@ -1,13 +1,14 @@
-// Loops. A message that keeps coming back is refused with 554 5.4.6, by the stamps in our own Received
-// lines; made-up ones do nothing, and nothing is to be learnt from ours. Two Harakas that point at each
-// other end with a bounce, and so does a row that names ourselves by a name.
+// Loops. A message that keeps coming back is refused with 554 5.4.6, because of the stamps in our own
+// Received lines. Forged stamps have no effect, and ours reveal nothing. Between two Harakas that point at
+// each other the message ends with a bounce. A row whose next hop is this Haraka is an error.
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { loopStamp, MAX_PASSES, passes, stamped } from '../../plugins/gal-relay/delivery/loops'
 import { type Gateway, startGateway } from '../support/gateway'
-import { harakaStartFailure } from '../support/haraka'
-import { freePort } from '../support/ports'
+import { harakaStartFailure, type OutboundMessage } from '../support/haraka'
+import { freePort, freePorts } from '../support/ports'
 import { skipWithout } from '../support/programs'
+import { connectSmtp } from '../support/smtp'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
 import { until } from '../support/until'
 
@@ -15,8 +16,13 @@ const RECEIVED =
   'from a.test (a.test [192.0.2.1])\r\n\tby mx.test (Haraka) with ESMTP id 1.1;\r\n\tnow'
 const STAMP = /\(gal-relay ([\w-]{22})\)/
 
+/** Ends data_post for messages from ended.test. */
+const ENDS_DATA_POST = `exports.hook_data_post = (next, { transaction }) =>
+  transaction.mail_from.host === 'ended.test' ? next(OK) : next()
+`
+
 describe('a stamp', () => {
-  it('is that of all processes with the same environment, and of no others', () => {
+  it('is the same in all processes with the same environment, and in no others', () => {
     const env = {}
     const stamp = loopStamp(env)
     assert.match(stamp, /^[\w-]{22}$/)
@@ -26,14 +32,14 @@ describe('a stamp', () => {
     assert.equal(loopStamp({ ...shared }), loopStamp({ ...shared }))
   })
 
-  it('stands in a comment before the date, whatever stands before it', () => {
+  it('is in a comment before the date, whatever precedes it', () => {
     const stamp = loopStamp({})
     assert.ok(stamped(RECEIVED, stamp).endsWith(`id 1.1\r\n\t(gal-relay ${stamp});\r\n\tnow`))
     const sly = RECEIVED.replace('id 1.1', 'id 1.1 envelope-from <"(gal-relay AAAA);"@a.test>')
     assert.ok(stamped(sly, stamp).endsWith(`@a.test>\r\n\t(gal-relay ${stamp});\r\n\tnow`))
   })
 
-  it('is counted by lines; another server’s, one cut short or made up is not', () => {
+  it('is counted once a line; stamps of other servers, truncated and forged ones are not counted', () => {
     const stamp = loopStamp({})
     const ours = stamped(RECEIVED, stamp)
     const folded = ours.replace(' (gal-relay ', '\n (gal-relay\n\t')
@@ -44,54 +50,61 @@ describe('a stamp', () => {
   })
 })
 
-describe('a message that another plugin ends data_post for', () => {
-  const SECRET = 'known to the test'
-  it('ends when it keeps coming, all the same', async () => {
-    const gateway = await startGateway({
-      people: ['dora@plain.test'],
-      routes: ['plain.test = inbound'],
-      // The client may not relay.
-      ini: '',
-      plugins: ['ends-data-post', 'gal-relay', 'test-queue'],
-      files: { 'plugins/ends-data-post.js': 'exports.hook_data_post = (next) => next(OK)\n' },
-      env: { GAL_RELAY_LOOP_SECRET: SECRET },
-    })
-    try {
-      const line = `Received: ${stamped(RECEIVED, loopStamp({ GAL_RELAY_LOOP_SECRET: SECRET }))}\r\n`
-      const client = await gateway.client()
-      const answer = async (count: number) => {
-        const message = `${line.repeat(count)}Subject: again\r\n\r\nHello.\r\n`
-        return (await client.transaction('a@sender.test', ['dora@plain.test'], message)).data?.line
-      }
-      // Haraka adds a line of its own.
-      assert.match((await answer(MAX_PASSES - 1)) ?? '', /^250/)
-      assert.match((await answer(MAX_PASSES)) ?? '', /^55\d 5\.4\.6 Mail loop/)
-      await client.quit()
-    } finally {
-      await gateway.stop()
-    }
-  })
-})
-
 describe('a message', { skip: skipWithout('smtp-sink') }, () => {
+  const SECRET = { GAL_RELAY_LOOP_SECRET: 'the same on both servers' }
   let sink: SmtpSink
+  /** Trusts 127.0.0.1 at its first listener, and nobody at its second one. */
   let gateway: Gateway
+  /** It has another secret, and three workers. */
+  let cluster: Gateway
+  let sameSecret: Gateway
 
   before(async () => {
     sink = await startSink()
-    gateway = await startGateway({
-      people: ['bob@in.test', 'carl@in.test', 'dora@plain.test'],
-      routes: [
-        `in.test = inbound smtp://127.0.0.1:${sink.port}`,
-        `for.test = forward smtp://127.0.0.1:${sink.port}`,
-        'old.test = reroute in.test',
-        'plain.test = inbound',
-        'away.test = forward smtp://127.0.0.1:1',
-      ],
-    })
+    const [trusting = 0, open = 0, otherPort = 0, samePort = 0] = await freePorts(4)
+    const pointsTo = (domain: string, port: number) => [
+      `${domain} = forward smtp://127.0.0.1:${port}`,
+      `sender.${domain} = forward smtp://127.0.0.1:${sink.port}`,
+    ]
+    const all = [
+      startGateway({
+        ports: [trusting, open],
+        env: SECRET,
+        people: ['bob@in.test', 'carl@in.test', 'dora@plain.test'],
+        routes: [
+          `in.test = inbound smtp://127.0.0.1:${sink.port}`,
+          `for.test = forward smtp://127.0.0.1:${sink.port}`,
+          'old.test = reroute in.test',
+          'plain.test = inbound',
+          'away.test = forward smtp://127.0.0.1:1',
+          ...pointsTo('loop.test', otherPort),
+          ...pointsTo('short-loop.test', samePort),
+        ],
+        ini: `[listener *:${trusting}]\nhosts[] = 127.0.0.1\n`,
+        plugins: ['test-retry', 'ends-data-post', 'gal-relay', 'test-queue'],
+        files: { 'plugins/ends-data-post.js': ENDS_DATA_POST },
+      }),
+      startGateway({
+        ports: [otherPort],
+        nodes: 3,
+        people: ['bob@in.test'],
+        routes: [
+          `in.test = inbound smtp://127.0.0.1:${sink.port}`,
+          ...pointsTo('loop.test', trusting),
+        ],
+      }),
+      startGateway({
+        ports: [samePort],
+        env: SECRET,
+        routes: pointsTo('short-loop.test', trusting),
+      }),
+    ] as const
+    ;[gateway, cluster, sameSecret] = await Promise.all(all)
   })
   after(async () => {
     await gateway?.stop()
+    await cluster?.stop()
+    await sameSecret?.stop()
     await sink?.stop()
   })
 
@@ -102,7 +115,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     return data?.line ?? 'refused'
   }
 
-  /** The copy with that subject as it left for that recipient. */
+  /** The message with that subject, as it left for that recipient. */
   async function left(recipient: string, subject = 'once'): Promise<string> {
     const found = () =>
       sink.messages().find(({ rcpt_to, headers }) => {
@@ -118,14 +131,14 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
       .replace(/\r?\n/g, '\r\n')
   }
 
-  /** As it came to the one who was sent that subject, to be sent on. */
+  /** The copy of a message with that subject, as that recipient got it. */
   async function copy(recipient: string, subject: string): Promise<string> {
     const message = `Subject: ${subject}\r\n\r\nHello.\r\n`
     assert.match(await send(message, recipient, 'carl@in.test', 'x@for.test'), /^250/)
     return left(recipient, subject)
   }
 
-  it('may come several times, as from a filter or a list, and no more when it keeps coming', async () => {
+  it('may come several times, as from a filter or a list, and is refused if it keeps coming', async () => {
     let message = 'Subject: pass 0\r\n\r\nHello.\r\n'
     for (let pass = 1; pass <= MAX_PASSES; pass++) {
       message = message.replace(/Subject: pass \d+/, `Subject: pass ${pass}`)
@@ -145,7 +158,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     )
   })
 
-  it('is the same to all its recipients, and tells nothing of them', async () => {
+  it('has the same stamp for all recipients, and reveals nothing about them', async () => {
     const seen = await copy('bob@in.test', 'blind copies')
     assert.match(await send(seen, 'dora@plain.test'), /^250/)
     const stamps = [
@@ -155,21 +168,21 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
       gateway.delivered().at(-1)?.body.toString('latin1') ?? '',
     ].map((message) => STAMP.exec(message)?.[1])
     assert.deepEqual(stamps, Array(stamps.length).fill(stamps[0]))
-    // carl and x@for.test had one too, dora and y@for.test had not.
+    // carl and x@for.test got a copy too, dora and y@for.test did not.
     for (const guess of ['bob@in.test', 'carl@in.test', 'x@for.test', 'y@for.test']) {
       assert.match(await send(seen, guess), /^250/, guess)
     }
   })
 
-  it('with another server’s stamps, or made-up ones, is taken', async () => {
+  it('is accepted with the stamps of another server, or forged ones', async () => {
     const lines = Array.from({ length: 90 }, () => stamped(RECEIVED, loopStamp({})))
     const message = lines.map((line) => `Received: ${line}\r\n`).join('')
     assert.match(await send(`${message}Subject: forged\r\n\r\nHello.\r\n`, 'bob@in.test'), /^250/)
   })
 
-  it('that is made of such lines costs no more with them, however many recipients it has', async () => {
+  it('costs no more with such lines than with others, however many recipients it has', async () => {
     const recipients = Array.from({ length: 5000 }, (_, index) => `r${index}@away.test`)
-    // As many lines as Haraka reads; it counts Received lines only where an empty line ends them.
+    // As many lines as Haraka reads. It counts Received lines only if an empty line ends the header.
     async function takes(line: string): Promise<number> {
       const client = await gateway.client()
       await client.mail('a@sender.test')
@@ -187,7 +200,7 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     assert.ok(made < 4 * plain + 1000, `${made} ms, ${plain} ms without`)
   })
 
-  it('brings nothing into the log that a terminal obeys', async () => {
+  it('puts nothing into the log that a terminal would execute', async () => {
     const line = `Received: ${STAMP.exec(await copy('bob@in.test', 'seen'))?.[0]}; now\r\n`
     const message = `${line.repeat(MAX_PASSES)}Subject: x\r\n\r\nHello.\r\n`
     const client = await gateway.client()
@@ -201,90 +214,76 @@ describe('a message', { skip: skipWithout('smtp-sink') }, () => {
     assert.match(logged, / recipient=<c<U\+202E><U\+009B>31md@for\.test> /)
     assert.doesNotMatch(logged, /\p{C}/u)
   })
-})
 
-describe('a cluster', { skip: skipWithout('smtp-sink') }, () => {
-  it('knows in every worker the stamp of all', async () => {
-    const sink = await startSink()
-    const gateway = await startGateway({
-      nodes: 3,
-      people: ['bob@in.test'],
-      routes: [`in.test = inbound smtp://127.0.0.1:${sink.port}`],
-    })
-    try {
-      const send = async (message: string) => {
-        const client = await gateway.client()
-        const { data } = await client.transaction('a@sender.test', ['bob@in.test'], message)
-        await client.quit()
-        return data?.code
-      }
-      assert.equal(await send('Subject: once\r\n\r\nHello.\r\n'), 250)
-      const [message] = await sink.taken(1)
-      const received = message?.headers.find((line) => STAMP.test(line)) ?? ''
-      const copied = (times: number) => `${received}\r\n`.repeat(times)
-      for (let attempt = 0; attempt < 9; attempt++) {
-        assert.equal(await send(`${copied(MAX_PASSES - 1)}Subject: again\r\n\r\nHello.\r\n`), 250)
-        assert.equal(await send(`${copied(MAX_PASSES)}Subject: again\r\n\r\nHello.\r\n`), 554)
-      }
-    } finally {
-      await gateway.stop()
-      await sink.stop()
+  it('is refused if it keeps coming, even if another plugin ends data_post for it', async () => {
+    const line = `Received: ${stamped(RECEIVED, loopStamp({ ...SECRET }))}\r\n`
+    const client = await connectSmtp({ port: gateway.ports[1] ?? 0 })
+    await client.ehlo()
+    const answer = async (count: number) => {
+      const message = `${line.repeat(count)}Subject: again\r\n\r\nHello.\r\n`
+      return (await client.transaction('a@ended.test', ['dora@plain.test'], message)).data?.line
+    }
+    // Haraka adds a line of its own.
+    assert.match((await answer(MAX_PASSES - 1)) ?? '', /^250/)
+    assert.match((await answer(MAX_PASSES)) ?? '', /^55\d 5\.4\.6 Mail loop/)
+    await client.quit()
+  })
+
+  it('carries a stamp that every worker of a cluster knows', async () => {
+    const send = async (message: string) => {
+      const client = await cluster.client()
+      const { data } = await client.transaction('a@sender.test', ['bob@in.test'], message)
+      await client.quit()
+      return data?.code
+    }
+    assert.equal(await send('Subject: by a worker\r\n\r\nHello.\r\n'), 250)
+    const message = await left('bob@in.test', 'by a worker')
+    const received = message.split('\r\n').find((line) => STAMP.test(line)) ?? ''
+    assert.match(received, /^Received: /)
+    const copied = (times: number) => `${received}\r\n`.repeat(times)
+    for (let attempt = 0; attempt < 9; attempt++) {
+      assert.equal(await send(`${copied(MAX_PASSES - 1)}Subject: again\r\n\r\nHello.\r\n`), 250)
+      assert.equal(await send(`${copied(MAX_PASSES)}Subject: again\r\n\r\nHello.\r\n`), 554)
     }
   })
-})
 
-describe('two Harakas that point at each other', { skip: skipWithout('smtp-sink') }, () => {
-  it('bounce the message', () => bounceAfter(2 * MAX_PASSES))
-  it('do so sooner when they have the same secret', () => {
-    return bounceAfter(MAX_PASSES, { GAL_RELAY_LOOP_SECRET: 'the same on both' })
-  })
+  describe('that two Harakas send to each other', () => {
+    it('bounces', () => bouncesAfter(2 * MAX_PASSES, 'loop.test', cluster))
+    it('bounces sooner when they have the same secret', () =>
+      bouncesAfter(MAX_PASSES, 'short-loop.test', sameSecret))
 
-  async function bounceAfter(transfers: number, env: NodeJS.ProcessEnv = {}): Promise<void> {
-    const senders = await startSink()
-    const [portA, portB] = [await freePort(), await freePort()]
-    const start = (port: number, other: number) =>
-      startGateway({
-        ports: [port],
-        env,
-        routes: [
-          `loop.test = forward smtp://127.0.0.1:${other}`,
-          `sender.test = forward smtp://127.0.0.1:${senders.port}`,
-        ],
-      })
-    const [a, b] = [await start(portA, portB), await start(portB, portA)]
-    try {
-      const client = await a.client()
+    async function bouncesAfter(transfers: number, domain: string, other: Gateway): Promise<void> {
+      const sender = `s@sender.${domain}`
+      const from = [gateway, other].map((one) => one.log().length)
+      const client = await gateway.client()
       const { data } = await client.transaction(
-        's@sender.test',
-        ['bob@loop.test', 'carl@loop.test'],
+        sender,
+        [`bob@${domain}`, `carl@${domain}`],
         'Subject: loop\r\n\r\nHello.\r\n',
       )
       assert.equal(data?.code, 250)
       await client.quit()
+      const bounces = () => sink.messages().filter(({ rcpt_to }) => rcpt_to.includes(sender))
       await until(
-        () => senders.messages().length > 0,
-        () => `${a.log()}\n${b.log()}`.slice(-4000),
+        () => bounces().length > 0,
+        () => `${gateway.log()}\n${other.log()}`.slice(-4000),
       )
-      await until(
-        () => a.queueFiles().length + b.queueFiles().length === 0,
-        'both queues are empty',
-      )
-      const [bounce, ...more] = senders.messages()
+      const waiting = () => [gateway, other].flatMap((one) => one.outboundMessages())
+      const isOfThis = (one: OutboundMessage) => [domain, `sender.${domain}`].includes(one.domain)
+      await until(() => !waiting().some(isOfThis), 'neither queue has any of it')
+      const [bounce, ...more] = bounces()
       assert.equal(more.length, 0)
-      assert.match(bounce?.body ?? '', /Final-Recipient: rfc822;bob@loop\.test/)
-      assert.match(bounce?.body ?? '', /Final-Recipient: rfc822;carl@loop\.test/)
+      assert.match(bounce?.body ?? '', new RegExp(`Final-Recipient: rfc822;bob@${domain}`))
+      assert.match(bounce?.body ?? '', new RegExp(`Final-Recipient: rfc822;carl@${domain}`))
       assert.match(bounce?.body ?? '', /5\.4\.6/)
+      const delivered = new RegExp(`delivered file=\\S+ domain="?(sender\\.)?${domain}`, 'g')
       const hops = () =>
-        [a, b].reduce((sum, one) => sum + one.logLines(/delivered file=/).length, 0)
-      // Those between the two that were taken, the first one having come from the client; and the bounce.
+        [gateway, other].flatMap((one, i) => one.log().slice(from[i]).match(delivered) ?? []).length
+      // All transfers that were accepted but the one by the client, and the bounce.
       await until(() => hops() >= transfers, 'all are in the log')
       assert.equal(hops(), transfers)
-    } finally {
-      await a.stop()
-      await b.stop()
-      await senders.stop()
     }
-  }
+  })
 })
 
 describe('a next hop that is ourselves', () => {

@@ -1,10 +1,10 @@
-// Mail for mailboxes on several servers, where the directory says so: each copy arrives once, at the right
-// server, under the right name; and every name that people see is the one that was sent.
+// Mail for mailboxes on several servers, as the directory says: each copy arrives once, at the right server
+// and under the right address, and senders see only the address that they wrote.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import type { Explanation } from '../../plugins/gal-relay/advice/explain'
-import { runJson } from '../support/command'
+import { loadCommand } from '../support/command'
 import {
   type MailboxGateway,
   type SendOptions,
@@ -14,6 +14,8 @@ import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type SmtpSink, startSink } from '../support/smtp-sink'
 import { until } from '../support/until'
+
+const { runJson } = loadCommand()
 
 const SINKS = ['ex1', 'ex2', 'ex3', 'cloud', 'backup', 'senders', 'refusing', 'default'] as const
 type SinkName = (typeof SINKS)[number]
@@ -35,7 +37,7 @@ const SAY_WHAT_PLUGINS_SEE = `exports.hook_data_post = function (next, connectio
 describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink') }, () => {
   const sinks = {} as Record<SinkName, SmtpSink>
   let gateway: MailboxGateway
-  /** The messages of earlier tests. */
+  /** Messages of earlier tests. */
   let seen = new Set<string>()
 
   before(async () => {
@@ -122,7 +124,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
 
   type Copies = Readonly<Record<string, readonly string[]>>
 
-  /** Where a copy of the last message has arrived, and for whom. */
+  /** The recipients of the last message by where a copy has arrived for them. */
   function copies(): Copies {
     const arrived = [
       ...SINKS.map((name) => [name, fresh(name).flatMap(({ rcpt_to }) => rcpt_to)] as const),
@@ -145,13 +147,13 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
     )
     assert.equal(data?.code, 250, data?.line)
     await until(() => gateway.haraka.queueFiles().length === 0)
-    // smtp-sink writes a message down some time after it has taken it.
+    // smtp-sink writes a message to its file some time after it has accepted it.
     const count = (arrived: Copies) => Object.values(arrived).flat().length
     await until(() => count(copies()) >= count(expected))
     assert.deepEqual(copies(), expected)
   }
 
-  it('get a message for all of them once each, under their own names', async () => {
+  it('each get a message for all of them once, under their own addresses', async () => {
     const to = ['one', 'two', 'three', 'sky', 'local', 'plain', 'both']
     await assertArrives(
       to.map((name) => `${name}@corp.test`),
@@ -185,13 +187,13 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
       { cloud: ['twins@tenant.cloud.test'] },
     ],
     [
-      'and so do a mailbox and its routing address',
+      'a mailbox and its routing address get one copy, too',
       ['sky@corp.test', 'sky@tenant.cloud.test'],
       { cloud: ['sky@tenant.cloud.test'] },
       true,
     ],
     [
-      'what an alias stands for goes where each mailbox is',
+      'each target of an alias goes where its mailbox is',
       ['all@corp.test'],
       { ex1: ['one@corp.test'], cloud: ['sky@tenant.cloud.test'] },
     ],
@@ -201,7 +203,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
       { cloud: ['other@shared.test'] },
     ],
     [
-      'a row’s own hop is for those of whom the directory says nothing',
+      'the next hop of a row is for recipients of which the directory names no host',
       ['routed@hop.test', 'one@corp.test'],
       { default: ['routed@hop.test'], ex1: ['one@corp.test'] },
     ],
@@ -210,7 +212,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
     it(what, () => assertArrives(to, expected, { trusted }))
   }
 
-  it('a routing address makes nobody a relay', async () => {
+  it('a routing address lets nobody relay', async () => {
     const { rcpt } = await send(['sky@tenant.cloud.test', 'b.oth@ex2.inside.test'])
     assert.deepEqual(
       rcpt.map(({ code, enhanced }) => [code, enhanced]),
@@ -238,7 +240,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
         ['sky@tenant.cloud.test'],
       ],
       [
-        'nothing that goes there for a stranger',
+        'nothing that goes there for a client that may not relay',
         ['sky@corp.test'],
         { cloud: ['sky@tenant.cloud.test'] },
         false,
@@ -269,7 +271,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
       ['whose server is down', 'down', /Status: [45]/],
     ] as const
     for (const [what, name, field] of cases) {
-      it(`for a mailbox ${what} names it as it was sent`, async () => {
+      it(`for a mailbox ${what} names the address that the sender wrote`, async () => {
         const from = `${name}@sender.test`
         const recipient = `${name[0]?.toUpperCase()}${name.slice(1)}@corp.test`
         const { data } = await send([recipient], { from })
@@ -284,7 +286,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
       })
     }
 
-    it('to a mailbox goes where the mailbox is', async () => {
+    it('to a mailbox goes to the server of that mailbox', async () => {
       await send(['refused@corp.test'], { from: 'two@corp.test' })
       await until(() => fresh('ex2').length > 0)
       const [bounce] = fresh('ex2')
@@ -303,7 +305,11 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
         'ourselves',
         /its host smtp:\/\/127\.0\.0\.1:\d+ is this Haraka/,
       ],
-      ['for what is no host', 'nonsense', /its host 'not a host' is not in \[hosts\]/],
+      [
+        'for a host that is not a host name',
+        'nonsense',
+        /its host 'not a host' is not in \[hosts\]/,
+      ],
       [
         'for a password in the directory',
         'secret',
@@ -311,7 +317,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
       ],
       ['for two routing addresses', 'several', /its entries contradict each other/],
       [
-        'for what is no address',
+        'for a routing address that is not an address',
         'nowhere',
         /its routing address 'no address' is not a mail address/,
       ],
@@ -359,7 +365,7 @@ describe('mailboxes on several servers', { skip: skipWithout('slapd', 'smtp-sink
     assert.doesNotMatch((await explained('secret')).join('\n'), /hunter2/)
   })
 
-  it('other plugins see addresses as they were sent', async () => {
+  it('other plugins see the addresses that the sender wrote', async () => {
     const from = 'results@sender.test'
     await assertArrives(
       ['sky@corp.test', 'one+x@corp.test', 'local@corp.test'],

@@ -1,7 +1,7 @@
-// Messages for many recipients: what they take of the disk and of the processor grows with their
-// number, not with its square, and by LMTP it has an end.
+// Messages for many recipients: their disk space and CPU time grow with the number of recipients, not with
+// its square, and the number of recipients by LMTP is limited.
 import assert from 'node:assert/strict'
-import { describe, it, test } from 'node:test'
+import { after, before, describe, it, test } from 'node:test'
 import { Address } from '@haraka/email-address'
 import { Delivery } from '../../plugins/gal-relay/delivery/delivery'
 import { nameAsWritten } from '../../plugins/gal-relay/delivery/outbound'
@@ -17,8 +17,9 @@ import { DomainMap } from '../../plugins/gal-relay/routing/domain-map'
 import { recipientOf } from '../../plugins/gal-relay/routing/recipient'
 import { AcceptedBefore, LMTP_RECIPIENTS } from '../../plugins/gal-relay/routing/transaction'
 import type { Directories } from '../../plugins/gal-relay/settings/directories'
-import { startGateway } from '../support/gateway'
-import { startLmtp } from '../support/lmtp-server'
+import { type Gateway, startGateway } from '../support/gateway'
+import type { OutboundMessage } from '../support/haraka'
+import { type LmtpServer, startLmtp } from '../support/lmtp-server'
 import { until } from '../support/until'
 
 const MESSAGE = 'From: a@sender.test\r\nSubject: many\r\n\r\nHello.\r\n'
@@ -28,73 +29,65 @@ const DESTINATION: Destination = {
   ...{ recipient: recipientOf('u', 'in.test'), kind: 'inbound', hops: [] },
   ...{ row: 'in.test', rerouted: undefined, refused: undefined },
 }
-/** No directory says where mail goes. */
+/** No directory has attributes that say where mail goes. */
 const NONE: Directories = { all: [], otherwise: [], byDomain: new DomainMap(), without: [] }
 
-describe('many recipients behind lmtp://', () => {
-  it('are told to come in another transaction, and each gets one copy', async () => {
-    const lmtp = await startLmtp(() => '250 2.0.0 OK')
-    const gateway = await startGateway({
+describe('a message for many recipients', () => {
+  const domains = Array.from({ length: 40 }, (_, i) => `d${i}.test`)
+  const isOfThese = ({ domain }: OutboundMessage) => domains.includes(domain)
+  let lmtp: LmtpServer
+  let gateway: Gateway
+  before(async () => {
+    lmtp = await startLmtp(() => '250 2.0.0 OK')
+    gateway = await startGateway({
       people: ['anna@lmtp.test', 'anna@in.test'],
-      routes: [`lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`, 'in.test = inbound'],
+      routes: [
+        `lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`,
+        'in.test = inbound',
+        'old.test = reroute d0.test',
+        // Nothing listens there.
+        ...domains.map((domain) => `${domain} = always-relay smtp://127.0.0.1:9`),
+      ],
       ini: '[gal]\nrecipient_delimiter = +\n',
     })
-    try {
-      const all = Array.from({ length: 230 }, (_, i) => `anna+${i}@lmtp.test`)
-      const counts: number[] = []
-      const client = await gateway.client()
-      let left = all
-      while (left.length > 0) {
-        // Others of the same message are not concerned.
-        const to = [...left, 'anna@in.test']
-        const { rcpt, data } = await client.transaction('a@sender.test', to, MESSAGE)
-        assert.equal(data?.code, 250)
-        assert.equal(rcpt.at(-1)?.code, 250)
-        left = left.filter((_, i) => rcpt[i]?.code !== 250)
-        counts.push(left.length)
-        const refused = rcpt.filter(({ code }) => code !== 250).map(({ line }) => line)
-        for (const line of refused) assert.match(line, /^452 4\.5\.3 Too many recipients/)
-        if (counts.length > 3) break
-      }
-      await client.quit()
-      assert.deepEqual(counts, [130, 30, 0])
-      await until(
-        () => gateway.queueFiles().length === 0,
-        () => gateway.log().slice(-3000),
-      )
-      assert.deepEqual([...lmtp.taken].sort(), all.sort())
-    } finally {
-      await gateway.stop()
-      await lmtp.stop()
+  })
+  after(async () => {
+    await gateway?.stop()
+    await lmtp?.stop()
+  })
+
+  it('behind lmtp:// has to come in several transactions, and each recipient gets one copy', async () => {
+    const all = Array.from({ length: 230 }, (_, i) => `anna+${i}@lmtp.test`)
+    const counts: number[] = []
+    const client = await gateway.client()
+    let left = all
+    while (left.length > 0) {
+      // Other recipients of the same message are not affected.
+      const to = [...left, 'anna@in.test']
+      const { rcpt, data } = await client.transaction('a@sender.test', to, MESSAGE)
+      assert.equal(data?.code, 250)
+      assert.equal(rcpt.at(-1)?.code, 250)
+      left = left.filter((_, i) => rcpt[i]?.code !== 250)
+      counts.push(left.length)
+      const refused = rcpt.filter(({ code }) => code !== 250).map(({ line }) => line)
+      for (const line of refused) assert.match(line, /^452 4\.5\.3 Too many recipients/)
+      if (counts.length > 3) break
     }
+    await client.quit()
+    assert.deepEqual(counts, [130, 30, 0])
+    await until(
+      () => gateway.outboundMessages().every(isOfThese),
+      () => gateway.log().slice(-3000),
+    )
+    assert.deepEqual([...lmtp.taken].sort(), all.sort())
   })
 
-  test('one alias for more of them than that is not put off for ever', () => {
-    const before = new AcceptedBefore()
-    const hops = [{ protocol: 'lmtp', host: 'h', port: 24, text: 'lmtp://h' }] as const
-    const one = { ...accepted('outbound'), hops }
-    assert.equal(before.refusal(one, 'split'), undefined)
-    for (let i = 0; i < LMTP_RECIPIENTS + 1; i++) before.add(one)
-    assert.equal(before.refusal(one, 'split')?.rule, 'too-many-by-lmtp')
-    assert.equal(before.refusal(accepted('outbound'), 'split'), undefined)
-  })
-})
-
-test('a file in the outbound queue tells of its own recipients only', async () => {
-  const domains = Array.from({ length: 40 }, (_, i) => `d${i}.test`)
-  const gateway = await startGateway({
-    outbound: false,
-    routes: [
-      'old.test = reroute d0.test',
-      ...domains.map((domain) => `${domain} = always-relay smtp://127.0.0.1:9`),
-    ],
-  })
-  try {
+  it('has files in the outbound queue that each name their own recipients only', async () => {
     const client = await gateway.client()
     const to = ['a@old.test', ...domains.map((domain) => `b@${domain}`)]
     const { data } = await client.transaction('a@sender.test', to, MESSAGE)
     assert.equal(data?.code, 250)
-    const files = gateway.outboundMessages()
+    const files = gateway.outboundMessages().filter(isOfThese)
     assert.equal(files.length, 40)
     for (const { domain, notes } of files) {
       assert.deepEqual(notes.gal_relay, {
@@ -104,9 +97,17 @@ test('a file in the outbound queue tells of its own recipients only', async () =
       })
     }
     await client.quit()
-  } finally {
-    await gateway.stop()
-  }
+  })
+
+  test('an alias for more recipients than one transaction may have by lmtp:// is not deferred for ever', () => {
+    const before = new AcceptedBefore()
+    const hops = [{ protocol: 'lmtp', host: 'h', port: 24, text: 'lmtp://h' }] as const
+    const one = { ...accepted('outbound'), hops }
+    assert.equal(before.refusal(one, 'split'), undefined)
+    for (let i = 0; i < LMTP_RECIPIENTS + 1; i++) before.add(one)
+    assert.equal(before.refusal(one, 'split')?.rule, 'too-many-by-lmtp')
+    assert.equal(before.refusal(accepted('outbound'), 'split'), undefined)
+  })
 })
 
 test('a bounce names many recipients as they were written', () => {
@@ -136,8 +137,8 @@ test('a bounce names many recipients as they were written', () => {
   )
 })
 
-describe('a recipient costs the same, however many stand before it', () => {
-  /** How often an element of an array is looked at, and how many are looked at by its methods. */
+describe('a recipient costs the same, however many precede it', () => {
+  /** An array that counts how often its elements are read, by its own methods too. */
   function counted<T extends object>(array: T): { array: T; reads: () => number } {
     let reads = 0
     const get = (target: T, key: string | symbol, receiver: unknown) => {
@@ -165,7 +166,7 @@ describe('a recipient costs the same, however many stand before it', () => {
         const verdict = accepted('queue')
         assert.equal(delivery.before.refusal(verdict, 'defer'), undefined)
         acceptRecipient(delivery, transaction, target, DESTINATION, verdict, NONE)
-        // Each third is refused by another plugin.
+        // Another plugin refuses every third one.
         if (i % 3 === 0) {
           array.pop()
           rcpt_count.reject++
@@ -179,7 +180,7 @@ describe('a recipient costs the same, however many stand before it', () => {
     assert.equal(readsFor(3000), 10 * readsFor(300))
   })
 
-  test('with mixed = defer, only those count that Haraka accepted', () => {
+  test('with mixed = defer only recipients that Haraka accepted count', () => {
     const rcpt_to: Haraka.Address[] = []
     const rcpt_count = { accept: 0, tempfail: 0, reject: 0 }
     const transaction = { rcpt_to, rcpt_count } as unknown as Haraka.Transaction

@@ -1,7 +1,7 @@
-// Mail that waits for its next hop: it survives restarts; each attempt goes by today's table, and
-// where the row is gone by the next hops that the message was accepted with.
+// Mail that waits for its next hop survives restarts. Each attempt goes by the rows of that moment, and
+// when the row is gone, to the next hops that the message was accepted with.
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, afterEach, before, describe, it } from 'node:test'
 import { type Gateway, startGateway } from '../support/gateway'
 import { startLmtp } from '../support/lmtp-server'
 import { freePort } from '../support/ports'
@@ -15,8 +15,9 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
   let other: SmtpSink
   let gateway: Gateway
   let down: number
+  // Each test has its own domains.
   const row = (domain: string, port: number) => `${domain} = inbound smtp://127.0.0.1:${port}`
-  const people = ['stays', 'moves', 'gone', 'plain', 'lmtp', 'renamed'].flatMap((name) => [
+  const people = ['stays', 'moves', 'gone', 'plain', 'lmtp', 'full', 'renamed'].flatMap((name) => [
     `one@${name}.test`,
     `two@${name}.test`,
     `three@${name}.test`,
@@ -25,12 +26,14 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
   before(async () => {
     other = await startSink()
     down = await freePort()
+    gateway = await startGateway({ people, routes: [] })
   })
-  after(() => other?.stop())
+  after(async () => {
+    await gateway?.stop()
+    await other?.stop()
+  })
+  afterEach(() => empty())
 
-  async function startWith(routes: readonly string[]): Promise<void> {
-    gateway = await startGateway({ people, routes })
-  }
   async function send(...to: string[]): Promise<void> {
     const client = await gateway.client()
     const { data } = await client.transaction('a@sender.test', to, MESSAGE)
@@ -40,70 +43,60 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
   const deferred = async (from = 0) => {
     await gateway.waitForLog(/Temp failing/, undefined, from)
   }
-  /** The recipients of its messages, when there are so many. */
+  /** The recipients of its messages, once that many have arrived. */
   const sunk = async (sink: SmtpSink, count: number) =>
     (await sink.taken(count)).flatMap(({ rcpt_to }) => rcpt_to).sort()
   const empty = () => until(() => gateway.queueFiles().length === 0, 'the queue gets empty')
 
-  it('survives a graceful and a sudden end', async () => {
-    await startWith([row('stays.test', down)])
+  it('survives a shutdown and a kill', async () => {
+    await gateway.setRoutes([row('stays.test', down)])
+    await send('one@stays.test')
+    await deferred()
+    await gateway.restart()
+    await send('two@stays.test')
+    await deferred()
+    await gateway.restart('SIGKILL')
+    const sink = await startSink({ port: down })
     try {
-      await send('one@stays.test')
-      await deferred()
-      await gateway.restart()
-      await send('two@stays.test')
-      await deferred()
-      await gateway.restart('SIGKILL')
-      const sink = await startSink({ port: down })
-      try {
-        await empty()
-        assert.deepEqual(await sunk(sink, 2), ['one@stays.test', 'two@stays.test'])
-      } finally {
-        await sink.stop()
-      }
+      await empty()
+      assert.deepEqual(await sunk(sink, 2), ['one@stays.test', 'two@stays.test'])
     } finally {
-      await gateway.stop()
+      await sink.stop()
     }
   })
 
-  it('moves when its row names another host, and stays with the host of a row that is gone', async () => {
+  it('moves if its row names another host, and keeps its host if the row is gone', async () => {
     const routes = [row('gone.test', down), row('plain.test', down), row('renamed.test', down)]
-    await startWith([row('moves.test', down), ...routes])
+    await gateway.setRoutes([row('moves.test', down), ...routes])
+    const from = gateway.log().length
+    await send('one@moves.test', 'one@gone.test', 'one@plain.test', 'one@renamed.test')
+    await deferred(from)
+    await gateway.setRoutes([
+      row('moves.test', other.port),
+      'plain.test = inbound',
+      'renamed.test = reroute plain.test',
+    ])
+    await until(() => gateway.queueFiles().length === 3, 'one of them has moved')
+    assert.deepEqual(await sunk(other, 1), ['one@moves.test'])
+    const sink = await startSink({ port: down })
     try {
-      await send('one@moves.test', 'one@gone.test', 'one@plain.test', 'one@renamed.test')
-      await deferred()
-      await gateway.setRoutes([
-        row('moves.test', other.port),
-        'plain.test = inbound',
-        'renamed.test = reroute plain.test',
-      ])
-      await until(() => gateway.queueFiles().length === 3, 'one of them has moved')
-      assert.deepEqual(await sunk(other, 1), ['one@moves.test'])
-      const sink = await startSink({ port: down })
-      try {
-        await empty()
-        assert.deepEqual(await sunk(sink, 3), [
-          'one@gone.test',
-          'one@plain.test',
-          'one@renamed.test',
-        ])
-      } finally {
-        await sink.stop()
-      }
+      await empty()
+      assert.deepEqual(await sunk(sink, 3), ['one@gone.test', 'one@plain.test', 'one@renamed.test'])
     } finally {
-      await gateway.stop()
+      await sink.stop()
     }
   })
 
-  it('goes recipient by recipient when its row comes to name an LMTP host', async () => {
+  it('goes recipient by recipient after its row has been changed to an LMTP host', async () => {
     let full = true
     const lmtp = await startLmtp((recipient) =>
       full && recipient.startsWith('two') ? '452 4.2.2 mailbox full' : '250 2.0.0 OK',
     )
-    await startWith([row('lmtp.test', down)])
     try {
+      await gateway.setRoutes([row('lmtp.test', down)])
+      const from = gateway.log().length
       await send('one@lmtp.test', 'two@lmtp.test', 'three@lmtp.test')
-      await deferred()
+      await deferred(from)
       await gateway.setRoutes([`lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`])
       await until(() => lmtp.taken.length === 2, 'two of three are taken')
       full = false
@@ -113,32 +106,31 @@ describe('mail that waits', { skip: skipWithout('smtp-sink') }, () => {
         'three@lmtp.test',
         'two@lmtp.test',
       ])
-      assert.doesNotMatch(gateway.log(), /\[CRIT\]|bouncing mail/)
+      assert.doesNotMatch(gateway.log().slice(from), /\[CRIT\]|bouncing mail/)
     } finally {
-      await gateway.stop()
       await lmtp.stop()
     }
   })
 
-  it('for an LMTP host comes to each recipient once, whoever of them is deferred', async () => {
+  it('reaches each recipient behind an LMTP host once, whichever of them is deferred', async () => {
     let full = true
     const lmtp = await startLmtp((recipient) =>
       full && recipient.startsWith('two') ? '452 4.2.2 mailbox full' : '250 2.0.0 OK',
     )
-    await startWith([`lmtp.test = inbound lmtp://127.0.0.1:${lmtp.port}`])
     try {
-      await send('one@lmtp.test', 'two@lmtp.test', 'three@lmtp.test')
+      await gateway.setRoutes([`full.test = inbound lmtp://127.0.0.1:${lmtp.port}`])
+      const from = gateway.log().length
+      await send('one@full.test', 'two@full.test', 'three@full.test')
       await until(() => lmtp.taken.length === 2, 'two of three are taken')
-      await deferred()
+      await deferred(from)
       full = false
       await empty()
       assert.deepEqual([...lmtp.taken].sort(), [
-        'one@lmtp.test',
-        'three@lmtp.test',
-        'two@lmtp.test',
+        'one@full.test',
+        'three@full.test',
+        'two@full.test',
       ])
     } finally {
-      await gateway.stop()
       await lmtp.stop()
     }
   })

@@ -1,4 +1,4 @@
-// What the gal-relay command says where a list is published, and where it is received.
+// What the gal-relay command says on the server that publishes a list, and on one that receives it.
 import assert from 'node:assert/strict'
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -50,13 +50,13 @@ describe('the gal-relay command of a gateway that receives its list', {
       .flatMap((section) => section.findings.map(({ level, text }) => `${level} ${text}`))
   }
 
-  test('says before that there is no list', async () => {
+  test('says that there is no list yet', async () => {
     assert.match((await findings(/^list default/)).join(), /^warning no list default is there yet/)
     assert.match((await findings(/^snapshot/)).join(), /^note there is none yet/)
     assert.equal((await gateway('lookup', 'ann@example.com')).code, 2)
   })
 
-  test('answers from the list, and says who published it when', async () => {
+  test('answers from the list, and says which server published it and when', async () => {
     const { code, stdout, stderr } = await publishOnce()
     assert.equal(code, 0, stderr)
     assert.match(stdout, /^2 recipients published: list default/)
@@ -87,12 +87,12 @@ describe('the gal-relay command of a gateway that receives its list', {
     assert.match((await findings(/^list default/)).join(), /^problem a signature is wrong/)
   })
 
-  test('where it is published: a list that has shrunk is refused, unless it is forced', async () => {
+  test('where it is published: a list that has shrunk is refused, except with --force', async () => {
     const file = path.join(folder, 'once.list')
     const people = Array.from({ length: 20 }, (_, n) => `more${n}@example.com`)
     await slapd.add(...people)
     assert.equal((await publishOnce(file)).code, 0)
-    for (const one of people) await slapd.delete(slapd.dnOf(one))
+    await slapd.delete(...people.map((one) => slapd.dnOf(one)))
     const refused = await publishOnce(file)
     assert.equal(refused.code, 1)
     assert.match(refused.stderr, /gal-relay publish --once --force$/m)
@@ -100,7 +100,7 @@ describe('the gal-relay command of a gateway that receives its list', {
     assert.equal((await runCommand(forced)).code, 0)
   })
 
-  test('where it is published: what is left out or wrong is said', async () => {
+  test('where it is published: says what is missing or wrong', async () => {
     const said = async (...args: string[]) => {
       const { code, stderr } = await runCommand(['publish', ...args, '-c', inside.install])
       assert.equal(code, 2)

@@ -1,14 +1,14 @@
-// The status page in a real browser: nothing from mail traffic runs there, it reads well in light and
-// dark and on a telephone, it filters, explains and keeps itself fresh.
+// The status page in a real browser: nothing from mail traffic runs there, it is legible in light and dark
+// and on a phone, it filters, explains and refreshes itself.
 //
-// With SCREENSHOTS=docs the pictures in the documentation are made anew.
+// SCREENSHOTS=docs takes the pictures in the documentation again.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { ConsoleMessage, Page } from 'playwright-core'
 import { PAGE_PATH } from '../../plugins/gal-relay/page/status-page'
-import { type Look, lookWithChromium, stopChromium } from '../support/chromium'
+import { type Look, newPage, sharedPage, stopChromium } from '../support/chromium'
 import { startEmbeddedLdap } from '../support/embedded-ldap'
 import { REPOSITORY, startHaraka } from '../support/haraka'
 import { busyInstall } from '../support/install-report'
@@ -20,10 +20,11 @@ import { connectSmtp } from '../support/smtp'
 
 const BASE = 'dc=corp,dc=test'
 const skip = skipWithout('chromium')
+const WIDE: Look = { width: 1200, scheme: 'light' }
 
 after(stopChromium)
 
-/** What each state says at the top, and in which colours. */
+/** What the page says at the top in each state, and in which colours. */
 const SAYS: Readonly<
   Record<StateName, { readonly says: RegExp; readonly colours: readonly string[] }>
 > = {
@@ -48,29 +49,32 @@ describe('the status page in each of its states', { skip }, () => {
     for (const server of servers.values()) server.close()
   })
 
-  for (const look of [
+  const looks: readonly Look[] = [
     { width: 1000, scheme: 'light' },
     { width: 1600, scheme: 'dark' },
     { width: 400, scheme: 'light' },
     { width: 400, scheme: 'dark' },
-  ] satisfies Look[]) {
-    test(`${look.scheme}, ${look.width} pixels wide: nothing sticks out or stands alone, all is legible`, async () => {
-      await withPage(look, async (page) => {
-        for (const name of STATE_NAMES) {
-          const { query = '' } = STATES[name]
-          await page.goto(`${servers.get(name)?.url}${query}`, { waitUntil: 'networkidle' })
+  ]
+  for (const name of STATE_NAMES) {
+    test(`${name}: in light and dark, wide and narrow, nothing overflows or is left alone in a row, and all is legible`, async () => {
+      const { query = '' } = STATES[name]
+      await withPage(await sharedPage(WIDE), async (page) => {
+        await page.goto(`${servers.get(name)?.url}${query}`)
+        for (const look of looks) {
+          await sharedPage(look)
+          const which = `${name}, ${look.scheme}, ${look.width} pixels wide`
           const sticksOut = 'document.documentElement.scrollWidth - innerWidth'
-          assert.equal(await page.evaluate(sticksOut), 0, name)
-          assert.deepEqual(await page.evaluate(ILLEGIBLE), [], name)
+          assert.equal(await page.evaluate(sticksOut), 0, which)
+          assert.deepEqual(await page.evaluate(ILLEGIBLE), [], which)
           assert.match((await page.locator('#conditions').textContent()) ?? '', SAYS[name].says)
           const conditions = await page.evaluate<string[]>(CONDITIONS)
-          assert.deepEqual([...new Set(conditions)], SAYS[name].colours, name)
+          assert.deepEqual([...new Set(conditions)], SAYS[name].colours, which)
           const inRows = await page.evaluate<number[]>(FIGURES_IN_ROWS)
-          assert.equal(new Set(inRows).size, inRows.length > 0 ? 1 : 0, `${name}: ${inRows}`)
-          // Names without end do not squeeze the column beside them.
+          assert.equal(new Set(inRows).size, inRows.length > 0 ? 1 : 0, `${which}: ${inRows}`)
+          // Long names do not squeeze the column beside them.
           const rule = page.locator('#refusals td:last-child code')
           const box = (await rule.count()) > 0 && (await rule.first().boundingBox())
-          assert.ok(!box || box.height < 25, `a rule in one line: ${name}`)
+          assert.ok(!box || box.height < 25, `a rule in one line: ${which}`)
           const { SCREENSHOTS } = process.env
           if (SCREENSHOTS) await takePicture(page, path.join(SCREENSHOTS, pictureOf(name, look)))
         }
@@ -78,9 +82,9 @@ describe('the status page in each of its states', { skip }, () => {
     })
   }
 
-  test('with ten million answers: sums, an hour of bars, whole tens of minutes, and parts of what is long', async () => {
-    await withPage({ width: 1200, scheme: 'light' }, async (page) => {
-      await page.goto(servers.get('well')?.url ?? '', { waitUntil: 'networkidle' })
+  test('with ten million answers: totals, an hour of bars, a label every ten minutes, and long lists in pages', async () => {
+    await withPage(await sharedPage(WIDE), async (page) => {
+      await page.goto(servers.get('well')?.url ?? '')
       assert.equal(await page.locator('.figure.all b').textContent(), '10,000,000')
       assert.equal(await page.locator('svg g').count(), 60)
       const texts = await page.locator('svg text').allTextContents()
@@ -97,9 +101,9 @@ describe('the status page in each of its states', { skip }, () => {
     })
   })
 
-  test('differences in both directions are apart, and each leads to its recipients', async () => {
-    await withPage({ width: 1200, scheme: 'light' }, async (page) => {
-      await page.goto(servers.get('observing')?.url ?? '', { waitUntil: 'networkidle' })
+  test('differences in both directions are separate, and each links to its recipients', async () => {
+    await withPage(await sharedPage(WIDE), async (page) => {
+      await page.goto(servers.get('observing')?.url ?? '')
       const rows = page.locator('.differences tbody tr')
       assert.match((await rows.first().textContent()) ?? '', /would refuse what was accepted/)
       const other = page.locator('.differences tr', { hasText: 'would accept what was refused' })
@@ -116,13 +120,13 @@ describe('the status page in each of its states', { skip }, () => {
 })
 
 const CONDITIONS = `[...document.querySelectorAll('.condition')].map((one) => one.classList[1])`
-/** How many figures are in each row of them. */
+/** The number of figures in each row of figures. */
 const FIGURES_IN_ROWS = `[...[...document.querySelectorAll('.figure')].reduce((rows, one) => {
   const { top } = one.getBoundingClientRect()
   return rows.set(top, (rows.get(top) ?? 0) + 1)
 }, new Map()).values()]`
 
-/** With SCREENSHOTS=docs the pictures in the documentation are made anew. */
+/** The pictures in the documentation. */
 const PICTURES: Readonly<Record<string, string>> = {
   'degraded 1000 light': 'status-page.png',
   'observing 1000 light': 'status-page-observing.png',
@@ -148,10 +152,11 @@ describe('the status page of a busy install', { skip }, () => {
   })
   after(() => server.close())
 
-  test('filters as one types, keeps that over a refresh, and says when it cannot be refreshed', async () => {
-    await withPage({ width: 1200, scheme: 'light' }, async (page) => {
+  test('filters as the user types, keeps the filter over a refresh, and says if it cannot refresh', async () => {
+    const own = await newPage(WIDE)
+    await withPage(own, async (page) => {
       await page.clock.install()
-      await page.goto(url, { waitUntil: 'networkidle' })
+      await page.goto(url)
       const shown = page.locator('#shown')
       const matching = async () => Number(/^\d+/.exec((await shown.textContent()) ?? '')?.[0])
       await page.locator('[name=rule]').selectOption('routes-onward')
@@ -184,11 +189,12 @@ describe('the status page of a busy install', { skip }, () => {
       await page.clock.runFor(11_000)
       await page.locator('#fresh.old').waitFor()
     })
+    await own.context().close()
   })
 
-  test('a rule leads to the explanation of that very answer', async () => {
-    await withPage({ width: 1200, scheme: 'light' }, async (page) => {
-      await page.goto(`${url}?rule=no-relay-nobody`, { waitUntil: 'networkidle' })
+  test('a rule links to the explanation of that very answer', async () => {
+    await withPage(await sharedPage(WIDE), async (page) => {
+      await page.goto(`${url}?rule=no-relay-nobody`)
       await page.locator('#refusals a:visible').first().click()
       await page.locator('#answer .reply').waitFor()
       assert.equal(await page.locator('.reply').textContent(), '550 5.7.1 Relaying is prohibited')
@@ -208,7 +214,7 @@ describe('the status page of a busy install', { skip }, () => {
   })
 })
 
-describe('what strangers send, in the browser of the postmaster', { skip }, () => {
+describe('hostile text from strangers, in the browser of the postmaster', { skip }, () => {
   test('does not run, and does not become markup', async () => {
     const ldap = await startEmbeddedLdap([{ dn: `uid=alice,${BASE}`, mail: 'alice@example.com' }])
     const [port = 0] = await freePorts(1)
@@ -240,10 +246,10 @@ describe('what strangers send, in the browser of the postmaster', { skip }, () =
         await smtp.quit()
       }
       await withPage(
-        { width: 1200, scheme: 'light' },
+        await sharedPage(WIDE),
         async (page) => {
           const url = `http://127.0.0.1:${port}${PAGE_PATH}/`
-          await page.goto(url, { waitUntil: 'networkidle' })
+          await page.goto(url)
           const rows = page.locator('#refusals tbody tr')
           assert.ok((await rows.count()) >= hostile.length)
           const text = (await page.locator('#refusals').textContent()) ?? ''
@@ -263,7 +269,7 @@ describe('what strangers send, in the browser of the postmaster', { skip }, () =
             await page.goto(`${url}?${new URLSearchParams({ client: one, rule: one })}`)
             await unharmed(page)
           }
-          // Were a text ever to become markup, the policy would still not let it run.
+          // Even if a text became markup, the policy would not let it run.
           await page.evaluate(`
             document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.ran=1">')
             const script = document.createElement('script')
@@ -286,24 +292,29 @@ async function unharmed(page: Page): Promise<void> {
   assert.equal(await page.locator('main img, main script, svg svg, main iframe').count(), 0)
 }
 
-/** @param expected console errors that are no failure */
+/**
+ * Uses the page and leaves it empty.
+ * @param expected console errors that are no failure
+ */
 async function withPage(
-  look: Look,
+  page: Page,
   use: (page: Page) => Promise<void>,
   expected = /ERR_FAILED/,
 ): Promise<void> {
-  const context = await lookWithChromium(look)
+  const errors: string[] = []
+  const onPageError = (error: Error) => errors.push(error.message)
+  const onConsole = (message: ConsoleMessage) => {
+    if (message.type() === 'error' && !expected.test(message.text())) errors.push(message.text())
+  }
+  page.on('pageerror', onPageError)
+  page.on('console', onConsole)
   try {
-    const page = await context.newPage()
-    const errors: string[] = []
-    page.on('pageerror', (error) => errors.push(error.message))
-    page.on('console', (message: ConsoleMessage) => {
-      if (message.type() === 'error' && !expected.test(message.text())) errors.push(message.text())
-    })
     await use(page)
     assert.deepEqual(errors, [], 'errors in the browser')
   } finally {
-    await context.close()
+    page.off('pageerror', onPageError)
+    page.off('console', onConsole)
+    await page.goto('about:blank')
   }
 }
 

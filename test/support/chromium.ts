@@ -1,6 +1,6 @@
-// A real Chromium without a window, which is started once for a test file; each look at it has cookies
-// and storage of its own. It is Debian's; nothing is downloaded.
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
+// A real Chromium without a window: Debian's, nothing is downloaded. It starts once for a test file, and
+// so does its page, because a new page costs as much as ten loads of one that is open.
+import { type Browser, chromium, type Page } from 'playwright-core'
 import { findProgram } from './programs'
 
 export interface Look {
@@ -20,22 +20,29 @@ const QUIET = [
 ]
 
 let browser: Promise<Browser> | undefined
+let page: Promise<Page> | undefined
 
-/** To be closed. */
-export async function lookWithChromium({
-  width,
-  height = 800,
-  scheme,
-}: Look): Promise<BrowserContext> {
+/** A page of its own, with its own clock and network. Close its context after use. */
+export async function newPage({ width, height = 800, scheme }: Look): Promise<Page> {
   browser ??= chromium.launch({ executablePath: findProgram('chromium'), args: QUIET })
-  return (await browser).newContext({
+  const context = await (await browser).newContext({
     viewport: { width, height },
     colorScheme: scheme,
     locale: 'en-GB',
   })
+  return context.newPage()
 }
 
-/** Once, at the end. */
+/** The one page of the test file, with this look. */
+export async function sharedPage(look: Look): Promise<Page> {
+  page ??= newPage(look)
+  const shared = await page
+  await shared.setViewportSize({ width: look.width, height: look.height ?? 800 })
+  await shared.emulateMedia({ colorScheme: look.scheme })
+  return shared
+}
+
+/** Call it once, when the test file ends. */
 export async function stopChromium(): Promise<void> {
   await (await browser)?.close()
 }

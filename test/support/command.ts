@@ -1,5 +1,5 @@
-// Runs the compiled gal-relay command as a process of its own, as a postmaster does; or many times in
-// one process, where only the answers matter: to start Node and to load the command takes longest.
+// Runs the compiled gal-relay command: in a process of its own, as a postmaster does, or many times in one
+// process, for tests of its output only. Starting Node and loading the command takes most of a run's time.
 import { type ChildProcess, execFile, fork } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
@@ -48,12 +48,12 @@ export function runCommand(
       if (typeof code === 'number') resolve({ code, stdout, stderr })
       else reject(error)
     })
-    // Most do not read it.
+    // Most subcommands do not read it.
     child.stdin?.on('error', () => {}).end(input)
   })
 }
 
-/** The same with `--json`. @throws Error with all that it printed, when that is not one JSON object */
+/** The same with `--json`. @throws Error with all that it printed, if that is not one JSON object */
 export async function runJson<T>(
   args: readonly string[],
   options?: CommandOptions,
@@ -66,15 +66,15 @@ export interface JsonResult<T> {
   readonly json: T
 }
 
-/** The command in a process that has loaded it, where only its answers matter. */
+/** The command in a process that has loaded it, for tests of its output only. */
 export interface LoadedCommand {
-  /** As the functions of that name; in that process, one after the other. */
+  /** Like the function of the same name, but in that process, one run after the other. */
   runCommand(args: readonly string[], options?: CommandOptions): Promise<CommandResult>
   runJson<T>(args: readonly string[], options?: CommandOptions): Promise<JsonResult<T>>
 }
 
 /**
- * Starts its process when it is first used, which ends with the test file.
+ * Starts the process at the first use. It ends with the test file.
  * @param uid the user, and the group of the same number, that it runs as; only root may say so
  */
 export function loadCommand(uid?: number): LoadedCommand {
@@ -82,7 +82,7 @@ export function loadCommand(uid?: number): LoadedCommand {
   let before: Promise<unknown> = Promise.resolve()
   async function runNext(args: readonly string[], options: CommandOptions): Promise<CommandResult> {
     child ??= startCommandProcess(uid)
-    // It keeps the test file going for as long as it is used.
+    // While it runs a command, it keeps the test file from ending.
     child.ref()
     child.channel?.ref()
     const ended = new AbortController()
@@ -113,8 +113,8 @@ export function loadCommand(uid?: number): LoadedCommand {
 }
 
 /**
- * The first run of each subcommand is a process of its own, which must end by itself, and so is one whose
- * Node has options of its own; the others are in one process.
+ * The first run of each subcommand has a process of its own, which must end by itself, and so has a run with
+ * `NODE_OPTIONS`. All other runs share one process.
  */
 export function loadCommandAfterFirst(): LoadedCommand {
   const loaded = loadCommand()

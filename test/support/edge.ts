@@ -1,4 +1,4 @@
-// A server inside that publishes a list, and gateways that receive it and know no directory.
+// A server on the inside that publishes a list, and gateways that receive it and know no directory.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -38,7 +38,7 @@ export function keyFileIn(folder: string): KeyFile {
   return { file, write: (text, mode = 0o600) => writeFileSync(file, `${text}\n`, { mode }) }
 }
 
-/** An install inside, with its key. To be removed. */
+/** The install of a server on the inside, with its key. The test removes it. */
 export function publisherInstall({
   slapd,
   ini = '',
@@ -90,9 +90,9 @@ export interface EdgeOptions extends Omit<HarakaOptions, 'ini'> {
 
 export interface Edge extends Haraka {
   readonly key: KeyFile
-  /** The replies to recipients, their first nine characters. */
+  /** @returns the first nine characters of the reply to each recipient */
   ask(...recipients: string[]): Promise<string[]>
-  /** Waits until the reply to this one begins so. */
+  /** Waits until the reply to this recipient begins with `reply`. */
   answers(recipient: string, reply: string, within?: number): Promise<void>
 }
 
@@ -121,7 +121,7 @@ ${ini}
   return withQuestions(haraka, key)
 }
 
-/** The same Haraka, and what it is asked. */
+/** The same Haraka, with functions that ask it. */
 export function withQuestions(haraka: Haraka, key: KeyFile): Edge {
   const ask = async (...recipients: string[]) => {
     const smtp = await connectSmtp({ port: haraka.port, proxy: CLIENT })
@@ -146,12 +146,14 @@ export function withQuestions(haraka: Haraka, key: KeyFile): Edge {
         },
         () => `${recipient}: ${reply}; it is ${last}\n${haraka.log().slice(-3000)}`,
         within,
+        // Each look is a connection.
+        ASKED_EVERY,
       )
     },
   })
 }
 
-/** Nothing is left of it. */
+/** Stops it and removes its key. */
 export async function stopEdge(edge: Edge | undefined): Promise<void> {
   await edge?.stop()
   if (edge) rmSync(path.dirname(edge.key.file), { recursive: true, force: true })

@@ -16,31 +16,41 @@ export interface GatewayOptions extends Omit<HarakaOptions, 'ini'> {
 }
 
 export interface Gateway extends Haraka {
-  /** Writes the ini anew, and waits until it counts. */
+  /** Has the ini read anew with these routes. */
   setRoutes(routes: readonly string[]): Promise<void>
-  /** Said EHLO already. @param address where the client comes from, with `proxy: true` only */
+  /** Has the ini read anew with this instead of the `ini` of the options. */
+  setIni(ini: string): Promise<void>
+  /** A client that has sent EHLO. @param address where it comes from, with `proxy: true` only */
   client(address?: string): Promise<SmtpClient>
 }
 
 export const LET_LOCAL_RELAY = '[restrictions]\nhosts[] = 127.0.0.1\n'
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { routes, ini = LET_LOCAL_RELAY, people = [], outboundIni = [], ...rest } = options
+  const { people = [], outboundIni = [], ...rest } = options
+  let { routes, ini = LET_LOCAL_RELAY } = options
   const ldap = await startEmbeddedLdap(people)
-  const iniOf = (rows: readonly string[]) => galRelayIni(ldap, rows, ini)
+  const written = () => galRelayIni(ldap, routes, ini)
   const haraka = await startHaraka({
     plugins: ['test-retry', 'gal-relay', 'test-queue'],
     proxy: false,
     outbound: true,
     ...rest,
-    ini: iniOf(routes),
+    ini: written(),
     files: {
       'config/outbound.ini': `${['temp_fail_intervals=5s*20', ...outboundIni].join('\n')}\n`,
       ...rest.files,
     },
   })
   return Object.assign(Object.create(haraka) as Haraka, {
-    setRoutes: (rows: readonly string[]) => haraka.reload(iniOf(rows)),
+    setRoutes(rows: readonly string[]) {
+      routes = rows
+      return haraka.reload(written())
+    },
+    setIni(more: string) {
+      ini = more
+      return haraka.reload(written())
+    },
     async client(address?: string) {
       const proxy = address === undefined ? undefined : { client: address, local: '10.0.0.5:25' }
       const client = await connectSmtp({ port: haraka.port, proxy })

@@ -1,5 +1,5 @@
-// A Haraka whose directory, a real slapd, says on which server each mailbox is and by which address that
-// knows it: mailHost and mailRoutingAddress. Its first listener trusts nobody, its second one everybody here.
+// A Haraka whose directory, a real slapd, says in mailHost on which server each mailbox is, and in
+// mailRoutingAddress under which address. Its first listener trusts nobody, its second one trusts 127.0.0.1.
 
 import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
 import { freePorts } from './ports'
@@ -12,19 +12,20 @@ export interface MailboxGatewayOptions extends Omit<HarakaOptions, 'ini' | 'port
   readonly routes: readonly string[]
   /** Lines of `[hosts]`. */
   readonly hosts?: readonly string[]
-  /** More of gal_relay.ini. @param port of the listener that trusts nobody */
+  /** More lines of gal_relay.ini. @param port of the listener that trusts nobody */
   readonly ini?: (port: number) => string
-  /** How long answers are remembered; default 0s */
+  /** How long look-ups are cached; default 0s */
   readonly cache?: string
 }
 
 export interface MailboxGateway {
   readonly haraka: Haraka
   readonly slapd: Slapd
-  /** Writes the ini anew, and waits until it counts. */
+  /** Has the ini read anew, with these instead of those of the options. */
   set(lines: {
     readonly routes?: readonly string[]
     readonly hosts?: readonly string[]
+    readonly ini?: string
   }): Promise<void>
   /** @param options.trusted whether the client may relay; default false */
   send(to: readonly string[], options?: SendOptions): Promise<TransactionReplies>
@@ -43,7 +44,7 @@ export async function startMailboxGateway(options: MailboxGatewayOptions): Promi
   const slapd = await startSlapd({ entries })
   const ports = await freePorts(2)
   const [open = 0, trusting = 0] = ports
-  let lines = { routes, hosts }
+  let lines = { routes, hosts, ini: ini(open) }
   const text = () =>
     [
       `[routes]\n${lines.routes.join('\n')}`,
@@ -52,7 +53,7 @@ export async function startMailboxGateway(options: MailboxGatewayOptions): Promi
       '[gal]\nhost_attribute = mailHost\nrouting_attribute = mailRoutingAddress',
       `recipient_delimiter = +\ncache_found = ${cache}\ncache_absent = ${cache}\ncache_stale = 0s`,
       `[ldap]\nurl[] = ${slapd.url}\nbase = ${slapd.base}\nretry_after = 1s to 1s`,
-      ini(open),
+      lines.ini,
     ].join('\n')
   const starting = startHaraka({
     plugins: ['test-retry', 'gal-relay', 'test-queue'],

@@ -10,17 +10,17 @@ import { until } from './until'
 
 export interface SinkOptions {
   readonly lmtp?: boolean
-  /** Default a free one */
+  /** Default: a free port */
   readonly port?: number
   /** Default 127.0.0.1; an IPv6 address too */
   readonly address?: string
-  /** More of its command line: `-r RCPT` answers that command with a temporary error. */
+  /** More command-line arguments: `-r RCPT` answers that command with a temporary error. */
   readonly args?: readonly string[]
 }
 
 export interface SinkMessage {
   readonly file: string
-  /** The address without brackets, and what followed it. */
+  /** The address without angle brackets. */
   readonly mail_from: string
   readonly mail_parameters: string
   readonly rcpt_to: readonly string[]
@@ -32,9 +32,9 @@ export interface SinkMessage {
 
 export interface SmtpSink {
   readonly port: number
-  /** Those that came whole, and are written down: some time after they were taken. */
+  /** The messages that have arrived whole. smtp-sink writes each of them some time after it has accepted it. */
   messages(): SinkMessage[]
-  /** Waits until there are so many of them. */
+  /** Waits until at least that many have arrived. */
   taken(count: number): Promise<SinkMessage[]>
   /** SIGKILL, or the signal; the messages stay. */
   end(signal?: NodeJS.Signals): Promise<void>
@@ -49,7 +49,7 @@ export async function startSink(options: SinkOptions = {}): Promise<SmtpSink> {
   if (!program) throw new Error('smtp-sink is not installed')
   const { address = '127.0.0.1', port = await freePort() } = options
   const folder = mkdtempSync(path.join(tmpdir(), 'sink-'))
-  // As root it wants to be somebody else, who must be able to write there.
+  // Started by root, smtp-sink runs as another user, who must be able to write there.
   chmodSync(folder, 0o777)
   const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
   const where = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
@@ -71,10 +71,14 @@ export async function startSink(options: SinkOptions = {}): Promise<SmtpSink> {
     await untilListening(port, undefined, () => (ended ? child.output() : undefined), address)
   }
 
+  // Tests ask many times a second: each file is parsed once.
+  const whole = new Map<string, SinkMessage>()
   const messages = () =>
-    readdirSync(folder)
-      .map((file) => parse(path.join(folder, file)))
-      .filter((message) => message !== undefined)
+    readdirSync(folder).flatMap((name) => {
+      const message = whole.get(name) ?? parse(path.join(folder, name))
+      if (message) whole.set(name, message)
+      return message ?? []
+    })
 
   await start()
   return {
@@ -93,7 +97,7 @@ export async function startSink(options: SinkOptions = {}): Promise<SmtpSink> {
   }
 }
 
-// The last line that smtp-sink writes of a message is an empty one of its own.
+// smtp-sink ends each file with an empty line of its own.
 function parse(file: string): SinkMessage | undefined {
   const text = readFileSync(file, 'latin1')
   const [, envelope = '', rest = ''] =

@@ -1,6 +1,6 @@
-// Tells the test that started this Haraka when a process of it is ready, whatever the log level, and
-// ends it when that test is gone. Listed last, so that every other plugin has had its turn.
-// At SIGWINCH gal_relay.ini and host_list are read at once; otherwise that takes five seconds.
+// Prints when a process of this Haraka is ready, whatever the log level, for the test that started it,
+// and ends the process when that test is gone. It is listed last, so that every other plugin runs first.
+// At SIGWINCH log.ini, host_list and gal_relay.ini are read at once instead of seconds after they were written.
 const path = require('node:path')
 const configReader = require('haraka-config/lib/reader')
 
@@ -16,14 +16,16 @@ exports.register = function () {
 }
 
 function reload() {
+  // The plugin reads it with its settings.
   readAgain('host_list')
-  readAgain('gal_relay.ini').cb()
+  readAgain('log.ini')?.cb?.()
+  readAgain('gal_relay.ini')?.cb()
 }
 
 function readAgain(name) {
   const file = path.join(process.env.HARAKA, 'config', name)
   const args = configReader._read_args[file]
-  if (args) configReader.load_config(file, args.type, args.options)
+  if (args?.type) configReader.load_config(file, args.type, args.options)
   return args
 }
 
