@@ -23,6 +23,8 @@ export interface BaseFinding {
   readonly doubt: Doubt | undefined
   readonly isHeld: boolean
   readonly caseRule?: string
+  /** Some entries that have it, with their values of it. */
+  readonly entries?: readonly Entry[]
 }
 
 /** One attribute below one base. */
@@ -48,7 +50,8 @@ export class AttributeProof {
       const { message } = resultError(code, diagnostic)
       return this.#doubts(`entries with it cannot be listed: ${message}`)
     }
-    return await (entries.length > 0 ? this.#held(entries) : this.#unheld())
+    if (entries.length === 0) return await this.#unheld()
+    return { ...(await this.#held(entries)), entries }
   }
 
   /** Entries have it: is it readable, and are they found by what it says? */

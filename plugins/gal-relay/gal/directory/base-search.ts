@@ -45,6 +45,11 @@ export class BaseSearch {
     return { isOfSearches, text: `${printable(subject)}${where}: ${what}` }
   }
 
+  /** @param what of the entry with this DN */
+  doubtOf(subject: string, dn: string, what: string, isOfSearches: boolean): Doubt {
+    return this.doubt(subject, `${printable(dn)} ${what}`, isOfSearches)
+  }
+
   /**
    * @param dn of an entry that hides something
    * @param what it does not say: `it has it`

@@ -12,10 +12,11 @@ import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
-import { hiddenAttributes, hiddenFromFilter } from './hidden-attributes'
+import { hiddenAttributes, hiddenFromFilter, readSome } from './hidden-attributes'
 import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
 import { mayHoldRecipients } from './references'
+import { valuesNotFound } from './shown-values'
 
 export type { Doubt } from './base-search'
 
@@ -159,26 +160,32 @@ async function proofOf(
   search: BaseSearch,
   { used, schema, filterNames, rights }: Known,
 ): Promise<BaseProof> {
-  const [findings, filter] = await Promise.all([
+  const [findings, filter, some] = await Promise.all([
     Promise.all(
       used.map(({ configured, type }) =>
         new AttributeProof(search, configured, type, schema).run(),
       ),
     ),
     hiddenFromFilter(search, filterNames),
+    readSome(search),
   ])
+  const doubtOf = (i: number) => (findings[i] as BaseFinding).doubt
   const shown = used.flatMap((one, i) => {
-    const { doubt, isHeld } = findings[i] as BaseFinding
+    const doubt = doubtOf(i)
+    const { isHeld } = findings[i] as BaseFinding
     return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
   })
   const names = shown.map(({ name }) => name)
-  const [hidden, byRights] = await Promise.all([
-    hiddenAttributes(search, names),
+  const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
+  const entries = [...some, ...findings.flatMap((finding) => finding.entries ?? [])]
+  const [hidden, notFound, byRights] = await Promise.all([
+    hiddenAttributes(search, names, some),
+    valuesNotFound(search, searched, entries),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
   ])
   const attributes = findings.map((finding, i) => {
     const name = nameOf(used[i] as Named)
-    const doubt = hidden.get(name) ?? byRights?.attributes.get(name)
+    const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notFound.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
   return { attributes, filter: filter ?? byRights?.filter }
@@ -191,6 +198,11 @@ interface Named {
 }
 
 const nameOf = ({ configured, type }: Named) => type?.name ?? configured
+
+const shownAttribute = ({ configured, type }: Named) => ({
+  name: type?.name ?? configured,
+  shownAs: (type?.shownAs ?? [configured]).map((name) => name.toLowerCase()),
+})
 
 function findingOf(attribute: string, ofBases: readonly BaseFinding[]): AttributeFinding {
   const doubts = new Map(ofBases.flatMap(({ doubt }) => (doubt ? [[doubt.text, doubt]] : [])))
