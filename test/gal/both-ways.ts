@@ -30,7 +30,7 @@ export interface Questions {
   /** No list in memory is put in force. */
   readonly isUnlisted?: boolean
   /** Then this happens, and both are asked again. */
-  readonly then?: {
+  readonly after?: {
     change(): Promise<void>
     readonly live: Answers
     readonly snapshot?: Answers
@@ -66,7 +66,7 @@ export async function bothWays(server: { readonly url: string }, questions: Ques
   const folder = mkdtempSync(join(tmpdir(), 'both-ways-'))
   const live = testList(ldap, gal)
   // Changes are soon seen by those ways that look for them.
-  const snapshot = { file: join(folder, 'list'), changes_every: questions.then ? 2000 : 20_000 }
+  const snapshot = { file: join(folder, 'list'), changes_every: questions.after ? 1000 : 20_000 }
   const kept = testList(ldap, { ...gal, mode: 'snapshot' }, snapshot)
   try {
     await answered(live, questions.live, 'live')
@@ -77,12 +77,12 @@ export async function bothWays(server: { readonly url: string }, questions: Ques
     await answered(kept, { ...questions.live, ...questions.snapshot }, 'snapshot')
     if (questions.feed) assert.equal(kept.report().snapshot?.feed, questions.feed, logOfKept())
     await checked(ldap, { ...GAL, ...gal, mode: 'snapshot' }, questions.check)
-    if (questions.then) {
-      await questions.then.change()
-      const expected = { ...questions.then.live, ...questions.then.snapshot }
+    if (questions.after) {
+      await questions.after.change()
+      const expected = { ...questions.after.live, ...questions.after.snapshot }
       for (const [address, answer] of Object.entries(expected))
         await kept.becomes(address, answer, 30_000)
-      await answered(live, questions.then.live, 'live, changed')
+      await answered(live, questions.after.live, 'live, changed')
     }
   } finally {
     await Promise.all([live.close(), kept.close()])
@@ -98,7 +98,11 @@ async function checked(ldap: Partial<LdapSettings>, gal: GalSettings, expected?:
       .map(({ level, text }) => `${level} ${text}`),
   )
   if (expected) requireOne(lines, expected)
-  else assert.deepEqual(lines.filter((line) => !line.includes('it does not report changes')), [])
+  else
+    assert.deepEqual(
+      lines.filter((line) => !line.includes('it does not report changes')),
+      [],
+    )
 }
 
 function requireOne(lines: readonly string[], expected: RegExp): void {

@@ -30,6 +30,7 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
     begin: () => keeper.begin(),
     entry: (id, entry) => keeper.entry(id, underOurNames(entry, searchable.namedOtherwise)),
     gone: (id) => keeper.gone(id),
+    holds: (id, entry) => keeper.holds(id, underOurNames(entry, searchable.namedOtherwise)),
     complete: () => keeper.complete(),
     compare: () => keeper.compare(),
     async confirmed(at) {

@@ -95,10 +95,7 @@ async function notFound(
   return search.doubtOf(attribute, dn, todo, isListed)
 }
 
-function shownBy(
-  { dn, attributes: shown }: Entry,
-  attributes: readonly ShownAttribute[],
-): Shown {
+function shownBy({ dn, attributes: shown }: Entry, attributes: readonly ShownAttribute[]): Shown {
   const addresses = attributes.flatMap(({ name, shownAs }) => {
     const values = shown.filter(({ type }) => shownAs.includes(baseName(type)))
     const all = values.flatMap((one) => one.values.flatMap((value) => askable(name, value)))

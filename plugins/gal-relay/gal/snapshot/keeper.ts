@@ -86,10 +86,9 @@ export class Keeper implements ListKeeper {
   }
 
   entry(id: Buffer, entry: Entry): void {
-    const { flag, mailbox: attributes } = this.#options.list
-    const addresses = new Set<string>()
-    for (const address of addressesOf(entry, this.attributes)) addresses.add(addressKey(address))
-    const flagged = flag !== '' && isTrue(entry, flag)
+    const { mailbox: attributes } = this.#options.list
+    const addresses = this.#addressesOf(entry)
+    const flagged = this.#isFlagged(entry)
     const mailbox = attributes && mailboxIn(entry, attributes)
     if (this.#builder) {
       this.entries++
@@ -98,6 +97,21 @@ export class Keeper implements ListKeeper {
       this.#membership?.set(id, addresses, flagged, mailbox)
       this.#writeSoon()
     }
+  }
+
+  holds(id: Buffer, entry: Entry): boolean {
+    const addresses = this.#addressesOf(entry)
+    return this.#membership?.isAs(id, addresses, this.#isFlagged(entry)) ?? false
+  }
+
+  /** In their normal form. */
+  #addressesOf(entry: Entry): Set<string> {
+    return new Set(addressesOf(entry, this.attributes).map(addressKey))
+  }
+
+  #isFlagged(entry: Entry): boolean {
+    const { flag } = this.#options.list
+    return flag !== '' && isTrue(entry, flag)
   }
 
   begin(): void {

@@ -112,6 +112,7 @@ export class Reading {
           begin: () => keeper.begin(),
           entry: (id, entry) => keeper.entry(id, entry),
           gone: (id) => keeper.gone(id),
+          holds: (id, entry) => keeper.holds(id, entry),
           async confirmed(at) {
             await keeper.confirmed(at)
             if (keeper.unwritten === undefined) completed()
