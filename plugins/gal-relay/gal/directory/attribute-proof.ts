@@ -9,6 +9,7 @@ import type { AttributeType, Schema } from '../../ldap/schema'
 import type { Result } from '../../ldap/search-result'
 import type { BaseSearch, Doubt } from './base-search'
 import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
+import { limitHint } from './hint'
 import { matching } from './list-definition'
 
 /** Entries that must show what they have. */
@@ -48,7 +49,7 @@ export class AttributeProof {
     const isComplete = code === 0
     if (entries.length === 0 && !isComplete) {
       const { message } = resultError(code, diagnostic)
-      return this.#doubts(`entries with it cannot be listed: ${message}`)
+      return this.#doubts(`entries with it cannot be listed: ${message}${limitHint({ code })}`)
     }
     if (entries.length === 0) return await this.#unheld()
     return { ...(await this.#held(entries)), entries }

@@ -4,7 +4,7 @@
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { directoryError, printable, resultError } from '../../ldap/directory-error'
+import { directoryError, NO_SUCH_OBJECT, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
@@ -19,7 +19,7 @@ import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settin
 import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
 import { type Finding, note, ok, problem, warning } from './finding'
-import { hint, limitsToRaise } from './hint'
+import { hint, limitHint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { otherAttributes } from './other-attributes'
 import { byPart, referredText, whyNotFollowed } from './references'
@@ -35,6 +35,13 @@ export interface ServerFindings {
 const QUICK = 250
 /** Schemas are large. */
 const PATIENCE = 15_000
+
+const ANY_ENTRY = {
+  scope: SCOPE.subtree,
+  filter: present('objectClass'),
+  attributes: attributeList(['1.1']),
+  sizeLimit: 2,
+}
 
 /** Never rejects; all servers at once, in the order of `url[]`. */
 export async function probeDirectory(
@@ -131,8 +138,16 @@ class Probe {
     const result = await this.#read(base, ['1.1'])
     if (result.code === 0 && result.entries.length > 0) return [ok(`base ${base} is readable`)]
     const why = result.code === 0 ? 'is not readable to us' : reason(result)
+    // Some proxies have none at the top.
+    const below = await this.#find({ ...ANY_ENTRY, base })
+    if (below.entries.length > 0) return [note(`base ${base}: ${why}, but entries below it are`)]
+    return [problem(`base ${base}: ${why}${this.#contexts}`)]
+  }
+
+  /** Where else the base may be, to be appended. */
+  get #contexts(): string {
     const contexts = printable(this.rootDse.namingContexts.join(', '))
-    return [problem(`base ${base}: ${why}${contexts && `; the server has ${contexts}`}`)]
+    return contexts && `; the server has ${contexts}`
   }
 
   async *#entries(): AsyncGenerator<Finding> {
@@ -140,8 +155,12 @@ class Probe {
     const failed = results.find(({ code }) => code !== 0 && code !== SIZE_LIMIT_EXCEEDED)
     const entries = results.flatMap((result) => result.entries)
     const attributes = this.gal.attributes.join(', ')
-    if (failed) yield problem(`a search for entries with an address: ${reason(failed)}`)
-    else if (entries.length === 0) {
+    if (failed) {
+      const where = failed.code === NO_SUCH_OBJECT ? this.#contexts : ''
+      yield problem(
+        `a search for entries with an address: ${reason(failed)}${limitHint(failed)}${where}`,
+      )
+    } else if (entries.length === 0) {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the access rights correct?${await this.#unseen()}`,
       )
@@ -186,13 +205,7 @@ class Probe {
     const isAnonymous = bind_method === 'simple' && bind_dn === ''
     const seen = await Promise.all(
       bases.map(async (base) => {
-        const { entries } = await this.#find({
-          base,
-          scope: SCOPE.subtree,
-          filter: present('objectClass'),
-          attributes: attributeList(['1.1']),
-          sizeLimit: 2,
-        })
+        const { entries } = await this.#find({ ...ANY_ENTRY, base })
         return entries.length > (base === '' ? 0 : 1)
       }),
     )

@@ -3,7 +3,12 @@
 // in the list exactly when the live look-up would find it.
 
 import type { Connection } from '../../ldap/connection'
-import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
+import {
+  DirectoryError,
+  NO_SUCH_OBJECT,
+  resultError,
+  SIZE_LIMIT_EXCEEDED,
+} from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { and, atLeast, equalsBytes, or } from '../../ldap/filter'
 import { CUT_SHORT } from '../../ldap/limits'
@@ -28,8 +33,6 @@ const IDS = ['objectGUID', 'nsUniqueId', 'entryUUID']
 
 /** How long a server may say nothing in the middle of a large search. */
 export const PATIENCE = 60_000
-/** A result (RFC 4511 §A.1). */
-const NO_SUCH_OBJECT = 32
 /** Entries asked for by id in one search. */
 const AT_A_TIME = 50
 

@@ -11,7 +11,13 @@ import {
   SYNC_REQUEST,
   syncRequest,
 } from '../../ldap/content-sync'
-import { DirectoryError, printable, resultError } from '../../ldap/directory-error'
+import {
+  DirectoryError,
+  directoryError,
+  NO_SUCH_OBJECT,
+  printable,
+  resultError,
+} from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, or, present } from '../../ldap/filter'
 import { bounded } from '../../ldap/limits'
@@ -114,6 +120,7 @@ async function run(context: FeedContext): Promise<never> {
     return one
   }
   try {
+    for (const base of list.bases) await requireEntry(context, base)
     // Containers first, so that none moves unnoticed. Each search has its own connection: slapd
     // answers nothing else on a connection with half as many such searches as it has threads.
     for (const base of rootDse.isOpenLdap ? list.bases : [])
@@ -368,6 +375,16 @@ async function again(
   for (;;) {
     await interruptible(wait(), signal)
     await action()
+  }
+}
+
+/** @throws NotOffered if the base has no entry of its own, as below some proxies, since it is asked for later */
+async function requireEntry(context: FeedContext, base: string): Promise<void> {
+  try {
+    await ask(context, { connection: context.connection, base })
+  } catch (error) {
+    const { code, message } = directoryError(error)
+    throw code === NO_SUCH_OBJECT ? new NotOffered(`base ${base}: ${message}`) : error
   }
 }
 
