@@ -29,7 +29,11 @@ describe('limits of the account', {
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
   concurrency: 2,
 }, () => {
-  const live = { 'p7@example.com': 'found', 'p299@example.com': 'found', 'no@example.com': 'absent' }
+  const live = {
+    'p7@example.com': 'found',
+    'p299@example.com': 'found',
+    'no@example.com': 'absent',
+  }
   for (const limits of ['size.pr=100', 'size.prtotal=50', 'size.prtotal=disabled', 'time=1']) {
     test(limits, () => limited(limits, { live, feed: 'syncrepl' }))
   }

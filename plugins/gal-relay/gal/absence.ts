@@ -1,13 +1,14 @@
 // Decides whether an empty answer can be trusted. A server that shows the addresses that were found
 // before has no entry with this one; a server that shows none of them may have lost its entries.
 
-import { DirectoryError, directoryError } from '../ldap/directory-error'
+import { DirectoryError, directoryError, resultError } from '../ldap/directory-error'
 import type { Server } from '../ldap/server'
 import { hasEntries, isNoLimit, requireSuccess } from '../ldap/turn'
 import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
 import { type AddressValue, addressValuesOf, LONGEST_VALUE } from './directory/entry-addresses'
+import { isAway } from './directory/parts-away'
 import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
 
@@ -59,6 +60,18 @@ export class Absence {
       throw new DirectoryError('unproven', `${key} was there a moment ago`)
     }
     for (const witness of this.witnesses) witness.forget(key)
+  }
+
+  /**
+   * The entry that held a recently found address is asked for by its name, which says so if it is in a
+   * part of the tree that cannot be asked.
+   * @throws DirectoryError in that case
+   */
+  async requireReachable(key: string, turn: ListTurn, search: AddressSearch): Promise<void> {
+    const dns = this.witnesses.flatMap((witness) => witness.dnOf(key) ?? [])
+    const results = await turn.search(dns.map((dn) => search.forValues(dn, '1.1')))
+    const away = results.find(({ code }) => isAway(code))
+    if (away) throw resultError(away.code, away.diagnostic)
   }
 
   /**
@@ -162,7 +175,9 @@ export class Absence {
     const results = await turn.search(searches)
     const shown = results.map((result) => {
       const addresses = hasEntries(result)
-        ? result.entries.flatMap((entry) => addressValuesOf(entry, list.names))
+        ? result.entries.flatMap((entry) =>
+            addressValuesOf(entry, list.names).map((one) => ({ ...one, dn: entry.dn })),
+          )
         : []
       return new Map(
         addresses.filter(isAskedFor).map((one) => {

@@ -156,7 +156,10 @@ export class LiveList implements AddressList {
     if (!again.isWitnessed) {
       throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
     }
-    if (missingSince !== undefined) this.#absence.requireGone(key, missingSince, missing)
+    if (missingSince !== undefined) {
+      await this.#absence.requireReachable(key, turn, this.#search.of(turn))
+      this.#absence.requireGone(key, missingSince, missing)
+    }
     return []
   }
 

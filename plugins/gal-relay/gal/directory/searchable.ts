@@ -15,6 +15,7 @@ import { LEGACY_DN } from './entry-addresses'
 import { hiddenAttributes, hiddenFromFilter, readSome } from './hidden-attributes'
 import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
+import { databasesOf, findParts, type Parts } from './parts-away'
 import { mayHoldRecipients } from './references'
 import { valuesNotFound } from './shown-values'
 
@@ -44,6 +45,10 @@ export interface Searchable {
   readonly ofBases: readonly Doubt[]
   /** All there are. */
   readonly doubts: readonly Doubt[]
+  /** A part of the tree, in a database of its own, cannot be asked. */
+  readonly isPartAway: boolean
+  /** By the place of the base: containers in which entries were seen; in lower case. */
+  readonly containers: readonly ReadonlySet<string>[]
   /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
   readonly isActiveDirectory: boolean
@@ -61,12 +66,14 @@ const DEFAULT = new Set(['proxyaddresses', 'mail'])
 
 /**
  * @param patience milliseconds for each search
+ * @param before what was read last, of the same list and server
  * @throws DirectoryError when it cannot be known
  */
 export async function readSearchable(
   connection: Connection,
   list: ListDefinition,
   patience: number,
+  before?: Searchable,
 ): Promise<Searchable> {
   const rootDse = await readRootDse(connection, patience)
   const schema = await readSchema(connection, rootDse, patience)
@@ -86,11 +93,15 @@ export async function readSearchable(
   const rights = isActiveDirectory(rootDse)
     ? await readAccountRights(connection, list, [...attributes, ...filterNames], patience)
     : undefined
+  const databases = await databasesOf(connection, rootDse, patience)
   const [references, bases] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
     Promise.all(
-      list.bases.map((base) =>
-        proofOf(new BaseSearch(options, base), { used, schema, filterNames, rights }),
+      list.bases.map((base, place) =>
+        proofOf(new BaseSearch(options, base), {
+          ...{ used, schema, filterNames, rights, databases },
+          containers: before?.containers[place],
+        }),
       ),
     ),
   ])
@@ -100,7 +111,9 @@ export async function readSearchable(
       bases.flatMap(({ attributes }) => attributes[i] ?? []),
     ),
   )
-  const ofBases = [...bases.flatMap(({ filter }) => filter ?? []), ...bareBases(list.bases, bases)]
+  const away = bases.flatMap(({ parts }) => parts.away ?? [])
+  const filters = bases.flatMap(({ filter }) => filter ?? [])
+  const ofBases = [...away, ...filters, ...bareBases(list.bases, bases)]
   return {
     attributes,
     // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
@@ -115,6 +128,8 @@ export async function readSearchable(
     findings,
     ofBases,
     doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
+    isPartAway: away.length > 0,
+    containers: bases.map(({ parts }) => parts.containers),
     references,
     isActiveDirectory: isActiveDirectory(rootDse),
   }
@@ -144,6 +159,7 @@ interface BaseProof {
   /** By their place. */
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
+  readonly parts: Parts
 }
 
 /** What is known of the server. */
@@ -154,11 +170,15 @@ interface Known {
   readonly filterNames: readonly string[]
   /** undefined where hidden attributes are found by searching. */
   readonly rights: AccountRights | undefined
+  /** DNs. */
+  readonly databases: readonly string[]
+  /** In which entries were seen before. */
+  readonly containers: ReadonlySet<string> | undefined
 }
 
 async function proofOf(
   search: BaseSearch,
-  { used, schema, filterNames, rights }: Known,
+  { used, schema, filterNames, rights, databases, containers }: Known,
 ): Promise<BaseProof> {
   const [findings, filter, some] = await Promise.all([
     Promise.all(
@@ -178,9 +198,10 @@ async function proofOf(
   const names = shown.map(({ name }) => name)
   const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
   const entries = [...some, ...findings.flatMap((finding) => finding.entries ?? [])]
-  const [hidden, notFound, byRights] = await Promise.all([
+  const [hidden, notFound, parts, byRights] = await Promise.all([
     hiddenAttributes(search, names, some),
     valuesNotFound(search, searched, entries),
+    findParts(search, databases, entries, containers),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
   ])
   const attributes = findings.map((finding, i) => {
@@ -188,7 +209,7 @@ async function proofOf(
     const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notFound.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter: filter ?? byRights?.filter }
+  return { attributes, filter: filter ?? byRights?.filter, parts }
 }
 
 /** An attribute of the settings, as this server knows it. */

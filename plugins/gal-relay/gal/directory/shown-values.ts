@@ -6,7 +6,7 @@ import type { Entry } from '../../ldap/entry'
 import { and, equals, equalsBytes, or, present } from '../../ldap/filter'
 import { SIZE_LIMIT } from './address-search'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
-import { addressIn, baseName, valuesFor } from './entry-addresses'
+import { addressIn, baseName, containerOf, valuesFor } from './entry-addresses'
 import { matching, withAddress } from './list-definition'
 
 /** Entries that are tried, and bytes of their values. */
@@ -141,6 +141,3 @@ function someOfEach(entries: readonly Shown[]): Shown[] {
   }
   return tried
 }
-
-/** In lower case. */
-const containerOf = (dn: string) => dn.toLowerCase().replace(/^(?:\\.|[^,\\])*,?/, '')

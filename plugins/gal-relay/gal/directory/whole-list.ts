@@ -17,6 +17,7 @@ import { type RootDse, valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { AddressSearch } from './address-search'
 import { type ListDefinition, withAddress } from './list-definition'
+import { mayHoldRecipients } from './references'
 import { isCutShort, remainingValues } from './remaining-values'
 
 /**
@@ -37,6 +38,8 @@ export const PATIENCE = 60_000
 const AT_A_TIME = 50
 
 export class WholeList {
+  /** How many references to other servers have come so far that may lead to recipients. */
+  references = 0
   readonly #search: AddressSearch
   readonly #filter: Buffer
   readonly #wanted: readonly string[]
@@ -155,7 +158,10 @@ export class WholeList {
       cutShort = []
     }
     const options = { paged: this.#paged, patience: PATIENCE, afterPage }
-    await pagedSearch(this.connection, search, { entry }, options)
+    const reference = (urls: readonly string[]) => {
+      this.references += mayHoldRecipients(urls).length
+    }
+    await pagedSearch(this.connection, search, { entry, reference }, options)
   }
 
   #request(base: string, filter: Buffer, attributes: readonly string[]): Buffer {

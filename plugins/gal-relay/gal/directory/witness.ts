@@ -10,6 +10,8 @@ import type { AddressValue } from './entry-addresses'
 export interface Known extends AddressValue {
   /** In the form that compares. */
   readonly key: string
+  /** Of an entry that held it. */
+  readonly dn: string
 }
 
 interface Found {
@@ -62,6 +64,11 @@ export class Witness {
     if (!found || now - found.at > COUNTS_FOR) return undefined
     found.missingSince = Math.min(found.missingSince, now)
     return found.missingSince
+  }
+
+  /** @returns the DN of the entry that held an address, if it was found lately */
+  dnOf(key: string): string | undefined {
+    return this.#found.get(key)?.known.dn
   }
 
   /** The address is believed to be gone. */

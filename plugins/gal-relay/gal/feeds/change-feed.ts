@@ -75,11 +75,12 @@ export interface Comparison {
   /** How many entries of the list have not been seen yet. */
   unseen(): number
   /**
-   * All entries have been seen.
+   * All entries have been seen: the others are gone.
+   * @param mayRemove `false`: they are kept nevertheless
    * @returns the ids of those that have no address in the list
    * @throws Error to end the feed
    */
-  end(): Buffer[]
+  end(mayRemove?: boolean): Buffer[] | Promise<Buffer[]>
 }
 
 export interface FeedContext {

@@ -274,7 +274,7 @@ async function compareIds({ keeper, list }: FeedContext, changed: Set<string>): 
   const comparison = keeper.compare()
   await list.readIds((name, base) => comparison.seen(idIn(base, uuidOf(name))))
   for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
-  const unknown = comparison.end().map((id) => Buffer.from(nameOf(uuidIn(id))))
+  const unknown = (await comparison.end()).map((id) => Buffer.from(nameOf(uuidIn(id))))
   await list.readThese('entryUUID', unknown, (name, entry, base) => {
     const id = idIn(base, uuidOf(name))
     if (!changed.has(id.toString('latin1'))) keeper.entry(id, entry)
@@ -291,7 +291,7 @@ async function compareAll({ keeper, list }: FeedContext, changed: Set<string>): 
     if (!changed.has(id.toString('latin1'))) keeper.entry(id, entry)
   })
   for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
-  comparison.end()
+  await comparison.end()
 }
 
 /** Watches the entries that have others below them. */

@@ -39,6 +39,7 @@ const FLUSH_AFTER = 50
 const BATCHES_LEAST = 4 << 20
 /** Up to this many addresses that go one by one are not taken for an administrator's mistake. */
 const FEW = 100
+const PART_AWAY = 'part of the directory cannot be asked, and the list in force has more recipients'
 const NOBODY = 'the directory shows no recipients at all'
 
 const NOTHING: Changes = { added: new Uint32Array(0), removed: new Uint32Array(0) }
@@ -56,6 +57,8 @@ export class Keeper implements ListKeeper {
   attributes: ReadonlySet<string>
   /** `false`: the directory has more than it shows here, so nobody counts as absent. */
   isWhole = true
+  /** Part of the directory cannot be asked: a list that has more is not replaced. */
+  isPartAway = false
 
   readonly #options: KeeperOptions
   readonly #takenAt = Date.now()
@@ -180,7 +183,8 @@ export class Keeper implements ListKeeper {
         for (const entry of membership.entries()) if (seen.of(entry).length === 0) count++
         return count
       },
-      end: () => {
+      end: (mayRemove = true) => {
+        if (!mayRemove) return unknown
         const gone: Hash[] = []
         for (const entry of membership.entries()) {
           if (seen.of(entry).length === 0) gone.push(entry)
@@ -321,6 +325,7 @@ export class Keeper implements ListKeeper {
     if (force) return
     if (now === 0) throw new Refused(NOBODY)
     if (before === undefined) return
+    if (this.isPartAway && now < before) throw new Refused(PART_AWAY)
     const { shrink_limit } = snapshot
     const most = Math.max(1, Math.floor(before * shrink_limit))
     if (before - now > most) throw this.#shrunk(before, now)
