@@ -96,6 +96,17 @@ export class BaseSearch {
     return this.#connection.search(request, this.options.patience)
   }
 
+  /** Those directly below an entry. @param dn of an entry that the server has shown */
+  findIn(
+    dn: string,
+    filter: Buffer,
+    attributes: readonly string[],
+    sizeLimit: number,
+  ): Promise<Result> {
+    const search = { base: dn, scope: SCOPE.one, filter, sizeLimit }
+    return this.#connection.search(this.#request(search, attributes), this.options.patience)
+  }
+
   get #connection(): Connection {
     return this.options.connection
   }

@@ -2,9 +2,11 @@
 // of the tree, or by a filter. Neither its presence nor the negation of that holds for them
 // (RFC 4511 §4.5.1.7), so they are missing among the entries for which one of the two holds.
 
+import { SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { and, equals, not, or, present } from '../../ldap/filter'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
+import { type LookedInto, lookIntoContainers } from './containers'
 import { type ListDefinition, matching } from './list-definition'
 
 /** Entries that are looked at. */
@@ -21,29 +23,47 @@ const MAY_HAVE_ADDRESS = or(
 /** Holds for every entry but those that hide it. */
 const isDecided = (attribute: string) => or(present(attribute), not(present(attribute)))
 
-/** Some entries that have an address or may have one, with the attributes of the list. */
-export async function readSome(search: BaseSearch): Promise<readonly Entry[]> {
+export interface Some {
+  /** Entries that have an address or may have one, with the attributes of the list. */
+  readonly entries: readonly Entry[]
+  /** There may be more of them. */
+  readonly isCut: boolean
+}
+
+/** @throws DirectoryError if there is no answer */
+export async function readSome(search: BaseSearch): Promise<Some> {
   const { list } = search
-  return (await search.find(ofRecipients(list), list.attributes, LOOKED_AT)).entries
+  const { code, entries } = await search.find(ofRecipients(list), list.attributes, LOOKED_AT)
+  return { entries, isCut: code === SIZE_LIMIT_EXCEEDED }
+}
+
+/** The same of each container. @param attributes as below */
+export function readSomeOfEach(
+  search: BaseSearch,
+  attributes: readonly string[],
+): Promise<LookedInto> {
+  return lookIntoContainers(search, ofRecipients(search.list), and(...attributes.map(isDecided)))
 }
 
 /**
  * Attributes of addresses: by what they hide nobody is found.
  *
  * @param attributes those of the list that are looked at, by the names that the server knows
- * @param some as {@link readSome} returned them
+ * @param some entries that have an address or may have one
+ * @param suspects DNs of others that may hide one
  * @returns by attribute
  */
 export async function hiddenAttributes(
   search: BaseSearch,
   attributes: readonly string[],
   some: readonly Entry[],
+  suspects: readonly string[],
 ): Promise<Map<string, Doubt>> {
   const hidden = new Map<string, Doubt>()
   if (attributes.length === 0) return hidden
   const have = ofRecipients(search.list)
   const dns = await missingAmong(search, some, and(have, ...attributes.map(isDecided)))
-  for (const dn of dns) {
+  for (const dn of [...dns, ...suspects.slice(0, SAMPLE)]) {
     for (const attribute of attributes) {
       if (hidden.has(attribute)) continue
       if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue

@@ -12,7 +12,7 @@ import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
 import { LEGACY_DN } from './entry-addresses'
-import { hiddenAttributes, hiddenFromFilter, readSome } from './hidden-attributes'
+import { hiddenAttributes, hiddenFromFilter, readSome, readSomeOfEach } from './hidden-attributes'
 import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
 import { databasesOf, findParts, type Parts } from './parts-away'
@@ -49,6 +49,8 @@ export interface Searchable {
   readonly isPartAway: boolean
   /** By the place of the base: containers in which entries were seen; in lower case. */
   readonly containers: readonly ReadonlySet<string>[]
+  /** When each container was looked into last, on the clock of performance.now(). */
+  readonly lookedIntoAt: number | undefined
   /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
   readonly isActiveDirectory: boolean
@@ -60,6 +62,9 @@ export function hidesEntries({ doubts, references }: Searchable): boolean {
     doubts.some(({ isOfSearches }) => !isOfSearches) || references.some(({ length }) => length > 0)
   )
 }
+
+/** Milliseconds between two looks into each container, while all is well. */
+const LOOK_INTO_AFTER = 600_000
 
 /** As the settings have it when nothing is said: so written, no name is mistyped. */
 const DEFAULT = new Set(['proxyaddresses', 'mail'])
@@ -93,13 +98,16 @@ export async function readSearchable(
   const rights = isActiveDirectory(rootDse)
     ? await readAccountRights(connection, list, [...attributes, ...filterNames], patience)
     : undefined
+  const now = performance.now()
+  const { lookedIntoAt = Number.NEGATIVE_INFINITY, doubts = [] } = before ?? {}
+  const mayLookInto = doubts.length > 0 || now - lookedIntoAt > LOOK_INTO_AFTER
   const databases = await databasesOf(connection, rootDse, patience)
   const [references, bases] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
     Promise.all(
       list.bases.map((base, place) =>
         proofOf(new BaseSearch(options, base), {
-          ...{ used, schema, filterNames, rights, databases },
+          ...{ used, schema, filterNames, rights, databases, mayLookInto },
           containers: before?.containers[place],
         }),
       ),
@@ -130,6 +138,7 @@ export async function readSearchable(
     doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
     isPartAway: away.length > 0,
     containers: bases.map(({ parts }) => parts.containers),
+    lookedIntoAt: bases.some((one) => one.isEachLookedInto) ? now : before?.lookedIntoAt,
     references,
     isActiveDirectory: isActiveDirectory(rootDse),
   }
@@ -160,6 +169,7 @@ interface BaseProof {
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
   readonly parts: Parts
+  readonly isEachLookedInto: boolean
 }
 
 /** What is known of the server. */
@@ -174,11 +184,13 @@ interface Known {
   readonly databases: readonly string[]
   /** In which entries were seen before. */
   readonly containers: ReadonlySet<string> | undefined
+  /** Each container may be looked into. */
+  readonly mayLookInto: boolean
 }
 
 async function proofOf(
   search: BaseSearch,
-  { used, schema, filterNames, rights, databases, containers }: Known,
+  { used, schema, filterNames, rights, databases, containers, mayLookInto }: Known,
 ): Promise<BaseProof> {
   const [findings, filter, some] = await Promise.all([
     Promise.all(
@@ -196,10 +208,12 @@ async function proofOf(
     return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
   })
   const names = shown.map(({ name }) => name)
+  const isEachLookedInto = some.isCut && mayLookInto && !rights && names.length > 0
+  const each = isEachLookedInto ? await readSomeOfEach(search, names) : undefined
   const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
-  const entries = [...some, ...findings.flatMap((finding) => finding.entries ?? [])]
+  const entries = [some, ...(each ? [each] : []), ...findings].flatMap((one) => one.entries ?? [])
   const [hidden, notFound, parts, byRights] = await Promise.all([
-    hiddenAttributes(search, names, some),
+    hiddenAttributes(search, names, some.entries, each?.untelling ?? []),
     valuesNotFound(search, searched, entries),
     findParts(search, databases, entries, containers),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
@@ -209,7 +223,7 @@ async function proofOf(
     const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notFound.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter: filter ?? byRights?.filter, parts }
+  return { attributes, filter: filter ?? byRights?.filter, parts, isEachLookedInto }
 }
 
 /** An attribute of the settings, as this server knows it. */
