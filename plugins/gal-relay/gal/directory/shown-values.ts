@@ -10,7 +10,7 @@ import { addressIn, baseName, containerOf, valuesFor } from './entry-addresses'
 import { matching, withAddress } from './list-definition'
 
 /** Entries that are tried, and bytes of their values. */
-const TRIED = 200
+const TRIED = 100
 const BYTES = 65_536
 /** Of each attribute of an entry, so many of the first values and of the last, which are those added. */
 const OF_ENTRY = 5

@@ -23,6 +23,8 @@ import { equals, or, present } from '../../ldap/filter'
 import { bounded } from '../../ldap/limits'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { Sink, Stream } from '../../ldap/search-result'
+import { type ChangedEntries, changedEntries } from '../directory/changed-entries'
+import { idIn, nameOf, uuidIn, uuidOf } from '../directory/entry-uuid'
 import { limitsToRaise } from '../directory/hint'
 import { whatIsLeftOut } from '../directory/left-out'
 import { idOf } from '../directory/whole-list'
@@ -37,8 +39,6 @@ import {
   isRefusal,
   NotOffered,
 } from './change-feed'
-import { type ChangedEntries, changedEntries } from './changed-entries'
-import { idIn, nameOf, uuidIn, uuidOf } from './entry-uuid'
 
 export const feed: ChangeFeed = {
   // In this operation a server follows no aliases and reports nothing behind them (RFC 4533 §3.1).

@@ -3,7 +3,7 @@
 // one of addresses, the entry itself is read.
 
 import type { Entry } from '../../ldap/entry'
-import type { FeedContext } from './change-feed'
+import type { FeedContext } from '../feeds/change-feed'
 
 /** Entries that are read at the same time. */
 const AT_A_TIME = 32
