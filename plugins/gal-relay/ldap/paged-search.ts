@@ -14,6 +14,15 @@ const PAGE = 1000
 const SMALLEST = 10
 /** A result (RFC 4511 §A.1): so OpenLDAP refuses larger pages than `limits … size.pr`, or any. */
 const ADMIN_LIMIT_EXCEEDED = 11
+/** Some proxies refuse what their own root DSE offers. */
+const UNAVAILABLE_CRITICAL_EXTENSION = 12
+
+/** Results that may be due to the control. */
+const OF_PAGES: ReadonlySet<number> = new Set([
+  SIZE_LIMIT_EXCEEDED,
+  ADMIN_LIMIT_EXCEEDED,
+  UNAVAILABLE_CRITICAL_EXTENSION,
+])
 
 export interface PagedSearchOptions {
   /** The server supports the control; otherwise all entries come at once, if they come at all. */
@@ -57,8 +66,7 @@ export async function pagedSearch(
       patience,
     })
     const { code, diagnostic, controls: returned } = await result
-    const isLimit = code === ADMIN_LIMIT_EXCEEDED || code === SIZE_LIMIT_EXCEEDED
-    if (isPaged && isLimit) {
+    if (isPaged && OF_PAGES.has(code)) {
       const mayBeSize = code === ADMIN_LIMIT_EXCEEDED && count === 0 && size > SMALLEST
       if (mayBeSize) size = Math.floor(size / 2)
       else isPaged = false

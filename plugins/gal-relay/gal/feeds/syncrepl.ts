@@ -116,7 +116,7 @@ async function run(context: FeedContext): Promise<never> {
   stopped.catch(() => {})
   const begin = async <T extends Synchronization>(one: T): Promise<T> => {
     started.push(one)
-    await Promise.race([one.refreshed, one.ended, stopped])
+    await Promise.race([one.refreshed, one.ended, stopped, untilStuck(context, one)])
     return one
   }
   try {
@@ -132,8 +132,7 @@ async function run(context: FeedContext): Promise<never> {
         if (areRead) changed.add(id.toString('latin1'))
       }
       const one = synchronize(own, context, search, index, changes, onChange)
-      await Promise.race([begin(one), untilStuck(context, one)])
-      searches.push(one)
+      searches.push(await begin(one))
     }
     areRead = true
     for (const one of searches) one.release()
@@ -165,7 +164,8 @@ const leftOut = (context: FeedContext, changed: Set<string>) =>
 const QUIET = 20_000
 
 /**
- * Some servers stop at a size limit without reporting that, or anything else. If a plain search for
+ * Some servers stop at a size limit, or at a part of the tree that is on another one, without reporting
+ * that, or anything else. If a plain search for
  * the same entries returns all of them while this one returns nothing more, it will never continue.
  * @throws NotOffered in that case
  * @throws DirectoryError if the plain search fails too
