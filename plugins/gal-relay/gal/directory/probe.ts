@@ -23,7 +23,8 @@ import { hint, limitHint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { otherAttributes } from './other-attributes'
 import { byPart, referredText, whyNotFollowed } from './references'
-import { readSearchable } from './searchable'
+import { heldElsewhere } from './replicas'
+import { readSearchable, type Searchable } from './searchable'
 
 export interface ServerFindings {
   /** As in `[ldap] url[]`; for `srv://` each server that DNS names. */
@@ -36,6 +37,7 @@ const QUICK = 250
 /** Schemas are large. */
 const PATIENCE = 15_000
 
+const DEFERRED = 'unknown recipients are deferred'
 const ANY_ENTRY = {
   scope: SCOPE.subtree,
   filter: present('objectClass'),
@@ -48,15 +50,25 @@ export async function probeDirectory(
   gal: GalSettings,
   ldap: LdapSettings,
 ): Promise<readonly ServerFindings[]> {
-  const probes = await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap)))
-  return probes.flat()
+  const probes = (await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap)))).flat()
+  return probes.map(({ server, findings, searchable }) => {
+    const replicas = probes.map((one) => ({ name: one.server, searchable: one.searchable }))
+    const text = searchable && heldElsewhere({ name: server, searchable }, replicas)
+    const missing = text === undefined ? [] : [problem(`${text}; ${DEFERRED}`)]
+    return { server, findings: [...findings, ...missing] }
+  })
+}
+
+/** A server that was looked over. */
+interface Probed extends ServerFindings {
+  readonly searchable?: Searchable | undefined
 }
 
 async function probeUrl(
   url: ServerUrl,
   gal: GalSettings,
   ldap: LdapSettings,
-): Promise<readonly ServerFindings[]> {
+): Promise<readonly Probed[]> {
   const { scheme, host, port, text } = url
   if (scheme !== 'srv') {
     return [await probeServer({ tls: scheme === 'ldaps', host, port, name: text }, gal, ldap)]
@@ -76,9 +88,10 @@ async function probeServer(
   endpoint: Endpoint,
   gal: GalSettings,
   ldap: LdapSettings,
-): Promise<ServerFindings> {
+): Promise<Probed> {
   const findings: Finding[] = []
   let connection: Connection | undefined
+  let searchable: Searchable | undefined
   try {
     const start = performance.now()
     connection = await openConnection(endpoint, ldap, new AbortController().signal)
@@ -86,13 +99,14 @@ async function probeServer(
     const rootDse = await readRootDse(connection, PATIENCE)
     const probe = new Probe(connection, endpoint, rootDse, gal, ldap)
     for await (const finding of probe.findings()) findings.push(finding)
+    searchable = probe.searchable
   } catch (thrown) {
     const error = directoryError(thrown)
     findings.push(problem(`${error.message}${hint(error, ldap)}`))
   } finally {
     connection?.close()
   }
-  return { server: endpoint.name, findings }
+  return { server: endpoint.name, findings, searchable }
 }
 
 function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: number): string {
@@ -106,6 +120,8 @@ function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: num
 
 /** One server that let us in. */
 class Probe {
+  /** Once it is known. */
+  searchable: Searchable | undefined
   readonly #list: ListDefinition
 
   constructor(
@@ -220,16 +236,16 @@ class Probe {
   async *#attributesProven(): AsyncGenerator<Finding> {
     const { ldap } = this
     const searchable = await readSearchable(this.connection, this.#list, PATIENCE)
+    this.searchable = searchable
     for (const { attribute, doubts, isHeld, caseRule } of searchable.findings) {
-      for (const { text } of doubts) yield problem(`${text}; unknown recipients are deferred`)
+      for (const { text } of doubts) yield problem(`${text}; ${DEFERRED}`)
       if (doubts.length > 0) continue
       const how = caseRule ? `; it is case-sensitive and is searched by ${caseRule} too` : ''
       yield isHeld
         ? ok(`${attribute}: entries have it, and are found by it${how}`)
         : note(`${attribute}: no entry has it; an entry that had it would be found${how}`)
     }
-    for (const { text } of searchable.ofBases)
-      yield problem(`${text}; unknown recipients are deferred`)
+    for (const { text } of searchable.ofBases) yield problem(`${text}; ${DEFERRED}`)
     for (const name of searchable.dropped) {
       yield note(`${name}: its schema has no such attribute, so it is not searched`)
     }
