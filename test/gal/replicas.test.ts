@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { probeDirectory } from '../../plugins/gal-relay/gal/directory/probe'
+import { freePort } from '../support/ports'
 import { skipWithout } from '../support/programs'
 import { type Slapd, startSlapd } from '../support/slapd'
 import { until } from '../support/until'
+import { bothWays } from './both-ways'
 import { GAL, LDAP, serverUrl, testList } from './lists'
 
 const BASE = 'dc=corp,dc=test'
@@ -73,5 +75,66 @@ describe('a replica without one of the attributes', {
         `proxyAddresses: entries have it on ${provider.url}, and ${none}; unknown recipients are deferred`,
       ],
     ])
+  })
+})
+
+describe('a replica that has not been filled yet', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
+}, () => {
+  const people = ['ann', 'bob', 'cas'].map((name) => ({
+    dn: `cn=${name},${BASE}`,
+    mail: `${name}@example.com`,
+  }))
+
+  /** It has one of them, and its provider is away. */
+  const startUnfilled = async (...more: string[]) =>
+    startSlapd({
+      entries: people.slice(0, 1),
+      syncprov: false,
+      schema: ['modulepath /usr/lib/ldap', 'moduleload syncprov'],
+      database: [
+        `syncrepl rid=1 provider=ldap://127.0.0.1:${await freePort()} type=refreshAndPersist
+  retry="60 +" searchbase="${BASE}" bindmethod=simple`,
+        ...more,
+      ],
+    })
+
+  test('that reports changes itself', async () => {
+    const slapd = await startUnfilled('overlay syncprov')
+    try {
+      await bothWays(slapd, {
+        live: {
+          'ann@example.com': 'found',
+          'bob@example.com': 'unavailable',
+          'no@example.com': 'unavailable',
+        },
+        log: /warn .*dc=corp,dc=test: it has no contextCSN/,
+        check: /problem dc=corp,dc=test: it has no contextCSN/,
+      })
+    } finally {
+      await slapd.stop()
+    }
+  })
+
+  test('beside another that has all', async () => {
+    const servers = await Promise.all([startSlapd({ entries: people }), startUnfilled()])
+    const url = servers.map((one) => serverUrl(one.url))
+    const list = testList({ url })
+    try {
+      list.start()
+      await until(() => list.report().servers.every(({ state }) => state === 'up'))
+      const asked = Array.from({ length: 20 }, () => list.ask('bob@example.com'))
+      const given = await Promise.all(asked)
+      assert.ok(!given.includes('absent'), given.join())
+      const [, other] = await probeDirectory(GAL, { ...LDAP, url })
+      const said = other?.findings.filter(({ text }) => text.includes('has no contextCSN as'))
+      assert.deepEqual(
+        said?.map(({ level }) => level),
+        ['problem'],
+      )
+    } finally {
+      await list.close()
+      await Promise.all(servers.map((one) => one.stop()))
+    }
   })
 })

@@ -20,7 +20,7 @@ import {
 import { isTrue } from './directory/entry-addresses'
 import type { ListDefinition } from './directory/list-definition'
 import { byPart, referredText } from './directory/references'
-import { heldElsewhere } from './directory/replicas'
+import { lackedHere } from './directory/replicas'
 import type { Searchable } from './directory/searchable'
 import { type ListTurn, newKnowledge, type ServerKnowledge } from './directory/server-knowledge'
 import { type Inspection, inspectHolder } from './inspection'
@@ -170,7 +170,7 @@ export class LiveList implements AddressList {
     const { servers } = this.#directory
     if (servers.length < 2) return
     const others = servers.filter((one) => one.name !== name)
-    const text = heldElsewhere(
+    const text = lackedHere(
       { name, searchable },
       others.map((one) => ({ name: one.name, searchable: one.knowledge.searchable.current })),
     )

@@ -69,16 +69,14 @@ export class AttributeProof {
     const value = values.find((one) => one !== undefined && one.length <= LONGEST_VALUE)
     // Nobody is asked for by such an address.
     if (value === undefined) return { doubt: undefined, isHeld: true }
-    const [same, other] = await Promise.all([
-      this.#find(equalsBytes(this.#name, value)),
-      this.#find(equalsBytes(this.#name, otherCase(value))),
-    ])
+    const other = await this.#find(equalsBytes(this.#name, otherCase(value)))
+    if (other.entries.length > 0) return { doubt: undefined, isHeld: true }
+    const same = await this.#find(equalsBytes(this.#name, value))
     if (same.entries.length === 0) {
       if (this.#hasNoRule) return this.#noRule(true)
       const may = 'may this account search for it, and does it have an equality rule?'
       return this.#doubts(`an entry that has it is not found by its value: ${may}`, true)
     }
-    if (other.entries.length > 0) return { doubt: undefined, isHeld: true }
     for (const rule of CASELESS) {
       const found = await this.#find(equalsBy(rule, this.#name, otherCase(value)))
       if (found.entries.length > 0) return { doubt: undefined, isHeld: true, caseRule: rule }

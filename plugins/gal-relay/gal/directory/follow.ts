@@ -5,8 +5,10 @@ import { DirectoryError } from '../../ldap/directory-error'
 import { readRootDse } from '../../ldap/root-dse'
 import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-feed'
 import { FEEDS, type FeedName } from '../feeds/table'
+import { BaseSearch } from './base-search'
 import { goodFor } from './known-searchable'
 import { type ListDefinition, underOurNames, withAttributes } from './list-definition'
+import { isAnyAway } from './parts-away'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { PATIENCE, WholeList } from './whole-list'
 
@@ -48,7 +50,7 @@ function watched(options: FollowOptions, first: Searchable, list: WholeList): Li
         seen: (id) => comparison.seen(id),
         unseen: () => comparison.unseen(),
         async end(mayRemove = true) {
-          if (comparison.unseen() > 0) await look()
+          if (comparison.unseen() > 0 && (await isPartGone(options, searchable))) await look()
           // Those who are in a part of the tree that cannot be asked are not gone.
           return comparison.end(mayRemove && !searchable.isPartAway)
         },
@@ -62,6 +64,18 @@ function watched(options: FollowOptions, first: Searchable, list: WholeList): Li
       await keeper.confirmed(at)
     },
   }
+}
+
+/** Whether the entries of a container may be missing because it cannot be asked. */
+async function isPartGone(
+  { connection, definition: list }: FollowOptions,
+  { containers, isPartAway }: Searchable,
+): Promise<boolean> {
+  const gone = list.bases.map((base, place) => {
+    const search = new BaseSearch({ connection, list, patience: PATIENCE }, base)
+    return isAnyAway(search, containers[place] ?? new Set())
+  })
+  return isPartAway || (await Promise.all(gone)).includes(true)
 }
 
 async function lookAt(

@@ -12,8 +12,11 @@ import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { BaseSearch, Doubt } from './base-search'
 import { containerOf } from './entry-addresses'
 
-/** Results (RFC 4511 §A.1): operations error, time limit exceeded, busy, unavailable, other. */
-const AWAY: ReadonlySet<number> = new Set([1, 3, 51, 52, 80])
+/**
+ * Results (RFC 4511 §A.1): operations error, time limit exceeded, busy, unavailable, other; and those of a
+ * proxy that is not let in: stronger auth required, inappropriate authentication, invalid credentials.
+ */
+const AWAY: ReadonlySet<number> = new Set([1, 3, 8, 48, 49, 51, 52, 80])
 /** @param code of a search for an entry by its name */
 export const isAway = (code: number): boolean => AWAY.has(code)
 
@@ -58,11 +61,9 @@ export async function findParts(
   seen: readonly Entry[],
   before: ReadonlySet<string> = new Set(),
 ): Promise<Parts> {
-  const containers = new Set(seen.map(({ dn }) => containerOf(dn)))
-  const parts = new Set([
-    ...contextsBelow(search.base, databases),
-    ...[...before].filter((dn) => !containers.has(dn)),
-  ])
+  const below = contextsBelow(search.base, databases).map((dn) => dn.toLowerCase())
+  const containers = new Set([...below, ...seen.map(({ dn }) => containerOf(dn))])
+  const parts = new Set([...below, ...[...before].filter((dn) => !containers.has(dn))])
   const answers = await Promise.all([...parts].map((dn) => whyAway(search, dn)))
   let away: Doubt | undefined
   for (const [place, dn] of [...parts].entries()) {
@@ -72,6 +73,15 @@ export async function findParts(
     if (before.has(dn)) containers.add(dn)
   }
   return { away, containers: new Set([...containers].slice(0, REMEMBERED)) }
+}
+
+/** @param containers as they were remembered @throws DirectoryError if there is no answer */
+export async function isAnyAway(
+  search: BaseSearch,
+  containers: ReadonlySet<string>,
+): Promise<boolean> {
+  const answers = await Promise.all([...containers].map((dn) => whyAway(search, dn)))
+  return answers.some((why) => why !== undefined)
 }
 
 /** @returns for people; undefined if the entry is there, or is not */

@@ -23,7 +23,7 @@ import { hint, limitHint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { otherAttributes } from './other-attributes'
 import { byPart, referredText, whyNotFollowed } from './references'
-import { heldElsewhere } from './replicas'
+import { lackedHere } from './replicas'
 import { readSearchable, type Searchable } from './searchable'
 
 export interface ServerFindings {
@@ -53,7 +53,7 @@ export async function probeDirectory(
   const probes = (await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap)))).flat()
   return probes.map(({ server, findings, searchable }) => {
     const replicas = probes.map((one) => ({ name: one.server, searchable: one.searchable }))
-    const text = searchable && heldElsewhere({ name: server, searchable }, replicas)
+    const text = searchable && lackedHere({ name: server, searchable }, replicas)
     const missing = text === undefined ? [] : [problem(`${text}; ${DEFERRED}`)]
     return { server, findings: [...findings, ...missing] }
   })

@@ -6,11 +6,12 @@
 import type { Connection } from '../../ldap/connection'
 import { resultError } from '../../ldap/directory-error'
 import { attributesOfFilter } from '../../ldap/filter'
-import { isActiveDirectory, readRootDse } from '../../ldap/root-dse'
+import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
 import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
+import { type Filling, isBeingFilled } from './being-filled'
 import { LEGACY_DN } from './entry-addresses'
 import { hiddenAttributes, hiddenFromFilter, readSome, readSomeOfEach } from './hidden-attributes'
 import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
@@ -47,6 +48,8 @@ export interface Searchable {
   readonly doubts: readonly Doubt[]
   /** A part of the tree, in a database of its own, cannot be asked. */
   readonly isPartAway: boolean
+  /** Below some base it is known that the server has no state of replication. */
+  readonly isStateless: boolean
   /** By the place of the base: containers in which entries were seen; in lower case. */
   readonly containers: readonly ReadonlySet<string>[]
   /** When each container was looked into last, on the clock of performance.now(). */
@@ -107,7 +110,7 @@ export async function readSearchable(
     Promise.all(
       list.bases.map((base, place) =>
         proofOf(new BaseSearch(options, base), {
-          ...{ used, schema, filterNames, rights, databases, mayLookInto },
+          ...{ used, schema, filterNames, rights, rootDse, databases, mayLookInto },
           containers: before?.containers[place],
         }),
       ),
@@ -121,7 +124,8 @@ export async function readSearchable(
   )
   const away = bases.flatMap(({ parts }) => parts.away ?? [])
   const filters = bases.flatMap(({ filter }) => filter ?? [])
-  const ofBases = [...away, ...filters, ...bareBases(list.bases, bases)]
+  const unfilled = bases.flatMap(({ filling }) => filling.doubt ?? [])
+  const ofBases = [...unfilled, ...away, ...filters, ...bareBases(list.bases, bases)]
   return {
     attributes,
     // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
@@ -137,6 +141,7 @@ export async function readSearchable(
     ofBases,
     doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
     isPartAway: away.length > 0,
+    isStateless: bases.some(({ filling }) => filling.isStateless),
     containers: bases.map(({ parts }) => parts.containers),
     lookedIntoAt: bases.some((one) => one.isEachLookedInto) ? now : before?.lookedIntoAt,
     references,
@@ -169,6 +174,7 @@ interface BaseProof {
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
   readonly parts: Parts
+  readonly filling: Filling
   readonly isEachLookedInto: boolean
 }
 
@@ -180,6 +186,7 @@ interface Known {
   readonly filterNames: readonly string[]
   /** undefined where hidden attributes are found by searching. */
   readonly rights: AccountRights | undefined
+  readonly rootDse: RootDse
   /** DNs. */
   readonly databases: readonly string[]
   /** In which entries were seen before. */
@@ -190,7 +197,7 @@ interface Known {
 
 async function proofOf(
   search: BaseSearch,
-  { used, schema, filterNames, rights, databases, containers, mayLookInto }: Known,
+  { used, schema, filterNames, rights, rootDse, databases, containers, mayLookInto }: Known,
 ): Promise<BaseProof> {
   const [findings, filter, some] = await Promise.all([
     Promise.all(
@@ -212,10 +219,11 @@ async function proofOf(
   const each = isEachLookedInto ? await readSomeOfEach(search, names) : undefined
   const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
   const entries = [some, ...(each ? [each] : []), ...findings].flatMap((one) => one.entries ?? [])
-  const [hidden, notFound, parts, byRights] = await Promise.all([
+  const [hidden, notFound, parts, filling, byRights] = await Promise.all([
     hiddenAttributes(search, names, some.entries, each?.untelling ?? []),
     valuesNotFound(search, searched, entries),
     findParts(search, databases, entries, containers),
+    isBeingFilled(search, rootDse),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
   ])
   const attributes = findings.map((finding, i) => {
@@ -223,7 +231,7 @@ async function proofOf(
     const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notFound.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter: filter ?? byRights?.filter, parts, isEachLookedInto }
+  return { attributes, filter: filter ?? byRights?.filter, parts, filling, isEachLookedInto }
 }
 
 /** An attribute of the settings, as this server knows it. */
