@@ -1,13 +1,14 @@
 // Decides whether an empty answer can be trusted. A server that shows the addresses that were found
 // before has no entry with this one; a server that shows none of them may have lost its entries.
 
-import { DirectoryError, directoryError } from '../ldap/directory-error'
+import { DirectoryError, directoryError, resultError } from '../ldap/directory-error'
 import type { Server } from '../ldap/server'
 import { hasEntries, isNoLimit, requireSuccess } from '../ldap/turn'
 import type { Log } from '../log'
 import { addressKey } from './address-key'
 import type { AddressSearch } from './directory/address-search'
 import { type AddressValue, addressValuesOf, LONGEST_VALUE } from './directory/entry-addresses'
+import { isAway } from './directory/parts-away'
 import type { ListTurn, ServerKnowledge } from './directory/server-knowledge'
 import { type Known, Witness } from './directory/witness'
 
@@ -62,7 +63,19 @@ export class Absence {
   }
 
   /**
-   * Checks that the server has not lost its entries, if it did not show the witness or a recently found
+   * The entry that held a recently found address is asked for by its name, which says so if it is in a
+   * part of the tree that cannot be asked.
+   * @throws DirectoryError in that case
+   */
+  async requireReachable(key: string, turn: ListTurn, search: AddressSearch): Promise<void> {
+    const dns = this.witnesses.flatMap((witness) => witness.dnOf(key) ?? [])
+    const results = await turn.search(dns.map((dn) => search.forValues(dn, '1.1')))
+    const away = results.find(({ code }) => isAway(code))
+    if (away) throw resultError(away.code, away.diagnostic)
+  }
+
+  /**
+   * Checks that the server has not lost its entries, because it did not show the witness or an
    * address is missing.
    * @returns the sampled addresses that it does not show, if they are few enough
    * @throws DirectoryError if it may have lost its entries
@@ -162,7 +175,9 @@ export class Absence {
     const results = await turn.search(searches)
     const shown = results.map((result) => {
       const addresses = hasEntries(result)
-        ? result.entries.flatMap((entry) => addressValuesOf(entry, list.names))
+        ? result.entries.flatMap((entry) =>
+            addressValuesOf(entry, list.names).map((one) => ({ ...one, dn: entry.dn })),
+          )
         : []
       return new Map(
         addresses.filter(isAskedFor).map((one) => {

@@ -20,6 +20,7 @@ import {
 import { isTrue } from './directory/entry-addresses'
 import type { ListDefinition } from './directory/list-definition'
 import { byPart, referredText } from './directory/references'
+import { lackedHere } from './directory/replicas'
 import type { Searchable } from './directory/searchable'
 import { type ListTurn, newKnowledge, type ServerKnowledge } from './directory/server-knowledge'
 import { type Inspection, inspectHolder } from './inspection'
@@ -143,6 +144,7 @@ export class LiveList implements AddressList {
     if (elsewhere.length > 0) return elsewhere
     const [doubt] = searchable.doubts
     if (doubt) throw new DirectoryError('unproven', doubt.text)
+    this.#requireAsElsewhere(turn.server, searchable)
     const key = recipientKey(recipient)
     const missingSince = this.#absence.missingSince(key)
     if (first.isWitnessed && missingSince === undefined) {
@@ -156,8 +158,25 @@ export class LiveList implements AddressList {
     if (!again.isWitnessed) {
       throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
     }
-    if (missingSince !== undefined) this.#absence.requireGone(key, missingSince, missing)
+    if (missingSince !== undefined) {
+      await this.#absence.requireReachable(key, turn, this.#search.of(turn))
+      this.#absence.requireGone(key, missingSince, missing)
+    }
     return []
+  }
+
+  /** @throws DirectoryError if the server lacks what others of the directory have */
+  #requireAsElsewhere({ name }: ListTurn['server'], searchable: Searchable): void {
+    const { servers } = this.#directory
+    if (servers.length < 2) return
+    const others = servers.filter((one) => one.name !== name)
+    const text = lackedHere(
+      { name, searchable },
+      others.map((one) => ({ name: one.name, searchable: one.knowledge.searchable.current })),
+    )
+    if (text === undefined) return
+    this.#notices.once('warn', `unknown recipients are deferred: ${text}`)
+    throw new DirectoryError('unproven', text)
   }
 
   /**

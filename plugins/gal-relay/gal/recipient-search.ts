@@ -114,7 +114,7 @@ export class RecipientSearch {
     connection: Connection,
   ): Promise<Searchable> {
     const { current: before } = knowledge.searchable
-    const now = await readSearchable(connection, this.#list, PATIENCE)
+    const now = await readSearchable(connection, this.#list, PATIENCE, before)
     const said = new Set(before?.doubts.map(({ text }) => text))
     for (const { text } of now.doubts) {
       if (!said.has(text)) {
@@ -172,7 +172,7 @@ export class RecipientSearch {
       for (const entry of result.entries) {
         const held = valueWithKey(entry, key, names)
         if (held) {
-          this.#witnesses[base]?.found({ ...held, key }, !isCutShort(entry))
+          this.#witnesses[base]?.found({ ...held, key, dn: entry.dn }, !isCutShort(entry))
           holders.push(entry)
           continue
         }

@@ -27,6 +27,9 @@ export type Failure =
 /** The result code of a search that reached its size limit. */
 export const SIZE_LIMIT_EXCEEDED = 4
 
+/** The result code of a search below an entry that does not exist. */
+export const NO_SUCH_OBJECT = 32
+
 /** The most characters in a message. */
 const LONGEST = 1000
 

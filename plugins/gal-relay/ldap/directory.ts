@@ -125,6 +125,11 @@ export class Directory<K = undefined> {
     return [...this.#servers.map((server) => server.report()), ...unresolved]
   }
 
+  /** Those that are known. */
+  get servers(): readonly Server<K>[] {
+    return this.#servers
+  }
+
   /** Whether every server is known to be down. */
   get isAway(): boolean {
     const isUnknown = (source: SrvSource | Endpoint) =>

@@ -19,6 +19,14 @@ export function contextsOf(
   return [...found]
 }
 
+/** @returns those that lie below this base */
+export function contextsBelow(base: string, contexts: readonly string[]): readonly string[] {
+  const top = normal(base)
+  return contexts.filter((context) => normal(context) !== top && isBelow(normal(context), top))
+}
+
+const isBelow = (dn: string, base: string) => dn !== '' && (base === '' || dn.endsWith(`,${base}`))
+
 function isWithin(dn: string, context: string): boolean {
   return context !== '' && (dn === context || dn.endsWith(`,${context}`))
 }

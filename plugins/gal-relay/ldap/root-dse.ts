@@ -13,6 +13,8 @@ export interface RootDse {
   /** DN of the entry that describes the server's attributes (RFC 4512 §4.2). */
   readonly subschema: string | undefined
   readonly isOpenLdap: boolean
+  /** OpenLDAP: DN of what it tells of its own state, where it does. */
+  readonly monitor: string | undefined
   /** Active Directory: the number of the last change on this domain controller. */
   readonly highestCommittedUsn: bigint | undefined
   /** Active Directory: the DN of this domain controller's own settings. */
@@ -33,6 +35,7 @@ const SEARCH = searchRequest({
     'highestCommittedUSN',
     'dsServiceName',
     'subschemaSubentry',
+    'monitorContext',
   ]),
 })
 
@@ -49,6 +52,7 @@ export async function readRootDse(connection: Connection, timeout: number): Prom
     capabilities: new Set(values('supportedCapabilities')),
     namingContexts: values('namingContexts'),
     isOpenLdap: values('objectClass').includes('OpenLDAProotDSE'),
+    monitor: values('monitorContext')[0],
     highestCommittedUsn: usn && /^\d+$/.test(usn) ? BigInt(usn) : undefined,
     dsServiceName: values('dsServiceName')[0],
     subschema: values('subschemaSubentry')[0],

@@ -3,14 +3,14 @@ import { boolean, enumerated, integer, octets, TAG, tlv } from './ber'
 
 const SEARCH_REQUEST = 0x63
 
-export const SCOPE = { base: 0, subtree: 2 } as const
+export const SCOPE = { base: 0, one: 1, subtree: 2 } as const
 
 /** Where aliases are followed (RFC 4511 §4.5.1.3): below the base, at the base itself, or both. */
 export const DEREFERENCE = { never: 0, search: 1, find: 2, always: 3 } as const
 
 export interface Search {
   readonly base: string
-  readonly scope: 0 | 2
+  readonly scope: 0 | 1 | 2
   /** Default: never. */
   readonly dereference?: keyof typeof DEREFERENCE
   /** The encoded filter. */

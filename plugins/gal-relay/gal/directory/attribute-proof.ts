@@ -9,6 +9,7 @@ import type { AttributeType, Schema } from '../../ldap/schema'
 import type { Result } from '../../ldap/search-result'
 import type { BaseSearch, Doubt } from './base-search'
 import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
+import { limitHint } from './hint'
 import { matching } from './list-definition'
 
 /** How many entries that have the attribute are read; each must show its value. */
@@ -23,6 +24,8 @@ export interface BaseFinding {
   readonly doubt: Doubt | undefined
   readonly isHeld: boolean
   readonly caseRule?: string
+  /** Some entries that have it, with their values of it. */
+  readonly entries?: readonly Entry[]
 }
 
 /** Examines one attribute below one base. */
@@ -46,9 +49,10 @@ export class AttributeProof {
     const isComplete = code === 0
     if (entries.length === 0 && !isComplete) {
       const { message } = resultError(code, diagnostic)
-      return this.#doubts(`entries with it cannot be listed: ${message}`)
+      return this.#doubts(`entries with it cannot be listed: ${message}${limitHint({ code })}`)
     }
-    return await (entries.length > 0 ? this.#held(entries) : this.#unheld())
+    if (entries.length === 0) return await this.#unheld()
+    return { ...(await this.#held(entries)), entries }
   }
 
   /** Entries have it. May this account read it, and does a search for its value find them? */
@@ -65,16 +69,14 @@ export class AttributeProof {
     const value = values.find((one) => one !== undefined && one.length <= LONGEST_VALUE)
     // Nobody can ask for an address that long.
     if (value === undefined) return { doubt: undefined, isHeld: true }
-    const [same, other] = await Promise.all([
-      this.#find(equalsBytes(this.#name, value)),
-      this.#find(equalsBytes(this.#name, otherCase(value))),
-    ])
+    const other = await this.#find(equalsBytes(this.#name, otherCase(value)))
+    if (other.entries.length > 0) return { doubt: undefined, isHeld: true }
+    const same = await this.#find(equalsBytes(this.#name, value))
     if (same.entries.length === 0) {
       if (this.#hasNoRule) return this.#noRule(true)
       const may = 'may this account search for it, and does it have an equality rule?'
       return this.#doubts(`an entry that has it is not found by its value: ${may}`, true)
     }
-    if (other.entries.length > 0) return { doubt: undefined, isHeld: true }
     for (const rule of CASELESS) {
       const found = await this.#find(equalsBy(rule, this.#name, otherCase(value)))
       if (found.entries.length > 0) return { doubt: undefined, isHeld: true, caseRule: rule }

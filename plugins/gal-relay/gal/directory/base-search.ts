@@ -4,6 +4,7 @@ import type { Connection } from '../../ldap/connection'
 import type { Control } from '../../ldap/controls'
 import { printable } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
+import { present } from '../../ldap/filter'
 import { attributeList, SCOPE, type Search, searchRequest } from '../../ldap/search-request'
 import type { Result } from '../../ldap/search-result'
 import type { ListDefinition } from './list-definition'
@@ -43,6 +44,11 @@ export class BaseSearch {
   doubt(subject: string, what: string, isOfSearches = false): Doubt {
     const where = this.list.bases.length > 1 ? ` below ${this.base || 'the top'}` : ''
     return { isOfSearches, text: `${printable(subject)}${where}: ${what}` }
+  }
+
+  /** @param what of the entry with this DN */
+  doubtOf(subject: string, dn: string, what: string, isOfSearches: boolean): Doubt {
+    return this.doubt(subject, `${printable(dn)} ${what}`, isOfSearches)
   }
 
   /**
@@ -89,6 +95,26 @@ export class BaseSearch {
   ): Promise<Result> {
     const request = this.#request({ base: dn, scope: SCOPE.base, filter }, attributes)
     return this.#connection.search(request, this.options.patience)
+  }
+
+  /** Whether a search for the entry with a control, which the server must know, ends with success. */
+  async isAnswered(dn: string, control: Control): Promise<boolean> {
+    const search = { base: dn, scope: SCOPE.base, filter: present('objectClass') }
+    const request = this.#request(search, NO_ATTRIBUTES)
+    const { patience } = this.options
+    const options = { controls: [control], patience }
+    return (await this.#connection.stream(request, { entry() {} }, options).result).code === 0
+  }
+
+  /** Those directly below an entry. @param dn of an entry that the server has shown */
+  findIn(
+    dn: string,
+    filter: Buffer,
+    attributes: readonly string[],
+    sizeLimit: number,
+  ): Promise<Result> {
+    const search = { base: dn, scope: SCOPE.one, filter, sizeLimit }
+    return this.#connection.search(this.#request(search, attributes), this.options.patience)
   }
 
   get #connection(): Connection {

@@ -128,3 +128,7 @@ export function baseName(type: string): string {
   const options = type.indexOf(';')
   return (options < 0 ? type : type.slice(0, options)).toLowerCase()
 }
+
+/** The DN of the entry above, in lower case. */
+export const containerOf = (dn: string): string =>
+  dn.toLowerCase().replace(/^(?:\\.|[^,\\])*,?/, '')

@@ -5,8 +5,10 @@ import { DirectoryError } from '../../ldap/directory-error'
 import { readRootDse } from '../../ldap/root-dse'
 import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-feed'
 import { FEEDS, type FeedName } from '../feeds/table'
+import { BaseSearch } from './base-search'
 import { goodFor } from './known-searchable'
 import { type ListDefinition, underOurNames, withAttributes } from './list-definition'
+import { isAnyAway } from './parts-away'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { PATIENCE, WholeList } from './whole-list'
 
@@ -14,43 +16,73 @@ export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly definition: ListDefinition
   /** Time allowed for the answer to a single request, milliseconds. */
   readonly timeout: number
-  /** Called with the way that is tried next, before any entry is handed over. */
+  /** What was seen of the same server at the last reading. */
+  readonly before?: Searchable | undefined
+  /** Told which way is tried, before anything is handed over. */
   readonly onWay: (name: FeedName) => void
   /** Called before any entry is handed over, and whenever the server has been examined again. */
   readonly onSearchable: (searchable: Searchable) => void
 }
 
-/** Checks now and then whether the whole list is still visible. */
-function watched(options: FollowOptions, first: Searchable): ListKeeper {
+/** Looks now and then whether all the list is still to be seen, and before entries are taken for gone. */
+function watched(options: FollowOptions, first: Searchable, list: WholeList): ListKeeper {
   const { keeper, every } = options
   let searchable = first
   let lookedAt = performance.now()
   let took = 0
+  let { references } = list
+  const look = async () => {
+    const startedAt = performance.now()
+    references = list.references
+    searchable = await lookAt(options, searchable)
+    lookedAt = performance.now()
+    took = lookedAt - startedAt
+  }
   return {
     begin: () => keeper.begin(),
     entry: (id, entry) => keeper.entry(id, underOurNames(entry, searchable.namedOtherwise)),
     gone: (id) => keeper.gone(id),
+    holds: (id, entry) => keeper.holds(id, underOurNames(entry, searchable.namedOtherwise)),
     complete: () => keeper.complete(),
-    compare: () => keeper.compare(),
-    async confirmed(at) {
-      const countsFor = hidesEntries(searchable) ? every : goodFor(searchable, took)
-      const now = performance.now()
-      if (now - lookedAt >= countsFor) {
-        searchable = await lookAt(options)
-        lookedAt = performance.now()
-        took = lookedAt - now
+    compare() {
+      const comparison = keeper.compare()
+      return {
+        seen: (id) => comparison.seen(id),
+        unseen: () => comparison.unseen(),
+        async end(mayRemove = true) {
+          if (comparison.unseen() > 0 && (await isPartGone(options, searchable))) await look()
+          // Those who are in a part of the tree that cannot be asked are not gone.
+          return comparison.end(mayRemove && !searchable.isPartAway)
+        },
       }
+    },
+    async confirmed(at) {
+      const isHiding = hidesEntries(searchable)
+      const countsFor = isHiding ? every : goodFor(searchable, took)
+      const isNews = !isHiding && list.references > references
+      if (isNews || performance.now() - lookedAt >= countsFor) await look()
       await keeper.confirmed(at)
     },
   }
 }
 
-async function lookAt({
-  connection,
-  definition,
-  onSearchable,
-}: FollowOptions): Promise<Searchable> {
-  const searchable = await readSearchable(connection, definition, PATIENCE)
+/** Whether the entries of a container may be missing because it cannot be asked. */
+async function isPartGone(
+  { connection, definition: list }: FollowOptions,
+  { containers, isPartAway }: Searchable,
+): Promise<boolean> {
+  const gone = list.bases.map((base, place) => {
+    const search = new BaseSearch({ connection, list, patience: PATIENCE }, base)
+    return isAnyAway(search, containers[place] ?? new Set())
+  })
+  return isPartAway || (await Promise.all(gone)).includes(true)
+}
+
+async function lookAt(
+  { connection, definition, onSearchable }: FollowOptions,
+  before: Searchable | undefined,
+): Promise<Searchable> {
+  const searchable = await readSearchable(connection, definition, PATIENCE, before)
   onSearchable(searchable)
   return searchable
 }
@@ -62,11 +94,11 @@ async function lookAt({
 export async function follow(options: FollowOptions): Promise<never> {
   const { connection, timeout, log, onWay } = options
   const rootDse = await readRootDse(connection, timeout)
-  const searchable = await lookAt(options)
+  const searchable = await lookAt(options, options.before)
   const { attributes, shownAs } = searchable
   const definition = withAttributes(options.definition, attributes, shownAs)
-  const keeper = watched(options, searchable)
   const list = new WholeList(connection, rootDse, definition, timeout)
+  const keeper = watched(options, searchable, list)
   for (const { name, load } of FEEDS) {
     const { feed } = await load()
     if (!feed.isAnnounced(rootDse, definition)) continue

@@ -2,34 +2,68 @@
 // rules may hide it in part of the tree, or by a filter. For such an entry neither the presence of the
 // attribute nor its negation is true (RFC 4511 §4.5.1.7), so a filter that accepts both does not match it.
 
+import { SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
+import type { Entry } from '../../ldap/entry'
 import { and, equals, not, or, present } from '../../ldap/filter'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
+import { type LookedInto, lookIntoContainers } from './containers'
 import { type ListDefinition, matching } from './list-definition'
 
-/** How many entries have their names compared. */
+/** Entries that are looked at. */
 const LOOKED_AT = 1000
 
-/** A person without a visible address may have a hidden one; other kinds of entries seldom have any. */
-const PERSON = equals('objectClass', 'person')
+/**
+ * Without a visible address a person may have a hidden one, and a dynamic group one that is worked out as
+ * it is read; other kinds of entries seldom have any.
+ */
+const MAY_HAVE_ADDRESS = or(
+  ...['person', 'groupOfURLs', 'labeledURIObject'].map((name) => equals('objectClass', name)),
+)
 
 /** True for every entry except those that hide the attribute. */
 const isDecided = (attribute: string) => or(present(attribute), not(present(attribute)))
 
+export interface Some {
+  /** Entries that have an address or may have one, with the attributes of the list. */
+  readonly entries: readonly Entry[]
+  /** There may be more of them. */
+  readonly isCut: boolean
+}
+
+/** @throws DirectoryError if there is no answer */
+export async function readSome(search: BaseSearch): Promise<Some> {
+  const { list } = search
+  const { code, entries } = await search.find(ofRecipients(list), list.attributes, LOOKED_AT)
+  return { entries, isCut: code === SIZE_LIMIT_EXCEEDED }
+}
+
+/** The same of each container. @param attributes as below */
+export function readSomeOfEach(
+  search: BaseSearch,
+  attributes: readonly string[],
+): Promise<LookedInto> {
+  return lookIntoContainers(search, ofRecipients(search.list), and(...attributes.map(isDecided)))
+}
+
 /**
  * Examines address attributes: a hidden value finds nobody.
  *
- * @param attributes the list's attributes to examine, by the names that the server knows
- * @returns doubts by attribute
+ * @param attributes those of the list that are looked at, by the names that the server knows
+ * @param some entries that have an address or may have one
+ * @param suspects DNs of others that may hide one
+ * @returns by attribute
  */
 export async function hiddenAttributes(
   search: BaseSearch,
   attributes: readonly string[],
+  some: readonly Entry[],
+  suspects: readonly string[],
 ): Promise<Map<string, Doubt>> {
   const hidden = new Map<string, Doubt>()
   if (attributes.length === 0) return hidden
   const have = ofRecipients(search.list)
-  const dns = await missingAmong(search, have, and(...attributes.map(isDecided)))
-  for (const dn of dns) {
+  const dns = await missingAmong(search, some, and(have, ...attributes.map(isDecided)))
+  for (const dn of [...dns, ...suspects.slice(0, SAMPLE)]) {
     for (const attribute of attributes) {
       if (hidden.has(attribute)) continue
       if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue
@@ -51,7 +85,8 @@ export async function hiddenWhenRead(
   attribute: string,
 ): Promise<string | undefined> {
   const have = ofRecipients(search.list)
-  for (const dn of await missingAmong(search, have, isDecided(attribute))) {
+  const all = await search.find(have, undefined, LOOKED_AT)
+  for (const dn of await missingAmong(search, all.entries, and(have, isDecided(attribute)))) {
     if (!(await isMissing(search, dn, have, isDecided(attribute)))) continue
     const { entries } = await search.findAt(dn, have, [attribute])
     const isShown = entries.some(({ attributes }) => attributes.length > 0)
@@ -61,7 +96,7 @@ export async function hiddenWhenRead(
 }
 
 const ofRecipients = (list: ListDefinition) =>
-  matching(list, or(...list.attributes.map(present), PERSON))
+  matching(list, or(...list.attributes.map(present), MAY_HAVE_ADDRESS))
 
 const hides = (search: BaseSearch, attribute: string, dn: string) =>
   search.hidden(attribute, dn, 'it has it', 'search for it and read it on all entries')
@@ -80,7 +115,8 @@ export async function hiddenFromFilter(
   if (!filter || attributes.length === 0) return undefined
   const have = or(...addresses.map(present))
   const decided = or(filter, not(filter), and(...attributes.map(isDecided)))
-  for (const dn of await missingAmong(search, have, decided)) {
+  const all = await search.find(have, undefined, LOOKED_AT)
+  for (const dn of await missingAmong(search, all.entries, and(have, decided))) {
     if (!(await isMissing(search, dn, have, decided))) continue
     const right = `search for ${attributes.join(', ')} on all entries`
     return search.hidden('filter', dn, 'it matches', right)
@@ -88,13 +124,15 @@ export async function hiddenFromFilter(
   return undefined
 }
 
-async function missingAmong(search: BaseSearch, have: Buffer, decided: Buffer): Promise<string[]> {
-  const [all, some] = await Promise.all([
-    search.find(have, undefined, LOOKED_AT),
-    search.find(and(have, decided), undefined, LOOKED_AT),
-  ])
-  const names = new Set(some.entries.map(({ dn }) => dn.toLowerCase()))
-  const missing = all.entries.filter(({ dn }) => !names.has(dn.toLowerCase()))
+/** @returns DNs of entries that are among `all` and not among those that the filter finds */
+async function missingAmong(
+  search: BaseSearch,
+  all: readonly Entry[],
+  filter: Buffer,
+): Promise<string[]> {
+  const { entries } = await search.find(filter, undefined, LOOKED_AT)
+  const names = new Set(entries.map(({ dn }) => dn.toLowerCase()))
+  const missing = all.filter(({ dn }) => !names.has(dn.toLowerCase()))
   return missing.slice(0, SAMPLE).map(({ dn }) => dn)
 }
 

@@ -42,3 +42,15 @@ export function limitsToRaise({ isOpenLdap }: RootDse): string {
     'nsLookThroughLimit and nsPagedSizeLimit'
   )
 }
+
+/** A result (RFC 4511 §A.1), also where a search would examine too many entries. */
+const ADMIN_LIMIT_EXCEEDED = 11
+
+/** What to do about a search that ended so, to be appended; or ''. */
+export function limitHint({ code }: { readonly code: number }): string {
+  if (code !== ADMIN_LIMIT_EXCEEDED) return ''
+  return (
+    '; it examines more entries than this account may: index the attributes for equality and presence, ' +
+    'or raise the limit (OpenLDAP: limits for bind_dn, size.unchecked; 389: nsLookThroughLimit)'
+  )
+}

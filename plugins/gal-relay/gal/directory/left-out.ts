@@ -3,46 +3,58 @@
 // not find. Its entries are therefore compared with a plain search of the same bases and filter.
 
 import { printable } from '../../ldap/directory-error'
-import { type FeedContext, interruptible, NotOffered } from '../feeds/change-feed'
+import type { Entry } from '../../ldap/entry'
+import { type FeedContext, interruptible } from '../feeds/change-feed'
 import { addressesOf } from './entry-addresses'
+import type { ListDefinition } from './list-definition'
 
-/** The most entries that are examined one by one: a feed leaves out either a few, or more than this. */
-const LOOKED_AT = 10_000
-/** The most entries that a message names. */
+/** The most entries that are remembered from one look to the next. */
+const REMEMBERED = 10_000
+/** The most of them that are named. */
 const NAMED = 3
 /** Milliseconds in which the feed delivers what changed a moment ago. */
 const SETTLE = 1000
 
 /**
- * Compares twice: an entry that is missing only once has just been created.
- * @param changed receives the ids of entries that the feed names meanwhile
- * @param idIn returns the feed's id of the entry that has this id below this base
- * @throws NotOffered if the feed misses entries that a plain search finds, or has entries that it does not
+ * Looks twice: an entry that was missing only in between has just been made.
+ * @param changed takes the ids of entries that the feed names meanwhile
+ * @param idIn what the feed calls the entry with this id below this base
+ * @returns what a plain search finds and is missing, or of which it shows other addresses, or that it does
+ *   not find all that the feed has brought; as a sentence
  * @throws DirectoryError
  */
-export async function requireNothingLeftOut(
+export async function whatIsLeftOut(
   context: FeedContext,
   changed: Set<string>,
   idIn: (base: number, id: Buffer) => Buffer,
-): Promise<void> {
+): Promise<string | undefined> {
   const first = await differences(context, changed, idIn)
-  if (first.leftOut.size + first.notFound === 0) return
+  if (first.leftOut.size + first.otherwise.size + first.notFound === 0) return undefined
   await interruptible(SETTLE, context.signal)
   const second = await differences(context, changed, idIn)
   if (first.notFound > 0 && second.notFound > 0) {
-    throw new NotOffered(`it returns entries that a search does not find: ${second.notFound}`)
+    return `it returns entries that a search does not find: ${second.notFound}`
   }
-  const names = [...second.leftOut].filter((dn) => first.leftOut.has(dn))
-  if (names.length === 0) return
-  const some = names.slice(0, NAMED).map(printable).join('; ')
-  const more = names.length > NAMED ? ' and others' : ''
-  throw new NotOffered(`it leaves out entries that a search finds: ${some}${more}`)
+  const leftOut = [...second.leftOut].filter((dn) => first.leftOut.has(dn))
+  if (leftOut.length > 0) return `it leaves out entries that a search finds: ${some(leftOut)}`
+  const otherwise = [...second.otherwise].filter((dn) => first.otherwise.has(dn))
+  if (otherwise.length > 0)
+    return `it shows other addresses than a search does of ${some(otherwise)}`
+  return undefined
 }
 
+function some(dns: readonly string[]): string {
+  const named = dns.slice(0, NAMED).map(printable).join('; ')
+  return dns.length > NAMED ? `${named} and others` : named
+}
+
+/** DNs of entries with addresses; of many, some. */
 interface Differences {
-  /** DNs of entries with addresses that the feed has not delivered; only some of them if there are many. */
+  /** Those that the feed has not brought. */
   readonly leftOut: ReadonlySet<string>
-  /** How many entries the feed has delivered that a search does not find. */
+  /** Those that it has brought with other addresses. */
+  readonly otherwise: ReadonlySet<string>
+  /** How many it has brought that a search does not find. */
   readonly notFound: number
 }
 
@@ -53,25 +65,21 @@ async function differences(
 ): Promise<Differences> {
   changed.clear()
   const comparison = keeper.compare()
-  const unknown: { readonly dn: string; readonly id: string }[] = []
-  await list.readIds((name, base, dn) => {
+  const different = new Map<string, { readonly dn: string; readonly isKnown: boolean }>()
+  await list.readAll((name, entry, base) => {
     const id = idIn(base, name)
-    if (comparison.seen(id) || unknown.length === LOOKED_AT) return
-    unknown.push({ dn, id: id.toString('latin1') })
+    const isKnown = comparison.seen(id)
+    if (isKnown ? keeper.holds(id, entry) : !hasAddress(entry, list.definition)) return
+    if (different.size < REMEMBERED) different.set(id.toString('latin1'), { dn: entry.dn, isKnown })
   })
-  for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
-  const notFound = comparison.unseen()
-  const missing = new Set<string>()
-  for (const { dn, id } of unknown) {
-    if (missing.size > MANY) break
-    if (changed.has(id)) continue
-    // An entry that has only addresses of other types is in neither list.
-    const entry = await list.readOne(dn)
-    if (entry && addressesOf(entry, list.definition.names).length > 0 && !changed.has(id))
-      missing.add(dn)
+  for (const id of changed) {
+    comparison.seen(Buffer.from(id, 'latin1'))
+    different.delete(id)
   }
-  return { leftOut: missing, notFound }
+  const names = (isKnown: boolean) =>
+    new Set([...different.values()].filter((one) => one.isKnown === isKnown).map(({ dn }) => dn))
+  return { leftOut: names(false), otherwise: names(true), notFound: comparison.unseen() }
 }
 
-/** How many DNs a comparison collects: enough for the two to have some in common. */
-const MANY = 20
+/** One that has only addresses of other kinds is in the list of neither. */
+const hasAddress = (entry: Entry, { names }: ListDefinition) => addressesOf(entry, names).length > 0

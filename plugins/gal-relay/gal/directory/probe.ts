@@ -4,7 +4,7 @@
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { directoryError, printable, resultError } from '../../ldap/directory-error'
+import { directoryError, NO_SUCH_OBJECT, printable, resultError } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
@@ -19,11 +19,12 @@ import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settin
 import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
 import { type Finding, note, ok, problem, warning } from './finding'
-import { hint, limitsToRaise } from './hint'
+import { hint, limitHint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { otherAttributes } from './other-attributes'
 import { byPart, referredText, whyNotFollowed } from './references'
-import { readSearchable } from './searchable'
+import { lackedHere } from './replicas'
+import { readSearchable, type Searchable } from './searchable'
 
 export interface ServerFindings {
   /** As in `[ldap] url[]`; for `srv://` each server that DNS names. */
@@ -36,20 +37,38 @@ const QUICK = 250
 /** Milliseconds for each request; schemas are large. */
 const PATIENCE = 15_000
 
-/** Examines all servers at once; the findings are in the order of `url[]`. Never rejects. */
+const DEFERRED = 'unknown recipients are deferred'
+const ANY_ENTRY = {
+  scope: SCOPE.subtree,
+  filter: present('objectClass'),
+  attributes: attributeList(['1.1']),
+  sizeLimit: 2,
+}
+
+/** Never rejects; all servers at once, in the order of `url[]`. */
 export async function probeDirectory(
   gal: GalSettings,
   ldap: LdapSettings,
 ): Promise<readonly ServerFindings[]> {
-  const probes = await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap)))
-  return probes.flat()
+  const probes = (await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap)))).flat()
+  return probes.map(({ server, findings, searchable }) => {
+    const replicas = probes.map((one) => ({ name: one.server, searchable: one.searchable }))
+    const text = searchable && lackedHere({ name: server, searchable }, replicas)
+    const missing = text === undefined ? [] : [problem(`${text}; ${DEFERRED}`)]
+    return { server, findings: [...findings, ...missing] }
+  })
+}
+
+/** A server that was looked over. */
+interface Probed extends ServerFindings {
+  readonly searchable?: Searchable | undefined
 }
 
 async function probeUrl(
   url: ServerUrl,
   gal: GalSettings,
   ldap: LdapSettings,
-): Promise<readonly ServerFindings[]> {
+): Promise<readonly Probed[]> {
   const { scheme, host, port, text } = url
   if (scheme !== 'srv') {
     return [await probeServer({ tls: scheme === 'ldaps', host, port, name: text }, gal, ldap)]
@@ -69,9 +88,10 @@ async function probeServer(
   endpoint: Endpoint,
   gal: GalSettings,
   ldap: LdapSettings,
-): Promise<ServerFindings> {
+): Promise<Probed> {
   const findings: Finding[] = []
   let connection: Connection | undefined
+  let searchable: Searchable | undefined
   try {
     const start = performance.now()
     connection = await openConnection(endpoint, ldap, new AbortController().signal)
@@ -79,13 +99,14 @@ async function probeServer(
     const rootDse = await readRootDse(connection, PATIENCE)
     const probe = new Probe(connection, endpoint, rootDse, gal, ldap)
     for await (const finding of probe.findings()) findings.push(finding)
+    searchable = probe.searchable
   } catch (thrown) {
     const error = directoryError(thrown)
     findings.push(problem(`${error.message}${hint(error, ldap)}`))
   } finally {
     connection?.close()
   }
-  return { server: endpoint.name, findings }
+  return { server: endpoint.name, findings, searchable }
 }
 
 function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: number): string {
@@ -99,6 +120,8 @@ function connectedText(endpoint: Endpoint, ldap: LdapSettings, milliseconds: num
 
 /** One server that let us in. */
 class Probe {
+  /** Once it is known. */
+  searchable: Searchable | undefined
   readonly #list: ListDefinition
 
   constructor(
@@ -131,8 +154,16 @@ class Probe {
     const result = await this.#read(base, ['1.1'])
     if (result.code === 0 && result.entries.length > 0) return [ok(`base ${base} is readable`)]
     const why = result.code === 0 ? 'is not readable to us' : reason(result)
+    // Some proxies have none at the top.
+    const below = await this.#find({ ...ANY_ENTRY, base })
+    if (below.entries.length > 0) return [note(`base ${base}: ${why}, but entries below it are`)]
+    return [problem(`base ${base}: ${why}${this.#contexts}`)]
+  }
+
+  /** Where else the base may be, to be appended. */
+  get #contexts(): string {
     const contexts = printable(this.rootDse.namingContexts.join(', '))
-    return [problem(`base ${base}: ${why}${contexts && `; the server has ${contexts}`}`)]
+    return contexts && `; the server has ${contexts}`
   }
 
   async *#entries(): AsyncGenerator<Finding> {
@@ -140,8 +171,12 @@ class Probe {
     const failed = results.find(({ code }) => code !== 0 && code !== SIZE_LIMIT_EXCEEDED)
     const entries = results.flatMap((result) => result.entries)
     const attributes = this.gal.attributes.join(', ')
-    if (failed) yield problem(`a search for entries with an address: ${reason(failed)}`)
-    else if (entries.length === 0) {
+    if (failed) {
+      const where = failed.code === NO_SUCH_OBJECT ? this.#contexts : ''
+      yield problem(
+        `a search for entries with an address: ${reason(failed)}${limitHint(failed)}${where}`,
+      )
+    } else if (entries.length === 0) {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the access rights correct?${await this.#unseen()}`,
       )
@@ -186,13 +221,7 @@ class Probe {
     const isAnonymous = bind_method === 'simple' && bind_dn === ''
     const seen = await Promise.all(
       bases.map(async (base) => {
-        const { entries } = await this.#find({
-          base,
-          scope: SCOPE.subtree,
-          filter: present('objectClass'),
-          attributes: attributeList(['1.1']),
-          sizeLimit: 2,
-        })
+        const { entries } = await this.#find({ ...ANY_ENTRY, base })
         return entries.length > (base === '' ? 0 : 1)
       }),
     )
@@ -207,16 +236,16 @@ class Probe {
   async *#attributesProven(): AsyncGenerator<Finding> {
     const { ldap } = this
     const searchable = await readSearchable(this.connection, this.#list, PATIENCE)
+    this.searchable = searchable
     for (const { attribute, doubts, isHeld, caseRule } of searchable.findings) {
-      for (const { text } of doubts) yield problem(`${text}; unknown recipients are deferred`)
+      for (const { text } of doubts) yield problem(`${text}; ${DEFERRED}`)
       if (doubts.length > 0) continue
       const how = caseRule ? `; it is case-sensitive and is searched by ${caseRule} too` : ''
       yield isHeld
         ? ok(`${attribute}: entries have it, and are found by it${how}`)
         : note(`${attribute}: no entry has it; an entry that had it would be found${how}`)
     }
-    for (const { text } of searchable.ofBases)
-      yield problem(`${text}; unknown recipients are deferred`)
+    for (const { text } of searchable.ofBases) yield problem(`${text}; ${DEFERRED}`)
     for (const name of searchable.dropped) {
       yield note(`${name}: its schema has no such attribute, so it is not searched`)
     }

@@ -25,7 +25,7 @@ export async function readAgain(
 export async function compareIds(context: FeedContext, attribute: string): Promise<void> {
   const comparison = context.keeper.compare()
   await context.list.readIds((id) => comparison.seen(id))
-  await readAgain(context, attribute, comparison.end())
+  await readAgain(context, attribute, await comparison.end())
 }
 
 /**

@@ -5,16 +5,19 @@
 import type { Connection } from '../../ldap/connection'
 import { resultError } from '../../ldap/directory-error'
 import { attributesOfFilter } from '../../ldap/filter'
-import { isActiveDirectory, readRootDse } from '../../ldap/root-dse'
+import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
 import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
+import { type Filling, isBeingFilled } from './being-filled'
 import { LEGACY_DN } from './entry-addresses'
-import { hiddenAttributes, hiddenFromFilter } from './hidden-attributes'
+import { hiddenAttributes, hiddenFromFilter, readSome, readSomeOfEach } from './hidden-attributes'
 import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
+import { databasesOf, findParts, type Parts } from './parts-away'
 import { mayHoldRecipients } from './references'
+import { valuesNotFound } from './shown-values'
 
 export type { Doubt } from './base-search'
 
@@ -42,7 +45,15 @@ export interface Searchable {
   readonly ofBases: readonly Doubt[]
   /** All doubts. */
   readonly doubts: readonly Doubt[]
-  /** References that may lead to recipients, by the index of the base. */
+  /** A part of the tree, in a database of its own, cannot be asked. */
+  readonly isPartAway: boolean
+  /** Below some base it is known that the server has no state of replication. */
+  readonly isStateless: boolean
+  /** By the place of the base: containers in which entries were seen; in lower case. */
+  readonly containers: readonly ReadonlySet<string>[]
+  /** When each container was looked into last, on the clock of performance.now(). */
+  readonly lookedIntoAt: number | undefined
+  /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
   readonly isActiveDirectory: boolean
 }
@@ -54,17 +65,22 @@ export function hidesEntries({ doubts, references }: Searchable): boolean {
   )
 }
 
-/** The default of the settings, in which no name can be mistyped. */
+/** Milliseconds between two looks into each container, while all is well. */
+const LOOK_INTO_AFTER = 600_000
+
+/** As the settings have it when nothing is said: so written, no name is mistyped. */
 const DEFAULT = new Set(['proxyaddresses', 'mail'])
 
 /**
  * @param patience milliseconds for each search
- * @throws DirectoryError if it cannot be found out
+ * @param before what was read last, of the same list and server
+ * @throws DirectoryError when it cannot be known
  */
 export async function readSearchable(
   connection: Connection,
   list: ListDefinition,
   patience: number,
+  before?: Searchable,
 ): Promise<Searchable> {
   const rootDse = await readRootDse(connection, patience)
   const schema = await readSchema(connection, rootDse, patience)
@@ -84,11 +100,18 @@ export async function readSearchable(
   const rights = isActiveDirectory(rootDse)
     ? await readAccountRights(connection, list, [...attributes, ...filterNames], patience)
     : undefined
+  const now = performance.now()
+  const { lookedIntoAt = Number.NEGATIVE_INFINITY, doubts = [] } = before ?? {}
+  const mayLookInto = doubts.length > 0 || now - lookedIntoAt > LOOK_INTO_AFTER
+  const databases = await databasesOf(connection, rootDse, patience)
   const [references, bases] = await Promise.all([
     Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
     Promise.all(
-      list.bases.map((base) =>
-        proofOf(new BaseSearch(options, base), { used, schema, filterNames, rights }),
+      list.bases.map((base, place) =>
+        proofOf(new BaseSearch(options, base), {
+          ...{ used, schema, filterNames, rights, rootDse, databases, mayLookInto },
+          containers: before?.containers[place],
+        }),
       ),
     ),
   ])
@@ -98,7 +121,10 @@ export async function readSearchable(
       bases.flatMap(({ attributes }) => attributes[i] ?? []),
     ),
   )
-  const ofBases = [...bases.flatMap(({ filter }) => filter ?? []), ...bareBases(list.bases, bases)]
+  const away = bases.flatMap(({ parts }) => parts.away ?? [])
+  const filters = bases.flatMap(({ filter }) => filter ?? [])
+  const unfilled = bases.flatMap(({ filling }) => filling.doubt ?? [])
+  const ofBases = [...unfilled, ...away, ...filters, ...bareBases(list.bases, bases)]
   return {
     attributes,
     // Dropped ones stay: they show nothing, but legacyExchangeDN makes X.500 addresses in others count.
@@ -113,6 +139,10 @@ export async function readSearchable(
     findings,
     ofBases,
     doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
+    isPartAway: away.length > 0,
+    isStateless: bases.some(({ filling }) => filling.isStateless),
+    containers: bases.map(({ parts }) => parts.containers),
+    lookedIntoAt: bases.some((one) => one.isEachLookedInto) ? now : before?.lookedIntoAt,
     references,
     isActiveDirectory: isActiveDirectory(rootDse),
   }
@@ -142,6 +172,9 @@ interface BaseProof {
   /** In the order of the attributes that are used. */
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
+  readonly parts: Parts
+  readonly filling: Filling
+  readonly isEachLookedInto: boolean
 }
 
 /** What is known about the server. */
@@ -152,35 +185,52 @@ interface Known {
   readonly filterNames: readonly string[]
   /** undefined on servers where searches reveal hidden attributes. */
   readonly rights: AccountRights | undefined
+  readonly rootDse: RootDse
+  /** DNs. */
+  readonly databases: readonly string[]
+  /** In which entries were seen before. */
+  readonly containers: ReadonlySet<string> | undefined
+  /** Each container may be looked into. */
+  readonly mayLookInto: boolean
 }
 
 async function proofOf(
   search: BaseSearch,
-  { used, schema, filterNames, rights }: Known,
+  { used, schema, filterNames, rights, rootDse, databases, containers, mayLookInto }: Known,
 ): Promise<BaseProof> {
-  const [findings, filter] = await Promise.all([
+  const [findings, filter, some] = await Promise.all([
     Promise.all(
       used.map(({ configured, type }) =>
         new AttributeProof(search, configured, type, schema).run(),
       ),
     ),
     hiddenFromFilter(search, filterNames),
+    readSome(search),
   ])
+  const doubtOf = (i: number) => (findings[i] as BaseFinding).doubt
   const shown = used.flatMap((one, i) => {
-    const { doubt, isHeld } = findings[i] as BaseFinding
+    const doubt = doubtOf(i)
+    const { isHeld } = findings[i] as BaseFinding
     return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
   })
   const names = shown.map(({ name }) => name)
-  const [hidden, byRights] = await Promise.all([
-    hiddenAttributes(search, names),
+  const isEachLookedInto = some.isCut && mayLookInto && !rights && names.length > 0
+  const each = isEachLookedInto ? await readSomeOfEach(search, names) : undefined
+  const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
+  const entries = [some, ...(each ? [each] : []), ...findings].flatMap((one) => one.entries ?? [])
+  const [hidden, notFound, parts, filling, byRights] = await Promise.all([
+    hiddenAttributes(search, names, some.entries, each?.untelling ?? []),
+    valuesNotFound(search, searched, entries),
+    findParts(search, databases, entries, containers),
+    isBeingFilled(search, rootDse),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
   ])
   const attributes = findings.map((finding, i) => {
     const name = nameOf(used[i] as Named)
-    const doubt = hidden.get(name) ?? byRights?.attributes.get(name)
+    const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notFound.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter: filter ?? byRights?.filter }
+  return { attributes, filter: filter ?? byRights?.filter, parts, filling, isEachLookedInto }
 }
 
 /** An attribute of the settings, as this server knows it. */
@@ -190,6 +240,11 @@ interface Named {
 }
 
 const nameOf = ({ configured, type }: Named) => type?.name ?? configured
+
+const shownAttribute = ({ configured, type }: Named) => ({
+  name: type?.name ?? configured,
+  shownAs: (type?.shownAs ?? [configured]).map((name) => name.toLowerCase()),
+})
 
 function findingOf(attribute: string, ofBases: readonly BaseFinding[]): AttributeFinding {
   const doubts = new Map(ofBases.flatMap(({ doubt }) => (doubt ? [[doubt.text, doubt]] : [])))

@@ -3,7 +3,12 @@
 // if the live look-up would find it.
 
 import type { Connection } from '../../ldap/connection'
-import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
+import {
+  DirectoryError,
+  NO_SUCH_OBJECT,
+  resultError,
+  SIZE_LIMIT_EXCEEDED,
+} from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { and, atLeast, equalsBytes, or } from '../../ldap/filter'
 import { CUT_SHORT } from '../../ldap/limits'
@@ -12,6 +17,7 @@ import { type RootDse, valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { AddressSearch } from './address-search'
 import { type ListDefinition, withAddress } from './list-definition'
+import { mayHoldRecipients } from './references'
 import { isCutShort, remainingValues } from './remaining-values'
 
 /**
@@ -28,12 +34,12 @@ const IDS = ['objectGUID', 'nsUniqueId', 'entryUUID']
 
 /** How long a server may stay silent in the middle of a large search, milliseconds. */
 export const PATIENCE = 60_000
-/** A result code (RFC 4511 §A.1). */
-const NO_SUCH_OBJECT = 32
-/** How many entries one search asks for by id. */
+/** Entries asked for by id in one search. */
 const AT_A_TIME = 50
 
 export class WholeList {
+  /** How many references to other servers have come so far that may lead to recipients. */
+  references = 0
   readonly #search: AddressSearch
   readonly #filter: Buffer
   readonly #wanted: readonly string[]
@@ -152,7 +158,10 @@ export class WholeList {
       cutShort = []
     }
     const options = { paged: this.#paged, patience: PATIENCE, afterPage }
-    await pagedSearch(this.connection, search, { entry }, options)
+    const reference = (urls: readonly string[]) => {
+      this.references += mayHoldRecipients(urls).length
+    }
+    await pagedSearch(this.connection, search, { entry, reference }, options)
   }
 
   #request(base: string, filter: Buffer, attributes: readonly string[]): Buffer {

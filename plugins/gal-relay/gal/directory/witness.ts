@@ -10,6 +10,8 @@ import type { AddressValue } from './entry-addresses'
 export interface Known extends AddressValue {
   /** The address in its normal form. */
   readonly key: string
+  /** Of an entry that held it. */
+  readonly dn: string
 }
 
 interface Found {
@@ -64,7 +66,12 @@ export class Witness {
     return found.missingSince
   }
 
-  /** Forgets an address that is believed to be gone. */
+  /** @returns the DN of the entry that held an address, if it was found lately */
+  dnOf(key: string): string | undefined {
+    return this.#found.get(key)?.known.dn
+  }
+
+  /** The address is believed to be gone. */
   forget(key: string): void {
     this.#found.delete(key)
   }

@@ -50,6 +50,8 @@ export interface ListKeeper {
   entry(id: Buffer, entry: Entry): void
   /** An entry is not, or no longer, in the list. Must not throw. */
   gone(id: Buffer): void
+  /** Whether the list has just those addresses of an entry that it shows here, and any at all. */
+  holds(id: Buffer, entry: Entry): boolean
   /**
    * All entries have been handed over; changes follow.
    * @throws Error to end the feed
@@ -73,11 +75,12 @@ export interface Comparison {
   /** How many entries of the list have not been seen yet. */
   unseen(): number
   /**
-   * All entries have been seen.
+   * All entries have been seen: the others are gone.
+   * @param mayRemove `false`: they are kept nevertheless
    * @returns the ids of those that have no address in the list
    * @throws Error to end the feed
    */
-  end(): Buffer[]
+  end(mayRemove?: boolean): Buffer[] | Promise<Buffer[]>
 }
 
 export interface FeedContext {
@@ -144,8 +147,20 @@ const COMPARE_SHARE = 4
 
 /** Schedules comparisons with all existing entries, as often as the load allows. */
 export class Comparisons {
-  #dueAt = 0
+  readonly #share: number
+  readonly #least: number
+  #dueAt: number
   #isPutOff = false
+
+  /**
+   * @param share they take at most one part in this many of the time
+   * @param least milliseconds before each
+   */
+  constructor(share = COMPARE_SHARE, least = 0) {
+    this.#share = share
+    this.#least = least
+    this.#dueAt = least > 0 ? performance.now() + least : 0
+  }
 
   /** @returns whether it was time for one */
   async run(compare: () => Promise<void>): Promise<boolean> {
@@ -153,7 +168,8 @@ export class Comparisons {
     this.#isPutOff = startedAt < this.#dueAt
     if (this.#isPutOff) return false
     await compare()
-    this.#dueAt = startedAt + COMPARE_SHARE * (performance.now() - startedAt)
+    const took = performance.now() - startedAt
+    this.#dueAt = startedAt + Math.max(this.#least, this.#share * took)
     return true
   }
 

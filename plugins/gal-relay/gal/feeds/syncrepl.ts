@@ -11,14 +11,23 @@ import {
   SYNC_REQUEST,
   syncRequest,
 } from '../../ldap/content-sync'
-import { DirectoryError, printable, resultError } from '../../ldap/directory-error'
+import {
+  DirectoryError,
+  directoryError,
+  NO_SUCH_OBJECT,
+  printable,
+  resultError,
+} from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, or, present } from '../../ldap/filter'
 import { bounded } from '../../ldap/limits'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { Sink, Stream } from '../../ldap/search-result'
+import { type ChangedEntries, changedEntries } from '../directory/changed-entries'
+import { idIn, nameOf, uuidIn, uuidOf } from '../directory/entry-uuid'
 import { limitsToRaise } from '../directory/hint'
-import { requireNothingLeftOut } from '../directory/left-out'
+import { whatIsLeftOut } from '../directory/left-out'
+import { idOf } from '../directory/whole-list'
 import {
   type ChangeFeed,
   Comparisons,
@@ -70,16 +79,19 @@ function triedBelow({ connection, list, isWanted, patience }: FeedTrial, base: s
  * watched too; if one moves, the feed ends and the list is read again. Nor do servers report
  * entries that the filter finds by their groups; then all entries are listed, as often as the load
  * allows. Other servers report neither moved containers nor restored backups, so all their entries
- * are read again, equally often.
+ * are read again, equally often; with OpenLDAP, where a trial shows that changes were not reported.
  */
 async function run(context: FeedContext): Promise<never> {
   const { connection, keeper, list, rootDse } = context
   const [firstBase = ''] = list.bases
   const started: Synchronization[] = []
-  const isEnough = rootDse.isOpenLdap && dependsOnEntryAlone(list.definition)
+  let isTrusted = rootDse.isOpenLdap
+  let isEnough = isTrusted && dependsOnEntryAlone(list.definition)
   const changed = new Set<string>()
+  const changes = changedEntries(context, (id, entry) => uuidOf(idOf(entry)).equals(uuidIn(id)))
   const comparisons = new Comparisons()
-  /** Whether all searches have returned their entries. */
+  const trials = new Comparisons(TRIAL_SHARE, TRIAL_AFTER * context.every)
+  /** All searches have returned their entries. */
   let areRead = false
   let isComplete = false
   const confirm = async () => {
@@ -87,8 +99,16 @@ async function run(context: FeedContext): Promise<never> {
     // The first connection, on which the list is read, must not be idle for long either.
     const connections = [...started, { connection, base: firstBase }]
     await Promise.all(connections.map((one) => ask(context, one)))
+    await changes.settled()
     if (!isComplete) return
-    const compare = rootDse.isOpenLdap ? compareIds : compareAll
+    await trials.run(async () => {
+      const why = isTrusted && (await leftOut(context, changed))
+      if (!why) return
+      isTrusted = false
+      isEnough = false
+      context.log.warn(`not all changes are reported by syncrepl, so the list is compared: ${why}`)
+    })
+    const compare = isTrusted ? compareIds : compareAll
     const isCompared = !isEnough && (await comparisons.run(() => compare(context, changed)))
     if (isCompared || isEnough) await keeper.confirmed(askedAt)
   }
@@ -96,10 +116,11 @@ async function run(context: FeedContext): Promise<never> {
   stopped.catch(() => {})
   const begin = async <T extends Synchronization>(one: T): Promise<T> => {
     started.push(one)
-    await Promise.race([one.refreshed, one.ended, stopped])
+    await Promise.race([one.refreshed, one.ended, stopped, untilStuck(context, one)])
     return one
   }
   try {
+    for (const base of list.bases) await requireEntry(context, base)
     // Containers first, so that none moves unnoticed. Each search has its own connection: slapd
     // answers nothing else on a connection with half as many such searches as it has threads.
     for (const base of rootDse.isOpenLdap ? list.bases : [])
@@ -110,16 +131,15 @@ async function run(context: FeedContext): Promise<never> {
       const onChange = (id: Buffer) => {
         if (areRead) changed.add(id.toString('latin1'))
       }
-      const one = synchronize(own, context, search, index, onChange)
-      await Promise.race([begin(one), untilStuck(context, one)])
-      searches.push(one)
+      const one = synchronize(own, context, search, index, changes, onChange)
+      searches.push(await begin(one))
     }
     areRead = true
     for (const one of searches) one.release()
     const ended = Promise.race([...started.map((one) => one.ended), stopped])
     ended.catch(() => {})
-    const isWhole = requireNothingLeftOut(context, changed, (base, id) => idIn(base, uuidOf(id)))
-    await Promise.race([isWhole, ended])
+    const why = await Promise.race([leftOut(context, changed), ended])
+    if (why) throw new NotOffered(why)
     await keeper.complete()
     isComplete = true
     await confirm()
@@ -133,11 +153,19 @@ async function run(context: FeedContext): Promise<never> {
   }
 }
 
+/** A trusted server's changes are held against a search after so many looks, in this part of the time. */
+const TRIAL_AFTER = 10
+const TRIAL_SHARE = 200
+
+const leftOut = (context: FeedContext, changed: Set<string>) =>
+  whatIsLeftOut(context, changed, (base, id) => idIn(base, uuidOf(id)))
+
 /** The longest silence in milliseconds before {@link untilStuck} looks into it. */
 const QUIET = 20_000
 
 /**
- * Some servers stop at a size limit without reporting that, or anything else. If a plain search for
+ * Some servers stop at a size limit, or at a part of the tree that is on another one, without reporting
+ * that, or anything else. If a plain search for
  * the same entries returns all of them while this one returns nothing more, it will never continue.
  * @throws NotOffered in that case
  * @throws DirectoryError if the plain search fails too
@@ -200,42 +228,41 @@ function synchronize(
   { keeper, list }: FeedContext,
   search: Buffer,
   index: number,
+  changes: ChangedEntries,
   onChange: (id: Buffer) => void,
 ): Synchronization & {
   /** Hands over the changes that arrived while other searches were still returning entries. */
   release(): void
 } {
-  const held: (() => void)[] = []
-  let holds = false
+  let isRefreshed = false
+  let held: (() => void)[] | undefined = []
   const handOver = (action: () => void) => {
-    if (holds) held.push(action)
+    if (held) held.push(action)
     else action()
   }
   const synchronization = start(connection, list.bases[index] ?? '', search, {
     entry: (uuid, entry) => {
       const id = idIn(index, uuid)
       onChange(id)
-      handOver(() => keeper.entry(id, entry))
+      if (isRefreshed) handOver(() => changes.changed(id, entry))
+      else keeper.entry(id, entry)
     },
     gone: (uuid) => {
       const id = idIn(index, uuid)
       onChange(id)
-      handOver(() => keeper.gone(id))
+      if (isRefreshed) handOver(() => changes.gone(id))
+      else keeper.gone(id)
     },
     refreshed: () => {
-      holds = true
+      isRefreshed = true
     },
   })
   const release = () => {
-    holds = false
-    for (const action of held.splice(0)) action()
+    const actions = held ?? []
+    held = undefined
+    for (const action of actions) action()
   }
   return { ...synchronization, release }
-}
-
-/** Includes the base, because an entry that moves may enter its new base before it leaves the old one. */
-function idIn(base: number, uuid: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([base]), uuid])
 }
 
 /**
@@ -247,7 +274,7 @@ async function compareIds({ keeper, list }: FeedContext, changed: Set<string>): 
   const comparison = keeper.compare()
   await list.readIds((name, base) => comparison.seen(idIn(base, uuidOf(name))))
   for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
-  const unknown = comparison.end().map((id) => Buffer.from(nameOf(id.subarray(1))))
+  const unknown = (await comparison.end()).map((id) => Buffer.from(nameOf(uuidIn(id))))
   await list.readThese('entryUUID', unknown, (name, entry, base) => {
     const id = idIn(base, uuidOf(name))
     if (!changed.has(id.toString('latin1'))) keeper.entry(id, entry)
@@ -264,16 +291,7 @@ async function compareAll({ keeper, list }: FeedContext, changed: Set<string>): 
     if (!changed.has(id.toString('latin1'))) keeper.entry(id, entry)
   })
   for (const id of changed) comparison.seen(Buffer.from(id, 'latin1'))
-  comparison.end()
-}
-
-/** Converts an entryUUID from its text form (RFC 4530) to 16 bytes. */
-function uuidOf(name: Buffer): Buffer {
-  return Buffer.from(name.toString('latin1').replaceAll('-', ''), 'hex')
-}
-
-function nameOf(uuid: Buffer): string {
-  return uuid.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+  await comparison.end()
 }
 
 /** Watches the entries that have others below them. */
@@ -357,6 +375,16 @@ async function again(
   for (;;) {
     await interruptible(wait(), signal)
     await action()
+  }
+}
+
+/** @throws NotOffered if the base has no entry of its own, as below some proxies, since it is asked for later */
+async function requireEntry(context: FeedContext, base: string): Promise<void> {
+  try {
+    await ask(context, { connection: context.connection, base })
+  } catch (error) {
+    const { code, message } = directoryError(error)
+    throw code === NO_SUCH_OBJECT ? new NotOffered(`base ${base}: ${message}`) : error
   }
 }
 

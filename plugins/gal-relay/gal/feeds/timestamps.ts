@@ -41,7 +41,7 @@ class Timestamps {
   async compare(): Promise<void> {
     const comparison = this.#context.keeper.compare()
     await this.#readAll((id) => comparison.seen(id))
-    comparison.end()
+    await comparison.end()
   }
 
   async #readAll(seen: (id: Buffer) => void): Promise<void> {

@@ -39,6 +39,7 @@ const FLUSH_AFTER = 50
 const BATCHES_LEAST = 4 << 20
 /** Up to this many addresses that go one by one are not taken for an administrator's mistake. */
 const FEW = 100
+const PART_AWAY = 'part of the directory cannot be asked, and the list in force has more recipients'
 const NOBODY = 'the directory shows no recipients at all'
 
 const NOTHING: Changes = { added: new Uint32Array(0), removed: new Uint32Array(0) }
@@ -56,6 +57,8 @@ export class Keeper implements ListKeeper {
   attributes: ReadonlySet<string>
   /** `false`: the directory has more than it shows here, so nobody counts as absent. */
   isWhole = true
+  /** Part of the directory cannot be asked: a list that has more is not replaced. */
+  isPartAway = false
 
   readonly #options: KeeperOptions
   readonly #takenAt = Date.now()
@@ -86,10 +89,9 @@ export class Keeper implements ListKeeper {
   }
 
   entry(id: Buffer, entry: Entry): void {
-    const { flag, mailbox: attributes } = this.#options.list
-    const addresses = new Set<string>()
-    for (const address of addressesOf(entry, this.attributes)) addresses.add(addressKey(address))
-    const flagged = flag !== '' && isTrue(entry, flag)
+    const { mailbox: attributes } = this.#options.list
+    const addresses = this.#addressesOf(entry)
+    const flagged = this.#isFlagged(entry)
     const mailbox = attributes && mailboxIn(entry, attributes)
     if (this.#builder) {
       this.entries++
@@ -98,6 +100,21 @@ export class Keeper implements ListKeeper {
       this.#membership?.set(id, addresses, flagged, mailbox)
       this.#writeSoon()
     }
+  }
+
+  holds(id: Buffer, entry: Entry): boolean {
+    const addresses = this.#addressesOf(entry)
+    return this.#membership?.isAs(id, addresses, this.#isFlagged(entry)) ?? false
+  }
+
+  /** In their normal form. */
+  #addressesOf(entry: Entry): Set<string> {
+    return new Set(addressesOf(entry, this.attributes).map(addressKey))
+  }
+
+  #isFlagged(entry: Entry): boolean {
+    const { flag } = this.#options.list
+    return flag !== '' && isTrue(entry, flag)
   }
 
   begin(): void {
@@ -166,7 +183,8 @@ export class Keeper implements ListKeeper {
         for (const entry of membership.entries()) if (seen.of(entry).length === 0) count++
         return count
       },
-      end: () => {
+      end: (mayRemove = true) => {
+        if (!mayRemove) return unknown
         const gone: Hash[] = []
         for (const entry of membership.entries()) {
           if (seen.of(entry).length === 0) gone.push(entry)
@@ -307,6 +325,7 @@ export class Keeper implements ListKeeper {
     if (force) return
     if (now === 0) throw new Refused(NOBODY)
     if (before === undefined) return
+    if (this.isPartAway && now < before) throw new Refused(PART_AWAY)
     const { shrink_limit } = snapshot
     const most = Math.max(1, Math.floor(before * shrink_limit))
     if (before - now > most) throw this.#shrunk(before, now)

@@ -164,6 +164,18 @@ export class Membership {
     return this.#holdings.of(entry).length > 0
   }
 
+  /** Whether it holds just these addresses, in their normal form, and any at all; with this flag. */
+  isAs(id: Uint8Array, addresses: ReadonlySet<string>, authenticatedOnly: boolean): boolean {
+    const held = this.#holdings.of(this.entryOf(id))
+    if (held.length === 0 || held.length !== addresses.size) return false
+    const flag = authenticatedOnly ? AUTHENTICATED_ONLY : 0
+    return [...addresses].every((address) => {
+      const { hi, lo } = this.#hasher.address(address)
+      const hash: Hash = [hi, (lo | flag) >>> 0]
+      return held.some((one) => sameAddress(one, hash) && one[1] === hash[1])
+    })
+  }
+
   remove(entry: Hash): void {
     this.#replace(entry, [])
   }

@@ -62,13 +62,14 @@ export class Reading {
     keeper: Keeper,
     log: Log,
     mayAsk = () => true,
+    known = new Map<string, Searchable>(),
   ) {
     this.keeper = keeper
     let completed = () => {}
     this.complete = new Promise((resolve) => {
       completed = resolve
     })
-    this.ended = this.#run(list, settings, log, completed, mayAsk).then(
+    this.ended = this.#run(list, settings, log, completed, mayAsk, known).then(
       () => new Error('ended'),
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
@@ -84,6 +85,7 @@ export class Reading {
     log: Log,
     completed: () => void,
     mayAsk: () => boolean,
+    known: Map<string, Searchable>,
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
@@ -108,10 +110,12 @@ export class Reading {
         log,
         signal,
         every: snapshot.changes_every,
+        before: known.get(endpoint.name),
         keeper: {
           begin: () => keeper.begin(),
           entry: (id, entry) => keeper.entry(id, entry),
           gone: (id) => keeper.gone(id),
+          holds: (id, entry) => keeper.holds(id, entry),
           async confirmed(at) {
             await keeper.confirmed(at)
             if (keeper.unwritten === undefined) completed()
@@ -127,7 +131,9 @@ export class Reading {
           keeper.feed = name
         },
         onSearchable: (searchable) => {
+          known.set(endpoint.name, searchable)
           keeper.attributes = new Set(searchable.shownAs)
+          keeper.isPartAway = searchable.isPartAway
           const isWhole = !hidesEntries(searchable)
           if (keeper.isWhole && !isWhole) log.warn(incomplete(endpoint, searchable, ldap))
           keeper.isWhole = isWhole
@@ -151,6 +157,8 @@ export class Syncer {
   #following: Reading | undefined
   #reading: Reading | undefined
   #readFor: number | undefined
+  /** What was seen last of each server, by its name. */
+  readonly #known = new Map<string, Searchable>()
   /** Servers that come before the followed one, and were away when the list was read. */
   #passedOver: Endpoint[] = []
   #lastError: string | undefined
@@ -267,6 +275,7 @@ export class Syncer {
       keeper,
       this.#log,
       this.#mayAsk,
+      this.#known,
     )
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)

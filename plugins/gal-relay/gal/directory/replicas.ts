@@ -1,0 +1,29 @@
+// The servers of a directory have the same entries. A replica may lack an attribute nevertheless (OpenLDAP:
+// `exattrs` or `attrs` of syncrepl), or know no such attribute: on it, nobody is found by that. Or it is
+// being filled.
+
+import type { Searchable } from './searchable'
+
+/** What one server shows. */
+export interface Replica {
+  readonly name: string
+  /** undefined while it is not known. */
+  readonly searchable: Pick<Searchable, 'findings' | 'isStateless'> | undefined
+}
+
+/** @returns for people: what other servers have and this one lacks; undefined if nothing */
+export function lackedHere(
+  { name, searchable }: Replica,
+  others: Iterable<Replica>,
+): string | undefined {
+  const here = new Map(searchable?.findings.map((finding) => [finding.attribute, finding]))
+  for (const other of others) {
+    if (searchable?.isStateless && other.searchable?.isStateless === false)
+      return `${name} has no contextCSN as ${other.name} has: is it a replica that is being filled?`
+    for (const { attribute, isHeld } of other.searchable?.findings ?? []) {
+      if (!isHeld || here.get(attribute)?.isHeld) continue
+      return `${attribute}: entries have it on ${other.name}, and none has it on ${name}: is that a partial replica?`
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,143 @@
+// Addresses that an entry shows and is not found by: some servers add or rewrite values as entries are
+// read (OpenLDAP's overlays collect, dynlist, rwm, translucent and valsort), and no search sees those.
+// Some entries of each container are tried, since such rules are often made for a part of the tree.
+
+import type { Entry } from '../../ldap/entry'
+import { and, equals, equalsBytes, or, present } from '../../ldap/filter'
+import { SIZE_LIMIT } from './address-search'
+import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
+import { addressIn, baseName, containerOf, valuesFor } from './entry-addresses'
+import { matching, withAddress } from './list-definition'
+
+/** Entries that are tried, and bytes of their values. */
+const TRIED = 100
+const BYTES = 65_536
+/** Of each attribute of an entry, so many of the first values and of the last, which are those added. */
+const OF_ENTRY = 5
+/** Longer values would make the search large. */
+const LONGEST = 320
+
+/** An attribute of addresses, by the name that the server knows and in lower case those that it shows. */
+export interface ShownAttribute {
+  readonly name: string
+  readonly shownAs: readonly string[]
+}
+
+interface ShownAddress {
+  readonly attribute: string
+  readonly value: Buffer
+  readonly address: string
+}
+
+interface Shown {
+  readonly dn: string
+  readonly addresses: readonly ShownAddress[]
+}
+
+/**
+ * @param entries those that were read; of one that comes several times the first counts
+ * @returns by attribute
+ * @throws DirectoryError if there is no answer
+ */
+export async function valuesNotFound(
+  search: BaseSearch,
+  attributes: readonly ShownAttribute[],
+  entries: readonly Entry[],
+): Promise<Map<string, Doubt>> {
+  const doubts = new Map<string, Doubt>()
+  const tried = someOfEach(entries.map((entry) => shownBy(entry, attributes)))
+  if (tried.length === 0) return doubts
+  const has = ({ addresses }: Shown) =>
+    and(...addresses.map(({ attribute, value }) => equalsBytes(attribute, value)))
+  const filter = matching(search.list, or(...tried.map(has)))
+  const found = await search.find(filter, undefined, 2 * TRIED)
+  const names = new Set(found.entries.map(({ dn }) => dn.toLowerCase()))
+  const missing = tried.filter(({ dn }) => !names.has(dn.toLowerCase()))
+  for (const { dn, addresses } of missing.slice(0, SAMPLE)) {
+    for (const one of addresses) {
+      if (doubts.has(one.attribute) || !(await isNotFound(search, dn, one))) continue
+      doubts.set(one.attribute, await notFound(search, dn, one))
+    }
+  }
+  return doubts
+}
+
+/** By the search that looks an address up; the entry may have changed in between. */
+async function isNotFound(
+  search: BaseSearch,
+  dn: string,
+  { attribute, value, address }: ShownAddress,
+): Promise<boolean> {
+  const { list } = search
+  const terms = list.attributes.flatMap((name) =>
+    valuesFor(name, address).map((text) => equals(name, text)),
+  )
+  const { code, entries } = await search.find(matching(list, or(...terms)), undefined, SIZE_LIMIT)
+  if (code !== 0 || entries.some((entry) => entry.dn.toLowerCase() === dn.toLowerCase()))
+    return false
+  const now = await search.findAt(dn, present('objectClass'), [attribute])
+  return now.entries.some(({ attributes }) =>
+    attributes.some(({ values }) => values.some((one) => one.equals(value))),
+  )
+}
+
+async function notFound(
+  search: BaseSearch,
+  dn: string,
+  { attribute }: ShownAddress,
+): Promise<Doubt> {
+  const listed = await search.findAt(dn, withAddress(search.list))
+  const isListed = listed.entries.length > 0
+  const what =
+    'shows an address in it that no search finds: is it added as entries are read (overlay dynlist, ' +
+    'collect, translucent or valsort)? Store it in the entry'
+  const todo = isListed ? `${what}, or set mode = snapshot` : what
+  return search.doubtOf(attribute, dn, todo, isListed)
+}
+
+function shownBy({ dn, attributes: shown }: Entry, attributes: readonly ShownAttribute[]): Shown {
+  const addresses = attributes.flatMap(({ name, shownAs }) => {
+    const values = shown.filter(({ type }) => shownAs.includes(baseName(type)))
+    const all = values.flatMap((one) => one.values.flatMap((value) => askable(name, value)))
+    return all.length > 2 * OF_ENTRY ? [...all.slice(0, OF_ENTRY), ...all.slice(-OF_ENTRY)] : all
+  })
+  return { dn, addresses }
+}
+
+/** An address that anybody may ask for, in characters that every syntax has. */
+function askable(attribute: string, value: Buffer): ShownAddress[] {
+  const text = value.toString('latin1')
+  if (value.length > LONGEST || !/^[\x20-\x7e]+$/.test(text)) return []
+  const address = addressIn(attribute.toLowerCase(), text, true)
+  return address === undefined ? [] : [{ attribute, value, address }]
+}
+
+/** Of each container those that show most, as many of one as of another; always the same. */
+function someOfEach(entries: readonly Shown[]): Shown[] {
+  const containers = new Map<string, Shown[]>()
+  const names = new Set<string>()
+  for (const one of entries) {
+    const dn = one.dn.toLowerCase()
+    if (one.addresses.length === 0 || names.has(dn)) continue
+    names.add(dn)
+    const name = containerOf(one.dn)
+    const others = containers.get(name)
+    if (others) others.push(one)
+    else containers.set(name, [one])
+  }
+  for (const some of containers.values()) {
+    some.sort((one, other) => other.addresses.length - one.addresses.length)
+  }
+  const tried: Shown[] = []
+  let bytes = 0
+  for (let place = 0; place < TRIED; place++) {
+    for (const some of containers.values()) {
+      const one = some[place]
+      if (!one) continue
+      bytes += one.addresses.reduce((sum, { value }) => sum + value.length, 0)
+      if (tried.length === TRIED || bytes > BYTES) return tried
+      tried.push(one)
+    }
+  }
+  return tried
+}
