@@ -19,6 +19,7 @@ import {
 } from './address-list'
 import { isTrue } from './directory/entry-addresses'
 import type { ListDefinition } from './directory/list-definition'
+import { partsLeftOut } from './directory/parts'
 import { byPart, referredText } from './directory/references'
 import type { Searchable } from './directory/searchable'
 import { type ListTurn, newKnowledge, type ServerKnowledge } from './directory/server-knowledge'
@@ -141,7 +142,8 @@ export class LiveList implements AddressList {
     }
     const elsewhere = await this.#elsewhere(recipient, turn, first.references, searchable)
     if (elsewhere.length > 0) return elsewhere
-    const [doubt] = searchable.doubts
+    const now = await partsLeftOut(searchable.parts, (searches) => turn.search(searches))
+    const [doubt] = [...searchable.doubts, ...now]
     if (doubt) throw new DirectoryError('unproven', doubt.text)
     const key = recipientKey(recipient)
     const missingSince = this.#absence.missingSince(key)

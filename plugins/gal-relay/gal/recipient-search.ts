@@ -75,7 +75,7 @@ export class RecipientSearch {
     this.#asConfigured = this.#by(list.attributes, list.attributes)
   }
 
-  /** Searches that every server must answer with success before it is asked for recipients. */
+  /** Searches, one of which every server must answer with success before it is asked for recipients. */
   get check(): readonly Buffer[] {
     return this.#asConfigured.forNobody()
   }

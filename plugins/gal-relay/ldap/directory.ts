@@ -63,7 +63,7 @@ export class Directory<K = undefined> {
   #isAllDown = false
 
   /**
-   * @param check searches that a server must answer with success before it is asked anything else
+   * @param check searches, one of which a server must answer with success before it is asked anything else
    * @param onOpen finds out what a server can be searched for, before it counts as up; may fail
    * @param idle milliseconds until an idle connection is tested: servers and firewalls drop them
    */

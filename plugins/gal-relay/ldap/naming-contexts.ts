@@ -19,6 +19,11 @@ export function contextsOf(
   return [...found]
 }
 
+/** Whether an entry with this DN is below that one; everything but the top is below the top, ''. */
+export function isBelow(dn: string, top: string): boolean {
+  return normal(dn).endsWith(top === '' ? '' : `,${normal(top)}`)
+}
+
 function isWithin(dn: string, context: string): boolean {
   return context !== '' && (dn === context || dn.endsWith(`,${context}`))
 }

@@ -14,7 +14,7 @@ import type { Endpoint, LdapOptions } from './options'
 export interface ServerOptions<K> {
   readonly endpoint: Endpoint
   readonly ldap: LdapOptions
-  /** Searches that must end with success before the server counts as up. */
+  /** Searches, one of which must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
   /** Makes the initial knowledge about a server. */
   readonly newKnowledge: () => K
@@ -228,9 +228,10 @@ export class Server<K = unknown> {
     const results = await Promise.all(
       check.map((operation) => connection.search(operation, ldap.query_timeout)),
     )
-    for (const { code, diagnostic, references } of results) {
-      if (code !== 0) throw resultError(code, diagnostic, references)
-    }
+    // One that can answer some of them may find what is asked for.
+    const [first] = results
+    if (!first || results.some(({ code }) => code === 0)) return
+    throw resultError(first.code, first.diagnostic, first.references)
   }
 
   #adopt(connection: Connection): void {

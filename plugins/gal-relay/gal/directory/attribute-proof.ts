@@ -106,7 +106,9 @@ export class AttributeProof {
     ])
     const seen = [...without.entries, ...any.entries]
     if (seen.some((entry) => this.#valueOf(entry) !== undefined)) {
-      return this.#doubts('this account may read it but not search for it: grant it that right')
+      return this.#doubts(
+        'this account may read it but not search for it: grant it that right, or rebuild the index',
+      )
     }
     if (without.entries.length > 0 || (any.code === 0 && any.entries.length === 0)) return nobody
     return this.#doubts(

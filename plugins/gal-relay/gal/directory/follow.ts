@@ -7,6 +7,7 @@ import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-f
 import { FEEDS, type FeedName } from '../feeds/table'
 import { goodFor } from './known-searchable'
 import { type ListDefinition, underOurNames, withAttributes } from './list-definition'
+import { partsLeftOut } from './parts'
 import { hidesEntries, readSearchable, type Searchable } from './searchable'
 import { PATIENCE, WholeList } from './whole-list'
 
@@ -35,7 +36,7 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
     async confirmed(at) {
       const countsFor = hidesEntries(searchable) ? every : goodFor(searchable, took)
       const now = performance.now()
-      if (now - lookedAt >= countsFor) {
+      if (now - lookedAt >= countsFor || (await isPartLeftOut(options, searchable))) {
         searchable = await lookAt(options)
         lookedAt = performance.now()
         took = lookedAt - now
@@ -43,6 +44,15 @@ function watched(options: FollowOptions, first: Searchable): ListKeeper {
       await keeper.confirmed(at)
     },
   }
+}
+
+async function isPartLeftOut(
+  { connection }: FollowOptions,
+  { parts }: Searchable,
+): Promise<boolean> {
+  const search = (searches: readonly Buffer[]) =>
+    Promise.all(searches.map((one) => connection.search(one, PATIENCE)))
+  return (await partsLeftOut(parts, search)).length > 0
 }
 
 async function lookAt({

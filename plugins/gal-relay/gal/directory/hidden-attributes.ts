@@ -59,7 +59,8 @@ export async function hiddenWhenRead(
   return undefined
 }
 
-const ofRecipients = (list: ListDefinition) =>
+/** Entries that have an address, or may have a hidden one. */
+export const ofRecipients = (list: ListDefinition) =>
   matching(list, or(...list.attributes.map(present), PERSON))
 
 const hides = (search: BaseSearch, attribute: string, dn: string) =>

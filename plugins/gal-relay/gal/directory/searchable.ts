@@ -3,11 +3,13 @@
 // is proven below each base, by the schema and by what entries really show; one that works says nothing of
 // another.
 
+import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
 import { resultError } from '../../ldap/directory-error'
 import { attributesOfFilter } from '../../ldap/filter'
-import { isActiveDirectory, readRootDse } from '../../ldap/root-dse'
+import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
+import type { Result } from '../../ldap/search-result'
 import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
@@ -15,6 +17,8 @@ import { LEGACY_DN } from './entry-addresses'
 import { hiddenAttributes, hiddenFromFilter } from './hidden-attributes'
 import { type AccountRights, hiddenByRights, readAccountRights } from './hidden-by-rights'
 import type { ListDefinition } from './list-definition'
+import { missingFromIndex } from './missing-from-index'
+import { partsBelow, partsLeftOut } from './parts'
 import { mayHoldRecipients } from './references'
 
 export type { Doubt } from './base-search'
@@ -45,6 +49,8 @@ export interface Searchable {
   readonly doubts: readonly Doubt[]
   /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
+  /** DNs of the tops of parts that are in databases of their own, which may be left out at any time. */
+  readonly parts: readonly string[]
   readonly isActiveDirectory: boolean
 }
 
@@ -83,23 +89,35 @@ export async function readSearchable(
   const ofFilter = attributesOfFilter(list.filterText).flatMap((name) => schema?.find(name) ?? [])
   const filterNames = ofFilter.map(({ name }) => name)
   const rights = isActiveDirectory(rootDse)
-    ? await readAccountRights(connection, list, [...attributes, ...filterNames], patience)
+    ? await readAccountRights(connection, rootDse, list, [...attributes, ...filterNames], patience)
     : undefined
-  const [references, bases] = await Promise.all([
-    Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
+  const parts = partsBelow(list.bases, rootDse)
+  const searchAll = (all: readonly Buffer[]) =>
+    Promise.all(all.map((one) => connection.search(one, patience)))
+  const [found, leftOut, proofs] = await Promise.all([
+    searchAll(searches),
+    partsLeftOut(parts, searchAll),
     Promise.all(
       list.bases.map((base) =>
         proofOf(new BaseSearch(options, base), { used, schema, filterNames, rights }),
       ),
     ),
   ])
+  const ofServer = unsearched(list.bases, found)
+  const bases = proofs.map((proof, place) => (found[place]?.code === 0 ? proof : UNSEARCHED))
   const findings = used.map(({ configured }, i) =>
     findingOf(
       configured,
       bases.flatMap(({ attributes }) => attributes[i] ?? []),
     ),
   )
-  const ofBases = [...bases.flatMap(({ filter }) => filter ?? []), ...bareBases(list.bases, bases)]
+  const ofBases = [
+    ...ofServer,
+    ...unfinished(rootDse, connection),
+    ...leftOut,
+    ...bases.flatMap(({ filter }) => filter ?? []),
+    ...bareBases(list.bases, bases),
+  ]
   return {
     attributes,
     // An attribute that is not there shows nothing; X.500 addresses count in others nevertheless.
@@ -114,7 +132,8 @@ export async function readSearchable(
     findings,
     ofBases,
     doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
-    references,
+    references: found.map(({ references }) => mayHoldRecipients(references)),
+    parts,
     isActiveDirectory: isActiveDirectory(rootDse),
   }
 }
@@ -128,14 +147,33 @@ function namedOtherwise({ flag, mailbox }: ListDefinition, schema: Schema): Map<
   return new Map(shown.filter(([other, name]) => other !== name))
 }
 
-async function referencesOf(
-  connection: Connection,
-  search: Buffer,
-  patience: number,
-): Promise<string[]> {
-  const { code, diagnostic, references } = await connection.search(search, patience)
-  if (code !== 0) throw resultError(code, diagnostic, references)
-  return mayHoldRecipients(references)
+/**
+ * Bases that the server does not search, while it searches others.
+ * @throws DirectoryError if it searches none
+ */
+function unsearched(bases: readonly string[], results: readonly Result[]): Doubt[] {
+  const errors = results.map(({ code, diagnostic, references }) =>
+    code === 0 ? undefined : resultError(code, diagnostic, references),
+  )
+  const [first] = errors
+  if (first && !errors.includes(undefined)) throw first
+  return errors.flatMap((error, place) => {
+    if (!error) return []
+    const text = `below ${bases[place] || 'the top'} nothing can be searched: ${error.message}`
+    return [{ isOfSearches: false, text }]
+  })
+}
+
+/** Of a domain controller that has just started, or joined: it lacks what others have. */
+function unfinished(
+  { isSynchronized, isGlobalCatalogReady }: RootDse,
+  { port = 0 }: Connection,
+): Doubt[] {
+  const isCatalog = GLOBAL_CATALOG_PORTS.has(port)
+  if (isSynchronized && (isGlobalCatalogReady || !isCatalog)) return []
+  const what = isSynchronized ? 'isGlobalCatalogReady' : 'isSynchronized'
+  const text = `the domain controller has not yet received all that others have (${what} is FALSE)`
+  return [{ isOfSearches: false, text }]
 }
 
 /** What is found below one base. */
@@ -144,6 +182,9 @@ interface BaseProof {
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
 }
+
+/** Below a base that the server does not search. */
+const UNSEARCHED: BaseProof = { attributes: [], filter: undefined }
 
 /** What is known of the server. */
 interface Known {
@@ -172,13 +213,15 @@ async function proofOf(
     return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
   })
   const names = shown.map(({ name }) => name)
-  const [hidden, byRights] = await Promise.all([
+  const sound = used.filter((_, i) => !findings[i]?.doubt).map(nameOf)
+  const [hidden, byRights, notIndexed] = await Promise.all([
     hiddenAttributes(search, names),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
+    missingFromIndex(search, sound),
   ])
   const attributes = findings.map((finding, i) => {
     const name = nameOf(used[i] as Named)
-    const doubt = hidden.get(name) ?? byRights?.attributes.get(name)
+    const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notIndexed.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
   return { attributes, filter: filter ?? byRights?.filter }
@@ -207,6 +250,7 @@ function bareBases(bases: readonly string[], proofs: readonly BaseProof[]): Doub
   // Of a single one that is found out by whoever asks.
   if (bases.length < 2) return []
   const isBare = (place: number) =>
+    proofs[place] !== UNSEARCHED &&
     proofs[place]?.attributes.every(({ isHeld, doubt }) => !isHeld && !doubt)
   return bases
     .filter((_, place) => isBare(place))
