@@ -233,6 +233,32 @@ describe('what 389 Directory Server leaves out', {
       { ldap: { base: [PEOPLE] }, gal: { attributes: ['mail'] } },
     ))
 
+  test('an attribute without an index, and too many entries: those in another one are found', async () => {
+    const more = Array.from({ length: 10 }, (_, i) => person(`p${i}`))
+    const ds = await startDs389({ entries: [...ENTRIES, ...more] })
+    const { bindDn: bind_dn, password: bind_password } = ds
+    await ds.modify(bind_dn, { nsLookThroughLimit: '5' })
+    const ldap = { url: [serverUrl(ds.url)], bind_dn, bind_password }
+    const live = testList(ldap)
+    try {
+      await answered(live, { ann: 'found', p9: 'found', nobody: 'unavailable' })
+      const [server] = await probeDirectory(GAL, { ...LDAP, ...ldap })
+      const problems = server?.findings.filter(({ level }) => level === 'problem') ?? []
+      const texts = problems.map(({ text }) => text)
+      const what =
+        /^proxyAddresses: entries with it cannot be listed: .*; have the attribute indexed/
+      assert.ok(
+        texts.some((text) => what.test(text)),
+        texts.join('\n'),
+      )
+      await ds.modify(bind_dn, { nsLookThroughLimit: '-1' })
+      await live.becomes('nobody@example.com', 'absent')
+    } finally {
+      await live.close()
+      await ds.stop()
+    }
+  })
+
   test('a base that is not there: recipients are found below the other one', async () => {
     const ds = await startDs389({ entries: ENTRIES })
     const { bindDn: bind_dn, password: bind_password } = ds

@@ -68,6 +68,7 @@ export class LiveList implements AddressList {
     this.#directory = new Directory(ldap, this.#search.check, log, {
       isOnDemand,
       newKnowledge,
+      checkSingly: this.#search.checkSingly,
       onOpen: (server, connection) => this.#search.renew(server, connection),
       onAllDown: () => log.error('no directory server can be asked; recipients are deferred'),
     })

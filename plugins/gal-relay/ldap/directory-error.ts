@@ -25,6 +25,8 @@ export type Failure =
   | 'overload'
 
 /** The result code of a search that reached its size limit. */
+/** A result code: the server looks through no more entries for this account, often for want of an index. */
+export const ADMIN_LIMIT_EXCEEDED = 11
 export const SIZE_LIMIT_EXCEEDED = 4
 
 /** The most characters in a message. */

@@ -9,6 +9,7 @@ import type { AttributeType, Schema } from '../../ldap/schema'
 import type { Result } from '../../ldap/search-result'
 import type { BaseSearch, Doubt } from './base-search'
 import { addressIn, baseName, LONGEST_VALUE } from './entry-addresses'
+import { limitHint } from './hint'
 import { matching } from './list-definition'
 
 /** Entries that must show what they have. */
@@ -45,8 +46,8 @@ export class AttributeProof {
     const { entries, code, diagnostic } = await this.#find(present(this.#name), [this.#name], SHOWN)
     const isComplete = code === 0
     if (entries.length === 0 && !isComplete) {
-      const { message } = resultError(code, diagnostic)
-      return this.#doubts(`entries with it cannot be listed: ${message}`)
+      const error = resultError(code, diagnostic)
+      return this.#doubts(`entries with it cannot be listed: ${error.message}${limitHint(error)}`)
     }
     return await (entries.length > 0 ? this.#held(entries) : this.#unheld())
   }

@@ -1,6 +1,6 @@
 // What people can do about a server that cannot be connected to, or does not let us in.
 
-import type { DirectoryError } from '../../ldap/directory-error'
+import { ADMIN_LIMIT_EXCEEDED, type DirectoryError } from '../../ldap/directory-error'
 import type { RootDse } from '../../ldap/root-dse'
 import type { LdapSettings } from '../../settings/settings'
 
@@ -11,6 +11,7 @@ export function hint({ failure, code, message }: DirectoryError, ldap: LdapSetti
   }
   if (code === 49) return '; are bind_dn and bind_password right?'
   if (code === 8 || code === 13) return '; it requires TLS: use ldaps:// or starttls = true'
+  if (code === ADMIN_LIMIT_EXCEEDED) return limitHint({ code })
   if (code !== undefined && !ldap.bind_dn)
     return '; does it accept anonymous binds? If not, set bind_dn'
   if (failure === 'timeout') return '; is the port right, and does a firewall let us through?'
@@ -32,6 +33,14 @@ export function hint({ failure, code, message }: DirectoryError, ldap: LdapSetti
   if (message.includes('ECONNREFUSED')) return '; nothing listens there'
   if (/ENOTFOUND|EAI_AGAIN/.test(message)) return '; the name is not in DNS'
   return ''
+}
+
+/** @returns what to do about a search that looks through too many entries, to be appended; or '' */
+export function limitHint({ code }: Pick<DirectoryError, 'code'>): string {
+  return code === ADMIN_LIMIT_EXCEEDED
+    ? '; have the attribute indexed, or raise the number of entries that are looked through for this ' +
+        'account (nsLookThroughLimit in 389 Directory Server, size.unchecked in OpenLDAP)'
+    : ''
 }
 
 /** What limits of the account are called there, and that they are to be raised. */

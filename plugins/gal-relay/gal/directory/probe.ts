@@ -4,7 +4,12 @@
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { directoryError, printable, resultError } from '../../ldap/directory-error'
+import {
+  ADMIN_LIMIT_EXCEEDED,
+  directoryError,
+  printable,
+  resultError,
+} from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
@@ -140,8 +145,10 @@ class Probe {
     const failed = results.find(({ code }) => code !== 0 && code !== SIZE_LIMIT_EXCEEDED)
     const entries = results.flatMap((result) => result.entries)
     const attributes = this.gal.attributes.join(', ')
-    if (failed) yield problem(`a search for entries with an address: ${reason(failed)}`)
-    else if (entries.length === 0) {
+    if (failed) {
+      yield problem(`a search for entries with an address: ${reason(failed)}`)
+      if (failed.code === ADMIN_LIMIT_EXCEEDED) yield* this.#attributesProven()
+    } else if (entries.length === 0) {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the access rights correct?${await this.#unseen()}`,
       )

@@ -5,7 +5,7 @@
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { resultError } from '../../ldap/directory-error'
+import { ADMIN_LIMIT_EXCEEDED, resultError } from '../../ldap/directory-error'
 import { attributesOfFilter } from '../../ldap/filter'
 import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
@@ -104,7 +104,7 @@ export async function readSearchable(
     ),
   ])
   const ofServer = unsearched(list.bases, found)
-  const bases = proofs.map((proof, place) => (found[place]?.code === 0 ? proof : UNSEARCHED))
+  const bases = proofs.map((proof, place) => (isSearched(found[place]) ? proof : UNSEARCHED))
   const findings = used.map(({ configured }, i) =>
     findingOf(
       configured,
@@ -147,13 +147,17 @@ function namedOtherwise({ flag, mailbox }: ListDefinition, schema: Schema): Map<
   return new Map(shown.filter(([other, name]) => other !== name))
 }
 
+/** By which attributes too many entries are looked through is found out for each of them. */
+const isSearched = (one: Result | undefined) =>
+  one?.code === 0 || one?.code === ADMIN_LIMIT_EXCEEDED
+
 /**
  * Bases that the server does not search, while it searches others.
  * @throws DirectoryError if it searches none
  */
 function unsearched(bases: readonly string[], results: readonly Result[]): Doubt[] {
-  const errors = results.map(({ code, diagnostic, references }) =>
-    code === 0 ? undefined : resultError(code, diagnostic, references),
+  const errors = results.map((one) =>
+    isSearched(one) ? undefined : resultError(one.code, one.diagnostic, one.references),
   )
   const [first] = errors
   if (first && !errors.includes(undefined)) throw first
