@@ -144,7 +144,7 @@ export class LiveList implements AddressList {
     const elsewhere = await this.#elsewhere(recipient, turn, first.references, searchable)
     if (elsewhere.length > 0) return elsewhere
     const now = await partsLeftOut(searchable.parts, (searches) => turn.search(searches))
-    const [doubt] = [...searchable.doubts, ...now]
+    const [doubt] = [...searchable.doubts, ...now, ...this.#search.lackedBy(turn)]
     if (doubt) throw new DirectoryError('unproven', doubt.text)
     const key = recipientKey(recipient)
     const missingSince = this.#absence.missingSince(key)

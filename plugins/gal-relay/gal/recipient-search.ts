@@ -11,7 +11,9 @@ import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
 import { recipientKey, spellings, valueWithKey } from './address-key'
 import { AddressSearch, SIZE_LIMIT } from './directory/address-search'
+import type { Doubt } from './directory/base-search'
 import { addressesOf } from './directory/entry-addresses'
+import { HeldAttributes } from './directory/held-attributes'
 import { type ListDefinition, underOurNames, withAttributes } from './directory/list-definition'
 import { mayHoldRecipients } from './directory/references'
 import { isCutShort, remainingValues } from './directory/remaining-values'
@@ -55,6 +57,7 @@ export class RecipientSearch {
   /** By attribute names; only a few servers use other names than the settings. */
   readonly #searches = new Map<string, AddressSearch>()
   readonly #asConfigured: AddressSearch
+  readonly #held = new HeldAttributes()
 
   /**
    * @param timeout milliseconds for a search
@@ -114,12 +117,22 @@ export class RecipientSearch {
     return server.knowledge.searchable.of(turn, () => this.#readSearchable(server, connection))
   }
 
+  /** Doubts about the attributes that other servers of the directory have values of, and this one has not. */
+  lackedBy({ server: { name } }: ListTurn): Doubt[] {
+    const doubts = this.#held.lackedBy(name)
+    for (const { text } of doubts) {
+      this.#notices.once('warn', `directory ${name}: unknown recipients are deferred: ${text}`)
+    }
+    return doubts
+  }
+
   async #readSearchable(
     { knowledge, name }: Server<ServerKnowledge>,
     connection: Connection,
   ): Promise<Searchable> {
     const { current: before } = knowledge.searchable
     const now = await readSearchable(connection, this.#list, PATIENCE)
+    this.#held.note(name, now)
     const said = new Set(before?.doubts.map(({ text }) => text))
     for (const { text } of now.doubts) {
       if (!said.has(text)) {

@@ -24,6 +24,7 @@ import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settin
 import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
 import { type Finding, note, ok, problem, warning } from './finding'
+import { HeldAttributes } from './held-attributes'
 import { hint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { otherAttributes } from './other-attributes'
@@ -46,23 +47,31 @@ export async function probeDirectory(
   gal: GalSettings,
   ldap: LdapSettings,
 ): Promise<readonly ServerFindings[]> {
-  const probes = await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap)))
-  return probes.flat()
+  const held = new HeldAttributes()
+  const probes = await Promise.all(ldap.url.map((url) => probeUrl(url, gal, ldap, held)))
+  return probes.flat().map(({ server, findings }) => {
+    const lacking = held.lackedBy(server).map(({ text }) => problem(`${text}${DEFERRED}`))
+    return { server, findings: [...findings, ...lacking] }
+  })
 }
+
+/** Of a doubt. */
+const DEFERRED = '; unknown recipients are deferred'
 
 async function probeUrl(
   url: ServerUrl,
   gal: GalSettings,
   ldap: LdapSettings,
+  held: HeldAttributes,
 ): Promise<readonly ServerFindings[]> {
   const { scheme, host, port, text } = url
   if (scheme !== 'srv') {
-    return [await probeServer({ tls: scheme === 'ldaps', host, port, name: text }, gal, ldap)]
+    return [await probeServer({ tls: scheme === 'ldaps', host, port, name: text }, gal, ldap, held)]
   }
   try {
     const endpoints = await findServers(host, ldap.connect_timeout)
     if (endpoints.length === 0) throw new Error('no servers')
-    return await Promise.all(endpoints.map((endpoint) => probeServer(endpoint, gal, ldap)))
+    return await Promise.all(endpoints.map((endpoint) => probeServer(endpoint, gal, ldap, held)))
   } catch (error) {
     const { message } = directoryError(error)
     const server = problem(`DNS has no servers for _ldap._tcp.${host}: ${message}`)
@@ -74,6 +83,7 @@ async function probeServer(
   endpoint: Endpoint,
   gal: GalSettings,
   ldap: LdapSettings,
+  held: HeldAttributes,
 ): Promise<ServerFindings> {
   const findings: Finding[] = []
   let connection: Connection | undefined
@@ -82,7 +92,7 @@ async function probeServer(
     connection = await openConnection(endpoint, ldap, new AbortController().signal)
     findings.push(ok(connectedText(endpoint, ldap, performance.now() - start)))
     const rootDse = await readRootDse(connection, PATIENCE)
-    const probe = new Probe(connection, endpoint, rootDse, gal, ldap)
+    const probe = new Probe(connection, endpoint, rootDse, gal, ldap, held)
     for await (const finding of probe.findings()) findings.push(finding)
   } catch (thrown) {
     const error = directoryError(thrown)
@@ -112,6 +122,7 @@ class Probe {
     private readonly rootDse: RootDse,
     readonly gal: GalSettings,
     private readonly ldap: LdapSettings,
+    private readonly held: HeldAttributes,
   ) {
     this.#list = listDefinition(gal, ldap)
   }
@@ -214,16 +225,16 @@ class Probe {
   async *#attributesProven(): AsyncGenerator<Finding> {
     const { ldap } = this
     const searchable = await readSearchable(this.connection, this.#list, PATIENCE)
+    this.held.note(this.endpoint.name, searchable)
     for (const { attribute, doubts, isHeld, caseRule } of searchable.findings) {
-      for (const { text } of doubts) yield problem(`${text}; unknown recipients are deferred`)
+      for (const { text } of doubts) yield problem(text + DEFERRED)
       if (doubts.length > 0) continue
       const how = caseRule ? `; it is case-sensitive and is searched by ${caseRule} too` : ''
       yield isHeld
         ? ok(`${attribute}: entries have it, and are found by it${how}`)
         : note(`${attribute}: no entry has it; an entry that had it would be found${how}`)
     }
-    for (const { text } of searchable.ofBases)
-      yield problem(`${text}; unknown recipients are deferred`)
+    for (const { text } of searchable.ofBases) yield problem(text + DEFERRED)
     for (const name of searchable.dropped) {
       yield note(`${name}: its schema has no such attribute, so it is not searched`)
     }

@@ -11,6 +11,7 @@ import type { Endpoint } from '../../ldap/options'
 import type { Log } from '../../log'
 import type { LdapSettings } from '../../settings/settings'
 import { follow } from '../directory/follow'
+import { HeldAttributes } from '../directory/held-attributes'
 import { type ListDefinition, listDefinition } from '../directory/list-definition'
 import { referredText, whyNotFollowed } from '../directory/references'
 import { hidesEntries, type Searchable } from '../directory/searchable'
@@ -62,13 +63,14 @@ export class Reading {
     keeper: Keeper,
     log: Log,
     mayAsk = () => true,
+    held = new HeldAttributes(),
   ) {
     this.keeper = keeper
     let completed = () => {}
     this.complete = new Promise((resolve) => {
       completed = resolve
     })
-    this.ended = this.#run(list, settings, log, completed, mayAsk).then(
+    this.ended = this.#run(list, settings, log, completed, mayAsk, held).then(
       () => new Error('ended'),
       (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
     )
@@ -84,6 +86,7 @@ export class Reading {
     log: Log,
     completed: () => void,
     mayAsk: () => boolean,
+    held: HeldAttributes,
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
@@ -126,7 +129,12 @@ export class Reading {
         onWay: (name) => {
           keeper.feed = name
         },
-        onSearchable: (searchable) => {
+        onSearchable: (shown) => {
+          held.note(endpoint.name, shown)
+          const searchable = {
+            ...shown,
+            doubts: [...shown.doubts, ...held.lackedBy(endpoint.name)],
+          }
           keeper.attributes = new Set(searchable.shownAs)
           const isWhole = !hidesEntries(searchable)
           if (keeper.isWhole && !isWhole) log.warn(incomplete(endpoint, searchable, ldap))
@@ -147,6 +155,7 @@ export class Syncer {
   readonly #backoff: Backoff
   readonly #turns: ReadingTurns
   readonly #mayAsk: () => boolean
+  readonly #held = new HeldAttributes()
   readonly #stop = new AbortController()
   #following: Reading | undefined
   #reading: Reading | undefined
@@ -267,6 +276,7 @@ export class Syncer {
       keeper,
       this.#log,
       this.#mayAsk,
+      this.#held,
     )
     this.#reading = reading
     this.#log.info(`${endpoint.name}: the whole list is read`)
