@@ -134,7 +134,7 @@ const SITUATIONS: readonly Situation[] = [
     slapd: { access: ['access to attrs=alias by * =rd'] },
     attributes: ['mail', 'alias'],
     says: [
-      `problem alias: this account may read it but not search for it: grant it that right; ${DEFERRED}`,
+      `problem alias: this account may read it but not search for it: grant it that right, or rebuild the index; ${DEFERRED}`,
     ],
   },
   {

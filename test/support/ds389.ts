@@ -59,6 +59,8 @@ export interface Ds389 {
   backUp(): Promise<void>
   /** Brings back, while it runs, what `backUp` has kept. */
   restore(): Promise<void>
+  /** Ends the server and starts it again on the same port. */
+  restart(): Promise<void>
   /** Ends the server and removes its folder. */
   stop(): Promise<void>
 }
@@ -92,8 +94,12 @@ export async function startDs389(options: Ds389Options = {}): Promise<Ds389> {
   writeFileSync(ldif, firstLdif(options.entries ?? []))
   const program = findProgram('ns-slapd') ?? 'ns-slapd'
   await run(program, ['ldif2db', '-D', folder, '-n', 'userroot', '-i', ldif])
-  const child = await startChild(program, ['-D', folder, '-i', join(folder, 'pid'), '-d', '0'])
-  await untilListening(port, undefined, endOf(child))
+  const start = async () => {
+    const started = await startChild(program, ['-D', folder, '-i', join(folder, 'pid'), '-d', '0'])
+    await untilListening(port, undefined, endOf(started))
+    return started
+  }
+  let child = await start()
 
   const url = `ldap://127.0.0.1:${port}`
   const access = ['-x', '-H', url, '-D', MANAGER, '-w', MANAGER_PASSWORD]
@@ -122,7 +128,9 @@ export async function startDs389(options: Ds389Options = {}): Promise<Ds389> {
     base: BASE,
     bindDn: READER,
     password: READER_PASSWORD,
-    pid: child.pid,
+    get pid() {
+      return child.pid
+    },
     change,
     add: (...entries) =>
       change(entries.map(({ dn, attributes }) => ldifAdd(dn, attributes)).join('')),
@@ -131,6 +139,10 @@ export async function startDs389(options: Ds389Options = {}): Promise<Ds389> {
     move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
     backUp: () => task('backup'),
     restore: () => task('restore'),
+    async restart() {
+      await child.end('SIGTERM')
+      child = await start()
+    },
     async stop() {
       await child.end('SIGTERM')
       rmSync(folder, { recursive: true, force: true })

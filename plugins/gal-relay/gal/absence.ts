@@ -62,16 +62,9 @@ export class Absence {
     for (const witness of this.witnesses) witness.forget(key)
   }
 
-  /**
-   * The entry that held a recently found address is asked for by its name, which says so if it is in a
-   * part of the tree that cannot be asked.
-   * @throws DirectoryError in that case
-   */
-  async requireReachable(key: string, turn: ListTurn, search: AddressSearch): Promise<void> {
-    const dns = this.witnesses.flatMap((witness) => witness.dnOf(key) ?? [])
-    const results = await turn.search(dns.map((dn) => search.forValues(dn, '1.1')))
-    const away = results.find(({ code }) => isAway(code))
-    if (away) throw resultError(away.code, away.diagnostic)
+  /** @returns DNs of the entries that held an address, if it was found lately */
+  dnsOf(key: string): readonly string[] {
+    return this.witnesses.flatMap((witness) => witness.dnOf(key) ?? [])
   }
 
   /**
@@ -198,3 +191,18 @@ const lost = (what: string) =>
     'unproven',
     `it shows ${what}: is it empty, or are base, filter or rights wrong?`,
   )
+
+/**
+ * Asks for entries by their names: the answer says so if one is in a part of the tree that cannot be asked.
+ * @throws DirectoryError in that case
+ */
+export async function requireReachable(
+  dns: readonly string[],
+  turn: ListTurn,
+  search: AddressSearch,
+): Promise<void> {
+  if (dns.length === 0) return
+  const results = await turn.search(dns.map((dn) => search.forValues(dn, '1.1')))
+  const away = results.find(({ code }) => isAway(code))
+  if (away) throw resultError(away.code, away.diagnostic)
+}

@@ -8,7 +8,7 @@ import type { ServerReport } from '../ldap/health'
 import type { Log } from '../log'
 import type { Recipient } from '../routing/recipient'
 import type { LdapSettings } from '../settings/settings'
-import { Absence } from './absence'
+import { Absence, requireReachable } from './absence'
 import { recipientKey } from './address-key'
 import {
   ABSENT,
@@ -68,6 +68,7 @@ export class LiveList implements AddressList {
     this.#directory = new Directory(ldap, this.#search.check, log, {
       isOnDemand,
       newKnowledge,
+      checkSingly: this.#search.checkSingly,
       onOpen: (server, connection) => this.#search.renew(server, connection),
       onAllDown: () => log.error('no directory server can be asked; recipients are deferred'),
     })
@@ -144,6 +145,7 @@ export class LiveList implements AddressList {
     if (elsewhere.length > 0) return elsewhere
     const [doubt] = searchable.doubts
     if (doubt) throw new DirectoryError('unproven', doubt.text)
+    await requireReachable(searchable.parts, turn, this.#search.of(turn))
     this.#requireAsElsewhere(turn.server, searchable)
     const key = recipientKey(recipient)
     const missingSince = this.#absence.missingSince(key)
@@ -159,7 +161,7 @@ export class LiveList implements AddressList {
       throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')
     }
     if (missingSince !== undefined) {
-      await this.#absence.requireReachable(key, turn, this.#search.of(turn))
+      await requireReachable(this.#absence.dnsOf(key), turn, this.#search.of(turn))
       this.#absence.requireGone(key, missingSince, missing)
     }
     return []

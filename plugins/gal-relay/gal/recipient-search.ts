@@ -2,7 +2,7 @@
 // address, and which attributes it can search at all.
 
 import type { Connection } from '../ldap/connection'
-import { DirectoryError, printable } from '../ldap/directory-error'
+import { ADMIN_LIMIT_EXCEEDED, DirectoryError, printable } from '../ldap/directory-error'
 import type { Entry } from '../ldap/entry'
 import type { Result } from '../ldap/search-result'
 import type { Server } from '../ldap/server'
@@ -75,9 +75,14 @@ export class RecipientSearch {
     this.#asConfigured = this.#by(list.attributes, list.attributes)
   }
 
-  /** Searches that every server must answer with success before it is asked for recipients. */
+  /** Searches, one of which every server must answer with success before it is asked for recipients. */
   get check(): readonly Buffer[] {
     return this.#asConfigured.forNobody()
+  }
+
+  /** The same for servers that find those too much. */
+  get checkSingly(): readonly Buffer[] {
+    return this.#asConfigured.byEachAttribute()
   }
 
   /** Searches by the server's own attribute names, or the configured ones until those are known. */
@@ -185,6 +190,12 @@ export class RecipientSearch {
       const witness = witnesses[base]
       // The witness's entry may have grown beyond the size that is read.
       if (leftOut && witness && !shown.has(witness)) this.#witnesses[base]?.replace(undefined)
+    }
+    if (holders.length === 0 && results.some(({ code }) => code === ADMIN_LIMIT_EXCEEDED)) {
+      for (const one of await turn.search(asked.byEachAttribute(own))) {
+        const entries = hasEntries(one) ? one.entries : []
+        holders.push(...entries.filter((entry) => valueWithKey(entry, key, names) !== undefined))
+      }
     }
     if (holders.length === 0) {
       requireWhole(results)

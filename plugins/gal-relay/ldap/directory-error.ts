@@ -24,6 +24,9 @@ export type Failure =
   /** Too many searches were waiting already. */
   | 'overload'
 
+/** A result code: the server looks through no more entries for this account, often for want of an index. */
+export const ADMIN_LIMIT_EXCEEDED = 11
+
 /** The result code of a search that reached its size limit. */
 export const SIZE_LIMIT_EXCEEDED = 4
 

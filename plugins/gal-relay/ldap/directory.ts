@@ -33,6 +33,7 @@ export interface DirectoryOptions<K> {
   /** Makes the initial knowledge about a server; `undefined` if none is kept. */
   readonly newKnowledge?: () => K
   readonly onOpen?: ServerOptions<K>['onOpen']
+  readonly checkSingly?: ServerOptions<K>['checkSingly']
   /** Called when no server can be asked any longer. */
   readonly onAllDown?: () => void
 }
@@ -44,6 +45,7 @@ export class Directory<K = undefined> {
   readonly #log: Log
   readonly #idle: number
   readonly #onOpen: ServerOptions<K>['onOpen']
+  readonly #checkSingly: ServerOptions<K>['checkSingly']
   readonly #newKnowledge: () => K
   readonly #onAllDown: () => void
   readonly #isOnDemand: boolean
@@ -63,7 +65,7 @@ export class Directory<K = undefined> {
   #isAllDown = false
 
   /**
-   * @param check searches that a server must answer with success before it is asked anything else
+   * @param check searches, one of which a server must answer with success before it is asked anything else
    * @param onOpen finds out what a server can be searched for, before it counts as up; may fail
    * @param idle milliseconds until an idle connection is tested: servers and firewalls drop them
    */
@@ -75,6 +77,7 @@ export class Directory<K = undefined> {
       idle = 30_000,
       newKnowledge = () => undefined as K,
       onOpen = async () => {},
+      checkSingly,
       onAllDown = () => {},
       isOnDemand = false,
       restAfter = REST_AFTER,
@@ -83,6 +86,7 @@ export class Directory<K = undefined> {
     this.#newKnowledge = newKnowledge
     this.#onAllDown = onAllDown
     this.#onOpen = onOpen
+    this.#checkSingly = checkSingly
     this.#ldap = ldap
     this.#check = check
     this.#log = log
@@ -265,6 +269,7 @@ export class Directory<K = undefined> {
       endpoint,
       ldap: this.#ldap,
       check: this.#check,
+      checkSingly: this.#checkSingly,
       newKnowledge: this.#newKnowledge,
       onOpen: this.#onOpen,
       log: this.#log,

@@ -3,7 +3,12 @@
 import { BerReader, integer, octets, TAG, tlv } from './ber'
 import type { Connection } from './connection'
 import { type Control, controlValue } from './controls'
-import { DirectoryError, resultError, SIZE_LIMIT_EXCEEDED } from './directory-error'
+import {
+  ADMIN_LIMIT_EXCEEDED,
+  DirectoryError,
+  resultError,
+  SIZE_LIMIT_EXCEEDED,
+} from './directory-error'
 import { bounded } from './limits'
 import type { Sink } from './search-result'
 
@@ -12,14 +17,13 @@ export const PAGED_RESULTS = '1.2.840.113556.1.4.319'
 const PAGE = 1000
 /** Smaller ones are not tried. */
 const SMALLEST = 10
-/** A result (RFC 4511 §A.1): so OpenLDAP refuses larger pages than `limits … size.pr`, or any. */
-const ADMIN_LIMIT_EXCEEDED = 11
 /** Some proxies refuse what their own root DSE offers. */
 const UNAVAILABLE_CRITICAL_EXTENSION = 12
 
 /** Results that may be due to the control. */
 const OF_PAGES: ReadonlySet<number> = new Set([
   SIZE_LIMIT_EXCEEDED,
+  // So OpenLDAP refuses larger pages than `limits … size.pr`, or any.
   ADMIN_LIMIT_EXCEEDED,
   UNAVAILABLE_CRITICAL_EXTENSION,
 ])

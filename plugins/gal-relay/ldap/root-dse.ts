@@ -10,6 +10,8 @@ export interface RootDse {
   /** OIDs, by which Active Directory identifies itself. */
   readonly capabilities: ReadonlySet<string>
   readonly namingContexts: readonly string[]
+  /** 389 Directory Server: DNs of the tops of all its databases, also of those that are disabled. */
+  readonly databases: readonly string[]
   /** DN of the entry that describes the server's attributes (RFC 4512 §4.2). */
   readonly subschema: string | undefined
   readonly isOpenLdap: boolean
@@ -19,6 +21,9 @@ export interface RootDse {
   readonly highestCommittedUsn: bigint | undefined
   /** Active Directory: the DN of this domain controller's own settings. */
   readonly dsServiceName: string | undefined
+  /** Active Directory: `false` while a domain controller has not received all that others have. */
+  readonly isSynchronized: boolean
+  readonly isGlobalCatalogReady: boolean
 }
 
 const ACTIVE_DIRECTORY = ['1.2.840.113556.1.4.800', '1.2.840.113556.1.4.1851']
@@ -32,6 +37,9 @@ const SEARCH = searchRequest({
     'supportedControl',
     'supportedCapabilities',
     'namingContexts',
+    'nsBackendSuffix',
+    'isSynchronized',
+    'isGlobalCatalogReady',
     'highestCommittedUSN',
     'dsServiceName',
     'subschemaSubentry',
@@ -51,11 +59,15 @@ export async function readRootDse(connection: Connection, timeout: number): Prom
     controls: new Set(values('supportedControl')),
     capabilities: new Set(values('supportedCapabilities')),
     namingContexts: values('namingContexts'),
+    // `name:DN`
+    databases: values('nsBackendSuffix').map((text) => text.slice(text.indexOf(':') + 1)),
     isOpenLdap: values('objectClass').includes('OpenLDAProotDSE'),
     monitor: values('monitorContext')[0],
     highestCommittedUsn: usn && /^\d+$/.test(usn) ? BigInt(usn) : undefined,
     dsServiceName: values('dsServiceName')[0],
     subschema: values('subschemaSubentry')[0],
+    isSynchronized: values('isSynchronized')[0] !== 'FALSE',
+    isGlobalCatalogReady: values('isGlobalCatalogReady')[0] !== 'FALSE',
   }
 }
 

@@ -5,7 +5,12 @@ import { every, later, unattended } from '../guard'
 import type { Log } from '../log'
 import { Backoff } from './backoff'
 import type { Connection } from './connection'
-import { DirectoryError, directoryError, resultError } from './directory-error'
+import {
+  ADMIN_LIMIT_EXCEEDED,
+  DirectoryError,
+  directoryError,
+  resultError,
+} from './directory-error'
 import { ServerHealth, type ServerReport } from './health'
 import { openConnection } from './open'
 import type { Endpoint, LdapOptions } from './options'
@@ -14,8 +19,10 @@ import type { Endpoint, LdapOptions } from './options'
 export interface ServerOptions<K> {
   readonly endpoint: Endpoint
   readonly ldap: LdapOptions
-  /** Searches that must end with success before the server counts as up. */
+  /** Searches, one of which must end with success before the server counts as up. */
   readonly check: readonly Buffer[]
+  /** The same in smaller searches, for a server that finds those too much. */
+  readonly checkSingly?: readonly Buffer[]
   /** Makes the initial knowledge about a server. */
   readonly newKnowledge: () => K
   /** Finds out what can be searched for, before the server counts as up; may fail. */
@@ -224,13 +231,23 @@ export class Server<K = unknown> {
   }
 
   async #check(connection: Connection): Promise<void> {
-    const { check, ldap } = this.#options
-    const results = await Promise.all(
-      check.map((operation) => connection.search(operation, ldap.query_timeout)),
-    )
-    for (const { code, diagnostic, references } of results) {
-      if (code !== 0) throw resultError(code, diagnostic, references)
-    }
+    const { check, checkSingly = [] } = this.#options
+    const error = await this.#tried(connection, check)
+    if (!error) return
+    const isTooMuch = error.code === ADMIN_LIMIT_EXCEEDED && checkSingly.length > 0
+    if (!isTooMuch || (await this.#tried(connection, checkSingly))) throw error
+  }
+
+  /** @returns undefined if it answers some of them: it may find what is asked for */
+  async #tried(
+    connection: Connection,
+    searches: readonly Buffer[],
+  ): Promise<DirectoryError | undefined> {
+    const { query_timeout } = this.#options.ldap
+    const results = await Promise.all(searches.map((one) => connection.search(one, query_timeout)))
+    const [first] = results
+    if (!first || results.some(({ code }) => code === 0)) return undefined
+    return resultError(first.code, first.diagnostic, first.references)
   }
 
   #adopt(connection: Connection): void {

@@ -66,6 +66,20 @@ export class AddressSearch {
   }
 
   /**
+   * The same by each attribute alone: an attribute without an index makes a server look through all
+   * entries, even for what it has in another, and not all servers do that.
+   */
+  byEachAttribute(addresses: readonly string[] = [NOBODY]): Buffer[] {
+    return this.#scopes.flatMap((scope) =>
+      this.#attributes.flatMap(({ name, equality }) => {
+        const terms = addresses.flatMap((one) => valuesFor(name, one).map(equality))
+        if (terms.length === 0) return []
+        return [this.#search(scope, matching(this.list, or(...terms)))]
+      }),
+    )
+  }
+
+  /**
    * @param known addresses that entries have, listed for each base; another server of the directory may
    *   hold them in another attribute
    */

@@ -48,8 +48,8 @@ export class AttributeProof {
     const { entries, code, diagnostic } = await this.#find(present(this.#name), [this.#name], SHOWN)
     const isComplete = code === 0
     if (entries.length === 0 && !isComplete) {
-      const { message } = resultError(code, diagnostic)
-      return this.#doubts(`entries with it cannot be listed: ${message}${limitHint({ code })}`)
+      const error = resultError(code, diagnostic)
+      return this.#doubts(`entries with it cannot be listed: ${error.message}${limitHint(error)}`)
     }
     if (entries.length === 0) return await this.#unheld()
     return { ...(await this.#held(entries)), entries }
@@ -109,7 +109,9 @@ export class AttributeProof {
     ])
     const seen = [...without.entries, ...any.entries]
     if (seen.some((entry) => this.#valueOf(entry) !== undefined)) {
-      return this.#doubts('this account may read it but not search for it: grant it that right')
+      return this.#doubts(
+        'this account may read it but not search for it: grant it that right, or rebuild the index',
+      )
     }
     if (without.entries.length > 0 || (any.code === 0 && any.entries.length === 0)) return nobody
     return this.#doubts(

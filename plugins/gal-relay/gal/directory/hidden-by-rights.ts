@@ -6,7 +6,7 @@ import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
 import type { Entry } from '../../ldap/entry'
 import { and, equals, not, or, present } from '../../ldap/filter'
-import { valuesOf } from '../../ldap/root-dse'
+import { type RootDse, valuesOf } from '../../ldap/root-dse'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { mayRead, type ProtectedAttribute, RULES_ALONE } from '../../ldap/security-descriptor'
 import type { BaseSearch, Doubt } from './base-search'
@@ -18,8 +18,11 @@ const LOOKED_AT = 200
 /** How many entries that show an attribute are read; their rules must say that the account may read it. */
 const SHOWN = 20
 const RULES = 'nTSecurityDescriptor'
-/** A bit of searchFlags (MS-ADTS 2.2.9). */
+/** Bits of searchFlags (MS-ADTS 2.2.9): readable with Control Access only; not replicated to the server below. */
 const CONFIDENTIAL = 128
+const FILTERED = 512
+/** A capability: a read-only domain controller. */
+const READ_ONLY = '1.2.840.113556.1.4.1920'
 
 /** A person without a visible address may have a hidden one; computers are persons, too. */
 const PERSON = and(equals('objectClass', 'person'), not(equals('objectClass', 'computer')))
@@ -30,8 +33,8 @@ export interface AccountRights {
   readonly sids: ReadonlySet<string>
   /** By name in lower case. */
   readonly attributes: ReadonlyMap<string, ProtectedAttribute>
-  /** Names, in lower case, of attributes that this connection never shows. */
-  readonly notInCatalog: ReadonlySet<string>
+  /** Why this server holds no values of an attribute that others hold, by its name in lower case. */
+  readonly notHeld: ReadonlyMap<string, string>
 }
 
 /**
@@ -41,6 +44,7 @@ export interface AccountRights {
  */
 export async function readAccountRights(
   connection: Connection,
+  { capabilities }: Pick<RootDse, 'capabilities'>,
   { bases }: ListDefinition,
   names: readonly string[],
   patience: number,
@@ -70,24 +74,35 @@ export async function readAccountRights(
         )
       : []
   const isCatalog = GLOBAL_CATALOG_PORTS.has(connection.port ?? 0) || bases.includes('')
-  const outside = described.filter(
-    (entry) => isCatalog && textOf(entry, 'isMemberOfPartialAttributeSet') !== 'TRUE',
-  )
+  const isReadOnly = capabilities.has(READ_ONLY)
+  const whyNotHeld = (entry: Entry): string | undefined => {
+    if (isCatalog && textOf(entry, 'isMemberOfPartialAttributeSet') !== 'TRUE') {
+      return 'it is not marked for the Global Catalog, so nobody is found by it: mark it'
+    }
+    if (!isReadOnly || (searchFlagsOf(entry) & FILTERED) === 0) return undefined
+    return 'read-only domain controllers do not hold it, so nobody is found by it: ask another one'
+  }
   return {
     sids: new Set(valuesOf(root, 'tokenGroups').map((sid) => sid.toString('hex'))),
     attributes: new Map(described.map((entry) => [nameOf(entry), protectedAttribute(entry)])),
-    notInCatalog: new Set(outside.map(nameOf)),
+    notHeld: new Map(
+      described.flatMap((entry) => {
+        const why = whyNotHeld(entry)
+        return why === undefined ? [] : [[nameOf(entry), why]]
+      }),
+    ),
   }
 }
 
 const textOf = (entry: Entry, name: string) => valuesOf(entry, name)[0]?.toString('utf8')
+const searchFlagsOf = (entry: Entry) => Number(textOf(entry, 'searchFlags') ?? 0)
 const nameOf = (entry: Entry) => textOf(entry, 'lDAPDisplayName')?.toLowerCase() ?? ''
 
 function protectedAttribute(entry: Entry): ProtectedAttribute {
   const guids = ['schemaIDGUID', 'attributeSecurityGUID'].flatMap((name) => valuesOf(entry, name))
   return {
     guids: new Set(guids.map((guid) => guid.toString('hex'))),
-    isConfidential: (Number(textOf(entry, 'searchFlags') ?? 0) & CONFIDENTIAL) !== 0,
+    isConfidential: (searchFlagsOf(entry) & CONFIDENTIAL) !== 0,
   }
 }
 
@@ -116,9 +131,9 @@ export async function hiddenByRights(
   filterNames: readonly string[],
 ): Promise<HiddenByRights> {
   const attributes = new Map<string, Doubt>()
-  for (const { name } of shown.filter((one) => isOutside(one, rights))) {
-    const what = 'it is not marked for the Global Catalog, so nobody is found by it: mark it'
-    attributes.set(name, search.doubt(name, what))
+  for (const { name, isHeld } of shown) {
+    const why = rights.notHeld.get(name.toLowerCase())
+    if (why !== undefined && !isHeld) attributes.set(name, search.doubt(name, why))
   }
   const held = shown.filter(({ isHeld }) => isHeld).map(({ name }) => name)
   if (!(await rulesAreUnderstood(search, rights, held))) return { attributes, filter: undefined }
@@ -128,9 +143,6 @@ export async function hiddenByRights(
   }
   return { attributes, filter: await filterHidden(search, rights, filterNames) }
 }
-
-const isOutside = ({ name, isHeld }: Shown, { notInCatalog }: AccountRights) =>
-  !isHeld && notInCatalog.has(name.toLowerCase())
 
 async function addressHidden(
   search: BaseSearch,

@@ -1,6 +1,6 @@
 // Advice on a server that cannot be reached or does not let us in.
 
-import type { DirectoryError } from '../../ldap/directory-error'
+import { ADMIN_LIMIT_EXCEEDED, type DirectoryError } from '../../ldap/directory-error'
 import type { RootDse } from '../../ldap/root-dse'
 import type { LdapSettings } from '../../settings/settings'
 
@@ -11,6 +11,7 @@ export function hint({ failure, code, message }: DirectoryError, ldap: LdapSetti
   }
   if (code === 49) return '; are bind_dn and bind_password right?'
   if (code === 8 || code === 13) return '; it requires TLS: use ldaps:// or starttls = true'
+  if (code === ADMIN_LIMIT_EXCEEDED) return limitHint({ code })
   if (code !== undefined && !ldap.bind_dn)
     return '; does it accept anonymous binds? If not, set bind_dn'
   if (failure === 'timeout') return '; is the port right, and does a firewall let us through?'
@@ -43,11 +44,8 @@ export function limitsToRaise({ isOpenLdap }: RootDse): string {
   )
 }
 
-/** A result (RFC 4511 §A.1), also where a search would examine too many entries. */
-const ADMIN_LIMIT_EXCEEDED = 11
-
 /** What to do about a search that ended so, to be appended; or ''. */
-export function limitHint({ code }: { readonly code: number }): string {
+export function limitHint({ code }: { readonly code?: number | undefined }): string {
   if (code !== ADMIN_LIMIT_EXCEEDED) return ''
   return (
     '; it examines more entries than this account may: index the attributes for equality and presence, ' +

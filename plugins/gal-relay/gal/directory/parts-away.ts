@@ -1,6 +1,7 @@
 // Parts of the tree that a server has in other databases, which may be proxies for other servers. Where
-// such a part cannot be asked, OpenLDAP answers a search of the whole with success, and without its entries
-// (glued databases, back-meta). A search for the part itself says so.
+// such a part cannot be asked, OpenLDAP (glued databases, back-meta) and 389 Directory Server (a database that
+// is disabled or being imported) answer a search of the whole with success, and without its entries. A
+// search for the part itself says so.
 
 import type { Connection } from '../../ldap/connection'
 import { DirectoryError, resultError } from '../../ldap/directory-error'
@@ -13,10 +14,11 @@ import type { BaseSearch, Doubt } from './base-search'
 import { containerOf } from './entry-addresses'
 
 /**
- * Results (RFC 4511 §A.1): operations error, time limit exceeded, busy, unavailable, other; and those of a
- * proxy that is not let in: stronger auth required, inappropriate authentication, invalid credentials.
+ * Results (RFC 4511 §A.1): operations error, time limit exceeded, busy, unavailable, unwilling, other; and
+ * those of a proxy that is not let in: stronger auth required, inappropriate authentication, invalid
+ * credentials.
  */
-const AWAY: ReadonlySet<number> = new Set([1, 3, 8, 48, 49, 51, 52, 80])
+const AWAY: ReadonlySet<number> = new Set([1, 3, 8, 48, 49, 51, 52, 53, 80])
 /** @param code of a search for an entry by its name */
 export const isAway = (code: number): boolean => AWAY.has(code)
 
@@ -26,10 +28,11 @@ const REMEMBERED = 200
 /** @returns DNs of the server's databases, as far as it tells @throws DirectoryError if there is no answer */
 export async function databasesOf(
   connection: Connection,
-  { namingContexts, monitor }: RootDse,
+  { namingContexts, databases, monitor }: RootDse,
   patience: number,
 ): Promise<readonly string[]> {
-  if (!monitor) return namingContexts
+  const known = [...namingContexts, ...databases]
+  if (!monitor) return known
   // Databases that are part of others are not among the naming contexts of the server itself.
   const search = searchRequest({
     base: `cn=Databases,${monitor}`,
@@ -38,11 +41,13 @@ export async function databasesOf(
     attributes: attributeList(['namingContexts']),
   })
   const { entries } = await connection.search(search, patience)
-  const told = valuesOf(entries[0], 'namingContexts').map((value) => value.toString('utf8'))
-  return [...namingContexts, ...told]
+  const listed = valuesOf(entries[0], 'namingContexts').map((value) => value.toString('utf8'))
+  return [...known, ...listed]
 }
 
 export interface Parts {
+  /** DNs of the databases below the base; usually none. */
+  readonly databases: readonly string[]
   /** What is below the base cannot all be asked. */
   readonly away: Doubt | undefined
   /** Containers in which entries were seen, or would be; in lower case. */
@@ -72,7 +77,7 @@ export async function findParts(
     away ??= search.doubt(dn, `this part of the tree cannot be asked: ${why}`)
     if (before.has(dn)) containers.add(dn)
   }
-  return { away, containers: new Set([...containers].slice(0, REMEMBERED)) }
+  return { databases: below, away, containers: new Set([...containers].slice(0, REMEMBERED)) }
 }
 
 /** @param containers as they were remembered @throws DirectoryError if there is no answer */

@@ -4,7 +4,13 @@
 
 import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { directoryError, NO_SUCH_OBJECT, printable, resultError } from '../../ldap/directory-error'
+import {
+  ADMIN_LIMIT_EXCEEDED,
+  directoryError,
+  NO_SUCH_OBJECT,
+  printable,
+  resultError,
+} from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, present } from '../../ldap/filter'
 import { openConnection } from '../../ldap/open'
@@ -176,6 +182,7 @@ class Probe {
       yield problem(
         `a search for entries with an address: ${reason(failed)}${limitHint(failed)}${where}`,
       )
+      if (failed.code === ADMIN_LIMIT_EXCEEDED) yield* this.#attributesProven()
     } else if (entries.length === 0) {
       yield problem(
         `no entry has an address in ${attributes}: are base, filter and the access rights correct?${await this.#unseen()}`,

@@ -2,11 +2,13 @@
 // called absent only if it would have been found had it been there. So each attribute is proven below each
 // base, by the schema and by what entries really show; one that works says nothing about another.
 
+import { GLOBAL_CATALOG_PORTS } from '../../ldap/active-directory'
 import type { Connection } from '../../ldap/connection'
-import { resultError } from '../../ldap/directory-error'
+import { ADMIN_LIMIT_EXCEEDED, resultError } from '../../ldap/directory-error'
 import { attributesOfFilter } from '../../ldap/filter'
 import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-dse'
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
+import type { Result } from '../../ldap/search-result'
 import { AddressSearch, type CaseRule } from './address-search'
 import { AttributeProof, type BaseFinding } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
@@ -55,6 +57,8 @@ export interface Searchable {
   readonly lookedIntoAt: number | undefined
   /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
+  /** DNs of the tops of parts that are in databases of their own, which may be left out at any time. */
+  readonly parts: readonly string[]
   readonly isActiveDirectory: boolean
 }
 
@@ -98,14 +102,14 @@ export async function readSearchable(
   const ofFilter = attributesOfFilter(list.filterText).flatMap((name) => schema?.find(name) ?? [])
   const filterNames = ofFilter.map(({ name }) => name)
   const rights = isActiveDirectory(rootDse)
-    ? await readAccountRights(connection, list, [...attributes, ...filterNames], patience)
+    ? await readAccountRights(connection, rootDse, list, [...attributes, ...filterNames], patience)
     : undefined
   const now = performance.now()
   const { lookedIntoAt = Number.NEGATIVE_INFINITY, doubts = [] } = before ?? {}
   const mayLookInto = doubts.length > 0 || now - lookedIntoAt > LOOK_INTO_AFTER
   const databases = await databasesOf(connection, rootDse, patience)
-  const [references, bases] = await Promise.all([
-    Promise.all(searches.map((search) => referencesOf(connection, search, patience))),
+  const [found, proofs] = await Promise.all([
+    Promise.all(searches.map((search) => connection.search(search, patience))),
     Promise.all(
       list.bases.map((base, place) =>
         proofOf(new BaseSearch(options, base), {
@@ -115,16 +119,23 @@ export async function readSearchable(
       ),
     ),
   ])
+  const ofServer = unsearched(list.bases, found)
+  const bases = proofs.map((proof, place) => (isSearched(found[place]) ? proof : UNSEARCHED))
   const findings = used.map(({ configured }, i) =>
     findingOf(
       configured,
       bases.flatMap(({ attributes }) => attributes[i] ?? []),
     ),
   )
-  const away = bases.flatMap(({ parts }) => parts.away ?? [])
-  const filters = bases.flatMap(({ filter }) => filter ?? [])
-  const unfilled = bases.flatMap(({ filling }) => filling.doubt ?? [])
-  const ofBases = [...unfilled, ...away, ...filters, ...bareBases(list.bases, bases)]
+  const away = bases.flatMap(({ parts }) => parts?.away ?? [])
+  const ofBases = [
+    ...ofServer,
+    ...unfinished(rootDse, connection),
+    ...bases.flatMap(({ filling }) => filling?.doubt ?? []),
+    ...away,
+    ...bases.flatMap(({ filter }) => filter ?? []),
+    ...bareBases(list.bases, bases),
+  ]
   return {
     attributes,
     // Dropped ones stay: they show nothing, but legacyExchangeDN makes X.500 addresses in others count.
@@ -140,10 +151,11 @@ export async function readSearchable(
     ofBases,
     doubts: [...findings.flatMap(({ doubts }) => doubts), ...ofBases],
     isPartAway: away.length > 0,
-    isStateless: bases.some(({ filling }) => filling.isStateless),
-    containers: bases.map(({ parts }) => parts.containers),
+    isStateless: bases.some(({ filling }) => filling?.isStateless),
+    containers: bases.map(({ parts }) => parts?.containers ?? new Set()),
     lookedIntoAt: bases.some((one) => one.isEachLookedInto) ? now : before?.lookedIntoAt,
-    references,
+    references: found.map(({ references }) => mayHoldRecipients(references)),
+    parts: [...new Set(bases.flatMap(({ parts }) => parts?.databases ?? []))],
     isActiveDirectory: isActiveDirectory(rootDse),
   }
 }
@@ -157,14 +169,37 @@ function namedOtherwise({ flag, mailbox }: ListDefinition, schema: Schema): Map<
   return new Map(shown.filter(([other, name]) => other !== name))
 }
 
-async function referencesOf(
-  connection: Connection,
-  search: Buffer,
-  patience: number,
-): Promise<string[]> {
-  const { code, diagnostic, references } = await connection.search(search, patience)
-  if (code !== 0) throw resultError(code, diagnostic, references)
-  return mayHoldRecipients(references)
+/** By which attributes too many entries are looked through is found out for each of them. */
+const isSearched = (one: Result | undefined) =>
+  one?.code === 0 || one?.code === ADMIN_LIMIT_EXCEEDED
+
+/**
+ * Bases that the server does not search, while it searches others.
+ * @throws DirectoryError if it searches none
+ */
+function unsearched(bases: readonly string[], results: readonly Result[]): Doubt[] {
+  const errors = results.map((one) =>
+    isSearched(one) ? undefined : resultError(one.code, one.diagnostic, one.references),
+  )
+  const [first] = errors
+  if (first && !errors.includes(undefined)) throw first
+  return errors.flatMap((error, place) => {
+    if (!error) return []
+    const text = `below ${bases[place] || 'the top'} nothing can be searched: ${error.message}`
+    return [{ isOfSearches: false, text }]
+  })
+}
+
+/** Of a domain controller that has just started, or joined: it lacks what others have. */
+function unfinished(
+  { isSynchronized, isGlobalCatalogReady }: RootDse,
+  { port = 0 }: Connection,
+): Doubt[] {
+  const isCatalog = GLOBAL_CATALOG_PORTS.has(port)
+  if (isSynchronized && (isGlobalCatalogReady || !isCatalog)) return []
+  const what = isSynchronized ? 'isGlobalCatalogReady' : 'isSynchronized'
+  const text = `the domain controller has not yet received all that others have (${what} is FALSE)`
+  return [{ isOfSearches: false, text }]
 }
 
 /** What was found out below one base. */
@@ -172,10 +207,14 @@ interface BaseProof {
   /** In the order of the attributes that are used. */
   readonly attributes: readonly BaseFinding[]
   readonly filter: Doubt | undefined
-  readonly parts: Parts
-  readonly filling: Filling
+  /** undefined if it is not searched */
+  readonly parts?: Parts
+  readonly filling?: Filling
   readonly isEachLookedInto: boolean
 }
+
+/** Below a base that the server does not search. */
+const UNSEARCHED: BaseProof = { attributes: [], filter: undefined, isEachLookedInto: false }
 
 /** What is known about the server. */
 interface Known {
@@ -264,6 +303,7 @@ function bareBases(bases: readonly string[], proofs: readonly BaseProof[]): Doub
   // With a single base, every look-up finds this out for itself.
   if (bases.length < 2) return []
   const isBare = (place: number) =>
+    proofs[place] !== UNSEARCHED &&
     proofs[place]?.attributes.every(({ isHeld, doubt }) => !isHeld && !doubt)
   return bases
     .filter((_, place) => isBare(place))

@@ -13,6 +13,7 @@ import type { LdapSettings } from '../../settings/settings'
 import { follow } from '../directory/follow'
 import { type ListDefinition, listDefinition } from '../directory/list-definition'
 import { referredText, whyNotFollowed } from '../directory/references'
+import { lackedHere } from '../directory/replicas'
 import { hidesEntries, type Searchable } from '../directory/searchable'
 import { interruptible } from '../feeds/change-feed'
 import type { FeedName } from '../feeds/table'
@@ -130,8 +131,14 @@ export class Reading {
         onWay: (name) => {
           keeper.feed = name
         },
-        onSearchable: (searchable) => {
-          known.set(endpoint.name, searchable)
+        onSearchable: (shown) => {
+          const lacked = lackedHere(
+            { name: endpoint.name, searchable: shown },
+            Array.from(known, ([name, searchable]) => ({ name, searchable })),
+          )
+          const doubts = lacked === undefined ? [] : [{ isOfSearches: false, text: lacked }]
+          const searchable = { ...shown, doubts: [...shown.doubts, ...doubts] }
+          known.set(endpoint.name, shown)
           keeper.attributes = new Set(searchable.shownAs)
           keeper.isPartAway = searchable.isPartAway
           const isWhole = !hidesEntries(searchable)
