@@ -5,13 +5,13 @@ import type { Entry } from '../../ldap/entry'
 import { and, equals, or } from '../../ldap/filter'
 import type { BaseSearch } from './base-search'
 
-/** Containers that are looked into, and how many at the same time. */
-const CONTAINERS = 200
+/** The most containers that are looked into, and how many at the same time. */
+export const CONTAINERS = 200
 const AT_A_TIME = 20
 /** Entries that each shows. */
 const SHOWN = 2
 
-const IS_CONTAINER = or(
+export const IS_CONTAINER = or(
   ...['organizationalUnit', 'organization', 'dcObject', 'domain', 'locality', 'country'].map(
     (name) => equals('objectClass', name),
   ),
