@@ -5,7 +5,7 @@ import type { Connection } from '../../ldap/connection'
 import { printable } from '../../ldap/directory-error'
 import { and, equals, present } from '../../ldap/filter'
 import { BaseSearch } from './base-search'
-import { CONTAINERS, IS_CONTAINER } from './containers'
+import { containersIn, IS_CONTAINER } from './containers'
 import { type Finding, note } from './finding'
 import type { ListDefinition } from './list-definition'
 
@@ -23,8 +23,7 @@ export async function* hiddenContainers(
   const hidden: string[] = []
   for (const base of list.bases) {
     const search = new BaseSearch({ connection, list, patience }, base)
-    const { entries } = await search.find(isParent, undefined, CONTAINERS)
-    for (const { dn } of entries) {
+    for (const dn of await containersIn(search, isParent)) {
       const below = await search.findIn(dn, present('objectClass'), ['1.1'], 1)
       const isEmpty = below.entries.length === 0 && below.references.length === 0
       if (below.code === 0 && isEmpty) hidden.push(printable(dn))
