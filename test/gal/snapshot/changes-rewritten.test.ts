@@ -70,7 +70,8 @@ describe('changes that are told as they are stored', {
           },
           after: {
             async change() {
-              await slapd.add({ dn: `cn=cas,${BASE}`, [written]: 'cas@example.com' })
+              const behind = written === 'mail' ? {} : { mail: 'behind@example.com' }
+              await slapd.add({ dn: `cn=cas,${BASE}`, [written]: 'cas@example.com', ...behind })
               await slapd.modify(`cn=bob,${BASE}`, { [written]: 'b@example.com' })
               await slapd.modify(`cn=ann,${BASE}`, { description: 'logged in' })
             },
@@ -79,7 +80,7 @@ describe('changes that are told as they are stored', {
               'b@example.com': 'found',
               'cas@example.com': 'found',
             },
-            snapshot: { 'bob@example.com': 'absent' },
+            snapshot: { 'bob@example.com': 'absent', 'behind@example.com': 'absent' },
           },
         })
       } finally {

@@ -4,6 +4,8 @@
 
 import type { Entry } from '../../ldap/entry'
 import type { FeedContext } from '../feeds/change-feed'
+import { baseIn, nameOf, uuidIn, uuidOf } from './entry-uuid'
+import { idOf } from './whole-list'
 
 /** Entries that are read at the same time. */
 const AT_A_TIME = 32
@@ -16,28 +18,43 @@ export interface ChangedEntries {
   settled(): Promise<void>
 }
 
-/** @param isSame whether an entry that was read is the one with this id */
+/**
+ * @param tops DNs of the bases, as the server writes them; a change that is told of an entry elsewhere has
+ *   the name that it has behind the view that is searched
+ */
 export function changedEntries(
   { keeper, list }: Pick<FeedContext, 'keeper' | 'list'>,
-  isSame: (id: Buffer, entry: Entry) => boolean,
+  tops: readonly string[],
 ): ChangedEntries {
   /** Those to be read or being read: what was told of each last. */
   const told = new Map<string, { readonly id: Buffer; readonly dn: string }>()
   const waiting = new Set<string>()
   let reading: Promise<void> | undefined
   let failure: unknown
+  const byName = async (dn: string) => {
+    const entry = await list.readOne(dn)
+    return entry && (await list.complete(entry))
+  }
+  const byId = async (id: Buffer) => {
+    let found: Entry | undefined
+    await list.readThese('entryUUID', [Buffer.from(nameOf(uuidIn(id)))], (_, entry, base) => {
+      if (base === baseIn(id)) found = entry
+    })
+    return found
+  }
   const read = async (key: string) => {
     const change = told.get(key)
     if (!change) return
-    const found = await list.readOne(change.dn)
-    const entry = found && (await list.complete(found))
+    const { id, dn } = change
+    const isNamed = isBelow(dn, tops[baseIn(id)] ?? '')
+    const entry = await (isNamed ? byName(dn) : byId(id))
     // It has changed again since, or is gone.
     if (told.get(key) !== change) return
     told.delete(key)
     // Another has its name: it was moved, which is told next.
-    if (entry && !isSame(change.id, entry)) return
-    if (entry) keeper.entry(change.id, entry)
-    else keeper.gone(change.id)
+    if (entry && !uuidOf(idOf(entry)).equals(uuidIn(id))) return
+    if (entry) keeper.entry(id, entry)
+    else keeper.gone(id)
   }
   const readAll = async () => {
     while (waiting.size > 0) {
@@ -72,4 +89,9 @@ export function changedEntries(
       if (failure) throw failure
     },
   }
+}
+
+function isBelow(dn: string, top: string): boolean {
+  const [name, above] = [dn.toLowerCase(), top.toLowerCase()]
+  return above === '' || name === above || name.endsWith(`,${above}`)
 }

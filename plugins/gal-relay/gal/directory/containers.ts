@@ -5,13 +5,13 @@ import type { Entry } from '../../ldap/entry'
 import { and, equals, or } from '../../ldap/filter'
 import type { BaseSearch } from './base-search'
 
-/** Containers that are looked into, and how many at the same time. */
+/** The most containers that are looked into, and how many at the same time. */
 const CONTAINERS = 200
 const AT_A_TIME = 20
 /** Entries that each shows. */
 const SHOWN = 2
 
-const IS_CONTAINER = or(
+export const IS_CONTAINER = or(
   ...['organizationalUnit', 'organization', 'dcObject', 'domain', 'locality', 'country'].map(
     (name) => equals('objectClass', name),
   ),
@@ -34,19 +34,25 @@ export async function lookIntoContainers(
   have: Buffer,
   decided: Buffer,
 ): Promise<LookedInto> {
-  const { entries: containers } = await search.find(IS_CONTAINER, undefined, CONTAINERS)
+  const containers = await containersIn(search, IS_CONTAINER)
   const entries: Entry[] = []
   const untelling: string[] = []
-  const look = async ({ dn }: Entry) => {
+  const look = async (dn: string) => {
     const { attributes } = search.list
     const telling = await search.findIn(dn, and(have, decided), attributes, SHOWN)
-    entries.push(...telling.entries)
+    entries.push(...telling.entries.slice(0, SHOWN))
     if (telling.entries.length > 0 || telling.code !== 0) return
     const any = await search.findIn(dn, have, attributes, SHOWN)
-    untelling.push(...any.entries.map((entry) => entry.dn))
+    untelling.push(...any.entries.slice(0, SHOWN).map((entry) => entry.dn))
   }
   for (let at = 0; at < containers.length; at += AT_A_TIME) {
     await Promise.all(containers.slice(at, at + AT_A_TIME).map(look))
   }
   return { entries, untelling }
+}
+
+/** @returns DNs; no more than are asked for, whatever the server sends @throws DirectoryError */
+export async function containersIn(search: BaseSearch, filter: Buffer): Promise<string[]> {
+  const { entries } = await search.find(filter, undefined, CONTAINERS)
+  return [...new Set(entries.map(({ dn }) => dn))].slice(0, CONTAINERS)
 }

@@ -5,6 +5,9 @@ export function idIn(base: number, uuid: Buffer): Buffer {
   return Buffer.concat([Buffer.from([base]), uuid])
 }
 
+/** The place of the base, of an {@link idIn} it. */
+export const baseIn = (id: Buffer): number => id[0] ?? 0
+
 /** Of an {@link idIn} a base. */
 export const uuidIn = (id: Buffer): Buffer => id.subarray(1)
 

@@ -9,6 +9,9 @@ export function hint({ failure, code, message }: DirectoryError, ldap: LdapSetti
   if (ldap.bind_method === 'external' && code !== undefined) {
     return '; does it know us by our certificate (tls_cert) or our user on its socket (ldapi://)?'
   }
+  if (code === 50 && /restricted to bind/i.test(message))
+    return '; the password of bind_dn must be changed first (overlay ppolicy, pwdReset)'
+  if (code === 53 && /authentication required/i.test(message)) return '; set bind_dn'
   if (code === 49) return '; are bind_dn and bind_password right?'
   if (code === 8 || code === 13) return '; it requires TLS: use ldaps:// or starttls = true'
   if (code === ADMIN_LIMIT_EXCEEDED) return limitHint({ code })

@@ -24,7 +24,9 @@ import { isSocketPath } from '../../ldap/tcp'
 import type { GalSettings, LdapSettings, ServerUrl } from '../../settings/settings'
 import { FEEDS } from '../feeds/table'
 import { AddressSearch, SIZE_LIMIT } from './address-search'
+import { aliasObjects } from './alias-objects'
 import { type Finding, note, ok, problem, warning } from './finding'
+import { hiddenContainers } from './hidden-containers'
 import { hint, limitHint, limitsToRaise } from './hint'
 import { type ListDefinition, listDefinition } from './list-definition'
 import { otherAttributes } from './other-attributes'
@@ -42,6 +44,9 @@ export interface ServerFindings {
 const QUICK = 250
 /** Milliseconds for each request; schemas are large. */
 const PATIENCE = 15_000
+
+/** Results (RFC 4511 §A.1) by which a server that let us in refuses to be searched. */
+const REFUSED: ReadonlySet<number> = new Set([8, 13, 50, 53])
 
 const DEFERRED = 'unknown recipients are deferred'
 const ANY_ENTRY = {
@@ -159,11 +164,13 @@ class Probe {
     if (base === '') return []
     const result = await this.#read(base, ['1.1'])
     if (result.code === 0 && result.entries.length > 0) return [ok(`base ${base} is readable`)]
-    const why = result.code === 0 ? 'is not readable to us' : reason(result)
+    const { code, diagnostic } = result
+    const why = code === 0 ? 'is not readable to us' : reason(result)
     // Some proxies have none at the top.
     const below = await this.#find({ ...ANY_ENTRY, base })
     if (below.entries.length > 0) return [note(`base ${base}: ${why}, but entries below it are`)]
-    return [problem(`base ${base}: ${why}${this.#contexts}`)]
+    const todo = REFUSED.has(code) ? hint(resultError(code, diagnostic), this.ldap) : ''
+    return [problem(`base ${base}: ${why}${todo}${this.#contexts}`)]
   }
 
   /** Where else the base may be, to be appended. */
@@ -190,7 +197,8 @@ class Probe {
     } else {
       yield* this.#attributesProven()
       yield* this.#limit(results)
-      yield* this.#aliases()
+      yield* aliasObjects(this.connection, this.ldap, PATIENCE)
+      yield* hiddenContainers(this.connection, this.#list, PATIENCE)
     }
   }
 
@@ -202,24 +210,6 @@ class Probe {
       yield this.#forSnapshot(`${most}: ${limitsToRaise(this.rootDse)}`)
       return
     }
-  }
-
-  async *#aliases(): AsyncGenerator<Finding> {
-    const { base, dereference } = this.ldap
-    if (dereference === 'search' || dereference === 'always') return
-    const filter = equals('objectClass', 'alias')
-    const search = {
-      scope: SCOPE.subtree,
-      filter,
-      sizeLimit: 1,
-      attributes: attributeList(['1.1']),
-    }
-    const results = await Promise.all(base.map((one) => this.#find({ base: one, ...search })))
-    const dn = results.flatMap(({ entries }) => entries)[0]?.dn
-    if (dn === undefined) return
-    yield warning(
-      `${printable(dn)} is an alias object, and its target is not looked up: set dereference = search`,
-    )
   }
 
   /** @returns a sentence if the server shows us nothing but the bases themselves; otherwise '' */

@@ -4,7 +4,6 @@
 import type { Connection } from '../../ldap/connection'
 import {
   REFRESH_AND_PERSIST,
-  REFRESH_ONLY,
   readSyncInfo,
   readSyncState,
   SYNC_INFO,
@@ -19,21 +18,19 @@ import {
   resultError,
 } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
-import { equals, or, present } from '../../ldap/filter'
+import { equals, present } from '../../ldap/filter'
 import { bounded } from '../../ldap/limits'
 import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import type { Sink, Stream } from '../../ldap/search-result'
 import { type ChangedEntries, changedEntries } from '../directory/changed-entries'
 import { idIn, nameOf, uuidIn, uuidOf } from '../directory/entry-uuid'
-import { limitsToRaise } from '../directory/hint'
 import { whatIsLeftOut } from '../directory/left-out'
-import { idOf } from '../directory/whole-list'
+import { trySynchronization } from '../directory/sync-trial'
 import {
   type ChangeFeed,
   Comparisons,
   dependsOnEntryAlone,
   type FeedContext,
-  type FeedTrial,
   interruptible,
   isLimit,
   isRefusal,
@@ -45,33 +42,7 @@ export const feed: ChangeFeed = {
   isAnnounced: ({ controls }, { dereference }) =>
     controls.has(SYNC_REQUEST) && (dereference === 'never' || dereference === 'find'),
   run,
-  trial,
-}
-
-/** Tries every base: the whole list below it if that is wanted, otherwise only the base itself. */
-async function trial(context: FeedTrial): Promise<string | undefined> {
-  const { bases } = context.list
-  const tried = await Promise.all(bases.map((base) => triedBelow(context, base)))
-  const place = tried.findIndex(({ code }) => code !== 0)
-  const result = tried[place]
-  if (!result) return undefined
-  const where = bases.length > 1 ? ` below ${bases[place] || 'the top'}` : ''
-  const why = resultError(result.code, result.diagnostic, result.references).message
-  return isLimit(result.code)
-    ? `by syncrepl it gives this account only part of the list${where}: ${why}; ` +
-        limitsToRaise(context.rootDse)
-    : `it does not report changes by syncrepl${where}: ${why}; overlay syncprov?`
-}
-
-function triedBelow({ connection, list, isWanted, patience }: FeedTrial, base: string) {
-  const search = searchRequest({
-    base,
-    scope: isWanted ? SCOPE.subtree : SCOPE.base,
-    filter: isWanted ? or(...list.attributes.map(present)) : present('objectClass'),
-    attributes: attributeList(['1.1']),
-  })
-  const options = { controls: [syncRequest(REFRESH_ONLY)], patience }
-  return connection.stream(search, { entry: () => {} }, options).result
+  trial: trySynchronization,
 }
 
 /**
@@ -88,7 +59,8 @@ async function run(context: FeedContext): Promise<never> {
   let isTrusted = rootDse.isOpenLdap
   let isEnough = isTrusted && dependsOnEntryAlone(list.definition)
   const changed = new Set<string>()
-  const changes = changedEntries(context, (id, entry) => uuidOf(idOf(entry)).equals(uuidIn(id)))
+  const tops: string[] = []
+  const changes = changedEntries(context, tops)
   const comparisons = new Comparisons()
   const trials = new Comparisons(TRIAL_SHARE, TRIAL_AFTER * context.every)
   /** All searches have returned their entries. */
@@ -120,7 +92,7 @@ async function run(context: FeedContext): Promise<never> {
     return one
   }
   try {
-    for (const base of list.bases) await requireEntry(context, base)
+    for (const base of list.bases) tops.push(await nameOfBase(context, base))
     // Containers first, so that none moves unnoticed. Each search has its own connection: slapd
     // answers nothing else on a connection with half as many such searches as it has threads.
     for (const base of rootDse.isOpenLdap ? list.bases : [])
@@ -378,10 +350,13 @@ async function again(
   }
 }
 
-/** @throws NotOffered if the base has no entry of its own, as below some proxies, since it is asked for later */
-async function requireEntry(context: FeedContext, base: string): Promise<void> {
+/**
+ * @returns the base's DN as the server writes it
+ * @throws NotOffered if it has no entry of its own, as below some proxies, since it is asked for later
+ */
+async function nameOfBase(context: FeedContext, base: string): Promise<string> {
   try {
-    await ask(context, { connection: context.connection, base })
+    return (await ask(context, { connection: context.connection, base })) ?? base
   } catch (error) {
     const { code, message } = directoryError(error)
     throw code === NO_SUCH_OBJECT ? new NotOffered(`base ${base}: ${message}`) : error
@@ -391,18 +366,21 @@ async function requireEntry(context: FeedContext, base: string): Promise<void> {
 /**
  * Searches for the base on the same connection. A server that answers has sent all changes before;
  * one that does not answer, or no longer has the base, will not report changes either.
+ * @returns the DN of the base, if it is shown
  * @throws DirectoryError
  */
 async function ask(
   { every, list }: FeedContext,
   { connection, base }: Pick<Synchronization, 'connection' | 'base'>,
-): Promise<void> {
+): Promise<string | undefined> {
   const search = searchRequest({
     base,
     scope: SCOPE.base,
     filter: present('objectClass'),
     attributes: attributeList(['1.1']),
   })
-  const { code, diagnostic } = await connection.search(search, Math.max(every, list.timeout))
+  const patience = Math.max(every, list.timeout)
+  const { code, diagnostic, entries } = await connection.search(search, patience)
   if (code !== 0) throw resultError(code, diagnostic)
+  return entries[0]?.dn
 }
