@@ -53,6 +53,8 @@ export interface Samba {
   hide(dn: string, guid: string): Promise<void>
   /** What only accounts with Control Access may read. @param name of the attribute's entry in the schema */
   makeConfidential(name: string): Promise<void>
+  /** Lets an account ask for changes by DirSync (the right Replicating Directory Changes), and no more. */
+  allowDirSync(name: string): Promise<void>
   /** Makes an account that may read what every account may. @returns its bind name */
   addAccount(name: string, password: string): Promise<string>
   /** Ends the server and removes its folder. */
@@ -160,6 +162,13 @@ export async function startSamba(): Promise<Samba> {
         ldifReplace(`CN=${name},CN=Schema,CN=Configuration,${BASE}`, { searchFlags: '128' }) +
           SCHEMA_UPDATE,
       ),
+    async allowDirSync(name) {
+      const show = ['user', 'show', name, '--attributes=objectSid', '-s', conf]
+      const [, sid = ''] = /^objectSid: (\S+)/m.exec(await run('samba-tool', show)) ?? []
+      const rule = `(OA;;CR;1131f6aa-9c07-11d1-f79f-00c04fc2dcd2;;${sid})`
+      const set = ['dsacl', 'set', `--objectdn=${BASE}`, '--action=allow', `--sddl=${rule}`]
+      await run('samba-tool', [...set, '-s', conf])
+    },
     async addAccount(name, password) {
       await run('samba-tool', ['user', 'create', name, password, '-s', conf])
       return `${name}@corp.test`

@@ -8,7 +8,7 @@ import { BerReader, integer, octets, TAG, tlv } from '../../ldap/ber'
 import type { Connection } from '../../ldap/connection'
 import { controlValue } from '../../ldap/controls'
 import { DirectoryError, resultError } from '../../ldap/directory-error'
-import { attributesOfFilter, equalsBytes, present } from '../../ldap/filter'
+import { and, attributesOfFilter, equals, present } from '../../ldap/filter'
 import { bounded } from '../../ldap/limits'
 import { contextsOf } from '../../ldap/naming-contexts'
 import { isActiveDirectory, type RootDse, valuesOf } from '../../ldap/root-dse'
@@ -58,7 +58,12 @@ async function run(context: FeedContext): Promise<never> {
   const asker = { connection, definition }
   const cookies = new Map<string, Buffer>()
   const bell = new Bell()
-  for (const name of contexts) cookies.set(name, await cookieNow(asker, name))
+  let isToldOfDeletions = true
+  for (const name of contexts) {
+    const { cookie, showsDeleted } = await cookieNow(asker, name)
+    cookies.set(name, cookie)
+    isToldOfDeletions &&= showsDeleted
+  }
   if (rootDse.controls.has(NOTIFICATION)) {
     for (const name of contexts) {
       notifyOfChanges(
@@ -71,7 +76,7 @@ async function run(context: FeedContext): Promise<never> {
   }
   await list.readAll((id, entry) => keeper.entry(id, entry))
   await keeper.complete()
-  const isEnough = dependsOnEntryAlone(definition)
+  const isEnough = isToldOfDeletions && dependsOnEntryAlone(definition)
   const comparisons = new Comparisons()
   for (;;) {
     const askedAt = Date.now()
@@ -94,12 +99,24 @@ function contextsIn({ bases }: ListDefinition, { namingContexts }: RootDse): rea
   return contexts
 }
 
-/** @throws NotOffered if the account may not use DirSync */
-async function cookieNow(context: Asker, name: string): Promise<Buffer> {
-  // No object has this GUID, so the cookie becomes current without any objects being returned.
-  const nothing = equalsBytes(OBJECT_GUID, Buffer.alloc(16))
+/**
+ * @returns also whether the account is shown deleted objects; Samba shows them only to those who may read
+ *   their container
+ * @throws NotOffered if the account may not use DirSync
+ */
+async function cookieNow(
+  context: Asker,
+  name: string,
+): Promise<{ readonly cookie: Buffer; readonly showsDeleted: boolean }> {
+  // The container is marked as deleted itself. No other object is returned until the cookie is current.
+  const container = and(equals('cn', 'Deleted Objects'), equals(IS_DELETED, 'TRUE'))
+  let showsDeleted = false
+  const entry: Sink['entry'] = (one) => {
+    showsDeleted ||= valuesOf(one, IS_DELETED).length > 0
+  }
   try {
-    return await sync(context, name, nothing, Buffer.alloc(0), { entry() {} })
+    const cookie = await sync(context, name, container, Buffer.alloc(0), { entry })
+    return { cookie, showsDeleted }
   } catch (error) {
     if (error instanceof DirectoryError && error.code !== undefined && isRefusal(error.code)) {
       throw new NotOffered(error.message)
