@@ -171,10 +171,9 @@ export class LiveList implements AddressList {
   #requireAsElsewhere({ name }: ListTurn['server'], searchable: Searchable): void {
     const { servers } = this.#directory
     if (servers.length < 2) return
-    const others = servers.filter((one) => one.name !== name)
     const text = lackedHere(
       { name, searchable },
-      others.map((one) => ({ name: one.name, searchable: one.knowledge.searchable.current })),
+      servers.map((one) => ({ name: one.name, searchable: one.knowledge.searchable.current })),
     )
     if (text === undefined) return
     this.#notices.once('warn', `unknown recipients are deferred: ${text}`)

@@ -11,13 +11,14 @@ export interface Replica {
   readonly searchable: Pick<Searchable, 'findings' | 'isStateless'> | undefined
 }
 
-/** @returns for people: what other servers have and this one lacks; undefined if nothing */
+/** @returns a sentence on what another of these servers has and this one lacks; undefined if nothing */
 export function lackedHere(
   { name, searchable }: Replica,
-  others: Iterable<Replica>,
+  all: Iterable<Replica>,
 ): string | undefined {
   const here = new Map(searchable?.findings.map((finding) => [finding.attribute, finding]))
-  for (const other of others) {
+  for (const other of all) {
+    if (other.name === name) continue
     if (searchable?.isStateless && other.searchable?.isStateless === false)
       return `${name} has no contextCSN as ${other.name} has: is it a replica that is being filled?`
     for (const { attribute, isHeld } of other.searchable?.findings ?? []) {
@@ -26,4 +27,19 @@ export function lackedHere(
     }
   }
   return undefined
+}
+
+/**
+ * @param known what was seen last of the servers, by name
+ * @returns what a server shows, with a doubt if others have what it lacks
+ */
+export function doubtedBeside(
+  known: ReadonlyMap<string, Searchable>,
+  name: string,
+  searchable: Searchable,
+): Searchable {
+  const servers = Array.from(known, ([name, searchable]) => ({ name, searchable }))
+  const text = lackedHere({ name, searchable }, servers)
+  if (text === undefined) return searchable
+  return { ...searchable, doubts: [...searchable.doubts, { isOfSearches: false, text }] }
 }

@@ -13,7 +13,7 @@ import type { LdapSettings } from '../../settings/settings'
 import { follow } from '../directory/follow'
 import { type ListDefinition, listDefinition } from '../directory/list-definition'
 import { referredText, whyNotFollowed } from '../directory/references'
-import { lackedHere } from '../directory/replicas'
+import { doubtedBeside } from '../directory/replicas'
 import { hidesEntries, type Searchable } from '../directory/searchable'
 import { interruptible } from '../feeds/change-feed'
 import type { FeedName } from '../feeds/table'
@@ -132,12 +132,7 @@ export class Reading {
           keeper.feed = name
         },
         onSearchable: (shown) => {
-          const lacked = lackedHere(
-            { name: endpoint.name, searchable: shown },
-            Array.from(known, ([name, searchable]) => ({ name, searchable })),
-          )
-          const doubts = lacked === undefined ? [] : [{ isOfSearches: false, text: lacked }]
-          const searchable = { ...shown, doubts: [...shown.doubts, ...doubts] }
+          const searchable = doubtedBeside(known, endpoint.name, shown)
           known.set(endpoint.name, shown)
           keeper.attributes = new Set(searchable.shownAs)
           keeper.isPartAway = searchable.isPartAway
