@@ -304,8 +304,11 @@ export async function cluster(faults: Faults): Promise<void> {
     // The system does this when memory runs out.
     const keeper = haraka.workers.find((pid) => childrenOf(pid).length > 0)
     assert.ok(keeper)
+    const started = haraka.workers.length
     process.kill(keeper, 'SIGKILL')
     await until(() => faults.thrown().some(({ what }) => what === 'end of a worker'))
+    // Until another worker has replaced it, Haraka's graceful end fails on its closed channel.
+    await until(() => haraka.workers.length > started)
     await haraka.end()
     // Nobody is left to hear of the first; the parent could not hear of the second because of a failure.
     await assertLogged(haraka, faults, ['end of the parent process', 'start of keeping the list'])
