@@ -427,9 +427,17 @@ describe('harvest defence of two servers that share Redis', {
   }
 
   test('holds no client off while the directory is away', async () => {
-    const refused = await refusedAfterOutage(servers[0], slapd, ini, '203.0.115.9')
-    // A process that Redis does not answer in time counts for itself.
-    assert.ok(refused >= 10 && refused <= 60, String(refused))
+    const [server] = servers
+    for (const client of inNetwork('203.0.115')) {
+      await until(() => away(server) === 0)
+      const before = timesAway(server)
+      const refused = await refusedAfterOutage(server, slapd, ini, client)
+      // What Redis answers too late may be counted twice.
+      if (timesAway(server) > before) continue
+      assert.equal(refused, 10)
+      return
+    }
+    assert.fail('Redis has been away each time')
   })
 
   test('outlives connections that Redis closes', async () => {
