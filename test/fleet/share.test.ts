@@ -208,16 +208,17 @@ describe('a list that servers share', {
   test('the reader is cut off from Redis for a while', async () => {
     const reader = await theReader()
     reader.redis.behave({ kind: 'hang' })
-    const others = servers.filter((one) => one !== reader)
-    await isTakenOver(reader)
-    await isFollowed(others)
-    // Cut off from Redis, it can still ask the directory.
-    assert.deepEqual(await reader.haraka.ask('nobody@example.com', PEOPLE[0] ?? ''), [
-      ABSENT,
-      FOUND,
-    ])
-    reader.redis.behave({ kind: 'pass' })
-    reader.redis.drop('reset')
+    try {
+      const others = servers.filter((one) => one !== reader)
+      await isTakenOver(reader)
+      await isFollowed(others)
+      // Cut off from Redis, it can still ask the directory. On a busy machine that may time out at first.
+      await reader.haraka.answers('nobody@example.com', ABSENT)
+      assert.deepEqual(await reader.haraka.ask(PEOPLE[0] ?? ''), [FOUND])
+    } finally {
+      reader.redis.behave({ kind: 'pass' })
+      reader.redis.drop('reset')
+    }
     await isFollowed()
     assert.ok(longest < 2000, `two for ${longest} ms`)
   })
@@ -225,11 +226,14 @@ describe('a list that servers share', {
   test('the reader cannot read the directory any more: another one tries', async () => {
     const reader = await theReader()
     reader.ldap.behave({ kind: 'reset' })
-    await until(() => reader.haraka.log().includes('its directory does not answer'))
-    await isTakenOver(reader)
-    // The former reader needs no directory for that.
-    await isFollowed()
-    reader.ldap.behave({ kind: 'pass' })
+    try {
+      await until(() => reader.haraka.log().includes('its directory does not answer'))
+      await isTakenOver(reader)
+      // The former reader needs no directory for that.
+      await isFollowed()
+    } finally {
+      reader.ldap.behave({ kind: 'pass' })
+    }
     assert.ok(longest < 2000, `two for ${longest} ms`)
   })
 

@@ -415,15 +415,17 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         }
       }))
 
+    // Without an index, each takes Samba several milliseconds of a processor.
+    const many = kind === OPENLDAP ? 1000 : 300
     test('many searches at once', () =>
       withList(async (list) => {
-        const asked = Array.from({ length: 1000 }, (_, i) =>
+        const asked = Array.from({ length: many }, (_, i) =>
           list.ask(i % 2 ? `many${i}@example.com` : `nobody${i}@example.com`),
         )
         const given = await Promise.all(asked)
         assert.equal(
           given.filter((answer, i) => answer === (i % 2 ? 'found' : 'absent')).length,
-          1000,
+          many,
         )
         assert.ok(list.report().servers.every(({ connections }) => connections <= 2))
       }))
