@@ -1,6 +1,5 @@
-// Has all guarded work of a process throw, each once in a turn. A test begins turns and reads what was
-// thrown; other processes load this file (`node --require`) and have both from the folder that
-// TEST_FAULTS names.
+// Makes all guarded work of a process throw, each kind once a turn. A test begins turns and reads what was
+// thrown. Other processes load this file (`node --require`) and use the folder that TEST_FAULTS names.
 
 import { setServers } from 'node:dns/promises'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,11 +15,11 @@ export interface Thrown {
 }
 
 export interface Faults {
-  /** For a process that is to have them too. */
+  /** The environment of a process that is to throw, too. */
   readonly env: Readonly<Record<string, string>>
-  /** Everything may throw once more, or this only. */
+  /** Begins a turn: everything may throw once more, or only this work. */
   begin(turn: string, only?: string): void
-  /** Nothing throws any more. */
+  /** Ends the throwing. */
   end(): void
   thrown(): Thrown[]
   remove(): void
@@ -53,16 +52,16 @@ export function makeFaults(): Faults {
   }
 }
 
-/** Those that this process has begun, by their folders. */
+/** The turns that this process has begun, by folder. */
 const turns = new Map<string, string>()
 
 /**
- * Work is begun thousands of times a second: what other processes have begun is not read each time, but once
- * in so many milliseconds.
+ * How often a process reads which turn another process has begun, in milliseconds. Reading it for each piece of
+ * work, thousands of times a second, would be too slow.
  */
 export const READ_EVERY = 5
 
-/** @returns a function that returns the turn that has begun last, or did some milliseconds ago */
+/** @returns a function that returns the current turn, or the one of some milliseconds ago */
 function turnIn(folder: string): () => string {
   let text = ''
   let readAt = Number.NEGATIVE_INFINITY
@@ -77,11 +76,11 @@ function turnIn(folder: string): () => string {
   }
 }
 
-/** What is thrown in place of work; its stack is to be in the log. */
+/** The error thrown instead of the work. Its stack has to be in the log. */
 export function throwIn(folder: string): void {
   const turnNow = turnIn(folder)
   let current = turnNow().split('\t')[0] ?? ''
-  // A process that was started again because something threw goes on.
+  // A process that was restarted because something threw goes on with the turn.
   const before = readFileSync(path.join(folder, 'thrown'), 'utf8')
     .split('\n')
     .filter((line) => line.startsWith(`${current}\t`))

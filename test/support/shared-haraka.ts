@@ -1,12 +1,12 @@
-// One Haraka for many settings, one after the other: starting it takes longer than most questions to it.
+// One Haraka for many settings, one after the other, because starting it takes longer than most tests.
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
 
 export interface SharedHaraka {
   /**
-   * @param hostList read when Haraka starts: with one it has a Haraka of its own
-   * @param use is given a Haraka with these settings
+   * @param hostList Haraka reads it at start, so settings with one get their own Haraka
+   * @param use called with a Haraka that has these settings
    * @param files that the settings name
    */
   with(

@@ -1,4 +1,4 @@
-// The commands of the documentation, run by a shell as a postmaster's.
+// Runs the commands of the documentation in a shell, as a postmaster does.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { REPOSITORY } from './haraka'
 import { findProgram } from './programs'
 
-/** @returns what it printed; @throws Error with that, when a command fails */
+/** @returns the output. @throws Error with the output, if a command fails */
 export async function shell(
   commands: string,
   cwd: string,
@@ -22,16 +22,16 @@ export async function shell(
   return stdout
 }
 
-/** npm as a postmaster runs it, not as part of the `npm test` that this may run under. */
+/** Runs npm as a postmaster does, without the environment of an `npm test` that this may be part of. */
 export function npm(cwd: string, ...args: string[]) {
   return promisify(execFile)('npm', args, { cwd, env: plainEnvironment(), maxBuffer: 1 << 24 })
 }
 
 /**
- * Packs this package as it would be published; dist/ as it is, since building it would empty it under
- * other tests.
+ * Packs this package as it would be published. dist/ is packed as it is, because a build would remove it
+ * while other tests use it.
  *
- * @returns the packed file, in that folder, and the paths of what is in it
+ * @returns the name of the package file in that folder, and the paths of the files in it
  */
 export async function packInto(
   folder: string,
@@ -51,7 +51,7 @@ function plainEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
 }
 
-/** Puts programs of these names before all others. @returns their folder */
+/** Writes programs with these names. @returns their folder, for the front of PATH */
 export function shims(folder: string, programs: Readonly<Record<string, string>>): string {
   const bin = path.join(folder, 'bin')
   mkdirSync(bin)
