@@ -97,7 +97,7 @@ export interface Haraka {
   waitForLog(pattern: RegExp, within?: number, from?: number): Promise<string>
   /** @param file its name in `config/` */
   writeConfig(file: string, text: string): void
-  /** Writes `config/gal_relay.ini`, and has all processes read it, and `config/log.ini`, at once. */
+  /** Writes `config/gal_relay.ini`, and waits until all processes have read it, and `config/log.ini` if that has changed. */
   reload(ini: string): Promise<void>
   /** What the test-queue plugin answers from now on; CONT leaves the message to other plugins. */
   queueAnswers(answer: 'OK' | 'DENY' | 'DENYSOFT' | 'CONT'): void
