@@ -5,6 +5,9 @@ const path = require('node:path')
 const configReader = require('haraka-config/lib/reader')
 
 const parent = process.ppid
+const readLogIni = () => fs.readFileSync(path.join(process.env.HARAKA, 'config', 'log.ini'), 'utf8')
+// Haraka logs something whenever it reads log.ini.
+let logIni = readLogIni()
 
 exports.register = function () {
   this.register_hook('init_master', 'master_ready', 100)
