@@ -2,11 +2,11 @@
 // with a server that does not count, with remembered answers: a few recipients are unknown, then half, and
 // no client is held off. Then comes a dictionary run: 20,000 made-up names from one network against three
 // servers, with and without Redis, and a thousand valid senders at the same time.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Haraka, startHaraka } from '../test/support/haraka'
 import { findProgram } from '../test/support/programs'
-import { startRedis } from '../test/support/redis-server'
+import { type RedisServer, startRedis } from '../test/support/redis-server'
 import { connectSmtp } from '../test/support/smtp'
+import { until } from '../test/support/until'
 import { type Addressed, recipientLoad } from './client'
 import { liveWith, type Site, startSite, user } from './contenders'
 import type { Sizes } from './sizes'
@@ -15,6 +15,8 @@ import { compared, medianOf, times } from './turns'
 
 const NAMES = 20_000
 const SENDERS = 1000
+/** Workers per server. */
+const WORKERS = 2
 
 const COUNTING = '[harvest]\nenabled = true\nslow_down = 0s'
 
@@ -36,7 +38,7 @@ export async function harvest(sizes: Sizes, words: readonly string[]): Promise<v
   const wanted = (name: string) => words.every((word) => name.includes(word))
   try {
     await whatCountingCosts(site, sizes, sharing, wanted)
-    for (const shared of [undefined, redis?.url]) {
+    for (const shared of redis ? [undefined, redis] : [undefined]) {
       const name = shared ? 'dictionary, Redis' : 'dictionary'
       if (wanted(name)) await dictionary(site, sizes, name, shared)
     }
@@ -79,7 +81,7 @@ async function dictionary(
   { slapd }: Site,
   sizes: Sizes,
   name: string,
-  redis: string | undefined,
+  redis: RedisServer | undefined,
 ): Promise<void> {
   const names = Math.min(NAMES, sizes.before)
   const senders = Math.min(SENDERS, sizes.before)
@@ -93,13 +95,14 @@ bind_password = ${slapd.password}
 [harvest]
 enabled = true
 network = 24, 64
-${redis ? `[redis]\nurl = ${redis}` : ''}
+${redis ? `[redis]\nurl = ${redis.url}` : ''}
 `
   const servers = await Promise.all(
-    Array.from({ length: sizes.defended }, () => startHaraka({ ini, nodes: 2, logLevel: 'warn' })),
+    Array.from({ length: sizes.defended }, () =>
+      startHaraka({ ini, nodes: WORKERS, logLevel: 'warn' }),
+    ),
   )
-  // Give all servers time to find Redis.
-  if (redis) await sleep(3000)
+  if (redis) await until(async () => (await clientsOf(redis)) >= servers.length * WORKERS)
   const begin = performance.now()
   const asked: Asked = { codes: new Map(), seconds: 0 }
   const known: Asked = { codes: new Map(), seconds: 0 }
@@ -142,6 +145,12 @@ ${redis ? `[redis]\nurl = ${redis}` : ''}
       row(`${senders} valid senders`, known),
     ],
   )
+}
+
+/** @returns the number of connections, apart from the one that asks */
+async function clientsOf(redis: RedisServer): Promise<number> {
+  const list = await redis.run('CLIENT', 'LIST')
+  return list.split('\n').filter((line) => line.startsWith('id=')).length - 1
 }
 
 interface Asked {

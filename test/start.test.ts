@@ -6,6 +6,7 @@ import { type EmbeddedLdap, startEmbeddedLdap } from './support/embedded-ldap'
 import { type Haraka, type HarakaOptions, harakaStartFailure, startHaraka } from './support/haraka'
 import { sharedHaraka } from './support/shared-haraka'
 import { connectSmtp } from './support/smtp'
+import { until } from './support/until'
 
 let directory: EmbeddedLdap
 let LDAP = ''
@@ -181,6 +182,8 @@ hosts[] =
       ['hosts[] = 0.0.0.0/0', open('hosts[] = 0.0.0.0/0 matches every address')],
     ] as const) {
       await shared.with(`${LDAP}[restrictions]\n${setting}\n`, undefined, async ({ log }) => {
+        // They are logged after the settings have been reloaded.
+        await until(() => said(log(), 'WARN').length > 0)
         assert.deepEqual(said(log(), 'WARN'), warnings)
       })
     }

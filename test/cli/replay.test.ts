@@ -107,9 +107,10 @@ base = dc=down
   }
 
   async function logged(logIni: string): Promise<string> {
-    const from = haraka.log().length
     haraka.writeConfig('log.ini', `[main]\n${logIni}`)
     await haraka.reload(iniOf(ROWS))
+    // Lines before this one may have been logged as the log.ini before says.
+    const from = haraka.log().length
     for (const { client, local, auth } of CLIENTS) {
       const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
       await smtp.ehlo()

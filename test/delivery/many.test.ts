@@ -76,7 +76,7 @@ describe('a message for many recipients', () => {
     await client.quit()
     assert.deepEqual(counts, [130, 30, 0])
     await until(
-      () => gateway.outboundMessages().every(isOfThese),
+      () => !gateway.outboundMessages().some(({ domain }) => domain === 'lmtp.test'),
       () => gateway.log().slice(-3000),
     )
     assert.deepEqual([...lmtp.taken].sort(), all.sort())

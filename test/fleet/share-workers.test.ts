@@ -23,7 +23,7 @@ import { until } from '../support/until'
 const WORKERS = 2
 const PEOPLE = Array.from({ length: 50 }, (_, n) => `known${n}@example.com`)
 const KNOWN = 'known1@example.com'
-/** Milliseconds between two messages of the mail that flows meanwhile. */
+/** Milliseconds between two questions while mail flows. */
 const PAUSE = 200
 
 interface Reader {

@@ -22,7 +22,7 @@ const FOUND = '250 recip'
 const ABSENT = '550 5.1.1'
 /** Milliseconds within which another server takes over, and reads the list. */
 const TAKES_OVER = 15_000
-/** Milliseconds between two looks at the processes that read, each of which costs a few hundred system calls. */
+/** Milliseconds between two looks at the processes. Each look costs a few hundred system calls. */
 const LOOKED_AT_EVERY = 100
 
 interface Process {
@@ -66,8 +66,8 @@ describe('a list that servers share', {
   let servers: Server[]
   let count = 0
   /**
-   * The longest time for which two servers have read the directory, milliseconds. A process that was stopped ends
-   * as soon as it goes on.
+   * The longest time for which two servers have read the directory, milliseconds. It is not 0, because a
+   * process that was stopped ends only once it goes on.
    */
   let longest = 0
   let twoSince: number | undefined
@@ -157,7 +157,7 @@ describe('a list that servers share', {
     return Number(/number (\d+)/.exec(lines.at(-1) ?? '')?.[1] ?? 0)
   }
 
-  test('one reads the directory, and all have the list', async () => {
+  test('one server reads the directory, and all have the list', async () => {
     await theReader()
     await until(() => servers.every((server) => lastNumber(server) > 0))
     assert.equal(new Set(servers.map(lastNumber)).size, 1)
@@ -185,7 +185,7 @@ describe('a list that servers share', {
   })
 
   for (const whole of [false, true]) {
-    test(`the ${whole ? 'whole server that reads' : 'process that keeps the list there'} stands still, and goes on`, async () => {
+    test(`the ${whole ? 'whole server that reads' : 'process that keeps its list'} stands still, and goes on`, async () => {
       const reader = await theReader()
       const { keeper, reader: child } = partsOf(reader)
       assert.ok(keeper && child)
@@ -205,19 +205,20 @@ describe('a list that servers share', {
     })
   }
 
-  test('the reader is cut off from Redis, and comes back', async () => {
+  test('the reader is cut off from Redis for a while', async () => {
     const reader = await theReader()
     reader.redis.behave({ kind: 'hang' })
-    const others = servers.filter((one) => one !== reader)
-    await isTakenOver(reader)
-    await isFollowed(others)
-    // Cut off from Redis, it can still ask the directory.
-    assert.deepEqual(await reader.haraka.ask('nobody@example.com', PEOPLE[0] ?? ''), [
-      ABSENT,
-      FOUND,
-    ])
-    reader.redis.behave({ kind: 'pass' })
-    reader.redis.drop('reset')
+    try {
+      const others = servers.filter((one) => one !== reader)
+      await isTakenOver(reader)
+      await isFollowed(others)
+      // Cut off from Redis, it can still ask the directory. On a busy machine that may time out at first.
+      await reader.haraka.answers('nobody@example.com', ABSENT)
+      assert.deepEqual(await reader.haraka.ask(PEOPLE[0] ?? ''), [FOUND])
+    } finally {
+      reader.redis.behave({ kind: 'pass' })
+      reader.redis.drop('reset')
+    }
     await isFollowed()
     assert.ok(longest < 2000, `two for ${longest} ms`)
   })
@@ -225,15 +226,18 @@ describe('a list that servers share', {
   test('the reader cannot read the directory any more: another one tries', async () => {
     const reader = await theReader()
     reader.ldap.behave({ kind: 'reset' })
-    await until(() => reader.haraka.log().includes('its directory does not answer'))
-    await isTakenOver(reader)
-    // The former reader needs no directory for that.
-    await isFollowed()
-    reader.ldap.behave({ kind: 'pass' })
+    try {
+      await until(() => reader.haraka.log().includes('its directory does not answer'))
+      await isTakenOver(reader)
+      // The former reader needs no directory for that.
+      await isFollowed()
+    } finally {
+      reader.ldap.behave({ kind: 'pass' })
+    }
     assert.ok(longest < 2000, `two for ${longest} ms`)
   })
 
-  test('Redis is away: each goes on with what it has, and asks the directory', async () => {
+  test('Redis is away: each server goes on with its list, and asks the directory', async () => {
     await redis.kill()
     await until(
       async () => {

@@ -99,7 +99,7 @@ describe('of two directories, one', {
     )
 
   for (const [name, fault] of FAULTS) {
-    test(`${name}: the recipients of the other one are answered as ever`, () =>
+    test(`${name}: recipients of the other one are answered as before`, () =>
       withLists(async (site) => {
         const { proxy, logs } = site
         const ill = loadOn(site, 'ill', 50)
@@ -161,7 +161,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
     await slapd?.stop()
   })
 
-  test('is connected when it is asked, and not before', async () => {
+  test('is connected to when it is asked, and not before', async () => {
     const url = `ldap://127.0.0.1:${proxy.port}`
     const lists = new DirectoryLists(directoriesOf({ a: url, b: url }), () => recordedLog())
     const stateOf = () => lists.report().map(({ servers }) => servers[0]?.state)
@@ -227,7 +227,7 @@ describe('a directory of a section', { skip: skipWithout('slapd', 'slapadd') }, 
     }
   })
 
-  test('goes on as it is when settings change that are not its own', async () => {
+  test('is left as it is when settings of another directory change', async () => {
     const url = `ldap://127.0.0.1:${proxy.port}`
     const directories = directoriesOf({ a: url, b: url })
     const lists = new DirectoryLists(directories, () => recordedLog())

@@ -133,7 +133,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
       )
     }
 
-    /** The same answers from the list in memory. */
+    /** Asserts the same answers from the list in memory, too. */
     async function answersInBothModes(
       expected: Readonly<Record<string, string>>,
       gal: Partial<GalSettings> = {},
@@ -191,7 +191,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         'partner@elsewhere.example': 'found',
       }))
 
-    test('only part of an address, or more than one, is none', () =>
+    test('part of an address, or more than an address, is absent', () =>
       answers({
         'lice@example.com': 'absent',
         'alice@example.co': 'absent',
@@ -207,10 +207,10 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         { authenticated_only_attribute: directory.flag },
       ))
 
-    test('no such attribute wanted', () =>
+    test('the settings name no such attribute', () =>
       answers({ 'staff@example.com': 'found' }, { authenticated_only_attribute: '' }))
 
-    test('an attribute that the schema does not have: what is found is found, nobody is absent', () =>
+    test('an attribute that the schema does not have: other addresses are found, and none is called absent', () =>
       answers(
         { 'mail.only@example.com': 'found', 'nobody@example.com': 'unavailable' },
         {
@@ -219,7 +219,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         },
       ))
 
-    test('the attributes are those of the settings', () =>
+    test('only the attributes of the settings count', () =>
       answers(
         { 'alice@example.com': 'found', 'proxy.only@example.com': 'absent' },
         { attributes: ['mail'] },
@@ -231,7 +231,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         { attributes: ['mail', 'otherMailbox'] },
       ))
 
-    test('a value is what it says itself, whatever its attribute', () =>
+    test('the type of a value counts, whatever its attribute', () =>
       answersInBothModes(
         {
           'other@example.com': 'found',
@@ -277,7 +277,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         { filter: '(&(objectClass=*)(!(|(cn=sales)(cn=staff))))' },
       ))
 
-    test('escapes in the filter mean the character', () =>
+    test('an escape in the filter stands for its character', () =>
       answers(
         { 'alice@example.com': 'found', 'shared@example.com': 'absent' },
         { filter: '(|(cn=\\61lice)(cn=\\c3\\bcnused))' },
@@ -304,7 +304,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
       )
     })
 
-    test('local parts in UTF-8 are what they are, though the directory compares loosely', () =>
+    test('local parts in UTF-8 are compared exactly, although the directory compares loosely', () =>
       answers({
         'jürgen@example.com': 'found',
         'JÜRGEN@example.com': 'found',
@@ -332,7 +332,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         'info@xn--bro-hoa.example': 'found',
       }))
 
-    test('address literals, quoted and onward-routing local parts as they stand', () =>
+    test('address literals, quoted and onward-routing local parts are looked up as they are written', () =>
       answersInBothModes({
         'alice@[192.0.2.7]': 'found',
         'alice@[192.0.2.8]': 'absent',
@@ -356,7 +356,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         'user@example.com': 'absent',
       }))
 
-    test('no address is part of the filter grammar', () =>
+    test('no address is read as part of a filter', () =>
       answers({
         '*@example.com': 'absent',
         'a*@example.com': 'absent',
@@ -369,7 +369,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         '\u0000@example.com': 'absent',
       }))
 
-    test('sub-addresses: as it stands, then without, never where mail would go onward', () =>
+    test('sub-addresses: with the tag, then without it, and never if mail would go onward', () =>
       answersInBothModes(
         {
           'alice+tag@example.com': 'found',
@@ -401,7 +401,7 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         { recipient_delimiter: '+-' },
       ))
 
-    test('sub-addresses are not taken apart unless the settings say so', () =>
+    test('sub-addresses are not split unless the settings say so', () =>
       answers({ 'alice+tag@example.com': 'absent' }))
 
     test('two entries with one address: found, and one warning that names both', () =>
@@ -415,15 +415,17 @@ for (const kind of [OPENLDAP, ACTIVE_DIRECTORY]) {
         }
       }))
 
+    // Without an index, each takes Samba several milliseconds of a processor.
+    const many = kind === OPENLDAP ? 1000 : 300
     test('many searches at once', () =>
       withList(async (list) => {
-        const asked = Array.from({ length: 1000 }, (_, i) =>
+        const asked = Array.from({ length: many }, (_, i) =>
           list.ask(i % 2 ? `many${i}@example.com` : `nobody${i}@example.com`),
         )
         const given = await Promise.all(asked)
         assert.equal(
           given.filter((answer, i) => answer === (i % 2 ? 'found' : 'absent')).length,
-          1000,
+          many,
         )
         assert.ok(list.report().servers.every(({ connections }) => connections <= 2))
       }))

@@ -1,5 +1,5 @@
-// Address lists for the tests in this folder: settings with their defaults, short ways to ask, and a
-// log that can be read.
+// Address lists for the tests in this folder: default settings, short functions that ask, and a log that
+// can be read.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -35,7 +35,7 @@ export const GAL: GalSettings = {
   cache_size: 1000,
 }
 
-/** With times that run out on no machine, however busy. */
+/** With timeouts that no machine reaches, however busy. */
 export const LDAP: LdapSettings = {
   url: [],
   base: ['dc=corp,dc=test'],
@@ -98,17 +98,17 @@ export function recordedLog(): RecordedLog {
 
 export interface TestList extends GlobalAddressList {
   readonly log: RecordedLog
-  /** What the list answers: `found`, `found authenticated`, `absent` or `unavailable`. */
+  /** @returns `found`, `found authenticated`, `absent` or `unavailable` */
   ask(address: string): Promise<string>
   /** Waits until the list says so by itself, without asking the directory. */
   becomes(address: string, state: string, within?: number): Promise<void>
-  /** What it answers, with everything that it says. */
+  /** @returns the whole answer */
   answer(address: string): Promise<GalAnswer>
 }
 
-/** Keeps the lists in memory of a test file in one process. */
+/** The one process that keeps all lists in memory of a test file. */
 export interface KeepingProcess {
-  /** @returns where one more list may be kept */
+  /** @returns the path of a file for one more list */
   newFile(): string
   /** Ends the process and removes the files. */
   stop(): Promise<void>
@@ -119,7 +119,7 @@ export function startKeepingProcess(): KeepingProcess {
   const folder = mkdtempSync(path.join(tmpdir(), 'gal-lists-'))
   let count = 0
   const newFile = () => path.join(folder, `list${++count}`)
-  // The process lives as long as it keeps any list. Nothing listens there, and so this one is never read.
+  // The process lives as long as it keeps any list. This one is never read, because nothing listens there.
   const url = [serverUrl('ldap://127.0.0.1:1')]
   const list = testList({ url }, { mode: 'snapshot' }, { file: newFile() })
   list.start()

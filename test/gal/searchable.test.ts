@@ -135,7 +135,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       live: { 'ann@example.com': 'found', 'no@example.com': 'absent' },
     }))
 
-  test('one without equality rule: the list in memory has what searches cannot find', () =>
+  test('one without an equality rule: the list in memory has what searches cannot find', () =>
     bothWays(slapd, {
       attributes: ['mail', 'noRule'],
       live: {
@@ -152,7 +152,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     const other = await startSlapd({ entries: [large, 'ann@example.com'] })
     try {
       const live = { 'ann@example.com': 'found', 'no@example.com': 'absent' }
-      // Of those who have not bound OpenLDAP takes 256 KB.
+      // OpenLDAP accepts 256 KB from clients that have not bound.
       const ldap = { bind_dn: '', bind_password: '' }
       await bothWays(other, { attributes: ['mail'], ldap, live })
     } finally {
@@ -183,7 +183,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     }
   })
 
-  test('one without equality rule that nobody has', async () => {
+  test('one without an equality rule that no entry has', async () => {
     const { url, bindDn, password } = slapd
     const access = { url: [serverUrl(url)], bind_dn: bindDn, bind_password: password }
     const base = ['cn=ann,dc=corp,dc=test']
@@ -196,7 +196,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     }
   })
 
-  test('one whose name is mistyped', () =>
+  test('one with a mistyped name', () =>
     bothWays(slapd, {
       attributes: ['mail', 'alais'],
       live: { 'ann@example.com': 'found', 'a@example.com': 'unavailable' },
@@ -255,7 +255,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
     }
   })
 
-  test('compared with case, by its own rule or that of its superior', () =>
+  test('one that is compared with case, by its own rule or that of its superior', () =>
     bothWays(slapd, {
       attributes: ['mail', 'exact', 'derived'],
       live: {
@@ -266,7 +266,7 @@ describe('each attribute is proven by itself', { skip, concurrency: 2 }, () => {
       },
     }))
 
-  test('compared with case: what was asked in one case is remembered for all', () =>
+  test('one that is compared with case: an answer in one case is remembered for all', () =>
     bothWays(slapd, {
       attributes: ['exact'],
       gal: { cache_found: 60_000, cache_absent: 60_000 },
@@ -327,7 +327,7 @@ describe('rights', { skip, concurrency: 2 }, () => {
 
   const UNITS = ['ou=one,dc=corp,dc=test', 'ou=two,dc=corp,dc=test'] as const
   describe('an attribute that is hidden on some entries', () => {
-    // Those whom it is hidden for come behind all that are looked at one by one.
+    // The entries on which it is hidden come after all those that are looked at one by one.
     const shown = Array.from({ length: 40 }, (_, i) => ({
       dn: `cn=p${i},${UNITS[0]}`,
       mail: `p${i}@example.com`,
@@ -362,7 +362,7 @@ describe('rights', { skip, concurrency: 2 }, () => {
         ),
       )
     }
-    test('the only one there is', () =>
+    test('the only attribute', () =>
       withAccess(
         { entries: people, access: [`access to dn.subtree="${UNITS[1]}" attrs=mail by * none`] },
         {
@@ -375,7 +375,7 @@ describe('rights', { skip, concurrency: 2 }, () => {
           log: /warn .*mail: cn=last,ou=two,dc=corp,dc=test does not tell this account/,
         },
       ))
-    test('by nobody else: no entry has it', () =>
+    test('an attribute that no other entry has', () =>
       withAccess(
         {
           entries: [...UNITS.map(unitEntry), 'dee@example.com', last],
@@ -394,7 +394,7 @@ describe('rights', { skip, concurrency: 2 }, () => {
     ]
     const access = [`access to dn.subtree="${UNITS[1]}" attrs=employeeType by * none`]
     const attributes = ['mail']
-    test('nobody is absent', () =>
+    test('no address is called absent', () =>
       withAccess(
         { entries: people, access },
         {
@@ -408,7 +408,7 @@ describe('rights', { skip, concurrency: 2 }, () => {
           log: /warn .*filter: cn=cas,ou=two,dc=corp,dc=test does not tell this account/,
         },
       ))
-    test('no doubt where the filter says so whatever is hidden', () =>
+    test('no doubt if the filter selects the same entries whatever is hidden', () =>
       withAccess(
         { entries: people, access },
         {
@@ -417,7 +417,7 @@ describe('rights', { skip, concurrency: 2 }, () => {
           live: { 'ann@example.com': 'found', 'cas@example.com': 'absent' },
         },
       ))
-    test('no doubt where an attribute is one that the server does not know', () =>
+    test('no doubt about an attribute that the server does not know', () =>
       withAccess(
         { entries: people },
         {
@@ -476,7 +476,7 @@ describe('references to other servers', { skip, concurrency: 2 }, () => {
     'no@example.com': 'unavailable',
   }
 
-  test('reported, and nobody is absent', () =>
+  test('reported, and no address is called absent', () =>
     bothWays(parent, {
       ldap: anonymous,
       live: doubtful,

@@ -39,7 +39,7 @@ ${harvest}
 ${more}
 `
 
-/** @returns the codes of the replies to these recipients, or of the greeting where the connection was refused */
+/** @returns the code of each recipient's reply, or of the greeting if the connection was refused */
 async function asks(
   haraka: Haraka,
   client: string,
@@ -84,7 +84,7 @@ interface Held {
   readonly all: number
 }
 
-/** The gal-relay command's view. */
+/** @returns what `gal-relay harvest` lists */
 async function heldOff(haraka: Haraka): Promise<readonly Held[]> {
   const { json } = await runJson<{ held: readonly Held[] }>(['harvest', '-c', haraka.dir])
   return json.held
@@ -165,7 +165,7 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
         assert.ok(countOf(codes, 550) <= Math.max(nodes, 1) * 33, `${countOf(codes, 550)} names`)
         assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
         assert.deepEqual([...new Set(await beside)], [250])
-        // A recipient that exists comes later.
+        // A recipient that exists is deferred, too.
         assert.deepEqual(await asks(haraka, '203.0.113.9', VALID.slice(0, 1)), [421])
         const lines = haraka.logLines(
           /held off: 203\.0\.113\.9 for 30m: 3\d of 3\d recipients within 10m/,
@@ -173,7 +173,7 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
         assert.ok(lines.length >= 1 && lines.length <= Math.max(nodes, 1), lines.join('\n'))
       })
 
-      test('is seen and ended with the gal-relay command', async () => {
+      test('is listed and ended by the gal-relay command', async () => {
         assert.deepEqual(
           (await heldOff(haraka)).map(({ network, observed }) => [network, observed]),
           [['203.0.113.9', false]],
@@ -193,13 +193,13 @@ describe('harvest defence', { skip: skipWithout('slapd', 'slapadd', 'redis-serve
         assert.equal(again.code, 1)
       })
 
-      test('counts no client that may relay, nor an exempt one', async () => {
+      test('does not count clients that may relay, or exempt ones', async () => {
         for (const client of ['192.0.2.200', '198.51.100.7']) {
           assert.equal(countOf(await asks(haraka, client, invented(60)), 550), 60, client)
         }
       })
 
-      test('takes the first 64 bits of an IPv6 address for one client', async () => {
+      test('counts the first 64 bits of an IPv6 address as one client', async () => {
         for (let i = 0; i < 30; i++) {
           const [code] = await asks(haraka, `2001:db8:1:2::${i + 1}`, invented(1, i))
           assert.equal(code, 550)
@@ -261,14 +261,14 @@ describe('harvest defence of two servers that share Redis', {
     await slapd.stop()
   })
 
-  /** Redis is asked once a second; on a busy machine later. */
+  /** Servers ask Redis once a second, and less often on a busy machine. */
   const untilHeld = (haraka: Haraka, client: string, isHeld = true) =>
     until(async () => {
       const [code] = await asks(haraka, client, VALID.slice(0, 1))
       return code === (isHeld ? 421 : 250)
     })
 
-  test('is one, and so is the command', async () => {
+  test('is shared, and so is what the command lists', async () => {
     await until(
       async () =>
         Number(await redis.run('CLIENT', 'LIST').then((all) => all.split('\n').length)) >= 4,
@@ -281,7 +281,7 @@ describe('harvest defence of two servers that share Redis', {
     ).flat()
     assert.equal(codes.length, 400)
     assert.equal(countOf(codes, 550) + countOf(codes, 421), 400)
-    // A process that was not answered within 50 ms, on a busy machine, counts for itself for a second.
+    // On a busy machine, Redis may not answer within 50 ms. The process then counts for itself for a second.
     assert.ok(countOf(codes, 550) <= 3 * 35, `${countOf(codes, 550)} names`)
     for (const one of servers) await untilHeld(one, client)
     await until(async () => (await heldOff(servers[1])).some(({ network }) => network === client))
@@ -296,10 +296,9 @@ describe('harvest defence of two servers that share Redis', {
   const timesAway = (one: Haraka) => one.logLines(/Redis cannot be asked \(/).length
 
   /**
-   * Asks the first server for forty names. On a busy machine Redis may not answer within 50 ms: its processes
-   * count for themselves then and say so, and another client asks when they count together again.
-   * @param clients one after the other
-   * @returns the first for whom they counted together all the time, and its replies
+   * Asks the first server for forty names. On a busy machine, Redis may not answer within 50 ms. The server's
+   * processes then log that they count for themselves, and the next client asks once they count together again.
+   * @returns the first client for which they counted together all the time, and the codes that it got
    */
   async function countedTogether(clients: Iterable<string>) {
     const [server] = servers
@@ -361,7 +360,7 @@ describe('harvest defence of two servers that share Redis', {
     assert.equal((await fetch(`http://127.0.0.1:${web}/gal-relay/health`)).status, 200)
   }
 
-  /** @param network its first three numbers */
+  /** @param network the first three numbers of the clients' addresses */
   async function comesBack(network: string): Promise<void> {
     for (const one of servers) await until(() => away(one) === 0)
     await until(async () => /^gal_relay_redis_up 1$/m.test(await shown('metrics')))
@@ -427,12 +426,20 @@ describe('harvest defence of two servers that share Redis', {
   }
 
   test('holds no client off while the directory is away', async () => {
-    const refused = await refusedAfterOutage(servers[0], slapd, ini, '203.0.115.9')
-    // A process that Redis does not answer in time counts for itself.
-    assert.ok(refused >= 10 && refused <= 60, String(refused))
+    const [server] = servers
+    for (const client of inNetwork('203.0.115')) {
+      await until(() => away(server) === 0)
+      const before = timesAway(server)
+      const refused = await refusedAfterOutage(server, slapd, ini, client)
+      // What Redis answers too late may be counted twice.
+      if (timesAway(server) > before) continue
+      assert.equal(refused, 10)
+      return
+    }
+    assert.fail('Redis has been away each time')
   })
 
-  test('outlives connections that Redis closes', async () => {
+  test('goes on after Redis has closed its connections', async () => {
     for (let i = 0; i < 5; i++) {
       await redis.run('CLIENT', 'KILL', 'TYPE', 'normal')
       assert.deepEqual(await asks(servers[0], PROVIDER, VALID.slice(0, 5)), Array(5).fill(250))

@@ -89,7 +89,7 @@ describe('an install that observes answers as it did before', () => {
       for (const one of scenario.cases) {
         const given = await replies(without, one)
         assert.deepEqual(await replies(with_, one), given, `${one.client} → ${one.to}`)
-        if (/^10\.0\.0\.9:25$/.test(one.local)) continue // where that scenario has enabled = false
+        if (/^10\.0\.0\.9:25$/.test(one.local)) continue // that scenario has enabled = false there
         ;[one.reply].flat().forEach((verdict, recipient) => {
           const answer = given.rcpt[recipient]?.[0]
           if (answer === undefined || answer.startsWith('501')) return
@@ -178,7 +178,7 @@ describe('observing', () => {
     await ldap?.stop()
   })
 
-  /** The settings count, and the log begins with their reload. */
+  /** Reloads these settings, and drops the log before. */
   async function withSettings(text: string): Promise<void> {
     haraka.forgetLog()
     await haraka.reload(text)
@@ -281,7 +281,7 @@ describe('observing', () => {
     await untilObserved(2)
   })
 
-  test('behind a plugin that rewrites and before those that accept, as the docs say', async () => {
+  test('after a plugin that rewrites and before those that accept, as the docs say', async () => {
     const other = await startHaraka({
       ...BEFORE,
       plugins: ['aliases', 'gal-relay', 'rcpt_to.in_host_list', 'test-queue'],
@@ -301,7 +301,7 @@ describe('observing', () => {
     }
   })
 
-  test('begins with a reload, also for recipients that another plugin accepts before', async () => {
+  test('begins with a reload, also for recipients that an earlier plugin accepts', async () => {
     await withSettings(ini())
     await haraka.waitForLog(/rcpt_to\.in_host_list comes before gal-relay .* is not asked/)
     const nobody = () => send(haraka, outside, ['nobody@example.com'])
@@ -349,7 +349,7 @@ describe('verdict and answer of one recipient are brought together', () => {
     delimitersFor: () => '',
   }
   const client = { trust: { mayRelay: true, rule: 'hosts' }, authenticated: false } as const
-  /** The answer to a recipient of ours, or to another one. */
+  /** @returns a function that answers for a recipient of ours (`queue`), or another one (`outbound`) */
   const accept =
     (
       mixed: 'split' | 'defer',

@@ -1,4 +1,4 @@
-// The tables of ARCHITECTURE.md.
+// Reads the tables of ARCHITECTURE.md.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'

@@ -1,4 +1,4 @@
-// Certificates for a test, made with openssl in a temporary folder: a CA of its own and what it signs.
+// Certificates for a test: a CA and the certificates that it signs, made with openssl in a temporary folder.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,11 +11,11 @@ export interface Certificate {
 }
 
 export interface CertificateOptions {
-  /** `IP:127.0.0.1`, `DNS:dc.corp.test`; default both of 127.0.0.1 and localhost */
+  /** `IP:127.0.0.1`, `DNS:dc.corp.test`; default 127.0.0.1 and localhost */
   readonly names?: readonly string[]
-  /** Ended yesterday. */
+  /** It expired yesterday. */
   readonly isExpired?: boolean
-  /** Signed by itself instead of the CA. */
+  /** It is signed by itself instead of the CA. */
   readonly isSelfSigned?: boolean
 }
 

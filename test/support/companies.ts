@@ -1,4 +1,4 @@
-// Many companies, each with a directory of its own: units below one suffix of one slapd.
+// Many companies, each with its own directory: a unit of one slapd.
 import { type Slapd, type SlapdEntry, startSlapd, unitEntry } from './slapd'
 
 export const companyDomain = (company: number) => `company${company}.example`
@@ -8,7 +8,7 @@ const unitOf = (company: number, base: string) => `ou=company${company},${base}`
 
 export interface CompaniesOptions {
   readonly companies: number
-  /** Recipients of each. */
+  /** The number of recipients of each. */
   readonly recipients: number
 }
 
@@ -30,11 +30,11 @@ function* entriesOf(companies: number, recipients: number): Generator<SlapdEntry
 export interface CompaniesIni {
   readonly slapd: Pick<Slapd, 'url' | 'base' | 'bindDn' | 'password'>
   readonly companies: number
-  /** Each has as many of the companies as any other; where they are fewer, they have all of the tree. */
+  /** The companies are divided among them. If there are fewer of them than companies, each has the whole tree as its base. */
   readonly directories: number
-  /** The URL of the first directory, where it is another one. */
+  /** The URL of the first directory, if it is a different one. */
   readonly first?: string
-  /** Lines of `[gal]`, and more sections. */
+  /** Lines of `[gal]` and of more sections. */
   readonly gal?: readonly string[]
 }
 

@@ -1,5 +1,5 @@
-// A DNS server for a test, which knows the records it is given and answers NXDOMAIN else. A Haraka
-// with the test-dns plugin asks it, and none other.
+// A DNS server for a test. It has the records that it is given, and answers NXDOMAIN for all other names. A
+// Haraka with the test-dns plugin asks this server only.
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,4 @@
-// The fenced blocks of the documentation, so that tests can run what is there.
+// The fenced blocks of the documentation, for tests that run them.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -7,11 +7,11 @@ import { REPOSITORY } from './haraka'
 export interface Block {
   /** `docs/metrics.md` */
   readonly page: string
-  /** Of the first line in the block. */
+  /** The number of the first line in the block. */
   readonly line: number
   readonly language: string
   readonly text: string
-  /** The prose since the block before. */
+  /** The prose since the previous block. */
   readonly before: string
 }
 
@@ -37,7 +37,7 @@ export function blocksOf(page: string): Block[] {
   return blocks
 }
 
-/** The ini file in config/ that the last paragraph before a block names last; else gal_relay.ini. */
+/** The ini file in config/ that the paragraph before a block names last; default gal_relay.ini. */
 export function fileOf({ before }: Block): string {
   const [paragraph = ''] = before
     .trim()
@@ -46,17 +46,17 @@ export function fileOf({ before }: Block): string {
   return [...paragraph.matchAll(/`config\/([\w.]+\.ini)`/g)].at(-1)?.[1] ?? 'gal_relay.ini'
 }
 
-/** A configuration that names a directory, rather than a part of one. */
+/** Whether a configuration is complete: it names a directory. */
 export const isWhole = ({ text }: Pick<Block, 'text'>) => /^\[ldap\]$/m.test(text)
 
-/** The one whole configuration of a page, such as `openldap.md`. */
+/** The only complete configuration on a page, such as `openldap.md`. */
 export function wholeOf(page: string): string {
   const found = blocksOf(`docs/${page}`).filter((one) => one.language === 'ini' && isWhole(one))
   assert.equal(found.length, 1, `${page} has one whole configuration`)
   return found[0]?.text ?? ''
 }
 
-/** [text in the docs, what it stands for in the test] */
+/** [text in the docs, the text for it in the test] */
 export type Replacements = readonly (readonly [string, string])[]
 
 export const real = (text: string, replacements: Replacements) =>

@@ -1,6 +1,6 @@
-// A real 389 Directory Server for a test: its own folder, a free port of loopback, filled with the given
-// entries, ended by its process id. Its configuration is made of the template that dscreate uses, which
-// writes outside of that folder and takes longer.
+// A real 389 Directory Server for a test, with its own folder, on a free port of loopback, with the given
+// entries. It is ended by its process id. Its configuration comes from the template that dscreate uses; dscreate
+// itself writes outside of that folder and takes longer.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -27,11 +27,11 @@ export interface Ds389Entry {
 }
 
 export interface Ds389Options {
-  /** Below the suffix, which is made. */
+  /** Entries below the suffix, whose own entry is added. */
   readonly entries?: readonly Ds389Entry[]
-  /** Tells of changes by RFC 4533; default true */
+  /** Reports changes by RFC 4533; default true */
   readonly contentSync?: boolean
-  /** Keeps in each entry the groups that it is a member of. */
+  /** Each entry has the groups that it is a member of. */
   readonly memberOf?: boolean
   /** More attribute types and object classes, written as for slapd.conf. */
   readonly schema?: readonly string[]
@@ -47,17 +47,17 @@ export interface Ds389 {
   readonly bindDn: string
   readonly password: string
   readonly pid: number
-  /** Records as ldapmodify reads them, by the Directory Manager. */
+  /** Applies records as ldapmodify reads them, as the Directory Manager. */
   change(ldif: string): Promise<void>
   add(...entries: Ds389Entry[]): Promise<void>
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
-  /** Puts an entry, and all below it, elsewhere. */
+  /** Moves an entry and all entries below it. */
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
-  /** While it runs. */
+  /** Backs the database up while the server runs. */
   backUp(): Promise<void>
-  /** Brings back, while it runs, what `backUp` has kept. */
+  /** Restores the backup while the server runs. */
   restore(): Promise<void>
   /** Ends the server and starts it again on the same port. */
   restart(): Promise<void>
@@ -158,14 +158,14 @@ function endOf(child: Child): () => string | undefined {
   return () => (isEnded ? `ns-slapd ended: ${child.output()}` : undefined)
 }
 
-/** What the tests with OpenLDAP have too, in this server's form. */
+/** The schema of the tests with OpenLDAP, in the form of this server. */
 function mailSchema(more: readonly string[]): string {
   const lines = [MAIL_SCHEMA.trim(), ...more]
     .join('\n')
     .replace(/^attributetype/gm, 'attributeTypes:')
     .replace(/^objectclass/gm, 'objectClasses:')
     .replace('otherMailbox $', '')
-    // It has these, one of them under another OID.
+    // The server has these already, one of them with another OID.
     .replace(/^attributeTypes: [^\n]* NAME '(mailHost|mailRoutingAddress)'.*\n(?: .*\n)*/gm, '')
   return `dn: cn=schema\n${lines}\n`
 }
@@ -232,7 +232,7 @@ function configuration(folder: string, port: number, options: Ds389Options): str
   return `${records.join('\n\n').trim()}\n\n${own.join('')}`
 }
 
-/** Nothing here is to outlive a power cut, and several share the machine. */
+/** No data must survive a power failure, and several servers share the machine. */
 const SMALL = {
   'nsslapd-cache-autosize': '0',
   'nsslapd-dbcachesize': '10000000',
@@ -250,7 +250,7 @@ function moreFor(record: string, { config = {} }: Ds389Options): string {
     .join('')
 }
 
-/** @returns what it printed */
+/** @returns its output */
 function run(program: string, args: string[], input?: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const path = findProgram(program) ?? program

@@ -1,5 +1,5 @@
-// The demo's directory for tests, filled with the same kind of entries as the real slapd of
-// slapd.ts, for what must also run on a machine with nothing but Node.
+// The directory of the demo for tests, with the same kind of entries as the real slapd of slapd.ts. It needs
+// nothing but Node.
 import { type Directory, type DirectoryOptions, startDirectory } from '../../demo/directory'
 import type { DirectoryEntry } from '../../demo/ldif'
 import type { SlapdEntry } from './slapd'
@@ -8,7 +8,7 @@ export interface EmbeddedLdap extends Omit<Directory, 'setEntries'> {
   setEntries(entries: Iterable<SlapdEntry>): void
 }
 
-/** Starts it and waits until it listens; its base is `dc=corp,dc=test` unless the options say otherwise. */
+/** Starts it and waits until it listens. The default base is `dc=corp,dc=test`. */
 export async function startEmbeddedLdap(
   entries: Iterable<SlapdEntry> = [],
   options: DirectoryOptions = {},

@@ -1,4 +1,4 @@
-// Asks a running Haraka and the command `gal-relay explain` the same, and compares the replies word for word.
+// Asks a running Haraka and `gal-relay explain` the same question, and compares the replies word for word.
 import assert from 'node:assert/strict'
 import type { Explanation } from '../../plugins/gal-relay/advice/explain'
 import { type LoadedCommand, runJson } from './command'
@@ -22,7 +22,7 @@ export function argumentsOf({ client, local, from = SENDER, auth, to }: Question
   ]
 }
 
-/** @returns the reply to each recipient, all its lines */
+/** @returns the reply to each recipient, with all its lines */
 async function askServer(haraka: Haraka, question: Question): Promise<string[]> {
   const { client, local, auth, from = SENDER, to } = question
   const smtp = await connectSmtp({ port: haraka.port, proxy: { client, local } })
@@ -45,7 +45,7 @@ async function askServer(haraka: Haraka, question: Question): Promise<string[]> 
   }
 }
 
-/** @returns what the command said, for more to be checked */
+/** @returns the output of the command, for more checks */
 export async function agree(
   haraka: Haraka,
   question: Question,

@@ -1,13 +1,13 @@
-// An LDAP server that answers searches with whatever a test wants, right or wrong.
+// An LDAP server that answers searches as the test says, correctly or not.
 import * as ldapjs from 'ldapjs'
 import type { Attributes } from './ldif'
 
-/** A search as it came. */
+/** A search as it was received. */
 export interface FakeSearch {
   readonly base: string
   readonly scope: string
   readonly filter: string
-  /** The values of all equality tests in the filter, those in upper case also in lower case. */
+  /** The values of all equality tests in the filter; values in upper case are added in lower case. */
   readonly values: readonly string[]
   readonly attributes: readonly string[]
 }
@@ -18,11 +18,11 @@ export interface FakeAnswer {
   readonly references?: readonly string[]
   /** The result code; default success. */
   readonly code?: number
-  /** These bytes instead of all that. */
+  /** Bytes to send instead of all that. */
   readonly bytes?: Buffer
-  /** No answer. */
+  /** Send no answer. */
   readonly isSilent?: boolean
-  /** The connection is closed behind the entries, without a result. */
+  /** Close the connection after the entries, without a result. */
   readonly isCut?: boolean
 }
 
@@ -34,7 +34,10 @@ export interface FakeLdap {
   stop(): Promise<void>
 }
 
-/** Binds always succeed. It shows a schema with the attributes of Exchange, which is not counted. Searches that `answer` says nothing about find nothing, with success. */
+/**
+ * Every bind succeeds. Searches for the schema get the attributes of Exchange, and are not counted. Searches for
+ * which `answer` returns nothing succeed without entries.
+ */
 export async function startFakeLdap(
   answer: (search: FakeSearch) => FakeAnswer | undefined,
 ): Promise<FakeLdap> {
@@ -107,7 +110,7 @@ function send(request: Request, response: Response, answer: FakeAnswer): void {
   else response.end(answer.code ?? 0)
 }
 
-/** Whether an entry is one for the tests of presence in the filter; the others are the test's. */
+/** Whether an entry passes the presence tests in the filter; the test decides about the other tests. */
 function mayMatch(filter: Filter, attributes: Attributes): boolean {
   const { type, attribute = '', clauses = [] } = filter
   const has = Object.keys(attributes).some((name) => name.toLowerCase() === attribute.toLowerCase())
@@ -126,12 +129,12 @@ function equalityValues(filter: Filter): string[] {
   return (filter.clauses ?? []).flatMap(equalityValues)
 }
 
-/** ldapjs gives values with everything but ASCII escaped as in a filter's text. */
+/** ldapjs returns values with all non-ASCII characters escaped, as in the text of a filter. */
 function unescaped(value: string): string {
   return decodeURIComponent(value.replaceAll('%', '%25').replace(/\\([0-9a-f]{2})/g, '%$1'))
 }
 
-// What we use of ldapjs' server, as far as its own types leave it out.
+// The parts of ldapjs' server that we use and that its types lack.
 interface Filter {
   readonly type: string
   readonly value: string

@@ -1,5 +1,5 @@
-// A Haraka with the plugin, an address list in memory and mail that really goes out, for the tests of
-// delivery: the ini's lines on the directory are written here.
+// A Haraka for the tests of delivery: it has the plugin and an embedded directory, and really delivers mail.
+// The ini's section of the directory is written here.
 import { type EmbeddedLdap, startEmbeddedLdap } from './embedded-ldap'
 import { type Haraka, type HarakaOptions, startHaraka } from './haraka'
 import { connectSmtp, type SmtpClient } from './smtp'
@@ -7,9 +7,9 @@ import { connectSmtp, type SmtpClient } from './smtp'
 export interface GatewayOptions extends Omit<HarakaOptions, 'ini'> {
   /** Lines of `[routes]`. */
   readonly routes: readonly string[]
-  /** More of gal_relay.ini; the default lets 127.0.0.1 relay. */
+  /** More lines of gal_relay.ini; the default lets 127.0.0.1 relay. */
   readonly ini?: string
-  /** Addresses in the list. */
+  /** Addresses in the directory. */
   readonly people?: readonly string[]
   /** Lines of outbound.ini. */
   readonly outboundIni?: readonly string[]

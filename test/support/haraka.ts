@@ -1,6 +1,6 @@
-// A real Haraka for a test: a process of its own with a configuration of its own in a temporary
-// folder, on free ports of loopback, whose log and queues the test can read. Nothing it accepts
-// leaves the machine: its outbound queue keeps what it is given, as files.
+// A real Haraka for a test: its own process and its own configuration in a temporary folder, on free ports
+// of loopback. The test can read its log and its queues. No mail leaves the machine: the outbound queue
+// keeps its messages as files.
 import {
   existsSync,
   mkdirSync,
@@ -22,23 +22,23 @@ export interface HarakaOptions {
   readonly ini?: string
   /** `config/host_list`; default empty */
   readonly hostList?: readonly string[]
-  /** The whole of `config/plugins`, in order; default gal-relay and test-queue. The plugins that the other options stand for are added. */
+  /** `config/plugins`, in order; default gal-relay, test-queue. Plugins for other options are added. */
   readonly plugins?: readonly string[]
-  /** How many listeners, each on a free port; default 1 */
+  /** The number of listeners, each on a free port; default 1 */
   readonly listen?: number
-  /** These ports instead of free ones. */
+  /** Ports to use instead of free ones. */
   readonly ports?: readonly number[]
   /** `nodes` of `config/smtp.ini`; default 0, one process. `unset` leaves the line out: a cluster of one worker. */
   readonly nodes?: number | 'cpus' | 'unset'
-  /** At SIGINT it ends when nothing keeps it any more, instead of at once; default false */
+  /** At SIGINT it finishes its work before it ends; default false: it ends at once. */
   readonly isGraceful?: boolean
-  /** Of Haraka; default: see releases.ts */
+  /** The release of Haraka; default: see releases.ts */
   readonly release?: string
-  /** More files, by their path in the install: `config/…`, `plugins/….js`. They win over what is written here. */
+  /** More files by their path in the install, `config/…` or `plugins/….js`. They replace other files. */
   readonly files?: Readonly<Record<string, string>>
   /** Default info */
   readonly logLevel?: string
-  /** Accounts and passwords; adds AUTH PLAIN and LOGIN, which Haraka offers to private client addresses only. */
+  /** Accounts and passwords for AUTH PLAIN and LOGIN, which Haraka offers to private addresses only. */
   readonly auth?: Readonly<Record<string, string>>
   /** Clients must begin with a PROXY line; default true */
   readonly proxy?: boolean
@@ -46,7 +46,7 @@ export interface HarakaOptions {
   readonly rdns?: boolean
   /** Haraka's outbound queue delivers; default false: it keeps everything. */
   readonly outbound?: boolean
-  /** An install that exists already, which is not removed in the end, instead of a new folder. */
+  /** An install that exists already, instead of a new folder. It is not removed in the end. */
   readonly dir?: string
   readonly env?: Readonly<Record<string, string | undefined>>
   /** The network namespace that it runs in (ip-netns(8)). */
@@ -55,7 +55,7 @@ export interface HarakaOptions {
   readonly onLine?: (line: string) => void
 }
 
-/** A message that the test-queue plugin took. */
+/** A message that the test-queue plugin accepted. */
 export interface DeliveredMessage {
   readonly uuid: string
   /** '' for the null sender */
@@ -66,14 +66,14 @@ export interface DeliveredMessage {
   readonly body: Buffer
 }
 
-/** A message in Haraka's outbound queue; one per domain, or per recipient, as Haraka split it. */
+/** A message in Haraka's outbound queue: one for each domain or each recipient, as Haraka split it. */
 export interface OutboundMessage {
   readonly file: string
   readonly domain: string
   readonly mail_from: string
   readonly rcpt_to: readonly string[]
   readonly notes: Readonly<Record<string, unknown>>
-  /** The queue file's whole header. */
+  /** The whole header of the queue file. */
   readonly todo: Readonly<Record<string, unknown>>
   readonly body: Buffer
 }
@@ -86,27 +86,27 @@ export interface Haraka {
   readonly ports: readonly number[]
   /** The process started last; in a cluster the master. */
   readonly pid: number
-  /** Its worker processes that are ready, or its one process. */
+  /** The workers that are ready; without a cluster its one process. */
   readonly workers: readonly number[]
   readonly exited: Promise<Exit>
   log(): string
-  /** Drops the log so far. */
+  /** Discards the log so far. */
   forgetLog(): void
   logLines(pattern: RegExp): string[]
   /** See `Child.waitForLine`. */
   waitForLog(pattern: RegExp, within?: number, from?: number): Promise<string>
   /** @param file its name in `config/` */
   writeConfig(file: string, text: string): void
-  /** Writes `config/gal_relay.ini`, and has all processes read it, and `config/log.ini`, at once. */
+  /** Writes `config/gal_relay.ini`, and waits until all processes have read it, and `config/log.ini` if that has changed. */
   reload(ini: string): Promise<void>
   /** What the test-queue plugin answers from now on; CONT leaves the message to other plugins. */
   queueAnswers(answer: 'OK' | 'DENY' | 'DENYSOFT' | 'CONT'): void
-  /** The messages that test-queue took, oldest first. */
+  /** The messages that test-queue accepted, oldest first. */
   delivered(): DeliveredMessage[]
   /** The names of the files in Haraka's outbound queue. */
   queueFiles(): string[]
   outboundMessages(): OutboundMessage[]
-  /** Ends the process only; Haraka shuts down in order at SIGINT. */
+  /** Ends the process, and keeps the folder. Haraka shuts down in order at SIGINT. */
   end(signal?: NodeJS.Signals): Promise<Exit>
   /** Ends it and starts it again, in the same folder on the same ports. */
   restart(signal?: NodeJS.Signals): Promise<void>
@@ -121,7 +121,7 @@ const PLUGINS = path.join(REPOSITORY, 'test', 'support', 'plugins')
 
 /**
  * Starts Haraka and waits until all its processes listen and their plugins are ready.
- * @throws Error with all that Haraka printed, when it ends at start
+ * @throws Error with all that Haraka printed, if it ends while it starts
  */
 export async function startHaraka(options: HarakaOptions = {}): Promise<Haraka> {
   const dir = options.dir ?? mkdtempSync(path.join(tmpdir(), 'haraka-'))
@@ -136,7 +136,7 @@ export async function startHaraka(options: HarakaOptions = {}): Promise<Haraka> 
   }
 }
 
-/** For configurations that must not start. @returns what Haraka printed; @throws Error when it did start */
+/** For configurations that must not start. @returns what Haraka printed; @throws Error if it did start */
 export async function harakaStartFailure(options: HarakaOptions = {}): Promise<string> {
   const haraka = await startHaraka(options).catch((error: Error) => error.message)
   if (typeof haraka === 'string') return haraka
@@ -144,7 +144,7 @@ export async function harakaStartFailure(options: HarakaOptions = {}): Promise<s
   throw new Error(`Haraka started:\n${haraka.log()}`)
 }
 
-/** The install's folder as the options want it, for a Haraka that something else starts. */
+/** Writes the install that the options describe, for a Haraka that something else starts. */
 export function writeInstall(
   dir: string,
   ports: readonly number[],
@@ -223,7 +223,7 @@ async function startIn(
       .filter((file) => !/^\.?__tmp__/.test(file))
       .sort()
 
-  /** Those that the log has been forgotten of. */
+  /** The workers whose part of the log has been discarded. */
   let before: readonly number[] = []
   const workers = () => [...before, ...logLines(READY).map((line) => Number(READY.exec(line)?.[1]))]
   const writeConfig = (file: string, text: string) =>
@@ -279,7 +279,7 @@ async function startIn(
   }
 }
 
-/** Reads the files of the outbound queue: Haraka renames one when it tries it again. */
+/** Reads files of the outbound queue, again if Haraka has renamed one for its next attempt meanwhile. */
 export function whileRenamed<T>(read: () => T): T {
   for (;;) {
     try {
@@ -290,7 +290,7 @@ export function whileRenamed<T>(read: () => T): T {
   }
 }
 
-/** Another test may take a port between its choice and Haraka's start: then once more. */
+/** Tries again if another test has taken a port before Haraka has. */
 async function launchOnFreePorts(
   dir: string,
   options: HarakaOptions,
@@ -342,7 +342,7 @@ function processes(nodes: HarakaOptions['nodes']): number {
   return typeof nodes === 'number' ? Math.max(nodes, 1) : 1
 }
 
-/** From 3.1 on Haraka's own connection.ini as a whole, because it fails at start with a part of it. */
+/** From 3.1 on, Haraka's whole connection.ini, because Haraka does not start with a part of it. */
 function proxyConfig(haraka: string, proxy: boolean): Record<string, string> {
   const file = path.join(haraka, 'config', 'connection.ini')
   if (!existsSync(file)) return proxy ? { 'config/haproxy_hosts': '127.0.0.1\n' } : {}
@@ -371,7 +371,7 @@ interface Todo extends Record<string, unknown> {
   readonly notes: Readonly<Record<string, unknown>>
 }
 
-/** A queue file is the length of its JSON header in four bytes, the header, the message dot-stuffed. */
+/** A queue file has the length of its JSON header in four bytes, the header, and the dot-stuffed message. */
 function readOutbound(file: string, name: string): OutboundMessage {
   const content = readFileSync(file)
   const headerEnd = 4 + content.readUInt32BE(0)

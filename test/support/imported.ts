@@ -1,4 +1,4 @@
-// What an importer has made, for tests of importers.
+// Reads what an importer has written, for tests of importers.
 import assert from 'node:assert/strict'
 import type { Imported, Remark } from '../../plugins/gal-relay/import/ini'
 import type { DirectorySettings } from '../../plugins/gal-relay/settings/directories'
@@ -11,7 +11,7 @@ import {
 
 export const LEFT_OUT = ({ outcome }: Remark) => outcome === 'left out'
 
-/** `[section] key = value` of each line that counts, in their order. */
+/** `[section] key = value` for each line that has an effect, in order. */
 export function importedLines({ ini }: Pick<Imported, 'ini'>): string[] {
   let section = ''
   return ini.split('\n').flatMap((line) => {
@@ -24,8 +24,8 @@ export function importedLines({ ini }: Pick<Imported, 'ini'>): string[] {
 }
 
 /**
- * The settings' own reader takes it as it is.
- * @returns with those of the default directory
+ * Reads the ini with the reader of the settings, unchanged.
+ * @returns the settings and those of the default directory
  * @throws SettingsError
  */
 export function settingsOf({ ini }: Pick<Imported, 'ini'>): Settings & DirectorySettings {
@@ -33,7 +33,7 @@ export function settingsOf({ ini }: Pick<Imported, 'ini'>): Settings & Directory
   return { ...settings, ...(settings.directories.otherwise[0] as DirectorySettings) }
 }
 
-/** The same, where the source has no directory: with one filled in. */
+/** The same for a source without a directory: one is added. */
 export function withDirectory({ ini }: Pick<Imported, 'ini'>): ListenerPolicy {
   assert.match(ini, /^;url\[\] = /m)
   const filled = ini.replace(/^;(url\[\]|base) = /gm, '$1 = ')

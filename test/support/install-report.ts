@@ -1,4 +1,4 @@
-// Reports as a busy install would make them, for tests of what is shown of them.
+// Reports like those of a busy install, for tests of the pages that show them.
 
 import type { SnapshotReport } from '../../plugins/gal-relay/gal/snapshot/snapshot-list'
 import { DURATIONS } from '../../plugins/gal-relay/ldap/health'
@@ -10,7 +10,7 @@ import {
 } from '../../plugins/gal-relay/report/install'
 import type { Sample } from '../../plugins/gal-relay/report/samples'
 
-/** What an overview has beside settings and report, where all is well. */
+/** What an overview has besides settings and report, if all is well. */
 export const OVERVIEW = {
   name: 'mx.example.com',
   versions: { plugin: '1.2.3', haraka: '3.3.4', node: '22.1.0' },
@@ -24,7 +24,7 @@ const answers = (rule: string, code: string, value: number, listener = '*:*'): S
   return { name: 'answers', labels: { listener, mode: 'enforce', verdict, code, rule }, value }
 }
 
-/** Ten million answers in two processes, two directory servers of which one is down, 200 refusals. */
+/** Ten million answers in two processes, two directory servers, of which one is down, and 200 refusals. */
 export function busyInstall(now: number, snapshot?: SnapshotReport): InstallReport {
   const servers = ['ldaps://dc1.corp.example', 'ldaps://dc2.corp.example']
   const counters: Sample[] = [
@@ -101,7 +101,7 @@ export function busyInstall(now: number, snapshot?: SnapshotReport): InstallRepo
             since: now - 100_000,
             until: now + 1_700_000,
           },
-          // The one that hears of it from another knows less.
+          // The process that gets it from the other one knows less.
           ...(pid === 1
             ? { unknown: 31, all: 33, server: 'mx1.test' }
             : { unknown: 0, all: 0, server: '' }),
@@ -167,7 +167,7 @@ const RULES = [
   ],
 ] as const
 
-/** Long without a blank, from right to left, turned around, unseen, and stacked. */
+/** Text without spaces, right-to-left text, bidirectional controls, invisible and combining characters. */
 const HOSTILE = `${'x'.repeat(64)}שלום\u202egnp.exe\u009b31m${'用户'.repeat(20)}z${'\u0301'.repeat(40)}<b>`
 
 function refusals(now: number): RecentRefusal[] {

@@ -1,22 +1,22 @@
-// Entries as mail systems make them in their directories, with as much of their schemas as these need.
+// Entries as mail systems create them in their directories, with the parts of the schemas that they need.
 import type { Ds389Entry } from './ds389'
 import type { Attributes } from './ldif'
 import type { SlapdEntry, SlapdOptions } from './slapd'
 
-/** Of the account that looks recipients up. */
+/** The password of the account that looks recipients up. */
 export const PASSWORD = 'Pa55-word!'
 
 const IA5 = 'EQUALITY caseIgnoreIA5Match SYNTAX 1.3.6.1.4.1.1466.115.121.1.26'
 const DIRECTORY = 'EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15'
 const attribute = (oid: string, name: string, rest: string) =>
   `attributetype ( ${oid} NAME '${name}' ${rest} )`
-// Of object classes only the names matter: these OIDs are from OpenLDAP's arc for experiments.
+// Only the names of object classes matter. These OIDs are from OpenLDAP's arc for experiments.
 let classes = 0
 const objectClass = (name: string, kind: string, may: string, must = '') =>
   `objectclass ( 1.3.6.1.4.1.4203.666.3.7${String(++classes).padStart(2, '0')} NAME '${name}' ` +
   `SUP top ${kind} ${must && `MUST ${must}`} MAY ( ${may} ) )`
 
-/** Without the attributes that a person of the other tests has. */
+/** An entry without the attributes that people in other tests have. */
 const entry = (
   dn: string,
   classes: string | string[],
@@ -41,7 +41,7 @@ const unit = (dn: string): SlapdEntry => {
 
 // ── Zimbra ───────────────────────────────────────────────────────────────────────────────────────
 
-/** @param folder where its own accounts, which are in a tree of their own, may have a file */
+/** @param folder where the database of its own accounts, a tree of its own, may have its files */
 export function zimbra(folder: string): SlapdOptions {
   const email = IA5
   const postfix = 'uid=zmpostfix,cn=appaccts,cn=zimbra'
@@ -58,7 +58,7 @@ export function zimbra(folder: string): SlapdOptions {
   const com = 'dc=example,dc=com'
   const net = 'dc=example,dc=net'
   return {
-    // One database above all domains
+    // One database for all domains.
     suffix: '',
     schema: [
       attribute('1.3.6.1.4.1.19348.2.1.13', 'zimbraMailDeliveryAddress', email),
@@ -148,7 +148,7 @@ export function univention(base: string): SlapdOptions {
         mailAlternativeAddress: ['a.adams@example.com', 'alice@example.net'],
         mail: 'private@example.com',
       }),
-      // Disabled, as the shadow password and Samba know it
+      // Disabled, as far as the shadow password and Samba are concerned.
       user('bob', {
         objectClass: ['inetOrgPerson', 'univentionMail', 'shadowAccount'],
         mailPrimaryAddress: 'bob@example.com',
@@ -268,7 +268,7 @@ export function sendmail(base: string): SlapdOptions {
       ...attributes,
     })
   return {
-    // As misc.schema has them, of which the tests' own schema has a part.
+    // As in misc.schema, of which the tests' own schema has a part.
     schema: [
       attribute('2.16.840.1.113730.3.1.13', 'mailLocalAddress', IA5),
       objectClass(

@@ -1,10 +1,10 @@
-// LDIF (RFC 2849) for what the tests put into real directories.
+// LDIF (RFC 2849) for the entries that tests put into real directories.
 
-/** One attribute value or several; undefined leaves the attribute out. */
+/** One value or several; `undefined` leaves the attribute out. */
 export type Values = string | readonly string[] | undefined
 export type Attributes = Readonly<Record<string, Values>>
 
-/** One record: its DN and attributes, values in base64 so that any text can be there. */
+/** A record of an entry. Values are in base64, so they may be any text. */
 export function ldifEntry(dn: string, attributes: Attributes): string {
   return `${[ldifLine('dn', dn), ...attributeLines(attributes)].join('\n')}\n\n`
 }
@@ -14,7 +14,7 @@ export function ldifReplace(dn: string, attributes: Attributes): string {
   return `${[ldifLine('dn', dn), 'changetype: modify', ...replacements(attributes)].join('\n')}\n\n`
 }
 
-/** A change record that brings back what Active Directory keeps of a deleted entry (MS-ADTS 3.1.1.5.3.7). */
+/** A change record that restores a deleted entry in Active Directory (MS-ADTS 3.1.1.5.3.7). */
 export function ldifRestore(deleted: string, dn: string, attributes: Attributes): string {
   const changes = replacements({ distinguishedName: dn, ...attributes })
   const lines = ['changetype: modify', 'delete: isDeleted', '-', ...changes]
@@ -26,7 +26,7 @@ export function ldifDelete(dn: string): string {
   return `${ldifLine('dn', dn)}\nchangetype: delete\n\n`
 }
 
-/** A change record that puts the entry, and all below it, elsewhere, under another name if one is given. */
+/** A change record that moves the entry and all entries below it, under a new name if one is given. */
 export function ldifMove(dn: string, newSuperior: string, newRdn?: string): string {
   const lines = [
     ldifLine('dn', dn),

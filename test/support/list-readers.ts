@@ -1,14 +1,14 @@
-// Who reads a directory's list: as the directory sees it, and as the processes of a server.
+// Who reads the list of a directory: by the connections of the directory and the processes of a server.
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { childrenOf } from './processes'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy'
 
-/** What is in the search that shows the list and then its changes (RFC 4533 §2.2), and in no other. */
+/** Bytes that only the search for the list and its changes has (RFC 4533 §2.2). */
 const OF_THE_LIST = ['1.3.6.1.4.1.4203.1.9.1.1', 'proxyAddresses']
 
 export interface WatchedDirectory extends TcpProxy {
-  /** Connections over which the list is read or followed: open now, the most at a time, in all. */
+  /** Connections over which the list is read or followed: open now, most at a time, total. */
   readonly readers: { readonly now: number; readonly most: number; readonly inAll: number }
 }
 
@@ -32,13 +32,13 @@ export async function watchDirectory(port: number): Promise<WatchedDirectory> {
 
 /** The processes by which a server reads a directory. */
 export interface ReadingProcesses {
-  /** Answers mail; the server itself where that is one process. */
+  /** The process that answers mail: the server itself if it is a single process. */
   readonly worker: number
   readonly keeper: number
   readonly reader: number
 }
 
-/** @returns undefined when another server reads it */
+/** @returns `undefined` if another server reads it */
 export function readingProcesses(server: number): ReadingProcesses | undefined {
   const workers = [server, ...childrenOf(server)]
   for (const worker of workers) {
@@ -54,14 +54,14 @@ function syncProcessesOf(pid: number): number[] {
   try {
     return childrenOf(pid).filter(isSyncProcess)
   } catch {
-    // it has ended
+    // It has ended.
     return []
   }
 }
 
 function isSyncProcess(pid: number): boolean {
   try {
-    // One that has ended and was not asked for its end has no command line.
+    // A zombie has no command line.
     return /sync/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))
   } catch {
     return false
@@ -69,7 +69,7 @@ function isSyncProcess(pid: number): boolean {
 }
 
 export interface SharedList {
-  /** Of the directory, on 127.0.0.1. */
+  /** The port of the directory, on 127.0.0.1. */
   readonly port: number
   readonly base: string
   readonly keyFile: string

@@ -1,11 +1,11 @@
-// An LMTP server for a test (RFC 2033) whose answer to each recipient after the message is the test's
-// to choose, which no sink can do.
+// An LMTP server for a test (RFC 2033). Unlike with a sink, the test chooses the reply for each recipient after
+// the message.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 
 export interface LmtpServer {
   readonly port: number
-  /** The recipients that were answered with success, in order; one may be there twice. */
+  /** The recipients with a positive reply, in order. One may be there twice. */
   readonly taken: readonly string[]
   stop(): Promise<void>
 }

@@ -1,5 +1,5 @@
-// The status page of an install that no Haraka runs in: its settings are read from its files, and what the
-// processes report is made up.
+// The status page of an install in which no Haraka runs. Its settings are read from its files, and the
+// reports of its processes are made up.
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -14,7 +14,7 @@ export interface PageServer {
   readonly url: string
   /** The install's folder. */
   readonly dir: string
-  /** Made anew for each question. */
+  /** Called for each request. */
   report: (now: number) => InstallReport
   close(): void
 }
@@ -61,7 +61,7 @@ export async function servePage(
   return page
 }
 
-/** As Haraka gives it to its plugins, for an install that nobody changes. */
+/** The config object that Haraka gives its plugins, for an install that does not change. */
 export function configIn(dir: string): Haraka.Config {
   const folder = path.join(dir, 'config')
   return {

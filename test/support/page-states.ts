@@ -1,4 +1,4 @@
-// The states that the status page is looked at in.
+// The states in which the tests look at the status page.
 import {
   type InstallReport,
   NO_HISTORY,

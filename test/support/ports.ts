@@ -1,21 +1,21 @@
-// Free ports on loopback, and waiting until a server listens there.
+// Finds free ports on loopback, and waits until a server listens there.
 import { randomInt } from 'node:crypto'
 import { connect, createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-// Below the range that systems take client ports from, so that no outgoing connection of another
-// test sits on the port when the server at last binds it.
+// Below the range of client ports, so that no outgoing connection of another test has the port when the
+// server finally binds it.
 const FIRST = 12_000
 const LAST = 32_000
-/** Each process has so many ports for itself, and more when these are used up. */
+/** The number of ports that a process has for itself. It takes as many again when they are used up. */
 const SHARE = 100
 
-/** Of this process's share, those that it has not given yet. */
+/** The ports in this process's share that it has not returned yet. */
 let left: number[] = []
 
 /**
- * Not given before, and not to any other test process of this machine: also a port on which nobody is
- * meant to listen stays so.
+ * Returns each port once, and no port that another test process of this machine has. So a port that is
+ * meant to be closed stays closed.
  * @returns a port of 127.0.0.1 that nothing listened on a moment ago
  */
 export async function freePort(): Promise<number> {
@@ -26,7 +26,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** @returns ports of which this process has the first, which says that they are all its own */
+/** @returns a range of ports. This process listens on the first one, which claims them all. */
 async function claimShare(): Promise<number[]> {
   for (;;) {
     const first = FIRST + SHARE * randomInt((LAST - FIRST) / SHARE)
@@ -43,14 +43,14 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** Whether a server could listen on that port of 127.0.0.1 now. @throws Error when it may not be used at all */
+/** Whether a server could listen on that port of 127.0.0.1 now. @throws Error if it may not be used at all */
 export async function isFree(port: number): Promise<boolean> {
   const server = await listenOn(port)
   await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)))
   return server !== undefined
 }
 
-/** @returns undefined when somebody else does */
+/** @returns `undefined` if another process does */
 function listenOn(port: number): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', (error: NodeJS.ErrnoException) =>
@@ -62,7 +62,7 @@ function listenOn(port: number): Promise<Server | undefined> {
 
 /**
  * @param within milliseconds
- * @throws Error when nothing accepts a connection in that time, or `gaveUp()` says why nothing will
+ * @throws Error if nothing accepts a connection in that time, or `gaveUp()` says why nothing will
  */
 export async function untilListening(
   port: number,

@@ -1,5 +1,5 @@
-// A real Postfix for a test, with a configuration, queue and log of its own: it sends what it is
-// given to one host and tries again by itself, or takes mail and keeps it in files. Loopback only.
+// A real Postfix for a test, with its own configuration, queue and log, on loopback only. Either it sends all
+// mail to one host and retries by itself, or it accepts mail and keeps it in files.
 import { execFile } from 'node:child_process'
 import {
   chmodSync,
@@ -19,7 +19,7 @@ import { skipWithout } from './programs'
 import { until } from './until'
 
 export interface PostfixOptions {
-  /** Everything goes to this port of loopback; without, Postfix keeps all that it takes. */
+  /** The port of loopback that all mail is sent to. Without it, Postfix keeps all mail. */
   readonly relayTo?: number
   /** Lines for main.cf. */
   readonly settings?: readonly string[]
@@ -28,24 +28,24 @@ export interface PostfixOptions {
 /** A message that Postfix delivered into a mailbox. */
 export interface KeptMail {
   readonly recipient: string
-  /** Everything, with the headers that Postfix puts on top; line ends are LF. */
+  /** The whole message, with the headers that Postfix adds at the top; line ends are LF. */
   readonly text: string
 }
 
 export interface Postfix {
   readonly port: number
-  /** Of its master. */
+  /** The process id of its master. */
   readonly pid: number
   log(): string
-  /** Message ids in its queue. */
+  /** The ids of the messages in its queue. */
   queue(): Promise<string[]>
   mailboxes(): KeptMail[]
-  /** Tries everything in its queue now. */
+  /** Tries to deliver every message in its queue now. */
   flush(): Promise<void>
   stop(): Promise<void>
 }
 
-/** Its master has to be root; elsewhere `sudo` must ask no questions. */
+/** Its master must run as root. For other users, `sudo` must not ask for a password. */
 export function skipWithoutPostfix(): string | false {
   const missing = skipWithout('postfix')
   return missing || (process.getuid?.() === 0 ? false : skipWithout('sudo'))
@@ -53,7 +53,7 @@ export function skipWithoutPostfix(): string | false {
 
 export async function startPostfix(options: PostfixOptions = {}): Promise<Postfix> {
   const folder = mkdtempSync(path.join(tmpdir(), 'postfix-'))
-  // Its programs, which run as other users, walk through it.
+  // The programs of Postfix run as other users, who must be able to enter it.
   chmodSync(folder, 0o755)
   const port = await freePort()
   const dir = (name: string) => path.join(folder, name)
@@ -66,8 +66,8 @@ export async function startPostfix(options: PostfixOptions = {}): Promise<Postfi
   const log = () => (existsSync(dir('log')) ? readFileSync(dir('log'), 'utf8') : '')
   try {
     await postfix('start')
-    // Its log process sends its own first line to itself, and waits for ever if too many others have
-    // theirs before it: no client may come until it is up.
+    // Its log process sends its own first line to itself. If too many other lines come before that one, it
+    // waits for ever, so no client may connect until it is up.
     await until(() => log().includes('daemon started'))
     await untilListening(port)
   } catch (error) {
@@ -101,7 +101,7 @@ function root(program: string, ...args: string[]): Promise<{ stdout: string }> {
   return process.getuid?.() === 0 ? run(program, args) : run('sudo', ['-n', program, ...args])
 }
 
-// A retry that comes while the last attempt still closes its session is put off for five minutes.
+// A retry while the last attempt is still closing its session would be delayed by five minutes.
 function mainCf(folder: string, { relayTo, settings = [] }: PostfixOptions): string {
   const route =
     relayTo === undefined
@@ -140,7 +140,7 @@ maximal_backoff_time = 4s
 transport_retry_time = 1s
 ${route.join('\n')}
 `
-  // Of a parameter that is there twice each process writes a warning into the log, at its start.
+  // If a parameter is there twice, each process logs a warning when it starts.
   const given = new Set(settings.map(nameIn))
   const others = lines.split('\n').filter((line) => !given.has(nameIn(line)))
   return `${[...others, ...settings].join('\n')}\n`

@@ -1,5 +1,5 @@
-// A child process of a test: what it prints is collected and can be waited for; it is ended by its
-// process id and does not outlive the test that started it.
+// A child process of a test. Its output is collected, and the test can wait for a line. It is ended by its
+// process id, and does not outlive the test that started it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 
@@ -10,20 +10,20 @@ export interface Exit {
 
 export interface Child {
   readonly pid: number
-  /** Settles when the process has ended and all it printed has been read. */
+  /** Settles when the process has ended and all its output has been read. */
   readonly exited: Promise<Exit>
-  /** Standard output and standard error as they came. */
+  /** Standard output and standard error, in the order in which they came. */
   output(): string
-  /** Drops what has been printed so far: a string has an end. */
+  /** Discards the output so far, because the length of a string is limited. */
   forget(): void
   /**
-   * The first line that matches, printed already or to come.
-   * @param within milliseconds; the default is for a machine that has much else to do
+   * Waits for the first line that matches, which may have been printed already.
+   * @param within milliseconds; the default suits a busy machine
    * @param from skips that many characters of `output()`, to wait for something new
-   * @throws Error with the end of the output, when the process ends or the time runs out first
+   * @throws Error with the last of the output, if the process ends or the time runs out first
    */
   waitForLine(pattern: RegExp, within?: number, from?: number): Promise<string>
-  /** Sends the signal, and SIGKILL when the process is still there after `patience` milliseconds. */
+  /** Sends the signal, and SIGKILL if the process has not ended after `patience` milliseconds. */
   end(signal?: NodeJS.Signals, patience?: number): Promise<Exit>
 }
 
@@ -63,8 +63,8 @@ export async function startChild(
   running.add(child)
 
   let output = ''
-  // What has come of a line that has not ended. To look for lines in the whole output, which may be
-  // hundreds of megabytes, would take longer and longer.
+  // The beginning of a line whose end has not come yet. Searching the whole output, which may be hundreds
+  // of megabytes, would take longer and longer.
   let begun = ''
   const watchers = new Set<Watcher>()
   if (options.onLine) watchers.add({ line: options.onLine, end() {} })
@@ -89,7 +89,7 @@ export async function startChild(
       for (const watcher of watchers) watcher.end()
     }
     child.once('close', settle)
-    // grandchildren may hold the pipes open longer than anyone wants to wait
+    // Grandchildren may hold the pipes open for a long time.
     child.once('exit', (code, signal) => {
       running.delete(child)
       setTimeout(settle, 1000, code, signal).unref()
@@ -136,7 +136,7 @@ export async function startChild(
   return { pid: child.pid ?? 0, exited, output: () => output, forget, waitForLine, end }
 }
 
-/** Of the process and all below it, megabytes. */
+/** The memory of the process and its descendants, in megabytes. */
 export function memoryOf(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const own = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
@@ -148,7 +148,7 @@ function linesOf(text: string): string[] {
   return text.split('\n').slice(0, -1)
 }
 
-/** The processes that this one has started and that are alive. */
+/** The child processes of this process that are alive. */
 export function childrenOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
     readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')

@@ -1,11 +1,11 @@
-// Which of the servers that the tests start are installed here. A missing one is a reason to skip on
-// a developer's machine and a failure where CI=true, so that a green run there means all of it ran.
+// Which of the programs that the tests start are installed here. Tests for which one is missing are skipped,
+// except with CI=true, where they fail: there, a green run means that all tests ran.
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const FOLDERS = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/libexec', '/sbin']
 
-/** @returns the program's full path, or undefined when it is not installed */
+/** @returns the full path of the program, or `undefined` if it is not installed */
 export function findProgram(name: string): string | undefined {
   return FOLDERS.map((folder) => join(folder, name)).find((path) => {
     try {
@@ -19,8 +19,8 @@ export function findProgram(name: string): string | undefined {
 
 /**
  * For the `skip` option of `test()` and `describe()`.
- * @returns false when all the programs are here, or else the reason to skip
- * @throws Error where CI=true and one is missing
+ * @returns false if all of the programs are installed, otherwise the reason to skip
+ * @throws Error if CI=true and one is missing
  */
 export function skipWithout(...names: string[]): string | false {
   const missing = names.filter((name) => !findProgram(name))

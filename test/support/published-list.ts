@@ -1,5 +1,5 @@
-// A list on the publisher's side without a directory: a file as the reader of a directory keeps it, whose
-// recipients the test decides.
+// A list on the side of the publisher, without a directory: a file like that of a directory's reader, with
+// recipients that the test chooses.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -20,7 +20,7 @@ export const CHANGES_EVERY = 60_000
 
 export interface Folder {
   readonly folder: string
-  /** Of a secret. */
+  /** @returns the file with a secret */
   key(name?: string): string
   remove(): void
 }
@@ -45,7 +45,7 @@ export const channelBy = (
   list = 'default',
 ): ListChannel => ({ role, list, key_file, carrier })
 
-/** What a reader of the directory keeps. */
+/** The file that a reader of the directory keeps. */
 export class KeptFile {
   readonly file: string
   readonly people = new Set<string>()
@@ -56,7 +56,7 @@ export class KeptFile {
     this.file = file
   }
 
-  /** The whole list is read. */
+  /** Replaces the whole list. */
   async read(people: Iterable<string>, confirmedAt = Date.now()): Promise<void> {
     this.people.clear()
     const builder = new MembershipBuilder()
@@ -119,7 +119,7 @@ export interface Gateway {
   stop(): Promise<void>
 }
 
-/** Whoever receives it, and a process that answers from it. */
+/** Starts a receiver of the list and a process that answers from it. */
 export async function startGateway(
   file: string,
   channel: ListChannel,

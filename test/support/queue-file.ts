@@ -1,4 +1,4 @@
-// A file in an install's outbound queue, as Haraka writes it, with the note that the plugin leaves there.
+// Writes a file into the outbound queue of an install, as Haraka does, with the note that the plugin adds.
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 

@@ -1,4 +1,4 @@
-// A real Redis for a test: its own folder, a free port of loopback, ended by its process id.
+// A real Redis for a test, with its own folder, on a free port of loopback. It is ended by its process id.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -10,13 +10,13 @@ import { findProgram } from './programs'
 export interface RedisServer {
   readonly port: number
   readonly url: string
-  /** redis-cli. @returns what it prints */
+  /** Runs redis-cli. @returns its output */
   run(...args: string[]): Promise<string>
-  /** SIGSTOP: connections are accepted, nothing is answered. */
+  /** SIGSTOP: the system still accepts connections, but Redis does not answer. */
   pause(): void
   resume(): void
   kill(): Promise<void>
-  /** On the same port. What it held is gone. */
+  /** Starts it again on the same port, without its data. */
   restart(): Promise<void>
   stop(): Promise<void>
 }
@@ -25,7 +25,7 @@ export interface RedisServerOptions {
   /** Lines of redis.conf. */
   readonly conf?: readonly string[]
   readonly password?: string
-  /** It watches others and holds nothing. */
+  /** A sentinel, which monitors other servers and holds no data. */
   readonly isSentinel?: boolean
 }
 

@@ -1,7 +1,7 @@
-// Any release of Haraka, and of Node.js, for the tests: HARAKA_RELEASE and HARAKA_NODE name those that Haraka
-// is started with; without them it is Haraka's newest, as this package develops against, and the Node.js that
-// runs the tests. What is missing is installed with npm when it is first asked for, and kept below the
-// folder for temporary files.
+// Any release of Haraka and of Node.js for the tests. HARAKA_RELEASE and HARAKA_NODE choose the ones that
+// Haraka is started with; the defaults are the Haraka that this package is developed with, and the Node.js that
+// runs the tests. Missing releases are installed with npm at first use, and kept in the folder for temporary
+// files.
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
@@ -11,13 +11,13 @@ import { promisify } from 'node:util'
 // One test hides Node for a while.
 const { execPath } = process
 
-/** `3.0.3`; undefined: the one that this package develops against. */
+/** `3.0.3`; `undefined`: the one that this package is developed with. */
 export const RELEASE = process.env.HARAKA_RELEASE || undefined
 
 /** The folder of that Haraka. */
 export async function harakaFolder(release = RELEASE): Promise<string> {
   if (release === undefined) return path.dirname(require.resolve('haraka/package.json'))
-  // Up to 3.2 the package has a capital in its name, and there is none of that release without.
+  // Up to 3.2 the name of the package begins with a capital letter.
   const name = isAtLeast(release, '3.3') ? 'haraka' : 'Haraka'
   return path.join(await installed(`${name}@${release}`), 'node_modules', name)
 }
@@ -30,7 +30,7 @@ export async function nodeProgram(major = process.env.HARAKA_NODE): Promise<stri
   return path.join(folder, 'node_modules', name, 'bin', 'node')
 }
 
-/** Of the Haraka that the tests run on. */
+/** The version of the Haraka that the tests run with. */
 export async function harakaVersion(): Promise<string> {
   const file = path.join(await harakaFolder(), 'package.json')
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
@@ -40,7 +40,7 @@ export function isAtLeast(release: string, other: string): boolean {
   return release.localeCompare(other, 'en', { numeric: true }) >= 0
 }
 
-/** @returns a folder with node_modules in it; tests in other processes may ask for the same at a time */
+/** @returns a folder with node_modules. Tests in other processes may ask for the same one at the same time. */
 async function installed(spec: string): Promise<string> {
   const all = path.join(tmpdir(), `gal-relay-releases-${userInfo().uid}`)
   const folder = path.join(all, spec.toLowerCase())
@@ -58,7 +58,7 @@ async function installed(spec: string): Promise<string> {
       '--ignore-scripts',
     ]
     const env = Object.fromEntries(
-      // npm test sets variables that speak of this package.
+      // npm test sets variables that refer to this package.
       Object.entries(process.env).filter(
         ([key]) => !/^npm_(?!config_)|^npm_config_local/.test(key),
       ),

@@ -1,7 +1,6 @@
-// A real Active Directory for a test: a Samba domain controller of its own in a temporary folder, on a
-// loopback address of its own, since its ports (389, 636, and 3268, 3269 for the Global Catalog) cannot
-// be chosen. Needs root, for these ports. Provisioning takes some seconds: it is done once in a run of the
-// tests, and each domain controller starts from a copy.
+// A real Active Directory for a test: a Samba domain controller in a temporary folder. Its ports (389, 636, and
+// 3268, 3269 for the Global Catalog) cannot be changed, so it has its own loopback address, and needs root.
+// Provisioning takes some seconds. It is done once in a run of the tests, and each controller starts from a copy.
 import { execFile } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import {
@@ -29,7 +28,7 @@ export interface SambaEntry {
 }
 
 export interface Samba {
-  /** The domain controller's address; the certificate is for this one and `dc.corp.test`. */
+  /** The address of the domain controller. Its certificate is for this address and `dc.corp.test`. */
   readonly host: string
   /** PEM file of the CA that signed its certificate */
   readonly ca: string
@@ -37,25 +36,25 @@ export interface Samba {
   readonly bindDn: string
   readonly password: string
   readonly pid: number
-  /** Its smb.conf. */
+  /** The path of its smb.conf. */
   readonly conf: string
   add(...entries: SambaEntry[]): Promise<void>
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
-  /** Brings back an entry that was deleted, the same object; with these attributes, which deleted ones lose. */
+  /** Restores a deleted entry as the same object. @param attributes those that it lost when it was deleted */
   restore(dn: string, attributes: Attributes): Promise<void>
-  /** Puts an entry, and all below it, elsewhere. */
+  /** Moves an entry and all entries below it. */
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
-  /** Teaches it the attributes of Exchange that say where a mailbox is. */
+  /** Adds the attributes of Exchange that say where a mailbox is to the schema. */
   extendSchema(): Promise<void>
-  /** Hides an attribute of an entry from all accounts. @param guid of the attribute, as its schema has it */
+  /** Hides an attribute of an entry from all accounts. @param guid of the attribute, as in the schema */
   hide(dn: string, guid: string): Promise<void>
-  /** What only accounts with Control Access may read. @param name of the attribute's entry in the schema */
+  /** Lets only accounts with Control Access read an attribute. @param name of its entry in the schema */
   makeConfidential(name: string): Promise<void>
   /** Lets an account ask for changes by DirSync (the right Replicating Directory Changes), and no more. */
   allowDirSync(name: string): Promise<void>
-  /** Makes an account that may read what every account may. @returns its bind name */
+  /** Adds an account with no special rights. @returns its bind name */
   addAccount(name: string, password: string): Promise<string>
   /** Ends the server and removes its folder. */
   stop(): Promise<void>
@@ -68,7 +67,7 @@ const PATIENCE = 180_000
 
 const SCHEMA_UPDATE = 'dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n\n'
 
-/** As Exchange's set-up extends the schema, as far as the tests need it. */
+/** The parts of Exchange's schema that the tests need. */
 const EXCHANGE_SCHEMA = [
   attributeSchema('ms-Exch-Target-Address', 'targetAddress', '1.2.840.113556.1.2.352'),
   attributeSchema(
@@ -77,13 +76,13 @@ const EXCHANGE_SCHEMA = [
     '1.2.840.113556.1.4.7000.102.47',
   ),
   SCHEMA_UPDATE,
-  // The class of whatever has mail.
+  // The class of all entries that have mail.
   `dn: CN=Mail-Recipient,CN=Schema,CN=Configuration,${BASE}\nchangetype: modify\n` +
     'add: mayContain\nmayContain: targetAddress\nmayContain: msExchHomeServerName\n-\n\n',
   SCHEMA_UPDATE,
 ].join('')
 
-/** A text of one value. */
+/** The definition of a single-valued string attribute. */
 function attributeSchema(cn: string, name: string, oid: string): string {
   return ldifAdd(`CN=${cn},CN=Schema,CN=Configuration,${BASE}`, {
     objectClass: 'attributeSchema',
@@ -181,7 +180,7 @@ export async function startSamba(): Promise<Samba> {
   }
 }
 
-/** Of the run, or of this process where a test file is run by itself. */
+/** The folder of the test run, or of this process if a test file is run by itself. */
 const RUN_FOLDER = process.env.TEST_RUN_FOLDER ?? ownRunFolder()
 
 function ownRunFolder(): string {
@@ -222,7 +221,7 @@ function isTaken(lock: string): boolean {
 
 async function provisionOnce(): Promise<string> {
   const folder = mkdtempSync(join(RUN_FOLDER, 'provision-'))
-  // The system's own smb.conf would get in the way.
+  // Samba would read the smb.conf of the system.
   const empty = join(folder, 'empty.conf')
   writeFileSync(empty, '[global]\n')
   await run('samba-tool', [
@@ -235,7 +234,7 @@ async function provisionOnce(): Promise<string> {
   return folder
 }
 
-/** Where smb.conf names the folder of a copy. */
+/** The placeholder in smb.conf for the folder of a copy. */
 const FOLDER = '@FOLDER@'
 
 /** @returns the path of the copy's smb.conf */
@@ -267,7 +266,7 @@ async function copyDomain(
   return conf
 }
 
-/** @returns what it printed */
+/** @returns its output */
 function run(program: string, args: string[], input?: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const path = findProgram(program) ?? program

@@ -1,4 +1,4 @@
-// One Haraka for many settings, one after the other: starting it takes longer than most questions to it.
+// One Haraka for many settings, one after the other, because starting it takes longer than most tests.
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Haraka, type HarakaOptions, startHaraka } from './haraka'

@@ -1,5 +1,5 @@
-// A real OpenLDAP server for a test: its own folder, a free port of loopback, filled with the given
-// entries, ended by its process id. It knows the mail attributes of Exchange's schema.
+// A real OpenLDAP server for a test, with its own folder, on a free port of loopback, with the given entries.
+// It is ended by its process id. Its schema has the mail attributes of Exchange.
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,15 +22,15 @@ export type SlapdEntry = string | ({ readonly dn?: string } & Attributes)
 
 export interface SlapdOptions {
   readonly entries?: Iterable<SlapdEntry>
-  /** Default `dc=corp,dc=test`. Empty: one database above all, whose entries are all given. */
+  /** Default `dc=corp,dc=test`. Empty: one database for the whole tree, and all entries are given. */
   readonly suffix?: string
-  /** Lines for the top of slapd.conf, such as more attribute types, after the mail schema. */
+  /** Lines for the top of slapd.conf, after the mail schema, such as more attribute types. */
   readonly schema?: readonly string[]
-  /** Lines of other databases, which come before this one. */
+  /** Lines of other databases, placed before this one. */
   readonly before?: readonly string[]
   /** Lines for the database section of slapd.conf, such as overlays or other access rules. */
   readonly database?: readonly string[]
-  /** Access rules that come before the one that lets everybody read. */
+  /** Access rules, placed before the one that lets everybody read. */
   readonly access?: readonly string[]
   /** PEM files; with them the server listens for ldaps too and offers StartTLS. */
   readonly tls?: {
@@ -39,9 +39,9 @@ export interface SlapdOptions {
     /** Clients must show a certificate that this CA signed. */
     readonly clientCa?: string
   }
-  /** Tells of changes by RFC 4533; default true */
+  /** Reports changes by RFC 4533; default true */
   readonly syncprov?: boolean
-  /** Keeps in each entry the groups that it is a member of. */
+  /** Each entry has the groups that it is a member of. */
   readonly memberOf?: boolean
   readonly limits?: { readonly size?: number; readonly seconds?: number }
 }
@@ -60,29 +60,29 @@ export interface Slapd {
   readonly bindDn: string
   readonly password: string
   readonly pid: number
-  /** The DN of an entry that was given without one, by its address or `mail`. */
+  /** @returns the DN of an entry that was given without one, found by its address or `mail` */
   dnOf(address: string): string
   add(...entries: SlapdEntry[]): Promise<void>
   /** Replaces attributes; `[]` removes one. */
   modify(dn: string, attributes: Attributes): Promise<void>
   delete(...dns: string[]): Promise<void>
-  /** Puts an entry, and all below it, elsewhere, at one moment. */
+  /** Moves an entry, and all entries below it, in one operation. */
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
-  /** SIGSTOP: the system still accepts connections, nobody answers. */
+  /** SIGSTOP: the system still accepts connections, but slapd does not answer. */
   pause(): void
   /** SIGCONT */
   resume(): void
   /** SIGKILL; `restart()` brings it back on the same ports with the same data. */
   kill(): Promise<void>
-  /** @param options.clock the server's clock is set so: `-1h`; needs the program faketime */
+  /** @param options.clock an offset for the server's clock, such as `-1h`; needs the program faketime */
   restart(options?: { readonly clock?: string }): Promise<void>
-  /** Ends it, replaces all entries by these, and starts it again on the same ports. */
+  /** Ends it, replaces all entries with these, and starts it again on the same ports. */
   rebuild(entries: Iterable<SlapdEntry>): Promise<void>
   /** Ends the server and removes its folder. */
   stop(): Promise<void>
 }
 
-// For what takes a second or two, in milliseconds; a server may be stuck.
+// Milliseconds to wait for what should take a second or two; a server may hang.
 const PATIENCE = 60_000
 
 const ADMIN_PASSWORD = 'admin-secret'
@@ -112,7 +112,7 @@ objectclass ( 1.3.6.1.4.1.4203.666.3.901 NAME 'galRecipient' SUP top AUXILIARY
     mailHost $ mailRoutingAddress ) )
 `
 
-// Nothing outlives the test that started it, even one that crashed.
+// No server outlives the test that started it, even if the test crashes.
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
@@ -205,7 +205,7 @@ export async function startSlapd(options: SlapdOptions = {}): Promise<Slapd> {
   }
 }
 
-/** Gives each entry its DN and the classes and attributes that the schema wants. */
+/** Gives each entry its DN and the classes and attributes that the schema requires. */
 class Names {
   readonly #base: string
   readonly #byAddress = new Map<string, string>()
@@ -276,7 +276,7 @@ function firstLdif(base: string, entries: Iterable<SlapdEntry>, names: Names): s
   return parts.join('')
 }
 
-/** The standard file, where otherMailbox has no matching rule and so cannot be searched for. */
+/** The standard file lacks a matching rule for otherMailbox, without which it cannot be searched for. */
 function cosineSchema(): string {
   return readFileSync('/etc/ldap/schema/cosine.schema', 'utf8').replace(
     /(NAME 'otherMailbox')\s+SYNTAX \S+/,
@@ -322,7 +322,7 @@ ${options.database?.join('\n') ?? ''}
 `
 }
 
-/** The program faketime itself stays the parent of what it starts, which would outlive it. */
+/** The program faketime would stay the parent of slapd, and slapd would outlive it. */
 function clockSetTo(clock: string): NodeJS.ProcessEnv {
   const args = ['-f', clock, 'printenv', 'LD_PRELOAD']
   const library = execFileSync('faketime', args, { encoding: 'utf8' }).trim()
@@ -332,7 +332,7 @@ function clockSetTo(clock: string): NodeJS.ProcessEnv {
 function run(program: string, args: string[], input?: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const path = findProgram(program) ?? program
-    // A million entries are read in from a file, and take as long as they take.
+    // Loading a million entries from a file may take any time.
     const limits = { maxBuffer: 1 << 24, timeout: input === undefined ? 0 : PATIENCE }
     const child = execFile(path, args, limits, (error, _out, err) => {
       if (error) reject(new Error(`${program}: ${err || error.message}`))

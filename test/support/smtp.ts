@@ -1,5 +1,5 @@
-// An SMTP client for tests (RFC 5321): one command at a time, addresses and lines sent exactly as
-// given, replies given back whole. It can begin with a PROXY v1 line, as a proxy in front would.
+// An SMTP client for tests (RFC 5321). It sends one command at a time, with addresses and lines exactly as
+// given, and returns whole replies. It can send a PROXY v1 line first, like a proxy in front of the server.
 import { once } from 'node:events'
 import { connect, isIPv4, type Socket } from 'node:net'
 
@@ -7,9 +7,9 @@ export interface Reply {
   readonly code: number
   /** The enhanced status code (RFC 3463), `5.7.1` */
   readonly enhanced?: string
-  /** The text of all its lines, after the codes of the first. */
+  /** The text of all its lines, without the codes of the first. */
   readonly text: string
-  /** `550 5.7.1 Relaying is prohibited`; of a reply of several lines the first */
+  /** The first line: `550 5.7.1 Relaying is prohibited` */
   readonly line: string
   readonly lines: readonly string[]
 }
@@ -26,18 +26,18 @@ export interface SmtpOptions {
   /** Default 127.0.0.1 */
   readonly host?: string
   readonly proxy?: ProxyAddresses
-  /** How long to wait for one reply, in milliseconds; default longer than Haraka's plugin_timeout */
+  /** How long to wait for one reply, in milliseconds; the default is longer than Haraka's plugin_timeout */
   readonly timeout?: number
 }
 
-/** The replies to one transaction; `data` is absent when no recipient was accepted or no message given. */
+/** The replies to one transaction; `data` is absent if no recipient was accepted or no message was given. */
 export interface TransactionReplies {
   readonly mail: Reply
   readonly rcpt: readonly Reply[]
   readonly data?: Reply
 }
 
-/** @throws Error when nobody answers there. The greeting is read already. */
+/** Connects and reads the greeting. @throws Error if nothing listens there */
 export async function connectSmtp(options: SmtpOptions): Promise<SmtpClient> {
   const socket = connect(options.port, options.host ?? '127.0.0.1').setNoDelay(true)
   await once(socket, 'connect')
@@ -49,7 +49,7 @@ export async function connectSmtp(options: SmtpOptions): Promise<SmtpClient> {
 
 export class SmtpClient {
   greeting: Reply = { code: 0, text: '', line: '', lines: [] }
-  /** What the last EHLO offered: `AUTH PLAIN LOGIN` */
+  /** The keywords of the reply to the last EHLO, such as `AUTH PLAIN LOGIN` */
   capabilities: readonly string[] = []
   readonly #socket: Socket
   readonly #timeout: number
@@ -73,7 +73,7 @@ export class SmtpClient {
     this.#socket.write(data)
   }
 
-  /** The next reply. @throws Error when the connection ends or the time runs out before it */
+  /** @returns the next reply. @throws Error if the connection ends or the time runs out first */
   async reply(): Promise<Reply> {
     const ready = this.#replies.shift()
     if (ready) return ready
@@ -90,7 +90,7 @@ export class SmtpClient {
     }
   }
 
-  /** Sends one line, CRLF added, and waits for its reply. */
+  /** Sends one line with CRLF added, and waits for the reply. */
   command(line: string | Uint8Array): Promise<Reply> {
     this.write(Buffer.concat([Buffer.from(line), Buffer.from('\r\n')]))
     return this.reply()
@@ -115,7 +115,7 @@ export class SmtpClient {
     return this.command(`RCPT TO:<${to}>${parameters && ` ${parameters}`}`)
   }
 
-  /** @returns the reply to the message, or to DATA itself when that was refused */
+  /** @returns the reply to the message, or to DATA itself if that was refused */
   async data(message: string | Uint8Array): Promise<Reply> {
     const ready = await this.command('DATA')
     if (ready.code !== 354) return ready
@@ -130,7 +130,7 @@ export class SmtpClient {
     return this.command('RSET')
   }
 
-  /** MAIL, each RCPT, and with a message DATA when a recipient was accepted. */
+  /** Sends MAIL, each RCPT and, if a message is given and a recipient was accepted, DATA. */
   async transaction(
     from: string,
     to: readonly string[],
@@ -149,7 +149,7 @@ export class SmtpClient {
     this.close()
   }
 
-  /** Without a word. */
+  /** Closes the connection without QUIT. */
   close(): void {
     this.#socket.destroy()
   }
@@ -188,7 +188,7 @@ function parseReply(lines: readonly string[]): Reply | undefined {
   }
 }
 
-/** PROXY protocol version 1. Addresses of both families, or an IPv4-mapped one, go as TCP6. */
+/** PROXY protocol version 1. Two address families, or an IPv4-mapped address, are sent as TCP6. */
 export function proxyLine({ client, local }: ProxyAddresses): string {
   const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(local) ?? []
   if (!port) throw new Error(`not an address and port: ${local}`)

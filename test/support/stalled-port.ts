@@ -1,10 +1,10 @@
-// A port where connecting hangs: a process that was stopped, its queue of connections full.
+// A port on which connecting hangs: its process is stopped, and its queue of connections is full.
 import { connect, type Socket } from 'node:net'
 import { startChild } from './processes'
 
 export interface StalledPort {
   readonly port: number
-  /** From now on it accepts connections, those that wait by now among them. */
+  /** Accepts connections from now on, including those that are waiting. */
   resume(): void
   stop(): Promise<void>
 }
@@ -15,13 +15,13 @@ const port = Number(process.argv[1])
 server.listen({ host: process.argv[2], port, backlog: 1 }, () => console.log('port', server.address().port))
 `
 
-/** @param wanted default: any free one */
+/** @param wanted the port; default: a free one */
 export async function startStalledPort(wanted = 0, host = '127.0.0.1'): Promise<StalledPort> {
   const child = await startChild(process.execPath, ['-e', LISTEN, String(wanted), host])
   const port = Number((await child.waitForLine(/port \d+/)).replace(/.*port /, ''))
   process.kill(child.pid, 'SIGSTOP')
   const sockets: Socket[] = []
-  // The queue holds a few; the first that gets no answer fills nothing any more.
+  // The queue holds a few connections. It is full when one gets no answer.
   for (let isFull = false; !isFull; ) {
     const socket = connect(port, host).on('error', () => {})
     sockets.push(socket)

@@ -1,5 +1,5 @@
-// Measures how long something makes others wait, apart from the machine: what passes while this process
-// gets no processor, or is busy itself, is left out.
+// Measures how long something makes others wait, whatever the speed of the machine: it leaves out the time in
+// which this process is busy or gets no CPU.
 
 export interface Stopwatch {
   /** Milliseconds. */
@@ -7,9 +7,9 @@ export interface Stopwatch {
   stop(): void
 }
 
-/** What it shows goes by so much, milliseconds. */
+/** The resolution, in milliseconds. */
 export const TICK = 10
-/** A tick that comes much later was held up. */
+/** A tick that comes much later was delayed. */
 const MOST = 2 * TICK
 
 export function startStopwatch(): Stopwatch {

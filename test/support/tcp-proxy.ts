@@ -1,5 +1,4 @@
-// A TCP proxy in front of a server, that can be told to misbehave, now and for the connections that
-// come later.
+// A TCP proxy in front of a server. It can misbehave, for connections that are open and for later ones.
 import { randomBytes } from 'node:crypto'
 import { connect, createServer, type Socket } from 'node:net'
 import {
@@ -13,20 +12,20 @@ import {
 } from '../../plugins/gal-relay/ldap/ber'
 import { freePort } from './ports'
 
-/** What it does with what the server sends. */
+/** What it does with the data from the server. */
 export type Behaviour =
   | { readonly kind: 'pass' }
-  /** Accepts and never passes on another byte, in either direction. */
+  /** Accepts connections, and passes on no more bytes in either direction. */
   | { readonly kind: 'hang' }
-  /** Adds so many milliseconds to each round trip. */
+  /** Adds this many milliseconds to each round trip. */
   | { readonly kind: 'delay'; readonly milliseconds: number }
-  /** Answers every request with bytes that mean nothing. */
+  /** Answers every request with meaningless bytes. */
   | { readonly kind: 'garbage' }
-  /** Ends the connection after that many bytes of the next answer. */
+  /** Closes the connection after this many bytes of the next answer. */
   | { readonly kind: 'cut'; readonly after: number }
-  /** Resets connections as soon as they are there. */
+  /** Resets connections as soon as they are open. */
   | { readonly kind: 'reset' }
-  /** Answers every LDAP search with as many entries as the client takes, and no end. */
+  /** Answers every LDAP search with an endless series of entries. */
   | { readonly kind: 'flood' }
   /** Answers every LDAP search itself: no entry, and this result code. */
   | { readonly kind: 'result'; readonly code: number }
@@ -36,11 +35,11 @@ export interface TcpProxy {
   /** Connections from clients that are open. */
   readonly connections: number
   behave(behaviour: Behaviour): void
-  /** Where the server is for connections from now on. */
+  /** Changes the server's port for later connections. */
   redirect(port: number, host?: string): void
-  /** Ends all connections, in order or by reset. */
+  /** Closes all connections, in order or by reset. */
   drop(how?: 'end' | 'reset'): void
-  /** Nothing listens there any more; all connections are reset. */
+  /** Stops listening, and resets all connections. */
   closePort(): void
   /** Listens there again. */
   openPort(): Promise<void>
@@ -55,7 +54,7 @@ interface Pair {
 export interface TcpProxyOptions {
   /** Where the real server is; default 127.0.0.1 */
   readonly host?: string
-  /** Called with what clients send, which it may change. */
+  /** Called with the data from clients, which it may change. */
   readonly onRequest?: (bytes: Buffer, client: Socket) => void
 }
 
@@ -114,7 +113,7 @@ export async function startTcpProxy(
     }
   }
 
-  // One that is still free when it has been closed for a while.
+  // A port that stays free while the proxy is closed.
   const own = await freePort()
   const openPort = () =>
     new Promise<void>((resolve, reject) => {
@@ -154,7 +153,7 @@ export async function startTcpProxy(
   }
 }
 
-/** Node 20 never frees a socket that is reset while its end is on the way, and so never exits. */
+/** Node 20 never frees a socket that is reset while its end is being sent, and so never exits. */
 function reset(socket: Socket): void {
   if (socket.writableEnded) socket.destroy()
   else socket.resetAndDestroy()
@@ -164,7 +163,7 @@ function later(socket: Socket, bytes: Buffer, milliseconds: number): void {
   setTimeout(() => socket.writable && socket.write(bytes), milliseconds / 2)
 }
 
-/** Requests come in whole: they are small, and each client writes one or several at once. */
+/** Requests arrive whole: they are small, and clients write one or several at once. */
 function answerSearches({ server }: Pair, bytes: Buffer, answer: (id: number) => void): void {
   for (let at = 0; at < bytes.length; ) {
     const end = at + messageLength(bytes, at)

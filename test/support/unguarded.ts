@@ -37,7 +37,7 @@ const GUARDS: Readonly<Record<string, number>> = {
 /** Libraries that call a function before they return, or while it is awaited. */
 const AT_ONCE: readonly [library: RegExp, why: string][] = [
   [/\/lib\/lib\.es[^/]*$/, 'ECMAScript: at once, or what it throws settles a promise'],
-  [/^node_modules\/zod\//, 'while settings are read'],
+  [/^node_modules\/valibot\//, 'while settings are read'],
   [/^node_modules\/commander\//, 'awaited by parseAsync'],
   [/^node_modules\/lru-cache\//, 'at once'],
   [/^node_modules\/cockatiel\//, 'at once'],
@@ -121,8 +121,14 @@ async function inspect(): Promise<Inspected> {
     return node.expression.name.text === 'catch' && given !== undefined && isEmpty(given)
   }
 
+  /** TypeScript's server panics when it is asked for the type of some arrays. */
+  const NO_FUNCTIONS = [
+    is.isStringLiteral,
+    is.isObjectLiteralExpression,
+    is.isArrayLiteralExpression,
+  ]
   const isUnguarded = (node: Node): boolean => {
-    if (is.isStringLiteral(node) || is.isObjectLiteralExpression(node)) return false
+    if (NO_FUNCTIONS.some((isOne) => isOne(node))) return false
     const type = checker.getTypeAtLocation(node)
     const some = type && checker.getNonNullableType(type)
     if (!some || checker.getSignaturesOfType(some, SignatureKind.Call).length === 0) return false
@@ -131,7 +137,7 @@ async function inspect(): Promise<Inspected> {
     return !isGuarded && !isEmpty(node) && !settles(node)
   }
 
-  /** @returns the file of a declaration, such as `node_modules/zod/…`; undefined for our own code */
+  /** @returns the file of a declaration, such as `node_modules/valibot/…`; undefined for our own code */
   const foreign = (where: string | undefined): string | undefined => {
     const file = path.relative(REPOSITORY, where ?? '')
     if (/(^|\/)node_modules\//.test(file)) return file.slice(file.indexOf('node_modules/'))

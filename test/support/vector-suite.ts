@@ -1,4 +1,4 @@
-// The rulebook's cases, each asked of a real Haraka that looks recipients up in a real directory.
+// Sends each case of the rulebook to a real Haraka that looks recipients up in a real directory.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import type { Haraka, HarakaOptions } from './haraka'
@@ -14,7 +14,7 @@ interface LdapServer {
   stop(): Promise<void>
 }
 
-/** Of these it depends on the directory, or on which process answers, what Haraka says. */
+/** Cases whose answer depends on the directory, or on which process answers. */
 export const SOME = [
   'encapsulated and source-routed recipients are never unpacked',
   'each listener has its own rules',
@@ -24,9 +24,9 @@ export const SOME = [
 
 export interface VectorOptions extends HarakaOptions {
   readonly skip?: string | false
-  /** The names of scenarios; default all */
+  /** The names of the scenarios; default all */
   readonly only?: readonly string[]
-  /** More to be asserted of a scenario, by the Haraka that answers its cases. */
+  /** More assertions about a scenario, with the Haraka that answers its cases. */
   readonly also?: (haraka: Haraka, scenario: Scenario) => Promise<void>
 }
 
@@ -63,7 +63,7 @@ export function describeVectors(
             for (const one of scenario.cases) {
               const { lines, isRefused } = await differences(haraka.port, one, parsesBlanks)
               wrong.push(...lines)
-              // What goes on after an answer may end the process too.
+              // Work after an answer may end the process, too.
               if (isRefused) await haraka.waitForLog(/\[gal-relay\] (refused|deferred) /)
             }
             assert.deepEqual(wrong, [], `${round} round`)
@@ -83,13 +83,13 @@ export async function askCase(port: number, one: Case): Promise<readonly string[
 }
 
 interface Differences {
-  /** One for each reply that is not the expected one. */
+  /** A line for each reply that is not the expected one. */
   readonly lines: readonly string[]
   /** The plugin refused or deferred the last recipient. */
   readonly isRefused: boolean
 }
 
-/** @param parsesBlanks before 3.3 Haraka's own parser refuses a quoted local part with a blank */
+/** @param parsesBlanks false before 3.3: that Haraka's own parser refuses a quoted local part with a space */
 async function differences(port: number, one: Case, parsesBlanks: boolean): Promise<Differences> {
   const { client, local, auth, from = 'something@sender.example' } = one
   const to = [one.to].flat()

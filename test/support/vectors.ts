@@ -1,4 +1,4 @@
-// The rulebook's cases (test/vectors/), and the directory entries that they speak of.
+// The cases of the rulebook (test/vectors/) and their directory entries.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { REPOSITORY } from './haraka'
@@ -11,9 +11,9 @@ export interface Case {
   readonly auth?: string
   readonly to: string | readonly string[]
   readonly reply: string | readonly string[]
-  /** What `gal-relay explain --json` says beside the reply. */
+  /** What `gal-relay explain --json` says besides the reply. */
   readonly path?: string
-  /** With the port, or without it where it is the default. */
+  /** With or without the default port. */
   readonly next_hops?: readonly string[]
   readonly delivered_as?: string
   readonly directory?: string
@@ -26,7 +26,7 @@ export interface Scenario {
   readonly ini: string
   readonly gal: readonly GalEntry[]
   readonly host_list?: readonly string[]
-  /** Those of `[directory NAME]` sections; `down`: nothing listens there. */
+  /** The directories of `[directory NAME]` sections; `down`: nothing listens there. */
   readonly directories?: Readonly<
     Record<string, { readonly gal: readonly GalEntry[]; readonly down?: boolean }>
   >
@@ -46,15 +46,15 @@ function read(name: string): Scenario[] {
 export const scenarios = read('ims-routing.json')
 export const directoryScenarios = [...read('directories.json'), ...read('edges.json')]
 
-/** Of the accounts that cases authenticate as. */
+/** The passwords of the accounts that cases authenticate as. */
 export const PASSWORDS = { carol: 'carol-secret', guest: 'guest-secret' }
 
-/** Each scenario's address list is a branch of its own in one directory. */
+/** The branch of one directory that has the address list of a scenario. */
 export function unitOf(index: number): string {
   return unitNamed(`scenario ${index}`)
 }
 
-/** And so is each of the directories that it names. */
+/** The branch that has one of the directories that a scenario names. */
 export function unitOfDirectory(index: number, directory: string): string {
   return unitNamed(`scenario ${index} ${directory}`)
 }
@@ -65,7 +65,7 @@ export function entriesOf({ gal }: Scenario, index: number): SlapdEntry[] {
   return branch(`scenario ${index}`, gal)
 }
 
-/** Those of all its directories. */
+/** The entries of all its directories. */
 export function allEntriesOf(scenario: Scenario, index: number): SlapdEntry[] {
   const others = Object.entries(scenario.directories ?? {})
   return [

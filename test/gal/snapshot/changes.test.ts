@@ -119,7 +119,7 @@ describe('changes are in force in time', { concurrency: 3 }, () => {
         rmSync(folder, { recursive: true, force: true })
       })
 
-      /** Each test has its own, because they run at the same time. */
+      /** Each test has a clock of its own, because tests run at the same time. */
       function clock() {
         let changedAt = 0
         return {
@@ -138,7 +138,7 @@ describe('changes are in force in time', { concurrency: 3 }, () => {
       /** Its base is the whole directory, which entries and containers do not leave. */
       const isEverywhere = kind.name === 'Global Catalog'
 
-      describe('of entries', { concurrency: 3 }, () => {
+      describe('changes of entries', { concurrency: 3 }, () => {
         test('an entry is added, changed, deleted, restored, and made again', async () => {
           const { done, becomes } = clock()
           const one = entry('one', 'one@example.com', 'also@example.com')
@@ -214,7 +214,7 @@ describe('changes are in force in time', { concurrency: 3 }, () => {
         })
       })
 
-      // Other tests put entries into that container.
+      // By itself, because other tests put entries into that container.
       const moveContainer = async () => {
         await directory.add({ ...entry('far', 'far@example.com'), in: 'two' })
         await directory.moveContainer('one')
@@ -225,15 +225,15 @@ describe('changes are in force in time', { concurrency: 3 }, () => {
       }
       if (!isEverywhere) test('a container enters the base and leaves it', moveContainer)
 
-      // A single one may have waited for the machine.
-      test('all that was in force in time', () => {
+      // A single change may have waited for the machine, so the median counts.
+      test('all of these were in force in time', () => {
         const within = (what: 'change' | 'removal') => (late.includes(what) ? 2 * every : NOTIFIED)
         const [change, removal] = [median(changes), median(removals)]
         assert.ok(change <= within('change'), `changes after ${changes.map(Math.round)} ms`)
         assert.ok(removal <= within('removal'), `removals after ${removals.map(Math.round)} ms`)
       })
 
-      /** A list beside the other one. */
+      /** Runs a test with a second list of the same directory. */
       async function withList(
         filter: string,
         changes_every: number,
@@ -255,7 +255,7 @@ describe('changes are in force in time', { concurrency: 3 }, () => {
       }
 
       if (isEverywhere) return
-      describe('of what a filter selects', { concurrency: 2 }, () => {
+      describe('changes of what a filter selects', { concurrency: 2 }, () => {
         test('members of a group that the filter names come and go, which is not reported', async () => {
           const people = ['a', 'b', 'c', 'd'].map((name) =>
             entry(`${name}1`, `${name}@group.example`),

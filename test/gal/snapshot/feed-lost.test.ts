@@ -62,7 +62,7 @@ function listBehind(
 
 const isCurrent = (list: TestList) => list.report().snapshot?.isCurrent === true
 
-// Longer than any test waits. A test that failed does not ask for ever.
+// Longer than any test waits, but not for ever, in case a test fails.
 const ASKED_FOR = 120_000
 
 /** Asks again and again. */
@@ -119,7 +119,7 @@ describe('the feed of changes is lost', {
       await list.becomes('leaves@example.com', 'absent')
     }))
 
-  test('nothing comes any more over connections that stay', () =>
+  test('connections stay open, but nothing comes over them any more', () =>
     withSite(async (site) => {
       const { slapd, proxy, list } = site
       proxy.behave({ kind: 'hang' })
@@ -208,7 +208,7 @@ describe('the feed of changes is lost', {
     }
   })
 
-  test('there is no room for a new list: the one before it goes on being followed', {
+  test('there is no room for a new list: changes are still followed in the one before it', {
     skip: process.getuid?.() === 0 ? false : 'needs root, to mount a small disk',
   }, async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
@@ -219,7 +219,7 @@ describe('the feed of changes is lost', {
     const list = testList(
       { url: [serverUrl(slapd.url)], base: [slapd.base] },
       { mode: 'snapshot' },
-      // So that it stays current on any machine, and each answer is the list's own.
+      // Seldom enough that the list stays current on any machine, and each answer is its own.
       { file: path.join(folder, 'list'), changes_every: 20_000, full_every: 5000 },
     )
     const said = (words: RegExp) => list.log.lines.filter((line) => words.test(line)).length
@@ -306,12 +306,12 @@ describe('the feed of changes is lost', {
     })
   }
 
-  test('the file is damaged: a process that starts late has a new one soon', async () => {
+  test('the file is damaged: a process that starts later soon has a new one', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'snapshot-'))
     const file = path.join(folder, 'list')
     const slapd = await startSlapd({ entries: STAYS })
     const ldap = { url: [serverUrl(slapd.url)], base: [slapd.base] }
-    // With settings of its own each has the file for itself, as in processes of their own.
+    // With different settings, the lists do not share anything but the file, as in two processes.
     const listFor = (usable_for: number) =>
       testList(ldap, { mode: 'snapshot' }, { file, changes_every: CHANGES_EVERY, usable_for })
     const first = listFor(3_600_000)
@@ -372,7 +372,7 @@ describe('the feed of changes is lost', {
   })
 })
 
-// One process keeps all lists of this file: there is another one only while no other test runs.
+// One process keeps all lists of this test file. Another one is started only while no other test runs.
 test('more and more is deleted, and the process that keeps the list is another one', {
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
 }, async () => {

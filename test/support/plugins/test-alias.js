@@ -1,5 +1,5 @@
-// Puts other recipients in the place of `FATE-WHOM@…`, and lets happen in `rcpt_ok`, when all is said, what
-// its fate is: take, deny, soft, throw or stall.
+// Replaces `FATE-WHOM@…` with other recipients, and then does in `rcpt_ok` what its fate is: take, deny, soft,
+// throw or stall.
 const { Address } = require('@haraka/email-address')
 
 const WHOM = {

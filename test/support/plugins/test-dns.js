@@ -1,5 +1,5 @@
-// Haraka asks the DNS server TEST_DNS only. Since tests cannot listen on port 25, a connection to
-// port 25 of an address in TEST_PORT_25 (`127.0.0.2=12345 …`) goes to the port named there.
+// Makes Haraka ask only the DNS server TEST_DNS. Since tests cannot listen on port 25, a connection to port 25 of
+// an address in TEST_PORT_25 (`127.0.0.2=12345 …`) goes to the port named there.
 const net = require('node:net')
 
 exports.register = () => {

@@ -1,10 +1,14 @@
 // Prints when a process of this Haraka is ready, whatever the log level, for the test that started it,
 // and ends the process when that test is gone. It is listed last, so that every other plugin runs first.
-// At SIGWINCH log.ini, host_list and gal_relay.ini are read at once instead of seconds after they were written.
+// At SIGWINCH host_list, gal_relay.ini, and log.ini if it has changed, are read at once instead of seconds later.
+const fs = require('node:fs')
 const path = require('node:path')
 const configReader = require('haraka-config/lib/reader')
 
 const parent = process.ppid
+const readLogIni = () => fs.readFileSync(path.join(process.env.HARAKA, 'config', 'log.ini'), 'utf8')
+// Haraka logs something whenever it reads log.ini.
+let logIni = readLogIni()
 
 exports.register = function () {
   this.register_hook('init_master', 'master_ready', 100)
@@ -16,16 +20,18 @@ exports.register = function () {
 }
 
 function reload() {
+  if (logIni !== readLogIni()) readAgain('log.ini')?.cb()
+  logIni = readLogIni()
   // The plugin reads it with its settings.
   readAgain('host_list')
-  readAgain('log.ini')?.cb?.()
-  readAgain('gal_relay.ini')?.cb()
+  readAgain('gal_relay.ini').cb()
 }
 
+/** @returns how the file was asked for, with the callback for changes; undefined if it was not */
 function readAgain(name) {
   const file = path.join(process.env.HARAKA, 'config', name)
   const args = configReader._read_args[file]
-  if (args?.type) configReader.load_config(file, args.type, args.options)
+  if (args) configReader.load_config(file, args.type, args.options)
   return args
 }
 

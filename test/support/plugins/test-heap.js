@@ -1,4 +1,4 @@
-// Tells how much is left on the heap when all garbage is gone, at SIGUSR2: `test-heap: bytes`.
+// At SIGUSR2 it prints the size of the heap after a garbage collection: `test-heap: bytes`.
 const v8 = require('node:v8')
 const vm = require('node:vm')
 

@@ -1,6 +1,6 @@
-// Takes mail as a queue plugin does and keeps it where the test reads it: <install>/delivered, one
-// .eml byte for byte and one .json with the envelope, written last. The word in <install>/queue-answer
-// is answered instead of OK, with nothing kept.
+// A queue plugin that keeps mail for the test in <install>/delivered: an .eml file, byte for byte, and a .json
+// file with the envelope, which is written last. If <install>/queue-answer has a word, the plugin answers with
+// that instead of OK, and keeps nothing.
 const fs = require('node:fs')
 const path = require('node:path')
 
@@ -41,7 +41,7 @@ exports.hook_queue = function (next, connection) {
   transaction.message_stream.pipe(body)
 }
 
-// Before 3.3 it is, or may be used as, a method.
+// Before Haraka 3.3 `address` is a method, or may be used as one.
 function textOf(address) {
   return typeof address.address === 'function' ? address.address() : address.address
 }

@@ -1,2 +1,2 @@
-// Deliveries that failed are tried again after a second, as often as Haraka's settings say.
+// Retries failed deliveries after one second, as many times as Haraka's settings say.
 exports.hook_deferred = (next) => next(DENYSOFT, '1')
