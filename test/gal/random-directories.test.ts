@@ -18,6 +18,7 @@ import {
 } from './lists'
 import {
   CHILD_OPTIONS,
+  HIDDEN_BESIDE_SHOWN,
   type RandomDirectory,
   randomDirectory,
   settingsOf,
@@ -50,7 +51,9 @@ test('directories made at random', { skip }, async (t) => {
   t.diagnostic(`FUZZ_SEED=${seed}`)
   const options = {
     ...{ seed, numRuns: DIRECTORIES, interruptAfterTimeLimit: SHRINKING },
-    ...(process.env.FUZZ_PATH ? { path: process.env.FUZZ_PATH } : {}),
+    ...(process.env.FUZZ_PATH
+      ? { path: process.env.FUZZ_PATH }
+      : { examples: [[HIDDEN_BESIDE_SHOWN] as [RandomDirectory]] }),
   }
   const counts = { found: 0, absent: 0, unavailable: 0 }
   await fc.assert(

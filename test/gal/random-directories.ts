@@ -441,3 +441,39 @@ export function writtenAs(local: string, way: number): string {
   if (way % 3 === 2) return `"${local.replace(/./g, '\\$&')}"@${DOMAIN}`
   return `${needsQuotes(local) ? quoted(local) : local}@${DOMAIN}`
 }
+
+const address = (kind: KindName, local: string, number: number): Value => ({
+  ...{ kind, local, number, form: 0, option: '' },
+  ...{ isDecoy: false, isQuoted: false },
+})
+const personWith = (...values: Value[]): Person => ({ unit: 'a', values, isStaff: true })
+
+/** Two entries have an address. One hides it, the other has it in a case-sensitive attribute. */
+export const HIDDEN_BESIDE_SHOWN: RandomDirectory = {
+  people: [
+    personWith(address('exactText', 'ann', 0)),
+    personWith(address('alias', 'back\\slash', 5), address('alias', 'ann', 0)),
+    personWith(address('exact', 'back\\slash', 5), address('mail', 'ann', 0)),
+    personWith(address('exactText', 'ann', 0)),
+    { ...personWith(address('alias', 'MiXed', 5)), unit: 'b' },
+  ],
+  attributes: [
+    { kind: 'exactText', name: 1 },
+    { kind: 'alias', name: 1 },
+    { kind: 'exact', name: 0 },
+    { kind: 'proxyAddresses', name: 1 },
+  ],
+  isMistyped: false,
+  bases: ['ou=a,dc=corp,dc=test', 'ou=sub,ou=a,dc=corp,dc=test'],
+  isFiltered: false,
+  rights: [
+    { kind: 'exactText', right: 'hidden', isOnlyInB: false },
+    { kind: 'alias', right: 'searched', isOnlyInB: false },
+  ],
+  isSchemaHidden: false,
+  referral: undefined,
+  isFollowed: false,
+  aliases: [],
+  dereference: 'never',
+  sizeLimit: undefined,
+}

@@ -209,8 +209,15 @@ export class RecipientSearch {
         knowledge.isLimited = true
         return this.shown(recipient, turn)
       }
-      for (const [entry, wanted] of others) {
-        if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
+      const { current } = knowledge.searchable
+      // Another entry may show the address in another case; then it does not matter what these hide.
+      if (others.length > 0 && current && current.caseRules.length > 0) {
+        holders.push(...(await this.inAnyCase(recipient, turn, current)))
+      }
+      if (holders.length === 0) {
+        for (const [entry, wanted] of others) {
+          if (await this.#holdsUnseen(entry, wanted, turn)) holders.push(entry)
+        }
       }
     }
     if (holders.length === 0) {
