@@ -1,5 +1,6 @@
 // Addresses that an entry shows and is not found by: some servers add or rewrite values as entries are
-// read (OpenLDAP's overlays collect, dynlist, rwm, translucent and valsort), and no search sees those.
+// read (OpenLDAP's overlays collect, dynlist, rwm, translucent and valsort; 389 Directory Server's class of
+// service), and no search sees those. An index that was not rebuilt lacks entries from before it was made.
 // Some entries of each container are tried, since such rules are often made for a part of the tree.
 
 import type { Entry } from '../../ldap/entry'
@@ -46,7 +47,30 @@ export async function valuesNotFound(
 ): Promise<Map<string, Doubt>> {
   const doubts = new Map<string, Doubt>()
   const tried = someOfEach(entries.map((entry) => shownBy(entry, attributes)))
-  if (tried.length === 0) return doubts
+  await Promise.all(
+    attributes.map(async ({ name }) => {
+      const doubt = await doubtOf(
+        search,
+        tried.flatMap((one) => only(name, one)),
+      )
+      if (doubt) doubts.set(name, doubt)
+    }),
+  )
+  return doubts
+}
+
+/** An entry with its addresses in one attribute; nothing if it shows none. */
+function only(name: string, { dn, addresses }: Shown): Shown[] {
+  const own = addresses.filter(({ attribute }) => attribute === name)
+  return own.length > 0 ? [{ dn, addresses: own }] : []
+}
+
+/**
+ * By one attribute alone: 389 Directory Server does not ask the index of another one for the few entries that
+ * the first has left.
+ */
+async function doubtOf(search: BaseSearch, tried: readonly Shown[]): Promise<Doubt | undefined> {
+  if (tried.length === 0) return undefined
   const has = ({ addresses }: Shown) =>
     and(...addresses.map(({ attribute, value }) => equalsBytes(attribute, value)))
   const filter = matching(search.list, or(...tried.map(has)))
@@ -55,11 +79,10 @@ export async function valuesNotFound(
   const missing = tried.filter(({ dn }) => !names.has(dn.toLowerCase()))
   for (const { dn, addresses } of missing.slice(0, SAMPLE)) {
     for (const one of addresses) {
-      if (doubts.has(one.attribute) || !(await isNotFound(search, dn, one))) continue
-      doubts.set(one.attribute, await notFound(search, dn, one))
+      if (await isNotFound(search, dn, one)) return await notFound(search, dn, one)
     }
   }
-  return doubts
+  return undefined
 }
 
 /** By the search that looks an address up; the entry may have changed in between. */
@@ -90,7 +113,8 @@ async function notFound(
   const isListed = listed.entries.length > 0
   const what =
     'shows an address in it that no search finds: is it added as entries are read (overlay dynlist, ' +
-    'collect, translucent or valsort)? Store it in the entry'
+    'collect, translucent or valsort; class of service), or missing from an index? Store it in the entry, ' +
+    'or rebuild the index'
   const todo = isListed ? `${what}, or set mode = snapshot` : what
   return search.doubtOf(attribute, dn, todo, isListed)
 }
