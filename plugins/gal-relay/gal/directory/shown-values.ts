@@ -15,6 +15,8 @@ const TRIED = 100
 const BYTES = 65_536
 /** Of each attribute of an entry, so many of the first values and of the last, which are those added. */
 const OF_ENTRY = 5
+/** Entries among which it is looked for in the list. */
+const LISTED = 1000
 /** Longer values would make the search large. */
 const LONGEST = 320
 
@@ -47,15 +49,17 @@ export async function valuesNotFound(
 ): Promise<Map<string, Doubt>> {
   const doubts = new Map<string, Doubt>()
   const tried = someOfEach(entries.map((entry) => shownBy(entry, attributes)))
-  await Promise.all(
-    attributes.map(async ({ name }) => {
-      const doubt = await doubtOf(
-        search,
-        tried.flatMap((one) => only(name, one)),
-      )
-      if (doubt) doubts.set(name, doubt)
-    }),
-  )
+  const alone = attributes.map(({ name }) => tried.flatMap((one) => only(name, one)))
+  for (const missing of await Promise.all(
+    [tried, ...alone].map((some) => notAmong(search, some)),
+  )) {
+    for (const { dn, addresses } of missing.slice(0, SAMPLE)) {
+      for (const one of addresses) {
+        if (doubts.has(one.attribute) || !(await isNotFound(search, dn, one))) continue
+        doubts.set(one.attribute, await notFound(search, dn, one))
+      }
+    }
+  }
   return doubts
 }
 
@@ -66,23 +70,22 @@ function only(name: string, { dn, addresses }: Shown): Shown[] {
 }
 
 /**
- * By one attribute alone: 389 Directory Server does not ask the index of another one for the few entries that
- * the first has left.
+ * OpenLDAP's overlay translucent is seen by a search for all attributes together. 389 Directory Server does not
+ * ask an index for the few entries that the terms before it have left, so there each is searched for alone.
+ *
+ * @returns those that are not found by what they show
  */
-async function doubtOf(search: BaseSearch, tried: readonly Shown[]): Promise<Doubt | undefined> {
-  if (tried.length === 0) return undefined
-  const has = ({ addresses }: Shown) =>
-    and(...addresses.map(({ attribute, value }) => equalsBytes(attribute, value)))
+async function notAmong(search: BaseSearch, tried: readonly Shown[]): Promise<Shown[]> {
+  if (tried.length === 0) return []
+  const has = ({ addresses }: Shown): Buffer => {
+    const terms = addresses.map(({ attribute, value }) => equalsBytes(attribute, value))
+    const [only] = terms
+    return only && terms.length === 1 ? only : and(...terms)
+  }
   const filter = matching(search.list, or(...tried.map(has)))
   const found = await search.find(filter, undefined, 2 * TRIED)
   const names = new Set(found.entries.map(({ dn }) => dn.toLowerCase()))
-  const missing = tried.filter(({ dn }) => !names.has(dn.toLowerCase()))
-  for (const { dn, addresses } of missing.slice(0, SAMPLE)) {
-    for (const one of addresses) {
-      if (await isNotFound(search, dn, one)) return await notFound(search, dn, one)
-    }
-  }
-  return undefined
+  return tried.filter(({ dn }) => !names.has(dn.toLowerCase()))
 }
 
 /** By the search that looks an address up; the entry may have changed in between. */
@@ -109,8 +112,9 @@ async function notFound(
   dn: string,
   { attribute }: ShownAddress,
 ): Promise<Doubt> {
-  const listed = await search.findAt(dn, withAddress(search.list))
-  const isListed = listed.entries.length > 0
+  // By an index, as the whole list is read: it may lack the entry, too.
+  const listed = await search.findIn(containerOf(dn), withAddress(search.list), ['1.1'], LISTED)
+  const isListed = listed.entries.some((entry) => entry.dn.toLowerCase() === dn.toLowerCase())
   const what =
     'shows an address in it that no search finds: is it added as entries are read (overlay dynlist, ' +
     'collect, translucent or valsort; class of service), or missing from an index? Store it in the entry, ' +
