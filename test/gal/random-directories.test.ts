@@ -112,7 +112,7 @@ async function answers(list: TestList, { asked }: Truth): Promise<Map<string, Ga
 }
 
 function judge(
-  { valid, plain, isProvable }: Truth,
+  { valid, hidden, plain, isProvable }: Truth,
   live: ReadonlyMap<string, GalAnswer>,
   memory: ReadonlyMap<string, GalAnswer>,
   log: readonly string[],
@@ -127,7 +127,7 @@ function judge(
       const says = (what: string) =>
         wrong.push(`${way}: ${local} is ${what}, and ${JSON.stringify(answer)}`)
       if (valid.has(local) && given === 'absent') says('there')
-      if (!valid.has(local) && given === 'found') says('not there')
+      if (!valid.has(local) && !hidden.has(local) && given === 'found') says('not there')
       if (plain.has(local) && given !== 'found') says('there to be found')
       if (isProvable && plain.size > 0 && !valid.has(local) && given !== 'absent') {
         says('provably not there')

@@ -346,6 +346,8 @@ const quoted = (local: string) => `"${local.replace(/["\\]/g, '\\$&')}"`
 export interface Truth {
   /** An address of the directory, which no answer may deny. */
   readonly valid: ReadonlySet<string>
+  /** Hidden so that it is as good as not there, but found if another attribute leads to its entry. */
+  readonly hidden: ReadonlySet<string>
   /** Those of them that are there for everybody to find: nothing hides or defers them. */
   readonly plain: ReadonlySet<string>
   /** Whether all can be searched, so that who is unknown can be said to be so. */
@@ -370,6 +372,7 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
   const reached = bases.flatMap(reachedBelow)
   const isSearched = (dn: string) => inBases(dn) || reached.some((top) => within(dn, top))
   const valid = new Set<string>()
+  const hidden = new Set<string>()
   const plain = new Set<string>()
   const asked = new Set<string>(['nobody', 'postman', 'kim.kim'])
   const isFree = (name: KindName) =>
@@ -404,7 +407,10 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
       if (!isSearched(dn) || (isFiltered && !isStaff) || !isConfigured(directory, one.kind))
         continue
       const isShown = values.some((other) => isShownBeside(other.kind, one.kind))
-      if (isHiddenInPart(dn, one.kind) && !isShown) continue
+      if (isHiddenInPart(dn, one.kind) && !isShown) {
+        hidden.add(local)
+        continue
+      }
       valid.add(local)
       if (isFree(one.kind)) plain.add(local)
     }
@@ -432,7 +438,7 @@ export function truthOf(directory: RandomDirectory, isFollowed: boolean): Truth 
     !(isReferred && !isFollowed) &&
     directory.sizeLimit === undefined
   const isWhole = isProvable && !isReferred
-  return { valid, plain, asked: [...asked], isProvable, isWhole }
+  return { valid, hidden, plain, asked: [...asked], isProvable, isWhole }
 }
 
 /** The address as senders may write it: in capitals, in quotes, with backslashes. */
