@@ -8,7 +8,9 @@ import type { Searchable } from './searchable'
 export interface Replica {
   readonly name: string
   /** undefined while it is not known. */
-  readonly searchable: Pick<Searchable, 'findings' | 'isStateless'> | undefined
+  readonly searchable:
+    | Pick<Searchable, 'findings' | 'isActiveDirectory' | 'isStateless'>
+    | undefined
 }
 
 /** @returns a sentence on what another of these servers has and this one lacks; undefined if nothing */
@@ -18,7 +20,9 @@ export function lackedHere(
 ): string | undefined {
   const here = new Map(searchable?.findings.map((finding) => [finding.attribute, finding]))
   for (const other of all) {
-    if (other.name === name) continue
+    // Another product is no replica: it may hold the same addresses in another attribute.
+    const isReplica = searchable?.isActiveDirectory === other.searchable?.isActiveDirectory
+    if (other.name === name || !isReplica) continue
     if (searchable?.isStateless && other.searchable?.isStateless === false)
       return `${name} has no contextCSN as ${other.name} has: is it a replica that is being filled?`
     for (const { attribute, isHeld } of other.searchable?.findings ?? []) {
