@@ -202,7 +202,7 @@ const SITUATIONS: readonly Situation[] = [
     slapd: { limits: { size: 2 } },
     gal: { mode: 'snapshot' },
     says: [
-      'warning its limit for this account, entries at a time, is 2: raise sizelimit, or limits for bind_dn',
+      'warning it returns at most 2 entries at a time to this account: raise sizelimit, or limits for bind_dn',
     ],
   },
   {

@@ -1,4 +1,4 @@
-// Alias objects (RFC 4512 §2.6) whose targets are not looked up, for check.
+// Finds alias objects (RFC 4512 §2.6) whose targets are not looked up, for check.
 
 import type { Connection } from '../../ldap/connection'
 import { printable } from '../../ldap/directory-error'

@@ -1,6 +1,6 @@
-// Entries that a server tells of as they change. What it shows then is not always what a search shows:
-// overlays that add, rename or rewrite values as entries are read may be passed by. So where a change is
-// one of addresses, the entry itself is read.
+// Entries that a server reports as they change. What it reports is not always what a search shows: it may
+// bypass overlays that add, rename or rewrite values as entries are read. So if a change affects addresses,
+// the entry itself is read.
 
 import type { Entry } from '../../ldap/entry'
 import type { FeedContext } from '../feeds/change-feed'
@@ -14,20 +14,20 @@ export interface ChangedEntries {
   /** An entry is new or changed. */
   changed(id: Buffer, entry: Entry): void
   gone(id: Buffer): void
-  /** Resolves when all that were told of so far are handed over. @throws DirectoryError */
+  /** Resolves when all changes reported so far have been handed over. @throws DirectoryError */
   settled(): Promise<void>
 }
 
 /**
- * @param tops DNs of the bases, as the server writes them; a change that is told of an entry elsewhere has
- *   the name that it has behind the view that is searched
+ * @param tops DNs of the bases, as the server writes them. An entry that is reported elsewhere goes by its
+ *   name in the database behind, which the view that is searched does not have.
  */
 export function changedEntries(
   { keeper, list }: Pick<FeedContext, 'keeper' | 'list'>,
   tops: readonly string[],
 ): ChangedEntries {
-  /** Those to be read or being read: what was told of each last. */
-  const told = new Map<string, { readonly id: Buffer; readonly dn: string }>()
+  /** The entries to be read or being read, each with its last reported change. */
+  const pending = new Map<string, { readonly id: Buffer; readonly dn: string }>()
   const waiting = new Set<string>()
   let reading: Promise<void> | undefined
   let failure: unknown
@@ -43,15 +43,15 @@ export function changedEntries(
     return found
   }
   const read = async (key: string) => {
-    const change = told.get(key)
+    const change = pending.get(key)
     if (!change) return
     const { id, dn } = change
     const isNamed = isBelow(dn, tops[baseIn(id)] ?? '')
     const entry = await (isNamed ? byName(dn) : byId(id))
-    // It has changed again since, or is gone.
-    if (told.get(key) !== change) return
-    told.delete(key)
-    // Another has its name: it was moved, which is told next.
+    // It has changed again in the meantime, or is gone.
+    if (pending.get(key) !== change) return
+    pending.delete(key)
+    // Another entry has its name: this one was moved, which is reported next.
     if (entry && !uuidOf(idOf(entry)).equals(uuidIn(id))) return
     if (entry) keeper.entry(id, entry)
     else keeper.gone(id)
@@ -75,13 +75,13 @@ export function changedEntries(
   return {
     changed(id, entry) {
       const key = id.toString('latin1')
-      if (!told.has(key) && keeper.holds(id, entry)) return keeper.entry(id, entry)
-      told.set(key, { id: Buffer.from(id), dn: entry.dn })
+      if (!pending.has(key) && keeper.holds(id, entry)) return keeper.entry(id, entry)
+      pending.set(key, { id: Buffer.from(id), dn: entry.dn })
       waiting.add(key)
       start()
     },
     gone(id) {
-      told.delete(id.toString('latin1'))
+      pending.delete(id.toString('latin1'))
       keeper.gone(id)
     },
     async settled() {

@@ -1,14 +1,14 @@
-// In a large directory the entries that are looked at all lie in a few containers. Here is a look into each
-// container: rights, and rules that rewrite what is shown, are mostly made for one of them.
+// In a large directory the entries that are sampled may all lie in a few containers. So each container is
+// sampled too: access rules, and rules that rewrite what is shown, often apply to a single one.
 
 import type { Entry } from '../../ldap/entry'
 import { and, equals, or } from '../../ldap/filter'
 import type { BaseSearch } from './base-search'
 
-/** The most containers that are looked into, and how many at the same time. */
+/** The most containers that are sampled, and how many at the same time. */
 const CONTAINERS = 200
 const AT_A_TIME = 20
-/** Entries that each shows. */
+/** Entries read from each. */
 const SHOWN = 2
 
 export const IS_CONTAINER = or(
@@ -17,41 +17,41 @@ export const IS_CONTAINER = or(
   ),
 )
 
-export interface LookedInto {
-  /** Some of each container, with the attributes of the list. */
+export interface ContainerSamples {
+  /** Some entries of each container, with the attributes of the list. */
   readonly entries: readonly Entry[]
-  /** DNs of entries in containers none of which tells what it should. */
-  readonly untelling: readonly string[]
+  /** DNs of entries in containers where no entry shows whether it has the attributes. */
+  readonly undecided: readonly string[]
 }
 
 /**
- * @param have which entries are looked for
- * @param decided what those tell that hide nothing
+ * @param have matches the entries that are sampled
+ * @param decided matches those that hide nothing
  * @throws DirectoryError if there is no answer
  */
-export async function lookIntoContainers(
+export async function sampleContainers(
   search: BaseSearch,
   have: Buffer,
   decided: Buffer,
-): Promise<LookedInto> {
+): Promise<ContainerSamples> {
   const containers = await containersIn(search, IS_CONTAINER)
   const entries: Entry[] = []
-  const untelling: string[] = []
-  const look = async (dn: string) => {
+  const undecided: string[] = []
+  const sample = async (dn: string) => {
     const { attributes } = search.list
-    const telling = await search.findIn(dn, and(have, decided), attributes, SHOWN)
-    entries.push(...telling.entries.slice(0, SHOWN))
-    if (telling.entries.length > 0 || telling.code !== 0) return
+    const open = await search.findIn(dn, and(have, decided), attributes, SHOWN)
+    entries.push(...open.entries.slice(0, SHOWN))
+    if (open.entries.length > 0 || open.code !== 0) return
     const any = await search.findIn(dn, have, attributes, SHOWN)
-    untelling.push(...any.entries.slice(0, SHOWN).map((entry) => entry.dn))
+    undecided.push(...any.entries.slice(0, SHOWN).map((entry) => entry.dn))
   }
   for (let at = 0; at < containers.length; at += AT_A_TIME) {
-    await Promise.all(containers.slice(at, at + AT_A_TIME).map(look))
+    await Promise.all(containers.slice(at, at + AT_A_TIME).map(sample))
   }
-  return { entries, untelling }
+  return { entries, undecided }
 }
 
-/** @returns DNs; no more than are asked for, whatever the server sends @throws DirectoryError */
+/** @returns DNs, no more than the size limit even if the server ignores it @throws DirectoryError */
 export async function containersIn(search: BaseSearch, filter: Buffer): Promise<string[]> {
   const { entries } = await search.find(filter, undefined, CONTAINERS)
   return [...new Set(entries.map(({ dn }) => dn))].slice(0, CONTAINERS)

@@ -1,20 +1,20 @@
-// Finds entries that do not tell this account whether they have an attribute, while others do: access
-// rules may hide it in part of the tree, or by a filter. For such an entry neither the presence of the
-// attribute nor its negation is true (RFC 4511 §4.5.1.7), so a filter that accepts both does not match it.
+// Finds entries that do not show this account whether they have an attribute: access rules may hide it in
+// part of the tree, or by a filter. For such an entry neither the presence of the attribute nor its negation
+// is true (RFC 4511 §4.5.1.7), so a filter that accepts both does not match it.
 
 import { SIZE_LIMIT_EXCEEDED } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { and, equals, not, or, present } from '../../ldap/filter'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
-import { type LookedInto, lookIntoContainers } from './containers'
+import { type ContainerSamples, sampleContainers } from './containers'
 import { type ListDefinition, matching } from './list-definition'
 
-/** Entries that are looked at. */
+/** The most entries that are compared. */
 const LOOKED_AT = 1000
 
 /**
- * Without a visible address a person may have a hidden one, and a dynamic group one that is worked out as
- * it is read; other kinds of entries seldom have any.
+ * Without a visible address a person may have a hidden one, and a dynamic group one that is computed as it is
+ * read; other kinds of entries seldom have any.
  */
 const MAY_HAVE_ADDRESS = or(
   ...['person', 'groupOfURLs', 'labeledURIObject'].map((name) => equals('objectClass', name)),
@@ -26,7 +26,7 @@ const isDecided = (attribute: string) => or(present(attribute), not(present(attr
 export interface Some {
   /** Entries that have an address or may have one, with the attributes of the list. */
   readonly entries: readonly Entry[]
-  /** There may be more of them. */
+  /** Whether there are more of them. */
   readonly isCut: boolean
 }
 
@@ -37,12 +37,12 @@ export async function readSome(search: BaseSearch): Promise<Some> {
   return { entries, isCut: code === SIZE_LIMIT_EXCEEDED }
 }
 
-/** The same of each container. @param attributes as below */
+/** The same from each container. @param attributes as below */
 export function readSomeOfEach(
   search: BaseSearch,
   attributes: readonly string[],
-): Promise<LookedInto> {
-  return lookIntoContainers(search, ofRecipients(search.list), and(...attributes.map(isDecided)))
+): Promise<ContainerSamples> {
+  return sampleContainers(search, ofRecipients(search.list), and(...attributes.map(isDecided)))
 }
 
 /**

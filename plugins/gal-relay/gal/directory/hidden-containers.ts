@@ -1,5 +1,5 @@
-// Containers whose entries an account may not see at all. Nobody can tell whether recipients are among
-// them, so look-ups do without them, and check mentions them.
+// Containers whose entries an account may not see at all. Whether they hold recipients cannot be known, so
+// look-ups ignore them, and check names them.
 
 import type { Connection } from '../../ldap/connection'
 import { printable } from '../../ldap/directory-error'

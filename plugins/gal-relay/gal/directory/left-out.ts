@@ -1,6 +1,6 @@
-// A feed that delivers the list itself may leave entries out: a server that keeps part of the tree in
-// another database, or reaches a limit, does not say so. It may also deliver entries that a look-up would
-// not find. Its entries are therefore compared with a plain search of the same bases and filter.
+// A feed that delivers the list itself may leave entries out without saying so: if part of the tree is in
+// another database, or a limit is reached. It may also deliver entries that a look-up would not find. So its
+// entries are compared with a plain search of the same bases and filter.
 
 import { printable } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
@@ -8,7 +8,7 @@ import { type FeedContext, interruptible } from '../feeds/change-feed'
 import { addressesOf } from './entry-addresses'
 import type { ListDefinition } from './list-definition'
 
-/** The most entries that are remembered from one look to the next. */
+/** The most entries that are remembered from the first comparison to the second. */
 const REMEMBERED = 10_000
 /** The most of them that are named. */
 const NAMED = 3
@@ -16,11 +16,11 @@ const NAMED = 3
 const SETTLE = 1000
 
 /**
- * Looks twice: an entry that was missing only in between has just been made.
+ * Compares twice: an entry that is missing only once has just been created.
  * @param changed takes the ids of entries that the feed names meanwhile
  * @param idIn what the feed calls the entry with this id below this base
- * @returns what a plain search finds and is missing, or of which it shows other addresses, or that it does
- *   not find all that the feed has brought; as a sentence
+ * @returns what differs from a plain search, in words: entries that the feed left out, brought with other
+ *   addresses, or brought although the search does not find them; undefined if nothing
  * @throws DirectoryError
  */
 export async function whatIsLeftOut(
@@ -48,7 +48,7 @@ function some(dns: readonly string[]): string {
   return dns.length > NAMED ? `${named} and others` : named
 }
 
-/** DNs of entries with addresses; of many, some. */
+/** DNs of entries with addresses, up to a limit. */
 interface Differences {
   /** Those that the feed has not brought. */
   readonly leftOut: ReadonlySet<string>
@@ -81,5 +81,5 @@ async function differences(
   return { leftOut: names(false), otherwise: names(true), notFound: comparison.unseen() }
 }
 
-/** One that has only addresses of other kinds is in the list of neither. */
+/** An entry with addresses of other kinds alone is not in the list either way. */
 const hasAddress = (entry: Entry, { names }: ListDefinition) => addressesOf(entry, names).length > 0

@@ -1,7 +1,7 @@
-// Parts of the tree that a server has in other databases, which may be proxies for other servers. Where
-// such a part cannot be asked, OpenLDAP (glued databases, back-meta) and 389 Directory Server (a database that
-// is disabled or being imported) answer a search of the whole with success, and without its entries. A
-// search for the part itself says so.
+// Parts of the tree that are in databases of their own, which may be proxies for other servers. If such a
+// part cannot be asked, OpenLDAP (glued databases, back-meta) and 389 Directory Server (a database that is
+// disabled or being imported) answer a search of the whole tree with success, but without its entries. A
+// search for the top of the part itself fails.
 
 import type { Connection } from '../../ldap/connection'
 import { DirectoryError, resultError } from '../../ldap/directory-error'
@@ -25,7 +25,7 @@ export const isAway = (code: number): boolean => AWAY.has(code)
 /** Containers that are remembered below one base. */
 const REMEMBERED = 200
 
-/** @returns DNs of the server's databases, as far as it tells @throws DirectoryError if there is no answer */
+/** @returns DNs of the server's databases, as far as it names them @throws DirectoryError if there is no answer */
 export async function databasesOf(
   connection: Connection,
   { namingContexts, databases, monitor }: RootDse,
@@ -48,9 +48,9 @@ export async function databasesOf(
 export interface Parts {
   /** DNs of the databases below the base; usually none. */
   readonly databases: readonly string[]
-  /** What is below the base cannot all be asked. */
+  /** Set if some of them cannot be asked. */
   readonly away: Doubt | undefined
-  /** Containers in which entries were seen, or would be; in lower case. */
+  /** Containers in which entries were seen, including those that cannot be asked now; in lower case. */
   readonly containers: ReadonlySet<string>
 }
 

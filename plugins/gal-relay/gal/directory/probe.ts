@@ -206,7 +206,7 @@ class Probe {
   *#limit(results: readonly Result[]): Generator<Finding> {
     for (const { code, entries } of results) {
       if (code !== SIZE_LIMIT_EXCEEDED || entries.length >= SIZE_LIMIT) continue
-      const most = `its limit for this account, entries at a time, is ${entries.length}`
+      const most = `it returns at most ${entries.length} entries at a time to this account`
       yield this.#forSnapshot(`${most}: ${limitsToRaise(this.rootDse)}`)
       return
     }

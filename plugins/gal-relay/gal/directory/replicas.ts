@@ -1,6 +1,6 @@
-// The servers of a directory have the same entries. A replica may lack an attribute nevertheless (OpenLDAP:
-// `exattrs` or `attrs` of syncrepl), or know no such attribute: on it, nobody is found by that. Or it is
-// being filled.
+// The servers of a directory should have the same entries. But a replica may lack an attribute (OpenLDAP:
+// `exattrs` or `attrs` of syncrepl) or have no such attribute in its schema, so that it finds nobody by it;
+// or it is still being filled.
 
 import type { Searchable } from './searchable'
 
@@ -13,7 +13,7 @@ export interface Replica {
     | undefined
 }
 
-/** @returns a sentence on what another of these servers has and this one lacks; undefined if nothing */
+/** @returns what another of these servers has and this one lacks, in words; undefined if nothing */
 export function lackedHere(
   { name, searchable }: Replica,
   all: Iterable<Replica>,

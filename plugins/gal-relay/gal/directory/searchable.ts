@@ -47,14 +47,14 @@ export interface Searchable {
   readonly ofBases: readonly Doubt[]
   /** All doubts. */
   readonly doubts: readonly Doubt[]
-  /** A part of the tree, in a database of its own, cannot be asked. */
+  /** Whether a part of the tree, in a database of its own, cannot be asked. */
   readonly isPartAway: boolean
-  /** Below some base it is known that the server has no state of replication. */
+  /** Whether the server is known to have no replication state below some base. */
   readonly isStateless: boolean
   /** By the place of the base: containers in which entries were seen; in lower case. */
   readonly containers: readonly ReadonlySet<string>[]
-  /** When each container was looked into last, on the clock of performance.now(). */
-  readonly lookedIntoAt: number | undefined
+  /** When each container was sampled last, on the clock of performance.now(). */
+  readonly sampledAt: number | undefined
   /** References that may lead to recipients, by the place of the base. */
   readonly references: readonly (readonly string[])[]
   /** DNs of the tops of parts that are in databases of their own, which may be left out at any time. */
@@ -69,8 +69,8 @@ export function hidesEntries({ doubts, references }: Searchable): boolean {
   )
 }
 
-/** Milliseconds between two looks into each container, while all is well. */
-const LOOK_INTO_AFTER = 600_000
+/** Milliseconds between two samplings of each container, while all is well. */
+const SAMPLE_AFTER = 600_000
 
 /** As the settings have it when nothing is said: so written, no name is mistyped. */
 const DEFAULT = new Set(['proxyaddresses', 'mail'])
@@ -105,15 +105,15 @@ export async function readSearchable(
     ? await readAccountRights(connection, rootDse, list, [...attributes, ...filterNames], patience)
     : undefined
   const now = performance.now()
-  const { lookedIntoAt = Number.NEGATIVE_INFINITY, doubts = [] } = before ?? {}
-  const mayLookInto = doubts.length > 0 || now - lookedIntoAt > LOOK_INTO_AFTER
+  const { sampledAt = Number.NEGATIVE_INFINITY, doubts = [] } = before ?? {}
+  const maySample = doubts.length > 0 || now - sampledAt > SAMPLE_AFTER
   const databases = await databasesOf(connection, rootDse, patience)
   const [found, proofs] = await Promise.all([
     Promise.all(searches.map((search) => connection.search(search, patience))),
     Promise.all(
       list.bases.map((base, place) =>
         proofOf(new BaseSearch(options, base), {
-          ...{ used, schema, filterNames, rights, rootDse, databases, mayLookInto },
+          ...{ used, schema, filterNames, rights, rootDse, databases, maySample },
           containers: before?.containers[place],
         }),
       ),
@@ -153,7 +153,7 @@ export async function readSearchable(
     isPartAway: away.length > 0,
     isStateless: bases.some(({ filling }) => filling?.isStateless),
     containers: bases.map(({ parts }) => parts?.containers ?? new Set()),
-    lookedIntoAt: bases.some((one) => one.isEachLookedInto) ? now : before?.lookedIntoAt,
+    sampledAt: bases.some((one) => one.isEachSampled) ? now : before?.sampledAt,
     references: found.map(({ references }) => mayHoldRecipients(references)),
     parts: [...new Set(bases.flatMap(({ parts }) => parts?.databases ?? []))],
     isActiveDirectory: isActiveDirectory(rootDse),
@@ -169,7 +169,7 @@ function namedOtherwise({ flag, mailbox }: ListDefinition, schema: Schema): Map<
   return new Map(shown.filter(([other, name]) => other !== name))
 }
 
-/** By which attributes too many entries are looked through is found out for each of them. */
+/** The limit on entries looked through may concern one attribute alone: each is tried by itself. */
 const isSearched = (one: Result | undefined) =>
   one?.code === 0 || one?.code === ADMIN_LIMIT_EXCEEDED
 
@@ -190,7 +190,7 @@ function unsearched(bases: readonly string[], results: readonly Result[]): Doubt
   })
 }
 
-/** Of a domain controller that has just started, or joined: it lacks what others have. */
+/** A domain controller that has just started, or joined the domain, lacks what others have. */
 function unfinished(
   { isSynchronized, isGlobalCatalogReady }: RootDse,
   { port = 0 }: Connection,
@@ -210,11 +210,11 @@ interface BaseProof {
   /** undefined if it is not searched */
   readonly parts?: Parts
   readonly filling?: Filling
-  readonly isEachLookedInto: boolean
+  readonly isEachSampled: boolean
 }
 
 /** Below a base that the server does not search. */
-const UNSEARCHED: BaseProof = { attributes: [], filter: undefined, isEachLookedInto: false }
+const UNSEARCHED: BaseProof = { attributes: [], filter: undefined, isEachSampled: false }
 
 /** What is known about the server. */
 interface Known {
@@ -227,15 +227,15 @@ interface Known {
   readonly rootDse: RootDse
   /** DNs. */
   readonly databases: readonly string[]
-  /** In which entries were seen before. */
+  /** Containers in which entries were seen before. */
   readonly containers: ReadonlySet<string> | undefined
-  /** Each container may be looked into. */
-  readonly mayLookInto: boolean
+  /** Whether each container may be sampled now. */
+  readonly maySample: boolean
 }
 
 async function proofOf(
   search: BaseSearch,
-  { used, schema, filterNames, rights, rootDse, databases, containers, mayLookInto }: Known,
+  { used, schema, filterNames, rights, rootDse, databases, containers, maySample }: Known,
 ): Promise<BaseProof> {
   const [findings, filter, some] = await Promise.all([
     Promise.all(
@@ -253,12 +253,12 @@ async function proofOf(
     return doubt && !doubt.isOfSearches ? [] : [{ name: nameOf(one), isHeld }]
   })
   const names = shown.map(({ name }) => name)
-  const isEachLookedInto = some.isCut && mayLookInto && !rights && names.length > 0
-  const each = isEachLookedInto ? await readSomeOfEach(search, names) : undefined
+  const isEachSampled = some.isCut && maySample && !rights && names.length > 0
+  const each = isEachSampled ? await readSomeOfEach(search, names) : undefined
   const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
   const entries = [some, ...(each ? [each] : []), ...findings].flatMap((one) => one.entries ?? [])
   const [hidden, notFound, parts, filling, byRights] = await Promise.all([
-    hiddenAttributes(search, names, some.entries, each?.untelling ?? []),
+    hiddenAttributes(search, names, some.entries, each?.undecided ?? []),
     valuesNotFound(search, searched, entries),
     findParts(search, databases, entries, containers),
     isBeingFilled(search, rootDse),
@@ -269,7 +269,7 @@ async function proofOf(
     const doubt = hidden.get(name) ?? byRights?.attributes.get(name) ?? notFound.get(name)
     return doubt ? { ...finding, doubt } : finding
   })
-  return { attributes, filter: filter ?? byRights?.filter, parts, filling, isEachLookedInto }
+  return { attributes, filter: filter ?? byRights?.filter, parts, filling, isEachSampled }
 }
 
 /** An attribute of the settings, as this server knows it. */

@@ -1,7 +1,7 @@
-// Addresses that an entry shows and is not found by: some servers add or rewrite values as entries are
-// read (OpenLDAP's overlays collect, dynlist, rwm, translucent and valsort; 389 Directory Server's class of
-// service), and no search sees those. An index that was not rebuilt lacks entries from before it was made.
-// Some entries of each container are tried, since such rules are often made for a part of the tree.
+// Finds entries that show an address by which no search finds them. Some servers add or rewrite values as
+// entries are read (OpenLDAP's overlays collect, dynlist, rwm, translucent and valsort; 389 Directory Server's
+// class of service), and searches do not see those. An index that was never rebuilt lacks older entries.
+// Some entries of each container are tried, since such rules often apply to part of the tree.
 
 import type { Entry } from '../../ldap/entry'
 import { and, equals, equalsBytes, or, present } from '../../ldap/filter'
@@ -10,17 +10,17 @@ import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
 import { addressIn, baseName, containerOf, valuesFor } from './entry-addresses'
 import { matching, withAddress } from './list-definition'
 
-/** Entries that are tried, and bytes of their values. */
+/** The most entries that are tried, and the most bytes of their values. */
 const TRIED = 100
 const BYTES = 65_536
-/** Of each attribute of an entry, so many of the first values and of the last, which are those added. */
+/** How many values of an attribute are tried, from its start and from its end, where added ones are. */
 const OF_ENTRY = 5
-/** Entries among which it is looked for in the list. */
+/** The most entries of a container that are listed to find one. */
 const LISTED = 1000
 /** Longer values would make the search large. */
 const LONGEST = 320
 
-/** An attribute of addresses, by the name that the server knows and in lower case those that it shows. */
+/** An address attribute: the name that the server knows, and in lower case those that entries show. */
 export interface ShownAttribute {
   readonly name: string
   readonly shownAs: readonly string[]
@@ -38,7 +38,7 @@ interface Shown {
 }
 
 /**
- * @param entries those that were read; of one that comes several times the first counts
+ * @param entries that were read; if one occurs several times, the first counts
  * @returns by attribute
  * @throws DirectoryError if there is no answer
  */
@@ -112,7 +112,7 @@ async function notFound(
   dn: string,
   { attribute }: ShownAddress,
 ): Promise<Doubt> {
-  // By an index, as the whole list is read: it may lack the entry, too.
+  // The whole list is read by an index as well, which may lack the entry too.
   const listed = await search.findIn(containerOf(dn), withAddress(search.list), ['1.1'], LISTED)
   const isListed = listed.entries.some((entry) => entry.dn.toLowerCase() === dn.toLowerCase())
   const what =
@@ -132,7 +132,7 @@ function shownBy({ dn, attributes: shown }: Entry, attributes: readonly ShownAtt
   return { dn, addresses }
 }
 
-/** An address that anybody may ask for, in characters that every syntax has. */
+/** An address that a sender may ask for, in characters that every syntax allows. */
 function askable(attribute: string, value: Buffer): ShownAddress[] {
   const text = value.toString('latin1')
   if (value.length > LONGEST || !/^[\x20-\x7e]+$/.test(text)) return []
@@ -140,7 +140,7 @@ function askable(attribute: string, value: Buffer): ShownAddress[] {
   return address === undefined ? [] : [{ attribute, value, address }]
 }
 
-/** Of each container those that show most, as many of one as of another; always the same. */
+/** Takes as many entries of each container, those with most addresses first; always the same ones. */
 function someOfEach(entries: readonly Shown[]): Shown[] {
   const containers = new Map<string, Shown[]>()
   const names = new Set<string>()

@@ -1,4 +1,4 @@
-// Whether a server synchronizes the list (RFC 4533) with this account, tried in passing for check.
+// Tries for check whether a server lets this account synchronize the list (RFC 4533).
 
 import { REFRESH_ONLY, syncRequest } from '../../ldap/content-sync'
 import { resultError } from '../../ldap/directory-error'
@@ -7,7 +7,7 @@ import { attributeList, SCOPE, searchRequest } from '../../ldap/search-request'
 import { type FeedTrial, isLimit } from '../feeds/change-feed'
 import { limitsToRaise } from './hint'
 
-/** Tries every base: the whole list below it if that is wanted, otherwise only the base itself. */
+/** Tries every base: the whole list below it if a snapshot is wanted, otherwise the base alone. */
 export async function trySynchronization(context: FeedTrial): Promise<string | undefined> {
   const { bases } = context.list
   const tried = await Promise.all(bases.map((base) => triedBelow(context, base)))

@@ -50,7 +50,7 @@ export const feed: ChangeFeed = {
  * watched too; if one moves, the feed ends and the list is read again. Nor do servers report
  * entries that the filter finds by their groups; then all entries are listed, as often as the load
  * allows. Other servers report neither moved containers nor restored backups, so all their entries
- * are read again, equally often; with OpenLDAP, where a trial shows that changes were not reported.
+ * are read again, equally often. The same is done with OpenLDAP if a trial shows that changes were missed.
  */
 async function run(context: FeedContext): Promise<never> {
   const { connection, keeper, list, rootDse } = context
@@ -125,7 +125,7 @@ async function run(context: FeedContext): Promise<never> {
   }
 }
 
-/** A trusted server's changes are held against a search after so many looks, in this part of the time. */
+/** A trusted server's changes are compared with a search every so many intervals, for this share of the time. */
 const TRIAL_AFTER = 10
 const TRIAL_SHARE = 200
 
@@ -136,9 +136,9 @@ const leftOut = (context: FeedContext, changed: Set<string>) =>
 const QUIET = 20_000
 
 /**
- * Some servers stop at a size limit, or at a part of the tree that is on another one, without reporting
- * that, or anything else. If a plain search for
- * the same entries returns all of them while this one returns nothing more, it will never continue.
+ * Some servers stop at a size limit, or at a part of the tree that is on another server, and report
+ * nothing. If a plain search for the same entries returns all of them while this one returns nothing more,
+ * it will never continue.
  * @throws NotOffered in that case
  * @throws DirectoryError if the plain search fails too
  */
