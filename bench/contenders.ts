@@ -89,15 +89,30 @@ export function javascriptSet(entries: number): Contender {
 // The least that a plugin can do with a message.
 const QUEUE_PLUGIN = 'exports.hook_queue = (next) => next(OK)\n'
 
-/** The Set, and this plugin with remembered answers, before the same queue plugin. */
-export function takingMessages(site: Site, entries: number): { set: Contender; plugin: Contender } {
+// The hooks that this plugin has in the way of a message, beside rcpt.
+const EMPTY_HOOKS = `
+for (const hook of ['connect', 'mail', 'data', 'data_post', 'queue'])
+  exports['hook_' + hook] = (next) => next()
+`
+
+/**
+ * Servers with the same queue plugin: the Set, the Set with hooks that do nothing, and this plugin with
+ * remembered answers.
+ */
+export function takingMessages(
+  site: Site,
+  entries: number,
+): Record<'set' | 'emptyHooks' | 'plugin', Contender> {
   const queue = { 'plugins/bench-queue.js': QUEUE_PLUGIN }
-  return {
-    set: haraka('a JavaScript Set', {
+  const withSet = (name: string, more = '') =>
+    haraka(name, {
       logLevel: 'error',
       plugins: ['bench-set', 'bench-queue'],
-      files: { ...queue, 'plugins/bench-set.js': setPlugin(entries) },
-    }),
+      files: { ...queue, 'plugins/bench-set.js': setPlugin(entries) + more },
+    })
+  return {
+    set: withSet('a JavaScript Set'),
+    emptyHooks: withSet('a JavaScript Set and empty hooks', EMPTY_HOOKS),
     plugin: haraka('live, warm', {
       ...liveOptions(site, 'warm', 'near'),
       logLevel: 'error',
