@@ -12,7 +12,10 @@ export interface Sizes {
   readonly processes: number
   /** Whether clients stay awake while they wait: waking them would be charged to the server. */
   readonly awake: boolean
-  /** Turns of each server, and recipients per turn. */
+  /**
+   * Turns of each server, and recipients per turn: in a short turn a server mostly brings its memory back into
+   * the processor's caches, which the other one has used meanwhile.
+   */
   readonly rounds: number
   readonly turn: number
   /** The factor for the number of turns if the effect to measure is small. */
@@ -45,9 +48,9 @@ export const FULL: Sizes = {
   active: 5000,
   processes: 5,
   awake: true,
-  rounds: 40,
-  turn: 2000,
-  switched: 8,
+  rounds: 25,
+  turn: 10_000,
+  switched: 2,
   before: 40_000,
   kept: [0, 1_000_000, 10_000_000],
   lists: [10, 100_000],

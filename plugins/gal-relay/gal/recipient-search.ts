@@ -54,6 +54,7 @@ export class RecipientSearch {
   readonly #notices: Notices
   /** By attribute names; only a few servers use other names than the settings. */
   readonly #searches = new Map<string, AddressSearch>()
+  readonly #current = new WeakMap<Searchable, AddressSearch>()
   readonly #asConfigured: AddressSearch
 
   /**
@@ -88,7 +89,12 @@ export class RecipientSearch {
   /** Searches by the server's own attribute names, or the configured ones until those are known. */
   of({ server }: ListTurn): AddressSearch {
     const { current } = server.knowledge.searchable
-    return current ? this.#by(current.attributes, current.shownAs) : this.#asConfigured
+    if (!current) return this.#asConfigured
+    const known = this.#current.get(current)
+    if (known) return known
+    const search = this.#by(current.attributes, current.shownAs)
+    this.#current.set(current, search)
+    return search
   }
 
   #by(attributes: readonly string[], shownAs: readonly string[]): AddressSearch {

@@ -55,10 +55,10 @@ export function addReferences(answer: Answer, urls: readonly string[]): void {
 
 /**
  * Counts a message of any kind.
- * @param all returns all pending answers of the connection
+ * @param all all pending requests of the connection
  * @returns whether to read nothing more of this answer
  */
-export function isFull(answer: Answer, all: () => Iterable<Answer>): boolean {
+export function isFull(answer: Answer, all: Iterable<{ readonly answer: Answer }>): boolean {
   const isEndless = ++answer.messages >= ANSWER.messages
   const own = isEndless ? `${ANSWER.messages} messages` : exceeded(answer, ANSWER)
   if (own) {
@@ -68,9 +68,9 @@ export function isFull(answer: Answer, all: () => Iterable<Answer>): boolean {
   // Only a few answers are so large that their total matters.
   if (answer.bytes < SMALL.bytes && answer.values < SMALL.values) return false
   const held = { bytes: 0, values: 0 }
-  for (const { bytes, values } of all()) {
-    held.bytes += bytes
-    held.values += values
+  for (const { answer } of all) {
+    held.bytes += answer.bytes
+    held.values += answer.values
   }
   const most = exceeded(held, HELD)
   if (most) answer.leftOut = `answers of more than ${most} come at the same time`

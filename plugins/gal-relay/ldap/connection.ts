@@ -297,8 +297,7 @@ export class Connection {
 
   /** A message has come for a look-up: ends one that has no end. */
   #count(id: number, request: Request): void {
-    const all = () => [...this.#requests.values()].map(({ answer }) => answer)
-    if (isFull(request.answer, all)) this.#cutShort(id, request)
+    if (isFull(request.answer, this.#requests.values())) this.#cutShort(id, request)
   }
 
   #message(outer: BerReader): void {

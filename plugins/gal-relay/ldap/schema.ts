@@ -1,6 +1,8 @@
 // The attributes that a server knows (RFC 4512 §4.1.2): their names and how their values compare.
 // Active Directory describes its attributes without their matching rules; there, all attributes
 // that can hold an address compare without case.
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 import type { Connection } from './connection'
 import { equals } from './filter'
 import { type RootDse, valuesOf } from './root-dse'
@@ -53,9 +55,21 @@ export async function readSchema(
     attributes: attributeList(['attributeTypes']),
   })
   const { entries } = await connection.search(search, timeout)
-  const texts = valuesOf(entries[0], 'attributeTypes').map((value) => value.toString('utf8'))
-  return texts.length > 0 ? schemaOf(texts) : undefined
+  const values = valuesOf(entries[0], 'attributeTypes')
+  if (values.length === 0) return undefined
+  const hash = createHash('sha256')
+  for (const value of values) hash.update(value)
+  const digest = hash.digest('base64')
+  const schema = RECENT.get(digest) ?? schemaOf(values.map((value) => value.toString('utf8')))
+  RECENT.set(digest, schema)
+  return schema
 }
+
+/**
+ * By digest. A schema is read often and seldom changes, many directories have the same one, and parsing it
+ * takes milliseconds.
+ */
+const RECENT = new LRUCache<string, Schema>({ max: 4 })
 
 /** @param texts attribute type descriptions */
 export function schemaOf(texts: readonly string[]): Schema {

@@ -3,7 +3,7 @@
 // class of service), and searches do not see those. An index that was never rebuilt lacks older entries.
 // Some entries of each container are tried, since such rules often apply to part of the tree.
 
-import type { Entry } from '../../ldap/entry'
+import { type Entry, sizeOf } from '../../ldap/entry'
 import { and, equals, equalsBytes, or, present } from '../../ldap/filter'
 import { SIZE_LIMIT } from './address-search'
 import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
@@ -48,7 +48,7 @@ export async function valuesNotFound(
   entries: readonly Entry[],
 ): Promise<Map<string, Doubt>> {
   const doubts = new Map<string, Doubt>()
-  const tried = someOfEach(entries.map((entry) => shownBy(entry, attributes)))
+  const tried = someOfEach(entries, attributes)
   const alone = attributes.map(({ name }) => tried.flatMap((one) => only(name, one)))
   for (const missing of await Promise.all(
     [tried, ...alone].map((some) => notAmong(search, some)),
@@ -140,28 +140,28 @@ function askable(attribute: string, value: Buffer): ShownAddress[] {
   return address === undefined ? [] : [{ attribute, value, address }]
 }
 
-/** Takes as many entries of each container, those with most addresses first; always the same ones. */
-function someOfEach(entries: readonly Shown[]): Shown[] {
-  const containers = new Map<string, Shown[]>()
+/** Takes as many entries of each container, those with most values first; always the same ones. */
+function someOfEach(entries: readonly Entry[], attributes: readonly ShownAttribute[]): Shown[] {
+  const containers = new Map<string, Entry[]>()
   const names = new Set<string>()
   for (const one of entries) {
     const dn = one.dn.toLowerCase()
-    if (one.addresses.length === 0 || names.has(dn)) continue
+    if (one.attributes.length === 0 || names.has(dn)) continue
     names.add(dn)
     const name = containerOf(one.dn)
     const others = containers.get(name)
     if (others) others.push(one)
     else containers.set(name, [one])
   }
-  for (const some of containers.values()) {
-    some.sort((one, other) => other.addresses.length - one.addresses.length)
-  }
+  const longest = Math.max(0, ...Array.from(containers.values(), ({ length }) => length))
+  for (const some of containers.values()) some.sort((one, other) => sizeOf(other) - sizeOf(one))
   const tried: Shown[] = []
   let bytes = 0
-  for (let place = 0; place < TRIED; place++) {
+  for (let place = 0; place < longest; place++) {
     for (const some of containers.values()) {
-      const one = some[place]
-      if (!one) continue
+      const entry = some[place]
+      const one = entry && shownBy(entry, attributes)
+      if (!one || one.addresses.length === 0) continue
       bytes += one.addresses.reduce((sum, { value }) => sum + value.length, 0)
       if (tried.length === TRIED || bytes > BYTES) return tried
       tried.push(one)
