@@ -9,8 +9,9 @@ import { type BaseSearch, type Doubt, SAMPLE } from './base-search'
 import { type ContainerSamples, sampleContainers } from './containers'
 import { type ListDefinition, matching } from './list-definition'
 
-/** The most entries that are compared. */
+/** The most entries that are compared, and the most whose values are read. */
 const LOOKED_AT = 1000
+const READ = 200
 
 /**
  * Without a visible address a person may have a hidden one, and a dynamic group one that is computed as it is
@@ -23,18 +24,24 @@ const MAY_HAVE_ADDRESS = or(
 /** True for every entry except those that hide the attribute. */
 const isDecided = (attribute: string) => or(present(attribute), not(present(attribute)))
 
+/** Entries that have an address or may have one. */
 export interface Some {
-  /** Entries that have an address or may have one, with the attributes of the list. */
+  /** Without attributes. */
+  readonly named: readonly Entry[]
+  /** Fewer of them, with the attributes of the list. */
   readonly entries: readonly Entry[]
-  /** Whether there are more of them. */
+  /** Whether there are more than these. */
   readonly isCut: boolean
 }
 
 /** @throws DirectoryError if there is no answer */
 export async function readSome(search: BaseSearch): Promise<Some> {
-  const { list } = search
-  const { code, entries } = await search.find(ofRecipients(list), list.attributes, LOOKED_AT)
-  return { entries, isCut: code === SIZE_LIMIT_EXCEEDED }
+  const filter = ofRecipients(search.list)
+  const [all, some] = await Promise.all([
+    search.find(filter, undefined, LOOKED_AT),
+    search.find(filter, search.list.attributes, READ),
+  ])
+  return { named: all.entries, entries: some.entries, isCut: some.code === SIZE_LIMIT_EXCEEDED }
 }
 
 /** The same from each container. @param attributes as below */

@@ -258,9 +258,9 @@ async function proofOf(
   const searched = used.filter((_, i) => !doubtOf(i)).map(shownAttribute)
   const entries = [some, ...(each ? [each] : []), ...findings].flatMap((one) => one.entries ?? [])
   const [hidden, notFound, parts, filling, byRights] = await Promise.all([
-    hiddenAttributes(search, names, some.entries, each?.undecided ?? []),
+    hiddenAttributes(search, names, some.named, each?.undecided ?? []),
     valuesNotFound(search, searched, entries),
-    findParts(search, databases, entries, containers),
+    findParts(search, databases, [...some.named, ...entries], containers),
     isBeingFilled(search, rootDse),
     rights && hiddenByRights(search, rights, shown, filter ? [] : filterNames),
   ])
