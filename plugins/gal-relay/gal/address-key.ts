@@ -67,13 +67,16 @@ export function spellings(recipient: Recipient): string[] {
   const { local, plainLocal, domain } = recipient
   if (!domain) return [local]
   if (domain === X500_DOMAIN) return [`${plainLocal}@${domain}`]
-  const locals = [...new Set([local, plainLocal, quoted(plainLocal)].flatMap(inBothCases))]
+  const inQuotes = quoted(plainLocal)
+  const written = local === plainLocal || local === inQuotes ? [] : [local]
+  const locals = [...written, plainLocal, inQuotes].flatMap(inBothCases)
   return domainSpellings(domain).flatMap((name) => locals.map((part) => `${part}@${name}`))
 }
 
 function domainSpellings(domain: string): readonly string[] {
   if (domain.includes('xn--')) return [...new Set(inBothAlphabets(domain).flatMap(normalForms))]
-  const ip = parseIpv6(/^\[ipv6:(.+)\]$/.exec(domain)?.[1] ?? '')
+  if (!domain.startsWith('[ipv6:')) return [domain]
+  const ip = parseIpv6(domain.slice('[ipv6:'.length, -1))
   return ip ? [...new Set([domain, `[ipv6:${ip.toNormalizedString()}]`])] : [domain]
 }
 
@@ -105,7 +108,7 @@ function inBothCases(text: string): readonly string[] {
   const greek = lower.replace(/σ(?![\p{L}\p{M}])/gu, 'ς')
   const key = folded(text)
   const same = [text, lower, greek, text.toUpperCase()].filter((one) => folded(one) === key)
-  return same.flatMap(normalForms)
+  return [...new Set(same.flatMap(normalForms))]
 }
 
 const normalForms = (text: string): readonly string[] =>

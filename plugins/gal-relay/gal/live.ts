@@ -145,7 +145,9 @@ export class LiveList implements AddressList {
     if (elsewhere.length > 0) return elsewhere
     const [doubt] = searchable.doubts
     if (doubt) throw new DirectoryError('unproven', doubt.text)
-    await requireReachable(searchable.parts, turn, this.#search.of(turn))
+    if (searchable.parts.length > 0) {
+      await requireReachable(searchable.parts, turn, this.#search.of(turn))
+    }
     this.#requireAsElsewhere(turn.server, searchable)
     const key = recipientKey(recipient)
     const missingSince = this.#absence.missingSince(key)

@@ -36,6 +36,18 @@ export function octets(text: string | Buffer, tag: number = TAG.octets): Buffer 
   return bytes
 }
 
+/**
+ * The same as `tlv(tag, first, octets(text))` without a buffer in between: a search for one address consists of
+ * several of these.
+ */
+export function tlvWithText(tag: number, first: Buffer, text: string): Buffer {
+  const size = Buffer.byteLength(text)
+  const { bytes, start } = begun(tag, first.length + headerLength(size) + size)
+  bytes.set(first, start)
+  bytes.write(text, writeHeader(bytes, start + first.length, TAG.octets, size))
+  return bytes
+}
+
 /** Encodes an INTEGER from 0 to 2³¹−1. */
 export function integer(value: number, tag: number = TAG.integer): Buffer {
   const bytes = [value & 0xff]
@@ -55,14 +67,25 @@ export function boolean(value: boolean, tag: number = TAG.boolean): Buffer {
 
 /** Writes tag and length, and leaves room for a value of that length. */
 function begun(tag: number, length: number): { readonly bytes: Buffer; readonly start: number } {
-  let count = 0
+  const bytes = Buffer.allocUnsafe(headerLength(length) + length)
+  return { bytes, start: writeHeader(bytes, 0, tag, length) }
+}
+
+/** The bytes that tag and length take. */
+function headerLength(length: number): number {
+  let count = 2
   if (length >= 0x80) for (let rest = length; rest > 0; rest >>>= 8) count++
-  const start = 2 + count
-  const bytes = Buffer.allocUnsafe(start + length)
-  bytes[0] = tag
-  bytes[1] = count === 0 ? length : 0x80 | count
+  return count
+}
+
+/** @returns where the value starts */
+function writeHeader(bytes: Buffer, at: number, tag: number, length: number): number {
+  const count = headerLength(length) - 2
+  const start = at + 2 + count
+  bytes[at] = tag
+  bytes[at + 1] = count === 0 ? length : 0x80 | count
   for (let i = 0; i < count; i++) bytes[start - 1 - i] = (length >>> (8 * i)) & 0xff
-  return { bytes, start }
+  return start
 }
 
 /** Steps through the values in a part of a buffer. */

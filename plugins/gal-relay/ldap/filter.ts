@@ -2,7 +2,7 @@
 // outside are only ever inserted as bytes with a length, so no address can become part of a
 // filter's grammar. ldapjs' parser is not used: it rejects attributes named by OID, empty values,
 // and the filters for "true" and "false" (RFC 4526).
-import { boolean, octets, tlv } from './ber'
+import { boolean, octets, tlv, tlvWithText } from './ber'
 
 const AND = 0xa0
 const OR = 0xa1
@@ -30,7 +30,7 @@ export function equals(attribute: string, value: string): Buffer {
 /** For many comparisons with one attribute, whose name is encoded only once. */
 export function equalityOf(attribute: string): (value: string) => Buffer {
   const name = octets(attribute)
-  return (value) => tlv(EQUALS, name, octets(value))
+  return (value) => tlvWithText(EQUALS, name, value)
 }
 
 /** An extensible match: equality by another rule than the attribute's own (RFC 4511 §4.5.1.7.7). */

@@ -2,7 +2,7 @@
 
 import { equalityOf, equals, equalsBy, or, present } from '../../ldap/filter'
 import { attributeList, SCOPE, scopeOf, searchFor, searchRequest } from '../../ldap/search-request'
-import { type AddressValue, valuesFor } from './entry-addresses'
+import { type AddressValue, valuesFor, valuesIn } from './entry-addresses'
 import { type ListDefinition, matching, withAddress } from './list-definition'
 
 /** A case-sensitive attribute, and the matching rule that searches it without regard to case. */
@@ -23,7 +23,7 @@ export class AddressSearch {
   /** One for each base. */
   readonly #scopes: readonly Buffer[]
   readonly #attributes: readonly {
-    readonly name: string
+    readonly values: (address: string) => string[]
     readonly equality: (value: string) => Buffer
   }[]
 
@@ -43,7 +43,10 @@ export class AddressSearch {
         seconds: this.#seconds,
       }),
     )
-    this.#attributes = list.attributes.map((name) => ({ name, equality: equalityOf(name) }))
+    this.#attributes = list.attributes.map((name) => ({
+      values: valuesIn(name),
+      equality: equalityOf(name),
+    }))
   }
 
   /**
@@ -71,8 +74,8 @@ export class AddressSearch {
    */
   byEachAttribute(addresses: readonly string[] = [NOBODY]): Buffer[] {
     return this.#scopes.flatMap((scope) =>
-      this.#attributes.flatMap(({ name, equality }) => {
-        const terms = addresses.flatMap((one) => valuesFor(name, one).map(equality))
+      this.#attributes.flatMap(({ values, equality }) => {
+        const terms = addresses.flatMap((one) => values(one).map(equality))
         if (terms.length === 0) return []
         return [this.#search(scope, matching(this.list, or(...terms)))]
       }),
@@ -136,7 +139,7 @@ export class AddressSearch {
 
   #terms(addresses: readonly string[]): Buffer[] {
     return addresses.flatMap((address) =>
-      this.#attributes.flatMap(({ name, equality }) => valuesFor(name, address).map(equality)),
+      this.#attributes.flatMap(({ values, equality }) => values(address).map(equality)),
     )
   }
 

@@ -25,6 +25,7 @@ const formsOf = (attribute: string): readonly Form[] => FORMS[attribute] ?? TYPE
 export const LEGACY_DN = 'legacyexchangedn'
 /** Marks an X.500 address among mail addresses; no mail domain begins with a dot. */
 export const X500_DOMAIN = '.x500'
+const X500_SUFFIX = `@${X500_DOMAIN}`
 const X500 = 'x500:'
 
 /** The type of a value, such as `SIP:` or `x500:`. A colon in a local part must be quoted. */
@@ -32,19 +33,29 @@ const TYPE = /^[^"@\s]+:/
 /** Exchange 5.5's address types; any other word before a dollar sign is part of a local part. */
 const TYPE_OF_OTHER_MAILBOX = /^(ms|msa|x400|x500|ccmail|notes|gwise|profs|snads|fax|sip|eum)\$/i
 
+/** What every type ends with, and blanks, which are ignored around a value. */
+const MAY_LOOK_TYPED = /[:$\s]/
+
 /** Bytes or characters. Nobody can ask for a longer address, and a server may refuse to search for it. */
 export const LONGEST_VALUE = 1000
 
 /** @returns the values to search for: each form in which this attribute may hold the address */
-export function valuesFor(attribute: string, address: string): string[] {
+export const valuesFor = (attribute: string, address: string) => valuesIn(attribute)(address)
+
+/** {@link valuesFor} for many addresses. */
+export function valuesIn(attribute: string): (address: string) => string[] {
   const name = attribute.toLowerCase()
-  const x500 = address.endsWith(`@${X500_DOMAIN}`) && address.slice(0, -X500_DOMAIN.length - 1)
-  if (name === LEGACY_DN) return x500 ? [x500] : []
-  if (x500) return formsOf(name) === ALONE ? [] : [X500 + x500]
-  // A value of another type would find somebody else's entry: `sip:ann@…` is Ann's SIP address.
-  return formsOf(name)
-    .map((form) => form + address)
-    .filter((value) => addressIn(name, value) === address)
+  const forms = formsOf(name)
+  return (address) => {
+    const x500 = address.endsWith(X500_SUFFIX) && address.slice(0, -X500_SUFFIX.length)
+    if (name === LEGACY_DN) return x500 ? [x500] : []
+    if (x500) return forms === ALONE ? [] : [X500 + x500]
+    const values = forms.map((form) => form + address)
+    // A value of another type would find somebody else's entry: `sip:ann@…` is Ann's SIP address.
+    return MAY_LOOK_TYPED.test(address)
+      ? values.filter((value) => addressIn(name, value) === address)
+      : values
+  }
 }
 
 /**
