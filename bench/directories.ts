@@ -1,6 +1,7 @@
 // What many directories cost: `npm run bench -- directories`. Compares 10 and 500 directories with
 // one that has the same recipients and rows; shows what a server with 500 needs to start and to
-// run, and what recipients of one directory notice if another hangs.
+// run, and what recipients of one directory notice if another hangs. `-- directories warm` is the first for
+// remembered answers alone; the other parts are cold, memory and hanging.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -27,16 +28,21 @@ type Options = Omit<CompaniesIni, 'slapd' | 'companies'>
 /** The number of recipients to ask for. */
 const ASKED = 10_000
 
-export async function directories(sizes: Sizes): Promise<void> {
+const PARTS = ['warm', 'cold', 'memory', 'hanging'] as const
+
+/** @param words which parts; if empty, every part */
+export async function directories(sizes: Sizes, words: readonly string[]): Promise<void> {
+  const chosen = PARTS.filter((part) => words.length === 0 || words.includes(part))
   const { companies, companyRecipients: recipients } = sizes
   const slapd = await startCompanies({ companies, recipients })
   const iniOf = (options: Options) => companiesIni({ slapd, companies, ...options })
   try {
-    await cost(iniOf, sizes)
-    console.log()
-    await holdings(iniOf, sizes)
-    console.log()
-    await beside(slapd, iniOf, sizes)
+    for (const part of chosen) {
+      if (part === 'memory') await holdings(iniOf, sizes)
+      else if (part === 'hanging') await beside(slapd, iniOf, sizes)
+      else await cost(iniOf, sizes, part)
+      console.log()
+    }
   } finally {
     await slapd.stop()
   }
@@ -58,28 +64,26 @@ function recipientsOf({ companies, companyRecipients }: Sizes): () => Addressed 
   }
 }
 
-async function cost(iniOf: IniOf, sizes: Sizes): Promise<void> {
-  const contender = (count: number, state: string): Contender => {
+async function cost(iniOf: IniOf, sizes: Sizes, state: 'warm' | 'cold'): Promise<void> {
+  const contender = (count: number): Contender => {
     const time = state === 'warm' ? '1h' : '0s'
     const gal = [`cache_found = ${time}`, `cache_absent = ${time}`, 'cache_stale = 0s']
     const name = `${count} ${count === 1 ? 'directory' : 'directories'}, ${state}`
     return haraka(name, { ini: iniOf({ directories: count, gal }) })
   }
   const rows: string[][] = []
-  for (const state of ['warm', 'cold']) {
-    const load = () => recipientLoad(recipientsOf(sizes))
-    const contenders = [1, 10, sizes.companies].map((count) => contender(count, state))
-    for (const measured of await comparedAll(contender(1, state), contenders, load, sizes)) {
-      const turns = measured.pairs.flatMap((pair) => pair.turns)
-      const wrong = turns.reduce((sum, turn) => sum + turn.wrong, 0)
-      rows.push([
-        measured.name,
-        medianOf(measured, 'cpu').toFixed(1),
-        times(measured, 'cpu').toFixed(2),
-        medianOf(measured, 'p99').toFixed(2),
-        String(wrong),
-      ])
-    }
+  const load = () => recipientLoad(recipientsOf(sizes))
+  const contenders = [1, 10, sizes.companies].map(contender)
+  for (const measured of await comparedAll(contender(1), contenders, load, sizes)) {
+    const turns = measured.pairs.flatMap((pair) => pair.turns)
+    const wrong = turns.reduce((sum, turn) => sum + turn.wrong, 0)
+    rows.push([
+      measured.name,
+      medianOf(measured, 'cpu').toFixed(1),
+      times(measured, 'cpu').toFixed(2),
+      medianOf(measured, 'p99').toFixed(2),
+      String(wrong),
+    ])
   }
   table(['', 'CPU µs', '×', 'p99 ms', 'wrong'], rows)
 }

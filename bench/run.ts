@@ -30,7 +30,7 @@ const PARTS: Readonly<Record<string, (sizes: Sizes, words: readonly string[]) =>
   publish,
 }
 
-/** Together, these take a few minutes. */
+/** Together, these take about an hour. */
 const USUAL = ['rcpt', 'message', 'decision', 'memory']
 
 const USAGE = `npm run bench [-- PART [WORD…]] [--try]
@@ -44,7 +44,7 @@ const USAGE = `npm run bench [-- PART [WORD…]] [--try]
   transaction  15,000 recipients in one transaction
   sync      reading a million entries, and what mail notices of it
   reload    how long mail waits while settings are read again
-  directories  1, 10 and 500 directories, and one beside another that hangs
+  directories  1, 10 and 500 directories (warm, cold, memory), and one beside another that hangs (hanging)
   harvest   what harvest defence costs a recipient, and a dictionary run of 20,000 names
   publish   a list that goes to ten gateways: a change, and a million recipients
   all       all of them
