@@ -14,7 +14,7 @@ import {
   quoted,
   type Recipient,
 } from '../routing/recipient'
-import { type AddressValue, addressValuesOf, X500_DOMAIN } from './directory/entry-addresses'
+import { type AddressValue, firstAddress, X500_DOMAIN } from './directory/entry-addresses'
 
 /**
  * Brings an address from an entry into that form: plain local part, NFC, lower case, and the domain
@@ -36,7 +36,7 @@ export function valueWithKey(
   key: string,
   names: ReadonlySet<string>,
 ): AddressValue | undefined {
-  return addressValuesOf(entry, names).find(({ address }) => addressKey(address) === key)
+  return firstAddress(entry, names, (address) => addressKey(address) === key)
 }
 
 export { localKey } from '../routing/recipient'

@@ -85,11 +85,7 @@ export const lowerCaseNames = (names: readonly string[]): ReadonlySet<string> =>
 
 /** The addresses that an entry shows in these attributes (names in lower case). */
 export function addressesOf(entry: Entry, attributes: ReadonlySet<string>): string[] {
-  const found: string[] = []
-  eachAddress(entry, attributes, (address) => {
-    found.push(address)
-  })
-  return found
+  return addressValuesOf(entry, attributes).map(({ address }) => address)
 }
 
 /** A value exactly as the entry holds it, so that it finds the entry however its attribute compares. */
@@ -103,17 +99,19 @@ export interface AddressValue {
 /** Like {@link addressesOf}, with the values that hold the addresses. */
 export function addressValuesOf(entry: Entry, attributes: ReadonlySet<string>): AddressValue[] {
   const found: AddressValue[] = []
-  eachAddress(entry, attributes, (address, attribute, value) => {
+  firstAddress(entry, attributes, (address, attribute, value) => {
     found.push({ address, attribute, value })
+    return false
   })
   return found
 }
 
-function eachAddress(
+/** The first of them whose address is the right one; the others are not looked at. */
+export function firstAddress(
   entry: Entry,
   attributes: ReadonlySet<string>,
-  take: (address: string, attribute: string, value: string) => void,
-): void {
+  isRight: (address: string, attribute: string, value: string) => boolean,
+): AddressValue | undefined {
   const withX500 = attributes.has(LEGACY_DN)
   for (const { type, values } of entry.attributes) {
     const name = baseName(type)
@@ -121,9 +119,12 @@ function eachAddress(
     for (const value of values) {
       const text = value.toString('utf8')
       const address = addressIn(name, text, withX500)
-      if (address !== undefined) take(address, name, text)
+      if (address !== undefined && isRight(address, name, text)) {
+        return { address, attribute: name, value: text }
+      }
     }
   }
+  return undefined
 }
 
 /** Whether the attribute's (only) value is TRUE (RFC 4517 §3.3.3). */
