@@ -94,6 +94,17 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
   const isEmpty = () => until(() => gateway.haraka.queueFiles().length === 0)
   const seenBy = (sink: SmtpSink) => sink.messages().map(({ file }) => file)
 
+  /** Starts a server on a port that was dead. @returns the recipients that it gets until nothing waits */
+  async function allArriveAt(port: number, messages: number): Promise<string[]> {
+    const sink = await startSink({ port })
+    try {
+      await isEmpty()
+      return (await sink.taken(messages)).flatMap(({ rcpt_to }) => rcpt_to)
+    } finally {
+      await sink.stop()
+    }
+  }
+
   /** @returns the recipients of the messages that the sink gets meanwhile */
   async function whatArrives(sink: SmtpSink, count: number, act: () => Promise<void>) {
     const seen = new Set(seenBy(sink))
@@ -136,16 +147,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     assert.equal(gateway.haraka.queueFiles().length, 1)
     const arrived = await whatArrives(other, 1, () => modify('bob', { mailHost: 'new' }))
     assert.deepEqual(arrived, ['bob@corp.test'])
-    const sink = await startSink({ port: down })
-    try {
-      await isEmpty()
-      assert.deepEqual(
-        (await sink.taken(1)).flatMap(({ rcpt_to }) => rcpt_to),
-        ['ann@corp.test'],
-      )
-    } finally {
-      await sink.stop()
-    }
+    assert.deepEqual(await allArriveAt(down, 1), ['ann@corp.test'])
   })
 
   it('keeps its host while the directory names no other, whatever the rows say', async () => {
@@ -169,17 +171,8 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     await whileDirectoryIsDown(async () => {
       for (const _ of UNMOVED) await tryAgain()
       assert.deepEqual(seenBy(other), before)
-      const sink = await startSink({ port: down })
-      try {
-        await isEmpty()
-        const arrived = await sink.taken(UNMOVED.length)
-        assert.deepEqual(
-          arrived.flatMap(({ rcpt_to }) => rcpt_to).sort(),
-          UNMOVED.map((name) => `${name}@corp.test`).sort(),
-        )
-      } finally {
-        await sink.stop()
-      }
+      const arrived = await allArriveAt(down, UNMOVED.length)
+      assert.deepEqual(arrived.sort(), UNMOVED.map((name) => `${name}@corp.test`).sort())
     })
     await gateway.set({ routes: routes() })
   })
@@ -192,16 +185,7 @@ describe('mail that waits for a mailbox', { skip: skipWithout('slapd', 'smtp-sin
     await tryAgain()
     await whileDirectoryIsDown(async () => {
       await tryAgain()
-      const sink = await startSink({ port: next })
-      try {
-        await isEmpty()
-        assert.deepEqual(
-          (await sink.taken(1)).flatMap(({ rcpt_to }) => rcpt_to),
-          ['a.nn@next.test'],
-        )
-      } finally {
-        await sink.stop()
-      }
+      assert.deepEqual(await allArriveAt(next, 1), ['a.nn@next.test'])
     })
   })
 

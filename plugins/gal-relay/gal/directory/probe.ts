@@ -10,6 +10,7 @@ import {
   NO_SUCH_OBJECT,
   printable,
   resultError,
+  SIZE_LIMIT_EXCEEDED,
 } from '../../ldap/directory-error'
 import type { Entry } from '../../ldap/entry'
 import { equals, present } from '../../ldap/filter'
@@ -383,8 +384,6 @@ class Probe {
 /** What is wrong with an attribute's index, by its name in lower case; '' if nothing is. */
 type Indexes = Map<string, string>
 type Ended = Pick<Result, 'code' | 'diagnostic'> & Partial<Pick<Result, 'references'>>
-
-const SIZE_LIMIT_EXCEEDED = 4
 
 const notIndexed = (name: string) => `${name} is not indexed: searches read the whole directory`
 
