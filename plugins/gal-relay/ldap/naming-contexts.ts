@@ -11,7 +11,7 @@ export function contextsOf(
 ): readonly string[] | undefined {
   const found = new Set<string>()
   for (const base of bases) {
-    const inside = contexts.filter((context) => isWithin(normal(base), normal(context)))
+    const inside = contexts.filter((context) => context !== '' && isWithin(base, context))
     const [nearest] = inside.sort((one, other) => other.length - one.length)
     if (!nearest) return undefined
     found.add(nearest)
@@ -21,14 +21,15 @@ export function contextsOf(
 
 /** @returns those that lie below this base */
 export function contextsBelow(base: string, contexts: readonly string[]): readonly string[] {
-  const top = normal(base)
-  return contexts.filter((context) => normal(context) !== top && isBelow(normal(context), top))
+  return contexts.filter(
+    (context) => context !== '' && isWithin(context, base) && !isWithin(base, context),
+  )
 }
 
-const isBelow = (dn: string, base: string) => dn !== '' && (base === '' || dn.endsWith(`,${base}`))
-
-function isWithin(dn: string, context: string): boolean {
-  return context !== '' && (dn === context || dn.endsWith(`,${context}`))
+/** Whether the entry is the base itself or lies below it, as all entries do if the base is ''. */
+export function isWithin(dn: string, base: string): boolean {
+  const [name, top] = [normal(dn), normal(base)]
+  return top === '' || name === top || name.endsWith(`,${top}`)
 }
 
 const normal = (dn: string) => dn.toLowerCase().replace(/\s*([,=])\s*/g, '$1')

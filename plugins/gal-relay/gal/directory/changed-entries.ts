@@ -3,6 +3,7 @@
 // the entry itself is read.
 
 import type { Entry } from '../../ldap/entry'
+import { isWithin } from '../../ldap/naming-contexts'
 import type { FeedContext } from '../feeds/change-feed'
 import { baseIn, nameOf, uuidIn, uuidOf } from './entry-uuid'
 import { idOf } from './whole-list'
@@ -46,7 +47,7 @@ export function changedEntries(
     const change = pending.get(key)
     if (!change) return
     const { id, dn } = change
-    const isNamed = isBelow(dn, tops[baseIn(id)] ?? '')
+    const isNamed = isWithin(dn, tops[baseIn(id)] ?? '')
     const entry = await (isNamed ? byName(dn) : byId(id))
     // It has changed again in the meantime, or is gone.
     if (pending.get(key) !== change) return
@@ -89,9 +90,4 @@ export function changedEntries(
       if (failure) throw failure
     },
   }
-}
-
-function isBelow(dn: string, top: string): boolean {
-  const [name, above] = [dn.toLowerCase(), top.toLowerCase()]
-  return above === '' || name === above || name.endsWith(`,${above}`)
 }
