@@ -308,9 +308,11 @@ async function launchOnFreePorts(
 
 const READY = /^test-harness: ready (\d+)$/
 
+const PACKAGES_ON_DEMAND = require.resolve('./packages-on-demand')
+
 async function launch(dir: string, options: HarakaOptions): Promise<Child> {
   const bin = path.join(await harakaFolder(options.release), 'bin', 'haraka')
-  const command = [await nodeProgram(), bin, '-c', dir]
+  const command = [await nodeProgram(), '--require', PACKAGES_ON_DEMAND, bin, '-c', dir]
   const { namespace } = options
   const [program = '', ...args] = namespace
     ? ['ip', 'netns', 'exec', namespace, ...command]
