@@ -27,7 +27,7 @@ Examples:
 
 export function forgetCommand(): Command {
   return new Command('forget')
-    .description('empties the caches of a running server of one address')
+    .description('remove one address from the caches of a running server')
     .argument('<address>', 'a mail address')
     .addHelpText('after', EXAMPLES)
     .action(run)

@@ -151,7 +151,7 @@ function inWords(held: readonly Hold[], now: number): string[] {
     all > 0 ? `${unknown} of ${all} unknown` : '',
     `since ${new Date(since).toISOString()}`,
     `for ${Math.ceil((until - now) / 60_000)} min more`,
-    [observed && 'observed only', server && `found out by ${server}`].filter(Boolean).join(', '),
+    [observed && 'observed only', server && `detected by ${server}`].filter(Boolean).join(', '),
   ])
   return [
     colour.yellow(`${counted(held.length, 'network is', 'networks are')} held off:`),

@@ -3,6 +3,6 @@ import { InvalidArgumentError } from 'commander'
 
 /** A whole number from 0. @throws InvalidArgumentError */
 export function numberOf(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It is no whole number, such as 100.')
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number: 100.')
   return Number(text)
 }

@@ -180,7 +180,7 @@ function notes(result: ReplayResult, kinds: readonly LogKind[]): string[] {
       return of(count, `were refused for another reason (${reason}): not compared`)
     }),
     ...of(not_enabled, 'came to listeners with enabled = false: not compared'),
-    ...of(unreadable, 'are no addresses to Haraka: not compared'),
+    ...of(unreadable, 'are not addresses Haraka can read: not compared'),
     ...of(without_account, 'without a word on an account: taken as not authenticated'),
     ...of(without_listener, 'without a word on the listener: the general settings are taken'),
   ]

@@ -34,7 +34,7 @@ Examples:
 export function reportCommand(): Command {
   return new Command('report')
     .description('a day of mail from a log in one page')
-    .argument('[logs...]', 'of Haraka; of Postfix or Exchange as far as they say')
+    .argument('[logs...]', 'of Haraka; or of Postfix or Exchange, as far as they go')
     .option(
       '--day <date>',
       'today, yesterday, or a date such as 2026-11-27',

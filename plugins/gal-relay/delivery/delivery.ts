@@ -1,5 +1,5 @@
-// The delivery of one message: which recipients were accepted, how, and by which way each leaves. Plain data
-// that lives on the transaction and holds no reference back to it.
+// The delivery of one message: which recipients were accepted, how, and by which way each leaves. It
+// lives on the transaction and holds no reference back to it.
 import type { Accepted, Path } from '../routing/decide'
 import type { RouteKind } from '../routing/kinds'
 import type { Recipient } from '../routing/recipient'
@@ -33,7 +33,6 @@ interface CurrentRcpt {
   readonly written: Haraka.Address
 }
 
-/** Plain data without methods. */
 export class Delivery {
   /** The sender said SMTPUTF8 (RFC 6531): the next server must hear it too. */
   smtputf8 = false

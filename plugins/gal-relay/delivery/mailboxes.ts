@@ -67,7 +67,7 @@ export async function answersFor(
 }
 
 /** The address as it was looked up. */
-export function recipientIn(address: string): Recipient {
+function recipientIn(address: string): Recipient {
   const at = address.lastIndexOf('@')
   return recipientAt(address.slice(0, at), address.slice(at + 1))
 }

@@ -55,7 +55,7 @@ export function policyOfRows(settings: Settings): ListenerPolicy | undefined {
 /**
  * Whether recipients at the domain may have different next hops, because some have rows of their own.
  *
- * @param domain in the form that compares
+ * @param domain in canonical form
  */
 export function hasAddressRows(settings: Settings, domain: string): boolean {
   for (const { routing } of settings.policies.values()) {

@@ -50,7 +50,7 @@ export type Stored = { readonly ok: true; readonly message: string } | { readonl
 export type MxAnswer =
   | { readonly code: 'ok'; readonly mxs: readonly Haraka.Mx[] }
   /** Haraka or another plugin decides. */
-  | { readonly code: 'not-ours' }
+  | { readonly code: 'up-to-haraka' }
   | { readonly code: 'later' | 'never'; readonly reason: string }
   /** The message was put back into the queue, one copy for each recipient. */
   | { readonly code: 'split' }
@@ -81,7 +81,7 @@ export class OutboundMail {
       this.outbound,
       transaction,
       async (todo, store) => {
-        for (const part of partsOf(todo, own)) {
+        for (const part of filesOf(todo, own)) {
           await store(todoFor(part, { notes: own.notes(part) }))
           // The client has gone and will try again: Haraka removes what it has stored so far.
           if (transaction.resetting) throw new Error('the client has gone')
@@ -91,14 +91,17 @@ export class OutboundMail {
     )
   }
 
-  /** The next hops of this attempt. */
+  /**
+   * Prepares a message for this attempt, and says where it goes. May rename the recipient of a bounce, or store
+   * the message again as several.
+   */
   async mxFor(item: Haraka.QueueItem, domain: string, settings: Settings): Promise<MxAnswer> {
     const { todo } = item
     const note = queueNote(todo.notes)
     const route = note && routeIn(note.routes, domain)
     // Mail from a listener without this plugin, or for recipients that others accepted. [routes] applies to
     // bounces too: by the MX record, those to a domain of ours would come back to us.
-    if (!route && !isHarakasOwn(todo)) return { code: 'not-ours' }
+    if (!route && !isHarakasOwn(todo)) return { code: 'up-to-haraka' }
     if (!route) rename(todo, settings)
     if (note?.smtputf8 || !todo.rcpt_to.every(isAscii)) declareUtf8(todo.mail_from)
     const steps = await this.nextSteps(todo, route, settings)
@@ -112,7 +115,7 @@ export class OutboundMail {
     const { attempt } = step
     switch (attempt.to) {
       case 'mx':
-        return { code: 'not-ours' }
+        return { code: 'up-to-haraka' }
       case 'nowhere-now':
         return { code: 'later', reason: attempt.reason }
       case 'mx-before-us': {
@@ -190,7 +193,7 @@ export class OutboundMail {
 }
 
 /** One file for each way out; with LMTP, one for each recipient. */
-function* partsOf(todo: Haraka.Todo, notes: NotesForParts): Generator<Haraka.Todo> {
+function* filesOf(todo: Haraka.Todo, notes: NotesForParts): Generator<Haraka.Todo> {
   const parts = notes.byRoute(todo)
   for (const [index, rcpt_to] of parts.entries()) {
     const uuid = parts.length === 1 ? todo.uuid : `${todo.uuid}.${index + 1}`

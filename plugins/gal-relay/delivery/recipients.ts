@@ -9,7 +9,7 @@ import type { Delivery } from './delivery'
  * To be called before any plugin has looked at the recipient that Haraka has just put at the end of
  * `rcpt_to`. Called again for the same RCPT, it does nothing.
  *
- * @param takesOff whether those that an RCPT before was refused for are taken off `rcpt_to`
+ * @param takesOff whether the recipients of an earlier, refused RCPT are removed from `rcpt_to`
  */
 export function beginRcpt(
   delivery: Delivery,

@@ -38,9 +38,12 @@ export class Absence {
     this.#onMissing = onMissing
   }
 
-  /** @returns since when a recently found address is missing; `undefined` for any other address */
-  missingSince(key: string): number | undefined {
-    const since = this.witnesses.map((witness) => witness.missingSince(key))
+  /**
+   * Notes that an address is missing, if it was found recently.
+   * @returns since when it has been missing; undefined if it was not found recently
+   */
+  noteMissing(key: string): number | undefined {
+    const since = this.witnesses.map((witness) => witness.noteMissing(key))
     return since.find((time) => time !== undefined)
   }
 
@@ -73,7 +76,7 @@ export class Absence {
    * @returns the sampled addresses that it does not show, if they are few enough
    * @throws DirectoryError if it may have lost its entries
    */
-  async prove(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
+  async requireComplete(turn: ListTurn, search: AddressSearch): Promise<ReadonlySet<string>> {
     const { server, startedAt } = turn
     const { knowledge } = server
     let { proof } = knowledge
@@ -83,7 +86,7 @@ export class Absence {
     }
     try {
       const missing = await proof.missing
-      this.trusted(server)
+      this.endDoubt(server)
       return missing
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
@@ -97,8 +100,8 @@ export class Absence {
     }
   }
 
-  /** Records that the server shows what it should show. */
-  trusted({ knowledge, name }: Server<ServerKnowledge>): void {
+  /** The server shows what it should show: it is trusted again, unless something was missing a moment ago. */
+  endDoubt({ knowledge, name }: Server<ServerKnowledge>): void {
     // While a list is being filled, complete and incomplete answers alternate.
     if (!knowledge.isDoubtful || performance.now() - this.#doubtedAt < CALM) return
     knowledge.isDoubtful = false

@@ -49,7 +49,7 @@ export function recipientKey(recipient: Recipient): string {
 }
 
 /** Splits what {@link recipientKey} returned. */
-export function partsOf(key: string): { readonly local: string; readonly domain: string } {
+export function splitKey(key: string): { readonly local: string; readonly domain: string } {
   const at = key.lastIndexOf('@')
   return at < 0
     ? { local: key, domain: '' }

@@ -5,7 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Recipient } from '../routing/recipient'
 import type { GalSettings } from '../settings/settings'
-import { localKey, partsOf, recipientKey } from './address-key'
+import { localKey, recipientKey, splitKey } from './address-key'
 import {
   ABSENT,
   type AddressList,
@@ -181,14 +181,14 @@ class QuickAnswers {
 
   /** @param key from {@link recipientKey} */
   set(key: string, answer: number): void {
-    const { local, domain } = partsOf(key)
+    const { local, domain } = splitKey(key)
     const answers = this.#domains.get(domain)
     if (answers) answers.set(local, answer)
     else this.#domains.set(domain, new Map([[local, answer]]))
   }
 
   delete(key: string): void {
-    const { local, domain } = partsOf(key)
+    const { local, domain } = splitKey(key)
     const answers = this.#domains.get(domain)
     answers?.delete(local)
     if (answers?.size === 0) this.#domains.delete(domain)

@@ -18,7 +18,11 @@ import type { AddressList, GalAnswer } from './address-list'
 import { createAddressList, type GlobalAddressList, type ListReport } from './global-address-list'
 import { type Asked, jointAnswer, lookupInAll } from './joint-answer'
 
-export { countRefusal, type Refusal, shareRefusals } from '../ldap/credentials'
+export {
+  countPasswordRefusal,
+  type PasswordRefusal,
+  sharePasswordRefusals,
+} from '../ldap/credentials'
 
 /** The state of one directory's list, for the log, metrics and the status page. */
 export interface DirectoryReport extends ListReport {

@@ -134,7 +134,7 @@ export class LiveList implements AddressList {
    * @throws DirectoryError if neither is certain
    */
   async #holders(recipient: Recipient, turn: ListTurn): Promise<readonly Entry[]> {
-    const first = await this.#search.shown(recipient, turn)
+    const first = await this.#search.find(recipient, turn)
     if (first.holders.length > 0) return first.holders
     const searchable = await this.#search.searchable(turn)
     if (searchable.caseRules.length > 0) {
@@ -150,14 +150,14 @@ export class LiveList implements AddressList {
     }
     this.#requireAsElsewhere(turn.server, searchable)
     const key = recipientKey(recipient)
-    const missingSince = this.#absence.missingSince(key)
+    const missingSince = this.#absence.noteMissing(key)
     if (first.isWitnessed && missingSince === undefined) {
-      this.#absence.trusted(turn.server)
+      this.#absence.endDoubt(turn.server)
       return []
     }
-    const missing = await this.#absence.prove(turn, this.#search.of(turn))
+    const missing = await this.#absence.requireComplete(turn, this.#search.of(turn))
     // The proof says what the server has now, not what it had when it was searched for the address.
-    const again = await this.#search.shown(recipient, turn)
+    const again = await this.#search.find(recipient, turn)
     if (again.holders.length > 0) return again.holders
     if (!again.isWitnessed) {
       throw new DirectoryError('unproven', 'it shows entries at one moment and not at the next')

@@ -162,8 +162,11 @@ export class RecipientSearch {
     return []
   }
 
-  /** @throws DirectoryError if it is uncertain whether a returned entry holds the address */
-  async shown(recipient: Recipient, turn: ListTurn): Promise<Shown> {
+  /**
+   * Searches for the recipient, and below each base for the witness with it.
+   * @throws DirectoryError if it is uncertain whether a returned entry holds the address
+   */
+  async find(recipient: Recipient, turn: ListTurn): Promise<Shown> {
     const asked = this.of(turn)
     const { names } = asked.list
     const { knowledge } = turn.server
@@ -199,6 +202,7 @@ export class RecipientSearch {
     }
     if (holders.length === 0 && results.some(({ code }) => code === ADMIN_LIMIT_EXCEEDED)) {
       for (const one of await turn.search(asked.byEachAttribute(own))) {
+        // Not remembered: as long as the server exceeds its limit, no address is called absent.
         const entries = hasEntries(one) ? one.entries : []
         holders.push(...entries.filter((entry) => valueWithKey(entry, key, names) !== undefined))
       }
@@ -208,12 +212,12 @@ export class RecipientSearch {
       if (!knowledge.searchable.current) {
         // The server may have other names for the attributes.
         await this.searchable(turn)
-        if (this.of(turn) !== asked) return this.shown(recipient, turn)
+        if (this.of(turn) !== asked) return this.find(recipient, turn)
       }
       const isCut = results.some((one) => !isNoLimit(one) && one.entries.length < SIZE_LIMIT)
       if (isCut && !isLimited) {
         knowledge.isLimited = true
-        return this.shown(recipient, turn)
+        return this.find(recipient, turn)
       }
       const { current } = knowledge.searchable
       // Another entry may show the address in another case; then it does not matter what these hide.

@@ -48,8 +48,8 @@ export const trust_client = guarded((next, connection: WithSession) => {
     return next(DENYDISCONNECT, 'PROXY is allowed on the first line only')
   }
   // Where authentication lets a client relay, it is too early to tell who the client is.
-  const isKnown = counted && !policy.restrictions.authenticated
-  if (isKnown && state.harvest?.defence?.isHeldOff(counted, 'connect')) {
+  const mayBeHeldOff = counted && !policy.restrictions.authenticated
+  if (mayBeHeldOff && state.harvest?.defence?.isHeldOff(counted, 'connect')) {
     return next(DENYSOFTDISCONNECT, dsnOf(HELD_OFF.reply))
   }
   // Haraka makes the line before the data hooks.

@@ -126,6 +126,8 @@ function storeAll(
   })
 }
 
+// Runs when the queue plugins or the outbound queue have taken the message: `rcpt_to` has all recipients again,
+// and the part for the outbound queue is stored, if there is one.
 export const deliver_outbound_part = guarded(function (next, connection) {
   const { transaction } = connection
   const part = transaction && restore(messageOf(transaction), transaction)

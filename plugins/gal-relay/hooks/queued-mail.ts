@@ -17,7 +17,7 @@ export function find_next_hops(
     switch (answer.code) {
       case 'ok':
         return next(OK, answer.mxs)
-      case 'not-ours':
+      case 'up-to-haraka':
       case 'split':
         return next()
       case 'later':

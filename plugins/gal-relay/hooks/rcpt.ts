@@ -14,6 +14,7 @@ import {
   HELD_OFF,
   INTERNAL_ERROR,
   isRelayed,
+  isUnknown,
   type Refused,
   type Verdict,
 } from '../routing/decide'
@@ -25,12 +26,12 @@ import { type Session, sessionOf, trustAgain } from './connect'
 import { type Message, messageOf } from './mail'
 import {
   addRecipientResult,
+  countAccepted,
   dsnOf,
   guarded,
   logAccepted,
   logFailure,
   replyToRecipient,
-  reportAccepted,
   reportRefused,
   senderOf,
 } from './reply'
@@ -102,7 +103,10 @@ export const accept_unasked = guarded<[Haraka.Address]>(async function (
   return next(OK)
 })
 
-/** @returns undefined if the plugin is disabled here */
+/**
+ * The RCPT under way. The first call for it settles the one before, see {@link beginRcpt}.
+ * @returns undefined if the plugin is disabled here, or there is no transaction
+ */
 function rcptOf(connection: Haraka.Connection, address: Haraka.Address): Rcpt | undefined {
   const { transaction } = connection
   const session = sessionOf(connection)
@@ -144,7 +148,7 @@ function respond(
       ? refuseLater(plugin, next, connection, rcpt, verdict, delay)
       : refuse(plugin, next, connection, rcpt, verdict)
   }
-  reportAccepted(session.policy, verdict)
+  countAccepted(session.policy, verdict)
   acceptAll(plugin, rcpt, answer)
   if (writes('INFO', state.logLevels)) {
     const { accepted, rcpt: current } = rcpt.message
@@ -189,7 +193,7 @@ function count(counted: Counted, verdict: Verdict): Delay | Promise<Delay> | und
   const defence = state.harvest?.defence
   const code = verdict.accept ? 250 : verdict.reply.code
   if (!defence || (code >= 400 && code < 500)) return undefined
-  if (verdict.rule !== 'not-in-gal' && verdict.rule !== 'refuse') {
+  if (!isUnknown(verdict)) {
     defence.other(counted)
     return undefined
   }

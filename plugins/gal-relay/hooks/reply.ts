@@ -95,7 +95,7 @@ export function dsnOf({ code, text, status }: Reply): DSN {
 
 // ── What is said of it ───────────────────────────────────────────────────────────────────────────
 
-export function reportAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
+export function countAccepted({ name }: ListenerPolicy, verdict: Verdict): void {
   state.counts.answered(name, 'enforce', verdict)
 }
 

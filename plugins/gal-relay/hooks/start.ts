@@ -21,11 +21,11 @@ import { type Control, FORGET, openControl, socketFile } from '../control/server
 import { loopStamp } from '../delivery/loops'
 import { OutboundMail } from '../delivery/outbound'
 import {
-  countRefusal,
+  countPasswordRefusal,
   DirectoryLists,
   type OpenedLists,
-  type Refusal,
-  shareRefusals,
+  type PasswordRefusal,
+  sharePasswordRefusals,
 } from '../gal/directories'
 import { type Guarded, guard, onFailure, unattended } from '../guard'
 import {
@@ -261,23 +261,24 @@ export function start(this: Haraka.Plugin, next: Haraka.Next, server: Haraka.Ser
   if (role === 'only') state.reports = onlyProcess(reportOfThis)
   else if (role === 'worker') state.reports = worker(reportOfThis, processes)
   else answerForWorkers(processes)
-  const tell = (refusal: Refusal) => processes.tellOthers(REFUSED, refusal)
-  processes.handle(REFUSED, (refusal) => countRefusal(refusal as Refusal, tell))
-  shareRefusals(tell)
-  startHarvest(this, role, processes)
+  const tell = (refusal: PasswordRefusal) => processes.tellOthers(REFUSED, refusal)
+  processes.handle(REFUSED, (refusal) => countPasswordRefusal(refusal as PasswordRefusal, tell))
+  sharePasswordRefusals(tell)
+  state.harvest = new Harvest(role, processes, ownName(this.config), logOf(this))
+  state.harvest.apply(state.settings)
+  startControl(this, role, processes)
   next()
 }
 
 /** Tells other processes that a directory has refused a password. */
 const REFUSED = 'password refused'
 
-function startHarvest(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
+/** Answers the gal-relay command, in all processes. */
+function startControl(plugin: Haraka.Plugin, role: Role, processes: Processes): void {
   processes.handle(FORGET, (request) => {
     const { local, domain } = request as { readonly local: string; readonly domain: string }
     return state.lists.forget(recipientOf(local, domain))
   })
-  state.harvest = new Harvest(role, processes, ownName(plugin.config), logOf(plugin))
-  state.harvest.apply(state.settings)
   if (role !== 'worker') {
     unattended('start of the socket for the gal-relay command', () => listen(plugin, processes))
   }

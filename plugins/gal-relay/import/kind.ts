@@ -24,7 +24,7 @@ export function kindOfFile(name: string, text: string): Kind | undefined {
 }
 
 export const EXIM_FILES = ['exim4.conf', 'exim.conf', 'configure', 'exim4.conf.template'] as const
-export const HARAKA_FILES = [
+const HARAKA_FILES = [
   'smtp.ini',
   'host_list',
   'relay.ini',

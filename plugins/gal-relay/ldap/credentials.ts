@@ -22,7 +22,7 @@ interface Refused {
 }
 
 /** A refusal in one process, reported to the others, whose attempts count for the lockout too. */
-export interface Refusal {
+export interface PasswordRefusal {
   /** The key of the {@link Credentials}. */
   readonly key: string
   readonly message: string
@@ -31,11 +31,11 @@ export interface Refusal {
 /** Refused passwords by directory, account and password, for all connections of this process. */
 const refused = new LRUCache<string, Refused>({ max: 1000 })
 
-type TellRefusal = (refusal: Refusal) => void
+type TellRefusal = (refusal: PasswordRefusal) => void
 const others = new Set<TellRefusal>()
 
-/** @param tell tells another process of this server, which calls {@link countRefusal} */
-export function shareRefusals(tell: TellRefusal): void {
+/** @param tell tells another process of this server, which calls {@link countPasswordRefusal} */
+export function sharePasswordRefusals(tell: TellRefusal): void {
   others.add(tell)
 }
 
@@ -44,7 +44,7 @@ export function shareRefusals(tell: TellRefusal): void {
  * @param from the process that reported it, which is not told again
  * @returns how often the password has been refused
  */
-export function countRefusal(refusal: Refusal, from?: TellRefusal): number {
+export function countPasswordRefusal(refusal: PasswordRefusal, from?: TellRefusal): number {
   const { key, message } = refusal
   const times = (refused.get(key)?.times ?? 0) + 1
   refused.set(key, { times, retryAt: performance.now() + RETRY_AFTER, message })
@@ -53,7 +53,7 @@ export function countRefusal(refusal: Refusal, from?: TellRefusal): number {
 }
 
 /** All refusals, each as often as it was counted, for a process that starts. */
-export function knownRefusals(): Refusal[] {
+export function knownRefusals(): PasswordRefusal[] {
   return [...refused].flatMap(([key, { times, message }]) => Array(times).fill({ key, message }))
 }
 
@@ -105,7 +105,7 @@ export function bound(
     `; to avoid locking ${ldap.bind_dn}, the password is tried again only every five minutes ` +
     'or at once when it has changed'
   const refusal = { key, message: `${error.message}${waits}` }
-  const isLast = countRefusal(refusal) >= REFUSALS
+  const isLast = countPasswordRefusal(refusal) >= REFUSALS
   throw new DirectoryError('credentials', isLast ? refusal.message : error.message, code)
 }
 

@@ -72,7 +72,7 @@ export async function readSchema(
 const RECENT = new LRUCache<string, Schema>({ max: 4 })
 
 /** @param texts attribute type descriptions */
-export function schemaOf(texts: readonly string[]): Schema {
+function schemaOf(texts: readonly string[]): Schema {
   const byName = new Map<string, Description>()
   for (const text of texts) {
     const description = described(text)

@@ -284,6 +284,10 @@ export function decide(
 const isStranger = ({ authenticated, trust }: Client) => !authenticated && !trust.mayRelay
 
 /** Whether the recipient is accepted only because the client may relay. */
+/** Whether the reply says that the recipient is unknown, whatever the reason. */
+export const isUnknown = (verdict: Verdict) =>
+  !verdict.accept && verdict.reply === RULES['not-in-gal'].reply
+
 export const isRelayed = ({ rule }: Accepted) => RULES[rule].accepts === 'relayed'
 
 /**

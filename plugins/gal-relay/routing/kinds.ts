@@ -33,7 +33,8 @@ interface RouteMeaning extends RowMeaning {
   readonly senders: 'anyone' | 'who-may-relay'
   /**
    * `queue`: the queue plugins, or the next hops if the row names any. `outbound`: the next hops, or the MX
-   * hosts. `either`: the queue plugins for recipients in the directory, outbound for the others.
+   * hosts. `either`: the queue plugins for recipients in the directory, outbound for the others. With
+   * `[gal] any_domain`, recipients in the directory go to the queue plugins all the same.
    */
   readonly path: Path | 'either'
   /** Whether we are a backup MX: without a next hop, only MX hosts that are preferred to us get the mail. */
@@ -116,7 +117,10 @@ export const counts = (kind: RowKind, { reroute }: { readonly reroute: boolean }
 export const isOurs = (kind: RouteKind): boolean =>
   ['required', 'first'].includes(KINDS[kind].lookUp)
 
-/** The paths that recipients with this route take, that of recipients in the directory first. */
+/**
+ * The paths that recipients with this route take, that of recipients in the directory first; without regard to
+ * `[gal] any_domain`.
+ */
 export function pathsOf(kind: RouteKind, hops: readonly object[]): readonly Path[] {
   const { path } = KINDS[kind]
   if (path === 'either') return ['queue', 'outbound']

@@ -238,9 +238,10 @@ export function parseRouteTo(
     return { problem: `'${kind}' is for one address: user@example.com = ${kind}` }
   }
   if (kind === 'reroute') return parseReroute(rest, isAddress)
-  if (kind === 'refuse') {
-    return rest.length > 0 ? { problem: "'refuse' takes no next hop" } : { kind }
+  if (KINDS[kind].nextHops === 'none' && rest.length > 0) {
+    return { problem: `'${kind}' takes no next hop` }
   }
+  if (kind === 'refuse') return { kind }
   const hops: NextHop[] = []
   for (const url of rest) {
     const hop = parseNextHop(url)

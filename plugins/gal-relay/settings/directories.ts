@@ -63,7 +63,7 @@ export const isAskedWhere = ({ gal }: Pick<DirectorySettings, 'gal'>): boolean =
   gal.mode === 'received' || gal.host_attribute !== '' || gal.routing_attribute !== ''
 
 /** Whether recipients at the domain and, for a suffix, at its subdomains can be looked up. */
-export function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
+function isCovered({ byDomain, otherwise }: Directories, sentTo: SentTo): boolean {
   const { match, domain } = sentTo
   if (otherwise.length > 0) return true
   return Boolean(match === 'suffix' ? byDomain.findSuffix(domain) : byDomain.find(domain))

@@ -55,7 +55,7 @@ function* textsOf(problems: readonly Problem[]): Steps<string[]> {
   return texts
 }
 
-export function problemText({ file, line, section, key, value, what }: Problem): string {
+function problemText({ file, line, section, key, value, what }: Problem): string {
   const place = line === undefined ? file : `${file} line ${line}`
   const name = key === undefined ? '' : ` ${shownKey(key)}`
   const setting = value === undefined ? name : `${name} = ${value}`

@@ -28,6 +28,10 @@ export interface BaseFinding {
   readonly entries?: readonly Entry[]
 }
 
+/** The names, in lower case, under which entries show an attribute: its own and those of its subtypes. */
+export const shownNames = (configured: string, type: AttributeType | undefined): string[] =>
+  (type?.shownAs ?? [configured]).map((name) => name.toLowerCase())
+
 /** Examines one attribute below one base. */
 export class AttributeProof {
   readonly #name: string
@@ -41,7 +45,7 @@ export class AttributeProof {
     readonly schema: Schema | undefined,
   ) {
     this.#name = type?.name ?? configured
-    this.#shownAs = new Set((type?.shownAs ?? [configured]).map((name) => name.toLowerCase()))
+    this.#shownAs = new Set(shownNames(configured, type))
   }
 
   async run(): Promise<BaseFinding> {

@@ -103,7 +103,7 @@ export async function hiddenWhenRead(
 }
 
 /** Entries that have an address, or may have a hidden one. */
-export const ofRecipients = (list: ListDefinition) =>
+const ofRecipients = (list: ListDefinition) =>
   matching(list, or(...list.attributes.map(present), MAY_HAVE_ADDRESS))
 
 const hides = (search: BaseSearch, attribute: string, dn: string) =>

@@ -57,7 +57,7 @@ export function byPart(urls: readonly string[]): readonly (readonly string[])[] 
 export function whyNotFollowed(text: string, ldap: LdapSettings): string | undefined {
   if (ldap.referrals !== 'follow') return 'referrals = report'
   const reference = parseReference(text)
-  if (!reference) return 'it is no LDAP URL with a host'
+  if (!reference) return 'it is not an LDAP URL with a host'
   const { host, scheme } = reference.url
   if (!ldap.referral_hosts.includes(host)) return `${host} is not in referral_hosts[]`
   // A password that has only ever been sent over TLS must not be sent in clear text.

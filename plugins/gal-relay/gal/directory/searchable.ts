@@ -10,7 +10,7 @@ import { isActiveDirectory, type RootDse, readRootDse } from '../../ldap/root-ds
 import { type AttributeType, readSchema, type Schema } from '../../ldap/schema'
 import type { Result } from '../../ldap/search-result'
 import { AddressSearch, type CaseRule } from './address-search'
-import { AttributeProof, type BaseFinding } from './attribute-proof'
+import { AttributeProof, type BaseFinding, shownNames } from './attribute-proof'
 import { BaseSearch, type Doubt } from './base-search'
 import { type Filling, isBeingFilled } from './being-filled'
 import { LEGACY_DN } from './entry-addresses'
@@ -72,7 +72,7 @@ export function hidesEntries({ doubts, references }: Searchable): boolean {
 /** Milliseconds between two samplings of each container, while all is well. */
 const SAMPLE_AFTER = 600_000
 
-/** As the settings have it when nothing is said: so written, no name is mistyped. */
+/** The default of `[gal] attributes`, in lower case: none of these can be a typing error. */
 const DEFAULT = new Set(['proxyaddresses', 'mail'])
 
 /**
@@ -139,9 +139,7 @@ export async function readSearchable(
   return {
     attributes,
     // Dropped ones stay: they show nothing, but legacyExchangeDN makes X.500 addresses in others count.
-    shownAs: types
-      .flatMap(({ configured, type }) => type?.shownAs ?? [configured])
-      .map((name) => name.toLowerCase()),
+    shownAs: types.flatMap(({ configured, type }) => shownNames(configured, type)),
     namedOtherwise: schema ? namedOtherwise(list, schema) : new Map(),
     dropped: types.filter((one) => !used.includes(one)).map(({ configured }) => configured),
     caseRules: findings.flatMap(({ attribute, caseRule }, i) =>
@@ -280,9 +278,9 @@ interface Named {
 
 const nameOf = ({ configured, type }: Named) => type?.name ?? configured
 
-const shownAttribute = ({ configured, type }: Named) => ({
-  name: type?.name ?? configured,
-  shownAs: (type?.shownAs ?? [configured]).map((name) => name.toLowerCase()),
+const shownAttribute = (one: Named) => ({
+  name: nameOf(one),
+  shownAs: shownNames(one.configured, one.type),
 })
 
 function findingOf(attribute: string, ofBases: readonly BaseFinding[]): AttributeFinding {

@@ -57,8 +57,11 @@ export class Witness {
     if (this.#found.size > REMEMBERED && oldest !== undefined) this.#found.delete(oldest)
   }
 
-  /** @returns since when a recently found address has been missing; undefined if it was not found recently */
-  missingSince(key: string): number | undefined {
+  /**
+   * Notes that an address is missing, if it was found recently.
+   * @returns since when it has been missing; undefined if it was not found recently
+   */
+  noteMissing(key: string): number | undefined {
     const found = this.#found.get(key)
     const now = performance.now()
     if (!found || now - found.at > COUNTS_FOR) return undefined

@@ -149,7 +149,7 @@ function requirePossible({ numbers, hosts, index, sealed }: MailboxLengths, capa
 }
 
 /** Encodes each host behind its length in two bytes. */
-export function encodeHosts(hosts: readonly string[]): Buffer {
+function encodeHosts(hosts: readonly string[]): Buffer {
   const parts = hosts.flatMap((host) => {
     const text = Buffer.from(host)
     const length = Buffer.alloc(2)

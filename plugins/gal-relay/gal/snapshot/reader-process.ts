@@ -5,7 +5,12 @@ import cluster from 'node:cluster'
 import path from 'node:path'
 import { every, failed, guard, later, soon } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
-import { countRefusal, knownRefusals, type Refusal, shareRefusals } from '../../ldap/credentials'
+import {
+  countPasswordRefusal,
+  knownRefusals,
+  type PasswordRefusal,
+  sharePasswordRefusals,
+} from '../../ldap/credentials'
 import type { Log } from '../../log'
 import { Claim } from './keeper-choice'
 import type { ListSettings } from './list-settings'
@@ -50,12 +55,12 @@ class ReaderProcess {
   #restart: NodeJS.Timeout | undefined
   #watch: NodeJS.Timeout | undefined
   #isTelling = false
-  readonly #tellRefusal = (refusal: Refusal) => {
+  readonly #tellRefusal = (refusal: PasswordRefusal) => {
     if (this.#child?.connected) this.#child.send({ ...ALIVE, refusals: [refusal] }, () => {})
   }
 
   constructor() {
-    shareRefusals(this.#tellRefusal)
+    sharePasswordRefusals(this.#tellRefusal)
   }
 
   add(list: KeptList): void {
@@ -203,7 +208,7 @@ class ReaderProcess {
     if (message.kind === 'failed') {
       failed(message.what, message.error)
     } else if (message.kind === 'refused') {
-      countRefusal(message.refusal, this.#tellRefusal)
+      countPasswordRefusal(message.refusal, this.#tellRefusal)
     } else if (message.kind === 'log') {
       // Messages about lists that have been given up are dropped.
       this.#sent.get(message.list)?.log[message.level](message.text)

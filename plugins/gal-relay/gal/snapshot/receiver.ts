@@ -36,10 +36,7 @@ const AT_ONCE = 50
 class Replaced extends Error {}
 
 /** @throws Error if the carrier cannot be reached */
-export function openSource(
-  { carrier, list }: ListChannel,
-  signal: AbortSignal,
-): Promise<ListSource> {
+function openSource({ carrier, list }: ListChannel, signal: AbortSignal): Promise<ListSource> {
   return 'file' in carrier
     ? Promise.resolve(new FileSource(carrier.file, signal))
     : RedisSource.open(carrier.redis, list)

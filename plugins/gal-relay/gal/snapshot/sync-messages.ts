@@ -1,5 +1,5 @@
 // Messages between the process that keeps the lists (sync-process.ts) and its parent.
-import type { Refusal } from '../../ldap/credentials'
+import type { PasswordRefusal } from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
 import type { SyncReport } from './syncer'
@@ -19,7 +19,7 @@ export interface ToSyncProcess {
   /** Number of a list, and until when it may be read; another server may read it after that. */
   readonly leases?: readonly (readonly [number, number])[]
   /** Passwords that directories refused to the other processes of the server. */
-  readonly refusals?: readonly Refusal[]
+  readonly refusals?: readonly PasswordRefusal[]
   /** If the parent hangs, another process takes over with its own child. First message only. */
   readonly isReplaceable?: boolean | undefined
 }
@@ -34,6 +34,6 @@ export type FromSyncProcess =
     }
   /** Only the reports that have changed. */
   | { readonly kind: 'reports'; readonly reports: readonly (readonly [number, SyncReport])[] }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'refused'; readonly refusal: PasswordRefusal }
   /** An internal failure; `what` names the task that failed. */
   | { readonly kind: 'failed'; readonly what: string; readonly error: Error }

@@ -5,7 +5,11 @@ import { readdirSync } from 'node:fs'
 import { constants, getPriority, setPriority } from 'node:os'
 import { isDeepStrictEqual } from 'node:util'
 import { every, guard, later, onFailure, soon, unattended } from '../../guard'
-import { countRefusal, type Refusal, shareRefusals } from '../../ldap/credentials'
+import {
+  countPasswordRefusal,
+  type PasswordRefusal,
+  sharePasswordRefusals,
+} from '../../ldap/credentials'
 import type { Log } from '../../log'
 import type { ListSettings } from './list-settings'
 import { machineTime } from './reading-lease'
@@ -53,8 +57,8 @@ onFailure((what, thrown) => {
   sendToParent({ kind: 'failed', what, error })
 })
 
-const tellRefusal = (refusal: Refusal) => sendToParent({ kind: 'refused', refusal })
-shareRefusals(tellRefusal)
+const tellRefusal = (refusal: PasswordRefusal) => sendToParent({ kind: 'refused', refusal })
+sharePasswordRefusals(tellRefusal)
 
 function sendToParent(message: FromSyncProcess): void {
   // The channel may be closing. There is then nobody to tell.
@@ -115,7 +119,7 @@ function hear(message: ToSyncProcess): void {
     const list = lists.get(number)
     if (list) list.readUntil = until
   }
-  for (const refusal of message.refusals ?? []) countRefusal(refusal, tellRefusal)
+  for (const refusal of message.refusals ?? []) countPasswordRefusal(refusal, tellRefusal)
   if (message.keep.length + message.drop.length === 0) return
   unattended('lists to be kept', () => take(message), endSoon)
 }
