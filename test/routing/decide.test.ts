@@ -253,6 +253,26 @@ describe('the answer table', () => {
     )
   })
 
+  it('takes one step, even if the other domain does not have the delimiter of a sub-address', () => {
+    const rules = policy({
+      routes: routeTable(
+        Object.entries({
+          'ann@ours.example': 'reroute new.example',
+          'ann@new.example': 'always-relay',
+          'new.example': 'reroute ours.example',
+          'ours.example': 'inbound',
+        }).map(rowOf),
+      ),
+      delimitersFor: (domain) => (domain === 'ours.example' ? '+' : ''),
+    })
+    const routeOf = (local: string) => {
+      const { recipient, kind, row } = destinationOf(rules, recipientOf(local, 'ours.example'))
+      return [recipient.domain, kind, row]
+    }
+    assert.deepEqual(routeOf('ann'), ['new.example', 'always-relay', 'ann@new.example'])
+    assert.deepEqual(routeOf('ann+x'), ['new.example', 'foreign', undefined])
+  })
+
   it('makes another recipient of an address, in one step', () => {
     assert.equal(verdict('moved@ours.example', STRANGER), 'ask')
     const hop = 'outbound lmtp://192.0.2.30:24 in-gal'

@@ -164,12 +164,16 @@ export function destinationOf(
   return { recipient, kind, hops, row, rerouted: undefined, refused }
 }
 
+const NO_ROUTE = { kind: 'foreign', hops: NO_HOPS, row: undefined } as const
+
 /** @param recipient the recipient that a `reroute` row leads to */
 function rerouted(policy: RoutingPolicy, recipient: Recipient): Destination {
   const route = domainRoute(policy, recipient.domain)
   const { own, refused } = addressRows(policy, route.addresses, recipient)
   if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo, refused)
-  const { kind, hops, row } = route
+  // One step only (Q190710). A second row is an error in the settings, except for a sub-address whose delimiter
+  // the other domain does not have.
+  const { kind, hops, row } = route.rerouted ? NO_ROUTE : route
   return { recipient, kind, hops, row, rerouted: undefined, refused }
 }
 
