@@ -14,12 +14,12 @@ import {
   HELD_OFF,
   INTERNAL_ERROR,
   isRelayed,
-  isUnknown,
   type Refused,
   type Verdict,
 } from '../routing/decide'
 import { recipientOf } from '../routing/recipient'
 import { trustByOthers } from '../routing/restrictions'
+import { saysUnknown } from '../routing/rules'
 import { acceptsUnasked, answersAny, answersTo, observesRecipients } from '../settings/enforcement'
 import type { ListenerPolicy } from '../settings/settings'
 import { type Session, sessionOf, trustAgain } from './connect'
@@ -193,7 +193,7 @@ function count(counted: Counted, verdict: Verdict): Delay | Promise<Delay> | und
   const defence = state.harvest?.defence
   const code = verdict.accept ? 250 : verdict.reply.code
   if (!defence || (code >= 400 && code < 500)) return undefined
-  if (!isUnknown(verdict)) {
+  if (verdict.accept || !saysUnknown(verdict.rule)) {
     defence.other(counted)
     return undefined
   }

@@ -12,7 +12,6 @@ import {
   findRow,
   type NextHop,
   type RouteTable,
-  type RouteTo,
   type Row,
 } from './routes'
 import { type AcceptingRule, type RefusingRule, type Reply, RULES } from './rules'
@@ -155,32 +154,32 @@ export function destinationOf(
     const other = rerouted(policy, mailbox)
     return { ...other, rerouted: own.text, refused: refused ?? other.refused }
   }
-  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo, refused)
-  if (route.rerouted) {
+  if (!own && route.rerouted) {
     const renamed = rerouted(policy, atDomain(recipient, route.rerouted.to))
     return { ...renamed, rerouted: route.rerouted.row, refused: refused ?? renamed.refused }
   }
-  const { kind, hops, row } = route
-  return { recipient, kind, hops, row, rerouted: undefined, refused }
+  return routed(recipient, ownRoute(own) ?? route, refused)
 }
 
-const NO_ROUTE = { kind: 'foreign', hops: NO_HOPS, row: undefined } as const
+type TakenRoute = Pick<DomainRoute, 'kind' | 'hops' | 'row'>
+
+const NO_ROUTE: TakenRoute = { kind: 'foreign', hops: NO_HOPS, row: undefined }
+
+/** The route that a row for the address gives; undefined if there is none, or it leads to another recipient. */
+const ownRoute = (own: Row | undefined): TakenRoute | undefined =>
+  own && 'hops' in own.routeTo ? { ...own.routeTo, row: own.text } : undefined
 
 /** @param recipient the recipient that a `reroute` row leads to */
 function rerouted(policy: RoutingPolicy, recipient: Recipient): Destination {
   const route = domainRoute(policy, recipient.domain)
   const { own, refused } = addressRows(policy, route.addresses, recipient)
-  if (own && 'hops' in own.routeTo) return routed(recipient, own, own.routeTo, refused)
-  // One step only (Q190710). A second row is an error in the settings, except for a sub-address whose delimiter
-  // the other domain does not have.
-  const { kind, hops, row } = route.rerouted ? NO_ROUTE : route
-  return { recipient, kind, hops, row, rerouted: undefined, refused }
+  // One step only (Q190710): a sub-address meets a second row where the other domain lacks its delimiter.
+  return routed(recipient, ownRoute(own) ?? (route.rerouted ? NO_ROUTE : route), refused)
 }
 
 function routed(
   recipient: Recipient,
-  { text: row }: Row,
-  { kind, hops }: Extract<RouteTo, { hops: unknown }>,
+  { kind, hops, row }: TakenRoute,
   refused: string | undefined,
 ): Destination {
   return { recipient, kind, hops, row, rerouted: undefined, refused }
@@ -288,10 +287,6 @@ export function decide(
 const isStranger = ({ authenticated, trust }: Client) => !authenticated && !trust.mayRelay
 
 /** Whether the recipient is accepted only because the client may relay. */
-/** Whether the reply says that the recipient is unknown, whatever the reason. */
-export const isUnknown = (verdict: Verdict) =>
-  !verdict.accept && verdict.reply === RULES['not-in-gal'].reply
-
 export const isRelayed = ({ rule }: Accepted) => RULES[rule].accepts === 'relayed'
 
 /**

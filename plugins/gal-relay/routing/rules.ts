@@ -223,6 +223,9 @@ type RulesWith<T> = { [R in Rule]: (typeof RULES)[R] extends T ? R : never }[Rul
 export type AcceptingRule = RulesWith<{ accepts: Acceptance }>
 export type RefusingRule = RulesWith<{ reply: Reply }>
 
+/** Whether the reply says that the recipient is unknown, whatever the reason. */
+export const saysUnknown = (rule: RefusingRule): boolean => RULES[rule].reply === UNKNOWN
+
 /** @param rule a rule, or whatever else a log, a metric or an explanation names in its place */
 export function meaningOf(rule: string): RuleMeaning {
   const known: Readonly<Partial<Record<string, RuleMeaning>>> = RULES
