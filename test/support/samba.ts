@@ -48,14 +48,20 @@ export interface Samba {
   move(dn: string, newSuperior: string, newRdn?: string): Promise<void>
   /** Adds the attributes of Exchange that say where a mailbox is to the schema. */
   extendSchema(): Promise<void>
-  /** Hides an attribute of an entry from all accounts. @param guid of the attribute, as in the schema */
-  hide(dn: string, guid: string): Promise<void>
+  /**
+   * Hides an attribute of an entry.
+   * @param guid of the attribute, as in the schema
+   * @param from the SID of those who may not read it; default all accounts
+   */
+  hide(dn: string, guid: string, from?: string): Promise<void>
   /** Lets only accounts with Control Access read an attribute. @param name of its entry in the schema */
   makeConfidential(name: string): Promise<void>
   /** Lets an account ask for changes by DirSync (the right Replicating Directory Changes), and no more. */
   allowDirSync(name: string): Promise<void>
   /** Adds an account with no special rights. @returns its bind name */
   addAccount(name: string, password: string): Promise<string>
+  /** Adds a group with these accounts; its DN is `CN=name,CN=Users,` and the base. @returns its SID */
+  addGroup(name: string, members: readonly string[]): Promise<string>
   /** Ends the server and removes its folder. */
   stop(): Promise<void>
 }
@@ -128,6 +134,10 @@ export async function startSamba(): Promise<Samba> {
   const bindDn = `cn=Administrator,cn=Users,${BASE}`
   const access = ['-x', '-H', `ldap://${host}`, '-D', bindDn, '-w', PASSWORD]
   const change = async (ldif: string) => void (await run('ldapmodify', access, ldif))
+  const sidOf = async (kind: 'user' | 'group', name: string) => {
+    const show = [kind, 'show', name, '--attributes=objectSid', '-s', conf]
+    return /^objectSid: (\S+)/m.exec(await run('samba-tool', show))?.[1] ?? ''
+  }
   return {
     host,
     ca: authority.ca,
@@ -151,8 +161,8 @@ export async function startSamba(): Promise<Samba> {
     },
     move: (dn, newSuperior, newRdn) => change(ldifMove(dn, newSuperior, newRdn)),
     extendSchema: () => change(EXCHANGE_SCHEMA),
-    async hide(dn, guid) {
-      const rule = `(OD;;RP;${guid};;AU)`
+    async hide(dn, guid, from = 'AU') {
+      const rule = `(OD;;RP;${guid};;${from})`
       const set = ['dsacl', 'set', `--objectdn=${dn}`, '--action=deny', `--sddl=${rule}`]
       await run('samba-tool', [...set, '-s', conf])
     },
@@ -162,15 +172,18 @@ export async function startSamba(): Promise<Samba> {
           SCHEMA_UPDATE,
       ),
     async allowDirSync(name) {
-      const show = ['user', 'show', name, '--attributes=objectSid', '-s', conf]
-      const [, sid = ''] = /^objectSid: (\S+)/m.exec(await run('samba-tool', show)) ?? []
-      const rule = `(OA;;CR;1131f6aa-9c07-11d1-f79f-00c04fc2dcd2;;${sid})`
+      const rule = `(OA;;CR;1131f6aa-9c07-11d1-f79f-00c04fc2dcd2;;${await sidOf('user', name)})`
       const set = ['dsacl', 'set', `--objectdn=${BASE}`, '--action=allow', `--sddl=${rule}`]
       await run('samba-tool', [...set, '-s', conf])
     },
     async addAccount(name, password) {
       await run('samba-tool', ['user', 'create', name, password, '-s', conf])
       return `${name}@corp.test`
+    },
+    async addGroup(name, members) {
+      await run('samba-tool', ['group', 'add', name, '-s', conf])
+      await run('samba-tool', ['group', 'addmembers', name, members.join(','), '-s', conf])
+      return sidOf('group', name)
     },
     async stop() {
       await child.end('SIGTERM')

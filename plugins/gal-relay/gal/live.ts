@@ -145,6 +145,9 @@ export class LiveList implements AddressList {
     if (elsewhere.length > 0) return elsewhere
     const [doubt] = searchable.doubts
     if (doubt) throw new DirectoryError('unproven', doubt.text)
+    if (turn.server.hasReplaced(turn.connection)) {
+      throw new DirectoryError('connection', 'a newer connection may show more')
+    }
     if (searchable.parts.length > 0) {
       await requireReachable(searchable.parts, turn, this.#search.of(turn))
     }

@@ -45,6 +45,8 @@ export interface Shown {
 
 /** Milliseconds; long, because schemas are large and some attributes are not indexed. */
 const PATIENCE = 15_000
+/** A server that shows all it should is asked over connections that are up to so many milliseconds old. */
+const LONGEST_BOUND = 600_000
 
 export class RecipientSearch {
   readonly #list: ListDefinition
@@ -116,8 +118,20 @@ export class RecipientSearch {
 
   /** @throws DirectoryError if that cannot be determined */
   searchable(turn: ListTurn): Promise<Searchable> {
-    const { server, connection } = turn
-    return server.knowledge.searchable.of(turn, () => this.#readSearchable(server, connection))
+    const { server } = turn
+    return server.knowledge.searchable.of(turn, async () =>
+      this.#readSearchable(server, await this.#newestConnection(turn)),
+    )
+  }
+
+  /** Servers may judge rights and limits at the bind: what is allowed since then only a new one shows. */
+  async #newestConnection({ server, connection }: ListTurn): Promise<Connection> {
+    const { current } = server.knowledge.searchable
+    try {
+      return await server.newestConnection(current?.doubts.length ? 0 : LONGEST_BOUND)
+    } catch {
+      return connection
+    }
   }
 
   async #readSearchable(
@@ -206,6 +220,8 @@ export class RecipientSearch {
         const entries = hasEntries(one) ? one.entries : []
         holders.push(...entries.filter((entry) => valueWithKey(entry, key, names) !== undefined))
       }
+      // The limit may have been raised.
+      await this.searchable(turn)
     }
     if (holders.length === 0) {
       requireWhole(results)

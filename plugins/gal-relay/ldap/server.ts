@@ -14,6 +14,7 @@ import {
 import { ServerHealth, type ServerReport } from './health'
 import { openConnection } from './open'
 import type { Endpoint, LdapOptions } from './options'
+import { Pool } from './pool'
 
 /** @typeParam K what the caller knows about the server */
 export interface ServerOptions<K> {
@@ -40,8 +41,6 @@ export interface ServerOptions<K> {
   readonly isOnDemand: boolean
 }
 
-/** Servers close connections with many requests pending (slapd: anonymous ones, with over 100). */
-const IN_FLIGHT = 64
 /** The most reasons logged for one outage. */
 const REASONS = 5
 /** While no server at all is up, each is retried about this often, in milliseconds. */
@@ -52,7 +51,7 @@ export class Server<K = unknown> {
   /** What the caller has found out about the server; kept while the server is listed. */
   readonly knowledge: K
   readonly #options: ServerOptions<K>
-  readonly #connections: Connection[] = []
+  readonly #pool: Pool
   readonly #backoff: Backoff
   readonly #closing = new AbortController()
   /** The reasons for the outage that have been logged. */
@@ -61,8 +60,6 @@ export class Server<K = unknown> {
   #opening = false
   /** `onOpen` made the server end the connection, so it is not called again. */
   #endsAtOpen = false
-  #growing = false
-  #growAfter = 0
   #upAt = 0
   #retry: NodeJS.Timeout | undefined
   #idle: NodeJS.Timeout | undefined
@@ -72,6 +69,13 @@ export class Server<K = unknown> {
     this.knowledge = options.newKnowledge()
     this.health = new ServerHealth(options.endpoint.name)
     if (options.isOnDemand) this.health.enter('idle')
+    this.#pool = new Pool({
+      ...options,
+      signal: this.#closing.signal,
+      mayGrow: () => this.isUp,
+      onGrown: options.onChange,
+      onEmpty: (error, openedAt) => this.#lost(error, openedAt),
+    })
     const { least, most } = options.ldap.retry_after
     this.#backoff = new Backoff(least * 2, most)
   }
@@ -94,8 +98,7 @@ export class Server<K = unknown> {
   }
 
   report(): ServerReport {
-    const inFlight = this.#connections.reduce((sum, connection) => sum + connection.inFlight, 0)
-    return this.health.report(this.#connections.length, inFlight)
+    return this.health.report(this.#pool.size, this.#pool.inFlight)
   }
 
   /** Connects in the background, once. */
@@ -111,13 +114,21 @@ export class Server<K = unknown> {
 
   /** @returns the connection with the fewest searches in flight or expected, if it has room */
   connection(): Connection | undefined {
-    let best: Connection | undefined
-    for (const one of this.#connections) {
-      if (!best || taken(one) < taken(best)) best = one
-    }
-    if (!best) return undefined
-    if (taken(best) > 0 && this.#connections.length < this.#options.ldap.connections) this.#grow()
-    return taken(best) < IN_FLIGHT ? best : undefined
+    return this.#pool.free()
+  }
+
+  /**
+   * The newest connection. If it was opened longer ago than `age` milliseconds, a new one takes the place of
+   * all that there are: rights and limits may be those of the bind.
+   * @throws DirectoryError if there is no new one; the others are then kept
+   */
+  newestConnection(age: number): Promise<Connection> {
+    return this.#pool.newest(age)
+  }
+
+  /** Whether a newer one, which may show more, has taken its place. */
+  hasReplaced(connection: Connection): boolean {
+    return this.#pool.hasReplaced(connection)
   }
 
   /**
@@ -128,7 +139,7 @@ export class Server<K = unknown> {
     // The connection works; only that search is slow.
     if (connection.answeredAt > sentAt || connection.ended) return
     const dead = new DirectoryError('connection', message)
-    if (this.#connections.some((one) => one !== connection && one.answeredAt > sentAt)) {
+    if (this.#pool.hasAnswered(sentAt, connection)) {
       connection.destroy(dead)
     } else {
       this.#lost(dead, connection.openedAt)
@@ -161,25 +172,15 @@ export class Server<K = unknown> {
     this.#closing.abort()
     clearTimeout(this.#retry)
     clearInterval(this.#idle)
-    this.#leave(0)
+    this.#pool.close()
   }
 
   /** Ends all connections and timers until the next `start`, because nothing is being asked. */
   rest(): void {
     clearInterval(this.#idle)
-    this.#leave(0)
+    this.#pool.close()
     this.#started = false
     this.health.enter('idle')
-  }
-
-  /** Unbinds and closes idle connections until no more than `most` connections are left. */
-  #leave(most: number, isIdle = (_: Connection) => true): void {
-    for (const connection of this.#connections.filter(isIdle)) {
-      if (this.#connections.length <= most) return
-      this.#connections.splice(this.#connections.indexOf(connection), 1)
-      connection.onEnd = () => {}
-      connection.close()
-    }
   }
 
   async #open(): Promise<void> {
@@ -200,7 +201,7 @@ export class Server<K = unknown> {
         throw error
       }
       this.#opening = false
-      this.#adopt(connection)
+      this.#pool.adopt(connection)
       this.#up()
     } catch (error) {
       this.#opening = false
@@ -250,48 +251,12 @@ export class Server<K = unknown> {
     return resultError(first.code, first.diagnostic, first.references)
   }
 
-  #adopt(connection: Connection): void {
-    this.#connections.push(connection)
-    connection.onRoom = this.#options.onRoom
-    connection.onEnd = (error) => {
-      const index = this.#connections.indexOf(connection)
-      if (index >= 0) this.#connections.splice(index, 1)
-      if (this.#connections.length === 0) this.#lost(error, connection.openedAt)
-    }
-  }
-
-  #grow(): void {
-    if (this.#growing || this.#closing.signal.aborted || performance.now() < this.#growAfter) return
-    const { endpoint, ldap, log } = this.#options
-    this.#growing = true
-    const grown = () => {
-      this.#growing = false
-    }
-    const open = () => openConnection(endpoint, ldap, this.#closing.signal)
-    const grow = () =>
-      open()
-        .then(
-          (connection) => {
-            if (this.#closing.signal.aborted || !this.isUp) return connection.close()
-            this.#adopt(connection)
-            this.#options.onChange()
-          },
-          (error) => {
-            this.#growAfter = performance.now() + ldap.retry_after.most
-            log.debug(`${this.name}: no further connection: ${directoryError(error).message}`)
-          },
-        )
-        .finally(grown)
-    unattended('further connection to a directory server', grow, grown)
-  }
-
   #tryIdle(): void {
     const { idle, isOnDemand } = this.#options
-    const now = performance.now()
-    const isIdle = (connection: Connection) =>
-      taken(connection) === 0 && now - connection.usedAt >= idle
-    if (isOnDemand) this.#leave(1, isIdle)
-    for (const connection of this.#connections.filter(isIdle)) {
+    this.#pool.endReplaced()
+    const unused = this.#pool.idle(idle)
+    if (isOnDemand) this.#pool.leave(1, unused)
+    for (const connection of unused.filter(({ ended }) => !ended)) {
       unattended('trying an idle connection', () => this.doubt(connection))
     }
   }
@@ -306,7 +271,7 @@ export class Server<K = unknown> {
     this.#options.log.info(`directory ${this.name}: connecting again: ${error.message}`)
     this.health.failed(error.message)
     this.health.enter('starting')
-    this.#drop(error)
+    this.#pool.drop(error)
     unattended('connecting again', () => this.#open(), this.#openLater)
     this.#options.onChange()
   }
@@ -337,7 +302,7 @@ export class Server<K = unknown> {
       log[level](`directory ${this.name} is down: ${error.message}`)
     }
     if (isNews) this.#reasons.add(error.message)
-    this.#drop(error)
+    this.#pool.drop(error)
     this.#backoff.failed()
     this.#scheduleRetry()
     this.#options.onChange()
@@ -358,14 +323,4 @@ export class Server<K = unknown> {
     this.#opening = false
     if (!this.#closing.signal.aborted) this.#scheduleRetry()
   }
-
-  #drop(error: DirectoryError): void {
-    for (const connection of this.#connections.splice(0)) {
-      connection.onEnd = () => {}
-      connection.destroy(error)
-    }
-  }
 }
-
-/** Counts questions too: one that waits for another's search will send a search of its own. */
-const taken = ({ inFlight, questions }: Connection) => Math.max(inFlight, questions)

@@ -24,6 +24,12 @@ export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly onSearchable: (searchable: Searchable) => void
 }
 
+/** The server shows entries that it hid when the list was read, and no feed reports them. */
+export class MoreShown extends Error {
+  override readonly name = 'MoreShown'
+  override readonly message = 'the directory shows what it hid before: the list is read again'
+}
+
 /** Looks now and then whether all the list is still to be seen, and before entries are taken for gone. */
 function watched(options: FollowOptions, first: Searchable, list: WholeList): ListKeeper {
   const { keeper, every } = options
@@ -34,9 +40,11 @@ function watched(options: FollowOptions, first: Searchable, list: WholeList): Li
   const look = async () => {
     const startedAt = performance.now()
     references = list.references
-    searchable = await lookAt(options, searchable)
+    const before = searchable
+    searchable = await (hidesEntries(before) ? lookAfresh : lookAt)(options, before)
     lookedAt = performance.now()
     took = lookedAt - startedAt
+    if (hidesEntries(before) && !hidesEntries(searchable)) throw new MoreShown()
   }
   return {
     begin: () => keeper.begin(),
@@ -85,6 +93,17 @@ async function lookAt(
   const searchable = await readSearchable(connection, definition, PATIENCE, before)
   onSearchable(searchable)
   return searchable
+}
+
+/** Over a connection of its own: rights and limits may be those of the bind. */
+async function lookAfresh(options: FollowOptions, before: Searchable): Promise<Searchable> {
+  const connection = await options.connect()
+  try {
+    return await lookAt({ ...options, connection }, before)
+  } finally {
+    connection.onEnd = () => {}
+    connection.close()
+  }
 }
 
 /**

@@ -10,7 +10,7 @@ import { openConnection } from '../../ldap/open'
 import type { Endpoint } from '../../ldap/options'
 import type { Log } from '../../log'
 import type { LdapSettings } from '../../settings/settings'
-import { follow } from '../directory/follow'
+import { follow, MoreShown } from '../directory/follow'
 import { type ListDefinition, listDefinition } from '../directory/list-definition'
 import { referredText, whyNotFollowed } from '../directory/references'
 import { doubtedBeside } from '../directory/replicas'
@@ -299,11 +299,13 @@ export class Syncer {
     return undefined
   }
 
-  #lost(reading: Reading, { message }: Error): void {
+  #lost(reading: Reading, error: Error): void {
+    const { message } = error
     if (this.#following !== reading) return
     this.#following = undefined
     if (this.#stop.signal.aborted) return
-    this.#failed(`${reading.endpoint.name}: changes are no longer followed: ${message}`)
+    if (error instanceof MoreShown) this.#log.notice(`${reading.endpoint.name}: ${message}`)
+    else this.#failed(`${reading.endpoint.name}: changes are no longer followed: ${message}`)
   }
 
   /** Waits until the list must be read again: when it is time, or when its changes are lost. */

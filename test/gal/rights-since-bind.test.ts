@@ -1,0 +1,127 @@
+// An account may read more than before. Active Directory judges that when it binds, by its groups; no feed
+// reports it. Nobody is called absent because of what was hidden before.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { skipWithout } from '../support/programs'
+import { skipWithoutSamba, startSamba } from '../support/samba'
+import { startSlapd } from '../support/slapd'
+import { until } from '../support/until'
+import {
+  type KeepingProcess,
+  serverUrl,
+  startKeepingProcess,
+  type TestList,
+  testList,
+} from './lists'
+
+const BASE = 'dc=corp,dc=test'
+const EVERY = 500
+
+let lists: KeepingProcess
+before(() => {
+  lists = startKeepingProcess()
+})
+after(() => lists.stop())
+
+/** Asks once a second, as a quiet server does, until all are known; nobody is called absent before. */
+async function becomeKnown(list: TestList, hidden: readonly string[]): Promise<void> {
+  await until(
+    async () => {
+      const states = await Promise.all(hidden.map((address) => list.ask(address)))
+      assert.ok(!states.includes('absent'), states.join())
+      const isKnown = states.every((state) => state === 'found')
+      return isKnown && (await list.ask('nobody@example.com')) === 'absent'
+    },
+    () => list.log.lines.join('\n'),
+    undefined,
+    1000,
+  )
+}
+
+/** The list in memory is known to leave something out. */
+const isDoubted = ({ log }: TestList) =>
+  log.lines.some((line) => line.includes('are looked up live'))
+
+describe('OpenLDAP', {
+  skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
+  concurrency: 2,
+}, () => {
+  for (const syncprov of [true, false]) {
+    test(`an attribute is shown that was hidden, changes by ${syncprov ? 'syncrepl' : 'timestamps'}`, async () => {
+      const readers = `cn=readers,${BASE}`
+      const group = (member: string) => ({ objectClass: 'groupOfNames', sn: undefined, member })
+      const slapd = await startSlapd({
+        syncprov,
+        access: [`access to attrs=proxyAddresses by group.exact="${readers}" read by * none`],
+        entries: [
+          { dn: readers, ...group('cn=nobody') },
+          { mail: 'ann@example.com', proxyAddresses: 'smtp:a@example.com' },
+          'bob@example.com',
+        ],
+      })
+      const kept = testList(
+        { url: [serverUrl(slapd.url)], bind_dn: slapd.bindDn, bind_password: slapd.password },
+        { mode: 'snapshot' },
+        { file: lists.newFile(), changes_every: EVERY },
+      )
+      try {
+        kept.start()
+        await until(() => isDoubted(kept))
+        assert.equal(await kept.ask('a@example.com'), 'unavailable')
+        await slapd.modify(readers, { member: slapd.bindDn })
+        await until(async () => {
+          const isCurrent = kept.report().snapshot?.isCurrent === true
+          const state = await kept.ask('a@example.com')
+          assert.notEqual(state, 'absent')
+          return state === 'found' && isCurrent
+        })
+        await kept.becomes('a@example.com', 'found')
+        await kept.becomes('nobody@example.com', 'absent')
+      } finally {
+        await kept.close()
+        await slapd.stop()
+      }
+    })
+  }
+})
+
+describe('Active Directory', { skip: skipWithoutSamba() }, () => {
+  /** The schema's GUID of mail. */
+  const MAIL = 'bf967961-0de6-11d0-a285-00aa003049e2'
+  const PASSWORD = 'Read3r-Secret!'
+
+  test('an account that leaves the group that an address is hidden from', async () => {
+    const samba = await startSamba()
+    const person = (name: string) => ({
+      dn: `cn=${name},cn=Users,${BASE}`,
+      attributes: { objectClass: 'user', sAMAccountName: name, mail: `${name}@example.com` },
+    })
+    await samba.add(person('ann'), person('bob'))
+    const access = {
+      url: [serverUrl(`ldaps://${samba.host}:636`)],
+      bind_dn: await samba.addAccount('reader', PASSWORD),
+      bind_password: PASSWORD,
+      tls_ca: samba.ca,
+    }
+    await samba.hide(`cn=bob,cn=Users,${BASE}`, MAIL, await samba.addGroup('outsiders', ['reader']))
+    const live = testList(access, { attributes: ['mail'] })
+    const kept = testList(
+      access,
+      { attributes: ['mail'], mode: 'snapshot' },
+      { file: lists.newFile(), changes_every: EVERY },
+    )
+    try {
+      kept.start()
+      await until(() => isDoubted(kept))
+      for (const list of [live, kept]) {
+        assert.equal(await list.ask('ann@example.com'), 'found')
+        assert.equal(await list.ask('bob@example.com'), 'unavailable')
+      }
+      await samba.modify(`cn=outsiders,cn=Users,${BASE}`, { member: [] })
+      await Promise.all([live, kept].map((list) => becomeKnown(list, ['bob@example.com'])))
+    } finally {
+      await Promise.all([live.close(), kept.close()])
+      await samba.stop()
+    }
+  })
+})
