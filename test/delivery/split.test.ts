@@ -134,9 +134,6 @@ describe('a split message', { skip: skipWithout('smtp-sink') }, () => {
         await until(
           async () => (await postfix.queue()).length === 0,
           () => `${postfix.log().slice(-3000)}\n${gateway.log().slice(-2000)}`,
-          undefined,
-          // Each query starts a program.
-          300,
         )
         await until(() => gateway.queueFiles().length === 0, 'outbound delivers')
         const copies = (sink: SmtpSink) =>

@@ -76,12 +76,7 @@ describe('a list that servers of several workers share', {
         const processes = readingProcesses(server.pid)
         return processes ? [{ server, processes }] : []
       })
-    await until(async () => {
-      const isOne = all().length === 1 && directory.readers.now === 1
-      // Each look at the processes costs a few hundred system calls.
-      if (!isOne) await sleep(100)
-      return isOne
-    })
+    await until(() => all().length === 1 && directory.readers.now === 1)
     const [one] = all()
     assert.ok(one)
     return one

@@ -5,7 +5,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Edge, keyFileIn, SECRET, withQuestions } from '../support/edge'
 import { startHaraka } from '../support/haraka'
 import { sharedListIni } from '../support/list-readers'
@@ -116,10 +115,9 @@ describe('a list that servers share', {
   async function theReader(): Promise<Server> {
     let only: Server | undefined
     await until(
-      async () => {
+      () => {
         const [one, ...others] = readers()
         only = others.length === 0 ? one : undefined
-        if (!only) await sleep(LOOKED_AT_EVERY)
         return only !== undefined
       },
       undefined,
@@ -132,11 +130,7 @@ describe('a list that servers share', {
   /** Another server than that one takes over in time, and reads alone. */
   async function isTakenOver(from: Server): Promise<Server> {
     await until(
-      async () => {
-        const isAnother = readers().some((one) => one !== from)
-        if (!isAnother) await sleep(LOOKED_AT_EVERY)
-        return isAnother
-      },
+      () => readers().some((one) => one !== from),
       () => servers.map(({ haraka }) => haraka.log().slice(-800)).join('\n---\n'),
       TAKES_OVER,
     )
@@ -239,15 +233,7 @@ describe('a list that servers share', {
 
   test('Redis is away: each server goes on with its list, and asks the directory', async () => {
     await redis.kill()
-    await until(
-      async () => {
-        const isNone = readers().length === 0
-        if (!isNone) await sleep(LOOKED_AT_EVERY)
-        return isNone
-      },
-      undefined,
-      TAKES_OVER,
-    )
+    await until(() => readers().length === 0, undefined, TAKES_OVER)
     await slapd.add('meanwhile@example.com')
     for (const { haraka } of servers) await haraka.answers('meanwhile@example.com', FOUND)
     await redis.restart()

@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { COMMAND } from './command'
 import { type Haraka, type HarakaOptions, startHaraka, writeInstall } from './haraka'
 import { type Child, startChild } from './processes'
@@ -140,14 +139,10 @@ export function withQuestions(haraka: Haraka, key: KeyFile): Edge {
       await until(
         async () => {
           last = (await ask(recipient))[0] ?? ''
-          // Each question is a connection, which costs several milliseconds of a processor.
-          if (last !== reply) await sleep(ASKED_EVERY)
           return last === reply
         },
         () => `${recipient}: ${reply}; it is ${last}\n${haraka.log().slice(-3000)}`,
         within,
-        // Each look is a connection.
-        ASKED_EVERY,
       )
     },
   })
@@ -158,8 +153,5 @@ export async function stopEdge(edge: Edge | undefined): Promise<void> {
   await edge?.stop()
   if (edge) rmSync(path.dirname(edge.key.file), { recursive: true, force: true })
 }
-
-/** Milliseconds between two questions while another answer is expected. */
-const ASKED_EVERY = 100
 
 const CLIENT = { client: '203.0.113.9', local: '10.0.0.5:25' }
