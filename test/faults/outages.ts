@@ -134,7 +134,7 @@ const ON_THE_WAY = [...FAULTS_ON_THE_WAY, CLOSED_PORT, HANGING_CONNECT, ...resul
 const OPENLDAP: Scenario = {
   name: 'OpenLDAP',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify'),
-  pause: 150,
+  pause: 250,
   faults: namesOf(ON_THE_WAY),
   async open() {
     const [first, second] = await Promise.all([site({ entries: MORE }), site({ entries: MORE })])
@@ -151,7 +151,7 @@ const OPENLDAP: Scenario = {
 const OPENLDAP_WITH_TLS: Scenario = {
   name: 'OpenLDAP with TLS',
   skip: skipWithout('slapd', 'slapadd', 'ldapmodify', 'openssl'),
-  pause: 150,
+  pause: 250,
   faults: [...namesOf(FAULTS_OF_THE_SERVER), WRONG_PASSWORD, ...Object.keys(CERTIFICATES)],
   async open() {
     const authority = makeAuthority()
@@ -204,7 +204,7 @@ const ACTIVE_DIRECTORY: Scenario = {
   name: 'Active Directory',
   skip: skipWithoutSamba(),
   // It looks through all entries for each address.
-  pause: 150,
+  pause: 250,
   faults: namesOf(AWAY),
   async open() {
     const samba = await startSamba()

@@ -20,7 +20,7 @@ import { GAL, LDAP, SNAPSHOT, serverUrl } from '../lists'
 
 const PROGRAM = path.join(REPOSITORY, 'dist/plugins/gal-relay/gal/snapshot/sync-process.js')
 const KILLS = 50
-const COUNT = 2000
+const COUNT = 1000
 
 const address = (n: number) => `user${n}@corp.test`
 
