@@ -16,6 +16,7 @@ import {
 
 const BASE = 'dc=corp,dc=test'
 const EVERY = 500
+const SKIP = skipWithout('slapd', 'slapadd', 'ldapmodify')
 
 let lists: KeepingProcess
 before(() => {
@@ -82,6 +83,29 @@ describe('OpenLDAP', {
         await slapd.stop()
       }
     })
+  }
+})
+
+test('a password that has been changed: the connections that there are go on', {
+  skip: SKIP,
+}, async () => {
+  const slapd = await startSlapd({
+    access: ['access to attrs=proxyAddresses by * none'],
+    entries: [{ mail: 'ann@example.com', proxyAddresses: 'smtp:a@example.com' }],
+  })
+  const { url, bindDn: bind_dn, password: bind_password } = slapd
+  const live = testList({ url: [serverUrl(url)], bind_dn, bind_password })
+  try {
+    assert.equal(await live.ask('nobody@example.com'), 'unavailable')
+    await slapd.modify(bind_dn, { userPassword: 'another' })
+    await until(async () => {
+      assert.equal(await live.ask('ann@example.com'), 'found')
+      assert.equal(await live.ask('nobody@example.com'), 'unavailable')
+      return live.log.lines.some((line) => /warn .*no new connection: invalid cred/.test(line))
+    })
+  } finally {
+    await live.close()
+    await slapd.stop()
   }
 })
 

@@ -2,7 +2,12 @@
 // address, and which attributes it can search at all.
 
 import type { Connection } from '../ldap/connection'
-import { ADMIN_LIMIT_EXCEEDED, DirectoryError, printable } from '../ldap/directory-error'
+import {
+  ADMIN_LIMIT_EXCEEDED,
+  DirectoryError,
+  directoryError,
+  printable,
+} from '../ldap/directory-error'
 import type { Entry } from '../ldap/entry'
 import type { Result } from '../ldap/search-result'
 import type { Server } from '../ldap/server'
@@ -129,7 +134,11 @@ export class RecipientSearch {
     const { current } = server.knowledge.searchable
     try {
       return await server.newestConnection(current?.doubts.length ? 0 : LONGEST_BOUND)
-    } catch {
+    } catch (thrown) {
+      const { failure, message } = directoryError(thrown)
+      if (failure === 'credentials') {
+        this.#notices.once('warn', `directory ${server.name}: no new connection: ${message}`)
+      }
       return connection
     }
   }
