@@ -9,6 +9,7 @@ import { runInNewContext } from 'node:vm'
 import { AddressSearch } from '../../plugins/gal-relay/gal/directory/address-search'
 import { listDefinition } from '../../plugins/gal-relay/gal/directory/list-definition'
 import { Directory } from '../../plugins/gal-relay/ldap/directory'
+import { DirectoryError } from '../../plugins/gal-relay/ldap/directory-error'
 import { inOrder } from '../../plugins/gal-relay/ldap/srv'
 import type { LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { startDns } from '../support/dns-server'
@@ -256,6 +257,39 @@ describe('servers', { skip: skipWithout('slapd', 'slapadd'), concurrency: 4 }, (
     stopwatch.stop()
     await directory.close()
     await proxy.stop()
+  })
+
+  test('a new connection takes the place of others, which finish what they are asked', async () => {
+    const proxy = await startTcpProxy(slapd.port)
+    const ldap = { ...LDAP, ...TIMES, url: [url(proxy.port)] }
+    const check = new AddressSearch(listDefinition(GAL, ldap), ldap.query_timeout).forNobody()
+    const directory = new Directory(ldap, check, recordedLog(), { idle: 200 })
+    try {
+      await directory.ask(async (turn) => {
+        const { server, connection } = turn
+        assert.equal(await server.newestConnection(60_000), connection)
+        const newest = await server.newestConnection(0)
+        assert.notEqual(newest, connection)
+        assert.ok(server.hasReplaced(connection) && !server.hasReplaced(newest))
+        await directory.ask(async (other) => assert.equal(other.connection, newest))
+        // Longer than an idle connection is left alone.
+        await sleep(500)
+        const [result] = await turn.search(check)
+        assert.equal(result?.code, 0)
+        assert.equal(proxy.connections, 2)
+      })
+      await until(() => proxy.connections === 1)
+      // There is no new connection: the one that there is goes on.
+      proxy.redirect(await freePort())
+      await directory.ask(async ({ server, connection }) => {
+        await assert.rejects(server.newestConnection(0), DirectoryError)
+        assert.ok(!server.hasReplaced(connection))
+      })
+      assert.equal(directory.report()[0]?.state, 'up')
+    } finally {
+      await directory.close()
+      await proxy.stop()
+    }
   })
 
   test('no more searches in flight or waiting than the limits, and all of them answered', async () => {
