@@ -30,6 +30,7 @@ const FIRST = [
   'reload',
   'gal/snapshot/killed',
   'gal/bulkheads',
+  'gal/shown-later',
   'delivery/kills',
   'edge/outages',
   'gal/snapshot/changes',

@@ -33,6 +33,8 @@ export interface Ds389Options {
   readonly contentSync?: boolean
   /** Each entry has the groups that it is a member of. */
   readonly memberOf?: boolean
+  /** `false`: without the mail attributes of Exchange; default true */
+  readonly isForMail?: boolean
   /** More attribute types and object classes, written as for slapd.conf. */
   readonly schema?: readonly string[]
   /** More attributes of `cn=config`, such as limits. */
@@ -88,7 +90,11 @@ export async function startDs389(options: Ds389Options = {}): Promise<Ds389> {
   const port = await freePort()
   for (const name of FOLDERS) mkdirSync(join(folder, name))
   copyFileSync(COLLATIONS, join(folder, 'slapd-collations.conf'))
-  writeFileSync(join(folder, 'schema', '98mail.ldif'), mailSchema(options.schema ?? []))
+  const schema = [
+    ...(options.isForMail === false ? [] : [MAIL_SCHEMA.trim()]),
+    ...(options.schema ?? []),
+  ]
+  writeFileSync(join(folder, 'schema', '98mail.ldif'), schemaLdif(schema))
   writeFileSync(join(folder, 'dse.ldif'), configuration(folder, port, options))
   const ldif = join(folder, 'ldif', 'entries.ldif')
   writeFileSync(ldif, firstLdif(options.entries ?? []))
@@ -158,9 +164,9 @@ function endOf(child: Child): () => string | undefined {
   return () => (isEnded ? `ns-slapd ended: ${child.output()}` : undefined)
 }
 
-/** The schema of the tests with OpenLDAP, in the form of this server. */
-function mailSchema(more: readonly string[]): string {
-  const lines = [MAIL_SCHEMA.trim(), ...more]
+/** @param schema as for OpenLDAP @returns it in the form of this server */
+function schemaLdif(schema: readonly string[]): string {
+  const lines = schema
     .join('\n')
     .replace(/^attributetype/gm, 'attributeTypes:')
     .replace(/^objectclass/gm, 'objectClasses:')

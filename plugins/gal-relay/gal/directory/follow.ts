@@ -24,11 +24,13 @@ export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly onSearchable: (searchable: Searchable) => void
 }
 
-/** The server shows entries that it hid when the list was read, and no feed reports them. */
+/** The server shows addresses that it did not show when the list was read, and no feed reports them. */
 export class MoreShown extends Error {
   override readonly name = 'MoreShown'
-  override readonly message = 'the directory shows what it hid before: the list is read again'
+  override readonly message = 'the directory shows more than before: the list is read again'
 }
+
+const addressNames = ({ attributes, shownAs }: Searchable) => [...attributes, ...shownAs].join()
 
 /** Looks now and then whether all the list is still to be seen, and before entries are taken for gone. */
 function watched(options: FollowOptions, first: Searchable, list: WholeList): ListKeeper {
@@ -44,7 +46,8 @@ function watched(options: FollowOptions, first: Searchable, list: WholeList): Li
     searchable = await (hidesEntries(before) ? lookAfresh : lookAt)(options, before)
     lookedAt = performance.now()
     took = lookedAt - startedAt
-    if (hidesEntries(before) && !hidesEntries(searchable)) throw new MoreShown()
+    const isMore = hidesEntries(before) || addressNames(searchable) !== addressNames(first)
+    if (isMore && !hidesEntries(searchable)) throw new MoreShown()
   }
   return {
     begin: () => keeper.begin(),
