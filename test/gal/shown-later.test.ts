@@ -93,8 +93,17 @@ describe('a directory shows more than before', { concurrency: true }, () => {
       entries: [{ mail: 'ann@example.com', proxyAddresses: 'smtp:a@example.com' }],
     })
     const { url, bindDn: bind_dn, password: bind_password } = slapd
-    const live = testList({ url: [serverUrl(url)], bind_dn, bind_password })
+    const access = { url: [serverUrl(url)], bind_dn, bind_password }
+    const live = testList(access)
+    const kept = testList(
+      access,
+      { mode: 'snapshot' },
+      { file: lists.newFile(), changes_every: EVERY },
+    )
     try {
+      kept.start()
+      await until(() => (kept.report().snapshot?.addresses ?? 0) > 0)
+      assert.ok(isDoubted(kept))
       assert.equal(await live.ask('nobody@example.com'), 'unavailable')
       await slapd.modify(bind_dn, { userPassword: 'another' })
       await until(async () => {
@@ -102,8 +111,13 @@ describe('a directory shows more than before', { concurrency: true }, () => {
         assert.equal(await live.ask('nobody@example.com'), 'unavailable')
         return live.log.lines.some((line) => /warn .*no new connection: invalid cred/.test(line))
       })
+      assert.equal(kept.report().snapshot?.sync?.state, 'following')
+      assert.deepEqual(
+        kept.log.lines.filter((line) => line.startsWith('error')),
+        [],
+      )
     } finally {
-      await live.close()
+      await Promise.all([live.close(), kept.close()])
       await slapd.stop()
     }
   })

@@ -136,7 +136,7 @@ export class RecipientSearch {
       return await server.newestConnection(current?.doubts.length ? 0 : LONGEST_BOUND)
     } catch (thrown) {
       const { failure, message } = directoryError(thrown)
-      if (failure === 'credentials') {
+      if (failure === 'credentials' || failure === 'waiting') {
         this.#notices.once('warn', `directory ${server.name}: no new connection: ${message}`)
       }
       return connection
@@ -230,7 +230,7 @@ export class RecipientSearch {
         holders.push(...entries.filter((entry) => valueWithKey(entry, key, names) !== undefined))
       }
       // The limit may have been raised.
-      await this.searchable(turn)
+      if (holders.length === 0) await this.searchable(turn)
     }
     if (holders.length === 0) {
       requireWhole(results)

@@ -150,13 +150,14 @@ export class Pool {
   }
 
   #grow(): void {
-    const { ldap, log, endpoint, signal, onGrown } = this.#options
+    const { ldap, log, endpoint, signal, mayGrow, onGrown } = this.#options
     if (this.#growing || signal.aborted || performance.now() < this.#growAfter) return
     this.#growing = true
     const grown = () => {
       this.#growing = false
     }
     const failed = (error: unknown) => {
+      if (signal.aborted || !mayGrow()) return
       this.#growAfter = performance.now() + ldap.retry_after.most
       log.debug(`${endpoint.name}: no further connection: ${directoryError(error).message}`)
     }

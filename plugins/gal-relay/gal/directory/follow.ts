@@ -1,6 +1,7 @@
 // Follows the list in the best way that the directory offers in its root DSE. If the directory refuses
 // one way, the next is tried.
 
+import type { Connection } from '../../ldap/connection'
 import { DirectoryError } from '../../ldap/directory-error'
 import { readRootDse } from '../../ldap/root-dse'
 import { type FeedContext, type ListKeeper, NotOffered } from '../feeds/change-feed'
@@ -14,6 +15,8 @@ import { PATIENCE, WholeList } from './whole-list'
 
 export interface FollowOptions extends Omit<FeedContext, 'rootDse' | 'list'> {
   readonly definition: ListDefinition
+  /** Opens a connection that may end without ending the others. @throws DirectoryError */
+  readonly open: () => Promise<Connection>
   /** Time allowed for the answer to a single request, milliseconds. */
   readonly timeout: number
   /** What was seen of the same server at the last reading. */
@@ -98,13 +101,13 @@ async function lookAt(
   return searchable
 }
 
-/** Over a connection of its own: rights and limits may be those of the bind. */
+/** Over a connection of its own, if there is one to be had: rights and limits may be those of the bind. */
 async function lookAfresh(options: FollowOptions, before: Searchable): Promise<Searchable> {
-  const connection = await options.connect()
+  const connection = await options.open().catch(() => undefined)
+  if (!connection) return lookAt(options, before)
   try {
     return await lookAt({ ...options, connection }, before)
   } finally {
-    connection.onEnd = () => {}
     connection.close()
   }
 }

@@ -4,15 +4,13 @@
 // passed over because it was away is tried again while another is followed.
 import { every, guard, later, unattended } from '../../guard'
 import { Backoff } from '../../ldap/backoff'
-import { directoryError, printable } from '../../ldap/directory-error'
+import { directoryError } from '../../ldap/directory-error'
 import { endpointsOf } from '../../ldap/endpoints'
 import { openConnection } from '../../ldap/open'
 import type { Endpoint } from '../../ldap/options'
 import type { Log } from '../../log'
-import type { LdapSettings } from '../../settings/settings'
 import { follow, MoreShown } from '../directory/follow'
 import { type ListDefinition, listDefinition } from '../directory/list-definition'
-import { referredText, whyNotFollowed } from '../directory/references'
 import { doubtedBeside } from '../directory/replicas'
 import { hidesEntries, type Searchable } from '../directory/searchable'
 import { interruptible } from '../feeds/change-feed'
@@ -21,6 +19,7 @@ import { removeUnfinished } from './file'
 import { listInForce } from './in-force'
 import { Keeper, Refused } from './keeper'
 import type { ListSettings } from './list-settings'
+import { whyNotWhole } from './not-whole'
 import { ReadingTurns } from './reading-turns'
 
 /** How the list is being kept, for the log, metrics and the status page. Times in ms since 1970. */
@@ -90,10 +89,14 @@ export class Reading {
   ): Promise<void> {
     const { keeper, endpoint } = this
     const { signal } = this.#stop
-    const connect = async () => {
+    const open = async () => {
       if (!mayAsk()) throw new Error('another server may read the list now')
       const connection = await openConnection(endpoint, ldap, signal)
       connection.maySend = mayAsk
+      return connection
+    }
+    const connect = async () => {
+      const connection = await open()
       connection.onEnd = (error) => this.#stop.abort(error)
       const end = () => connection.destroy(directoryError(signal.reason))
       // The reading may have been stopped in the meantime.
@@ -106,6 +109,7 @@ export class Reading {
       await follow({
         connection,
         connect,
+        open,
         definition,
         timeout: ldap.query_timeout,
         log,
@@ -137,7 +141,12 @@ export class Reading {
           keeper.attributes = new Set(searchable.shownAs)
           keeper.isPartAway = searchable.isPartAway
           const isWhole = !hidesEntries(searchable)
-          if (keeper.isWhole && !isWhole) log.warn(incomplete(endpoint, searchable, ldap))
+          if (keeper.isWhole && !isWhole) {
+            const why = whyNotWhole(searchable, ldap)
+            log.warn(
+              `${endpoint.name}: recipients that are not in the list are looked up live: ${why}`,
+            )
+          }
           keeper.isWhole = isWhole
         },
       })
@@ -373,24 +382,6 @@ export class Syncer {
     const rate = Math.round(keeper.entries / ((Date.now() - startedAt) / 1000))
     this.#log.info(`${endpoint.name}: ${keeper.entries} entries read, ${rate} a second`)
   }
-}
-
-function incomplete(
-  { name }: Endpoint,
-  { doubts, references, isActiveDirectory }: Searchable,
-  ldap: LdapSettings,
-): string {
-  const doubt = doubts.find(({ isOfSearches }) => !isOfSearches)
-  const place = references.findIndex(({ length }) => length > 0)
-  const url = references[place]?.[0] ?? ''
-  const base = ldap.base[place] ?? ''
-  const whyNot = whyNotFollowed(url, ldap)
-  const why =
-    doubt?.text ??
-    (whyNot === undefined
-      ? `part of the tree below ${base || 'the top'} is at ${printable(url)}`
-      : referredText(base, url, whyNot, isActiveDirectory))
-  return `${name}: recipients that are not in the list are looked up live: ${why}`
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
