@@ -3,6 +3,7 @@
 // was not shown before.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import type { GalSettings, LdapSettings } from '../../plugins/gal-relay/settings/settings'
 import { skipWithoutDs389, startDs389 } from '../support/ds389'
 import { skipWithout } from '../support/programs'
 import { skipWithoutSamba, startSamba } from '../support/samba'
@@ -25,6 +26,12 @@ before(() => {
   lists = startKeepingProcess()
 })
 after(() => lists.stop())
+
+/** A list in memory that looks for changes all the time. */
+function memoryList(access: Partial<LdapSettings>, gal: Partial<GalSettings> = {}): TestList {
+  const file = lists.newFile()
+  return testList(access, { ...gal, mode: 'snapshot' }, { file, changes_every: EVERY })
+}
 
 /** Asks once a second, as a quiet server does, until the address is found; it is not called absent before. */
 async function becomesKnown(list: TestList, address: string): Promise<void> {
@@ -59,11 +66,11 @@ describe('a directory shows more than before', { concurrency: true }, () => {
             'bob@example.com',
           ],
         })
-        const kept = testList(
-          { url: [serverUrl(slapd.url)], bind_dn: slapd.bindDn, bind_password: slapd.password },
-          { mode: 'snapshot' },
-          { file: lists.newFile(), changes_every: EVERY },
-        )
+        const kept = memoryList({
+          url: [serverUrl(slapd.url)],
+          bind_dn: slapd.bindDn,
+          bind_password: slapd.password,
+        })
         try {
           kept.start()
           await until(() => isDoubted(kept))
@@ -95,11 +102,7 @@ describe('a directory shows more than before', { concurrency: true }, () => {
     const { url, bindDn: bind_dn, password: bind_password } = slapd
     const access = { url: [serverUrl(url)], bind_dn, bind_password }
     const live = testList(access)
-    const kept = testList(
-      access,
-      { mode: 'snapshot' },
-      { file: lists.newFile(), changes_every: EVERY },
-    )
+    const kept = memoryList(access)
     try {
       kept.start()
       await until(() => (kept.report().snapshot?.addresses ?? 0) > 0)
@@ -133,11 +136,11 @@ describe('a directory shows more than before', { concurrency: true }, () => {
       })
       const entries = [person('ann', { mail: 'ann@example.com' })]
       const ds = await startDs389({ isForMail: false, entries })
-      const kept = testList(
-        { url: [serverUrl(ds.url)], bind_dn: ds.bindDn, bind_password: ds.password },
-        { mode: 'snapshot' },
-        { file: lists.newFile(), changes_every: EVERY },
-      )
+      const kept = memoryList({
+        url: [serverUrl(ds.url)],
+        bind_dn: ds.bindDn,
+        bind_password: ds.password,
+      })
       try {
         kept.start()
         await kept.becomes('ann@example.com', 'found')
@@ -182,11 +185,7 @@ attributeTypes: ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses' EQUALITY caseIgno
         await samba.addGroup('outsiders', ['reader']),
       )
       const live = testList(access, { attributes: ['mail'] })
-      const kept = testList(
-        access,
-        { attributes: ['mail'], mode: 'snapshot' },
-        { file: lists.newFile(), changes_every: EVERY },
-      )
+      const kept = memoryList(access, { attributes: ['mail'] })
       try {
         kept.start()
         await until(() => isDoubted(kept))

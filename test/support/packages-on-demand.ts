@@ -24,12 +24,10 @@ function loadOnDemand(from: NodeJS.Require, name: string): void {
   const file = from.resolve(name)
   const cached: Record<string, unknown> = from.cache
   let loaded: object | undefined
-  const load = (): object => {
+  const real = (): object => {
+    if (loaded) return loaded
     if (cached[file] === standIn) delete cached[file]
-    return from(file) as object
-  }
-  const real = () => {
-    loaded ??= load()
+    loaded = from(file) as object
     return loaded
   }
   const exports = new Proxy(
